@@ -1,0 +1,49 @@
+"""What can go wrong on the device, one leaf for each different decision of policy (`executors.run` hands them over)."""
+
+from __future__ import annotations
+
+
+class ExecutorError(Exception):
+    """Base. `error_class` is the word that goes into the job's event; the message is for people and stays out of it."""
+
+    error_class = "executor"
+    retryable = True
+
+
+class ModelFileError(ExecutorError):
+    """A model file is missing, truncated, pickled or of the wrong kind. The executor goes on with the families that it can load."""
+
+    error_class = "model_file"
+
+
+class BadReference(ExecutorError):
+    """A reference picture cannot be read, or is too big. A retry would read the same bytes."""
+
+    error_class = "bad_reference"
+    retryable = False
+
+
+class BadOutput(ExecutorError):
+    """The model made NaN or a single colour. Repeated once in higher precision, then failed."""
+
+    error_class = "bad_output"
+
+
+class OutOfMemory(ExecutorError):
+    """The device ran out of memory. Cleaned up; a smaller or later try may fit."""
+
+    error_class = "out_of_memory"
+
+
+class DiskFull(ExecutorError):
+    """The spool or the store has no room. Nothing half-written is left behind."""
+
+    error_class = "disk_full"
+
+
+class Cancelled(Exception):
+    """The job's cancel was learned between two steps. Not an error: the job ends `cancelled`."""
+
+
+class LeaseLost(Exception):
+    """Another claim has the job now. Not an error: this one stops and writes nothing."""
