@@ -1,0 +1,275 @@
+"""Keeps one Postgres running while anybody uses it, and stops it when nobody does.
+
+    python -m ourvidz.db.supervisor supervise '<json>'   (what `embedded.py` starts, by file path)
+    python -m ourvidz.db.supervisor exec '<json>'        (become the server's user, then become the program)
+
+It knows its users by a lock alone: each holds a shared flock on `users.lock`, which the kernel takes back
+however the user dies. Nothing has to be unregistered, so nothing can be forgotten.
+
+Standard library only, and run with `-I -S`: it outlives the process that started it, so it should cost little
+and depend on nothing that a `pip install` could change underneath it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+TICK = 0.25
+LINGER = 1.5  # seconds without users before the server goes: a second command typed after a first finds it warm
+CRASH_RETRY = 5.0  # after a kill -9 the old backends keep the shared memory for about 1.6 s, and a start fails meanwhile
+# Fast shutdown first; immediate (crash recovery at the next start, nothing committed is lost) when it hangs.
+STOPPING = ((signal.SIGINT, 30.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 5.0))
+
+CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 1, 2
+_PR_SET_PDEATHSIG, _PR_GET_SECUREBITS, _PR_SET_SECUREBITS, _PR_CAP_AMBIENT = 1, 27, 28, 47
+_SECBIT_NO_SETUID_FIXUP = 1 << 2
+_CAPABILITY_VERSION_3 = 0x20080522
+
+
+def _libc(name: str, *arguments: Any) -> int:
+    result: int = getattr(ctypes.CDLL(None, use_errno=True), name)(*arguments)
+    if result < 0:
+        raise OSError(ctypes.get_errno(), f"{name}: {os.strerror(ctypes.get_errno())}")
+    return result
+
+
+def _prctl(*arguments: int) -> int:
+    return _libc("prctl", *(ctypes.c_ulong(n) for n in (*arguments, 0, 0, 0, 0)[:5]))
+
+
+def become(uid: int, gid: int, capability: int | None) -> None:
+    """Root turns into `uid`, for good, keeping at most the one capability that lets it pass a private folder.
+
+    Postgres and initdb refuse geteuid() == 0 and look no further, so they accept such a process. Ambient, because
+    that alone survives the execve of a binary without file capabilities; and with the setuid fixup off, because
+    access(2) otherwise ignores capabilities when the real uid is not root, and Postgres finds itself with access().
+    """
+    if os.geteuid() != 0 or uid == 0:
+        return
+    if capability is not None:
+        _prctl(_PR_SET_SECUREBITS, _prctl(_PR_GET_SECUREBITS) | _SECBIT_NO_SETUID_FIXUP)
+    os.setgroups([])
+    os.setgid(gid)
+    os.setuid(uid)
+    if capability is not None:
+        header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+        only = 1 << capability
+        _libc("capset", header, (ctypes.c_uint32 * 6)(only, only, only, 0, 0, 0))  # effective, permitted, inheritable
+        _prctl(_PR_CAP_AMBIENT, 2, capability)  # PR_CAP_AMBIENT_RAISE
+
+
+def become_and_exec(argv: list[str], uid: int, gid: int, capability: int | None, parent: int, when_parent_dies: int) -> NoReturn:
+    try:
+        become(uid, gid, capability)
+    except OSError as error:
+        sys.exit(f"cannot become uid {uid} (capability {capability}): {error}")
+    if sys.platform == "linux":  # set last: a change of uid clears it
+        _prctl(_PR_SET_PDEATHSIG, when_parent_dies)
+        if os.getppid() != parent:
+            sys.exit("the process that asked for this is gone")
+    for name in ("SIGPIPE", "SIGXFSZ"):  # Python ignores these, and execve would hand that on
+        signal.signal(getattr(signal, name), signal.SIG_DFL)
+    os.umask(0o077)
+    os.execv(argv[0], argv)
+
+
+def command(argv: list[str], uid: int, gid: int, capability: int | None, when_parent_dies: int) -> list[str]:
+    """The command line that runs `argv` as that user, from this process."""
+    spec = {"argv": argv, "uid": uid, "gid": gid, "capability": capability,
+            "parent": os.getpid(), "when_parent_dies": int(when_parent_dies)}  # fmt: skip
+    return [sys.executable, "-I", "-S", str(Path(__file__).resolve()), "exec", json.dumps(spec)]
+
+
+def number_in(path: Path, line: int = 0) -> int | None:
+    try:
+        return int(path.read_text().splitlines()[line])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _arguments_of(pid: int) -> list[str] | None:
+    """None when there is no such process, or only a zombie that its parent has not collected."""
+    if sys.platform == "linux":
+        try:
+            line = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            return None
+        return os.fsdecode(line.rstrip(b"\0")).split("\0") if line else None
+    shown = subprocess.run(["ps", "-ww", "-p", str(pid), "-o", "command="], capture_output=True, text=True, timeout=10)
+    return shown.stdout.strip().split(" -D ", 1) if shown.stdout.strip() else None
+
+
+def running_postmaster(data: Path) -> int | None:
+    """Its pid, if the process that postmaster.pid names is really a server of this folder and not a reused pid."""
+    pid = number_in(data / "postmaster.pid")
+    program, *arguments = (_arguments_of(pid) if pid else None) or [""]
+    ours = program.endswith("/postgres") and any(f"{a} ".startswith(f"{data} ") for a in arguments)
+    return pid if ours else None
+
+
+def stop_postmaster(pid: int, gone: Callable[[], bool]) -> bool:
+    for sent, patience in STOPPING:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, sent)
+        until = time.monotonic() + patience
+        while time.monotonic() < until:
+            if gone():
+                return True
+            time.sleep(0.05)
+    return False
+
+
+def try_lock(fd: int, kind: int = fcntl.LOCK_EX) -> bool:
+    try:
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+class Supervisor:
+    def __init__(self, folder: Path, own_lock: int, spec: dict[str, Any]) -> None:
+        self.folder, self.own_lock, self.spec = folder, own_lock, spec
+        self.data = folder / "data"
+        self.pid_file = self.data / "postmaster.pid"
+        self.users = os.open(folder / "users.lock", os.O_RDWR | os.O_NOFOLLOW)
+        self.asked_to_stop = False
+        self.was_ready = False
+
+    def run(self) -> None:
+        signal.signal(signal.SIGTERM, self._on_signal)
+        signal.signal(signal.SIGINT, self._on_signal)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        self._note()
+        self._clear_the_way()
+        retry_until = time.monotonic() + (CRASH_RETRY if self.pid_file.exists() else 0)
+        while True:
+            server = self._spawn()
+            why = self._watch(server)
+            if why is not None:
+                self._say(f"{why}: stopping Postgres")
+                self._stop(server)
+                break
+            if server.returncode == 0:
+                self._say("Postgres was stopped from outside")
+                break
+            if self.was_ready or self._is_ready(server.pid):  # it crashed or was killed, and people still need it
+                retry_until = time.monotonic() + CRASH_RETRY
+            if time.monotonic() >= retry_until:
+                self._say(f"Postgres ended with {server.returncode}: giving up")
+                break
+            self._say(f"Postgres ended with {server.returncode}: starting it again")
+            time.sleep(TICK)
+        with contextlib.suppress(OSError):
+            Path(self.spec["socket_dir"]).rmdir()
+        os.close(self.own_lock)  # before users.lock goes: whoever gets that one must see no supervisor
+
+    def _stop(self, server: subprocess.Popen[bytes]) -> None:
+        if not stop_postmaster(server.pid, lambda: server.poll() is not None):
+            self._say(f"Postgres {server.pid} does not stop, not even for SIGKILL")
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        self.was_ready = False
+        # With its supervisor the server goes too, cleanly: users reach a new one through start(), and a server
+        # that nobody watches, and so nobody would ever stop, does not exist.
+        line = command(self.spec["argv"], self.spec["uid"], self.spec["gid"], self.spec["capability"], signal.SIGINT)
+        server = subprocess.Popen(line, stdin=subprocess.DEVNULL)
+        self._note(server.pid)
+        return server
+
+    def _watch(self, server: subprocess.Popen[bytes]) -> str | None:
+        """Why the server should go, or None when it went by itself."""
+        idle_since: float | None = None
+        while server.poll() is None:
+            time.sleep(TICK)
+            self.was_ready = self.was_ready or self._is_ready(server.pid)
+            if self.asked_to_stop:
+                return "asked to"
+            if self._folder_is_gone():
+                return "its folder was removed"
+            if not try_lock(self.users):
+                idle_since = None
+                continue
+            idle_since = idle_since or time.monotonic()
+            if time.monotonic() - idle_since >= LINGER:
+                return "the last user is gone"  # with the lock kept: a newcomer waits until we are out of the way
+            fcntl.flock(self.users, fcntl.LOCK_UN)
+        return None
+
+    def _is_ready(self, pid: int) -> bool:
+        with contextlib.suppress(OSError, IndexError):
+            lines = self.pid_file.read_text().splitlines()
+            return lines[0] == str(pid) and lines[7].startswith("ready")
+        return False
+
+    def _clear_the_way(self) -> None:
+        """An earlier supervisor may have been killed. Its server is on its way out (on Linux) or waits for a signal."""
+        until = time.monotonic() + 2
+        while (pid := running_postmaster(self.data)) and time.monotonic() < until:
+            time.sleep(0.05)
+        if pid:
+            self._say(f"stopping Postgres {pid}, which nobody watches")
+            stop_postmaster(pid, lambda: running_postmaster(self.data) is None)
+        # Postgres refuses to start when the pid in a leftover file is alive, whoever that is: after a reboot often
+        # somebody else. Shared memory still tells it whether old backends live on.
+        named = number_in(self.pid_file)
+        program = (_arguments_of(named) or ["a zombie"])[0] if named else ""
+        if named and "postgres" not in program and Path(f"/proc/{named}").exists():
+            self._say(f"removing a stale postmaster.pid: process {named} is now {program}")
+            self.pid_file.unlink(missing_ok=True)
+
+    def _folder_is_gone(self) -> bool:
+        try:
+            return (self.folder / "supervisor.lock").stat().st_ino != os.fstat(self.own_lock).st_ino
+        except FileNotFoundError:
+            return True
+
+    def _note(self, server: int | None = None) -> None:
+        """Line 1: us. Line 2: the server that we started, so that nobody takes a dying predecessor for it."""
+        os.ftruncate(self.own_lock, 0)
+        os.pwrite(self.own_lock, f"{os.getpid()}\n{server or ''}\n".encode(), 0)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self.asked_to_stop = True
+
+    def _say(self, what: str) -> None:
+        now = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
+        print(f"{now} [{os.getpid()}] SUPERVISOR: {what}", file=sys.stderr, flush=True)
+
+
+def supervise(spec: dict[str, Any]) -> None:
+    folder = Path(spec["folder"])
+    lock = os.open(folder / "supervisor.lock", os.O_RDWR | os.O_NOFOLLOW)
+    until = time.monotonic() + 1  # somebody may be just looking whether the lock is held
+    while not try_lock(lock):
+        if time.monotonic() > until:
+            sys.exit("another supervisor is at work")
+        time.sleep(0.02)
+    # The lock passes to the child, so whoever started us knows when we return: held means alive. The child belongs
+    # to init, so that no zombie stays with a starter that lives for days.
+    if os.fork():
+        os._exit(0)
+    os.chdir("/")
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    Supervisor(folder, lock, spec).run()
+
+
+def main(arguments: list[str]) -> None:
+    verb, spec = arguments[0], json.loads(arguments[1])
+    supervise(spec) if verb == "supervise" else become_and_exec(**spec)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
