@@ -1,0 +1,250 @@
+"""Artifacts in a local folder that stands for the buckets: an object is the file `<root>/<bucket>/<path>`.
+
+Nothing is recorded beside the file. Its type is its extension (`put` refuses any other), and its sha256 is computed when asked for:
+a sidecar would be a second truth, written a moment before or after the first, and a crash in between would make them differ. The
+hash that was promised is in the artifact's row; what this store says is what the disk holds now, which is what an audit wants.
+
+Needs a POSIX file system with hard links.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import secrets
+import stat as st
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from ourvidz.storage.base import (
+    BucketLimit,
+    ObjectExists,
+    ObjectMissing,
+    ObjectTooLarge,
+    PathRefused,
+    SourceLost,
+    StorageFull,
+    StorageUnavailable,
+    Stored,
+    admit,
+    check_bucket,
+    check_path,
+    media_type_of,
+)
+
+_CHUNK = 1 << 20
+_TEMP = ".tmp"  # no bucket or object may begin with a dot, so this cannot be one
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# A sweep or a delete may remove an empty folder between our making it and our linking into it. It takes two to collide again and
+# again; a folder that still vanishes after this many tries is something else.
+_TRIES = 8
+
+
+class FolderStore:
+    """An `ArtifactStore` under `root`, which is made if it is missing. Raises `StorageUnavailable` if that cannot be."""
+
+    def __init__(self, root: Path, buckets: Mapping[str, BucketLimit]) -> None:
+        for name in buckets:
+            if "/" in check_path(name):
+                raise PathRefused(f"a bucket's name holds a slash: {name!r}")
+        self._buckets = dict(buckets)
+        with _told():
+            (root / _TEMP).mkdir(parents=True, exist_ok=True, mode=0o700)
+            # A link *above* the root is the operator's choice; below it every step is taken without following any.
+            self._root = root.resolve(strict=True)
+            self._sweep_temp()
+
+    def buckets(self) -> Mapping[str, BucketLimit]:
+        return self._buckets
+
+    def put(self, bucket: str, path: str, source: Path, media_type: str) -> Stored:
+        with _opened(source) as file:
+            size = os.fstat(file.fileno()).st_size
+            limit = admit(self._buckets, bucket, path, media_type, size)
+            # Before the copy, so that a retry of an upload that succeeded needs no room.
+            if (present := self.stat(bucket, path)) is not None:
+                return _settle(present, _hash(file)[1])
+            with _told():
+                size, sha256 = self._publish(bucket, path, file, limit.max_bytes)
+            return Stored(bucket, path, size, sha256, media_type)
+
+    def open(self, bucket: str, path: str) -> BinaryIO:
+        file = self._open(bucket, path)
+        if file is None:
+            raise ObjectMissing(f"nothing at {path!r} in bucket {bucket!r}")
+        return file
+
+    def read(self, bucket: str, path: str) -> bytes:
+        with self.open(bucket, path) as file, _told():
+            return file.read()
+
+    def stat(self, bucket: str, path: str) -> Stored | None:
+        file = self._open(bucket, path)
+        if file is None:
+            return None
+        with file, _told():
+            size, sha256 = _hash(file)
+        return Stored(bucket, path, size, sha256, media_type_of(path) or "application/octet-stream")
+
+    def list(self, bucket: str, folder: str = "") -> Sequence[str]:
+        check_bucket(self._buckets, bucket)
+        parts = check_path(folder.rstrip("/")).split("/") if folder else []
+        found = []
+        with _told(), suppress(FileNotFoundError), self._folder(bucket, *parts) as top:
+            # fwalk follows no links; of what people drop into such folders (.DS_Store), only what `open` would accept is listed.
+            for where, _, names, fd in os.fwalk(".", dir_fd=top):
+                for name in names:
+                    path = "/".join([*parts, *Path(where).parts, name])
+                    with suppress(PathRefused, FileNotFoundError):
+                        if st.S_ISREG(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode):
+                            found.append(check_path(path))
+        return sorted(found)
+
+    def delete(self, bucket: str, path: str) -> bool:
+        check_bucket(self._buckets, bucket)
+        *folders, name = check_path(path).split("/")
+        with _told():
+            try:
+                with self._folder(bucket, *folders) as fd:
+                    os.unlink(name, dir_fd=fd)
+                    os.fsync(fd)
+            except FileNotFoundError:
+                return False
+            # Folder names are ids of people and jobs: after an erasure they go too.
+            with suppress(OSError):
+                while folders:
+                    *folders, name = folders
+                    with self._folder(bucket, *folders) as fd:
+                        os.rmdir(name, dir_fd=fd)
+        return True
+
+    def _open(self, bucket: str, path: str) -> BinaryIO | None:
+        check_bucket(self._buckets, bucket)
+        *folders, name = check_path(path).split("/")
+        with _told():
+            try:
+                with self._folder(bucket, *folders) as parent:
+                    # NONBLOCK: a fifo that someone put there must not hang us.
+                    fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
+            except FileNotFoundError:
+                return None
+            if not st.S_ISREG(os.fstat(fd).st_mode):
+                os.close(fd)
+                raise PathRefused(f"{path!r} in bucket {bucket!r} is not a file")
+            return os.fdopen(fd, "rb")
+
+    def _publish(self, bucket: str, path: str, source: BinaryIO, max_bytes: int) -> tuple[int, str]:
+        """Write a private file, then give it its name with `link`, which fails where `rename` would overwrite: of two writers
+        exactly one gets the name, and no reader ever sees half an object.
+        """
+        *folders, name = path.split("/")
+        temp = self._root / _TEMP / secrets.token_hex(16)
+        fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # says to `_sweep_temp` that its writer lives
+            size, sha256 = _copy(source, fd, max_bytes, bucket)
+            os.fsync(fd)
+            for _ in range(_TRIES):
+                with suppress(FileNotFoundError), self._folder(bucket, *folders, make=True) as parent:
+                    try:
+                        os.link(temp, name, dst_dir_fd=parent, follow_symlinks=False)
+                    except FileExistsError:
+                        present = self.stat(bucket, path)
+                        if present is None:
+                            continue  # deleted since
+                        _settle(present, sha256)
+                    # Also when another put it there: it may have died before this line.
+                    os.fsync(parent)
+                    return size, sha256
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(temp)
+            os.close(fd)
+        raise StorageUnavailable(f"the folder of {path!r} in bucket {bucket!r} was removed again and again")
+
+    @contextmanager
+    def _folder(self, *parts: str, make: bool = False) -> Iterator[int]:
+        """A descriptor of a folder under the root, reached one step at a time so that no step can be a symbolic link."""
+        try:
+            fd = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError as error:
+            # Not "nothing there": an unmounted store must not look like an empty one.
+            raise StorageUnavailable("the store's root folder is gone") from error
+        try:
+            for part in parts:
+                if make:
+                    with suppress(FileExistsError):
+                        os.mkdir(part, 0o700, dir_fd=fd)
+                        os.fsync(fd)
+                below = os.open(part, _DIRECTORY, dir_fd=fd)
+                os.close(fd)
+                fd = below
+            yield fd
+        finally:
+            os.close(fd)
+
+    def _sweep_temp(self) -> None:
+        """Remove what writers that were killed have left. Their locks died with them; a living one's is held, so no clock is asked."""
+        for temp in (self._root / _TEMP).iterdir():
+            with suppress(OSError), temp.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                temp.unlink()
+
+
+def _copy(source: BinaryIO, fd: int, max_bytes: int, bucket: str) -> tuple[int, str]:
+    """Size in bytes and sha256 of what was written. Counts again: the file may have grown since it was admitted."""
+    digest, size = hashlib.sha256(), 0
+    while chunk := source.read(_CHUNK):
+        size += len(chunk)
+        if size > max_bytes:
+            raise ObjectTooLarge(size, max_bytes, bucket)
+        digest.update(chunk)
+        rest = memoryview(chunk)
+        while rest:
+            rest = rest[os.write(fd, rest) :]
+    return size, digest.hexdigest()
+
+
+def _hash(file: BinaryIO) -> tuple[int, str]:
+    """Size in bytes and sha256 of what is left to read."""
+    digest, size = hashlib.sha256(), 0
+    while chunk := file.read(_CHUNK):
+        digest.update(chunk)
+        size += len(chunk)
+    return size, digest.hexdigest()
+
+
+def _settle(present: Stored, sha256: str) -> Stored:
+    if present.sha256 != sha256:
+        raise ObjectExists(f"{present.path!r} in bucket {present.bucket!r} already holds other content")
+    return present
+
+
+@contextmanager
+def _opened(source: Path) -> Iterator[BinaryIO]:
+    try:
+        file = source.open("rb")
+    except OSError as error:
+        raise SourceLost(f"cannot read {source.name!r}: {error.strerror}") from error
+    with file:
+        about = os.fstat(file.fileno())
+        if not st.S_ISREG(about.st_mode) or about.st_size == 0:
+            raise SourceLost(f"{source.name!r} is empty, or not a file")
+        yield file
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """The operating system's errors in this module's words."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise StorageFull(f"no room for the object: {error.strerror}") from error
+        if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.EISDIR):
+            raise PathRefused("the path leads through a symbolic link, or through a file, or names a folder") from error
+        raise StorageUnavailable(f"the folder store failed: {error.strerror}") from error
