@@ -16,6 +16,13 @@ class ModelFileError(ExecutorError):
     error_class = "model_file"
 
 
+class BadWork(ExecutorError):
+    """The job asks for what no retry can give: a size, frame count, sampler or set of references that the family cannot make."""
+
+    error_class = "bad_request"
+    retryable = False
+
+
 class BadReference(ExecutorError):
     """A reference picture cannot be read, or is too big. A retry would read the same bytes."""
 
@@ -27,6 +34,12 @@ class BadOutput(ExecutorError):
     """The model made NaN or a single colour. Repeated once in higher precision, then failed."""
 
     error_class = "bad_output"
+
+
+class EnhancementFailed(ExecutorError):
+    """No usable enhanced prompt: too slow, refused, or not a description. The job's `on_enhance_failure` says what now."""
+
+    error_class = "enhancement"
 
 
 class OutOfMemory(ExecutorError):

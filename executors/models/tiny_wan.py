@@ -1,0 +1,169 @@
+"""Makes the tiny Wan 2.1 models: random weights, the real formats, so that `executors.models.wan` runs unchanged without the real ones.
+
+Both folders are what diffusers writes for Wan-AI/Wan2.1-T2V-1.3B-Diffusers and Wan2.1-VACE-1.3B-diffusers: the same classes, the same
+config keys, smaller numbers. As in the real pair, VACE holds every weight of T2V plus its own, and VAE and text encoder are the same.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import (
+    AutoencoderKLWan,
+    UniPCMultistepScheduler,
+    WanPipeline,
+    WanTransformer3DModel,
+    WanVACEPipeline,
+    WanVACETransformer3DModel,
+)
+from transformers import T5TokenizerFast, UMT5Config, UMT5EncoderModel
+
+from .base import ModelPaths
+from .tinydir import install
+
+FACTS: dict[str, Any] = {
+    "tiny": True,
+    "recipe": 1,
+    "note": "random weights: the pictures are noise",
+    # The sides nearest to 480:832 that are multiples of 16 and cost a CPU little.
+    "short_side": 48,
+    "long_side": 80,
+}
+
+DENOISER: dict[str, Any] = {
+    "patch_size": (1, 2, 2),
+    "num_attention_heads": 2,
+    "attention_head_dim": 12,  # RoPE splits it three ways, each part even
+    "in_channels": 16,
+    "out_channels": 16,
+    "text_dim": 32,
+    "freq_dim": 64,
+    "ffn_dim": 48,
+    "cross_attn_norm": True,
+    "qk_norm": "rms_norm_across_heads",
+    "rope_max_seq_len": 1024,
+}
+
+
+def make(root: Path) -> None:
+    """Write `wan2.1-t2v-1.3b/` and `wan2.1-vace-1.3b/` under `root` (OURVIDZ_MODELS). Atomic; does nothing where they are already."""
+    paths = ModelPaths(root)
+    install(paths.wan, FACTS, lambda folder: _t2v().save_pretrained(folder))
+    install(paths.vace, FACTS, lambda folder: _vace().save_pretrained(folder))
+
+
+def _t2v() -> WanPipeline:
+    pipe = WanPipeline(**_shared(), transformer=_denoiser())
+    _calibrate_vae(pipe.vae)
+    return pipe
+
+
+def _vace() -> WanVACEPipeline:
+    torch.manual_seed(3)
+    denoiser = WanVACETransformer3DModel(num_layers=2, vace_layers=[0, 1], vace_in_channels=96, **DENOISER).eval()
+    denoiser.load_state_dict(_denoiser().state_dict(), strict=False)
+    with torch.no_grad():  # else what a reference adds drowns in the rest
+        for block in denoiser.vace_blocks:
+            block.proj_out.weight.mul_(8.0)
+        denoiser.vace_patch_embedding.weight.mul_(4.0)
+    pipe = WanVACEPipeline(**_shared(), transformer=denoiser)
+    _calibrate_vae(pipe.vae)
+    return pipe
+
+
+def _shared() -> dict[str, Any]:
+    tokenizer = _tokenizer()
+    torch.manual_seed(1)
+    vae = AutoencoderKLWan(
+        base_dim=4, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1, temperal_downsample=[False, True, True]
+    ).eval()
+    return {
+        "tokenizer": tokenizer,
+        "text_encoder": _text_encoder(tokenizer),
+        "vae": vae,
+        # As in the real folder, which says 3.0; every job sets its own shift.
+        "scheduler": UniPCMultistepScheduler(
+            prediction_type="flow_prediction", use_flow_sigmas=True, num_train_timesteps=1000, flow_shift=3.0
+        ),
+    }
+
+
+def _tokenizer() -> T5TokenizerFast:
+    """A unigram tokenizer of single characters: any prompt is many distinct tokens, as with UMT5's own 256,300 pieces."""
+    characters = [chr(code) for code in range(33, 127)]
+    vocab = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("\u2581", -2.0)]
+    vocab += [(c, -3.0) for c in characters]
+    vocab += [("\u2581" + c, -2.5) for c in characters]
+    vocab += [("<extra_id_1>", 0.0), ("<extra_id_0>", 0.0)]
+    return T5TokenizerFast(vocab=vocab, extra_ids=2, model_max_length=512)
+
+
+def _text_encoder(tokenizer: T5TokenizerFast) -> UMT5EncoderModel:
+    torch.manual_seed(0)
+    return UMT5EncoderModel(
+        UMT5Config(
+            vocab_size=len(tokenizer),
+            d_model=DENOISER["text_dim"],
+            d_kv=8,
+            d_ff=64,
+            num_layers=2,
+            num_decoder_layers=1,
+            num_heads=4,
+            relative_attention_num_buckets=8,
+            relative_attention_max_distance=32,
+            feed_forward_proj="gated-gelu",
+            pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            decoder_start_token_id=0,
+            use_cache=False,
+            is_encoder_decoder=True,
+        )
+    ).eval()
+
+
+@torch.no_grad()
+def _denoiser() -> WanTransformer3DModel:
+    """Random weights are nearly blind to the prompt: cross-attention and the output are made louder until it shows."""
+    torch.manual_seed(2)
+    model = WanTransformer3DModel(num_layers=2, **DENOISER).eval()
+    for block in model.blocks:
+        block.attn2.to_out[0].weight.mul_(6.0)
+    model.proj_out.weight.mul_(2.0)
+    return model
+
+
+@torch.no_grad()
+def _calibrate_vae(vae: AutoencoderKLWan, gain: float = 0.45) -> None:
+    """Make a normal latent decode to mid grey ± `gain` of [-1, 1] per channel, and a colourful clip encode to normal latents.
+
+    Without it every picture is one colour, clamped at white or black, and every reference picture encodes to the same latent.
+    """
+    generator = torch.Generator().manual_seed(11)
+    for half in (vae.encoder, vae.decoder):
+        for name, parameter in half.named_parameters():
+            if name.endswith("bias"):
+                parameter.zero_()
+    std = torch.tensor(vae.config.latents_std)
+    mean = torch.tensor(vae.config.latents_mean)
+
+    latent = torch.randn(1, 16, 3, 8, 8, generator=generator) * std.view(1, 16, 1, 1, 1) + mean.view(1, 16, 1, 1, 1)
+    last = vae.decoder.conv_out
+    last.weight.mul_(1e-2)  # stay clear of the decoder's own clamp while measuring
+    picture = vae.decode(latent, return_dict=False)[0][..., 8:-8, 8:-8]
+    _rescale(last, picture, torch.zeros(3), torch.full((3,), gain), slice(None))
+
+    blocks = torch.rand(8, 3, 1, 6, 6, generator=generator) * 2 - 1  # still pictures, each of 6 × 6 patches of plain colour
+    pictures = torch.nn.functional.interpolate(blocks, size=(1, 96, 96))
+    # The first half of the channels is the mean, the second the log-variance, which the pipelines do not use.
+    _rescale(vae.quant_conv, vae.encode(pictures).latent_dist.mode(), mean, std, slice(0, 16))
+
+
+def _rescale(layer: torch.nn.Module, measured: torch.Tensor, mean: torch.Tensor, std: torch.Tensor, channels: slice) -> None:
+    """Change `layer`, the last before `measured` (N × C × …), so that each channel has the given mean and deviation there."""
+    over = [axis for axis in range(measured.dim()) if axis != 1]
+    scale = std / measured.std(over).clamp_min(1e-9)
+    bias = layer.bias[channels]
+    bias.copy_(bias * scale + mean - measured.mean(over) * scale)
+    layer.weight[channels] = layer.weight[channels] * scale.view(-1, 1, 1, 1, 1)

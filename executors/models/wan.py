@@ -1,0 +1,304 @@
+"""Wan 2.1 1.3B: pictures and videos from text (T2V), and from text with reference pictures (VACE, since T2V cannot take a picture).
+
+The two pipelines share VAE, text encoder and tokenizer, and the denoiser's weights where they are equal. Precision: VAE and the norms in
+float32, the rest of the denoiser and UMT5 in bfloat16 on a GPU; everything in float32 on a CPU. Hence no `.to(bfloat16)` anywhere:
+`from_pretrained(dtype=…)` is what leaves the norms alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import (
+    AutoencoderKLWan,
+    DPMSolverMultistepScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    UniPCMultistepScheduler,
+    WanPipeline,
+    WanTransformer3DModel,
+    WanVACEPipeline,
+    WanVACETransformer3DModel,
+)
+from PIL import Image, ImageOps
+from transformers import AutoTokenizer, UMT5EncoderModel
+
+from ..errors import BadOutput, BadWork, ModelFileError
+from .base import Clip, ModelPaths, OnStep, Output, Picture, References, Work
+from .loading import check_folder, loading, memory_guard, pick_device, quiet
+from .quality import check_pixels
+from .tinydir import facts_of
+
+T2V, VACE = "t2v", "vace"
+MULTIPLE = 16  # VAE 8 × patch 2
+GREY = (128, 128, 128)  # what VACE takes for "nothing here yet"
+FILES = ("model_index.json", "scheduler/scheduler_config.json", "tokenizer/tokenizer.json", "text_encoder", "transformer", "vae")
+
+_FLOW = {"prediction_type": "flow_prediction", "use_flow_sigmas": True, "num_train_timesteps": 1000}
+SAMPLERS: dict[str, Callable[[float], Any]] = {
+    # The names are the wire's `sample_solver`, which are those of Wan's own generate.py; each takes the job's `sample_shift`.
+    "unipc": lambda shift: UniPCMultistepScheduler(flow_shift=shift, **_FLOW),
+    "dpm++": lambda shift: DPMSolverMultistepScheduler(flow_shift=shift, algorithm_type="dpmsolver++", **_FLOW),
+    "euler": lambda shift: FlowMatchEulerDiscreteScheduler(shift=shift),
+}
+
+
+class Wan:
+    """The Wan family on one device; implements `executors.models.base.Family`. One device thread calls it.
+
+    `modes` says which of the pipelines this executor may hold: "t2v" (no references), "vace" (every other mode).
+    """
+
+    name = "wan"
+
+    def __init__(
+        self,
+        paths: ModelPaths,
+        modes: Iterable[str] = (T2V, VACE),
+        device: torch.device | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        self.paths = paths
+        self.modes = frozenset(modes)
+        if unknown := self.modes - {T2V, VACE}:
+            raise ValueError(f"unknown modes {sorted(unknown)}: there are {T2V} and {VACE}")
+        self.device = device or pick_device()
+        self.dtype = dtype or (torch.bfloat16 if self.device.type == "cuda" else torch.float32)
+        self._shared: dict[str, Any] = {}  # vae, text_encoder, tokenizer
+        self._pipes: dict[str, Any] = {}
+
+    # Loading
+
+    def load(self, modes: Iterable[str] | None = None) -> None:
+        """Bring `modes` (default: all that the constructor named) to the device. Raises `ModelFileError`, `OutOfMemory`."""
+        quiet()
+        for mode in sorted(self.modes if modes is None else modes):
+            if mode not in self.modes:
+                raise ModelFileError(f"this executor was started without {mode}: it has {', '.join(sorted(self.modes)) or 'nothing'}")
+            if mode not in self._pipes:
+                self._pipes[mode] = self._load(mode)
+        if len(self._pipes) == 2:
+            share_equal_weights(self._pipes[T2V].transformer, self._pipes[VACE].transformer)
+
+    def unload(self) -> None:
+        self._pipes.clear()
+        self._shared.clear()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def loaded(self) -> frozenset[str]:
+        return frozenset(self._pipes)
+
+    def describe(self) -> dict[str, Any]:
+        tiny = self._tiny()
+        return {
+            "family": self.name,
+            "models": {mode: self._folder(mode).name for mode in sorted(self.modes)},
+            "tiny": tiny is not None,
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "device": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu",
+        }
+
+    def _folder(self, mode: str) -> Path:
+        return self.paths.wan if mode == T2V else self.paths.vace
+
+    def _tiny(self) -> dict[str, Any] | None:
+        folder = self._folder(T2V if T2V in self.modes else VACE)
+        return facts_of(folder)
+
+    def _load(self, mode: str) -> Any:
+        folder = self._folder(mode)
+        check_folder(folder, FILES)
+        with loading(folder):
+            if not self._shared:
+                self._shared = self._load_shared(folder)
+            kind = WanPipeline if mode == T2V else WanVACEPipeline
+            pipe = kind.from_pretrained(
+                folder, **self._shared, transformer=self._denoiser(mode, self.dtype), local_files_only=True, use_safetensors=True
+            )
+        pipe.set_progress_bar_config(disable=True)
+        return pipe
+
+    def _load_shared(self, folder: Path) -> dict[str, Any]:
+        files: dict[str, Any] = {"local_files_only": True, "use_safetensors": True}
+        text_encoder = UMT5EncoderModel.from_pretrained(folder / "text_encoder", dtype=self.dtype, **files)
+        tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+        have, expected = len(tokenizer), text_encoder.config.vocab_size
+        if have < 0.9 * expected:  # a wrong tokenizer loads in silence, and the pictures are then of nothing
+            raise ModelFileError(f"not a pair: {folder / 'tokenizer'} has {have} tokens, the text encoder beside it {expected}")
+        vae = AutoencoderKLWan.from_pretrained(folder / "vae", dtype=torch.float32, **files)
+        return {
+            "tokenizer": tokenizer,
+            "text_encoder": text_encoder.eval().to(self.device),
+            "vae": vae.eval().to(self.device),
+        }
+
+    def _denoiser(self, mode: str, dtype: torch.dtype) -> Any:
+        kind = WanTransformer3DModel if mode == T2V else WanVACETransformer3DModel
+        folder = self._folder(mode) / "transformer"
+        model = kind.from_pretrained(folder, dtype=dtype, local_files_only=True, use_safetensors=True)
+        return model.eval().to(self.device)
+
+    # Generating
+
+    def generate(self, work: Work, on_step: OnStep) -> Iterator[Output]:
+        """Yield the job's one picture (`work.frames == 1`) or clip.
+
+        Raises `BadWork` for what Wan cannot make, `BadOutput`, `OutOfMemory`, `ModelFileError`, and whatever `on_step` raises.
+        """
+        check(work)
+        width, height = self.size_of(work)
+        mode = T2V if work.references.wan_mode == "none" else VACE
+        for seed in work.seeds:
+            with memory_guard(f"generating {work.job_type} {width}×{height}"):
+                self.load({mode})
+                frames = self._run(mode, work, width, height, seed, on_step)
+            yield Picture(frames[0], seed) if work.frames == 1 else Clip(frames, work.fps, seed)
+
+    def size_of(self, work: Work) -> tuple[int, int]:
+        """The width and height that will be made: those asked for, or a tiny model's own in the same orientation."""
+        tiny = self._tiny()
+        if tiny is None:
+            return work.width, work.height
+        short, long = tiny["short_side"], tiny["long_side"]
+        return (short, long) if work.width <= work.height else (long, short)
+
+    def _run(self, mode: str, work: Work, width: int, height: int, seed: int, on_step: OnStep) -> list[Image.Image]:
+        pipe = self._pipes[mode]
+        usual = pipe.transformer
+        # A scheduler of the job's own: nothing of a cancelled job can be left in it.
+        pipe.scheduler = SAMPLERS[work.sampler](work.shift)
+        steps = StepReports(self.device, on_step)
+        arguments: dict[str, Any] = {}
+        if mode == VACE:
+            arguments = conditioning(work.references, width, height, work.frames)
+            arguments["conditioning_scale"] = work.reference_strength
+        try:
+            if work.precise and self.dtype != torch.float32:
+                # The text encoder stays as it is: its files are bfloat16, and 21 GiB of float32 would fit beside nothing.
+                pipe.transformer = self._denoiser(mode, torch.float32)
+            video = pipe(
+                prompt=work.prompt,
+                negative_prompt=work.negative_prompt,
+                width=width,
+                height=height,
+                num_frames=work.frames,
+                num_inference_steps=work.steps,
+                guidance_scale=work.guidance,
+                # On the CPU, so that one seed is one noise on every device.
+                generator=torch.Generator("cpu").manual_seed(seed),
+                output_type="pt",
+                callback_on_step_end=steps,
+                callback_on_step_end_tensor_inputs=["latents"],
+                **arguments,
+            ).frames[0]
+            return to_pictures(video)
+        finally:
+            pipe.transformer = usual
+            pipe.vae.clear_cache()
+            pipe.transformer._reset_stateful_cache()  # step caches, where a profile has installed one
+
+
+class StepReports:
+    """The pipeline's callback: tells `on_step` of steps that the device has really finished.
+
+    The CPU runs ahead of a GPU, by whole steps. Waiting for each step's own end would leave the GPU idle between two; so each call waits
+    for the step before it, and only the last for itself.
+    """
+
+    def __init__(self, device: torch.device, on_step: OnStep) -> None:
+        self.on_step = on_step
+        self.cuda = device.type == "cuda"
+        self.before: torch.cuda.Event | None = None
+
+    def __call__(self, pipe: Any, index: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        done, total = index + 1, pipe.num_timesteps
+        if self.cuda:
+            event = torch.cuda.Event()
+            event.record()
+            if done == total:
+                event.synchronize()
+            elif self.before is not None:
+                self.before.synchronize()
+                done -= 1
+            else:
+                done = 0
+            self.before = event
+        self.on_step(done, total)
+        return {}
+
+
+def check(work: Work) -> None:
+    """Raise `BadWork` for what the pipelines would round, warn about or accept in silence."""
+    mode = work.references.wan_mode
+    if work.frames < 1 or work.frames % 4 != 1:
+        raise BadWork(f"Wan makes 4k+1 frames, not {work.frames}")
+    if work.width % MULTIPLE or work.height % MULTIPLE or work.width <= 0 or work.height <= 0:
+        raise BadWork(f"Wan's sizes are multiples of {MULTIPLE}, not {work.width}×{work.height}")
+    if work.frames == 1 and mode not in ("none", "single"):
+        raise BadWork(f"a picture of one frame takes no reference or a single one, not {mode!r}")
+    if work.frames > 1 and len(work.seeds) != 1:
+        raise BadWork(f"a video has one seed, not {len(work.seeds)}")
+    if work.sampler not in SAMPLERS:
+        raise BadWork(f"unknown sampler {work.sampler!r}: Wan has {', '.join(SAMPLERS)}")
+    if work.steps < 1 or not work.seeds:
+        raise BadWork("a job needs at least one step and one seed")
+
+
+def conditioning(references: References, width: int, height: int, frames: int) -> dict[str, Any]:
+    """WanVACEPipeline's arguments for a job's references (ali-vilab/VACE: grey frames to fill, mask black keeps, white generates).
+
+    A single reference is shown whole on white, as VACE was trained (a crop could lose the head); a first or last frame fills the frame,
+    cropped at its centre.
+    """
+    if references.single is not None:
+        whole = ImageOps.pad(as_rgb(references.single), (width, height), Image.Resampling.LANCZOS, color=(255, 255, 255))
+        return {"reference_images": [whole]}
+    keep, fill = Image.new("L", (width, height), 0), Image.new("L", (width, height), 255)
+    video = [Image.new("RGB", (width, height), GREY)] * frames
+    mask = [fill] * frames
+    for place, picture in ((0, references.first_frame), (-1, references.last_frame)):
+        if picture is not None:
+            video[place] = ImageOps.fit(as_rgb(picture), (width, height), Image.Resampling.LANCZOS)
+            mask[place] = keep
+    return {"video": video, "mask": mask}
+
+
+def as_rgb(picture: Image.Image) -> Image.Image:
+    """RGB, with anything transparent laid on white: the pipelines crash on a fourth channel."""
+    if picture.mode == "RGB":
+        return picture
+    if picture.has_transparency_data:
+        layered = picture.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", picture.size, (255, 255, 255, 255)), layered).convert("RGB")
+    return picture.convert("RGB")
+
+
+def to_pictures(video: torch.Tensor) -> list[Image.Image]:
+    """Frames × 3 × H × W in [0, 1] to RGB images. Raises `BadOutput` for NaN or a single colour.
+
+    NaN is looked for on the device and before the conversion to bytes, which would hide it as black.
+    """
+    if not torch.isfinite(video).all():
+        raise BadOutput("the model made NaN or infinity")
+    pixels = (video * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    check_pixels(pixels)
+    return [Image.fromarray(frame) for frame in pixels]
+
+
+def share_equal_weights(small: torch.nn.Module, large: torch.nn.Module) -> int:
+    """Let `small` use `large`'s memory for every parameter that both have and that is equal; returns the bytes saved.
+
+    Safe because nothing here writes to weights. T2V's 1.3B are a subset of VACE's by name.
+    """
+    theirs = dict(large.named_parameters())
+    saved = 0
+    for name, mine in small.named_parameters():
+        other = theirs.get(name)
+        if other is None or other.data_ptr() == mine.data_ptr() or other.dtype != mine.dtype or not torch.equal(mine, other):
+            continue
+        mine.data = other.data
+        saved += other.nbytes
+    return saved
