@@ -26,15 +26,15 @@ from PIL import Image, ImageOps
 from transformers import AutoTokenizer, UMT5EncoderModel
 
 from ..errors import BadOutput, BadWork, ModelFileError
+from . import files
 from .base import Clip, ModelPaths, OnStep, Output, Picture, References, Work
-from .loading import check_folder, loading, memory_guard, pick_device, quiet
+from .loading import loading, memory_guard, pick_device, quiet
 from .quality import check_pixels
 from .tinydir import facts_of
 
 T2V, VACE = "t2v", "vace"
 MULTIPLE = 16  # VAE 8 × patch 2
 GREY = (128, 128, 128)  # what VACE takes for "nothing here yet"
-FILES = ("model_index.json", "scheduler/scheduler_config.json", "tokenizer/tokenizer.json", "text_encoder", "transformer", "vae")
 
 _FLOW = {"prediction_type": "flow_prediction", "use_flow_sigmas": True, "num_train_timesteps": 1000}
 SAMPLERS: dict[str, Callable[[float], Any]] = {
@@ -110,7 +110,7 @@ class Wan:
 
     def _load(self, mode: str) -> Any:
         folder = self._folder(mode)
-        check_folder(folder, FILES)
+        files.require(self.paths.root, "wan" if mode == T2V else "vace")
         with loading(folder):
             if not self._shared:
                 self._shared = self._load_shared(folder)
@@ -122,13 +122,13 @@ class Wan:
         return pipe
 
     def _load_shared(self, folder: Path) -> dict[str, Any]:
-        files: dict[str, Any] = {"local_files_only": True, "use_safetensors": True}
-        text_encoder = UMT5EncoderModel.from_pretrained(folder / "text_encoder", dtype=self.dtype, **files)
+        options: dict[str, Any] = {"local_files_only": True, "use_safetensors": True}
+        text_encoder = UMT5EncoderModel.from_pretrained(folder / "text_encoder", dtype=self.dtype, **options)
         tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
         have, expected = len(tokenizer), text_encoder.config.vocab_size
         if have < 0.9 * expected:  # a wrong tokenizer loads in silence, and the pictures are then of nothing
             raise ModelFileError(f"not a pair: {folder / 'tokenizer'} has {have} tokens, the text encoder beside it {expected}")
-        vae = AutoencoderKLWan.from_pretrained(folder / "vae", dtype=torch.float32, **files)
+        vae = AutoencoderKLWan.from_pretrained(folder / "vae", dtype=torch.float32, **options)
         return {
             "tokenizer": tokenizer,
             "text_encoder": text_encoder.eval().to(self.device),
