@@ -1,0 +1,31 @@
+"""Alembic's entry: tables by the numbered migrations, then everything that holds no rows laid over them, in one transaction."""
+
+from __future__ import annotations
+
+import os
+
+from alembic import context
+from sqlalchemy import Connection, create_engine, pool, text
+
+from ourvidz.db.schema import lay
+
+
+def run(connection: Connection) -> None:
+    # A migration that cannot have its lock gives way rather than queueing the whole application behind it.
+    connection.execute(text("set local lock_timeout = '10s'"))
+    connection.execute(text("select pg_advisory_xact_lock(hashtextextended('ourvidz.migrate', 0))"))
+    connection.execute(text("create schema if not exists ourvidz"))
+    context.configure(connection=connection, version_table_schema="ourvidz", transactional_ddl=True)
+    with context.begin_transaction():
+        context.run_migrations()
+    lay(connection)
+
+
+given: Connection | None = context.config.attributes.get("connection")
+if given is not None:
+    run(given)
+else:
+    url = context.config.get_main_option("sqlalchemy.url") or os.environ["DATABASE_URL"]
+    url = url.replace("postgresql://", "postgresql+psycopg://", 1).replace("postgres://", "postgresql+psycopg://", 1)
+    with create_engine(url, poolclass=pool.NullPool, connect_args={"prepare_threshold": None}).begin() as connection:
+        run(connection)

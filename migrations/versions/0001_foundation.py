@@ -1,0 +1,14 @@
+"""Tables of the job machine. Forwards only: a history cannot be un-made."""
+
+from pathlib import Path
+
+from alembic import op
+
+from ourvidz.db.schema import script
+
+revision = "0001"
+down_revision = None
+
+
+def upgrade() -> None:
+    script(op.get_bind(), Path(__file__).with_suffix(".sql").read_text())

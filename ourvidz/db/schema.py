@@ -1,0 +1,117 @@
+"""What is laid over the tables after each migration: functions, triggers, views, grants, and the copies of the Python tables.
+
+They hold no rows, so they are replaced whole whenever their text has changed (Flyway calls this a repeatable migration), in the
+migration's own transaction. A start with nothing new takes no lock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from importlib import resources
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from state import catalog, events, machine, policy
+
+_SQL = resources.files("ourvidz.db") / "sql"
+
+
+def parts() -> Iterator[tuple[str, str]]:
+    """Name and SQL text of everything laid over, in order."""
+    functions = sorted(file.name for file in (_SQL / "functions").iterdir())
+    # A view must come after those it reads; functions may name each other in any order.
+    views = ("job_timeline.sql", "queue_depth.sql", "job_durations.sql")
+    names = [*(f"functions/{name}" for name in functions), *(f"views/{name}" for name in views), "triggers.sql", "grants.sql"]
+    for name in names:
+        yield name, _SQL.joinpath(name).read_text()
+
+
+def lay(connection: Connection) -> bool:
+    """Bring what is laid over the tables up to date with this program. True when anything changed."""
+    # A lock that ends with the transaction: two migrations at once follow each other, through a transaction pooler too.
+    connection.execute(text("select pg_advisory_xact_lock(hashtextextended('ourvidz.migrate', 0))"))
+    sql = "\n".join(body for _, body in parts())
+    rows = tables()
+    digest = hashlib.sha256((sql + json.dumps(rows, sort_keys=True)).encode()).hexdigest()
+    if connection.execute(text("select digest from ourvidz.laid where what = 'over'")).scalar() == digest:
+        return False
+    # SQL functions name each other; their bodies are checked when first called, and by the tests.
+    connection.execute(text("set local check_function_bodies = off"))
+    for _, body in parts():
+        script(connection, body)
+    for table, wanted in rows.items():
+        _copy(connection, table, wanted)
+    connection.execute(
+        text("insert into ourvidz.laid (what, digest) values ('over', :d) on conflict (what) do update set digest = :d, at = now()"),
+        {"d": digest},
+    )
+    return True
+
+
+def script(connection: Connection, sql: str) -> None:
+    """Run SQL text as it stands: several statements, and percent signs that are no placeholders."""
+    driver: Any = connection.connection.driver_connection
+    driver.execute(sql)
+
+
+def tables() -> dict[str, list[dict[str, Any]]]:
+    """The rows of `ourvidz.<table>` that are copies of Python data."""
+    return {
+        "event_types": [{"name": str(e), "keys": list(events.DATA_KEYS[e])} for e in machine.EventType],
+        "transitions": [
+            {
+                "event": str(t.event),
+                "source": None if t.source is None else str(t.source),
+                "target": str(t.target),
+                "before": str(t.before),
+                "after": str(t.after),
+            }
+            for t in machine.TRANSITIONS
+        ],
+        "job_types": [_job_type(row) for row in catalog.JOB_TYPES.values()],
+        "plans": [{"name": name, **plan.__dict__} for name, plan in policy.PLANS.items()],
+        "policy": [{"only_row": True, **policy.settings()}],
+    }
+
+
+def limits(kind: catalog.JobType) -> Mapping[str, Any]:
+    """What the database checks of a job's settings: [low, high], with a third element when it must be whole; or a list of choices."""
+    return {
+        "steps": [1, kind.steps_max, "whole"],
+        "guidance": list(catalog.GUIDANCE),
+        "seed": [0, catalog.SEED_MAX, "whole"],
+        "images": {"in": list(kind.images)},
+        "frames": {"in": [kind.frames]},
+        "size": {"in": [list(size) for size in kind.sizes]},
+        "strength": list(catalog.STRENGTH),
+        "reference_strength": list(catalog.STRENGTH),
+        "reference_type": {"in": list(catalog.REFERENCE_TYPES)},
+        "shift": list(catalog.SHIFT),
+        "sampler": {"in": list(catalog.SAMPLERS)},
+        "scheduler": {"in": list(catalog.SCHEDULERS)},
+    }
+
+
+def _job_type(kind: catalog.JobType) -> dict[str, Any]:
+    names = ("name", "family", "queue", "fast", "video", "enhance", "init_image", "time_limit", "price")
+    return {name: getattr(kind, name) for name in names} | {"defaults": catalog.defaults(kind), "limits": limits(kind)}
+
+
+_CLEARED_FIRST = ("transitions",)
+"""Refers to event_types, and no one refers to it: replaced whole. The others are upserted, for jobs and plans name their rows."""
+
+
+def _copy(connection: Connection, table: str, rows: list[dict[str, Any]]) -> None:
+    key = {"policy": "only_row"}.get(table, "name")
+    columns = ", ".join(rows[0])
+    values = f"select {columns} from jsonb_populate_recordset(null::ourvidz.{table}, cast(:rows as jsonb))"
+    if table in _CLEARED_FIRST:
+        connection.execute(text(f"delete from ourvidz.{table}"))
+        upsert = ""
+    else:
+        changes = ", ".join(f"{c} = excluded.{c}" for c in rows[0] if c != key)
+        upsert = f"on conflict ({key}) do update set {changes}"
+    connection.execute(text(f"insert into ourvidz.{table} ({columns}) {values} {upsert}"), {"rows": json.dumps(rows)})

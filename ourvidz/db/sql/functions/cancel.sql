@@ -1,0 +1,23 @@
+-- Cancels at once what nobody works on; asks the executor otherwise, which stops within a step. Asked twice is asked once.
+-- Returns `cancelled` or `cancel_requested`.
+create or replace function ourvidz.cancel(p_job uuid, p_version integer default null, p_actor text default 'person') returns text
+language plpgsql security definer set search_path = pg_catalog, ourvidz set plan_cache_mode = force_generic_plan
+as $$
+declare
+  j public.jobs := ourvidz.lock_seen(p_job, p_version);
+begin
+  if j.status = 'cancelled' then
+    return 'cancelled';
+  elsif j.cancel_requested then
+    return 'cancel_requested';
+  elsif j.status in ('completed', 'failed') then
+    raise exception 'Job % is % already: there is nothing to cancel.', p_job, j.status using errcode = 'OV001';
+  elsif j.executor_id is null then
+    perform ourvidz.append(array[p_job], 'cancelled', array['{}'::jsonb], p_actor);
+    return 'cancelled';
+  end if;
+  perform ourvidz.append(array[p_job], 'cancel_requested', array['{}'::jsonb], p_actor);
+  perform pg_notify('ourvidz', j.executor_id::text);
+  return 'cancel_requested';
+end
+$$;

@@ -1,0 +1,31 @@
+-- Refuses, by name, what must not be queued: no such type, no verified profile, no text, settings out of range. Nothing is written yet.
+create or replace function ourvidz.check_asked(p_asked ourvidz.asked_job[]) returns void
+language plpgsql
+as $$
+declare
+  a ourvidz.asked_job;
+  v_type ourvidz.job_types;
+begin
+  select asked.* into a from unnest(p_asked) as asked
+  where not exists (select from public.profiles as p where p.id = asked.user_id and p.age_verified) limit 1;
+  if found then
+    raise exception 'Profile % is not age-verified: no job is made for it.', coalesce(a.user_id::text, '(none)') using errcode = 'OV010';
+  end if;
+  foreach a in array p_asked loop
+    if a.job_type is distinct from v_type.name then
+      select * into v_type from ourvidz.job_types where name = a.job_type;
+      if not found then
+        raise exception 'There is no job type "%".', left(a.job_type, 40) using errcode = 'OV009', column = 'job_type';
+      end if;
+    end if;
+    if coalesce(length(trim(a.prompt)), 0) not between 1 and 4000 then
+      raise exception 'The prompt must have 1 to 4,000 characters.' using errcode = 'OV009', column = 'prompt';
+    elsif length(a.negative_prompt) > 2000 then
+      raise exception 'The negative prompt may have at most 2,000 characters.' using errcode = 'OV009', column = 'negative_prompt';
+    elsif v_type.init_image and not coalesce(a.settings->'references' ? 'init', false) then
+      raise exception '% needs an init image.', a.job_type using errcode = 'OV009', column = 'references';
+    end if;
+    perform ourvidz.check_settings(a.job_type, a.settings, v_type.limits);
+  end loop;
+end
+$$;

@@ -1,0 +1,64 @@
+-- Takes up to p_limit jobs of one lane for an executor, in the lane's order. Returns all that is needed to run them; an empty answer
+-- marks the executor as waiting, so that the next submit wakes it.
+create or replace function ourvidz.claim(p_executor uuid, p_lanes text[] default null, p_resident text[] default null, p_limit integer default 1)
+returns setof ourvidz.claimed_job
+language plpgsql security definer set search_path = pg_catalog, ourvidz set plan_cache_mode = force_generic_plan
+as $$
+declare
+  v_now constant timestamptz := ourvidz.now();
+  ex ourvidz.executors;
+  v_lane text;
+  v_alone boolean;
+  v_jobs uuid[];
+begin
+  select * into ex from ourvidz.executors where id = p_executor;
+  if not found or ex.state = 'gone' then
+    raise exception 'Executor % was declared gone, and its jobs went to others.', p_executor
+      using errcode = 'OV012', hint = 'Register anew.';
+  elsif ex.lease_until <= v_now then
+    raise exception 'The lease of executor % ran out.', p_executor using errcode = 'OV012', hint = 'Send a heartbeat before claiming.';
+  end if;
+  perform ourvidz.promote();
+
+  foreach v_lane in array coalesce(ourvidz.lane_order(ex, coalesce(p_lanes, ex.lanes), coalesce(p_resident, ex.resident), v_now), '{}') loop
+    -- A job that killed its last executor goes to another one, where there is another.
+    v_alone := not exists (select from ourvidz.executors where state = 'active' and name <> ex.name
+                           and v_lane = any (lanes) and lease_until > v_now);
+    -- Materialized: inlined into a join, the planner may lock more rows than the limit.
+    with picked as materialized (
+      select id from public.jobs
+      where ready and lane = v_lane and (v_alone or crashed_on is distinct from ex.name)
+      order by rank, id limit p_limit for update skip locked
+    )
+    select array_agg(id) into v_jobs from picked;
+    exit when v_jobs is not null;
+  end loop;
+
+  if v_jobs is null then
+    update ourvidz.executors set waiting = true where id = p_executor and not waiting;
+    return;
+  elsif ex.waiting or ex.lane is distinct from v_lane then
+    update ourvidz.executors set waiting = false, lane = v_lane,
+      lane_since = case when lane is distinct from v_lane then v_now else lane_since end where id = p_executor;
+  end if;
+
+  perform ourvidz.append(
+    v_jobs, 'claimed',
+    (select array_agg(jsonb_build_object('executor_id', ex.id, 'executor', ex.name,
+                                         'deadline', v_now + make_interval(secs => kind.time_limit)) order by picked.n)
+     from unnest(v_jobs) with ordinality as picked (id, n)
+     join public.jobs as j on j.id = picked.id
+     join ourvidz.job_types as kind on kind.name = j.job_type),
+    'executor:' || ex.name);
+
+  return query
+  select j.id, j.claim_no, ourvidz.claim_token(ex.secret, j.id, j.claim_no), j.user_id, j.job_type, j.lane, p.prompt, p.negative_prompt,
+         p.settings, p.metadata, p.enhanced_prompt,
+         case when j.claim_no > 1 then (select jsonb_agg(to_jsonb(a) order by a.kind, a.index) from public.artifacts as a where a.job_id = j.id) end,
+         j.attempts, j.deadline, j.claimed_at
+  from unnest(v_jobs) with ordinality as picked (id, n)
+  join public.jobs as j on j.id = picked.id
+  join public.job_payloads as p on p.job_id = j.id
+  order by picked.n;
+end
+$$;

@@ -1,0 +1,12 @@
+-- The executor stops claiming (draining), or has finished and goes (gone; it must hold nothing, or use executor_gone).
+create or replace function ourvidz.drain(p_executor uuid, p_done boolean default false) returns void
+language plpgsql security definer set search_path = pg_catalog, ourvidz set plan_cache_mode = force_generic_plan
+as $$
+begin
+  if p_done and exists (select from public.jobs where executor_id = p_executor) then
+    perform ourvidz.executor_gone(p_executor, 'left');
+  else
+    update ourvidz.executors set state = case when p_done then 'gone' else 'draining' end, waiting = false where id = p_executor;
+  end if;
+end
+$$;

@@ -1,0 +1,68 @@
+-- Fires once for each INSERT into job_events: an event that may happen moves its job, and one that may not undoes the statement.
+-- This is the only writer of a job's folded columns; jobs_guard refuses all others. Set-based, so batches cost little more than one.
+create or replace function ourvidz.events_apply() returns trigger
+language plpgsql security definer set search_path = pg_catalog, ourvidz set plan_cache_mode = force_generic_plan
+as $$
+declare
+  v_now constant timestamptz := ourvidz.now();
+  v_fresh bigint;
+  v_births bigint;
+  v_applied bigint := 0;
+  v_rows bigint;
+begin
+  select count(*), count(*) filter (where from_status is null) into v_fresh, v_births from fresh;
+  if v_births > 0 then
+    insert into public.jobs
+    select born.*
+    from fresh as e
+    join ourvidz.transitions as t on t.event = e.type and t.source is null and t.target = e.to_status
+    join ourvidz.event_types as kind on kind.name = e.type
+    cross join lateral ourvidz.evolve(null::public.jobs, e) as born
+    where e.version = 1 and e.claim_no is null
+      and e.prev_hash = decode(repeat('00', 32), 'hex')
+      and e.occurred_at <= v_now and e.submitted_on = (e.occurred_at at time zone 'UTC')::date
+      and e.data - kind.keys = '{}'
+      and e.hash = ourvidz.event_hash(e.prev_hash, e.job_id, e.version, e.type, e.from_status, e.to_status,
+                                      e.claim_no, e.actor, e.occurred_at, e.data);
+    get diagnostics v_applied = row_count;
+  end if;
+  if v_births < v_fresh then
+    update public.jobs as target
+    set status = n.status, version = n.version, head_hash = n.head_hash, job_type = n.job_type, lane = n.lane,
+        priority = n.priority, rank = n.rank, ready = n.ready, run_at = n.run_at,
+        claim_no = n.claim_no, executor_id = n.executor_id, claimed_at = n.claimed_at, deadline = n.deadline,
+        attempts = n.attempts, errors = n.errors, crashes = n.crashes, device_crashes = n.device_crashes,
+        crashed_on = n.crashed_on, snoozes = n.snoozes, cancel_requested = n.cancel_requested,
+        error_class = n.error_class, final = n.final, enhanced = n.enhanced, generated = n.generated,
+        uploaded = n.uploaded, updated_at = n.updated_at, completed_at = n.completed_at
+    from (
+      select evolved.*
+      from fresh as e
+      join public.jobs as j on j.id = e.job_id
+      join ourvidz.transitions as t on t.event = e.type and t.source = e.from_status and t.target = e.to_status
+      join ourvidz.event_types as kind on kind.name = e.type
+      cross join lateral ourvidz.evolve(j, e) as evolved
+      where e.version = j.version + 1 and e.prev_hash = j.head_hash and e.from_status = j.status
+        and e.submitted_on = j.submitted_on
+        and (t.before = 'any' or (t.before = 'held') = (j.executor_id is not null))
+        and e.claim_no is not distinct from
+              case when e.type = 'claimed' then j.claim_no + 1 when j.executor_id is not null then j.claim_no end
+        and not (e.type = 'retried' and j.final)
+        and e.occurred_at between j.updated_at and greatest(v_now, j.updated_at)
+        and e.data - kind.keys = '{}'
+        and e.hash = ourvidz.event_hash(e.prev_hash, e.job_id, e.version, e.type, e.from_status, e.to_status,
+                                        e.claim_no, e.actor, e.occurred_at, e.data)
+    ) as n
+    where target.id = n.id;
+    get diagnostics v_rows = row_count;
+    v_applied := v_applied + v_rows;
+  end if;
+  if v_applied <> v_fresh then
+    perform ourvidz.refuse_event(e.job_id, e.version, e.type, e.from_status, e.to_status, e.claim_no, e.data)
+    from fresh as e left join public.jobs as j on j.id = e.job_id
+    where j.id is null or j.head_hash <> e.hash;
+    raise exception 'Two events of one job came in one statement; write them one after the other.' using errcode = 'OV005';
+  end if;
+  return null;
+end
+$$;

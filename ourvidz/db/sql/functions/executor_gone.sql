@@ -1,0 +1,18 @@
+-- Declares an executor dead and gives its jobs back at once: the reaper when its lease ran out, a supervisor that saw the process die.
+-- Returns how many jobs it had. What the executor may still send is refused.
+create or replace function ourvidz.executor_gone(p_executor uuid, p_cause text default 'died') returns bigint
+language plpgsql security definer set search_path = pg_catalog, ourvidz set plan_cache_mode = force_generic_plan
+as $$
+declare
+  j public.jobs;
+  v_jobs bigint := 0;
+begin
+  update ourvidz.executors set state = 'gone', waiting = false where id = p_executor;
+  -- In the order of ids, as lock_claims does: no deadlock with a batch.
+  for j in select * from public.jobs where executor_id = p_executor order by id for update loop
+    perform ourvidz.lapse(j, p_cause);
+    v_jobs := v_jobs + 1;
+  end loop;
+  return v_jobs;
+end
+$$;

@@ -1,0 +1,20 @@
+-- An attempt ended in an error. Policy decides what follows; the answer is that event: retry_scheduled, failed or cancelled.
+-- p_final: no retry may ever follow, not a person's either (a refusal for safety). The message is kept with the payload, for people.
+create or replace function ourvidz.fail(
+  p_job uuid, p_claim bigint, p_token uuid, p_class text, p_message text, p_retryable boolean default true, p_final boolean default false,
+  p_verdict jsonb default '{}'
+) returns text
+language plpgsql security definer set search_path = pg_catalog, ourvidz set plan_cache_mode = force_generic_plan
+as $$
+declare
+  j public.jobs;
+begin
+  if ourvidz.lock_claims(array[p_job], array[p_claim], array[p_token]) = '{}' then
+    perform ourvidz.refuse_stale(p_job, p_claim);
+  end if;
+  select * into j from public.jobs where id = p_job;
+  update public.job_payloads set error_message = left(p_message, 2000) where job_id = p_job;
+  return ourvidz.fail_attempt(j, p_class, p_retryable and not p_final, 'executor',
+                              p_verdict || case when p_final then '{"final": true}'::jsonb else '{}' end);
+end
+$$;

@@ -1,0 +1,50 @@
+-- Fires after each INSERT or UPDATE of jobs. Every folded column comes from the event that the row names as its head: events_apply
+-- has just written both. Any other write leaves the version as it was, or names an event that is not there, and is refused.
+create or replace function ourvidz.jobs_guard_update() returns trigger
+language plpgsql security definer set search_path = pg_catalog, ourvidz set plan_cache_mode = force_generic_plan
+as $$
+declare
+  v_job uuid;
+  v_now constant timestamptz := ourvidz.now();
+begin
+  select coalesce(n.id, o.id) into v_job
+  from after_rows as n
+  full join before_rows as o on o.id = n.id
+  where n.id is null or o.id is null
+     or case when n.version = o.version
+             -- `ready` is no one's fact: the clock alone turns it true.
+             then to_jsonb(n) - 'ready' <> to_jsonb(o) - 'ready' or n.ready and n.run_at > v_now
+             else n.version <> o.version + 1
+                  or not exists (select from public.job_events as e
+                                 where e.job_id = n.id and e.version = n.version and e.hash = n.head_hash
+                                   and e.prev_hash = o.head_hash and e.to_status = n.status
+                                   and e.xid = pg_current_xact_id()) end
+  limit 1;
+  if found then
+    raise exception 'Job %: its row may change only by an event.', v_job
+      using errcode = 'OV004', hint = 'Call a function of schema ourvidz (advance, complete, cancel …): it writes both.';
+  end if;
+  return null;
+end
+$$;
+
+create or replace function ourvidz.jobs_guard_insert() returns trigger
+language plpgsql security definer set search_path = pg_catalog, ourvidz set plan_cache_mode = force_generic_plan
+as $$
+declare
+  v_job uuid;
+begin
+  select n.id into v_job
+  from after_rows as n
+  -- A scalar subquery on purpose: one index lookup a row, whatever the planner thinks of the size of a batch.
+  where (select born = n
+         from public.job_events as e cross join lateral ourvidz.evolve(null::public.jobs, e) as born
+         where e.job_id = n.id and e.version = 1 and e.submitted_on = n.submitted_on and e.from_status is null) is not true
+  limit 1;
+  if found then
+    raise exception 'Job %: a job begins with its event.', v_job
+      using errcode = 'OV004', hint = 'Call ourvidz.submit.';
+  end if;
+  return null;
+end
+$$;

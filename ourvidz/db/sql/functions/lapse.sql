@@ -1,0 +1,28 @@
+-- What follows when the lease of a job's executor ran out; its row is locked. A cancel asked for before the crash is honoured here. A job
+-- that keeps killing its executor is quarantined: it fails with class `quarantined`, and a person decides.
+create or replace function ourvidz.lapse(j public.jobs, p_cause text) returns text
+language plpgsql
+as $$
+declare
+  v_on_device constant boolean := j.status in ('enhancing', 'generating');
+  v_policy ourvidz.policy;
+  v_crashes constant integer := j.crashes + 1;
+  v_executor text := coalesce((select name from ourvidz.executors where id = j.executor_id), 'unknown');
+begin
+  select * into v_policy from ourvidz.policy;
+  if j.cancel_requested then
+    perform ourvidz.append(array[j.id], 'cancelled', array['{}'::jsonb], 'reaper');
+    return 'cancelled';
+  elsif j.device_crashes + v_on_device::integer >= v_policy.crash_limit or v_crashes >= v_policy.lapse_limit then
+    update public.job_payloads set error_message = format('The executor was lost %s times while it had this job.', v_crashes)
+    where job_id = j.id;
+    perform ourvidz.append(array[j.id], 'failed', array['{"class": "quarantined"}'::jsonb], 'reaper');
+    return 'failed';
+  end if;
+  perform ourvidz.append(array[j.id], 'lease_expired', array[jsonb_build_object(
+    'executor', v_executor, 'on_device', v_on_device, 'cause', p_cause,
+    'run_at', ourvidz.now() + case when v_crashes = 1 then interval '0' else ourvidz.backoff(v_crashes - 1) end)], 'reaper');
+  perform ourvidz.wake(j.lane, 1);
+  return 'lease_expired';
+end
+$$;

@@ -1,0 +1,23 @@
+-- Where a user's next p_jobs jobs enter a lane: start-time fair queueing (Goyal, Vin, Cheng 1996). A user who was away starts at the
+-- lane's virtual time; one with jobs waiting starts behind them; a plan's weight sets how far each job moves the user on. The upsert's
+-- row lock makes two submits of one user follow each other. Returns the start and the step between the jobs.
+create or replace function ourvidz.next_rank(p_user uuid, p_lane text, p_jobs bigint, out start float8, out step float8)
+language plpgsql
+as $$
+declare
+  v_virtual float8;
+begin
+  select 1.0 / coalesce(plan.weight, 1) into step
+  from public.profiles as profile left join ourvidz.plans as plan on plan.name = profile.subscription_status
+  where profile.id = p_user;
+  -- With nobody waiting all have been served: everyone starts level with whoever got furthest.
+  select coalesce(
+    (select rank - ourvidz.head_start(priority) from public.jobs where ready and lane = p_lane order by rank, id limit 1),
+    (select finish from ourvidz.shares where lane = p_lane order by finish desc limit 1),
+    0) into v_virtual;
+  insert into ourvidz.shares as share (user_id, lane, finish)
+  values (p_user, p_lane, v_virtual + p_jobs * step)
+  on conflict (user_id, lane) do update set finish = greatest(share.finish, v_virtual) + p_jobs * step
+  returning share.finish - p_jobs * step into start;
+end
+$$;

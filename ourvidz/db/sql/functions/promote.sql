@@ -1,0 +1,18 @@
+-- Turns jobs whose run_at has come into claimable ones, in portions. Kept apart from `run_at <= now()` in the claim itself, which
+-- would walk past every future job on its way.
+create or replace function ourvidz.promote(p_limit integer default 200) returns bigint
+language plpgsql
+as $$
+declare
+  v_now constant timestamptz := ourvidz.now();
+  v_rows bigint := 0;
+begin
+  if exists (select from public.jobs where not ready and run_at <= v_now) then
+    update public.jobs set ready = true
+    where id in (select id from public.jobs where not ready and run_at <= v_now order by run_at limit p_limit
+                 for update skip locked);
+    get diagnostics v_rows = row_count;
+  end if;
+  return v_rows;
+end
+$$;

@@ -1,0 +1,33 @@
+-- Turns leases that ran out into retries, attempts over their time limit into failed ones, and due jobs into claimable ones. Anyone may
+-- call it, as often as they like; one at a time does the work. Returns what it did.
+create or replace function ourvidz.reap()
+returns table (lapsed bigint, timed_out bigint, promoted bigint)
+language plpgsql security definer set search_path = pg_catalog, ourvidz set plan_cache_mode = force_generic_plan
+as $$
+declare
+  v_now constant timestamptz := ourvidz.now();
+  v_executor uuid;
+  j public.jobs;
+begin
+  lapsed := 0; timed_out := 0; promoted := 0;
+  if not pg_try_advisory_xact_lock(hashtextextended('ourvidz.reap', 0)) then
+    return next; return;
+  end if;
+  for v_executor in select id from ourvidz.executors where state <> 'gone' and lease_until <= v_now order by id for update skip locked loop
+    lapsed := lapsed + ourvidz.executor_gone(v_executor, 'lease ran out');
+  end loop;
+  for j in select * from public.jobs where executor_id is not null and deadline <= v_now order by id limit 100 for update skip locked loop
+    update public.job_payloads set error_message = 'The attempt took longer than its time limit.' where job_id = j.id;
+    perform ourvidz.fail_attempt(j, 'timeout', true, 'reaper');
+    timed_out := timed_out + 1;
+  end loop;
+  promoted := ourvidz.promote(1000);
+  if promoted > 0 then
+    perform ourvidz.wake(lane, promoted) from unnest(array(select distinct lane from public.jobs where ready)) as lane;
+  end if;
+  delete from ourvidz.executors as e using ourvidz.policy
+  where e.state = 'gone' and e.beat_at < v_now - make_interval(secs => policy.executor_forgotten)
+    and not exists (select from public.jobs where executor_id = e.id);
+  return next;
+end
+$$;

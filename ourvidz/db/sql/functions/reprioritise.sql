@@ -1,0 +1,17 @@
+-- Moves a waiting job forwards or backwards by the difference that its priority makes to its place.
+create or replace function ourvidz.reprioritise(p_job uuid, p_priority integer, p_version integer default null, p_actor text default 'person')
+returns integer
+language plpgsql security definer set search_path = pg_catalog, ourvidz set plan_cache_mode = force_generic_plan
+as $$
+declare
+  j public.jobs := ourvidz.lock_seen(p_job, p_version);
+begin
+  if p_priority not between 0 and 7 then
+    raise exception 'A priority is 0 to 7; % is not.', p_priority using errcode = 'OV009', column = 'priority';
+  end if;
+  perform ourvidz.append(array[p_job], 'reprioritised',
+    array[jsonb_build_object('priority', p_priority,
+                             'rank', j.rank - ourvidz.head_start(j.priority) + ourvidz.head_start(p_priority))], p_actor);
+  return j.version + 1;
+end
+$$;

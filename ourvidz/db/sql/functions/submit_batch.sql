@@ -1,0 +1,52 @@
+-- Queues jobs: all of them or none. Each object holds user_id, job_type, prompt, settings and maybe id, idempotency_key, run_at,
+-- negative_prompt, metadata, project_id, video_id, image_id. The same id or key again, with the same body, is the same job.
+create or replace function ourvidz.submit_batch(p_jobs jsonb, p_actor text default 'system')
+returns table (ord bigint, job_id uuid, created boolean)
+language plpgsql security definer set search_path = pg_catalog, ourvidz set plan_cache_mode = force_generic_plan
+as $$
+declare
+  v_now constant timestamptz := ourvidz.now();
+  v_asked ourvidz.asked_job[];
+  v_fresh ourvidz.asked_job[];
+begin
+  -- The digest covers what was asked, before a seed is drawn: a repeated request must equal itself.
+  select array_agg(row(given.ord, coalesce(a.id, gen_random_uuid()), a.user_id, a.job_type, ourvidz.lane_of(kind.family, a.settings),
+                       a.idempotency_key, plan.level * 2 + kind.fast::integer, a.run_at, trim(a.prompt), a.negative_prompt,
+                       kind.defaults || coalesce(a.settings, '{}'), coalesce(a.metadata, '{}'), a.project_id, a.video_id, a.image_id,
+                       sha256(convert_to((given.j - '{id,run_at}'::text[])::text, 'UTF8')))::ourvidz.asked_job order by given.ord)
+  into v_asked
+  from jsonb_array_elements(p_jobs) with ordinality as given (j, ord)
+  cross join lateral jsonb_populate_record(null::ourvidz.asked_job, given.j) as a
+  left join ourvidz.job_types as kind on kind.name = a.job_type
+  left join public.profiles as profile on profile.id = a.user_id
+  left join ourvidz.plans as plan on plan.name = coalesce(profile.subscription_status, 'free');
+  perform ourvidz.check_asked(v_asked);
+
+  -- One at a time for each id and key: a second submit waits here, then finds the first one's job.
+  perform pg_advisory_xact_lock(hashtextextended(name, 7))
+  from (select user_id::text || '/' || idempotency_key as name from unnest(v_asked) where idempotency_key is not null
+        union select a.id::text from unnest(v_asked) as a order by 1) as names;
+
+  return query
+  select a.ord, p.job_id, false
+  from unnest(v_asked) as a
+  join public.job_payloads as p on p.job_id = a.id or (p.user_id = a.user_id and p.idempotency_key = a.idempotency_key)
+  where ourvidz.same_job(a, p);
+
+  -- Within one batch too, the first with a key is the job.
+  select array_agg(a order by a.ord) into v_fresh
+  from (select distinct on (coalesce(asked.user_id::text || asked.idempotency_key, asked.id::text)) asked.*
+        from unnest(v_asked) as asked order by coalesce(asked.user_id::text || asked.idempotency_key, asked.id::text), asked.ord) as a
+  where not exists (select from public.job_payloads as p
+                    where p.job_id = a.id or (p.user_id = a.user_id and p.idempotency_key = a.idempotency_key));
+  if v_fresh is not null then
+    perform ourvidz.queue_fresh(v_fresh, v_now, p_actor);
+  end if;
+
+  return query
+  select a.ord, fresh.id, a.ord = fresh.ord
+  from unnest(v_asked) as a
+  join unnest(v_fresh) as fresh
+    on fresh.id = a.id or (fresh.user_id = a.user_id and fresh.idempotency_key = a.idempotency_key);
+end
+$$;

@@ -1,0 +1,24 @@
+-- Wakes as many executors as there is new work for, and only those that sleep: with a backlog no NOTIFY is sent at all, which matters
+-- because each takes a lock over the whole cluster at commit. Never called from a row trigger.
+create or replace function ourvidz.wake(p_lane text, p_jobs bigint) returns void
+language plpgsql
+as $$
+declare
+  v_now constant timestamptz := ourvidz.now();
+  v_executor uuid;
+begin
+  if not exists (select from ourvidz.executors where waiting and state = 'active' and p_lane = any (lanes)) then
+    return;
+  end if;
+  for v_executor in
+    update ourvidz.executors as e set waiting = false
+    where e.id in (select id from ourvidz.executors
+                   where waiting and state = 'active' and p_lane = any (lanes) and lease_until > v_now
+                   order by (p_lane = any (resident)) desc
+                   limit p_jobs for update skip locked)
+    returning e.id
+  loop
+    perform pg_notify('ourvidz', v_executor::text);
+  end loop;
+end
+$$;

@@ -1,0 +1,37 @@
+-- Supabase's default privileges hand every new table and function to its API roles; nothing here is theirs until a policy says so.
+-- Executors call functions and read nothing else; analysts read events and figures, and no prompt.
+do $$
+declare
+  v_role text;
+begin
+  foreach v_role in array array['ourvidz_executor', 'ourvidz_analyst'] loop
+    if not exists (select from pg_roles where rolname = v_role) then
+      execute format('create role %I nologin', v_role);
+    end if;
+  end loop;
+  foreach v_role in array array['anon', 'authenticated', 'public'] loop
+    if v_role = 'public' or exists (select from pg_roles where rolname = v_role) then
+      execute format('revoke all on schema ourvidz from %1$s; revoke all on all functions in schema ourvidz from %1$s', v_role);
+      execute format('revoke all on public.profiles, public.jobs, public.job_payloads, public.job_events, public.artifacts, '
+                     'public.job_timeline, public.queue_depth, public.job_durations from %s', v_role);
+    end if;
+  end loop;
+end
+$$;
+
+grant usage on schema ourvidz to ourvidz_executor, ourvidz_analyst;
+grant execute on function
+  ourvidz.register, ourvidz.heartbeat, ourvidz.held, ourvidz.claim, ourvidz.advance, ourvidz.advance_batch, ourvidz.enhanced,
+  ourvidz.artifact_generated, ourvidz.artifact_uploaded, ourvidz.complete, ourvidz.complete_batch, ourvidz.fail, ourvidz.snooze,
+  ourvidz.honour_cancel, ourvidz.reap, ourvidz.executor_gone, ourvidz.drain, ourvidz.now
+to ourvidz_executor;
+
+grant execute on function ourvidz.job_as_of, ourvidz.now to ourvidz_analyst;
+grant select on public.jobs, public.job_events, public.artifacts, public.job_timeline, public.queue_depth, public.job_durations
+to ourvidz_analyst;
+drop policy if exists analyst_reads on public.jobs;
+create policy analyst_reads on public.jobs for select to ourvidz_analyst using (true);
+drop policy if exists analyst_reads on public.job_events;
+create policy analyst_reads on public.job_events for select to ourvidz_analyst using (true);
+drop policy if exists analyst_reads on public.artifacts;
+create policy analyst_reads on public.artifacts for select to ourvidz_analyst using (true);

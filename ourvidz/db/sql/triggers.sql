@@ -1,0 +1,23 @@
+-- ENABLE ALWAYS: session_replication_role, a session's setting, must not open a way round.
+create or replace trigger events_apply after insert on public.job_events
+  referencing new table as fresh for each statement execute function ourvidz.events_apply();
+create or replace trigger events_append_only before update or delete or truncate on public.job_events
+  for each statement execute function ourvidz.refuse_change();
+create or replace trigger jobs_bare_write before insert or update of
+  id, status, version, head_hash, submitted_on, user_id, job_type, lane, project_id, video_id, image_id, priority, rank, run_at,
+  claim_no, executor_id, claimed_at, deadline, attempts, errors, crashes, device_crashes, crashed_on, snoozes, cancel_requested,
+  error_class, final, enhanced, generated, uploaded, created_at, updated_at, completed_at on public.jobs
+  for each statement execute function ourvidz.refuse_bare_write();
+create or replace trigger jobs_guard_insert after insert on public.jobs
+  referencing new table as after_rows for each statement execute function ourvidz.jobs_guard_insert();
+create or replace trigger jobs_guard_update after update on public.jobs
+  referencing old table as before_rows new table as after_rows for each statement execute function ourvidz.jobs_guard_update();
+create or replace trigger jobs_never_deleted before delete or truncate on public.jobs
+  for each statement execute function ourvidz.refuse_change();
+
+alter table public.job_events enable always trigger events_apply;
+alter table public.job_events enable always trigger events_append_only;
+alter table public.jobs enable always trigger jobs_bare_write;
+alter table public.jobs enable always trigger jobs_guard_insert;
+alter table public.jobs enable always trigger jobs_guard_update;
+alter table public.jobs enable always trigger jobs_never_deleted;

@@ -1,0 +1,113 @@
+"""What a job can refuse. One leaf for each different decision of the caller; each has the SQLSTATE that the database raises for it.
+
+Class `OV` is ours: the SQL standard leaves classes beginning with I–Z to implementations, and Postgres uses none that begin with O.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class JobError(Exception):
+    """Base. The message says what happened, to which job, and what to do now."""
+
+    sqlstate: ClassVar[str] = "OV000"
+    code: ClassVar[str] = "job_error"
+
+
+class IllegalTransition(JobError):
+    """The event may not happen in the job's status. Look at the job again and decide anew."""
+
+    sqlstate = "OV001"
+    code = "illegal_transition"
+
+
+class StaleClaim(JobError):
+    """Another claim has the job, or none has. Stop working on it and write nothing."""
+
+    sqlstate = "OV002"
+    code = "stale_claim"
+
+
+class AppendOnly(JobError):
+    """Events are never changed or deleted, nor jobs deleted."""
+
+    sqlstate = "OV003"
+    code = "append_only"
+
+
+class BareWrite(JobError):
+    """A job's folded columns were written without their event. Call the function that does both."""
+
+    sqlstate = "OV004"
+    code = "bare_write"
+
+
+class BrokenChain(JobError):
+    """An event does not follow the job's last one: wrong version, wrong previous hash, wrong hash, unknown key."""
+
+    sqlstate = "OV005"
+    code = "broken_chain"
+
+
+class JobNotFound(JobError):
+    """No such job."""
+
+    sqlstate = "OV006"
+    code = "job_not_found"
+
+
+class VersionConflict(JobError):
+    """The job has moved on since the version this person saw. Show it to them again."""
+
+    sqlstate = "OV007"
+    code = "version_conflict"
+
+
+class IdempotencyConflict(JobError):
+    """The same id or idempotency key came with a different job. Use a new key."""
+
+    sqlstate = "OV008"
+    code = "idempotency_conflict"
+
+
+class InvalidJob(JobError):
+    """The job asked for is not one we make. `field` names what to change."""
+
+    sqlstate = "OV009"
+    code = "invalid_job"
+
+    def __init__(self, message: str, *, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class NotAgeVerified(JobError):
+    """The profile is not age-verified: no job for it."""
+
+    sqlstate = "OV010"
+    code = "not_age_verified"
+
+
+class FinalFailure(JobError):
+    """The job was refused for good; no retry may follow."""
+
+    sqlstate = "OV011"
+    code = "final_failure"
+
+
+class ExecutorGone(JobError):
+    """The executor was declared dead and its jobs given to others. Register again under a new id."""
+
+    sqlstate = "OV012"
+    code = "executor_gone"
+
+
+class RefusedContent(JobError):
+    """The prompt screen refused the text, or could not answer. Raised before a job is queued; never holds the text."""
+
+    sqlstate = "OV013"
+    code = "refused_content"
+
+
+BY_SQLSTATE: dict[str, type[JobError]] = {leaf.sqlstate: leaf for leaf in JobError.__subclasses__()}

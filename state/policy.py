@@ -1,0 +1,86 @@
+"""Figures of policy: data, copied into `ourvidz.policy` and `ourvidz.plans`, where the database decides by them.
+
+The small functions are the same sums in Python, for estimates shown to people and as the second opinion in tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Times in seconds."""
+
+    max_attempts: int = 3  # failed tries before a person has to decide
+    backoff_base: float = 10.0
+    backoff_factor: float = 4.0
+    backoff_max: float = 600.0
+    backoff_jitter: float = 0.2  # the delay is drawn from [1 − j, 1] of itself
+    lease: float = 30.0
+    heartbeat: float = 5.0
+    control_poll: float = 1.0  # a cancel is learned within 2 s, so it is looked for every one
+    step_stall: float = 60.0
+    load_stall: float = 180.0
+    crash_limit: int = 3  # with the job on the device
+    lapse_limit: int = 10  # leases that ran out anywhere: something is wrong, though not the job's picture
+    affinity_wait: float = 60.0
+    enhance_limit: float = 60.0
+    spool_bytes: int = 10_000_000_000
+    executor_forgotten: float = 7 * 86_400.0  # rows of executors long gone are dropped
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A subscription: its share of the device, and how much it may ask for."""
+
+    level: int
+    weight: int
+    unfinished: int
+    submits_per_minute: int
+
+
+POLICY: Final = Policy()
+PLANS: Final[Mapping[str, Plan]] = {
+    "free": Plan(0, 1, 5, 10),
+    "starter": Plan(1, 2, 20, 30),
+    "pro": Plan(2, 4, 50, 60),
+    "premium": Plan(3, 8, 100, 120),
+}
+
+FALLBACKS: Final[Mapping[str, str]] = {
+    "sdxl_image_fast": "image_fast",
+    "sdxl_image_high": "image_high",
+    "sdxl_image_premium": "image_high",
+}
+"""What a job type may be rerouted to when its family cannot run. Off unless an operator turns it on; img2img has none."""
+
+
+def priority(plan: str, *, fast: bool) -> int:
+    """0–7: the subscription first, then fast before high."""
+    return PLANS[plan].level * 2 + fast
+
+
+def head_start(priority: int) -> float:
+    """How far behind the front a job of this priority enters its lane's order, in turns of one user (docs/decisions/0005).
+
+    Bounded on purpose: priority lets jobs pass, but each job can be passed only so often, and so no one waits for ever.
+    """
+    return (7 - priority) * 0.25
+
+
+def backoff(failures: int, policy: Policy = POLICY) -> float:
+    """Seconds before the next attempt after the n-th failed one (n ≥ 1), jitter aside: 10, 40, 160, then 600."""
+    return min(policy.backoff_max, policy.backoff_base * policy.backoff_factor ** (failures - 1))
+
+
+def crash_delay(crashes: int, policy: Policy = POLICY) -> float:
+    """Seconds before a job whose lease ran out n times is handed out again: at once the first time, then as for errors."""
+    return 0.0 if crashes <= 1 else backoff(crashes - 1, policy)
+
+
+def settings() -> dict[str, Any]:
+    """The policy as the database stores it."""
+    return dict(POLICY.__dict__)
