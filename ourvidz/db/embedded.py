@@ -138,7 +138,7 @@ class EmbeddedPostgres:
         while not supervisor.try_lock(fd, kind):
             if time.monotonic() > deadline:
                 os.close(fd)
-                raise self._error(f"{otherwise} for {self.timeout:g} s", f"Try again; if it lasts, see who holds {path} (fuser).")
+                raise EmbeddedPostgresError(f"{otherwise} for {self.timeout:g} s. Try again; if it lasts, see who holds {path} (fuser).")
             time.sleep(0.02)
         return fd
 
@@ -197,7 +197,7 @@ class EmbeddedPostgres:
             subprocess.run(line, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
                            env=environment(), timeout=20, check=True)  # fmt: skip
         except subprocess.SubprocessError as error:
-            raise self._error(f"The supervisor of Postgres did not come up ({error})", "Try again.") from error
+            raise self._error("The supervisor of Postgres did not come up", "Mend what the log names and try again.") from error
         finally:
             os.close(log)
 
@@ -219,8 +219,12 @@ def embedded_url(home: Path, *, timeout: float = 30.0) -> str:
 
 
 def status(home: Path) -> Status:
-    """Only looks: starts nothing, makes nothing."""
+    """Only looks: starts nothing, makes nothing. Raises EmbeddedPostgresError where it may not look."""
     postgres = EmbeddedPostgres(home)
+    try:
+        there = postgres.folder.exists()
+    except OSError as error:
+        raise EmbeddedPostgresError(f"uid {os.geteuid()} cannot look into {postgres.folder}: {error}. Ask its owner.") from error
     lock = postgres.folder / "supervisor.lock"
     server = supervisor.running_postmaster(postgres.data)
     try:
@@ -229,7 +233,7 @@ def status(home: Path) -> Status:
         version = None
     return Status(
         running=server is not None, version=version, data_dir=postgres.data, log_file=postgres.log,
-        socket_dir=_socket_dir(postgres.folder) if postgres.folder.exists() else None, port=PORT,
+        socket_dir=_socket_dir(postgres.folder) if there else None, port=PORT,
         supervisor_pid=supervisor.number_in(lock) if _is_held(lock) else None, postmaster_pid=server,
         users=_holders(postgres.folder / "users.lock"),
     )  # fmt: skip

@@ -11,6 +11,7 @@ import os
 import pwd
 import re
 import stat
+import sys
 from pathlib import Path
 
 from ourvidz.db import supervisor
@@ -34,6 +35,11 @@ def server_user(folder: Path, data: Path) -> tuple[int, int]:
                 "Run as that one, or set OURVIDZ_HOME to a folder of your own."
             )
         return os.geteuid(), os.getegid()
+    if sys.platform == "linux" and not _own_capabilities() >> supervisor.CAP_DAC_OVERRIDE & 1:
+        raise EmbeddedPostgresError(
+            "This root may not open other accounts' files (CAP_DAC_OVERRIDE is missing), and Postgres refuses to run as root. "
+            "Run as an ordinary user, or set DATABASE_URL."
+        )
     if owner.st_uid != 0:
         return owner.st_uid, owner.st_gid
     uid = next(uid for uid in UNNAMED_UIDS if not _has_account(uid))
@@ -75,15 +81,15 @@ def capability_for(uid: int, binaries: Path, data: Path) -> int | None:
     closed = sorted(str(folder) for folder in on_the_way if not may(folder, 0o1))
     if runnable and not closed:
         return None
-    # READ_SEARCH is the lesser one and does not help to execute; containers by default grant only OVERRIDE.
-    wanted = [supervisor.CAP_DAC_READ_SEARCH, supervisor.CAP_DAC_OVERRIDE] if runnable else [supervisor.CAP_DAC_OVERRIDE]
     ours = _own_capabilities()
-    for capability in wanted:
-        if ours >> capability & 1:
-            return capability
+    # READ_SEARCH is the lesser one, but does not help to execute, and containers by default grant only OVERRIDE.
+    lesser = runnable and ours >> supervisor.CAP_DAC_READ_SEARCH & 1
+    capability = supervisor.CAP_DAC_READ_SEARCH if lesser else supervisor.CAP_DAC_OVERRIDE
+    if ours >> capability & ours >> supervisor.CAP_SETPCAP & 1:
+        return capability
     raise EmbeddedPostgresError(
-        f"Postgres cannot run as root, and the unprivileged uid {uid} cannot pass {', '.join(closed) or programs[0]}. "
-        "Set OURVIDZ_HOME (or PG_BIN) to a folder that everybody may pass, such as /var/lib/ourvidz, or set DATABASE_URL."
+        f"Postgres cannot run as root, and the unprivileged uid {uid} cannot pass {', '.join(closed) or programs[0]}. Set OURVIDZ_HOME "
+        "(or PG_BIN) to an existing folder that everybody may pass (chmod 711), run as an ordinary user, or set DATABASE_URL."
     )
 
 

@@ -32,7 +32,7 @@ CRASH_RETRY = 5.0  # after a kill -9 the old backends keep the shared memory for
 # Fast shutdown first; immediate (crash recovery at the next start, nothing committed is lost) when it hangs.
 STOPPING = ((signal.SIGINT, 30.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 5.0))
 
-CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 1, 2
+CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_SETPCAP = 1, 2, 8
 _PR_SET_PDEATHSIG, _PR_GET_SECUREBITS, _PR_SET_SECUREBITS, _PR_CAP_AMBIENT = 1, 27, 28, 47
 _SECBIT_NO_SETUID_FIXUP = 1 << 2
 _CAPABILITY_VERSION_3 = 0x20080522
@@ -74,7 +74,7 @@ def become_and_exec(argv: list[str], uid: int, gid: int, capability: int | None,
     try:
         become(uid, gid, capability)
     except OSError as error:
-        sys.exit(f"cannot become uid {uid} (capability {capability}): {error}")
+        sys.exit(f"Postgres refuses root, and this root cannot become uid {uid} with capability {capability}: {error}")
     if sys.platform == "linux":  # set last: a change of uid clears it
         _prctl(_PR_SET_PDEATHSIG, when_parent_dies)
         if os.getppid() != parent:
@@ -153,8 +153,8 @@ class Supervisor:
         signal.signal(signal.SIGINT, self._on_signal)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         self._note()
-        self._clear_the_way()
-        retry_until = time.monotonic() + (CRASH_RETRY if self.pid_file.exists() else 0)
+        crashed = self._clear_the_way()
+        retry_until = time.monotonic() + (CRASH_RETRY if crashed else 0)
         while True:
             server = self._spawn()
             why = self._watch(server)
@@ -173,6 +173,7 @@ class Supervisor:
             self._say(f"Postgres ended with {server.returncode}: starting it again")
             time.sleep(TICK)
         with contextlib.suppress(OSError):
+            self._clear_sockets()
             Path(self.spec["socket_dir"]).rmdir()
         os.close(self.own_lock)  # before users.lock goes: whoever gets that one must see no supervisor
 
@@ -214,21 +215,30 @@ class Supervisor:
             return lines[0] == str(pid) and lines[7].startswith("ready")
         return False
 
-    def _clear_the_way(self) -> None:
-        """An earlier supervisor may have been killed. Its server is on its way out (on Linux) or waits for a signal."""
+    def _clear_the_way(self) -> bool:
+        """True if an earlier server did not end in order: its backends may still hold the shared memory.
+
+        Its supervisor may have been killed too; then it is on its way out (on Linux) or waits for a signal.
+        """
         until = time.monotonic() + 2
         while (pid := running_postmaster(self.data)) and time.monotonic() < until:
             time.sleep(0.05)
         if pid:
             self._say(f"stopping Postgres {pid}, which nobody watches")
             stop_postmaster(pid, lambda: running_postmaster(self.data) is None)
-        # Postgres refuses to start when the pid in a leftover file is alive, whoever that is: after a reboot often
-        # somebody else. Shared memory still tells it whether old backends live on.
-        named = number_in(self.pid_file)
-        program = (_arguments_of(named) or ["a zombie"])[0] if named else ""
-        if named and "postgres" not in program and Path(f"/proc/{named}").exists():
-            self._say(f"removing a stale postmaster.pid: process {named} is now {program}")
-            self.pid_file.unlink(missing_ok=True)
+        # Postgres refuses to start while the pid in a leftover file is alive: as a zombie that init has not collected,
+        # or, after a reboot, as somebody else. Its shared memory still tells it whether old backends live on.
+        if named := number_in(self.pid_file):
+            program = (_arguments_of(named) or ["gone"])[0]
+            if "postgres" not in program:
+                self._say(f"removing a stale postmaster.pid: process {named} is {program}")
+                self.pid_file.unlink(missing_ok=True)
+        self._clear_sockets()  # their lock file names the pid once more
+        return named is not None
+
+    def _clear_sockets(self) -> None:
+        for leftover in Path(self.spec["socket_dir"]).glob(".s.PGSQL.*"):
+            leftover.unlink(missing_ok=True)
 
     def _folder_is_gone(self) -> bool:
         try:
