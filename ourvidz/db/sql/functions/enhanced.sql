@@ -9,6 +9,9 @@ begin
   if ourvidz.lock_claims(array[p_job], array[p_claim], array[p_token]) = '{}' then
     perform ourvidz.refuse_stale(p_job, p_claim);
   end if;
+  if (select enhanced from public.jobs where id = p_job) then
+    return;  -- said before, and the answer was lost
+  end if;
   update public.job_payloads set enhanced_prompt = p_text where job_id = p_job
   returning encode(sha256(salt || convert_to(p_text, 'UTF8')), 'hex') into v_digest;
   perform ourvidz.append(array[p_job], 'prompt_enhanced',

@@ -1,0 +1,88 @@
+"""The only composition root: from the environment to the objects that the program works with.
+
+What is heavy is imported inside, so that whoever only asks for help waits for none of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from ourvidz.config import Config, config
+from state.catalog import BUCKETS
+from state.errors import JobError
+
+if TYPE_CHECKING:
+    from ourvidz.db.connection import Database
+    from ourvidz.lifecycle import Jobs
+    from ourvidz.storage.base import ArtifactStore
+
+LOCAL_USER = str(UUID(int=1))
+"""The one verified profile of the embedded, single-user mode."""
+
+
+class NotMigrated(JobError):
+    """The database has another schema than this program. `ourvidz migrate` mends it, where it may."""
+
+    code = "not_migrated"
+
+
+@dataclass(frozen=True)
+class App:
+    """The program, put together as the environment says. Parts are made when first used."""
+
+    config: Config
+
+    @property
+    def embedded(self) -> bool:
+        return self.config.database_url is None
+
+    @cached_property
+    def database_url(self) -> str:
+        if self.config.database_url is not None:
+            return self.config.database_url.get_secret_value()
+        from ourvidz.db.embedded import embedded_url
+
+        return embedded_url(self.config.home)
+
+    @cached_property
+    def database(self) -> Database:
+        """Connected, and at this program's schema: the embedded one is migrated here; another is only checked."""
+        from ourvidz.db import migrate
+        from ourvidz.db.connection import Database
+
+        database = Database(self.database_url)
+        if self.embedded:
+            with database.transaction() as connection:
+                migrate.migrate(connection)
+            self._local_profile(database)
+        else:
+            with database.transaction() as connection:
+                found, wanted = migrate.current(connection), migrate.head()
+            if found != wanted:
+                raise NotMigrated(f"The database is at schema {found or '(none)'}, this program needs {wanted}. Run `ourvidz migrate`.")
+        return database
+
+    @cached_property
+    def jobs(self) -> Jobs:
+        from ourvidz.lifecycle import Jobs
+        from ourvidz.safety.lexical import LexicalScreen
+
+        return Jobs(self.database, LexicalScreen())
+
+    @cached_property
+    def store(self) -> ArtifactStore:
+        from ourvidz.storage.folder import FolderStore
+
+        return FolderStore(self.config.storage, BUCKETS)
+
+    def _local_profile(self, database: Database) -> None:
+        sql = """insert into public.profiles (id, age_verified, subscription_status) values (%s, true, 'premium')
+                 on conflict (id) do nothing"""
+        database.rows(sql, (LOCAL_USER,))
+
+
+def app() -> App:
+    return App(config())

@@ -1,0 +1,280 @@
+"""The verbs on a job. Each is one call of a function in schema `ourvidz`, whose SQL decides; this side checks what can be said more
+kindly here, survives a database that goes away in the middle, and turns refusals into `state.errors`.
+
+After a connection broke we do not know whether the statement was committed. `_write` finds out instead of guessing: it repeats the
+call, and when that is refused it looks whether this claim's event is there already.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from ourvidz.db.connection import PATIENCE, Ambiguous, Database, DatabaseAway
+from ourvidz.safety.screen import PromptScreen, guarded_check
+from state import catalog
+from state.errors import IllegalTransition, RefusedContent, StaleClaim
+
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class NewJob:
+    """A job someone asks for. `settings` are what they chose; the rest is the job type's own."""
+
+    user_id: str
+    job_type: str
+    prompt: str
+    negative_prompt: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    project_id: str | None = None
+    video_id: str | None = None
+    image_id: str | None = None
+    idempotency_key: str | None = None
+    run_at: datetime | None = None
+    id: str | None = None
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """`created` is false when the same id or idempotency key had made the job before."""
+
+    id: str
+    created: bool
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Ownership of a job for one attempt, and everything needed to run it. `artifacts` is what earlier attempts left behind."""
+
+    job_id: str
+    claim_no: int
+    token: str
+    user_id: str
+    job_type: str
+    lane: str
+    prompt: str
+    negative_prompt: str | None
+    settings: catalog.Settings
+    metadata: Mapping[str, Any]
+    enhanced_prompt: str | None
+    artifacts: Sequence[Mapping[str, Any]]
+    attempts: int
+    deadline: datetime
+    claimed_at: datetime
+
+    @property
+    def kind(self) -> catalog.JobType:
+        return catalog.JOB_TYPES[self.job_type]
+
+    @property
+    def ref(self) -> tuple[str, int, str]:
+        return self.job_id, self.claim_no, self.token
+
+
+@dataclass(frozen=True)
+class Held:
+    claim_no: int
+    cancel_requested: bool
+
+
+class Jobs:
+    """The application's hand on the job machine. Safe to share between threads."""
+
+    def __init__(self, db: Database, screen: PromptScreen, *, patience: float = PATIENCE) -> None:
+        self.db = db
+        self.screen = screen
+        self.patience = patience
+
+    # -- asking for jobs ----------------------------------------------------------------------------------------------------------
+
+    def submit(self, job: NewJob) -> Submitted:
+        """Queue a job. Raises `InvalidJob`, `RefusedContent`, `NotAgeVerified`, `IdempotencyConflict`; then nothing was written."""
+        return self.submit_many([job])[0]
+
+    def submit_many(self, jobs: Iterable[NewJob], *, actor: str = "person") -> list[Submitted]:
+        """Queue jobs in one transaction: all or none."""
+        wire = [self._checked(job) for job in jobs]
+        if not wire:
+            return []
+        rows = self._repeat("select * from ourvidz.submit_batch(%s::jsonb, %s) order by ord", (json.dumps(wire), actor))
+        return [Submitted(str(row["job_id"]), row["created"]) for row in rows]
+
+    def _checked(self, job: NewJob) -> dict[str, Any]:
+        prompt, negative = catalog.check_text(job.prompt, job.negative_prompt)
+        # Made whole and checked here for a kind answer; the database draws the seed and checks the ranges for everyone.
+        settings = catalog.resolve(job.job_type, job.settings).as_dict()
+        verdict = guarded_check(self.screen, prompt)
+        if not verdict.allowed:
+            raise RefusedContent(f"The prompt was refused ({verdict.category}, policy {verdict.policy_version}). It was not queued.")
+        # The id is drawn on this side, so that repeating a submit whose answer was lost finds its job.
+        wire: dict[str, Any] = {
+            "id": job.id or str(uuid.uuid4()),
+            "user_id": job.user_id,
+            "job_type": job.job_type,
+            "prompt": prompt,
+            "negative_prompt": negative,
+            "settings": settings,
+            "metadata": dict(job.metadata),
+            "project_id": job.project_id,
+            "video_id": job.video_id,
+            "image_id": job.image_id,
+            "idempotency_key": job.idempotency_key,
+            "run_at": job.run_at.isoformat() if job.run_at else None,
+        }
+        return {k: v for k, v in wire.items() if v is not None}
+
+    def cancel(self, job_id: str, *, version: int | None = None, actor: str = "person") -> str:
+        """`cancelled` at once, or `cancel_requested` of the executor that has it. Asked twice is asked once."""
+        return str(self._repeat("select ourvidz.cancel(%s, %s, %s) as done", (job_id, version, actor))[0]["done"])
+
+    def retry(self, job_id: str, *, version: int | None = None, actor: str = "person") -> None:
+        """Start a failed or cancelled job anew, whatever it had finished kept."""
+        self.db.patient("select ourvidz.retry(%s, %s, %s)", (job_id, version, actor), patience=self.patience)
+
+    def reprioritise(self, job_id: str, priority: int, *, version: int | None = None, actor: str = "person") -> None:
+        self.db.patient("select ourvidz.reprioritise(%s, %s, %s, %s)", (job_id, priority, version, actor), patience=self.patience)
+
+    # -- executors ----------------------------------------------------------------------------------------------------------------
+
+    def register(self, name: str, host: str, pid: int, lanes: Sequence[str], info: Mapping[str, Any] | None = None) -> str:
+        sql = "select ourvidz.register(%s, %s, %s, %s, %s::jsonb) as id"
+        return str(self._repeat(sql, (name, host, pid, list(lanes), json.dumps(info or {})))[0]["id"])
+
+    def heartbeat(
+        self, executor_id: str, *, resident: Sequence[str] | None = None, lanes: Sequence[str] | None = None, info: Mapping[str, Any] | None = None
+    ) -> None:
+        """Extend the lease. One try: the next heartbeat comes soon. Raises `ExecutorGone`."""
+        params = (executor_id, None if resident is None else list(resident), None if lanes is None else list(lanes))
+        self.db.rows("select ourvidz.heartbeat(%s, %s, %s, %s::jsonb)", (*params, json.dumps(info) if info is not None else None))
+
+    def held(self, executor_id: str) -> dict[str, Held]:
+        rows = self.db.rows("select * from ourvidz.held(%s)", (executor_id,))
+        return {str(row["job_id"]): Held(row["claim_no"], row["cancel_requested"]) for row in rows}
+
+    def claim(self, executor_id: str, *, lanes: Sequence[str] | None = None, resident: Sequence[str] | None = None, limit: int = 1) -> list[Claim]:
+        """Take up to `limit` jobs of one lane. An answer that was lost on the way is lost work only until the lease runs out; the
+        caller's `held` shows such jobs, and `Worker` gives them back."""
+        params = (executor_id, None if lanes is None else list(lanes), None if resident is None else list(resident), limit)
+        rows = self.db.rows("select * from ourvidz.claim(%s, %s, %s, %s)", params)
+        return [_claim(row) for row in rows]
+
+    def drain(self, executor_id: str, *, done: bool = False) -> None:
+        self._repeat("select ourvidz.drain(%s, %s)", (executor_id, done))
+
+    def executor_gone(self, executor_id: str, cause: str = "died") -> int:
+        """A supervisor saw this executor die: its jobs go to others now. Returns how many it had."""
+        return int(self._repeat("select ourvidz.executor_gone(%s, %s) as jobs", (executor_id, cause))[0]["jobs"])
+
+    def reap(self) -> dict[str, int]:
+        return dict(self.db.rows("select * from ourvidz.reap()")[0])
+
+    # -- one claim's steps --------------------------------------------------------------------------------------------------------
+
+    def advance(self, claim: Claim, event: str, **data: Any) -> None:
+        """Write `event`. Raises `StaleClaim` when another claim has the job, `IllegalTransition` when the step may not follow."""
+        self._write(claim, event, "select ourvidz.advance(%s, %s, %s, %s, %s::jsonb)", (*claim.ref, event, json.dumps(data)))
+
+    def advance_many(self, claims: Sequence[Claim], event: str, data: Sequence[Mapping[str, Any]] | None = None) -> list[str]:
+        """The same step of many claims in one commit. Returns the ids of the jobs that moved; the others' claims were stale."""
+        payload = None if data is None else [json.dumps(d) for d in data]
+        sql = "select ourvidz.advance_batch(%s::uuid[], %s::bigint[], %s::uuid[], %s, %s::jsonb[]) as id"
+        return [str(row["id"]) for row in self.db.rows(sql, (*_columns(claims), event, payload))]
+
+    def enhanced(self, claim: Claim, prompt: str, *, seconds: float, tokens: int) -> None:
+        self._write(claim, "prompt_enhanced", "select ourvidz.enhanced(%s, %s, %s, %s, %s, %s)", (*claim.ref, prompt, seconds, tokens))
+
+    def artifact_generated(self, claim: Claim, artifact: Mapping[str, Any], *, seconds: float | None = None) -> None:
+        sql = "select ourvidz.artifact_generated(%s, %s, %s, %s::jsonb, %s)"
+        where = {"kind": artifact["kind"], "index": artifact["index"]}
+        self._write(claim, "artifact_generated", sql, (*claim.ref, json.dumps(artifact), seconds), where)
+
+    def artifact_uploaded(self, claim: Claim, kind: str, index: int, sha256: str) -> None:
+        sql = "select ourvidz.artifact_uploaded(%s, %s, %s, %s, %s, %s)"
+        self._write(claim, "artifact_uploaded", sql, (*claim.ref, kind, index, sha256), {"kind": kind, "index": index})
+
+    def complete(self, claim: Claim) -> None:
+        self._write(claim, "completed", "select ourvidz.complete(%s, %s, %s)", claim.ref)
+
+    def complete_many(self, claims: Sequence[Claim]) -> list[str]:
+        sql = "select ourvidz.complete_batch(%s::uuid[], %s::bigint[], %s::uuid[]) as id"
+        return [str(row["id"]) for row in self.db.rows(sql, _columns(claims))]
+
+    def fail(
+        self, claim: Claim, error_class: str, message: str, *, retryable: bool = True, final: bool = False, verdict: Mapping[str, Any] | None = None
+    ) -> str:
+        """Report a failed attempt. Returns what policy made of it: retry_scheduled, failed or cancelled."""
+        sql = "select ourvidz.fail(%s, %s, %s, %s, %s, %s, %s, %s::jsonb) as event"
+        params = (*claim.ref, error_class, message, retryable, final, json.dumps(verdict or {}))
+        rows = self._write(claim, ("retry_scheduled", "failed", "cancelled"), sql, params)
+        return str(rows[0]["event"])
+
+    def snooze(self, claim: Claim, reason: str, delay: float = 0.0) -> None:
+        """Give the job back without spending an attempt, for `delay` seconds."""
+        self._write(claim, ("snoozed", "cancelled"), "select ourvidz.snooze(%s, %s, %s, %s, %s)", (*claim.ref, reason, delay))
+
+    def honour_cancel(self, claim: Claim) -> None:
+        self._write(claim, "cancelled", "select ourvidz.honour_cancel(%s, %s, %s)", claim.ref)
+
+    # -- surviving the network ----------------------------------------------------------------------------------------------------
+
+    def _repeat(self, sql: str, params: Sequence[Any]) -> list[dict[str, Any]]:
+        """For calls that may be made twice: a lost answer is asked for again."""
+        return _until(self.patience, lambda: self.db.patient(sql, params, patience=self.patience))
+
+    def _write(
+        self, claim: Claim, event: str | tuple[str, ...], sql: str, params: Sequence[Any], where: Mapping[str, Any] | None = None
+    ) -> list[dict[str, Any]]:
+        doubt = False
+
+        def attempt() -> list[dict[str, Any]]:
+            nonlocal doubt
+            try:
+                return self.db.patient(sql, params, patience=self.patience)
+            except Ambiguous:
+                doubt = True
+                raise
+            except (StaleClaim, IllegalTransition):
+                if doubt and (written := self._written(claim, event, where)):
+                    return [{"event": written}]
+                raise
+
+        return _until(self.patience, attempt)
+
+    def _written(self, claim: Claim, event: str | tuple[str, ...], where: Mapping[str, Any] | None) -> str | None:
+        rows = self._repeat(
+            "select type from public.job_events where job_id = %s and claim_no = %s and type = any (%s) and data @> %s::jsonb",
+            (claim.job_id, claim.claim_no, [event] if isinstance(event, str) else list(event), json.dumps(where or {})),
+        )
+        return str(rows[0]["type"]) if rows else None
+
+
+def _until(patience: float, attempt: Callable[[], Rows]) -> Rows:
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return attempt()
+        except Ambiguous as lost:
+            if time.monotonic() > deadline:
+                raise DatabaseAway(f"The database cannot be reached: {lost}") from lost
+            time.sleep(0.1)
+
+
+def _columns(claims: Sequence[Claim]) -> tuple[list[str], list[int], list[str]]:
+    return [c.job_id for c in claims], [c.claim_no for c in claims], [c.token for c in claims]
+
+
+def _claim(row: Mapping[str, Any]) -> Claim:
+    values = dict(row)
+    for key in ("job_id", "token", "user_id"):
+        values[key] = str(values[key])
+    known = catalog.Settings.__dataclass_fields__
+    values["settings"] = catalog.Settings(**{k: v for k, v in row["settings"].items() if k in known})
+    values["artifacts"] = row["artifacts"] or []
+    return Claim(**values)
