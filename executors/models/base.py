@@ -60,6 +60,7 @@ class Work:
     fps: int = 16
     shift: float = 5.0
     sampler: str = "unipc"
+    scheduler: str | None = None  # sdxl: the wire's `config.scheduler`; None is the model's own
     strength: float | None = None  # img2img, 0.1–1.0
     reference_type: str | None = None  # style | composition | character
     reference_strength: float = 0.7  # 0.1–1.0

@@ -1,0 +1,285 @@
+"""Are the model files what they should be? Asked before anything loads them, without importing torch.
+
+`manifest.json` in the model folder pins each file's size and sha256. `check` reads sizes and safetensors headers (milliseconds);
+`verify(deep=True)` hashes too. A bad file spoils its role and no other: the executor goes on with the families it can load.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from executors.errors import ModelFileError
+from executors.models.safetensors_header import HeaderError, read_header
+
+MANIFEST = "manifest.json"
+QUARANTINE = "quarantine"
+PICKLES = frozenset({".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle"})  # loading one runs the code inside it
+_JSON_CLASS = {"model_index.json": "_class_name", "config.json": "architectures"}
+
+
+@dataclass(frozen=True)
+class Role:
+    """Where one role lies, and how to tell that it is that and nothing else."""
+
+    name: str
+    folder: str
+    needs: tuple[str, ...]  # files, relative to `folder`; an entry that ends in / wants some .safetensors file inside
+    prefixes: tuple[tuple[str, tuple[str, ...]], ...] = ()  # file: prefixes of tensor names, each of which must occur
+    classes: tuple[tuple[str, str], ...] = ()  # config file: the class that it must name
+
+
+_IP_KEYS = ("image_proj.", "ip_adapter.")
+_TEXT_TO_VIDEO = ("model_index.json", "transformer/", "text_encoder/", "vae/", "tokenizer/tokenizer_config.json")
+ROLES: tuple[Role, ...] = (
+    Role(
+        "sdxl",
+        "sdxl-lustify",
+        (
+            "model.safetensors",
+            "config/model_index.json",
+            "config/unet/config.json",
+            "config/vae/config.json",
+            "config/scheduler/scheduler_config.json",
+            "config/text_encoder/config.json",
+            "config/text_encoder_2/config.json",
+            # Without these the pipeline loads all the same, with a tokenizer of two words.
+            "config/tokenizer/vocab.json",
+            "config/tokenizer/merges.txt",
+            "config/tokenizer_2/vocab.json",
+            "config/tokenizer_2/merges.txt",
+        ),
+        prefixes=(
+            ("model.safetensors", ("model.diffusion_model.", "conditioner.embedders.0.", "conditioner.embedders.1.", "first_stage_model.")),
+        ),
+        classes=(("config/model_index.json", "StableDiffusionXLPipeline"),),
+    ),
+    Role(
+        "ip_adapter",
+        "ip-adapter",
+        (
+            "sdxl_models/ip-adapter_sdxl.safetensors",
+            "sdxl_models/ip-adapter-plus-face_sdxl_vit-h.safetensors",
+            "sdxl_models/image_encoder/config.json",
+            "sdxl_models/image_encoder/model.safetensors",
+            "models/image_encoder/config.json",
+            "models/image_encoder/model.safetensors",
+        ),
+        prefixes=(
+            ("sdxl_models/ip-adapter_sdxl.safetensors", _IP_KEYS),
+            ("sdxl_models/ip-adapter-plus-face_sdxl_vit-h.safetensors", _IP_KEYS),
+        ),
+        classes=(
+            ("sdxl_models/image_encoder/config.json", "CLIPVisionModelWithProjection"),
+            ("models/image_encoder/config.json", "CLIPVisionModelWithProjection"),
+        ),
+    ),
+    Role("wan", "wan2.1-t2v-1.3b", _TEXT_TO_VIDEO, classes=(("model_index.json", "WanPipeline"),)),
+    Role("vace", "wan2.1-vace-1.3b", _TEXT_TO_VIDEO, classes=(("model_index.json", "WanVACEPipeline"),)),
+    Role("qwen", "qwen2.5-7b-instruct", ("config.json", "tokenizer_config.json", "./"), classes=(("config.json", "Qwen2ForCausalLM"),)),
+)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with one file, in a person's words."""
+
+    file: str  # relative to the model folder
+    what: str
+    todo: str
+    spoiled: bool = False  # the file itself is bad, and can be put into quarantine; not so when it is missing or merely not pinned
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.what}. {self.todo}"
+
+
+@dataclass(frozen=True)
+class RoleStatus:
+    role: str
+    problems: tuple[Problem, ...]
+    size: int  # bytes found on disk
+    tiny: bool
+    present: bool  # False where the role's folder is absent altogether
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    # Hidden folders (.cache of huggingface-cli, .git) hold nothing that is loaded.
+    return (p for p in sorted(folder.rglob("*")) if p.is_file() and not any(part.startswith(".") for part in p.relative_to(folder).parts))
+
+
+def read_manifest(root: Path) -> dict[str, Any]:
+    """The pins, or an empty manifest where there is none. Raises `ModelFileError` when it cannot be read."""
+    try:
+        manifest = json.loads((root / MANIFEST).read_text())
+        if not isinstance(manifest["files"], dict):
+            raise TypeError
+    except FileNotFoundError:
+        return {"tiny": False, "files": {}}
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        raise ModelFileError(f"{MANIFEST}: cannot be read. Write it again by pinning the model files") from error
+    return manifest
+
+
+def sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _check_safetensors(file: Path, name: str) -> Iterator[Problem]:
+    try:
+        read_header(file)
+    except HeaderError as error:
+        yield Problem(name, str(error), "Fetch the file again", spoiled=True)
+
+
+def _check_pins(file: Path, name: str, pin: dict[str, Any] | None, deep: bool) -> Iterator[Problem]:
+    if pin is None:
+        yield Problem(name, "is not pinned in manifest.json", "Pin the model files, once you trust where this one came from")
+    elif (size := file.stat().st_size) != pin["bytes"]:
+        yield Problem(name, f"has {size:,} bytes where {pin['bytes']:,} are pinned", "Fetch the file again, or pin it anew", spoiled=True)
+    elif deep and (found := sha256(file)) != pin["sha256"]:
+        what = f"has sha256 {found[:12]}… where {pin['sha256'][:12]}… is pinned"
+        yield Problem(name, what, "Fetch the file again, or pin it anew", spoiled=True)
+
+
+def _check_needs(role: Role, root: Path) -> Iterator[Problem]:
+    for need in role.needs:
+        path, name = (root / role.folder / need, os.path.normpath(f"{role.folder}/{need}"))
+        if need.endswith("/"):
+            if not any(path.glob("*.safetensors")):
+                yield Problem(f"{name}/", "holds no .safetensors file", "Fetch the weights")
+            yield from _check_shards(path, name)
+        elif not path.is_file():
+            yield Problem(name, "is missing", "Fetch the file")
+
+
+def _check_shards(folder: Path, name: str) -> Iterator[Problem]:
+    for index in folder.glob("*.safetensors.index.json"):
+        try:
+            shards = set(json.loads(index.read_text())["weight_map"].values())
+        except (ValueError, KeyError, AttributeError):
+            yield Problem(f"{name}/{index.name}", "is no index of shards", "Fetch the file again", spoiled=True)
+            continue
+        for shard in sorted(shards):
+            if not (folder / shard).is_file():
+                yield Problem(f"{name}/{shard}", "is missing", "Fetch the file")
+
+
+def _check_kind(role: Role, root: Path) -> Iterator[Problem]:
+    for relative, prefixes in role.prefixes:
+        try:
+            keys = read_header(root / role.folder / relative)
+        except (HeaderError, OSError):
+            continue  # already said
+        if absent := [p for p in prefixes if not any(k.startswith(p) for k in keys)]:
+            what = f"is not the kind of file that the role {role.name} needs: it has no tensor named {absent[0]}*"
+            yield Problem(f"{role.folder}/{relative}", what, "Put the right model there", spoiled=True)
+    for relative, wanted in role.classes:
+        path, name = root / role.folder / relative, f"{role.folder}/{relative}"
+        try:
+            found = json.loads(path.read_text()).get(_JSON_CLASS[path.name])
+        except FileNotFoundError:
+            continue  # already said
+        except (ValueError, AttributeError):
+            yield Problem(name, "is not JSON", "Fetch the file again", spoiled=True)
+            continue
+        if wanted not in (found if isinstance(found, list) else [found]):
+            yield Problem(name, f"describes {found}, not {wanted}", "Put the right model there", spoiled=True)
+
+
+def _status(role: Role, root: Path, manifest: dict[str, Any], deep: bool) -> RoleStatus:
+    folder = root / role.folder
+    tiny = bool(manifest.get("tiny"))
+    if not folder.is_dir():
+        missing = Problem(f"{role.folder}/", "is missing", f"Put the model for the role {role.name} there")
+        return RoleStatus(role.name, (missing,), 0, tiny, present=False)
+    problems, size = list(_check_needs(role, root)), 0
+    for path in _below(folder):
+        name = path.relative_to(root).as_posix()
+        size += path.stat().st_size
+        found: list[Problem] = []
+        if path.suffix.lower() in PICKLES:
+            what = "is a pickle, which can run code when it is loaded"
+            found.append(Problem(name, what, "Use the .safetensors file, and put this one into quarantine", spoiled=True))
+        elif path.suffix.lower() == ".safetensors":
+            found += _check_safetensors(path, name)
+        # One problem a file: the first is the cause, and the rest follow from it.
+        problems += (found or list(_check_pins(path, name, manifest["files"].get(name), deep)))[:1]
+    named = {p.file for p in problems}
+    problems += [p for p in _check_kind(role, root) if p.file not in named]
+    for name, pin in manifest["files"].items():
+        if pin.get("role") == role.name and not (root / name).is_file() and name not in named:
+            problems.append(Problem(name, "is pinned, and missing", "Fetch the file, or pin the folder anew"))
+    return RoleStatus(role.name, tuple(problems), size, tiny, present=True)
+
+
+def verify(root: Path, deep: bool = True) -> list[RoleStatus]:
+    """The state of each role, in the order of `ROLES`. `deep` hashes every file: about a second for each GiB.
+
+    Raises `ModelFileError` only where the manifest itself cannot be read.
+    """
+    manifest = read_manifest(root)
+    return [_status(role, root, manifest, deep) for role in ROLES]
+
+
+def check(root: Path) -> list[RoleStatus]:
+    """`verify` without the hashes."""
+    return verify(root, deep=False)
+
+
+def require(root: Path, role: str, deep: bool = False) -> None:
+    """Raise `ModelFileError` with all that is wrong with one role."""
+    manifest = read_manifest(root)
+    status = next(_status(r, root, manifest, deep) for r in ROLES if r.name == role)
+    if not status.ok:
+        raise ModelFileError("; ".join(str(p) for p in status.problems))
+
+
+def quarantine(root: Path, status: RoleStatus) -> list[Path]:
+    """Move a role's bad files to `root/quarantine/`, never deleting one; returns where they lie now."""
+    moved = []
+    for problem in status.problems:
+        source = root / problem.file
+        if not problem.spoiled or not source.is_file():
+            continue
+        base = target = root / QUARANTINE / problem.file
+        number = 0
+        while target.exists():
+            number += 1
+            target = base.with_name(f"{base.name}.{number}")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        source.rename(target)
+        moved.append(target)
+    return moved
+
+
+def pin(root: Path, tiny: bool = False, extra: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Write `manifest.json` from the files that are there now, and return it. Run it once, on files from a source you trust.
+
+    Raises `ModelFileError` rather than pin a pickle or a broken file.
+    """
+    pins: dict[str, Any] = {}
+    for role in ROLES:
+        for path in _below(root / role.folder):
+            name = path.relative_to(root).as_posix()
+            if path.suffix.lower() in PICKLES:
+                raise ModelFileError(f"{name}: is a pickle, and is not pinned. Use the .safetensors file, and put this one away")
+            if path.suffix.lower() == ".safetensors" and (problem := next(_check_safetensors(path, name), None)):
+                raise ModelFileError(str(problem))
+            pins[name] = {"bytes": path.stat().st_size, "sha256": sha256(path), "role": role.name}
+    manifest = {"tiny": tiny, **(extra or {}), "files": pins}
+    # Through a temporary file: a manifest cut short would disown every model.
+    with tempfile.NamedTemporaryFile("w", dir=root, prefix=".manifest-", delete=False) as stream:
+        json.dump(manifest, stream, indent=1)
+    os.replace(stream.name, root / MANIFEST)
+    return manifest

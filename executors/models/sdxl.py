@@ -1,0 +1,243 @@
+"""SDXL on one device: pictures from text, from a first picture, and after a reference picture.
+
+Precision: on a GPU the UNet and text encoders run in bf16 and the VAE in fp32; on a CPU all is fp32. The pipeline stops at latents and
+the decode happens here, in fp32 and one picture at a time: diffusers' own decode fails on a bf16 UNet with an fp32 VAE, a picture can
+go out while the next is made, and a cancel costs no decode.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerAncestralDiscreteScheduler,
+    EulerDiscreteScheduler,
+    HeunDiscreteScheduler,
+    StableDiffusionXLImg2ImgPipeline,
+    StableDiffusionXLPipeline,
+    UniPCMultistepScheduler,
+)
+from PIL import Image, ImageOps
+
+from executors.errors import BadOutput, BadWork, ModelFileError
+from executors.models import files
+from executors.models.base import ModelPaths, OnStep, Output, Picture, Work
+from executors.models.loading import loading, memory_guard, pick_device, quiet
+from executors.models.quality import check_pixels
+from executors.models.sdxl_ip import IpAdapters
+from executors.models.sdxl_prompt import PromptEncoder
+from executors.models.tinydir import facts_of
+from executors.models.wan import StepReports
+
+VOCABULARY = 49_408  # CLIP's; a missing tokenizer folder loads in silence, with two tokens
+
+SCHEDULERS: dict[str, Callable[[Any], Any]] = {
+    # The wire's `config.scheduler`; each takes the model's own noise schedule.
+    "EulerDiscrete": EulerDiscreteScheduler.from_config,
+    "EulerAncestralDiscrete": EulerAncestralDiscreteScheduler.from_config,
+    "DPMSolverMultistep": DPMSolverMultistepScheduler.from_config,
+    "DPMSolverMultistepKarras": lambda config: DPMSolverMultistepScheduler.from_config(config, use_karras_sigmas=True),
+    "UniPCMultistep": UniPCMultistepScheduler.from_config,
+    "HeunDiscrete": HeunDiscreteScheduler.from_config,
+    "DDIM": lambda config: DDIMScheduler.from_config(config, clip_sample=False),
+}
+
+
+class Sdxl:
+    """The SDXL family; implements `executors.models.base.Family`. One device thread calls it.
+
+    `at_once` pictures of a batch share a pass of the UNet. With 1 each comes out the same to the bit whether made alone or in a batch,
+    and the first goes out soonest; more is faster on a big GPU, and equal to 1/255 in fp32.
+    """
+
+    name = "sdxl"
+
+    def __init__(self, paths: ModelPaths, device: torch.device | None = None, dtype: torch.dtype | None = None, at_once: int = 1) -> None:
+        self.paths = paths
+        self.device = device or pick_device()
+        self.dtype = dtype or (torch.bfloat16 if self.device.type == "cuda" else torch.float32)
+        self.at_once = at_once
+        self._pipe: Any = None
+
+    # Loading
+
+    def load(self) -> None:
+        if self._pipe is not None:
+            return
+        quiet()
+        files.require(self.paths.root, "sdxl")
+        source = {"config": str(self.paths.sdxl_config), "local_files_only": True}  # without `config` it would ask the hub
+        logging.getLogger("diffusers.models.modeling_utils").setLevel(logging.ERROR)  # it warns of an empty list of modules, at every cast
+        with loading(self.paths.sdxl_file):
+            # By itself: read in bf16 first, its weights would have lost the bits that fp32 is for.
+            vae = AutoencoderKL.from_single_file(str(self.paths.sdxl_file), **source, subfolder="vae", torch_dtype=torch.float32)
+            pipe = StableDiffusionXLPipeline.from_single_file(
+                str(self.paths.sdxl_file), **source, vae=vae, torch_dtype=self.dtype, add_watermarker=False
+            )
+            for tokenizer in (pipe.tokenizer, pipe.tokenizer_2):
+                if len(tokenizer) != VOCABULARY:
+                    raise ModelFileError(
+                        f"sdxl-lustify/config: its tokenizer has {len(tokenizer)} tokens where CLIP has {VOCABULARY}. Fetch it again"
+                    )
+            pipe.to(self.device)
+        if self.device.type == "cuda":
+            pipe.unet.to(memory_format=torch.channels_last)
+            pipe.vae.to(memory_format=torch.channels_last)
+        pipe.set_progress_bar_config(disable=True)
+        self._pipe, self._ip, self._prompts = (pipe, IpAdapters(pipe, self.paths), PromptEncoder(pipe))
+        self._schedule = dict(pipe.scheduler.config)
+
+    def unload(self) -> None:
+        self._pipe = self._ip = self._prompts = None
+        gc.collect()  # modules and pipelines refer to each other
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def describe(self) -> dict[str, Any]:
+        pin = files.read_manifest(self.paths.root)["files"].get(self.paths.sdxl_file.relative_to(self.paths.root).as_posix(), {})
+        return {
+            "family": self.name,
+            "model": self.paths.sdxl_file.parent.name,
+            "sha256": pin.get("sha256"),
+            "tiny": self._tiny() is not None,
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "device": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu",
+        }
+
+    def _tiny(self) -> dict[str, Any] | None:
+        return facts_of(self.paths.sdxl_config)
+
+    # Generating
+
+    def size_of(self, work: Work) -> tuple[int, int]:
+        """The width and height that will be made: those asked for, or a tiny model's share of them, in multiples of 8."""
+        scale = (self._tiny() or {}).get("scale", 1)
+        return max(8, round(work.width / scale / 8) * 8), max(8, round(work.height / scale / 8) * 8)
+
+    def generate(self, work: Work, on_step: OnStep) -> Iterator[Output]:
+        """Yield each picture as soon as it is decoded, in the order of `work.seeds`.
+
+        Raises `BadWork` before anything runs, `ModelFileError`, `OutOfMemory`, `BadOutput` (pictures already yielded are good), and
+        whatever `on_step` raises. However it ends, the next job finds the model as if this one had never been.
+        """
+        check(work)
+        doing = f"generating {work.job_type} {work.width}×{work.height}"
+        try:
+            with memory_guard(doing):
+                self.load()
+                arguments = self._arguments(work)
+            for first in range(0, len(work.seeds), self.at_once):
+                seeds = work.seeds[first : first + self.at_once]
+                with memory_guard(doing):
+                    latents = self._denoise(work, seeds, first, arguments, on_step)
+                for seed, latent in zip(seeds, latents, strict=True):
+                    with memory_guard(doing):
+                        picture = self._decode(latent)
+                    yield Picture(picture, seed)
+        finally:
+            self._reset()
+
+    @torch.no_grad()
+    def _arguments(self, work: Work) -> dict[str, Any]:
+        """What all the pictures of a job share."""
+        if work.precise:
+            self._cast(torch.float32)
+        width, height = self.size_of(work)
+        arguments = dict(vars(self._prompts.encode(work.prompt, work.negative_prompt)))
+        if work.references.style is not None and work.reference_type is not None:
+            arguments["ip_adapter_image_embeds"] = self._ip.attach(
+                work.reference_type, work.reference_strength, work.references.style, guided=work.guidance > 1
+            )
+        if work.references.init is None:
+            return arguments | {"width": width, "height": height}
+        return arguments | {"image": self._encode(work.references.init, width, height), "strength": work.strength}
+
+    def _encode(self, picture: Image.Image, width: int, height: int) -> torch.Tensor:
+        """The first picture as latents (1, 4, H/8, W/8), cropped at its centre to the shape asked for.
+
+        Here and not in the pipeline, which would leave the VAE in bf16 after it. The mean of the posterior: SDXL's is so narrow that a
+        sample would only add noise below what a pixel can hold.
+        """
+        fitted = ImageOps.fit(picture.convert("RGB"), (width, height), Image.Resampling.LANCZOS)
+        pixels = self._pipe.image_processor.preprocess(fitted).to(self.device, torch.float32)
+        latents = self._pipe.vae.encode(pixels).latent_dist.mode() * self._pipe.vae.config.scaling_factor
+        return latents.to(self._pipe.unet.dtype)
+
+    def _denoise(self, work: Work, seeds: tuple[int, ...], first: int, arguments: dict[str, Any], on_step: OnStep) -> torch.Tensor:
+        """Latents (len(seeds), 4, H/8, W/8) in fp32."""
+        pipe = self._pipe
+        if "image" in arguments:
+            pipe = StableDiffusionXLImg2ImgPipeline(**pipe.components, add_watermarker=False)  # the same modules
+            pipe.set_progress_bar_config(disable=True)
+        # A scheduler of this pass's own: a cancelled one leaves its place in the schedule behind.
+        pipe.scheduler = scheduler_named(work.scheduler, self._schedule)
+
+        def report(done: int, steps: int) -> None:
+            on_step(first * steps + done * len(seeds), len(work.seeds) * steps)
+
+        latents = pipe(
+            **arguments,
+            num_inference_steps=work.steps,
+            guidance_scale=work.guidance,
+            num_images_per_prompt=len(seeds),
+            # On the CPU, so that one seed is one noise on every device; one each, so that a picture does not depend on its neighbours.
+            generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
+            output_type="latent",
+            callback_on_step_end=StepReports(self.device, report),
+        ).images
+        if not torch.isfinite(latents).all():
+            raise BadOutput("the model made NaN or infinity")
+        return latents.float()
+
+    @torch.no_grad()
+    def _decode(self, latent: torch.Tensor) -> Image.Image:
+        vae = self._pipe.vae
+        pixels = vae.decode(latent[None] / vae.config.scaling_factor).sample[0]
+        if not torch.isfinite(pixels).all():
+            raise BadOutput("the decoder made NaN or infinity")
+        array = ((pixels / 2 + 0.5).clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+        check_pixels(array)
+        return Image.fromarray(array)
+
+    def _cast(self, dtype: torch.dtype) -> None:
+        # bf16 → fp32 → bf16 gives back the same bits, so a job in higher precision costs no reload.
+        for module in (self._pipe.unet, self._pipe.text_encoder, self._pipe.text_encoder_2):
+            if module.dtype != dtype:
+                module.to(dtype)
+
+    def _reset(self) -> None:
+        if self._pipe is not None:
+            self._ip.detach()
+            self._cast(self.dtype)
+            self._pipe.scheduler = scheduler_named(None, self._schedule)
+
+
+def scheduler_named(name: str | None, schedule: dict[str, Any]) -> Any:
+    """A fresh scheduler. None is the model's own; raises `BadWork` for one that is not in `SCHEDULERS`."""
+    key = (name or schedule["_class_name"]).removesuffix("Scheduler")
+    if key not in SCHEDULERS:
+        raise BadWork(f"unknown scheduler {name!r}: SDXL has {', '.join(SCHEDULERS)}")
+    return SCHEDULERS[key](schedule)
+
+
+def check(work: Work) -> None:
+    """Raise `BadWork` for what the pipeline would round, ignore or fail on obscurely."""
+    if work.width % 8 or work.height % 8 or work.width <= 0 or work.height <= 0:
+        raise BadWork(f"SDXL's sizes are multiples of 8, not {work.width}×{work.height}")
+    if work.steps < 1 or not work.seeds:
+        raise BadWork("a job needs at least one step and one seed")
+    if (work.strength is None) != (work.references.init is None):
+        raise BadWork("an image made from a first picture needs that picture and a strength, both")
+    if work.strength is not None and int(work.steps * work.strength) < 1:
+        raise BadWork(f"strength {work.strength} of {work.steps} steps leaves none to run: ask for more of either")
+    if (work.reference_type is None) != (work.references.style is None):
+        raise BadWork("a reference picture needs a reference type, and a type needs its picture")
+    if work.scheduler is not None and work.scheduler.removesuffix("Scheduler") not in SCHEDULERS:
+        raise BadWork(f"unknown scheduler {work.scheduler!r}: SDXL has {', '.join(SCHEDULERS)}")

@@ -1,0 +1,90 @@
+"""SDXL's prompt embeddings: the plain way for what fits in CLIP's window, compel's for what is long or weighted."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import torch
+
+from executors.clip_bpe import WINDOW
+from executors.prompts import Part, is_weighted, parse_weights, sdxl_token_count, unweighted
+
+if TYPE_CHECKING:
+    from compel.prompt_parser import Conjunction
+    from diffusers import StableDiffusionXLPipeline
+
+logging.getLogger("transformers.tokenization_utils_base").setLevel(logging.ERROR)  # it warns of each long text that compel then splits
+
+REMEMBERED = 16  # prompts; a pair is under 2 MB, and a job retried or repeated in a batch asks for the same one
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Of one prompt and one negative prompt: (1, 77·k, 2048) and (1, 1280) for the real SDXL."""
+
+    prompt_embeds: torch.Tensor
+    negative_prompt_embeds: torch.Tensor
+    pooled_prompt_embeds: torch.Tensor
+    negative_pooled_prompt_embeds: torch.Tensor
+
+
+def needs_compel(*texts: str) -> bool:
+    return any(is_weighted(text) or sdxl_token_count(text) > WINDOW for text in texts)
+
+
+class PromptEncoder:
+    """Remembers what it has encoded: the same tensors, so the same picture to the bit."""
+
+    def __init__(self, pipe: StableDiffusionXLPipeline) -> None:
+        self._pipe = pipe
+        self._known: OrderedDict[tuple[str, str, torch.dtype], Embeddings] = OrderedDict()
+
+    @torch.no_grad()
+    def encode(self, prompt: str, negative: str) -> Embeddings:
+        key = (prompt, negative, self._pipe.text_encoder.dtype)
+        if key not in self._known:
+            self._known[key] = self._long(prompt, negative) if needs_compel(prompt, negative) else self._plain(prompt, negative)
+            if len(self._known) > REMEMBERED:
+                self._known.popitem(last=False)
+        self._known.move_to_end(key)
+        return self._known[key]
+
+    def _plain(self, prompt: str, negative: str) -> Embeddings:
+        embeds, negative_embeds, pooled, negative_pooled = self._pipe.encode_prompt(
+            prompt,
+            device=self._pipe.text_encoder.device,
+            num_images_per_prompt=1,
+            do_classifier_free_guidance=True,
+            negative_prompt=negative,
+        )
+        return Embeddings(embeds, negative_embeds, pooled, negative_pooled)
+
+    def _long(self, prompt: str, negative: str) -> Embeddings:
+        from compel import CompelForSDXL
+
+        compel = CompelForSDXL(self._pipe)
+        for encoder in (compel.compel_1, compel.compel_2):
+            encoder.parse_prompt_string = _conjunction
+        made = compel([_Weighted(prompt)], negative_prompt=[_Weighted(negative)])
+        return Embeddings(made.embeds, made.negative_embeds, made.pooled_embeds, made.negative_pooled_embeds)
+
+
+class _Weighted(str):
+    """A prompt's words, for compel's pooled embedding (which would read the weights aloud), with its weighted parts beside them."""
+
+    parts: list[Part]
+
+    def __new__(cls, text: str) -> Self:
+        self = super().__new__(cls, unweighted(text))
+        self.parts = [part for part in parse_weights(text) if part[0].strip()]
+        return self
+
+
+def _conjunction(text: str) -> Conjunction:
+    """Stands in for compel's own parser (`executors.prompts.parse_weights` says why)."""
+    from compel.prompt_parser import Conjunction, FlattenedPrompt
+
+    return Conjunction([FlattenedPrompt(getattr(text, "parts", None) or [(str(text), 1.0)])])

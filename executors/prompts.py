@@ -1,0 +1,202 @@
+"""What goes to a model as text: negative prompts by priority, and the weights people write into prompts.
+
+Light on purpose: no model and no torch. CLIP's real vocabulary counts the tokens.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from executors.clip_bpe import WINDOW, clip_token_count, sdxl_token_count
+
+__all__ = ["NegativePrompt", "build_negative", "clip_token_count", "is_weighted", "parse_weights", "sdxl_token_count", "unweighted"]
+
+NEGATIVES = Path(__file__).parent / "data" / "negative_prompts.toml"
+HEAVIEST = 2.0  # beyond it CLIP embeddings stop meaning anything (compel warns from 1.6)
+
+_SIGNS = re.compile(r"(\++|-+)(?![\w(])")  # (text)++ and (text)--, but not (text)-word
+_NUMBER = re.compile(r"((?>\d+(?:\.\d+)?|\.\d+))(?![\w(])")
+_WORD_SIGNS = re.compile(r"(?<=[^\W\d])(\++|--+)(?=[\s,.;]|$)")  # word+, word--; a single hyphen is only a hyphen, and 18+ an age
+_COLON_NUMBER = re.compile(r":\s*(\d+(?:\.\d+)?|\.\d+)\s*$")
+
+Part = tuple[str, float]
+
+
+@dataclass(frozen=True)
+class NegativePrompt:
+    text: str
+    tokens: int | None  # by the family's counter, BOS and EOS included; None where nothing counted
+    dropped: tuple[str, ...]  # terms that did not fit, in the order they would have had
+    version: int  # of the data
+
+
+@dataclass(frozen=True)
+class _Category:
+    name: str
+    terms: tuple[str, ...]
+    take: dict[str, int]  # how many of its first terms each use takes; absent means all
+
+
+@lru_cache(1)
+def _data() -> tuple[int, tuple[str, ...], tuple[_Category, ...]]:
+    raw = tomllib.loads(NEGATIVES.read_text(encoding="utf-8"))
+    categories = (_Category(c["name"], tuple(c["terms"]), c.get("take", {})) for c in sorted(raw["category"], key=lambda c: c["priority"]))
+    return raw["version"], tuple(raw["always"]), tuple(categories)
+
+
+def build_negative(
+    family: str, output: Literal["image", "video"], user_negative: str | None = None, count: Callable[[str], int] | None = None
+) -> NegativePrompt:
+    """The negative prompt for one job: the terms that keep minors out, then the user's, then quality terms by priority (seed data).
+
+    `count` gives a text's tokens with BOS and EOS. For sdxl it defaults to the greedier of its two CLIP tokenizers, and the whole fits
+    in one pass of 77: terms are dropped whole, lowest priority first. A user's text too long for what is left is cut between its terms
+    (a term too long by itself, between words): a negative that spilled into a second pass would give the picture's look to chance, and
+    weaken the first terms. For wan nothing is dropped unless `count` is given (UMT5 reads 512). Never dropped: the first terms.
+    """
+    version, always, categories = _data()
+    use = f"{family}_{output}"
+    if family == "sdxl":
+        count = count or sdxl_token_count
+    limit = {"sdxl": WINDOW, "wan": 512}[family]
+
+    kept, dropped = list(always), []
+    users = [t for t in split_terms(user_negative or "") if t.casefold() not in always]
+    ours = [t for c in categories for t in c.terms[: c.take.get(use, len(c.terms))]]
+    seen = {t.casefold() for t in kept}
+    for term in users + ours:
+        if term.casefold() in seen:
+            continue
+        seen.add(term.casefold())
+        if count is None or count(", ".join([*kept, term])) <= limit:
+            kept.append(term)
+        elif count(", ".join([*always, term])) > limit and (shorter := _cut(term, kept, count, limit)):
+            kept.append(shorter)
+            dropped.append(term.removeprefix(shorter).strip())
+        else:
+            dropped.append(term)
+    text = ", ".join(kept)
+    return NegativePrompt(text, count(text) if count else None, tuple(dropped), version)
+
+
+def _cut(term: str, kept: Iterable[str], count: Callable[[str], int], limit: int) -> str:
+    """The longest beginning of a term, in whole words, that fits; empty for a weighted one, whose brackets would come apart."""
+    words = [] if is_weighted(term) else term.split()
+    while words and count(", ".join([*kept, " ".join(words)])) > limit:
+        words.pop()
+    return " ".join(words)
+
+
+def split_terms(text: str) -> list[str]:
+    """Terms between commas and line ends; commas inside brackets do not part them."""
+    terms, depth, start = [], 0, 0
+    for i, c in enumerate(text):
+        depth = max(0, depth + (c == "(") - (c == ")"))
+        if (c == "," and depth == 0) or c == "\n":
+            terms.append(text[start:i])
+            start, depth = i + 1, 0
+    return [t for t in (" ".join(t.split()) for t in [*terms, text[start:]]) if t]
+
+
+def parse_weights(text: str) -> list[Part]:
+    """A prompt as (text, weight) parts, from the two notations people use: compel's `(a cat)1.3`, `(a cat)++`, `cat++`, `cat--`, and
+    the web UIs' `(a cat:1.3)`. Nested weights multiply; they are held to 0…2. A backslash takes its meaning from a bracket.
+
+    Brackets without a weight stay as they are written, so that a prompt means the same whether it is long or short. Never raises: what
+    is no weight is text. compel's own parser is not used: one stray bracket makes it read every weight as text, and its `.and()` and
+    `.swap()` would let one prompt be screened and another made.
+    """
+    parts: list[Part] = []
+    for piece, weight in _parse(text):
+        weight = min(max(weight, 0.0), HEAVIEST)
+        if parts and parts[-1][1] == weight:
+            parts[-1] = (parts[-1][0] + piece, weight)
+        elif piece:
+            parts.append((piece, weight))
+    return parts or [("", 1.0)]
+
+
+def is_weighted(text: str) -> bool:
+    return any(weight != 1.0 for _, weight in parse_weights(text))
+
+
+def unweighted(text: str) -> str:
+    """The words alone, as they are read where weights have no meaning (pooled embeddings)."""
+    return "".join(piece for piece, _ in parse_weights(text))
+
+
+def _signs(signs: str) -> float:
+    return float((1.1 if signs[0] == "+" else 0.9) ** len(signs))  # compel's bases
+
+
+def _brackets(text: str) -> dict[int, int]:
+    """Where each matched opening bracket closes."""
+    pairs, open_at, i = {}, [], 0
+    while i < len(text):
+        if text[i] == "\\":
+            i += 1
+        elif text[i] == "(":
+            open_at.append(i)
+        elif text[i] == ")" and open_at:
+            pairs[open_at.pop()] = i
+        i += 1
+    return pairs
+
+
+def _parse(text: str) -> list[Part]:
+    pairs = _brackets(text)
+    out: list[Part] = []
+    stack: list[tuple[int, float]] = []  # where each weighted group that we are in ends, and its weight
+    resume: dict[int, int] = {}  # closing place of a weighted group → where the text goes on
+    current, i, buffer = 1.0, 0, ""
+
+    def flush() -> None:
+        nonlocal buffer
+        start = 0
+        for m in _WORD_SIGNS.finditer(buffer):
+            word = re.search(r"[\w'-]*\w$", buffer[start : m.start()])
+            begin = start + word.start() if word else start
+            out.extend([(buffer[start:begin], current), (buffer[begin : m.start()], current * _signs(m[1]))])
+            start = m.end()
+        out.append((buffer[start:], current))
+        buffer = ""
+
+    while i < len(text):
+        if i in resume:
+            flush()
+            _, weight = stack.pop()
+            current, i = weight, resume[i]
+            continue
+        c = text[i]
+        if c == "\\" and text[i + 1 : i + 2] in tuple("()\\"):
+            buffer += text[i + 1]
+            i += 2
+            continue
+        if c == "(" and i in pairs and (group := _weight_of(text, i, pairs[i])):
+            weight, inner_end, after = group
+            flush()
+            stack.append((inner_end, current))
+            resume[inner_end] = after
+            current *= weight
+        else:
+            buffer += c
+        i += 1
+    flush()
+    return out
+
+
+def _weight_of(text: str, start: int, end: int) -> tuple[float, int, int] | None:
+    """For a bracket pair: its weight, where its words end, and where the text goes on; None where it bears no weight."""
+    if m := _SIGNS.match(text, end + 1):
+        return _signs(m[1]), end, m.end()
+    if m := _NUMBER.match(text, end + 1):
+        return float(m[1]), end, m.end()
+    if m := _COLON_NUMBER.search(text, start + 1, end):
+        return float(m[1]), m.start(), end + 1
+    return None
