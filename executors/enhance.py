@@ -1,0 +1,209 @@
+"""Prompt enhancement: Qwen2.5-7B-Instruct turns a short prompt into a rich description of the scene.
+
+Enhancement is greedy, so one prompt gives one text. What comes back is cleaned of the ways a chat model wraps an answer, then checked;
+a text that is not a description raises `EnhancementFailed`, and the caller decides whether the prompt as written will do.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, StoppingCriteria, StoppingCriteriaList
+
+from .errors import EnhancementFailed
+from .models import files
+from .models.base import ModelPaths
+from .models.loading import loading, memory_guard, pick_device, quiet
+from .models.tinydir import facts_of
+
+PROMPT_LIMIT = 4000  # characters; what a job's prompt may have
+TINY_NOTE = "tiny model: the prompt as written, followed by words that the tiny model made without understanding it"
+
+
+@dataclass(frozen=True)
+class Enhanced:
+    """The text to generate from; the model's time in `seconds`, the `tokens` it wrote; a `note` where no real model wrote it."""
+
+    text: str
+    seconds: float
+    tokens: int
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Style:
+    """One table of `data/enhance.toml`."""
+
+    system: str
+    max_new_tokens: int
+    min_chars: int
+    max_chars: int
+
+
+@cache
+def styles() -> dict[str, Style]:
+    text = resources.files("executors.data").joinpath("enhance.toml").read_text(encoding="utf-8")
+    return {name: Style(**table) for name, table in tomllib.loads(text).items()}
+
+
+class Enhancer:
+    """Qwen on one device. One device thread calls it. `clock` gives seconds that only grow; tests replace it."""
+
+    name = "qwen"
+
+    def __init__(self, paths: ModelPaths, device: torch.device | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self.paths = paths
+        self.device = device or pick_device()
+        self.dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
+        self.clock = clock
+        self._model: Any = None
+        self._tokenizer: Any = None
+
+    def load(self) -> None:
+        """Bring the weights to the device. Idempotent. Raises `ModelFileError` naming the file, `OutOfMemory`."""
+        if self._model is not None:
+            return
+        quiet()
+        folder = self.paths.qwen
+        files.require(self.paths.root, "qwen")
+        with loading(folder):
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            if not tokenizer.chat_template:
+                raise ValueError("its tokenizer has no chat template, so it is no Instruct model")
+            model = AutoModelForCausalLM.from_pretrained(folder, dtype=self.dtype, local_files_only=True, use_safetensors=True)
+            self._tokenizer, self._model = tokenizer, model.eval().to(self.device)
+
+    def unload(self) -> None:
+        self._model = self._tokenizer = None
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "family": self.name,
+            "model": self.paths.qwen.name,
+            "tiny": facts_of(self.paths.qwen) is not None,
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "device": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu",
+        }
+
+    def enhance(self, prompt: str, family: str, *, deadline_s: float, should_stop: Callable[[], None]) -> Enhanced:
+        """The description for `prompt`. `family` names a table of `data/enhance.toml`: wan (videos), wan_image, sdxl.
+
+        `should_stop` is called before every token; whatever it raises (`Cancelled`, `LeaseLost`) passes through. Raises
+        `EnhancementFailed` after `deadline_s` seconds of generating, which do not count loading, and for an answer that will not do.
+        """
+        style = styles()[family]
+        self.load()
+        started = self.clock()
+        limits = Limits(self.clock, started + deadline_s, should_stop)
+        with memory_guard("enhancing a prompt"):
+            answer, tokens = self._generate(prompt, style, limits)
+        seconds = self.clock() - started
+        if limits.late:
+            raise EnhancementFailed(f"enhancement took over {deadline_s:g} s ({tokens} tokens written)")
+        text = clean(answer, cut_short=tokens >= style.max_new_tokens)
+        check(text, style)
+        if facts_of(self.paths.qwen) is not None:
+            text = f"{' '.join(prompt.split()).rstrip('.')}. {text}"
+            # Nothing is added to a prompt that is as long as a prompt may be.
+            return Enhanced(text if len(text) <= PROMPT_LIMIT else prompt, seconds, tokens, TINY_NOTE)
+        return Enhanced(text, seconds, tokens)
+
+    @torch.inference_mode()
+    def _generate(self, prompt: str, style: Style, limits: Limits) -> tuple[str, int]:
+        # A prompt that spells the template's own markers could end its turn and write the next one.
+        turns = [
+            {"role": "system", "content": style.system.strip()},
+            {"role": "user", "content": re.sub(r"<\|[^|>]*\|>", " ", prompt)},
+        ]
+        inputs = self._tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+        inputs = inputs.to(self.device)
+        written = self._model.generate(
+            **inputs,
+            max_new_tokens=style.max_new_tokens,
+            do_sample=False,
+            temperature=None,  # Qwen's generation_config sets these three for sampling, and warns of them when greedy
+            top_p=None,
+            top_k=None,
+            repetition_penalty=1.05,
+            stopping_criteria=StoppingCriteriaList([limits]),
+        )[0, inputs["input_ids"].shape[1] :]
+        return self._tokenizer.decode(written, skip_special_tokens=True), len(written)
+
+
+class Limits(StoppingCriteria):
+    """Ends generate() between two tokens: by the clock, or by what `should_stop` raises. No signal, so it works in any thread."""
+
+    def __init__(self, clock: Callable[[], float], deadline: float, should_stop: Callable[[], None]) -> None:
+        self.clock, self.deadline, self.should_stop = clock, deadline, should_stop
+        self.late = False
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
+        self.should_stop()
+        self.late = self.clock() >= self.deadline
+        return torch.full((input_ids.shape[0],), self.late, dtype=torch.bool, device=input_ids.device)
+
+
+# "Sure, here is …:", "Here's the enhanced prompt:", "**Enhanced prompt:**", "Description -": whatever stands before the description itself.
+_PREAMBLE = re.compile(
+    r"^\W*(?:(?:sure|certainly|of course|absolutely|okay|ok|great)\b[^\n:]{0,120}[:!.]\s*"
+    r"|here(?:'s|’s| is| are)\b[^\n:]{0,120}:\s*"
+    r"|(?:(?:enhanced|rewritten|detailed|video|image|scene|final|rich)\s+)*(?:prompt|description|scene)\W{0,3}:\W*)",
+    re.IGNORECASE,
+)
+_EPILOGUE = re.compile(
+    r"\s*\b(?:let me know|feel free|i hope this|would you like|note:|this (?:prompt|description) )[^\n]*$", re.IGNORECASE
+)
+_REFUSAL = re.compile(
+    r"^\W*(?:(?:i(?:'|’)?m|i am) (?:really |very )?(?:sorry|unable|not able)|sorry\b|i (?:cannot|can(?:'|’)t|won(?:'|’)t)\b"
+    r"|as an? (?:ai|language model))|\bas an ai\b",
+    re.IGNORECASE,
+)
+_QUOTES = "\"'“”‘’«»`"
+
+
+def clean(answer: str, cut_short: bool = False) -> str:
+    """The description inside a chat model's answer: one line, without introduction, quotation marks, markdown or closing remarks.
+
+    `cut_short`: the answer ran into its token limit; its unfinished last sentence is dropped.
+    """
+    text = re.sub(r"```\w*", " ", answer).strip()
+    for _ in range(3):  # "Sure! Here is the prompt: Prompt: …"
+        text = _PREAMBLE.sub("", text, count=1).strip()
+    text = re.sub(r"^\s*(?:#{1,6}|[-*•]|\d+[.)])\s+", "", text, flags=re.MULTILINE)
+    text = re.sub(r"\*\*|__|(?<!\w)[*_](?=\w)|(?<=\w)[*_](?!\w)", "", text)
+    text = re.sub(r"\s+", " ", text).strip()
+    text = _EPILOGUE.sub("", text).strip()
+    if text[:1] in _QUOTES and text[-1:] in _QUOTES:
+        text = text.strip(_QUOTES).strip()
+    if cut_short and (end := max(text.rfind(mark) for mark in ".!?。")) > 0:
+        text = text[: end + 1]
+    return text
+
+
+def check(text: str, style: Style) -> None:
+    """Raise `EnhancementFailed` unless a cleaned `text` can stand as a prompt. The message never quotes it."""
+    if not text:
+        raise EnhancementFailed("the model answered nothing")
+    if _REFUSAL.search(text):
+        raise EnhancementFailed("the model refused")
+    if not style.min_chars <= len(text) <= style.max_chars:
+        raise EnhancementFailed(f"the answer has {len(text)} characters; {style.min_chars} to {style.max_chars} will do")
+    if "�" in text or not text.isprintable():
+        raise EnhancementFailed("the answer holds what cannot be printed")
+    if sum(character.isalpha() or character.isspace() for character in text) < 0.7 * len(text):
+        raise EnhancementFailed("the answer is not made of words")
+    if _PREAMBLE.match(text):
+        raise EnhancementFailed("the answer is chat, not a description")
+    words = text.lower().split()
+    if len(words) > 30 and len(set(words)) < 0.3 * len(words):
+        raise EnhancementFailed("the answer repeats itself")
