@@ -1,0 +1,136 @@
+"""Real Postgres for every test: one embedded server a session, one migrated template, and from it a database a test (about 50 ms).
+
+`OURVIDZ_TEST_POSTGRES`, a superuser's URL, tests on that server instead: the supported Postgres versions, in CI.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from hypothesis import settings
+from psycopg.conninfo import conninfo_to_dict
+from support import OWNER, Clock, Permissive, Server, new_user
+
+from ourvidz.db.connection import Database
+from ourvidz.lifecycle import Jobs
+
+settings.register_profile("default", deadline=None, print_blob=True)
+settings.load_profile("default")
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    if given := os.environ.get("OURVIDZ_TEST_POSTGRES"):
+        yield Server(given, _owner_of(given))
+        return
+    from ourvidz.db.embedded import EmbeddedPostgres
+
+    with EmbeddedPostgres(tmp_path_factory.mktemp("postgres")) as postgres:
+        found = Server(postgres.superuser_url, postgres.url)
+        # These databases live for one test: nothing is lost with them. test_embedded asserts that the real ones do sync.
+        found.admin("alter system set fsync = off")
+        found.admin("alter system set full_page_writes = off")
+        found.admin("select pg_reload_conf()")
+        yield found
+
+
+def _owner_of(superuser_url: str) -> str:
+    """A role like Supabase's `postgres` on a server that is not ours: it owns the databases and is no superuser."""
+    with psycopg.connect(superuser_url, autocommit=True) as connection:
+        if not connection.execute("select from pg_roles where rolname = %s", (OWNER,)).fetchone():
+            connection.execute(f"create role {OWNER} login createrole bypassrls password '{OWNER}'")
+    parts = conninfo_to_dict(superuser_url)
+    host, port = parts.get("host", "localhost"), parts.get("port", 5432)
+    if str(host).startswith("/"):
+        return f"postgresql://{OWNER}@/postgres?host={host}&port={port}"
+    return f"postgresql://{OWNER}:{OWNER}@{host}:{port}/postgres"
+
+
+@pytest.fixture(scope="session")
+def template(server: Server) -> Iterator[str]:
+    """A migrated database, made as its non-superuser owner, to copy from. Nothing may stay connected to it."""
+    from ourvidz.db.migrate import migrate
+
+    name = server.create(prefix="template")
+    database = Database(server.url(name))
+    with database.transaction() as connection:
+        migrate(connection)
+    database.close()
+    yield name
+    server.drop(name)
+
+
+@pytest.fixture
+def database_name(server: Server, template: str) -> Iterator[str]:
+    name = server.create(template)
+    yield name
+    server.drop(name)
+
+
+@pytest.fixture
+def database(server: Server, database_name: str) -> Iterator[Database]:
+    """A migrated database of this test's own, as its owner."""
+    database = Database(server.url(database_name))
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def superuser(server: Server, database_name: str, database: Database) -> Iterator[psycopg.Connection]:
+    """The same database as the server's superuser, who can do what nobody else may: tamper."""
+    with psycopg.connect(server.url(database_name, superuser=True), autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def jobs(database: Database) -> Jobs:
+    """The verbs, with a screen that lets everything through."""
+    return Jobs(database, Permissive(), patience=20)
+
+
+@pytest.fixture
+def user(database: Database) -> Callable[..., str]:
+    """Makes a profile and returns its id: `user()`, `user("premium")`, `user(verified=False)`."""
+    return lambda plan="free", *, verified=True: new_user(database, plan, verified=verified)
+
+
+@pytest.fixture
+def clock(database: Database) -> Clock:
+    """The database's clock, standing still at `clock.at` until the test moves it."""
+    return Clock(database)
+
+
+# A skipped test is one that nobody ran. In CI every one must run, so a skip there fails the session and is listed.
+
+_skipped: list[str] = []
+
+
+def _note(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        _skipped.append(f"{report.nodeid}: {reason}")
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    _note(report)
+
+
+def pytest_collectreport(report: pytest.CollectReport) -> None:
+    _note(report)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if _skipped and os.environ.get("CI") == "true" and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if _skipped and os.environ.get("CI") == "true":
+        terminalreporter.section("skipped tests fail in CI", red=True)
+        for line in _skipped:
+            terminalreporter.line(line)

@@ -1,0 +1,165 @@
+"""What the tests on real Postgres share: databases from a template, a clock they set, and short names for a job's steps."""
+
+from __future__ import annotations
+
+import itertools
+import uuid
+from collections.abc import Sequence
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from ourvidz.db.connection import Database
+from ourvidz.lifecycle import Claim, Jobs, NewJob
+from ourvidz.safety.screen import Verdict
+from state.events import Event
+from state.job import FOLDED, Job
+from state.machine import EventType, Status
+
+OWNER = "ourvidz"
+START = datetime(2025, 7, 7, 12, tzinfo=timezone.utc)
+LANES = ("sdxl", "sdxl_ip", "wan", "wan_vace")
+
+
+class Permissive:
+    """A screen that lets everything through: the screens have tests of their own."""
+
+    def check(self, text: str) -> Verdict:
+        return Verdict(True, "test")
+
+
+class Server:
+    """A Postgres server whose superuser we are: it makes and drops databases."""
+
+    def __init__(self, superuser_url: str, owner_url: str) -> None:
+        self.superuser_url = superuser_url
+        self._owner_url = owner_url
+        self._numbers = itertools.count(1)
+
+    def url(self, name: str, *, superuser: bool = False) -> str:
+        return in_database(self.superuser_url if superuser else self._owner_url, name)
+
+    def admin(self, statement: str, *names: str) -> None:
+        with psycopg.connect(self.superuser_url, autocommit=True) as connection:
+            connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+    def create(self, template: str = "template1", *, prefix: str = "test") -> str:
+        name = f"{prefix}_{uuid.uuid4().hex[:6]}_{next(self._numbers)}"
+        self.admin("create database {} template {} owner {}", name, template, OWNER)
+        return name
+
+    def drop(self, name: str) -> None:
+        self.admin("drop database if exists {} with (force)", name)
+
+
+def in_database(url: str, name: str) -> str:
+    """The same server and role, another database."""
+    scheme, _, rest = url.partition("://")
+    before, _, query = rest.partition("?")
+    return f"{scheme}://{before.rpartition('/')[0]}/{name}" + (f"?{query}" if query else "")
+
+
+def as_role(url: str, role: str) -> str:
+    """Connects as `role`: for tests of what that role may do."""
+    return make_conninfo(**{**conninfo_to_dict(url), "user": role})
+
+
+class Clock:
+    """The database's clock, in the hands of a test. It stands still until moved, forwards or backwards."""
+
+    def __init__(self, owner: Database, at: datetime = START) -> None:
+        self._db = owner
+        owner.rows("create table if not exists ourvidz.test_clock (at timestamptz not null)")
+        owner.rows("grant select on ourvidz.test_clock to public")
+        owner.rows("delete from ourvidz.test_clock")
+        owner.rows("insert into ourvidz.test_clock values (%s)", (at,))
+        owner.rows(
+            "create or replace function ourvidz.now() returns timestamptz language sql volatile parallel safe"
+            " as $$ select at from ourvidz.test_clock $$"
+        )
+        self.at = at
+
+    def set(self, at: datetime) -> datetime:
+        self._db.rows("update ourvidz.test_clock set at = %s", (at,))
+        self.at = at
+        return at
+
+    def advance(self, seconds: float) -> datetime:
+        return self.set(self.at + timedelta(seconds=seconds))
+
+
+def new_user(db: Database, plan: str = "free", *, verified: bool = True) -> str:
+    user = str(uuid.uuid4())
+    db.rows("insert into public.profiles (id, age_verified, subscription_status) values (%s, %s, %s)", (user, verified, plan))
+    return user
+
+
+def submit(jobs: Jobs, user: str, job_type: str = "sdxl_image_fast", **more: Any) -> str:
+    return jobs.submit(NewJob(user, job_type, more.pop("prompt", "a lighthouse at dusk"), **more)).id
+
+
+def executor(jobs: Jobs, name: str = "gpu0", lanes: Sequence[str] = LANES) -> str:
+    return jobs.register(name, "host", 1, lanes)
+
+
+def claim(jobs: Jobs, executor_id: str, **more: Any) -> Claim:
+    """One claim; the test fails when there is nothing to claim."""
+    (found,) = jobs.claim(executor_id, **more)
+    return found
+
+
+def artifact(job: Claim, index: int = 0, kind: str = "image", content: str = "") -> dict[str, Any]:
+    digest = uuid.uuid5(uuid.NAMESPACE_OID, f"{job.job_id}/{kind}/{index}/{content}").hex * 2
+    return {
+        "index": index, "kind": kind, "seed": 7 + index, "bucket": job.job_type, "media_type": "image/png", "width": 8, "height": 8,
+        "path": f"{job.user_id}/{job.job_id}/{job.claim_no}-{index}-{kind}.png", "bytes": 100, "sha256": digest, "spool": "host",
+    }  # fmt: skip
+
+
+def finish(jobs: Jobs, job: Claim) -> None:
+    """Run a claimed job to its end, with one output."""
+    jobs.advance(job, "generation_started")
+    made = artifact(job)
+    jobs.artifact_generated(job, made)
+    jobs.advance(job, "upload_started")
+    jobs.artifact_uploaded(job, "image", 0, made["sha256"])
+    jobs.complete(job)
+
+
+def row(db: Database, job_id: str) -> dict[str, Any]:
+    (found,) = db.rows("select * from public.jobs where id = %s", (job_id,))
+    return found
+
+
+def types(db: Database, job_id: str) -> list[str]:
+    return [r["type"] for r in db.rows("select type from public.job_events where job_id = %s order by version", (job_id,))]
+
+
+_EVENTS = """select job_id, version, type, from_status, to_status, claim_no, actor, occurred_at, data, data::text as data_text,
+                    prev_hash, hash from public.job_events where job_id = any (%s::uuid[]) order by job_id, version"""
+
+
+def events(db: Database, *job_ids: str) -> list[Event]:
+    """The jobs' events, as `state` knows them, in version order."""
+    return [as_event(r) for r in db.rows(_EVENTS, (list(job_ids),))]
+
+
+def as_event(r: dict[str, Any]) -> Event:
+    return Event(
+        str(r["job_id"]), r["version"], EventType(r["type"]), r["from_status"] and Status(r["from_status"]), Status(r["to_status"]),
+        r["claim_no"], r["actor"], r["occurred_at"], r["data"], r["data_text"], bytes(r["prev_hash"]), bytes(r["hash"]),
+    )  # fmt: skip
+
+
+def as_job(r: dict[str, Any]) -> Job:
+    """A row of jobs, as the fold would give it."""
+    return Job(**{name: _plain(r[name]) for name in FOLDED})
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, uuid.UUID):
+        return str(value)
+    return bytes(value) if isinstance(value, memoryview) else value
