@@ -36,6 +36,7 @@ __all__ = ["EmbeddedPostgres", "EmbeddedPostgresError", "Status", "embedded_url"
 
 ROLE = DATABASE = "ourvidz"
 PORT = 5432  # only the socket's name: nothing listens on TCP
+ATTEMPTS = 3  # a supervisor that was killed while it started is replaced; one that gave up is believed
 MAX_LOG_BYTES = 20 * 2**20
 
 _mutex = threading.RLock()
@@ -143,26 +144,26 @@ class EmbeddedPostgres:
         return fd
 
     def _bring_up(self, deadline: float) -> None:
-        started = False
+        started = 0
         while True:
             if not _is_held(self.folder / "supervisor.lock"):
-                if started:
+                if started == ATTEMPTS or (started and supervisor.GAVE_UP in _text(self.folder / "supervisor.lock")):
                     raise self._error("Postgres did not start", "Mend what the log names and try again.")
                 self._start_supervisor()
-                started, deadline = True, time.monotonic() + self.timeout  # initdb had a timeout of its own
+                started, deadline = started + 1, time.monotonic() + self.timeout  # initdb had a timeout of its own
             problem = self._problem()
             if not problem:
                 return
             if time.monotonic() > deadline:
-                advice = "If it is still recovering from a crash, try again with a longer timeout; else mend what the log names."
+                advice = "If it is recovering from a crash, try again with a longer timeout; else mend what the log names."
                 raise self._error(f"Postgres does not answer after {self.timeout:g} s ({problem})", advice)
             time.sleep(0.03)
 
     def _problem(self) -> str:
         """Why the server cannot be used yet; empty once it answers and has our role and database."""
         server = supervisor.number_in(self.folder / "supervisor.lock", line=1)
-        if server is None or server != supervisor.number_in(self.data / "postmaster.pid"):
-            return "not up yet"  # or it is a predecessor's, about to go
+        if server is None or not supervisor.is_ready(self.data, server):
+            return "it is still starting or recovering"
         import psycopg
 
         options = "-c statement_timeout=20000"
@@ -227,13 +228,9 @@ def status(home: Path) -> Status:
         raise EmbeddedPostgresError(f"uid {os.geteuid()} cannot look into {postgres.folder}: {error}. Ask its owner.") from error
     lock = postgres.folder / "supervisor.lock"
     server = supervisor.running_postmaster(postgres.data)
-    try:
-        version = (postgres.data / "PG_VERSION").read_text().strip()
-    except OSError:
-        version = None
     return Status(
-        running=server is not None, version=version, data_dir=postgres.data, log_file=postgres.log,
-        socket_dir=_socket_dir(postgres.folder) if there else None, port=PORT,
+        running=server is not None, version=_text(postgres.data / "PG_VERSION").strip() or None,
+        data_dir=postgres.data, log_file=postgres.log, socket_dir=_socket_dir(postgres.folder) if there else None, port=PORT,
         supervisor_pid=supervisor.number_in(lock) if _is_held(lock) else None, postmaster_pid=server,
         users=_holders(postgres.folder / "users.lock"),
     )  # fmt: skip
@@ -300,6 +297,13 @@ def _rotate(log: Path) -> None:
     with contextlib.suppress(OSError):
         if log.stat().st_size > MAX_LOG_BYTES:
             log.replace(log.with_suffix(".log.1"))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
 
 
 def _tail(log: Path, lines: int = 12) -> str:

@@ -32,6 +32,8 @@ CRASH_RETRY = 5.0  # after a kill -9 the old backends keep the shared memory for
 # Fast shutdown first; immediate (crash recovery at the next start, nothing committed is lost) when it hangs.
 STOPPING = ((signal.SIGINT, 30.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 5.0))
 
+GAVE_UP = "gave up"
+
 CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_SETPCAP = 1, 2, 8
 _PR_SET_PDEATHSIG, _PR_GET_SECUREBITS, _PR_SET_SECUREBITS, _PR_CAP_AMBIENT = 1, 27, 28, 47
 _SECBIT_NO_SETUID_FIXUP = 1 << 2
@@ -119,6 +121,14 @@ def running_postmaster(data: Path) -> int | None:
     return pid if ours else None
 
 
+def is_ready(data: Path, pid: int) -> bool:
+    """By its own word, so that nobody has to knock at a server that is still recovering."""
+    with contextlib.suppress(OSError, IndexError):
+        lines = (data / "postmaster.pid").read_text().splitlines()
+        return lines[0] == str(pid) and lines[7].startswith("ready")
+    return False
+
+
 def stop_postmaster(pid: int, gone: Callable[[], bool]) -> bool:
     for sent, patience in STOPPING:
         with contextlib.suppress(ProcessLookupError):
@@ -165,10 +175,11 @@ class Supervisor:
             if server.returncode == 0:
                 self._say("Postgres was stopped from outside")
                 break
-            if self.was_ready or self._is_ready(server.pid):  # it crashed or was killed, and people still need it
+            if self.was_ready or is_ready(self.data, server.pid):  # it crashed or was killed, and people still need it
                 retry_until = time.monotonic() + CRASH_RETRY
             if time.monotonic() >= retry_until:
                 self._say(f"Postgres ended with {server.returncode}: giving up")
+                self._note(verdict=GAVE_UP)
                 break
             self._say(f"Postgres ended with {server.returncode}: starting it again")
             time.sleep(TICK)
@@ -195,7 +206,7 @@ class Supervisor:
         idle_since: float | None = None
         while server.poll() is None:
             time.sleep(TICK)
-            self.was_ready = self.was_ready or self._is_ready(server.pid)
+            self.was_ready = self.was_ready or is_ready(self.data, server.pid)
             if self.asked_to_stop:
                 return "asked to"
             if self._folder_is_gone():
@@ -208,12 +219,6 @@ class Supervisor:
                 return "the last user is gone"  # with the lock kept: a newcomer waits until we are out of the way
             fcntl.flock(self.users, fcntl.LOCK_UN)
         return None
-
-    def _is_ready(self, pid: int) -> bool:
-        with contextlib.suppress(OSError, IndexError):
-            lines = self.pid_file.read_text().splitlines()
-            return lines[0] == str(pid) and lines[7].startswith("ready")
-        return False
 
     def _clear_the_way(self) -> bool:
         """True if an earlier server did not end in order: its backends may still hold the shared memory.
@@ -246,10 +251,11 @@ class Supervisor:
         except FileNotFoundError:
             return True
 
-    def _note(self, server: int | None = None) -> None:
-        """Line 1: us. Line 2: the server that we started, so that nobody takes a dying predecessor for it."""
+    def _note(self, server: int | None = None, verdict: str = "") -> None:
+        """Line 1: us. Line 2: the server that we started, so that nobody takes a dying predecessor for it.
+        Line 3: why there is none, so that whoever waits can tell our giving up from our being killed."""
         os.ftruncate(self.own_lock, 0)
-        os.pwrite(self.own_lock, f"{os.getpid()}\n{server or ''}\n".encode(), 0)
+        os.pwrite(self.own_lock, f"{os.getpid()}\n{server or ''}\n{verdict}\n".encode(), 0)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.asked_to_stop = True
