@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -19,6 +19,7 @@ from ourvidz.db.connection import PATIENCE, Ambiguous, Database, DatabaseAway
 from ourvidz.safety.screen import PromptScreen, guarded_check
 from state import catalog
 from state.errors import IllegalTransition, RefusedContent, StaleClaim
+from state.policy import Policy
 
 Rows = list[dict[str, Any]]
 
@@ -174,6 +175,21 @@ class Jobs:
 
     def reap(self) -> dict[str, int]:
         return dict(self.db.rows("select * from ourvidz.reap()")[0])
+
+    # -- reading ------------------------------------------------------------------------------------------------------------------
+
+    def policy(self) -> Policy:
+        """The figures in force, from the database, which decides by them."""
+        row = self._repeat("select * from ourvidz.policy", ())[0]
+        return Policy(**{name: row[name] for name in Policy.__dataclass_fields__})
+
+    def artifacts(self, job_id: str) -> list[dict[str, Any]]:
+        rows = self._repeat("select to_jsonb(a) as artifact from public.artifacts as a where job_id = %s order by kind, index", (job_id,))
+        return [row["artifact"] for row in rows]
+
+    def all_ended(self, job_ids: Collection[str]) -> bool:
+        sql = "select not exists (select from public.jobs where id = any (%s::uuid[]) and completed_at is null) as ended"
+        return bool(self._repeat(sql, (list(job_ids),))[0]["ended"])
 
     # -- one claim's steps --------------------------------------------------------------------------------------------------------
 

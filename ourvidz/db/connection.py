@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -116,8 +116,8 @@ class Listener:
     """Waits for the NOTIFYs meant for one executor, on a session connection of its own. Polling goes on beneath: a pooler may not pass
     notifications on, and one that is lost costs a poll, not a job."""
 
-    def __init__(self, url: str, name: str, wake: threading.Event) -> None:
-        self._url, self._name, self._wake = url, name, wake
+    def __init__(self, url: str, name: str, ring: Callable[[], None]) -> None:
+        self._url, self._name, self._ring = url, name, ring
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="listen", daemon=True)
         self._thread.start()
@@ -130,7 +130,7 @@ class Listener:
                     while not self._stop.is_set():
                         for note in connection.notifies(timeout=1.0, stop_after=1):
                             if note.payload == self._name:
-                                self._wake.set()
+                                self._ring()
             except psycopg.Error as error:
                 log.info("Not listening (%s); polling goes on.", type(error).__name__)
                 self._stop.wait(2.0)

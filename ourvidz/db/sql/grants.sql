@@ -1,5 +1,5 @@
 -- Supabase's default privileges hand every new table and function to its API roles; nothing here is theirs until a policy says so.
--- Executors call functions and read nothing else; analysts read events and figures, and no prompt.
+-- Executors write through functions alone; they and analysts read events and figures, and no prompt (a claim hands its own over).
 do $$
 declare
   v_role text;
@@ -35,3 +35,11 @@ drop policy if exists analyst_reads on public.job_events;
 create policy analyst_reads on public.job_events for select to ourvidz_analyst using (true);
 drop policy if exists analyst_reads on public.artifacts;
 create policy analyst_reads on public.artifacts for select to ourvidz_analyst using (true);
+
+grant select on public.jobs, public.job_events, public.artifacts, ourvidz.policy to ourvidz_executor;
+drop policy if exists executor_reads on public.jobs;
+create policy executor_reads on public.jobs for select to ourvidz_executor using (true);
+drop policy if exists executor_reads on public.job_events;
+create policy executor_reads on public.job_events for select to ourvidz_executor using (true);
+drop policy if exists executor_reads on public.artifacts;
+create policy executor_reads on public.artifacts for select to ourvidz_executor using (true);

@@ -1,0 +1,81 @@
+"""What the rest of the program may ask of the executors, found through the entry point `ourvidz.executors`. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ourvidz.bootstrap import App
+    from ourvidz.progress import Observer
+
+
+class NoGuard(Exception):
+    """Real models run only behind a guard model that screens prompts and pictures; this release has none yet."""
+
+
+class Executors:
+    def work(
+        self,
+        app: App,
+        *,
+        name: str | None = None,
+        lanes: Sequence[str] | None = None,
+        until: Collection[str] | None = None,
+        idle_exit: float | None = None,
+        observer: Observer | None = None,
+        signals: bool = True,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> int:
+        """Run an executor in this process. Blocks until it is drained, `until` have ended, or it idled for `idle_exit` seconds."""
+        from executors.shelf import prepare
+        from executors.worker import Worker, handle_signals
+
+        shelf = prepare(app.config.models, tiny=app.config.tiny, on_progress=say)
+        if not shelf.tiny:
+            raise NoGuard(
+                "These are real models, and no guard model is set up to screen what they are asked for. "
+                "Unset OURVIDZ_MODELS to work with tiny models, which need only the lexical screen."
+            )
+        say("Tiny models with random weights: the pictures are noise, and only the lexical screen looks at prompts.")
+        worker = Worker(app.jobs, app.store, shelf, app.config.home, name=name, lanes=lanes, observe=observer)
+        if signals:
+            handle_signals(worker)
+        worker.run(until=until, idle_exit=idle_exit)
+        return 0
+
+    def ensure_models(self, app: App, on_progress: Callable[[str], None]) -> None:
+        """Make the tiny models where none are configured and none are there yet."""
+        if app.config.tiny:
+            self.make_tiny(app.config.models, on_progress)
+
+    def make_tiny(self, root: Path, on_progress: Callable[[str], None]) -> None:
+        from executors.models.tiny import make_tiny
+
+        make_tiny(root, on_progress)
+
+    def check_models(self, root: Path, *, deep: bool = False) -> list[dict[str, Any]]:
+        """What is wrong with each role's files, if anything."""
+        from executors.models import files
+
+        return [
+            {
+                "role": s.role,
+                "ok": s.ok,
+                "tiny": s.tiny,
+                "path": str(root / next(r.folder for r in files.ROLES if r.name == s.role)),
+                "bytes": s.size,
+                "problems": [str(p) for p in s.problems],
+            }
+            for s in files.verify(root, deep=deep)
+        ]
+
+    def load_reference(self, data: bytes) -> bytes:
+        """The picture, checked and re-encoded as PNG, without whatever else the file held. Raises `BadReference`."""
+        from executors.references import load_reference
+
+        out = io.BytesIO()
+        load_reference(data).save(out, "PNG", compress_level=1)
+        return out.getvalue()

@@ -1,0 +1,355 @@
+"""One job, as one straight line of named steps over one value: screen → references → enhance → generate → upload → complete.
+
+Each step is skipped when an earlier attempt has done it. `attempt` is the single place that catches an error and hands it to policy.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from executors import media
+from executors.errors import BadOutput, BadReference, Cancelled, EnhancementFailed, ExecutorError, LeaseLost, ModelFileError
+from executors.heartbeat import Drained, Heartbeat
+from executors.models.base import Clip, Output, References, Work
+from executors.prompts import build_negative
+from executors.references import load_reference
+from executors.shelf import Shelf
+from executors.spool import Spool, name_of
+from ourvidz.lifecycle import Claim, Jobs
+from ourvidz.progress import Observer, Progress
+from ourvidz.safety.screen import ScreenUnavailable, guarded_check
+from ourvidz.storage.base import ArtifactStore, ObjectMissing, StorageError, object_path, thumbnail_path
+from state.catalog import MP4, PNG, REFERENCE_BUCKET, WEBP
+from state.errors import ExecutorGone, StaleClaim
+from state.policy import Policy
+
+log = logging.getLogger("ourvidz.run")
+
+THUMBNAIL = 256  # pixels, longest side
+VIDEO_THUMBNAILS = "video-thumbnails"
+
+
+class Refused(Exception):
+    """The screen refused the text: the job fails for good."""
+
+    def __init__(self, category: str, policy_version: str) -> None:
+        super().__init__(f"The prompt was refused ({category}, policy {policy_version}).")
+        self.verdict = {"category": category, "policy_version": policy_version}
+
+
+@dataclass(frozen=True)
+class Room:
+    """What an executor works with, the same for all its jobs."""
+
+    jobs: Jobs
+    store: ArtifactStore
+    shelf: Shelf
+    spool: Spool
+    heartbeat: Heartbeat
+    policy: Policy
+    observe: Observer
+
+
+@dataclass(frozen=True)
+class Run:
+    """A claim on its way through the line."""
+
+    room: Room
+    claim: Claim
+    prompt: str
+    references: References = field(default_factory=References)
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def jobs(self) -> Jobs:
+        return self.room.jobs
+
+    def show(self, stage: str, done: int = 0, total: int = 0, note: str = "") -> None:
+        self.room.observe(Progress(self.claim.job_id, self.claim.job_type, stage, done, total, note))
+
+    def enter(self, stage: str, limit: float) -> None:
+        """A new stage, which may go `limit` seconds without progress."""
+        self.room.heartbeat.touch(stage, limit)
+        self.room.heartbeat.check()
+        self.show(stage)
+
+
+def attempt(room: Room, claim: Claim) -> str:
+    """Run one claim to its end, whatever that is. Returns a word for the log: completed, cancelled, lost, snoozed, or policy's answer."""
+    room.heartbeat.hold(claim)
+    try:
+        run = Run(room, claim, claim.prompt)
+        for step in (screen, references, enhance, generate, upload):
+            run = step(run)
+        room.jobs.complete(claim)
+        room.spool.drop(claim.job_id)
+        return "completed"
+    except (LeaseLost, StaleClaim, ExecutorGone):
+        return "lost"  # someone else has the job: write nothing
+    except Cancelled:
+        return _quietly(lambda: room.jobs.honour_cancel(claim), "cancelled")
+    except (Drained, KeyboardInterrupt):
+        return _quietly(lambda: room.jobs.snooze(claim, "drain"), "snoozed")
+    except ModelFileError as error:
+        # The executor's fault, not the job's: give it back to one that has the model, and serve what is left.
+        moved = room.shelf.spoiled(claim.lane)
+        log.error("Lane %s is closed here: %s%s", claim.lane, error, f" (in quarantine: {', '.join(map(str, moved))})" if moved else "")
+        return _quietly(lambda: room.jobs.snooze(claim, "model_file", 1.0), "snoozed")
+    except Refused as refusal:
+        said = str(refusal)
+        return _quietly(lambda: room.jobs.fail(claim, "refused_content", said, final=True, verdict=refusal.verdict), "failed")
+    except Exception as error:
+        name, retryable = classify(error)
+        log.log(logging.WARNING if retryable else logging.ERROR, "Job %s: %s", claim.job_id, error, exc_info=name == "unexpected")
+        said = str(error) or type(error).__name__
+        return _quietly(lambda: room.jobs.fail(claim, name, said, retryable=retryable), "failed")
+    finally:
+        room.heartbeat.hold(None)
+
+
+def classify(error: Exception) -> tuple[str, bool]:
+    """The word for the event, and whether another attempt may help."""
+    if isinstance(error, ExecutorError | StorageError | ScreenUnavailable):
+        return error.error_class, error.retryable
+    return "unexpected", True
+
+
+def _quietly(report: Callable[[], str | None], word: str) -> str:
+    try:
+        return report() or word
+    except (StaleClaim, ExecutorGone):
+        return "lost"
+
+
+# -- the line -----------------------------------------------------------------------------------------------------------------------
+
+
+def screen(run: Run) -> Run:
+    """No model sees a text that was not screened here, whichever way the job came in. Fails closed."""
+    _screen(run, run.claim.prompt)
+    if run.claim.enhanced_prompt is not None:
+        _screen(run, run.claim.enhanced_prompt)
+    return run
+
+
+def _screen(run: Run, text: str) -> None:
+    verdict = guarded_check(run.jobs.screen, text)
+    if not verdict.allowed:
+        raise Refused(verdict.category or "refused", verdict.policy_version)
+
+
+def references(run: Run) -> Run:
+    """Read the pictures the job refers to. One that cannot be read fails the job, unless it said to go on without."""
+    wanted = run.claim.settings.references
+    if not wanted or not missing(run):
+        return run
+    run.enter("preparing", run.room.policy.step_stall)
+    pictures: dict[str, Any] = {}
+    for slot, address in wanted.items():
+        try:
+            pictures[slot] = load_reference(_fetch(run, slot, address))
+        except BadReference as error:
+            if not run.claim.settings.reference_fallback or slot == "init":
+                raise
+            run.jobs.advance(run.claim, "reference_skipped", reference=slot, reason=error.error_class)
+            run.show("preparing", note=f"going on without {slot}: {error}")
+    return replace(run, references=References(**pictures))
+
+
+def _fetch(run: Run, slot: str, address: str) -> bytes:
+    """The bytes at `bucket/path`, from our own store alone, and only from the user's own folder or among their outputs."""
+    bucket, _, path = address.partition("/")
+    if not path.startswith(f"{run.claim.user_id}/"):
+        raise BadReference(f"reference {slot} is not one of this user's own objects")
+    limit = run.room.store.buckets().get(bucket, run.room.store.buckets()[REFERENCE_BUCKET]).max_bytes
+    try:
+        with run.room.store.open(bucket, path) as stream:
+            data = stream.read(limit + 1)
+    except (ObjectMissing, StorageError) as error:
+        if isinstance(error, StorageError) and error.retryable:
+            raise
+        raise BadReference(f"reference {slot} is not there: {error}") from error
+    if len(data) > limit:
+        raise BadReference(f"reference {slot} has over {limit:,} bytes")
+    return data
+
+
+def enhance(run: Run) -> Run:
+    """Turn the prompt into a description of the scene, once; an earlier attempt's is used again. Falls back as the job says."""
+    claim, settings = run.claim, run.claim.settings
+    if not claim.kind.enhance or not missing(run):
+        return run
+    if claim.enhanced_prompt is not None:
+        return replace(run, prompt=claim.enhanced_prompt)
+    run.jobs.advance(claim, "enhancement_started")
+    run.enter("enhancing", run.room.policy.load_stall)
+    started = time.monotonic()
+
+    def each_token() -> None:
+        run.room.heartbeat.touch("enhancing", run.room.policy.step_stall)
+        run.room.heartbeat.check()
+
+    try:
+        if not run.room.shelf.can_enhance:
+            raise EnhancementFailed("this executor has no enhancement model")
+        style = "wan" if claim.kind.video else "wan_image"
+        done = run.room.shelf.enhancer().enhance(run.prompt, style, deadline_s=run.room.policy.enhance_limit, should_stop=each_token)
+        _screen(run, done.text)
+    except (EnhancementFailed, ModelFileError) as error:
+        if settings.on_enhance_failure == "fail":
+            raise EnhancementFailed(str(error)) from error
+        run.jobs.advance(claim, "enhancement_skipped", reason=error.error_class, seconds=round(time.monotonic() - started, 3))
+        run.show("enhancing", note=f"going on with the prompt as written: {error}")
+        return run
+    run.jobs.enhanced(claim, done.text, seconds=done.seconds, tokens=done.tokens)
+    return replace(run, prompt=done.text)
+
+
+def generate(run: Run) -> Run:
+    """Make the outputs that are neither uploaded nor in this host's spool, each recorded as soon as it is decoded."""
+    todo = missing(run)
+    if not todo:
+        return run
+    claim = run.claim
+    run.enter("loading", run.room.policy.load_stall)
+    family = run.room.shelf.family(claim.lane)
+    about = family.describe()
+    run.jobs.advance(claim, "generation_started", profile="default", device=str(about.get("device", ""))[:80])
+    run.enter("generating", run.room.policy.step_stall)
+    work = _work(run, todo)
+    try:
+        _record(run, family.generate(work, _stepper(run)), todo, about)
+    except BadOutput as error:
+        run.jobs.advance(claim, "generation_repeated", reason=error.error_class)
+        run.show("generating", note=f"{error}; once more in higher precision")
+        again = missing(run, fresh=True)
+        work = replace(_work(run, again), precise=True)
+        _record(run, family.generate(work, _stepper(run)), again, about)
+    return run
+
+
+def upload(run: Run) -> Run:
+    """Put every recorded output into its bucket, and say so, one at a time: what is up stays up, whatever becomes of this claim."""
+    claim, room = run.claim, run.room
+    waiting = [a for a in _recorded(run).values() if a["uploaded_at"] is None]
+    resumed = not waiting or claim.claim_no != max(a["claim_no"] for a in waiting)
+    run.jobs.advance(claim, "upload_started", outputs=len(waiting), resumed=resumed)
+    run.enter("uploading", room.policy.load_stall)
+    for n, artifact in enumerate(sorted(waiting, key=lambda a: (a["kind"], a["index"]))):
+        room.heartbeat.check()
+        path = room.spool.find(artifact)
+        if path is None:
+            raise ExecutorError(f"the spool lost {artifact['kind']} {artifact['index']}; it will be made again")
+        room.store.put(artifact["bucket"], artifact["path"], path, artifact["media_type"])
+        run.jobs.artifact_uploaded(claim, artifact["kind"], artifact["index"], artifact["sha256"])
+        room.heartbeat.touch()
+        run.show("uploading", n + 1, len(waiting))
+    return run
+
+
+# -- outputs ------------------------------------------------------------------------------------------------------------------------
+
+
+def missing(run: Run, *, fresh: bool = False) -> list[int]:
+    """Indices of the outputs that still have to be made. `fresh` reads the rows again instead of trusting the claim's copy."""
+    have = _recorded(run) if fresh else {(a["kind"], a["index"]): a for a in run.claim.artifacts}
+    kind = "video" if run.claim.kind.video else "image"
+
+    def there(index: int) -> bool:
+        parts = [have.get((k, index)) for k in (kind, "thumbnail")]
+        return all(a is not None and (a["uploaded_at"] is not None or run.room.spool.find(a) is not None) for a in parts)
+
+    return [index for index in range(run.claim.settings.images) if not there(index)]
+
+
+def _recorded(run: Run) -> dict[tuple[str, int], Mapping[str, Any]]:
+    return {(a["kind"], a["index"]): a for a in run.jobs.artifacts(run.claim.job_id)}
+
+
+def _work(run: Run, indices: list[int]) -> Work:
+    claim, s = run.claim, run.claim.settings
+    output = "video" if claim.kind.video else "image"
+    negative = build_negative(claim.kind.family, output, claim.negative_prompt)
+    return Work(
+        job_id=claim.job_id,
+        job_type=claim.job_type,
+        prompt=run.prompt,
+        negative_prompt=negative.text,
+        width=s.width,
+        height=s.height,
+        steps=s.steps,
+        guidance=s.guidance,
+        seeds=tuple(s.seeds[i] for i in indices),
+        frames=s.frames,
+        fps=s.fps or 16,
+        shift=s.shift or 5.0,
+        sampler=s.sampler or "unipc",
+        scheduler=s.scheduler,
+        strength=s.strength,
+        reference_type=s.reference_type,
+        reference_strength=s.reference_strength or 0.7,
+        references=run.references,
+    )
+
+
+def _stepper(run: Run) -> Callable[[int, int], None]:
+    def on_step(done: int, total: int) -> None:
+        run.room.heartbeat.touch("generating", run.room.policy.step_stall)
+        run.show("generating", done, total)
+        run.room.heartbeat.check()  # raises through the pipeline: a cancel costs no decode
+
+    return on_step
+
+
+def _record(run: Run, outputs: Iterator[Output], indices: list[int], about: Mapping[str, Any]) -> None:
+    begun = time.monotonic()
+    for index, output in zip(indices, outputs, strict=True):
+        for artifact, fill in _encoded(run, index, output, about):
+            path, sha256 = run.room.spool.write(run.claim.job_id, name_of(artifact), fill)
+            whole = artifact | {"bytes": path.stat().st_size, "sha256": sha256, "spool": run.room.spool.id}
+            run.jobs.artifact_generated(run.claim, whole, seconds=time.monotonic() - begun)
+        begun = time.monotonic()
+        run.room.heartbeat.touch()
+
+
+def _encoded(run: Run, index: int, output: Output, about: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], Callable[[Path], object]]]:
+    """The output's own file and its thumbnail: what each is, where it goes, and what writes it."""
+    claim, s = run.claim, run.claim.settings
+    picture = media.middle_frame(output.frames) if isinstance(output, Clip) else output.image
+    width, height = picture.size
+    info = {
+        "Software": "OurVidz",
+        "ourvidz:job": claim.job_id,
+        "ourvidz:job_type": claim.job_type,
+        "ourvidz:model": str(about.get("model") or about.get("models") or about.get("family")),
+        "ourvidz:tiny": str(bool(about.get("tiny"))).lower(),
+        "ourvidz:seed": str(output.seed),
+        "ourvidz:settings": " ".join(f"{k}={v}" for k, v in s.as_dict().items() if k not in ("references", "seed")),
+    }
+    where: dict[str, Any] = {
+        "index": index,
+        "bucket": claim.job_type,
+        "seed": output.seed,
+        "width": width,
+        "height": height,
+        # A tiny model makes a small picture of what was asked for; both sizes are said.
+        "metadata": {"asked": [s.width, s.height], "made": [width, height], "model": dict(about), "profile": "default"},
+    }
+    address = (claim.user_id, claim.job_id, claim.claim_no, index)
+    if isinstance(output, Clip):
+        clip = {"kind": "video", "path": object_path(*address, "mp4"), "media_type": MP4, "frames": len(output.frames)}
+        yield where | clip, lambda path: media.encode_mp4(output.frames, output.fps, path, info)
+    else:
+        image = {"kind": "image", "path": object_path(*address, "png"), "media_type": PNG}
+        yield where | image, lambda path: path.write_bytes(media.encode_png(picture, info))
+    small = media.encode_webp_thumbnail(picture, THUMBNAIL)
+    scale = min(1.0, THUMBNAIL / max(width, height))
+    size = {"width": max(1, round(width * scale)), "height": max(1, round(height * scale))}
+    bucket = VIDEO_THUMBNAILS if isinstance(output, Clip) else claim.job_type
+    thumbnail = {"kind": "thumbnail", "bucket": bucket, "path": thumbnail_path(*address), "media_type": WEBP}
+    yield where | size | thumbnail, lambda path: path.write_bytes(small)

@@ -1,0 +1,128 @@
+"""Which model families this executor has, which are in memory, and which lanes they serve.
+
+On a GPU one family is in memory at a time; tiny models on a CPU all stay. (Residency by component and byte budget comes later.)
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from executors.errors import ModelFileError
+from executors.models import files
+from executors.models.base import Family, ModelPaths
+
+if TYPE_CHECKING:
+    from executors.enhance import Enhancer
+
+log = logging.getLogger("ourvidz.models")
+
+LANE_ROLES = {"sdxl": ("sdxl",), "sdxl_ip": ("sdxl", "ip_adapter"), "wan": ("wan",), "wan_vace": ("vace",)}
+"""The model files (roles of `executors.models.files`) without which a lane cannot be served."""
+
+
+class Shelf:
+    def __init__(self, root: Path) -> None:
+        self.paths = ModelPaths(root)
+        self.status = {status.role: status for status in files.check(root)}
+        self._families: dict[str, Family] = {}
+        self._enhancer: Enhancer | None = None
+
+    @property
+    def tiny(self) -> bool:
+        return all(status.tiny for status in self.status.values() if status.present)
+
+    @property
+    def lanes(self) -> list[str]:
+        """The lanes whose models are all in order."""
+        return [lane for lane, roles in LANE_ROLES.items() if all(self.status[r].ok for r in roles)]
+
+    @property
+    def resident(self) -> list[str]:
+        return [lane for lane in self.lanes if family_of(lane) in self._families]
+
+    @property
+    def can_enhance(self) -> bool:
+        return self.status["qwen"].ok
+
+    def family(self, lane: str) -> Family:
+        """The lane's family, loaded. Raises `ModelFileError`, `OutOfMemory`."""
+        name = family_of(lane)
+        if name not in self._families:
+            family = self._make(name)
+            if on_gpu():
+                self._put_away()
+            family.load()
+            self._families[name] = family
+        return self._families[name]
+
+    def enhancer(self) -> Enhancer:
+        if self._enhancer is None:
+            from executors.enhance import Enhancer
+
+            if on_gpu():
+                self._put_away()
+            enhancer = Enhancer(self.paths)
+            enhancer.load()
+            self._enhancer = enhancer
+        return self._enhancer
+
+    def spoiled(self, lane: str) -> list[Path]:
+        """A model of this lane would not load: look at the files again, put bad ones into quarantine, serve the other lanes."""
+        moved: list[Path] = []
+        for role in LANE_ROLES[lane]:
+            status = next(s for s in files.verify(self.paths.root, deep=True) if s.role == role)
+            moved += files.quarantine(self.paths.root, status)
+        self.status = {status.role: status for status in files.check(self.paths.root)}
+        if lane in self.lanes:
+            # The files look right and yet do not load: leave them to a person, and the lane to others.
+            role = LANE_ROLES[lane][-1]
+            problem = files.Problem(role, "would not load", "Run `ourvidz models verify --deep`, or fetch it again")
+            self.status[role] = files.RoleStatus(role, (problem,), self.status[role].size, self.status[role].tiny, True)
+        return moved
+
+    def _make(self, name: str) -> Family:
+        if name == "sdxl":
+            from executors.models.sdxl import Sdxl
+
+            return Sdxl(self.paths)
+        from executors.models.wan import T2V, VACE, Wan
+
+        modes = {mode for mode, role in ((T2V, "wan"), (VACE, "vace")) if self.status[role].ok}
+        return Wan(self.paths, modes)
+
+    def _put_away(self) -> None:
+        for family in self._families.values():
+            family.unload()
+        self._families.clear()
+        if self._enhancer is not None:
+            self._enhancer.unload()
+            self._enhancer = None
+
+
+def family_of(lane: str) -> str:
+    return lane.split("_")[0]
+
+
+def on_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def prepare(root: Path, *, tiny: bool, on_progress: Callable[[str], None]) -> Shelf:
+    """The shelf at `root`. Makes tiny models when that is allowed; raises `ModelFileError` when no lane can be served."""
+    if tiny:
+        from executors.models.tiny import make_tiny
+
+        make_tiny(root, on_progress)
+    shelf = Shelf(root)
+    for status in shelf.status.values():
+        for problem in status.problems:
+            log.warning("%s", problem)
+        files.quarantine(root, status)
+    if not shelf.lanes:
+        raise ModelFileError(f"No model under {root} can be used. Run `ourvidz models verify`, or `ourvidz models make-tiny` to try without.")
+    return shelf

@@ -1,0 +1,167 @@
+"""The loop of an executor: register, claim, run; drain on a signal; register anew when it was declared gone."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import random
+import re
+import signal
+import socket
+import time
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from executors.heartbeat import Heartbeat
+from executors.run import Room, attempt
+from executors.shelf import Shelf
+from executors.spool import Spool
+from ourvidz.db.connection import Ambiguous, DatabaseAway, Listener
+from ourvidz.lifecycle import Claim, Jobs
+from ourvidz.progress import Observer, Progress
+from ourvidz.storage.base import ArtifactStore
+from state.errors import ExecutorGone
+from state.policy import Policy
+
+log = logging.getLogger("ourvidz.worker")
+
+POLL = 1.0  # seconds, beneath NOTIFY; with jitter
+SWEEP = 60.0
+
+
+class Worker:
+    """One executor. `run` claims and runs jobs one at a time until it is told to stop, or has nothing more to do."""
+
+    def __init__(
+        self, jobs: Jobs, store: ArtifactStore, shelf: Shelf, home: Path, *,
+        name: str | None = None, lanes: Sequence[str] | None = None, observe: Observer | None = None, policy: Policy | None = None,
+    ) -> None:
+        self.jobs, self.store, self.shelf, self.home = jobs, store, shelf, home
+        self.policy = policy or jobs.policy()
+        self.spool = Spool(home / "spool", self.policy.spool_bytes)
+        self._wanted = None if lanes is None else frozenset(lanes)
+        self._slot, self.name = _take_slot(home, name)
+        self._observe = observe or (lambda _: None)
+        self._now: dict[str, Any] = {}
+        self.draining = False
+        self.heartbeat: Heartbeat | None = None
+
+    @property
+    def lanes(self) -> list[str]:
+        return [lane for lane in self.shelf.lanes if self._wanted is None or lane in self._wanted]
+
+    def run(self, *, until: Collection[str] | None = None, idle_exit: float | None = None) -> None:
+        """Work until drained; or until the jobs in `until` have ended; or until nothing came for `idle_exit` seconds."""
+        try:
+            while not self._work(until, idle_exit):
+                log.warning("Declared gone: registering anew.")
+        finally:
+            self._slot.close()
+
+    def stop(self) -> None:
+        """Finish the job that runs, then leave. Told twice: give the job back at its next step."""
+        if self.heartbeat is not None:
+            self.heartbeat.abort = self.draining
+            self.heartbeat.wake.set()
+        self.draining = True
+
+    def _work(self, until: Collection[str] | None, idle_exit: float | None) -> bool:
+        """One registration's life. True when the work is over, False when this executor was declared gone."""
+        executor_id = self.jobs.register(self.name, socket.gethostname(), os.getpid(), self.lanes, {"tiny": self.shelf.tiny})
+        beat = Heartbeat(self.jobs, executor_id, self.policy, report=lambda: self._now)
+        beat.lanes, beat.resident, self.heartbeat = self.lanes, self.shelf.resident, beat
+        room = Room(self.jobs, self.store, self.shelf, self.spool, beat, self.policy, self._watch)
+        listener = Listener(self.jobs.db.url, executor_id, beat.ring)
+        beat.start()
+        log.info("Executor %s serves %s.", self.name, ", ".join(self.lanes))
+        worked, swept = time.monotonic(), 0.0
+        try:
+            while not beat.gone:
+                if self.draining or (until is not None and self.jobs.all_ended(until)):
+                    return True
+                if time.monotonic() - swept > SWEEP:
+                    self.spool.sweep()
+                    swept = time.monotonic()
+                claim = self._claim(beat)
+                if claim is not None:
+                    outcome = attempt(room, claim)
+                    self._watch(Progress(claim.job_id, claim.job_type, outcome))
+                    log.info("Job %s (%s): %s.", claim.job_id, claim.job_type, outcome)
+                    beat.lanes, beat.resident, self._now = self.lanes, self.shelf.resident, {}
+                    worked = time.monotonic()
+                elif idle_exit is not None and time.monotonic() - worked > idle_exit:
+                    return True
+            return False
+        finally:
+            self._leave(beat, listener)
+
+    def _claim(self, beat: Heartbeat) -> Claim | None:
+        """The next job; None after waiting a while for one in vain."""
+        beat.wake.clear()
+        try:
+            for _ in range(2):
+                # Twice: the first empty answer marks us as waiting, so that submits from then on wake us; the second look finds what
+                # was submitted in between.
+                claims = self.jobs.claim(beat.executor_id, lanes=self.lanes, resident=self.shelf.resident)
+                if claims:
+                    return claims[0]
+        except Ambiguous:
+            # We may hold a job that we do not know of. Only a new registration is sure to let it go.
+            log.warning("A claim's answer was lost.")
+            self.jobs.executor_gone(beat.executor_id, "lost answer")
+            beat.gone = True
+            return None
+        except ExecutorGone:
+            beat.gone = True
+            return None
+        except DatabaseAway as error:
+            log.warning("%s", error)
+        beat.wake.wait(POLL * random.uniform(0.5, 1.5))
+        return None
+
+    def _watch(self, progress: Progress) -> None:
+        self._now = {"job": progress.job_id, "stage": progress.stage, "done": progress.done, "total": progress.total}
+        self._observe(progress)
+
+    def _leave(self, beat: Heartbeat, listener: Listener) -> None:
+        beat.stop()
+        listener.close()
+        try:
+            self.jobs.drain(beat.executor_id, done=True)
+        except (DatabaseAway, ExecutorGone) as error:
+            log.warning("Left without saying so (%s): the lease will run out.", error)
+
+
+def handle_signals(worker: Worker) -> None:
+    """SIGTERM and Ctrl-C drain; a second one gives the running job back at its next step; a third kills."""
+
+    def on_signal(number: int, _frame: object) -> None:
+        if worker.draining:
+            signal.signal(number, signal.SIG_DFL)
+        log.warning("Giving the job back." if worker.draining else "Finishing the job that runs; once more to give it back.")
+        worker.stop()
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+
+
+def _take_slot(home: Path, name: str | None) -> tuple[IO[str], str]:
+    """A name that stays the same over restarts, and is no one else's at the same time: the host's, and the first free number.
+
+    A job that killed its executor is kept from the executor of that name, so a restart must not look like another machine.
+    """
+    folder = home / "executors"
+    folder.mkdir(parents=True, exist_ok=True)
+    host = re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:60] or "host"
+    candidates = [name] if name else [f"{host}-{n}" for n in range(256)]
+    for candidate in candidates:
+        slot = (folder / f"{candidate}.lock").open("w")
+        try:
+            fcntl.flock(slot, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            slot.close()
+            continue
+        return slot, candidate
+    raise RuntimeError(f"An executor called {candidates[0]} runs here already. Choose another --name.")
