@@ -36,7 +36,12 @@ class Role:
 
 
 _IP_KEYS = ("image_proj.", "ip_adapter.")
-_TEXT_TO_VIDEO = ("model_index.json", "transformer/", "text_encoder/", "vae/", "tokenizer/tokenizer_config.json")
+_TEXT_TO_VIDEO = (
+    "model_index.json",
+    "scheduler/scheduler_config.json",
+    "tokenizer/tokenizer.json",
+    *(f"{part}/{file}" for part in ("transformer", "text_encoder", "vae") for file in ("config.json", "")),
+)
 ROLES: tuple[Role, ...] = (
     Role(
         "sdxl",

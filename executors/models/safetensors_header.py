@@ -26,16 +26,16 @@ def read_header(file: Path) -> dict[str, dict[str, Any]]:
     """Tensor name to `{"dtype", "shape", "data_offsets"}`. Raises `HeaderError`, also when the file is not as long as it says."""
     size = file.stat().st_size
     with file.open("rb") as stream:
-        start = stream.read(8)
-        if len(start) < 8:
-            raise HeaderError(f"is truncated: {size} bytes, less than a safetensors header")
-        (length,) = struct.unpack("<Q", start)
-        # Only then: a sound header may be 0x…80 or 0x…4B50 bytes long, and so begin like a pickle or a zip.
-        if length > LIMIT and (start[:2] == b"PK" or start[:1] == b"\x80"):
+        start = stream.read(9)
+        # The ninth byte decides: a sound header may be 0x…0280 bytes long, and so begin like a pickle, but goes on with a brace.
+        if start[8:] != b"{" and (start[:4] == b"PK\x03\x04" or (start[:1] == b"\x80" and start[1:2] in b"\2\3\4\5")):
             raise HeaderError("is a pickle (a PyTorch checkpoint) under the name of a safetensors file")
-        if length > LIMIT:
+        if len(start) < 9:
+            raise HeaderError(f"is truncated: {size} bytes, less than a safetensors header")
+        (length,) = struct.unpack("<Q", start[:8])
+        if not 0 < length <= LIMIT:
             raise HeaderError("is no safetensors file")
-        raw = stream.read(length)
+        raw = start[8:] + stream.read(length - 1)
     if len(raw) < length:
         raise HeaderError(f"is truncated inside its header: {size:,} bytes")
     try:

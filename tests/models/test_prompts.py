@@ -1,0 +1,205 @@
+"""Negative prompts by priority, tokens counted as CLIP counts them, and the weights people write."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from executors import clip_bpe
+from executors.prompts import build_negative, clip_token_count, is_weighted, parse_weights, sdxl_token_count, unweighted
+
+ALWAYS = ["child", "minor", "underage", "teen", "childlike"]
+VIDEO_TERMS = {"motion artifacts", "temporal inconsistency", "flickering", "frame drops"}
+
+
+@pytest.fixture(scope="module")
+def tokenizers(tiny_root: Path) -> tuple[Any, Any]:
+    """transformers' own, as the pipeline loads them; the vocabulary is CLIP's real one."""
+    from transformers import CLIPTokenizer
+
+    config = tiny_root / "sdxl-lustify" / "config"
+    return tuple(CLIPTokenizer.from_pretrained(config / name, local_files_only=True) for name in ("tokenizer", "tokenizer_2"))  # type: ignore[return-value]
+
+
+def sayings() -> list[str]:
+    """A few hundred strings: prompts, odd scripts, and random mixtures of what the tokenizer treats specially."""
+    said = [
+        "",
+        " ",
+        "a photo of a cat",
+        "masterpiece, best quality, (1girl:1.3), 8k uhd",
+        "It's the dog's!! We'll see, I'd say '''ss",
+        "<|startoftext|>hi<|endoftext|> <|STARTOFTEXT|>!! x <|startoftext|",
+        "ΟΔΥΣΣΕΥΣ Σ İstanbul ÀÉ e\u0301 ß ẞ",
+        "日本語 テスト 한국어 ไทยำ العربية 😀👩‍👩‍👧",
+        "tab\tline\nnbsp\u00a0zwsp\u200bnel\x85fs\x1c",
+        "1234 ½ ² Ⅷ 1.5mm f/1.8",
+        "supercalifragilisticexpialidocious" * 3,
+        "don't DON'T DON’T wow!!! hi!there !",
+    ]
+    chance = random.Random(7)
+    alphabet = "abcXYZ '!?.,()<|>\n\t0129éßİΣ日😀\u0301\u200d\x1c\x85\u2028\u0e01"
+    said += ["".join(chance.choices(alphabet, k=chance.randint(1, 40))) for _ in range(400)]
+    words = list(clip_bpe.vocabulary())[1000:40000]
+    said += [" ".join(chance.choices(words, k=12)).replace("</w>", " ") for _ in range(100)]
+    return said
+
+
+def test_known_prompts_have_the_ids_that_clip_gives_them() -> None:
+    assert clip_bpe.token_ids("a photo of a cat") == [320, 1125, 539, 320, 2368]
+    assert len(clip_bpe.vocabulary()) == 49_408
+    assert (clip_bpe.vocabulary()[clip_bpe.BOS], clip_bpe.vocabulary()[clip_bpe.EOS]) == (49406, 49407)
+    assert clip_token_count("a photo of a cat") == 7
+    assert clip_token_count("") == 2
+
+
+def test_tokens_are_those_of_transformers(tokenizers: tuple[Any, Any]) -> None:
+    first, second = tokenizers
+    for text in sayings():
+        ids = first(text)["input_ids"]
+        assert clip_bpe.token_ids(text) == ids[1:-1], text
+        assert clip_token_count(text) == len(ids), text
+        assert sdxl_token_count(text) == max(len(ids), len(second(text)["input_ids"])), text
+
+
+@pytest.mark.parametrize("use", [("sdxl", "image"), ("wan", "image"), ("wan", "video")])
+@settings(max_examples=60, deadline=None)
+@given(user=st.one_of(st.none(), st.text(max_size=300), st.text("ab, !()1.:+-\n", max_size=2000)))
+def test_what_keeps_minors_out_is_always_there_and_first(use: tuple[str, Any], user: str | None) -> None:
+    made = build_negative(*use, user_negative=user)
+    assert made.text.split(", ")[:5] == ALWAYS
+    # Whatever the user wrote, these words keep their full weight.
+    assert parse_weights(made.text)[0][1] == 1.0
+    assert parse_weights(made.text)[0][0].startswith("child, minor, underage, teen, childlike")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    user=st.one_of(
+        st.text(max_size=300),
+        st.lists(st.sampled_from(["bad art", "!!!!", "日本語の", "(ugly:1.4)", "x" * 60]), max_size=60).map(", ".join),
+    )
+)
+def test_sdxl_negatives_always_fit_in_one_pass(tokenizers: tuple[Any, Any], user: str) -> None:
+    made = build_negative("sdxl", "image", user)
+    assert max(len(t(made.text)["input_ids"]) for t in tokenizers) == made.tokens
+    assert made.tokens is not None
+    assert made.tokens <= 77
+
+
+def test_sdxl_uses_the_room_it_has_and_drops_the_least_important_first() -> None:
+    made = build_negative("sdxl", "image")
+    kept = made.text.split(", ")
+    assert kept[5:9] == ["bad anatomy", "extra limbs", "deformed", "missing limbs"]
+    assert {"low quality", "worst quality", "deformed hands", "extra fingers"} <= set(kept)
+    assert made.dropped
+    assert all(sdxl_token_count(f"{made.text}, {term}") > 77 for term in made.dropped)
+    squeezed = build_negative("sdxl", "image", "a b c d e f g h i j k l m n o p q r s t u v w x y z " * 2)
+    assert "glitch" in made.dropped
+    assert set(made.dropped) < set(squeezed.dropped)
+
+
+def test_the_users_words_come_after_what_is_always_in_and_before_quality() -> None:
+    for family, output in (("sdxl", "image"), ("wan", "video")):
+        terms = build_negative(family, output, "Cars,  neon\nsigns, bad anatomy, Child").text.split(", ")
+        assert terms[5:8] == ["Cars", "neon", "signs"]
+        assert terms.count("bad anatomy") == 1  # said once, in the user's place
+        assert terms[8] == "bad anatomy"
+        assert "Child" not in terms
+
+
+def test_a_users_text_too_long_is_cut_between_terms_and_says_what_fell_out() -> None:
+    made = build_negative("sdxl", "image", ", ".join(f"thing number {i}" for i in range(60)))
+    kept = made.text.split(", ")[5:]
+    assert kept == [f"thing number {i}" for i in range(len(kept))]
+    assert made.dropped[:2] == (f"thing number {len(kept)}", f"thing number {len(kept) + 1}")
+    assert "bad anatomy" in made.dropped
+
+
+def test_a_single_term_too_long_is_cut_between_words() -> None:
+    made = build_negative("sdxl", "image", "very " * 200 + "ugly")
+    assert made.text.split(", ")[5].split() == ["very"] * len(made.text.split(", ")[5].split())
+    assert made.tokens == 77
+    assert made.dropped[0].endswith("very ugly")
+
+
+def test_a_weighted_group_stays_whole_with_its_commas() -> None:
+    assert "(ugly, bad:1.4)" in build_negative("sdxl", "image", "cars, (ugly, bad:1.4), dogs").text
+    assert build_negative("wan", "image", "cars, (ugly, bad:1.4").text.count("(ugly, bad:1.4") == 1
+
+
+def test_wan_video_takes_everything_and_wan_images_a_balanced_set() -> None:
+    video = build_negative("wan", "video")
+    image = build_negative("wan", "image")
+    video_terms, image_terms = set(video.text.split(", ")), set(image.text.split(", "))
+    assert video_terms > image_terms
+    assert video_terms >= VIDEO_TERMS
+    assert not image_terms & VIDEO_TERMS
+    assert (video.dropped, image.dropped) == ((), ())
+    sdxl_terms = set(build_negative("sdxl", "image").text.split(", "))
+    assert len(sdxl_terms) < len(image_terms) < len(video_terms)
+
+
+def test_wan_fits_its_own_window_where_its_tokens_are_counted() -> None:
+    made = build_negative("wan", "video", "word, " * 10, count=lambda text: 4 * len(text.split()))
+    assert made.tokens is not None
+    assert made.tokens <= 512
+    assert made.dropped
+    assert made.text.split(", ")[5] == "word"
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("a (red cat)1.3 on", [("a ", 1.0), ("red cat", 1.3), (" on", 1.0)]),
+        ("a (red cat:1.3) on", [("a ", 1.0), ("red cat", 1.3), (" on", 1.0)]),
+        ("(cat)++ (dog)-", [("cat", 1.21), (" ", 1.0), ("dog", 0.9)]),
+        ("cat++, dog--", [("cat", 1.21), (", ", 1.0), ("dog", 0.81)]),
+        ("(a (b:1.5) c)0.5", [("a ", 0.5), ("b", 0.75), (" c", 0.5)]),
+        ("((a)1.2:1.5)", [("a", 1.8)]),
+        ("(a)9 (b:0)", [("a", 2.0), (" ", 1.0), ("b", 0.0)]),
+        ("(cat)1.3. Then", [("cat", 1.3), (". Then", 1.0)]),
+    ],
+)
+def test_weights_are_read_in_both_notations(text: str, parts: list[tuple[str, float]]) -> None:
+    assert [(t, pytest.approx(w)) for t, w in parts] == parse_weights(text)
+    assert is_weighted(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a plain cat",
+        "(soft light), a (very) tall man",
+        "a mid-century half- open door",
+        "18+ only, 50mm f/1.8",
+        "smile :) and (: again (",
+        "C:\\art\\new",
+        "(x)-ray",
+        "(a)1.3mm",
+        "5+5=10",
+        '("a", "b").and()',
+        "cat.swap(dog)",
+    ],
+)
+def test_what_is_no_weight_stays_as_it_was_written(text: str) -> None:
+    assert parse_weights(text) == [(text, 1.0)]
+
+
+def test_a_backslash_makes_a_bracket_a_bracket() -> None:
+    assert parse_weights(r"a \(cat\)1.3") == [("a (cat)1.3", 1.0)]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text("ab ()+-:.1\\,", max_size=60))
+def test_reading_weights_never_fails_and_loses_no_word(text: str) -> None:
+    parts = parse_weights(text)
+    assert parts
+    assert all(0 <= weight <= 2 for _, weight in parts)
+    assert unweighted(text).count("a") == text.count("a")
+    assert unweighted(text).count("b") == text.count("b")
