@@ -11,7 +11,7 @@ import time
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib import resources
 from typing import Any
 
@@ -21,7 +21,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, StoppingCriteria, 
 from .errors import EnhancementFailed
 from .models import files
 from .models.base import ModelPaths
-from .models.loading import loading, memory_guard, pick_device, quiet
+from .models.loading import loading, pick_device, quiet, within_memory
 from .models.tinydir import facts_of
 
 PROMPT_LIMIT = 4000  # characters; what a job's prompt may have
@@ -72,8 +72,11 @@ class Enhancer:
         if self._model is not None:
             return
         quiet()
-        folder = self.paths.qwen
         files.require(self.paths.root, "qwen")
+        within_memory(f"loading {self.paths.qwen.name}", self._load)
+
+    def _load(self) -> None:
+        folder = self.paths.qwen
         with loading(folder):
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
             if not tokenizer.chat_template:
@@ -105,8 +108,7 @@ class Enhancer:
         self.load()
         started = self.clock()
         limits = Limits(self.clock, started + deadline_s, should_stop)
-        with memory_guard("enhancing a prompt"):
-            answer, tokens = self._generate(prompt, style, limits)
+        answer, tokens = within_memory("enhancing a prompt", partial(self._generate, prompt, style, limits))
         seconds = self.clock() - started
         if limits.late:
             raise EnhancementFailed(f"enhancement took over {deadline_s:g} s ({tokens} tokens written)")
@@ -153,10 +155,11 @@ class Limits(StoppingCriteria):
         return torch.full((input_ids.shape[0],), self.late, dtype=torch.bool, device=input_ids.device)
 
 
-# "Sure, here is …:", "Here's the enhanced prompt:", "**Enhanced prompt:**", "Description -": whatever stands before the description itself.
+# "Sure, here is …:", "Certainly!", "Here's the enhanced prompt:", "**Enhanced prompt:**": what stands before the description itself.
+# Narrow on purpose: "Great plains under a low sun: …" and "Here is a harbour: …" are descriptions.
 _PREAMBLE = re.compile(
-    r"^\W*(?:(?:sure|certainly|of course|absolutely|okay|ok|great)\b[^\n:]{0,120}[:!.]\s*"
-    r"|here(?:'s|’s| is| are)\b[^\n:]{0,120}:\s*"
+    r"^\W*(?:(?:sure|certainly|of course|absolutely|okay|ok|great)(?:[!.:]|,\s*(?:here|i|this|let|below)\b[^\n:]{0,120}:)\s*"
+    r"|here(?:'s|’s| is| are)\b[^\n:]{0,120}\b(?:prompt|description|version|rewrite)\b[^\n:]{0,60}:\s*"
     r"|(?:(?:enhanced|rewritten|detailed|video|image|scene|final|rich)\s+)*(?:prompt|description|scene)\W{0,3}:\W*)",
     re.IGNORECASE,
 )

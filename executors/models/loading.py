@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import diffusers.utils.logging
 import torch
 import transformers.utils.logging
 
-from ..errors import ModelFileError, OutOfMemory
+from ..errors import ExecutorError, ModelFileError, OutOfMemory
+
+T = TypeVar("T")
 
 
 def quiet() -> None:
@@ -30,40 +33,35 @@ def loading(folder: Path) -> Iterator[None]:
 
     `executors.models.files` has looked at every file before; this is for what it cannot see, such as weights that do not fit their config.
     """
-    with memory_guard(f"loading {folder.name}"):
-        try:
-            yield
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ModelFileError(f"cannot load {folder}: {error}") from error
-        except RuntimeError as error:
-            if _is_out_of_memory(error):
-                raise
-            raise ModelFileError(f"cannot load {folder}: {error}") from error  # shapes that do not fit the config
-        except Exception as error:  # SafetensorError derives from Exception alone
-            if type(error).__name__ != "SafetensorError":
-                raise
-            raise ModelFileError(f"cannot load {folder}: {error}") from error
-
-
-@contextmanager
-def memory_guard(doing: str) -> Iterator[None]:
-    """Turn the device's (or the machine's) out of memory into `OutOfMemory`, with the memory given back first."""
-    failed = ""
     try:
         yield
+    except (ExecutorError, MemoryError):
+        raise
+    except Exception as error:
+        if _is_out_of_memory(error):
+            raise
+        raise ModelFileError(f"cannot load {folder}: {error}") from error
+
+
+def within_memory(doing: str, action: Callable[[], T]) -> T:
+    """`action()`, with the device's (or the machine's) out of memory turned into `OutOfMemory`, the memory given back first.
+
+    A function and no context manager: those hold the traceback while they exit, the traceback holds the frames, and they the tensors.
+    """
+    try:
+        return action()
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
-        # The traceback holds the frames, and they hold the tensors: forget both before asking for the memory back.
-        failed = str(error).splitlines()[0] if str(error) else type(error).__name__
-        error.__traceback__ = None
-    if failed:
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        raise OutOfMemory(f"out of memory while {doing}: {failed}")
+        failed = (str(error) or type(error).__name__).splitlines()[0]
+    # Out of the handler the error is gone, and with it all that its frames held.
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    raise OutOfMemory(f"out of memory while {doing}: {failed}")
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    # The CPU's allocator raises a plain RuntimeError.
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    # Plain RuntimeErrors, by their words: of the CPU's allocator, of the driver, and of cuBLAS asking for its workspace.
+    words = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(w in str(error) for w in words)

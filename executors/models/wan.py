@@ -8,6 +8,7 @@ float32, the rest of the denoiser and UMT5 in bfloat16 on a GPU; everything in f
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from transformers import AutoTokenizer, UMT5EncoderModel
 from ..errors import BadOutput, BadWork, ModelFileError
 from . import files
 from .base import Clip, ModelPaths, OnStep, Output, Picture, References, Work
-from .loading import loading, memory_guard, pick_device, quiet
+from .loading import loading, pick_device, quiet, within_memory
 from .quality import check_pixels
 from .tinydir import facts_of
 
@@ -78,7 +79,7 @@ class Wan:
             if mode not in self.modes:
                 raise ModelFileError(f"this executor was started without {mode}: it has {', '.join(sorted(self.modes)) or 'nothing'}")
             if mode not in self._pipes:
-                self._pipes[mode] = self._load(mode)
+                self._pipes[mode] = within_memory(f"loading {self._folder(mode).name}", partial(self._load, mode))
         if len(self._pipes) == 2:
             share_equal_weights(self._pipes[T2V].transformer, self._pipes[VACE].transformer)
 
@@ -152,9 +153,9 @@ class Wan:
         width, height = self.size_of(work)
         mode = T2V if work.references.wan_mode == "none" else VACE
         for seed in work.seeds:
-            with memory_guard(f"generating {work.job_type} {width}×{height}"):
-                self.load({mode})
-                frames = self._run(mode, work, width, height, seed, on_step)
+            self.load({mode})
+            doing = f"generating {work.job_type} {width}×{height}"
+            frames = within_memory(doing, partial(self._run, mode, work, width, height, seed, on_step))
             yield Picture(frames[0], seed) if work.frames == 1 else Clip(frames, work.fps, seed)
 
     def size_of(self, work: Work) -> tuple[int, int]:
