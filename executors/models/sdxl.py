@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -29,7 +30,7 @@ from PIL import Image, ImageOps
 from executors.errors import BadOutput, BadWork, ModelFileError
 from executors.models import files
 from executors.models.base import ModelPaths, OnStep, Output, Picture, Work
-from executors.models.loading import loading, memory_guard, pick_device, quiet
+from executors.models.loading import loading, pick_device, quiet, within_memory
 from executors.models.quality import check_pixels
 from executors.models.sdxl_ip import IpAdapters
 from executors.models.sdxl_prompt import PromptEncoder
@@ -69,30 +70,30 @@ class Sdxl:
     # Loading
 
     def load(self) -> None:
-        if self._pipe is not None:
-            return
-        quiet()
-        files.require(self.paths.root, "sdxl")
+        if self._pipe is None:
+            quiet()
+            files.require(self.paths.root, "sdxl")
+            with loading(self.paths.sdxl_file):
+                pipe = within_memory("loading sdxl-lustify", self._load)
+            self._pipe, self._ip, self._prompts = pipe, IpAdapters(pipe, self.paths), PromptEncoder(pipe)
+            self._schedule = dict(pipe.scheduler.config)
+
+    def _load(self) -> StableDiffusionXLPipeline:
+        file = str(self.paths.sdxl_file)
         source = {"config": str(self.paths.sdxl_config), "local_files_only": True}  # without `config` it would ask the hub
         logging.getLogger("diffusers.models.modeling_utils").setLevel(logging.ERROR)  # it warns of an empty list of modules, at every cast
-        with loading(self.paths.sdxl_file):
-            # By itself: read in bf16 first, its weights would have lost the bits that fp32 is for.
-            vae = AutoencoderKL.from_single_file(str(self.paths.sdxl_file), **source, subfolder="vae", torch_dtype=torch.float32)
-            pipe = StableDiffusionXLPipeline.from_single_file(
-                str(self.paths.sdxl_file), **source, vae=vae, torch_dtype=self.dtype, add_watermarker=False
-            )
-            for tokenizer in (pipe.tokenizer, pipe.tokenizer_2):
-                if len(tokenizer) != VOCABULARY:
-                    raise ModelFileError(
-                        f"sdxl-lustify/config: its tokenizer has {len(tokenizer)} tokens where CLIP has {VOCABULARY}. Fetch it again"
-                    )
-            pipe.to(self.device)
+        # By itself: read in bf16 first, its weights would have lost the bits that fp32 is for.
+        vae = AutoencoderKL.from_single_file(file, **source, subfolder="vae", torch_dtype=torch.float32)
+        pipe = StableDiffusionXLPipeline.from_single_file(file, **source, vae=vae, torch_dtype=self.dtype, add_watermarker=False)
+        for tokenizer in (pipe.tokenizer, pipe.tokenizer_2):
+            if (have := len(tokenizer)) != VOCABULARY:
+                raise ModelFileError(f"sdxl-lustify/config: its tokenizer has {have} tokens where CLIP has {VOCABULARY}. Fetch it again")
+        pipe.to(self.device)
         if self.device.type == "cuda":
             pipe.unet.to(memory_format=torch.channels_last)
             pipe.vae.to(memory_format=torch.channels_last)
         pipe.set_progress_bar_config(disable=True)
-        self._pipe, self._ip, self._prompts = (pipe, IpAdapters(pipe, self.paths), PromptEncoder(pipe))
-        self._schedule = dict(pipe.scheduler.config)
+        return pipe
 
     def unload(self) -> None:
         self._pipe = self._ip = self._prompts = None
@@ -128,19 +129,15 @@ class Sdxl:
         whatever `on_step` raises. However it ends, the next job finds the model as if this one had never been.
         """
         check(work)
+        self.load()
         doing = f"generating {work.job_type} {work.width}×{work.height}"
         try:
-            with memory_guard(doing):
-                self.load()
-                arguments = self._arguments(work)
+            arguments = within_memory(doing, partial(self._arguments, work))
             for first in range(0, len(work.seeds), self.at_once):
                 seeds = work.seeds[first : first + self.at_once]
-                with memory_guard(doing):
-                    latents = self._denoise(work, seeds, first, arguments, on_step)
+                latents = within_memory(doing, partial(self._denoise, work, seeds, first, arguments, on_step))
                 for seed, latent in zip(seeds, latents, strict=True):
-                    with memory_guard(doing):
-                        picture = self._decode(latent)
-                    yield Picture(picture, seed)
+                    yield Picture(within_memory(doing, partial(self._decode, latent)), seed)
         finally:
             self._reset()
 
