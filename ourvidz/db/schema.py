@@ -78,20 +78,26 @@ def tables() -> dict[str, list[dict[str, Any]]]:
 
 
 def limits(kind: catalog.JobType) -> Mapping[str, Any]:
-    """What the database checks of a job's settings: [low, high], with a third element when it must be whole; or a list of choices."""
+    """What the database checks of a job's settings: [low, high], with a third element when it must be whole; or a list of choices,
+    empty for a setting that this type does not have."""
+    sdxl = kind.family == "sdxl"
+    none: Mapping[str, Any] = {"in": []}
     return {
         "steps": [1, kind.steps_max, "whole"],
         "guidance": list(catalog.GUIDANCE),
         "seed": [0, catalog.SEED_MAX, "whole"],
         "images": {"in": list(kind.images)},
         "frames": {"in": [kind.frames]},
+        **({"fps": {"in": [catalog.FPS]}} if kind.video else {}),
         "size": {"in": [list(size) for size in kind.sizes]},
-        "strength": list(catalog.STRENGTH),
+        "strength": list(catalog.STRENGTH) if kind.init_image else none,
         "reference_strength": list(catalog.STRENGTH),
-        "reference_type": {"in": list(catalog.REFERENCE_TYPES)},
-        "shift": list(catalog.SHIFT),
-        "sampler": {"in": list(catalog.SAMPLERS)},
-        "scheduler": {"in": list(catalog.SCHEDULERS)},
+        "reference_type": {"in": list(catalog.REFERENCE_TYPES)} if sdxl else none,
+        "reference_fallback": {"in": [True, False]},
+        "on_enhance_failure": {"in": ["continue", "fail"]},
+        "shift": none if sdxl else list(catalog.SHIFT),
+        "sampler": none if sdxl else {"in": list(catalog.SAMPLERS)},
+        "scheduler": {"in": list(catalog.SCHEDULERS)} if sdxl else none,
     }
 
 

@@ -39,7 +39,8 @@ begin
   -- A scalar subquery on purpose: one index lookup a row, whatever the planner thinks of the size of a batch.
   where (select born = n
          from public.job_events as e cross join lateral ourvidz.evolve(null::public.jobs, e) as born
-         where e.job_id = n.id and e.version = 1 and e.submitted_on = n.submitted_on and e.from_status is null) is not true
+         where e.job_id = n.id and e.version = 1 and e.submitted_on = n.submitted_on and e.from_status is null
+           and e.xid = pg_current_xact_id()) is not true
   limit 1;
   if found then
     raise exception 'Job %: a job begins with its event.', v_job

@@ -1,0 +1,128 @@
+"""The table of transitions, enforced: every event is tried on a job in every state, as the table's owner, by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import psycopg
+import pytest
+from forge import DATA, Forger
+from support import Clock, claim, executor, submit
+from transitions import MachineError
+
+from ourvidz.db.connection import Database
+from ourvidz.lifecycle import Jobs
+from state import machine
+from state.machine import Claim, EventType, Status
+
+S = Status
+STATES = [(S.QUEUED, False), (S.QUEUED, True), (S.ENHANCING, True), (S.GENERATING, True), (S.UPLOADING, True)]
+STATES += [(S.COMPLETED, False), (S.FAILED, False), (S.CANCELLED, False)]
+"""Every state that a job can be in: its status, and whether an executor holds it. A CHECK forbids the others."""
+
+
+def bring(jobs: Jobs, user: str, status: Status, held: bool) -> str:
+    """A job in that state, by the verbs."""
+    job_id = submit(jobs, user, "image7b_fast_enhanced")
+    if status is S.CANCELLED:
+        jobs.cancel(job_id)
+    if status in (S.QUEUED, S.CANCELLED) and not held:
+        return job_id
+    job = claim(jobs, executor(jobs))
+    assert job.job_id == job_id
+    if status is S.FAILED:
+        jobs.fail(job, "broken", "It broke.", retryable=False)
+    if status in (S.QUEUED, S.FAILED):
+        return job_id
+    jobs.advance(job, "enhancement_started")
+    if status is S.ENHANCING:
+        return job_id
+    jobs.advance(job, "generation_started")
+    if status is S.GENERATING:
+        return job_id
+    jobs.advance(job, "upload_started")
+    if status is S.COMPLETED:
+        jobs.complete(job)
+    return job_id
+
+
+def allowed(event: EventType, source: Status | None, target: Status, held: bool) -> bool:
+    return any(
+        t.target is target and t.before in (Claim.ANY, Claim.HELD if held else Claim.FREE)
+        for t in machine.transitions_from(event, source)
+    )
+
+
+@pytest.mark.parametrize(("status", "held"), STATES, ids=lambda v: str(v) if isinstance(v, Status) else ("held" if v else "free"))
+def test_only_listed_events_happen_to_a_job(
+    database: Database, jobs: Jobs, user: Callable[..., str], clock: Clock, status: Status, held: bool
+) -> None:
+    job_id = bring(jobs, user(), status, held)
+    tried = accepted = 0
+    with database.driver() as connection:
+        forger = Forger(connection)
+        for event in EventType:
+            for target in Status:
+                tried += 1
+                try:
+                    with connection.transaction():
+                        forger.insert(forger.next(job_id, event, target))
+                        written = connection.execute("select status, executor_id from public.jobs where id = %s", (job_id,)).fetchone()
+                        raise psycopg.Rollback
+                except psycopg.Error as refused:
+                    assert not allowed(event, status, target, held), f"{event} ({status} → {target}) refused: {refused}"
+                    assert refused.sqlstate == "OV001", f"{event} ({status} → {target}): {refused.sqlstate} {refused}"
+                    continue
+                assert allowed(event, status, target, held), f"{event} ({status} → {target}) was let through"
+                accepted += 1
+                (row,) = machine.transitions_from(event, status)
+                assert written is not None and written[0] == target
+                assert (written[1] is not None) == {Claim.TAKES: True, Claim.KEEPS: held, Claim.ENDS: False}[row.after]
+    assert tried == len(EventType) * len(Status)
+    assert accepted == sum(allowed(e, status, t, held) for e in EventType for t in Status)
+
+
+def test_a_job_begins_only_as_submitted_or_imported(database: Database, clock: Clock) -> None:
+    with database.driver() as connection:
+        forger = Forger(connection)
+        for event in EventType:
+            for target in Status:
+                try:
+                    with connection.transaction():
+                        forger.insert(forger.first(event, target, DATA[EventType.SUBMITTED] if event in machine.ENDED else None))
+                        raise psycopg.Rollback
+                except psycopg.errors.CheckViolation:
+                    # An import into the middle of a job: the event is listed, but nobody holds the job, so its row cannot be.
+                    assert event is EventType.IMPORTED and target in (S.ENHANCING, S.GENERATING, S.UPLOADING)
+                except psycopg.Error as refused:
+                    assert not allowed(event, None, target, False), f"{event} (to {target}) refused: {refused}"
+                    assert refused.sqlstate == "OV001", f"{event} (to {target}): {refused}"
+                else:
+                    assert allowed(event, None, target, False), f"{event} (to {target}) began a job"
+
+
+def test_the_machine_of_the_library_agrees_with_the_table() -> None:
+    for source, held in [(None, False), *STATES]:
+        for event in EventType:
+            for target in Status:
+                model = machine.JobModel()
+                machine.machine(model=model)
+                model.state, model.held = str(source or machine.UNBORN), held
+                trigger = f"import_{target}" if event is EventType.IMPORTED else str(event)
+                try:
+                    moved = bool(getattr(model, trigger)())
+                except (AttributeError, MachineError):
+                    moved = False
+                expected = [t for t in machine.transitions_from(event, source) if t.before in (Claim.ANY, Claim.HELD if held else Claim.FREE)]
+                if event is EventType.IMPORTED:
+                    expected = [t for t in expected if t.target is target]
+                assert moved == bool(expected), (source, held, event, target)
+                if moved:
+                    assert model.state == expected[0].target
+                    assert model.held == {Claim.TAKES: True, Claim.KEEPS: held, Claim.ENDS: False}[expected[0].after]
+
+
+def test_the_diagram_names_every_status() -> None:
+    drawn = machine.mermaid()
+    assert drawn.startswith("stateDiagram-v2")
+    assert all(str(status) in drawn for status in Status)
