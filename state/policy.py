@@ -27,6 +27,8 @@ class Policy:
     crash_limit: int = 3  # with the job on the device
     lapse_limit: int = 10  # leases that ran out anywhere: something is wrong, though not the job's picture
     affinity_wait: float = 60.0
+    overdue_wait: float = 600.0  # a job that has waited this long …
+    overdue_share: float = 0.2  # … has this share of its lane's claims, oldest first, whatever its priority
     enhance_limit: float = 60.0
     spool_bytes: int = 10_000_000_000
     executor_forgotten: float = 7 * 86_400.0  # rows of executors long gone are dropped
@@ -66,9 +68,9 @@ def priority(plan: str, *, fast: bool) -> int:
 def head_start(priority: int) -> float:
     """How far behind the front a job of this priority enters its lane's order, in turns of one user (docs/decisions/0005).
 
-    Bounded on purpose: priority lets jobs pass, but each job can be passed only so often, and so no one waits for ever.
+    Small on purpose: it decides between jobs that come at about the same time, and lets no plan shut the others out.
     """
-    return (7 - priority) * 0.25
+    return (7 - priority) * 0.1
 
 
 def backoff(failures: int, policy: Policy = POLICY) -> float:

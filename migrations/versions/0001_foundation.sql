@@ -62,7 +62,7 @@ comment on column public.jobs.rank is 'Place in the lane''s order: start-time fa
 comment on column public.jobs.ready is 'True: may be claimed. False: waits for run_at. Null: held or ended. The one column no event tells.';
 
 -- A job is in one of these three indexes while it is unfinished, and in none afterwards: finished jobs cost a claim nothing.
-create index jobs_claim on public.jobs (lane, rank, id) where ready;
+create index jobs_claim on public.jobs (lane, rank, run_at) where ready;  -- equal ranks: first come, first served
 create index jobs_waiting_longest on public.jobs (lane, run_at) where ready;
 create index jobs_due on public.jobs (run_at) where not ready;
 create index jobs_held on public.jobs (executor_id, deadline) where executor_id is not null;
@@ -207,6 +207,8 @@ create table ourvidz.policy (
   crash_limit         integer not null,
   lapse_limit         integer not null,
   affinity_wait       double precision not null,
+  overdue_wait        double precision not null,
+  overdue_share       double precision not null,
   enhance_limit       double precision not null,
   spool_bytes         bigint not null,
   executor_forgotten  double precision not null

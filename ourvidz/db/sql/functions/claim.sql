@@ -24,13 +24,7 @@ begin
     -- A job that killed its last executor goes to another one, where there is another.
     v_alone := not exists (select from ourvidz.executors where state = 'active' and name <> ex.name
                            and v_lane = any (lanes) and lease_until > v_now);
-    -- Materialized: inlined into a join, the planner may lock more rows than the limit.
-    with picked as materialized (
-      select id from public.jobs
-      where ready and lane = v_lane and (v_alone or crashed_on is distinct from ex.name)
-      order by rank, id limit p_limit for update skip locked
-    )
-    select array_agg(id) into v_jobs from picked;
+    v_jobs := ourvidz.pick(v_lane, p_limit, case when not v_alone then ex.name end, v_now);
     exit when v_jobs is not null;
   end loop;
 

@@ -12,7 +12,7 @@ begin
   where profile.id = p_user;
   -- With nobody waiting all have been served: everyone starts level with whoever got furthest.
   select coalesce(
-    (select rank - ourvidz.head_start(priority) from public.jobs where ready and lane = p_lane order by rank, id limit 1),
+    (select rank - ourvidz.head_start(priority) from public.jobs where ready and lane = p_lane order by rank, run_at limit 1),
     (select finish from ourvidz.shares where lane = p_lane order by finish desc limit 1),
     0) into v_virtual;
   insert into ourvidz.shares as share (user_id, lane, finish)

@@ -1,0 +1,50 @@
+# Two commands for a newcomer: `make demo` and `make test`. Python 3.11 or newer is all they need.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN     = $(VENV)/bin
+# First and by itself: left to the resolver, torch brings gigabytes of CUDA. For a GPU: make TORCH='torch==2.13.0 --index-url …/cu130'
+TORCH  ?= torch==2.13.0
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test quick lint bench mutants docs clean
+
+help:   ## this list
+	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: $(VENV)/.models  ## one job of every type, from request to picture, on an embedded Postgres and tiny models
+	@$(BIN)/ourvidz demo
+
+test: $(VENV)/.dev lint  ## everything: lint, types, arrows, then the whole suite, the fast tests first
+	$(BIN)/python -m pytest
+
+quick: $(VENV)/.dev  ## the tests of a few seconds
+	$(BIN)/python -m pytest tests/state tests/test_screen.py tests/contract -q
+
+lint: $(VENV)/.dev  ## ruff, mypy (strict on state and ourvidz), import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.dev  ## the engine's speed against bare SQL in the same run
+	$(BIN)/python -m bench.engine
+
+mutants: $(VENV)/.dev  ## take each guard away, and see that a test notices
+	$(BIN)/python tests/mutations.py
+
+docs: $(VENV)/.dev  ## write the pages that are made from the code: the state machine, the catalog
+	$(BIN)/python -m ourvidz.docs
+
+clean:  ## forget the environment
+	rm -rf $(VENV)
+
+$(VENV)/.models: pyproject.toml
+	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV); a few minutes the first time …" >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[models]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.models
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[models,dev]'
+	@touch $@

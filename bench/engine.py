@@ -1,0 +1,108 @@
+"""Jobs a second through queued → generating → uploading → completed, with all guards, events and the chain, against the floor.
+
+    python -m bench.engine [--jobs 4000]
+
+Aims: at least 0.6 of the floor one at a time, 0.4 in batches of 100; four commits a job on both sides, fsync on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+from bench import floor
+from bench.ground import calm, connect, ground, hands, profile, submit, table, wal
+
+AIM = {1: 0.6, 100: 0.4}
+
+
+def drain(url: str, batch: int) -> int:
+    """Drive every queued job to completed through `Jobs`, as an executor does; returns how many."""
+    jobs = hands(url)
+    executor = jobs.register("bench", "bench", 1, ["sdxl"])
+    done = 0
+    while claims := jobs.claim(executor, limit=batch):
+        if batch == 1:
+            (claim,) = claims
+            jobs.advance(claim, "generation_started")
+            jobs.advance(claim, "upload_started")
+            jobs.complete(claim)
+        else:
+            jobs.advance_many(claims, "generation_started")
+            jobs.advance_many(claims, "upload_started")
+            jobs.complete_many(claims)
+        done += len(claims)
+        if done % 200 < batch:
+            jobs.heartbeat(executor)
+    jobs.db.close()
+    return done
+
+
+def floor_drain(url: str, batch: int) -> int:
+    with connect(url) as connection:
+        return floor.drain(connection, batch)
+
+
+def _share(work: Callable[[str, int], int], url: str, batch: int, gate: Any, counts: Any) -> None:
+    gate.wait()
+    counts.put(work(url, batch))
+
+
+def timed(work: Callable[[str, int], int], url: str, batch: int, workers: int) -> tuple[int, float]:
+    """Jobs done and seconds taken by `workers` processes that start together."""
+    context = multiprocessing.get_context("spawn")
+    gate, counts = context.Barrier(workers + 1), context.Queue()
+    crew = [context.Process(target=_share, args=(work, url, batch, gate, counts)) for _ in range(workers)]
+    for process in crew:
+        process.start()
+    gate.wait()
+    begun = time.perf_counter()
+    total = sum(counts.get() for _ in crew)
+    taken = time.perf_counter() - begun
+    for process in crew:
+        process.join()
+    return total, taken
+
+
+def measure(url: str, jobs: int, rounds: int) -> list[tuple[str, int, float, float, float, int, int]]:
+    rows = []
+    with connect(url) as connection:
+        user = profile(connection)
+        for workers, batch in ((1, 1), (4, 1), (1, 100), (4, 100)):
+            ours, theirs, logged = [], [], (0, 0)
+            count = jobs if batch == 1 else jobs * 3
+            for _ in range(rounds):  # in turn, so that a slow minute of the machine falls on both
+                submit(connection, user, count)
+                floor.prepare(connection)
+                calm(connection)
+                before = wal(connection)
+                done, taken = timed(floor_drain, url, batch, workers)
+                between = wal(connection)
+                calm(connection)
+                between_calm = wal(connection)
+                theirs.append(done / taken)
+                done, taken = timed(drain, url, batch, workers)
+                ours.append(done / taken)
+                logged = ((between - before) // count, (wal(connection) - between_calm) // count)
+            ratio = median(o / t for o, t in zip(ours, theirs, strict=True))
+            name = f"{workers} worker{'s' * (workers > 1)}, {'one at a time' if batch == 1 else f'batches of {batch}'}"
+            rows.append((name, round(median(theirs)), round(median(ours)), ratio, AIM[batch], *logged))
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--jobs", type=int, default=1500, help="jobs a round one at a time; three times as many in batches")
+    parser.add_argument("--rounds", type=int, default=3)
+    asked = parser.parse_args()
+    with ground() as url:
+        head = ("drain", "floor jobs/s", "ours jobs/s", "ratio", "aim", "floor WAL B/job", "ours WAL B/job")
+        table("Engine: queued to completed, 4 commits a job", head, measure(url, asked.jobs, asked.rounds))
+
+
+if __name__ == "__main__":
+    main()

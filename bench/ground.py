@@ -1,0 +1,91 @@
+"""What the benchmarks stand on: a Postgres of their own with fsync on, a migrated database, and the floor's tables beside ours."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from ourvidz.db.connection import Database
+from ourvidz.db.embedded import EmbeddedPostgres
+from ourvidz.db.migrate import migrate
+from ourvidz.lifecycle import Jobs
+from ourvidz.safety.screen import Verdict
+
+USER = "00000000-0000-4000-8000-00000000000{}"
+
+
+class NoScreen:
+    """Benchmarks measure the engine; their one prompt is known."""
+
+    def check(self, text: str) -> Verdict:
+        return Verdict(True, "bench")
+
+
+@contextmanager
+def ground() -> Iterator[str]:
+    """URL of a fresh, migrated database."""
+    with tempfile.TemporaryDirectory(prefix="ourvidz-bench-") as home, EmbeddedPostgres(Path(home)) as server:
+        database = Database(server.url)
+        with database.transaction() as connection:
+            migrate(connection)
+        database.close()
+        with psycopg.connect(server.superuser_url, autocommit=True) as admin:
+            # One checkpoint in the middle of a run would be charged to whoever ran then.
+            for setting in ("checkpoint_timeout = '1h'", "max_wal_size = '8GB'"):
+                admin.execute(f"alter system set {setting}")
+            admin.execute("select pg_reload_conf()")
+        yield server.url
+
+
+def connect(url: str) -> psycopg.Connection[Any]:
+    return psycopg.connect(url, autocommit=True)
+
+
+def hands(url: str) -> Jobs:
+    return Jobs(Database(url), NoScreen())
+
+
+def profile(connection: psycopg.Connection[Any], n: int = 1, plan: str = "premium") -> str:
+    user = USER.format(n)
+    sql = "insert into profiles (id, age_verified, subscription_status) values (%s, true, %s) on conflict do nothing"
+    connection.execute(sql, (user, plan))
+    return user
+
+
+def submit(connection: psycopg.Connection[Any], user: str, jobs: int, job_type: str = "sdxl_image_fast", **more: Any) -> None:
+    """Queue jobs through the same function that everyone calls, a thousand a transaction."""
+    one = {"user_id": user, "job_type": job_type, "prompt": "a lighthouse in a storm", **more}
+    for start in range(0, jobs, 1000):
+        wire = json.dumps([one] * min(1000, jobs - start))
+        connection.execute("select count(*) from ourvidz.submit_batch(%s::jsonb)", (wire,))
+
+
+def wal(connection: psycopg.Connection[Any]) -> int:
+    row = connection.execute("select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def calm(connection: psycopg.Connection[Any]) -> None:
+    """Statistics and a checkpoint before a measurement, so that neither happens in it."""
+    connection.execute("vacuum (analyze)")
+    try:
+        connection.execute("checkpoint")
+    except psycopg.errors.InsufficientPrivilege:
+        time.sleep(0.1)
+
+
+def table(title: str, head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
+    """Aligned columns on stdout."""
+    cells = [head, *[tuple(f"{c:,.2f}" if isinstance(c, float) else f"{c:,}" if isinstance(c, int) else str(c) for c in r) for r in rows]]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
+    print(f"\n{title}")
+    for row in cells:
+        print("  " + "  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))))
