@@ -39,6 +39,9 @@ class Executors:
                 "These are real models, and no guard model is set up to screen what they are asked for. "
                 "Unset OURVIDZ_MODELS to work with tiny models, which need only the lexical screen."
             )
+        import torch
+
+        torch.set_num_threads(1)  # tiny tensors: threads cost more than they bring, and much more on a busy machine
         say("Tiny models with random weights: the pictures are noise, and only the lexical screen looks at prompts.")
         worker = Worker(app.jobs, app.store, shelf, app.config.home, name=name, lanes=lanes, observe=observer)
         if signals:

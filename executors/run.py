@@ -206,6 +206,8 @@ def enhance(run: Run) -> Run:
         run.jobs.advance(claim, "enhancement_skipped", reason=error.error_class, seconds=round(time.monotonic() - started, 3))
         run.show("enhancing", note=f"going on with the prompt as written: {error}")
         return run
+    if done.note:
+        run.show("enhancing", note=done.note)
     run.jobs.enhanced(claim, done.text, seconds=done.seconds, tokens=done.tokens)
     return replace(run, prompt=done.text)
 
@@ -292,7 +294,7 @@ def _work(run: Run, indices: list[int]) -> Work:
         scheduler=s.scheduler,
         strength=s.strength,
         reference_type=s.reference_type,
-        reference_strength=s.reference_strength or 0.7,
+        reference_strength=s.reference_strength or 1.0,
         references=run.references,
     )
 

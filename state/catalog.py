@@ -218,7 +218,8 @@ def resolve(type_name: str, asked: Mapping[str, Any]) -> Settings:
         scheduler=_choice(want, "scheduler", SCHEDULERS, default=None) if not wan else None,
         strength=_number(want, "strength", *STRENGTH, default=kind.strength) if kind.init_image else None,
         reference_type=_choice(want, "reference_type", REFERENCE_TYPES, default="style") if "style" in references else None,
-        reference_strength=_number(want, "reference_strength", *STRENGTH, default=0.7) if set(references) - {"init"} else None,
+        # 1.0 is VACE's own, and what an approved first frame wants; IP-Adapter at 1.0 would drown the prompt.
+        reference_strength=_number(want, "reference_strength", *STRENGTH, default=1.0 if wan else 0.7) if set(references) - {"init"} else None,
         reference_fallback=_flag(want, "reference_fallback"),
         on_enhance_failure=_choice(want, "on_enhance_failure", ("continue", "fail"), default="continue"),
         references=references,

@@ -1,0 +1,93 @@
+"""The pages that are made from the code, so that they cannot say anything else: `make docs` writes them, a test holds them current."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from state import catalog, errors, events, machine, policy
+
+ROOT = Path(__file__).resolve().parent.parent
+_MADE = "<!-- Made from the code by `make docs`; change it there. -->\n\n"
+
+
+def pages() -> Iterator[tuple[Path, str]]:
+    """Each page's path and its whole text."""
+    yield ROOT / "docs/state-machine.md", _MADE + _state_machine()
+    yield ROOT / "docs/catalog.md", _MADE + _catalog()
+    yield ROOT / "docs/errors.md", _MADE + _errors()
+    readme = (ROOT / "README.md").read_text()
+    begin, end = "<!-- state machine -->\n", "<!-- /state machine -->"
+    if begin in readme:
+        before, _, rest = readme.partition(begin)
+        yield ROOT / "README.md", before + begin + f"```mermaid\n{machine.mermaid()}```\n" + end + rest.partition(end)[2]
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+    return "\n".join(lines + ["| " + " | ".join(str(c) for c in row) + " |" for row in rows]) + "\n"
+
+
+def _state_machine() -> str:
+    rows: list[tuple[object, ...]] = []
+    for event in machine.EventType:
+        steps = [t for t in machine.TRANSITIONS if t.event is event]
+        moves = ", ".join(f"{t.source or '∅'} → {t.target}" if t.source != t.target else str(t.source) for t in steps)
+        if event is machine.EventType.IMPORTED:
+            moves = "∅ → any"
+        keys = ", ".join(f"`{key}`" for key in events.DATA_KEYS[event]) or "–"
+        rows.append((f"`{event}`", moves, steps[0].before, steps[0].after, keys))
+    return (
+        "# The state machine\n\n```mermaid\n" + machine.mermaid() + "```\n\n"
+        "A job is `queued` before and after it is claimed: a claim is ownership, not progress. So each event also says whether an "
+        "executor must hold the job (held, free, any) and what becomes of that (takes, keeps, ends).\n\n"
+        + _table(("event", "from → to (one status: no change)", "claim before", "claim after", "data"), rows)
+    )
+
+
+def _catalog() -> str:
+    types: list[tuple[object, ...]] = [
+        (
+            f"`{t.name}`",
+            t.queue,
+            t.steps,
+            t.guidance,
+            f"{t.sizes[0][0]}×{t.sizes[0][1]}",
+            f"MP4, {t.frames} frames, {catalog.FPS} fps" if t.video else f"{', '.join(map(str, t.images))} PNG",
+            "Qwen 7B" if t.enhance else "–",
+            f"{t.bucket_mb} MB",
+            t.price,
+            f"{t.time_limit // 60} min",
+        )
+        for t in catalog.JOB_TYPES.values()
+    ]
+    head = ("job type", "queue", "steps", "guidance", "size", "output", "enhance", "bucket limit", "tokens", "time limit")
+    figures: list[tuple[object, ...]] = [(f"`{name}`", f"{value:g}") for name, value in policy.settings().items()]
+    plans: list[tuple[object, ...]] = [(name, p.weight, p.unfinished, p.submits_per_minute) for name, p in policy.PLANS.items()]
+    return (
+        "# Job types\n\n" + _table(head, types) + "\n## Policy\n\nTimes in seconds.\n\n" + _table(("figure", "value"), figures) + "\n## Plans\n\n"
+        + _table(("plan", "weight", "unfinished jobs", "submits a minute"), plans)
+    )
+
+
+def _errors() -> str:
+    rows: list[tuple[object, ...]] = [
+        (f"`{kind.sqlstate}`", f"`{kind.__name__}`", " ".join((kind.__doc__ or "").split()))
+        for kind in sorted(errors.BY_SQLSTATE.values(), key=lambda kind: kind.sqlstate)
+    ]
+    return (
+        "# Errors\n\nThe database refuses with these SQLSTATEs; in Python each is a leaf of `state.errors.JobError`.\n\n"
+        + _table(("SQLSTATE", "Python", "meaning"), rows)
+    )
+
+
+def main() -> None:
+    for path, text in pages():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        print(path.relative_to(ROOT), file=sys.stderr)  # noqa: T201  (a command's progress)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,8 @@
+"""The pages made from the code say what the code says."""
+
+from ourvidz import docs
+
+
+def test_pages_are_current() -> None:
+    stale = [path.name for path, text in docs.pages() if not path.exists() or path.read_text() != text]
+    assert not stale, f"run `make docs`: {', '.join(stale)}"
