@@ -1,0 +1,229 @@
+"""`ourvidz demo`: every kind of job, from submit to its file, on nothing but this machine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ourvidz.cli import options, out, words
+from ourvidz.cli.help import settings
+
+if TYPE_CHECKING:
+    from ourvidz.bootstrap import App
+    from ourvidz.progress import Progress
+
+ALBUM = Path("ourvidz-demo")
+
+
+@dataclass(frozen=True)
+class Wish:
+    """One job of the demo. `references` names pictures of `album.draw`."""
+
+    job_type: str
+    note: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    references: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        return f"{self.job_type} ({self.note})" if self.note else self.job_type
+
+    @property
+    def file_name(self) -> str:
+        return "-".join([self.job_type, *self.note.split()])
+
+
+def wishes() -> list[Wish]:
+    """One job of each type, then what types can do besides: batches, Wan's references (none is the plain video), SDXL's references."""
+    from state.catalog import JOB_TYPES, REFERENCE_TYPES
+
+    plain = [Wish(t.name, references={"init": "shapes"} if t.init_image else {}) for t in JOB_TYPES.values()]
+    both = {"first_frame": "dusk", "last_frame": "dawn"}
+    return [
+        *plain,
+        Wish("sdxl_image_fast", "batch of 6", {"images": 6}),
+        *(Wish("sdxl_image_fast", f"{kind} reference", {"reference_type": kind}, {"style": "shapes"}) for kind in REFERENCE_TYPES),
+        Wish("image_fast", "single reference", references={"single": "shapes"}),
+        Wish("video_fast", "single reference", references={"single": "shapes"}),
+        Wish("video_fast", "first frame", references={"first_frame": "dusk"}),
+        Wish("video_fast", "last frame", references={"last_frame": "dawn"}),
+        Wish("video_fast", "first and last frame", references=both),
+    ]
+
+
+PROMPT = "A lighthouse on a rocky coast at dusk, waves rolling in, warm light in the windows"
+
+
+def add(app: typer.Typer, panel: str) -> None:
+    about = settings("ourvidz demo", "ourvidz demo --json > demo.json", "ourvidz demo --home /tmp/try --out /tmp/try/pictures")
+    app.command("demo", rich_help_panel=panel, **about)(demo)
+
+
+def demo(
+    as_json: options.Json = False,
+    home: Annotated[
+        Path | None, typer.Option("--home", metavar="DIR", help="Where database, models and buckets go; else OURVIDZ_HOME, or ~/.ourvidz.")
+    ] = None,
+    album: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where copies of the pictures go, under names that can be read.")] = ALBUM,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave an earlier demo's pictures as they are; write beside them.")] = False,
+) -> None:
+    """Run one job of every kind, and show what happened to each.
+
+    Needs nothing: it starts a Postgres of its own, makes tiny models with random weights, and runs the jobs here. The pictures are
+    noise; everything else is real. DATABASE_URL and OURVIDZ_MODELS are left alone.
+    """
+    from ourvidz.bootstrap import LOCAL_USER
+    from ourvidz.cli import executor, pictures
+    from ourvidz.cli import album as albums
+    from ourvidz.lifecycle import NewJob
+
+    executors = executor.able("The demo")
+    folder = albums.make(album, keep)
+    app = _app(home)
+    out.say(f"Postgres, models and buckets: {app.config.home}", "dim")
+    version = _version(app)
+    out.say(f"Postgres {version} is up, its schema in place.", "dim")
+    executors.ensure_models(app, lambda line: out.say(line, "dim"))
+
+    drawn = {name: pictures.keep(app.store, LOCAL_USER, executors.load_reference(data)) for name, data in albums.draw().items()}
+    asked = wishes()
+    new = [NewJob(LOCAL_USER, w.job_type, PROMPT, settings=dict(w.settings) | {"references": {s: drawn[n] for s, n in w.references.items()}})
+           for w in asked]  # fmt: skip
+    titles = {done.id: wish for done, wish in zip(app.jobs.submit_many(new), asked, strict=True)}
+    started = time.monotonic()
+    _run(app, titles)
+    rows = _results(app, titles)
+    copies = albums.fill(folder, rows, titles)
+    if as_json:
+        out.emit({"jobs": [_as_json(row) for row in rows]})
+    else:
+        _print(rows, titles, copies)
+    _closing(app, rows, folder, time.monotonic() - started, home)
+    if any(row["status"] != "completed" for row in rows):
+        raise typer.Exit(1)
+
+
+def _app(home: Path | None) -> App:
+    """The embedded program, whatever the environment says of databases and models."""
+    from ourvidz.bootstrap import App
+    from ourvidz.config import Config, config
+
+    given = config()
+    return App(Config(database_url=None, ourvidz_models=None, ourvidz_home=home or given.home))
+
+
+def _version(app: App) -> str:
+    from ourvidz.db import queries
+
+    return queries.server_version(app.database)
+
+
+def _run(app: App, titles: Mapping[str, Wish]) -> None:
+    """An executor in this process until all have ended; on stderr a bar for them all, one for the running job, a line for each that ended."""
+    from ourvidz.cli import executor, live
+    from state.machine import ENDED
+
+    longest = max(len(w.title) for w in titles.values())
+    with live.bars() as shown:
+        all_of_them = shown.add_task("all jobs".ljust(longest), total=len(titles), stage="", figures=f"0/{len(titles)}")
+        current = shown.add_task("", total=None, stage="", figures="", visible=False)
+        begun: dict[str, float] = {}
+
+        def observe(p: Progress) -> None:
+            if p.job_id not in titles:
+                return
+            title = titles[p.job_id].title.ljust(longest)
+            if p.job_id not in begun:
+                begun[p.job_id] = time.monotonic()
+                shown.reset(current, description=title, visible=True, stage="", figures="")
+            if p.note:
+                out.say(f"  {p.note}", "yellow")
+            figures = f"{p.done}/{p.total}" if p.total else ""
+            shown.update(current, stage=f"{p.stage:<11}", figures=figures, completed=p.done, total=p.total or None)
+            if p.stage in ENDED:
+                shown.advance(all_of_them)
+                ended = round(shown.tasks[all_of_them].completed)
+                shown.update(all_of_them, figures=f"{ended}/{len(titles)}")
+                shown.update(current, visible=False)
+                mark = out.status(p.stage)
+                # stages and figures are for eyes: a pipe gets one line a job
+                out.stderr().print(f"[{mark.style}]{mark.shown[0]}[/] {title}  [dim]{words.duration(time.monotonic() - begun[p.job_id]):>8}[/]")
+
+        executor.work_until(app, list(titles), observe)
+
+
+def _results(app: App, titles: Mapping[str, Wish]) -> list[dict[str, Any]]:
+    """In the order they were asked for, each with its artifacts and events."""
+    from ourvidz.cli.jobs import with_files
+    from ourvidz.db import queries
+
+    rows = {str(row["id"]): row | {"artifacts": [], "events": []} for row in queries.by_ids(app.database, list(titles))}
+    for a in with_files(app, queries.artifacts(app.database, list(titles))):
+        rows[str(a["job_id"])]["artifacts"].append(a)
+    for e in queries.timeline(app.database, list(titles)):
+        rows[str(e["job_id"])]["events"].append(e)
+    return [rows[job_id] for job_id in titles]
+
+
+_ARTIFACT = ("bucket", "path", "file", "sha256", "media_type", "width", "height", "seed")
+_EVENT = ("version", "type", "from_status", "to_status", "claim_no", "occurred_at")
+
+
+def _as_json(row: Mapping[str, Any]) -> dict[str, Any]:
+    lists = {"artifacts": [{k: a[k] for k in _ARTIFACT} for a in row["artifacts"]], "events": [{k: e[k] for k in _EVENT} for e in row["events"]]}
+    return {k: row[k] for k in ("id", "job_type", "status")} | lists
+
+
+def _print(rows: list[dict[str, Any]], titles: Mapping[str, Wish], copies: Mapping[str, list[Path]]) -> None:
+    """For a person three lines a job: what, its timeline, its files. Into a pipe one line an event."""
+    if not out.stdout().is_terminal:
+        for row in rows:
+            for e in row["events"]:
+                seconds = "" if e["lasted"] is None else f"{e['lasted'].total_seconds():.3f}"
+                title = titles[str(row["id"])].title
+                print("\t".join([str(row["id"]), title, str(e["version"]), e["type"], e["to_status"], out.plain(e["occurred_at"]), seconds]))
+        return
+    from rich.padding import Padding
+    from rich.text import Text
+
+    for row in rows:
+        mark, took = out.status(row["status"]), (row["completed_at"] - row["created_at"]).total_seconds()
+        out.stdout().print(f"\n[{mark.style}]{mark.shown[0]}[/] [bold]{titles[str(row['id'])].title}[/]  [dim]{str(row['id'])[:8]}[/]  {words.duration(took)}")
+        out.stdout().print(Padding(Text.assemble(*_timeline(row["events"])), (0, 0, 0, 2)))
+        out.stdout().print(Padding(Text("  ".join(map(str, copies[str(row["id"])])), style="dim"), (0, 0, 0, 2)))
+
+
+def _timeline(events: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Events in order with the time that passed after each; runs of the same one put together."""
+    merged: list[tuple[str, int, float, str]] = []
+    for e in events:
+        seconds = e["lasted"].total_seconds() if e["lasted"] is not None else 0.0
+        name, style = e["type"], out.STATUS_STYLE[e["to_status"]] if e["from_status"] != e["to_status"] else ""
+        if merged and merged[-1][0] == name:
+            _, times, before, style = merged.pop()
+            merged.append((name, times + 1, before + seconds, style))
+        else:
+            merged.append((name, 1, seconds, style))
+    parts: list[tuple[str, str]] = []
+    for place, (name, times, seconds, style) in enumerate(merged, 1):
+        parts.append((name + (f" ×{times}" if times > 1 else ""), style))
+        if place < len(merged):
+            parts.append((f" {words.duration(seconds)}" if seconds >= 0.05 else "", "dim"))
+            parts.append((" → ", "dim"))
+    return parts
+
+
+def _closing(app: App, rows: list[dict[str, Any]], folder: Path, seconds: float, home: Path | None) -> None:
+    done = sum(row["status"] == "completed" for row in rows)
+    prefix = f"OURVIDZ_HOME={app.config.home} " if home else ""
+    out.say(f"\n{done} of {words.count(len(rows), 'job')} completed in {words.duration(seconds)}.", "green" if done == len(rows) else "red")
+    out.say(f"  Pictures   {folder}/  (contact-sheet.png shows them all; noise, for the models are tiny and random)")
+    out.say(f"  Buckets    {app.config.storage}/")
+    out.say(f"  Next       {prefix}ourvidz jobs ls")
+    out.say(f"             {prefix}ourvidz jobs show {str(rows[0]['id'])[:8]}")
+    out.say(f'             {prefix}ourvidz submit image_fast --prompt "a fox in snow" --wait --open')

@@ -1,0 +1,89 @@
+"""The executors, found by name: this package never imports them, so a machine without torch has the same command."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ourvidz.cli.out import Problem, stderr
+
+if TYPE_CHECKING:
+    from ourvidz.bootstrap import App
+    from ourvidz.progress import Observer
+
+NEEDED = ("torch", "diffusers", "transformers", "PIL", "av")
+HINT = "pip install 'ourvidz[models]'"
+
+
+class Executors(Protocol):
+    def work(
+        self, app: App, *, name: str | None = None, lanes: Sequence[str] | None = None, until: Collection[str] | None = None,
+        idle_exit: float | None = None, observer: Observer | None = None, signals: bool = True, say: Callable[[str], None] = ...,
+    ) -> int: ...  # fmt: skip
+    def ensure_models(self, app: App, on_progress: Callable[[str], None]) -> None: ...
+    def make_tiny(self, root: Path, on_progress: Callable[[str], None]) -> None: ...
+    def check_models(self, root: Path, *, deep: bool = False) -> list[dict[str, Any]]: ...
+    def load_reference(self, data: bytes) -> bytes: ...
+
+
+def found() -> Executors:
+    for entry in entry_points(group="ourvidz.executors", name="default"):
+        executors: Executors = entry.load()()
+        return executors
+    raise Problem("No executors are installed beside this command. Install the whole program: pip install ourvidz")
+
+
+def able(purpose: str, needed: Sequence[str] = NEEDED) -> Executors:
+    """The executors, on a machine that has what they run on."""
+    if missing := [name for name in needed if find_spec(name) is None]:
+        raise Problem(f"{purpose} needs {', '.join(missing)}, not installed here. Install with: {HINT}")
+    return found()
+
+
+@contextmanager
+def told(level: int = logging.WARNING) -> Iterator[None]:
+    """What the program logs goes to stderr, above whatever progress is shown there."""
+
+    class ToPerson(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            stderr().print(record.getMessage(), style="yellow" if record.levelno >= logging.WARNING else "dim", markup=False)
+
+    log, handler = logging.getLogger("ourvidz"), ToPerson()
+    before, log.level, log.propagate = log.level, level, False
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(before)
+        log.propagate = True
+
+
+@contextmanager
+def own_signals() -> Iterator[None]:
+    """The executor sets its own handlers, to drain; ours come back after it."""
+    kinds = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(kind) for kind in kinds]
+    try:
+        yield
+    finally:
+        for kind, handler in zip(kinds, before, strict=True):
+            signal.signal(kind, handler)
+
+
+def work_until(app: App, jobs: Collection[str], observer: Observer | None = None, say: Callable[[str], None] = lambda _: None) -> None:
+    """Run an executor in this process until these jobs have ended. Ctrl-C lets the running job go and raises KeyboardInterrupt."""
+    executors = able("Running jobs in this process")
+    with told(), own_signals():
+        executors.work(app, until=jobs, observer=observer, say=say)
+    from ourvidz.db import queries
+    from state.machine import ENDED
+
+    if any(row["status"] not in ENDED for row in queries.by_ids(app.database, jobs)):
+        raise KeyboardInterrupt

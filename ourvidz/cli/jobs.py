@@ -1,0 +1,185 @@
+"""`ourvidz jobs ls | show | watch`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ourvidz.cli import options, out, pick, words
+from ourvidz.cli.help import LOOK, settings
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from ourvidz.bootstrap import App
+
+
+def add(app: typer.Typer) -> None:
+    panel = {"rich_help_panel": LOOK}
+    app.command("ls", **panel, **settings("ourvidz jobs ls", "ourvidz jobs ls --status failed --since 1d", "ourvidz jobs ls --json | jq -r '.[].id'"))(ls)
+    app.command("show", **panel, **settings("ourvidz jobs show 3f2a", "ourvidz jobs show 3f2a --json | jq .events"))(show)
+    app.command("watch", **panel, **settings("ourvidz jobs watch 3f2a"))(watch)
+
+
+def ls(
+    status: options.Status = None,
+    job_type: options.Type = None,
+    user: options.User = None,
+    error_class: options.ErrorClass = None,
+    since: options.Since = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, max=100_000, help="At most so many.")] = 30,
+    as_json: options.Json = False,
+) -> None:
+    """List jobs, newest first."""
+    from ourvidz import bootstrap
+    from ourvidz.db import queries
+
+    db = bootstrap.app().database
+    rows = queries.jobs(db, pick.which(db, status, job_type, error_class, user, since), limit)
+    if as_json:
+        return out.emit([{k: v for k, v in row.items() if k != "now"} for row in rows])
+    if not rows:
+        return out.say("No such jobs. `ourvidz submit` makes one, `ourvidz demo` one of every kind.", "dim")
+    out.table(("id", "type", "status", "submitted", "took", "tries", "error"), [_line(row) for row in rows], right=("took", "tries"))
+
+
+def _line(row: dict[str, Any]) -> list[out.Cell]:
+    note = progress(row["progress"]) if row["executor"] else "cancelling" if row["cancel_requested"] else ""
+    took = (row["completed_at"] - row["created_at"]).total_seconds() if row["completed_at"] else None
+    return [
+        out.job_id(row["id"]),
+        out.cell(row["job_type"]),
+        out.status(row["status"], note),
+        out.since(row["created_at"], row["now"]),
+        out.lasted(took),
+        out.number(row["attempts"]),
+        out.cell(row["error_class"] if row["status"] != "completed" else "", "red"),
+    ]
+
+
+def progress(info: dict[str, Any] | None) -> str:
+    """What an executor last said of its job: `12/25`, or a word such as `loading`."""
+    if not info:
+        return ""
+    return f"{info.get('done', 0)}/{info['total']}" if info.get("total") else ""
+
+
+def show(job: options.JobId, as_json: options.Json = False) -> None:
+    """Show one job: what was asked, what it made, and all that happened."""
+    from ourvidz import bootstrap
+    from ourvidz.db import queries
+
+    app = bootstrap.app()
+    row = pick.job(app.database, job)
+    asked = queries.details(app.database, str(row["id"]))
+    made = with_files(app, queries.artifacts(app.database, [row["id"]]))
+    events = queries.timeline(app.database, [row["id"]])
+    now = row.pop("now")
+    if as_json:
+        return out.emit(row | asked | {"artifacts": made, "events": events})
+    head = out.status(row["status"])
+    if out.stdout().is_terminal:
+        out.stdout().print(f"[bold]{row['job_type']}[/]  [{head.style}]{head.shown}[/]  [dim]{row['id']}[/]")
+    else:
+        out.fields([("id", str(row["id"])), ("type", row["job_type"]), ("status", row["status"])])
+    out.fields(_facts(row, asked, now, queries.ahead(app.database, str(row["id"]))))
+    print_artifacts(made)
+    _print_timeline(events)
+
+
+def _facts(row: dict[str, Any], asked: dict[str, Any], now: datetime, ahead: int | None) -> list[tuple[str, str]]:
+    chosen = dict(asked.get("settings") or {})
+    references = chosen.pop("references", {})
+    took = f", took {words.duration((row['completed_at'] - row['created_at']).total_seconds())}" if row["completed_at"] else ""
+    tries = [words.count(row["attempts"], "try", "tries")]
+    tries += [words.count(row[name], name[:-1] if name == "errors" else "crash", name) for name in ("errors", "crashes") if row[name]]
+    error = ": ".join(part for part in (row["error_class"], asked.get("error_message")) if part)
+    final = " (final: no retry may follow)" if row["final"] else ""
+    return [
+        ("submitted", f"{row['created_at']:%-d %b %Y %H:%M:%S} UTC ({words.ago(row['created_at'], now)}){took}"),
+        ("waiting", f"{words.count(ahead, 'job')} ahead in lane {row['lane']}" if ahead is not None else ""),
+        ("executor", f"{row['executor']} {progress(row['progress'])}".strip() if row["executor"] else ""),
+        ("tries", ", ".join(tries)),
+        ("error", error + final if row["status"] != "completed" else ""),
+        ("user", str(row["user_id"])),
+        ("settings", _chosen(chosen)),
+        *((slot, address) for slot, address in references.items()),
+        ("prompt", asked.get("prompt") or "(erased)"),
+        ("negative", asked.get("negative_prompt") or ""),
+        ("enhanced", asked.get("enhanced_prompt") or ""),
+    ]
+
+
+def _chosen(s: dict[str, Any]) -> str:
+    size = f"{s.pop('width')}×{s.pop('height')}" if "width" in s and "height" in s else ""
+    frames = f"{s.pop('frames')} frames at {s.pop('fps')}/s" if "fps" in s and "frames" in s else ""
+    parts = [f"{s.pop('steps', '?')} steps", size, frames]
+    # What is as always says nothing.
+    usual = {"images": 1, "frames": 1, "reference_fallback": False, "on_enhance_failure": "continue"}
+    parts += [f"{k.replace('_', ' ')} {v:g}" if isinstance(v, float) else f"{k.replace('_', ' ')} {v}"
+              for k, v in s.items() if k != "frames_asked" and usual.get(k) != v]  # fmt: skip
+    return " · ".join(p for p in parts if p)
+
+
+def with_files(app: App, artifacts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each with `file`, its path in the folder that stands for the buckets; None while it is not there yet."""
+    for a in artifacts:
+        a["file"] = str(app.config.storage / a["bucket"] / a["path"]) if a["uploaded_at"] else None
+    return artifacts
+
+
+def print_artifacts(artifacts: list[dict[str, Any]]) -> None:
+    if not artifacts:
+        return
+    out.heading("Artifacts")
+    rows = [
+        [
+            out.cell(a["kind"]),
+            out.Cell(f"{a['width']}×{a['height']}" + (f" ×{a['frames']}" if a["frames"] else ""), f"{a['width']}x{a['height']}"),
+            out.Cell(words.size(a["bytes"]), str(a["bytes"])),
+            out.cell(a["seed"], "dim"),
+            out.Cell(a["file"] or "not uploaded yet", a["file"] or ""),
+        ]
+        for a in artifacts
+    ]
+    out.table(("kind", "size", "bytes", "seed", "file"), rows, right=("bytes", "seed"), indent=2)
+
+
+def _print_timeline(events: list[dict[str, Any]]) -> None:
+    out.heading("Timeline")
+    rows = [
+        [
+            out.number(e["version"], "dim"),
+            out.Cell(f"+{words.duration(e['since_submit'].total_seconds())}", out.plain(e["occurred_at"]), "dim"),
+            out.cell(e["type"], out.STATUS_STYLE.get(e["to_status"], "") if e["from_status"] != e["to_status"] else ""),
+            out.Cell(f"→ {e['to_status']}" if e["from_status"] != e["to_status"] else "", e["to_status"], "dim"),
+            out.lasted(e["lasted"].total_seconds()) if e["lasted"] is not None else out.Cell(""),
+            out.cell(e["actor"], "dim"),
+            out.Cell(remark(e), "", "dim"),
+        ]
+        for e in events
+    ]
+    out.table(("#", "at", "event", "", "then", "by", ""), rows, right=("#", "then"), indent=2)
+
+
+def remark(e: dict[str, Any]) -> str:
+    """The few words of an event's data that a person wants."""
+    data = e["data"]
+    picks = {
+        "claimed": "executor", "retry_scheduled": "class", "failed": "class", "lease_expired": "cause", "snoozed": "reason",
+        "enhancement_skipped": "reason", "reference_skipped": "reference", "generation_repeated": "reason", "generation_started": "device",
+    }  # fmt: skip
+    if e["type"] in ("artifact_generated", "artifact_uploaded"):
+        return f"{data['kind']} {data['index']}"
+    return str(data.get(picks.get(e["type"], ""), ""))
+
+
+def watch(job: options.JobId, as_json: options.Json = False) -> None:
+    """Follow a job until it ends; exit 1 when it does not complete."""
+    from ourvidz import bootstrap
+    from ourvidz.cli import live
+
+    app = bootstrap.app()
+    row = live.follow(app.database, str(pick.job(app.database, job)["id"]))
+    live.finish(app, row, as_json=as_json)

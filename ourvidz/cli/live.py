@@ -1,0 +1,98 @@
+"""Watching a job from outside: its status and, where its executor says so, its steps; then what came of it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from ourvidz.cli import out, words
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+
+    from ourvidz.bootstrap import App
+    from ourvidz.db.connection import Database
+
+POLL = 0.5
+
+
+def bars() -> Bars:
+    """The one look of progress: spinner, what, doing what, bar, figures, time. On stderr, and gone when it is over."""
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    return Progress(
+        SpinnerColumn(style="blue"),
+        TextColumn("{task.description}", markup=False),
+        TextColumn("{task.fields[stage]}", style="dim"),
+        BarColumn(bar_width=28, style="grey30", complete_style="blue", finished_style="green", pulse_style="grey50"),
+        TextColumn("{task.fields[figures]}", style="dim"),
+        TimeElapsedColumn(),
+        console=out.stderr(),
+        transient=True,
+    )
+
+
+def follow(db: Database, job_id: str) -> dict[str, Any]:
+    """Shows the job until it ends; returns its last row. Ctrl-C leaves the job alone."""
+    from ourvidz.db import queries
+    from state.machine import ENDED
+
+    told, warned = "", False
+    with bars() as shown:
+        task = shown.add_task("", total=None, stage="", figures="")
+        while True:
+            (row,) = queries.by_ids(db, [job_id])
+            stage, figures, done, total = _seen(db, row)
+            if not shown.console.is_terminal and stage != told:
+                out.say(f"{job_id[:8]}  {row['job_type']}  {stage}")
+            told = stage
+            shown.update(task, description=f"{job_id[:8]}  {row['job_type']}", stage=stage, figures=figures, completed=done, total=total)
+            if row["status"] in ENDED:
+                return row
+            if not warned and row["executor"] is None and not queries.served(db, row["lane"]):
+                warned = True
+                out.say(f"No executor takes jobs of lane {row['lane']} now, so this one waits. `ourvidz worker` starts one.", "yellow")
+            time.sleep(POLL)
+
+
+def _seen(db: Database, row: dict[str, Any]) -> tuple[str, str, int, int | None]:
+    """Stage, figures, and how far the bar is; a total of None lets it swing."""
+    from ourvidz.db import queries
+
+    if row["executor"] is None:
+        ahead = queries.ahead(db, str(row["id"]))
+        return row["status"], words.count(ahead, "job") + " ahead" if ahead else "", 0, None
+    info = row["progress"] or {}
+    if row["cancel_requested"]:
+        return "cancelling", "", 0, None
+    done, total = info.get("done", 0), info.get("total") or None
+    return info.get("stage") or row["status"], f"{done}/{total}" if total else "", done, total
+
+
+def finish(app: App, row: dict[str, Any], *, as_json: bool, open_it: bool = False, created: bool | None = None) -> None:
+    """What came of an ended job: its files on stdout, the rest on stderr. Exits with 1 when it did not complete."""
+    from ourvidz.cli.jobs import with_files
+    from ourvidz.db import queries
+
+    made = with_files(app, queries.artifacts(app.database, [row["id"]]))
+    asked = queries.details(app.database, str(row["id"]))
+    took = (row["completed_at"] - row["created_at"]).total_seconds()
+    mark = out.status(row["status"])
+    out.say(f"{mark.shown} {row['job_type']} {str(row['id'])[:8]} in {words.duration(took)}", mark.style)
+    if as_json:
+        fact = {} if created is None else {"created": created}
+        out.emit(fact | {k: row[k] for k in ("id", "job_type", "status", "error_class")} | {"error": asked.get("error_message"), "artifacts": made})
+    else:
+        for a in made:
+            if a["file"] and a["kind"] != "thumbnail":
+                print(a["file"])
+    if row["status"] == "completed":
+        if open_it and made and made[0]["file"]:
+            typer.launch(made[0]["file"])
+        return
+    if row["status"] == "failed":
+        advice = "no retry may follow" if row["final"] else f"`ourvidz jobs retry {str(row['id'])[:8]}` starts it anew"
+        out.say(f"{row['error_class']}: {asked.get('error_message') or 'no message'} ({advice})", "red")
+    raise typer.Exit(1)

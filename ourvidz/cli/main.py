@@ -1,0 +1,111 @@
+"""The command `ourvidz`. Here commands are put together and their errors told; each lives in a module of its own, which imports what is
+heavy only when it runs.
+
+Exit codes: 0 done; 1 it failed or was refused; 2 what was typed was not understood; 130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from ourvidz.cli import bulk, demo, doctor, events, integrity, jobs, migrate, models, stats, submit, worker
+from ourvidz.cli.help import KEEP, LOOK, START, Sections
+from ourvidz.cli.out import Problem, stderr
+
+app = typer.Typer(
+    name="ourvidz",
+    cls=Sections,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,  # plain help pages: calm to read, and half as long to start
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Make images and short videos: jobs in Postgres, run by executors, every step an event.",
+    epilog="\b\nNew here?\n  ourvidz demo             one job of every kind, start to end; needs nothing else\n  ourvidz COMMAND --help   what a command does, with examples",
+)
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: bool = typer.Option(False, "--version", is_eager=True, help="Print the version.")) -> None:
+    if version:
+        from importlib.metadata import version as installed
+
+        print(f"ourvidz {installed('ourvidz')}")
+        raise typer.Exit()
+
+
+demo.add(app, START)
+submit.add(app, START)
+worker.add(app, START)
+jobs_app = typer.Typer(cls=Sections, no_args_is_help=True, rich_markup_mode=None, help="List, show, watch, retry and cancel jobs.")
+jobs.add(jobs_app)
+bulk.add(jobs_app)
+app.add_typer(jobs_app, name="jobs", rich_help_panel=LOOK)
+events.add(app, LOOK)
+stats.add(app, LOOK)
+doctor.add(app, LOOK)
+migrate.add(app, KEEP)
+models.add(app, KEEP)
+integrity.add(app, KEEP)
+
+_OURS = ("ourvidz.", "executors.", "state.")
+
+
+def main() -> None:
+    code = 0
+    try:
+        app(prog_name="ourvidz")
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except KeyboardInterrupt:
+        code = 130
+    except BrokenPipeError:
+        code = 1
+    except Exception as error:
+        if os.environ.get("OURVIDZ_DEBUG"):
+            raise
+        code = tell(error)
+    sys.exit(_flushed(code))
+
+
+def tell(error: Exception) -> int:
+    """One clear line on stderr, and the exit code."""
+    from state.errors import InvalidJob
+
+    wrong = error.code if isinstance(error, Problem) else 2 if isinstance(error, InvalidJob) else 1
+    stderr().print("[red]error:[/] ", end="")
+    stderr().print(_words(error), markup=False)
+    return wrong
+
+
+def _words(error: Exception) -> str:
+    module, first = type(error).__module__ + ".", str(error).strip().partition("\n")[0]
+    if module.startswith(_OURS):
+        return str(error)  # ours say what happened, to which job, and what to do
+    if module.startswith(("sqlalchemy.", "psycopg.")) and "OperationalError" in type(error).__name__:
+        reason = first.partition("OperationalError) ")[2] or first
+        return f"The database cannot be reached: {reason}. Look at DATABASE_URL, or unset it for the embedded one; `ourvidz doctor` tells more."
+    if module.startswith("pydantic_core."):
+        return f"The environment cannot be read: {' '.join(str(error).split())}"
+    if isinstance(error, ModuleNotFoundError) and error.name and error.name.partition(".")[0] not in ("ourvidz", "state", "executors"):
+        return f"{error.name} is not installed. `ourvidz doctor` lists what is missing; `pip install 'ourvidz[models]'` brings what models need."
+    if isinstance(error, OSError):
+        return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
+    return f"{type(error).__name__}: {first} (unexpected; OURVIDZ_DEBUG=1 shows where)"
+
+
+def _flushed(code: int) -> int:
+    """Whoever read our output may be gone: then there is no one to tell, and Python must not try at exit either."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return code or 1
+    return code
+
+
+if __name__ == "__main__":
+    main()

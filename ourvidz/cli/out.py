@@ -1,0 +1,163 @@
+"""Where things are printed and how they look. Data goes to stdout: a table where a person looks, tab-separated lines into a pipe, JSON when
+asked. All else goes to stderr. rich honours NO_COLOR and a dumb terminal by itself.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from ourvidz.cli import words
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+STATUS_STYLE: Mapping[str, str] = {
+    "queued": "cyan",
+    "enhancing": "blue",
+    "generating": "blue",
+    "uploading": "blue",
+    "completed": "green",
+    "failed": "red",
+    "cancelled": "dim",
+}
+MARK: Mapping[str, str] = {"completed": "✓", "failed": "✗", "cancelled": "–"}
+
+
+class Problem(Exception):
+    """Something to tell the person who typed the command, in one line. `code` is the exit code: 2 when what they typed was not right."""
+
+    def __init__(self, message: str, code: int = 1) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@cache
+def stdout() -> Console:
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+@cache
+def stderr() -> Console:
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+
+
+def say(message: str, style: str = "") -> None:
+    """A line for the person, beside the data."""
+    stderr().print(message, style=style, markup=False)
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Goes on only when a person says yes, or said so with --yes."""
+    if yes:
+        return
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise Problem(f"{question} Nothing was done: add --yes to go ahead without being asked.", 2)
+    stderr().print(f"{question} [dim](y/N)[/] ", end="")
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise Problem("Nothing was done.")
+
+
+def emit(value: Any) -> None:
+    """One JSON value on stdout."""
+    import json
+
+    print(json.dumps(value, indent=2 if sys.stdout.isatty() else None, default=plain, ensure_ascii=False))
+
+
+def plain(value: Any) -> Any:
+    """What JSON has no type for: instants in UTC, durations in seconds, bytes in hex, the rest as text."""
+    if isinstance(value, datetime):
+        return value.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
+    if hasattr(value, "total_seconds"):
+        return round(value.total_seconds(), 6)
+    if isinstance(value, bytes | memoryview):
+        return bytes(value).hex()
+    return str(value)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """`shown` to a person, `raw` to a program that reads the pipe."""
+
+    shown: str
+    raw: str = ""
+    style: str = ""
+
+
+def cell(value: Any, style: str = "") -> Cell:
+    text = "" if value is None else str(value)
+    return Cell(text, text, style)
+
+
+def job_id(value: Any) -> Cell:
+    return Cell(str(value)[:8], str(value))
+
+
+def status(value: str, note: str = "") -> Cell:
+    mark = MARK.get(value, "•")
+    return Cell(f"{mark} {value}{note and ' ' + note}", value, STATUS_STYLE.get(value, ""))
+
+
+def since(value: datetime | None, now: datetime, style: str = "dim") -> Cell:
+    return Cell(words.ago(value, now), plain(value), style) if value else Cell("")
+
+
+def lasted(seconds: float | None, style: str = "") -> Cell:
+    return Cell("", "") if seconds is None else Cell(words.duration(seconds), f"{seconds:.3f}", style)
+
+
+def number(value: int | None, style: str = "") -> Cell:
+    return Cell("") if value is None else Cell(f"{value:,}", str(value), style)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]], *, right: Sequence[str] = (), indent: int = 0) -> None:
+    """Aligned columns under quiet headings for a person; tab-separated raw values without a heading for a pipe."""
+    console = stdout()
+    if not console.is_terminal:
+        for row in rows:
+            print("\t".join(" ".join((c.raw or c.shown).split()) for c in row))
+        return
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for place, name in enumerate(columns, 1):
+        grid.add_column(name, justify="right" if name in right else "left", no_wrap=place < len(columns), overflow="fold")
+    for row in rows:
+        grid.add_row(*(Text(c.shown, style=c.style) for c in row))
+    console.print(Padding(grid, (0, 0, 0, indent)))
+
+
+def fields(pairs: Iterable[tuple[str, str]]) -> None:
+    """Names and values under each other, values wrapped beside their names; into a pipe, `name<TAB>value`."""
+    console = stdout()
+    given = [(name, value) for name, value in pairs if value]
+    if not console.is_terminal:
+        for name, value in given:
+            print(f"{name}\t{' '.join(value.split())}")
+        return
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style="dim", no_wrap=True, min_width=10)
+    grid.add_column(overflow="fold")
+    for name, value in given:
+        grid.add_row(f"  {name}", Text(value))
+    console.print(grid)
+
+
+def heading(text: str) -> None:
+    """A section's name; nothing in a pipe."""
+    if stdout().is_terminal:
+        stdout().print(f"\n{text}", style="bold", markup=False)

@@ -1,0 +1,83 @@
+"""From what someone typed to jobs: ids by their beginning, and filters."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ourvidz.cli import words
+from ourvidz.cli.out import Problem
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from ourvidz.db.connection import Database
+    from ourvidz.db.queries import Filter
+
+LEAST = 4
+SHOWN = 10
+
+
+def job(db: Database, prefix: str) -> dict[str, Any]:
+    """The one job whose id begins so. Says what to type instead when there is none, or several."""
+    from ourvidz.db import queries
+
+    digits = prefix.strip().replace("-", "")
+    if len(digits) < LEAST:
+        raise Problem(f"{prefix!r} is too short for a job's id: give at least {LEAST} characters.", 2)
+    found = queries.by_prefix(db, prefix, SHOWN + 1)
+    if not found:
+        raise Problem(f"There is no job {prefix[:40]!r}. `ourvidz jobs ls` lists them.")
+    if len(found) > 1:
+        now = found[0]["now"]
+        lines = [f"  {r['id']}  {r['job_type']}  {r['status']}  {words.ago(r['created_at'], now)}" for r in found[:SHOWN]]
+        more = ["  …"] if len(found) > SHOWN else []
+        raise Problem("\n".join([f"{prefix!r} begins the ids of several jobs. Give more characters:", *lines, *more]), 2)
+    return found[0]
+
+
+def since(db: Database, text: str | None) -> datetime | None:
+    from ourvidz.db import queries
+
+    if text is None:
+        return None
+    try:
+        return words.parse_since(text, queries.now(db))
+    except ValueError as error:
+        raise Problem(f"--since: {error}", 2) from None
+
+
+def which(
+    db: Database, status: list[str] | None, job_type: list[str] | None, error_class: list[str] | None, user: str | None, after: str | None
+) -> Filter:
+    """A filter, with words that name nothing refused: a misspelt one would quietly match no job."""
+    from ourvidz.db.queries import Filter
+    from state.catalog import job_type as known
+    from state.machine import STATUSES
+
+    for word in status or ():
+        if word not in STATUSES:
+            raise Problem(f"There is no status {word[:40]!r}. Statuses are: {', '.join(STATUSES)}.", 2)
+    for name in job_type or ():
+        known(name)
+    return Filter(tuple(status or ()), tuple(job_type or ()), tuple(error_class or ()), a_uuid(user, "--user"), since(db, after))
+
+
+def a_uuid(text: str | None, option: str) -> str | None:
+    from uuid import UUID
+
+    try:
+        return None if text is None else str(UUID(text))
+    except ValueError:
+        raise Problem(f"{option}: {text!r} is no UUID.", 2) from None
+
+
+def actor() -> str:
+    """Who an event names: the account that runs this command."""
+    import getpass
+    import re
+
+    try:
+        name = re.sub(r"[^A-Za-z0-9._-]", "-", getpass.getuser())[:80]
+    except (KeyError, OSError):  # a uid without a name
+        name = ""
+    return f"person:{name}" if name else "person"

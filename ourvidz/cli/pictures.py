@@ -1,0 +1,49 @@
+"""Pictures that someone hands over on the command line: checked, re-encoded, and put where executors find a user's references."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ourvidz.cli import words
+from ourvidz.cli.executor import able
+from ourvidz.cli.out import Problem
+from state.catalog import BUCKETS, PNG, REFERENCE_BUCKET
+
+if TYPE_CHECKING:
+    from ourvidz.storage.base import ArtifactStore
+
+
+def read(file: Path) -> bytes:
+    """The picture as PNG, without whatever else the file held (where a photo was taken, say)."""
+    limit = BUCKETS[REFERENCE_BUCKET].max_bytes
+    try:
+        if not file.is_file():
+            raise Problem(f"{file} is no file." if file.exists() else f"There is no file {file}.", 2)
+        if (found := file.stat().st_size) > limit:
+            raise Problem(f"{file} has {words.size(found)}; a reference may have {words.size(limit)}.", 2)
+        data = file.read_bytes()
+    except OSError as error:
+        raise Problem(f"{file} cannot be read: {error.strerror}.", 2) from error
+    executors = able("A reference picture", ("PIL",))
+    try:
+        clean = executors.load_reference(data)
+    except Exception as error:
+        if getattr(error, "error_class", None) != "bad_reference":
+            raise
+        raise Problem(f"{file}: {error}", 2) from error
+    if len(clean) > limit:
+        raise Problem(f"{file} has {words.size(len(clean))} as PNG; a reference may have {words.size(limit)}. Make it smaller.", 2)
+    return clean
+
+
+def keep(store: ArtifactStore, user_id: str, picture: bytes) -> str:
+    """Stores the picture once, under its own hash; returns `bucket/path` for a job's references."""
+    path = f"{user_id}/references/{hashlib.sha256(picture).hexdigest()[:32]}.png"
+    with tempfile.NamedTemporaryFile(suffix=".png") as file:
+        file.write(picture)
+        file.flush()
+        store.put(REFERENCE_BUCKET, path, Path(file.name), PNG)
+    return f"{REFERENCE_BUCKET}/{path}"

@@ -1,0 +1,166 @@
+"""`ourvidz submit`."""
+
+from __future__ import annotations
+
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ourvidz.cli import options, out, pick, words
+from ourvidz.cli.help import settings
+
+if TYPE_CHECKING:
+    from ourvidz.bootstrap import App
+
+_FLAGS = {"init": "--init", "style": "--reference", "single": "--image", "first_frame": "--first-frame", "last_frame": "--last-frame"}
+
+
+def add(app: typer.Typer, panel: str) -> None:
+    about = settings(
+        'ourvidz submit image_fast --prompt "a lighthouse at dusk" --wait --open',
+        'ourvidz submit sdxl_image_fast --prompt "a fox in snow" --images 6 --seed 7',
+        'ourvidz submit video_fast --prompt "waves roll in" --first-frame shore.png --wait',
+        'ourvidz submit sdxl_img2img --prompt "as an etching" --init photo.jpg --strength 0.6',
+    )
+    app.command("submit", rich_help_panel=panel, **about)(submit)
+
+
+def _file(flag: str, help_text: str) -> Any:
+    return typer.Option(flag, metavar="FILE", help=help_text)
+
+
+def submit(
+    job_type: Annotated[str, typer.Argument(metavar="JOB_TYPE", help="What to make; any wrong word lists the types.", show_default=False)],
+    prompt: Annotated[str, typer.Option("--prompt", "-p", metavar="TEXT", help="What it should show; - reads it from stdin.", show_default=False)],
+    negative: Annotated[str | None, typer.Option("--negative", metavar="TEXT", help="What it should not show.")] = None,
+    images: Annotated[int | None, typer.Option("--images", metavar="N", help="1, 3 or 6 (sdxl).")] = None,
+    steps: Annotated[int | None, typer.Option("--steps", metavar="N", help="Denoising steps.")] = None,
+    guidance: Annotated[float | None, typer.Option("--guidance", metavar="X", help="How closely to follow the prompt, 1–15.")] = None,
+    size: Annotated[str | None, typer.Option("--size", metavar="WxH", help="In pixels, like 832x480.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="The same seed makes the same picture; drawn when not given.")] = None,
+    init: Annotated[Path | None, _file("--init", "The picture to start from (sdxl_img2img).")] = None,
+    strength: Annotated[float | None, typer.Option("--strength", metavar="X", help="How far from --init to go, 0.1–1.")] = None,
+    reference: Annotated[Path | None, _file("--reference", "A picture to be guided by (sdxl).")] = None,
+    reference_type: Annotated[
+        str | None, typer.Option("--reference-type", metavar="KIND", help="What to take from it: style, composition or character.")
+    ] = None,
+    image: Annotated[Path | None, _file("--image", "A picture of what should appear (wan).")] = None,
+    first_frame: Annotated[Path | None, _file("--first-frame", "The picture the video begins with.")] = None,
+    last_frame: Annotated[Path | None, _file("--last-frame", "The picture the video ends with.")] = None,
+    reference_strength: Annotated[
+        float | None, typer.Option("--reference-strength", metavar="X", help="How much the references count, 0.1–1.")
+    ] = None,
+    reference_fallback: Annotated[bool, typer.Option("--reference-fallback", help="Go on without a reference that cannot be read.")] = False,
+    user: Annotated[str | None, typer.Option("--user", metavar="UUID", help="Whose job it is (the embedded database has one user).")] = None,
+    key: Annotated[str | None, typer.Option("--key", metavar="KEY", help="Idempotency key: the same again is the same job.")] = None,
+    delay: Annotated[str | None, typer.Option("--in", metavar="DELAY", help="Not before: 10m, 2h.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Watch it to its end; exit 1 if it does not complete.")] = False,
+    open_it: Annotated[bool, typer.Option("--open", help="Wait, then open the result.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Queue a job."""
+    from ourvidz import bootstrap
+    from ourvidz.lifecycle import NewJob
+    from state import catalog
+
+    files = {"init": init, "style": reference, "single": image, "first_frame": first_frame, "last_frame": last_frame}
+    pictures = {slot: file for slot, file in files.items() if file is not None}
+    asked: dict[str, Any] = dict(images=images, steps=steps, guidance=guidance, seed=seed, strength=strength)
+    asked |= dict(reference_type=reference_type, reference_strength=reference_strength, reference_fallback=reference_fallback or None)
+    try:
+        later = words.parse_duration(delay) if delay is not None else None
+        if size is not None:
+            asked["width"], asked["height"] = words.parse_size(size)
+    except ValueError as error:
+        raise out.Problem(str(error), 2) from None
+    if prompt == "-":
+        prompt = sys.stdin.read()
+
+    # All that can be refused is refused here, before a database is started or a file read.
+    _check_pictures(catalog.job_type(job_type), set(pictures), asked)
+    catalog.check_text(prompt, negative)
+    catalog.resolve(job_type, asked | {"references": dict.fromkeys(pictures, "bucket/path")})
+    app = bootstrap.app()
+    owner = _owner(app, user)
+    job = NewJob(
+        owner, job_type, prompt, negative, {k: v for k, v in asked.items() if v is not None} | {"references": _stored(app, owner, pictures)},
+        idempotency_key=key, run_at=_later(app, later),
+    )  # fmt: skip
+    (done,) = app.jobs.submit_many([job], actor=pick.actor())
+    _report(app, done.id, job_type, done.created, wait or open_it, open_it, as_json)
+
+
+def _check_pictures(kind: Any, given: set[str], asked: dict[str, Any]) -> None:
+    """The same refusals as the catalog's, in the words of this command."""
+    from state.catalog import REFERENCE_SLOTS
+
+    takes = [slot for slot in REFERENCE_SLOTS[kind.family] if slot != "init" or kind.init_image]
+    if wrong := sorted(given - set(takes)):
+        raise out.Problem(f"{kind.name} takes no {_FLAGS[wrong[0]]}; it takes {', '.join(_FLAGS[s] for s in takes)}.", 2)
+    if asked["reference_type"] and "style" not in given:
+        raise out.Problem("--reference-type says what to take from a picture: give --reference FILE too.", 2)
+    if asked["reference_strength"] is not None and not given - {"init"}:
+        raise out.Problem(f"--reference-strength needs a reference: {', '.join(_FLAGS[s] for s in takes if s != 'init')}.", 2)
+
+
+def _owner(app: App, user: str | None) -> str:
+    from ourvidz.bootstrap import LOCAL_USER
+
+    if user is None and not app.embedded:
+        raise out.Problem("Whose job is it? Give --user UUID: this database has many users.", 2)
+    return pick.a_uuid(user, "--user") or LOCAL_USER
+
+
+def _stored(app: App, owner: str, files: dict[str, Path]) -> dict[str, str]:
+    from ourvidz.cli import pictures
+
+    read = {slot: pictures.read(file) for slot, file in files.items()}
+    return {slot: pictures.keep(app.store, owner, data) for slot, data in read.items()}
+
+
+def _later(app: App, delay: timedelta | None) -> Any:
+    from ourvidz.db import queries
+
+    return queries.now(app.database) + delay if delay else None
+
+
+def _report(app: App, job_id: str, job_type: str, created: bool, wait: bool, open_it: bool, as_json: bool) -> None:
+    from ourvidz.cli import live
+    from ourvidz.db import queries
+
+    (row,) = queries.by_ids(app.database, [job_id])
+    known = "" if created else "  (the job that this key made before)"
+    if not wait:
+        if as_json:
+            out.emit({"id": job_id, "job_type": job_type, "status": row["status"], "created": created})
+        elif out.stdout().is_terminal:
+            out.stdout().print(f"queued {job_type} [bold]{job_id}[/]{known}")
+            out.say(f"`ourvidz jobs watch {job_id[:8]}` follows it.", "dim")
+        else:
+            print(job_id)
+        return
+    out.say(f"queued {job_type} {job_id}{known}", "dim")
+    if app.embedded and not row["completed_at"] and not queries.served(app.database, row["lane"]):
+        _run_here(app, job_id, job_type)
+    live.finish(app, live.follow(app.database, job_id), as_json=as_json, open_it=open_it, created=created)
+
+
+def _run_here(app: App, job_id: str, job_type: str) -> None:
+    from ourvidz.cli import executor, live
+    from ourvidz.progress import Progress
+
+    out.say("No executor is running, so this command runs one until the job has ended.", "dim")
+    with live.bars() as shown:
+        task = shown.add_task(f"{job_id[:8]}  {job_type}", total=None, stage="starting", figures="")
+
+        def observe(p: Progress) -> None:
+            if p.job_id == job_id:
+                figures = f"{p.done}/{p.total}" if p.total else ""
+                shown.update(task, stage=p.stage, figures=figures, completed=p.done, total=p.total or None)
+            if p.note:
+                out.say(p.note, "yellow")
+
+        executor.work_until(app, [job_id], observe, say=lambda line: out.say(line, "dim"))
