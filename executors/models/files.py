@@ -125,7 +125,7 @@ def _below(folder: Path) -> Iterator[Path]:
 def read_manifest(root: Path) -> dict[str, Any]:
     """The pins, or an empty manifest where there is none. Raises `ModelFileError` when it cannot be read."""
     try:
-        manifest = json.loads((root / MANIFEST).read_text())
+        manifest: dict[str, Any] = json.loads((root / MANIFEST).read_text())
         if not isinstance(manifest["files"], dict):
             raise TypeError
     except FileNotFoundError:

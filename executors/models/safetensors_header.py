@@ -39,7 +39,7 @@ def read_header(file: Path) -> dict[str, dict[str, Any]]:
     if len(raw) < length:
         raise HeaderError(f"is truncated inside its header: {size:,} bytes")
     try:
-        header = json.loads(raw)
+        header: dict[str, dict[str, Any]] = json.loads(raw)
         header.pop("__metadata__", None)
         end = max((_end_of(tensor) for tensor in header.values()), default=0)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
