@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -88,9 +89,8 @@ def build_negative(
 def _cut(term: str, kept: Iterable[str], count: Callable[[str], int], limit: int) -> str:
     """The longest beginning of a term, in whole words, that fits; empty for a weighted one, whose brackets would come apart."""
     words = [] if is_weighted(term) else term.split()
-    while words and count(", ".join([*kept, " ".join(words)])) > limit:
-        words.pop()
-    return " ".join(words)
+    over = bisect_left(range(1, len(words) + 1), True, key=lambda n: count(", ".join([*kept, " ".join(words[:n])])) > limit)
+    return " ".join(words[:over])
 
 
 def split_terms(text: str) -> list[str]:

@@ -286,5 +286,5 @@ def pin(root: Path, tiny: bool = False, extra: dict[str, Any] | None = None) -> 
     # Through a temporary file: a manifest cut short would disown every model.
     with tempfile.NamedTemporaryFile("w", dir=root, prefix=".manifest-", delete=False) as stream:
         json.dump(manifest, stream, indent=1)
-    os.replace(stream.name, root / MANIFEST)
+    Path(stream.name).replace(root / MANIFEST)
     return manifest
