@@ -286,5 +286,6 @@ def pin(root: Path, tiny: bool = False, extra: dict[str, Any] | None = None) -> 
     # Through a temporary file: a manifest cut short would disown every model.
     with tempfile.NamedTemporaryFile("w", dir=root, prefix=".manifest-", delete=False) as stream:
         json.dump(manifest, stream, indent=1)
+    Path(stream.name).chmod(0o644)  # an executor may run as somebody else
     Path(stream.name).replace(root / MANIFEST)
     return manifest

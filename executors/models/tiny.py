@@ -35,6 +35,8 @@ def make_tiny(root: Path, on_progress: Callable[[str], None], which: Iterable[st
         for name in wanted:
             on_progress(f"making the tiny {name} model")
             importlib.import_module(MAKERS[name]).make(work / "new")  # imported here: torch, only when something is to be made
+        for path in (work / "new").rglob("*"):  # save_pretrained leaves weights 0600
+            path.chmod(0o755 if path.is_dir() else 0o644)
         files.pin(work / "new", tiny=True, extra={"recipe": RECIPE, "made": wanted})
         if root.exists():
             root.rename(work / "old")

@@ -224,6 +224,11 @@ def test_the_tiny_models_are_the_same_bytes_each_time(tiny_root: Path, tmp_path:
     assert again == {name: first[name] for name in again}
 
 
+def test_anyone_may_read_the_tiny_models(tiny_root: Path) -> None:
+    # An executor may run as another user than the one who made them.
+    assert [p for p in tiny_root.rglob("*") if p.is_file() and p.stat().st_mode & 0o044 != 0o044] == []
+
+
 def test_making_the_tiny_models_again_touches_nothing(tiny_root: Path) -> None:
     said: list[str] = []
     before = {p: p.stat().st_mtime_ns for p in tiny_root.rglob("*")}
