@@ -31,9 +31,10 @@ class BadReference(ExecutorError):
 
 
 class BadOutput(ExecutorError):
-    """The model made NaN or a single colour. Repeated once in higher precision, then failed."""
+    """The model made NaN or a single colour. Repeated once in higher precision, then failed: the same seeds would give the same again."""
 
     error_class = "bad_output"
+    retryable = False
 
 
 class EnhancementFailed(ExecutorError):

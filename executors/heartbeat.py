@@ -7,6 +7,7 @@ within the current stage's stall limit: a device thread that hangs loses its lea
 from __future__ import annotations
 
 import logging
+import queue
 import random
 import threading
 import time
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from executors.errors import Cancelled, LeaseLost
+from ourvidz.db.connection import Ambiguous, DatabaseAway
 from ourvidz.lifecycle import Claim, Jobs
 from state.errors import ExecutorGone
 from state.policy import Policy
@@ -33,15 +35,44 @@ class Drained(Exception):
     """The executor was told to stop at once: the job is given back."""
 
 
+class Bell:
+    """An event that a signal's handler may ring. `threading.Event` has a lock that is not reentrant: a signal which found its own thread
+    inside `wait` would hang it for ever. `SimpleQueue.put` may be called from anywhere."""
+
+    def __init__(self) -> None:
+        self._rings: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def ring(self) -> None:
+        self._rings.put(None)
+
+    def wait(self, timeout: float) -> bool:
+        """True when it was rung, now or since `clear`."""
+        try:
+            self._rings.get(timeout=timeout)
+        except queue.Empty:
+            return False
+        return True
+
+    def clear(self) -> None:
+        while self.wait(0):
+            pass
+
+
 class Heartbeat:
     """The lease of one registered executor, and of the claim it works on."""
 
     def __init__(
-        self, jobs: Jobs, executor_id: str, policy: Policy, *, report: Callable[[], Mapping[str, Any]], clock: Callable[[], float] = time.monotonic
+        self,
+        jobs: Jobs,
+        executor_id: str,
+        policy: Policy,
+        *,
+        report: Callable[[], Mapping[str, Any]],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.jobs, self.executor_id, self.policy, self._report, self._clock = jobs, executor_id, policy, report, clock
-        self.wake = threading.Event()  # there may be work: the idle device thread waits for it
-        self._look_now = threading.Event()
+        self.wake = Bell()  # there may be work: the idle device thread waits for it
+        self._look_now = Bell()
         self.gone = False  # declared dead by others; this executor must register anew
         self.abort = False  # a second signal: stop at the next step
         self.lanes: Sequence[str] | None = None
@@ -57,13 +88,13 @@ class Heartbeat:
 
     def stop(self) -> None:
         self._stop.set()
-        self._look_now.set()
+        self._look_now.ring()
         self._thread.join(timeout=10)
 
     def ring(self) -> None:
         """A NOTIFY came for this executor: new work, or a cancel."""
-        self.wake.set()
-        self._look_now.set()
+        self.wake.ring()
+        self._look_now.ring()
 
     # -- called by the device thread ----------------------------------------------------------------------------------------------
 
@@ -106,8 +137,10 @@ class Heartbeat:
                 self.jobs.reap()
             except ExecutorGone:
                 self.gone = True
-            except Exception as error:  # the database is away, say: the next round comes, and `check` counts how long ago the last was
+            except Exception as error:  # noqa: BLE001  (the next round comes, and `check` counts how long ago the last good one was)
                 log.warning("No heartbeat this time: %s: %s", type(error).__name__, error)
+                if isinstance(error, DatabaseAway | Ambiguous):
+                    self.jobs.db.bring_back()  # the device thread may be long at work before it finds out
             self._look_now.wait(self.policy.control_poll * random.uniform(0.7, 1.0))
             self._look_now.clear()
 
@@ -125,5 +158,6 @@ class Heartbeat:
         if self.stalled():
             log.error("No progress in stage %s for %.0f s: the lease is not renewed.", self._stage, self._clock() - self._touched)
             return
+        sent = self._clock()  # not when the answer came: the database counts the lease from before that
         self.jobs.heartbeat(self.executor_id, resident=self.resident, lanes=self.lanes, info=self._report())
-        self._beaten = self._clock()
+        self._beaten = sent

@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from executors import media
 from executors.errors import BadOutput, BadReference, Cancelled, EnhancementFailed, ExecutorError, LeaseLost, ModelFileError
 from executors.heartbeat import Drained, Heartbeat
-from executors.models.base import Clip, Output, References, Work
+from executors.models.base import Clip, Family, Output, References, Work
 from executors.prompts import build_negative
 from executors.references import load_reference
 from executors.shelf import Shelf
 from executors.spool import Spool, name_of
+from ourvidz.db.connection import DatabaseAway
 from ourvidz.lifecycle import Claim, Jobs
 from ourvidz.progress import Observer, Progress
 from ourvidz.safety.screen import ScreenUnavailable, guarded_check
@@ -27,6 +29,9 @@ from ourvidz.storage.base import ArtifactStore, ObjectMissing, StorageError, obj
 from state.catalog import MP4, PNG, REFERENCE_BUCKET, WEBP
 from state.errors import ExecutorGone, StaleClaim
 from state.policy import Policy
+
+if TYPE_CHECKING:
+    from executors.enhance import Enhanced
 
 log = logging.getLogger("ourvidz.run")
 
@@ -62,6 +67,7 @@ class Run:
     room: Room
     claim: Claim
     prompt: str
+    todo: Sequence[int] = ()  # indices of the outputs that still have to be made; looked up once, so that all steps agree
     references: References = field(default_factory=References)
     started: float = field(default_factory=time.monotonic)
 
@@ -80,29 +86,32 @@ class Run:
 
 
 def attempt(room: Room, claim: Claim) -> str:
-    """Run one claim to its end, whatever that is. Returns a word for the log: completed, cancelled, lost, snoozed, or policy's answer."""
+    """Run one claim to its end, whatever that is. Returns a word: completed, cancelled, lost, snoozed, or policy's answer."""
     room.heartbeat.hold(claim)
     try:
-        run = Run(room, claim, claim.prompt)
+        run = Run(room, claim, claim.prompt, missing(room.spool, claim, claim.artifacts))
         for step in (screen, references, enhance, generate, upload):
             run = step(run)
         room.jobs.complete(claim)
         room.spool.drop(claim.job_id)
         return "completed"
-    except (LeaseLost, StaleClaim, ExecutorGone):
-        return "lost"  # someone else has the job: write nothing
+    except (LeaseLost, StaleClaim, ExecutorGone, DatabaseAway):
+        return "lost"  # someone else has the job, or may have by now: write nothing
     except Cancelled:
         return _quietly(lambda: room.jobs.honour_cancel(claim), "cancelled")
-    except (Drained, KeyboardInterrupt):
+    except Drained:
         return _quietly(lambda: room.jobs.snooze(claim, "drain"), "snoozed")
+    except KeyboardInterrupt:
+        _quietly(lambda: room.jobs.snooze(claim, "drain"), "snoozed")
+        raise
     except ModelFileError as error:
         # The executor's fault, not the job's: give it back to one that has the model, and serve what is left.
         moved = room.shelf.spoiled(claim.lane)
         log.error("Lane %s is closed here: %s%s", claim.lane, error, f" (in quarantine: {', '.join(map(str, moved))})" if moved else "")
         return _quietly(lambda: room.jobs.snooze(claim, "model_file", 1.0), "snoozed")
     except Refused as refusal:
-        said = str(refusal)
-        return _quietly(lambda: room.jobs.fail(claim, "refused_content", said, final=True, verdict=refusal.verdict), "failed")
+        said, verdict = str(refusal), refusal.verdict
+        return _quietly(lambda: room.jobs.fail(claim, "refused_content", said, final=True, verdict=verdict), "failed")
     except Exception as error:
         name, retryable = classify(error)
         log.log(logging.WARNING if retryable else logging.ERROR, "Job %s: %s", claim.job_id, error, exc_info=name == "unexpected")
@@ -122,7 +131,7 @@ def classify(error: Exception) -> tuple[str, bool]:
 def _quietly(report: Callable[[], str | None], word: str) -> str:
     try:
         return report() or word
-    except (StaleClaim, ExecutorGone):
+    except (StaleClaim, ExecutorGone, DatabaseAway):
         return "lost"
 
 
@@ -146,7 +155,7 @@ def _screen(run: Run, text: str) -> None:
 def references(run: Run) -> Run:
     """Read the pictures the job refers to. One that cannot be read fails the job, unless it said to go on without."""
     wanted = run.claim.settings.references
-    if not wanted or not missing(run):
+    if not wanted or not run.todo:
         return run
     run.enter("preparing", run.room.policy.step_stall)
     pictures: dict[str, Any] = {}
@@ -182,7 +191,7 @@ def _fetch(run: Run, slot: str, address: str) -> bytes:
 def enhance(run: Run) -> Run:
     """Turn the prompt into a description of the scene, once; an earlier attempt's is used again. Falls back as the job says."""
     claim, settings = run.claim, run.claim.settings
-    if not claim.kind.enhance or not missing(run):
+    if not claim.kind.enhance or not run.todo:
         return run
     if claim.enhanced_prompt is not None:
         return replace(run, prompt=claim.enhanced_prompt)
@@ -190,20 +199,16 @@ def enhance(run: Run) -> Run:
     run.enter("enhancing", run.room.policy.load_stall)
     started = time.monotonic()
 
-    def each_token() -> None:
-        run.room.heartbeat.touch("enhancing", run.room.policy.step_stall)
-        run.room.heartbeat.check()
-
     try:
-        if not run.room.shelf.can_enhance:
-            raise EnhancementFailed("this executor has no enhancement model")
-        style = "wan" if claim.kind.video else "wan_image"
-        done = run.room.shelf.enhancer().enhance(run.prompt, style, deadline_s=run.room.policy.enhance_limit, should_stop=each_token)
-        _screen(run, done.text)
-    except (EnhancementFailed, ModelFileError) as error:
+        done = _enhanced(run)
+    except (Cancelled, LeaseLost, Drained):
+        raise
+    except Exception as error:
+        # Whatever it was, out of memory or a bug in a tokenizer, the prompt as written will do, unless the job says otherwise.
+        reason = error.error_class if isinstance(error, ExecutorError) else "unexpected"
         if settings.on_enhance_failure == "fail":
-            raise EnhancementFailed(str(error)) from error
-        run.jobs.advance(claim, "enhancement_skipped", reason=error.error_class, seconds=round(time.monotonic() - started, 3))
+            raise EnhancementFailed(f"the prompt could not be enhanced: {error}") from error
+        run.jobs.advance(claim, "enhancement_skipped", reason=reason, seconds=round(time.monotonic() - started, 3))
         run.show("enhancing", note=f"going on with the prompt as written: {error}")
         return run
     if done.note:
@@ -212,10 +217,21 @@ def enhance(run: Run) -> Run:
     return replace(run, prompt=done.text)
 
 
+def _enhanced(run: Run) -> Enhanced:
+    room, style = run.room, "wan" if run.claim.kind.video else "wan_image"
+
+    def each_token() -> None:
+        room.heartbeat.touch("enhancing", room.policy.step_stall)
+        room.heartbeat.check()
+
+    if not room.shelf.can_enhance:
+        raise EnhancementFailed("this executor has no enhancement model")
+    return room.shelf.enhancer().enhance(run.prompt, style, deadline_s=room.policy.enhance_limit, should_stop=each_token)
+
+
 def generate(run: Run) -> Run:
     """Make the outputs that are neither uploaded nor in this host's spool, each recorded as soon as it is decoded."""
-    todo = missing(run)
-    if not todo:
+    if not run.todo:
         return run
     claim = run.claim
     run.enter("loading", run.room.policy.load_stall)
@@ -223,22 +239,20 @@ def generate(run: Run) -> Run:
     about = family.describe()
     run.jobs.advance(claim, "generation_started", profile="default", device=str(about.get("device", ""))[:80])
     run.enter("generating", run.room.policy.step_stall)
-    work = _work(run, todo)
     try:
-        _record(run, family.generate(work, _stepper(run)), todo, about)
+        _record(run, family, _work(run, run.todo), run.todo, about)
     except BadOutput as error:
         run.jobs.advance(claim, "generation_repeated", reason=error.error_class)
         run.show("generating", note=f"{error}; once more in higher precision")
-        again = missing(run, fresh=True)
-        work = replace(_work(run, again), precise=True)
-        _record(run, family.generate(work, _stepper(run)), again, about)
+        again = missing(run.room.spool, claim, run.jobs.artifacts(claim.job_id))
+        _record(run, family, replace(_work(run, again), precise=True), again, about)
     return run
 
 
 def upload(run: Run) -> Run:
     """Put every recorded output into its bucket, and say so, one at a time: what is up stays up, whatever becomes of this claim."""
     claim, room = run.claim, run.room
-    waiting = [a for a in _recorded(run).values() if a["uploaded_at"] is None]
+    waiting = [a for a in run.jobs.artifacts(claim.job_id) if a["uploaded_at"] is None]
     resumed = not waiting or claim.claim_no != max(a["claim_no"] for a in waiting)
     run.jobs.advance(claim, "upload_started", outputs=len(waiting), resumed=resumed)
     run.enter("uploading", room.policy.load_stall)
@@ -247,7 +261,9 @@ def upload(run: Run) -> Run:
         path = room.spool.find(artifact)
         if path is None:
             raise ExecutorError(f"the spool lost {artifact['kind']} {artifact['index']}; it will be made again")
-        room.store.put(artifact["bucket"], artifact["path"], path, artifact["media_type"])
+        stored = room.store.put(artifact["bucket"], artifact["path"], path, artifact["media_type"])
+        if stored.sha256 != artifact["sha256"]:
+            raise ExecutorError(f"{artifact['kind']} {artifact['index']} changed on its way from the spool")
         run.jobs.artifact_uploaded(claim, artifact["kind"], artifact["index"], artifact["sha256"])
         room.heartbeat.touch()
         run.show("uploading", n + 1, len(waiting))
@@ -257,23 +273,19 @@ def upload(run: Run) -> Run:
 # -- outputs ------------------------------------------------------------------------------------------------------------------------
 
 
-def missing(run: Run, *, fresh: bool = False) -> list[int]:
-    """Indices of the outputs that still have to be made. `fresh` reads the rows again instead of trusting the claim's copy."""
-    have = _recorded(run) if fresh else {(a["kind"], a["index"]): a for a in run.claim.artifacts}
-    kind = "video" if run.claim.kind.video else "image"
+def missing(spool: Spool, claim: Claim, artifacts: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Indices of the outputs that are neither uploaded nor in the spool, of all that the claim's job should have."""
+    have = {(a["kind"], a["index"]): a for a in artifacts}
+    kind = "video" if claim.kind.video else "image"
 
     def there(index: int) -> bool:
         parts = [have.get((k, index)) for k in (kind, "thumbnail")]
-        return all(a is not None and (a["uploaded_at"] is not None or run.room.spool.find(a) is not None) for a in parts)
+        return all(a is not None and (a["uploaded_at"] is not None or spool.find(a) is not None) for a in parts)
 
-    return [index for index in range(run.claim.settings.images) if not there(index)]
-
-
-def _recorded(run: Run) -> dict[tuple[str, int], Mapping[str, Any]]:
-    return {(a["kind"], a["index"]): a for a in run.jobs.artifacts(run.claim.job_id)}
+    return [index for index in range(claim.settings.images) if not there(index)]
 
 
-def _work(run: Run, indices: list[int]) -> Work:
+def _work(run: Run, indices: Sequence[int]) -> Work:
     claim, s = run.claim, run.claim.settings
     output = "video" if claim.kind.video else "image"
     negative = build_negative(claim.kind.family, output, claim.negative_prompt)
@@ -293,7 +305,7 @@ def _work(run: Run, indices: list[int]) -> Work:
         sampler=s.sampler or "unipc",
         scheduler=s.scheduler,
         strength=s.strength,
-        reference_type=s.reference_type,
+        reference_type=s.reference_type if run.references.style else None,  # gone with its picture, where a fallback was allowed
         reference_strength=s.reference_strength or 1.0,
         references=run.references,
     )
@@ -308,15 +320,17 @@ def _stepper(run: Run) -> Callable[[int, int], None]:
     return on_step
 
 
-def _record(run: Run, outputs: Iterator[Output], indices: list[int], about: Mapping[str, Any]) -> None:
+def _record(run: Run, family: Family, work: Work, indices: Sequence[int], about: Mapping[str, Any]) -> None:
     begun = time.monotonic()
-    for index, output in zip(indices, outputs, strict=True):
-        for artifact, fill in _encoded(run, index, output, about):
-            path, sha256 = run.room.spool.write(run.claim.job_id, name_of(artifact), fill)
-            whole = artifact | {"bytes": path.stat().st_size, "sha256": sha256, "spool": run.room.spool.id}
-            run.jobs.artifact_generated(run.claim, whole, seconds=time.monotonic() - begun)
-        begun = time.monotonic()
-        run.room.heartbeat.touch()
+    # Closed at once, however this ends: the family puts its pipeline back in order there, and must not do so during the next job.
+    with closing(family.generate(work, _stepper(run))) as outputs:
+        for index, output in zip(indices, outputs, strict=True):
+            for artifact, fill in _encoded(run, index, output, about):
+                path, sha256 = run.room.spool.write(run.claim.job_id, name_of(artifact), fill)
+                whole = artifact | {"bytes": path.stat().st_size, "sha256": sha256, "spool": run.room.spool.id}
+                run.jobs.artifact_generated(run.claim, whole, seconds=time.monotonic() - begun)
+            begun = time.monotonic()
+            run.room.heartbeat.touch()
 
 
 def _encoded(run: Run, index: int, output: Output, about: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], Callable[[Path], object]]]:

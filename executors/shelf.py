@@ -27,6 +27,7 @@ class Shelf:
     def __init__(self, root: Path) -> None:
         self.paths = ModelPaths(root)
         self.status = {status.role: status for status in files.check(root)}
+        self._closed: set[str] = set()
         self._families: dict[str, Family] = {}
         self._enhancer: Enhancer | None = None
 
@@ -37,7 +38,7 @@ class Shelf:
     @property
     def lanes(self) -> list[str]:
         """The lanes whose models are all in order."""
-        return [lane for lane, roles in LANE_ROLES.items() if all(self.status[r].ok for r in roles)]
+        return [lane for lane, roles in LANE_ROLES.items() if lane not in self._closed and all(self.status[r].ok for r in roles)]
 
     @property
     def resident(self) -> list[str]:
@@ -70,17 +71,16 @@ class Shelf:
         return self._enhancer
 
     def spoiled(self, lane: str) -> list[Path]:
-        """A model of this lane would not load: look at the files again, put bad ones into quarantine, serve the other lanes."""
-        moved: list[Path] = []
-        for role in LANE_ROLES[lane]:
-            status = next(s for s in files.verify(self.paths.root, deep=True) if s.role == role)
-            moved += files.quarantine(self.paths.root, status)
-        self.status = {status.role: status for status in files.check(self.paths.root)}
-        if lane in self.lanes:
-            # The files look right and yet do not load: leave them to a person, and the lane to others.
-            role = LANE_ROLES[lane][-1]
-            problem = files.Problem(role, "would not load", "Run `ourvidz models verify --deep`, or fetch it again")
-            self.status[role] = files.RoleStatus(role, (problem,), self.status[role].size, self.status[role].tiny, True)
+        """A model of this lane would not load: look at its family's files again, put bad ones into quarantine, serve the other lanes."""
+        name = family_of(lane)
+        roles = {role for other, needs in LANE_ROLES.items() if family_of(other) == name for role in needs}
+        # Of the whole family, because it may have been another lane's model, loaded along with this one's, that is bad.
+        moved = [path for s in files.verify(self.paths.root, deep=True) if s.role in roles for path in files.quarantine(self.paths.root, s)]
+        before, self.status = self.status, {status.role: status for status in files.check(self.paths.root)}
+        if (family := self._families.pop(name, None)) is not None:
+            family.unload()  # made again, it has what is left
+        if lane in self.lanes and not moved and all(before[role].ok == self.status[role].ok for role in roles):
+            self._closed.add(lane)  # the files look right and yet do not load: leave them to a person, and the lane to others
         return moved
 
     def _make(self, name: str) -> Family:
@@ -124,5 +124,7 @@ def prepare(root: Path, *, tiny: bool, on_progress: Callable[[str], None]) -> Sh
             log.warning("%s", problem)
         files.quarantine(root, status)
     if not shelf.lanes:
-        raise ModelFileError(f"No model under {root} can be used. Run `ourvidz models verify`, or `ourvidz models make-tiny` to try without.")
+        raise ModelFileError(
+            f"No model under {root} can be used. Run `ourvidz models verify`, or `ourvidz models make-tiny` to try without."
+        )
     return shelf

@@ -5,6 +5,7 @@ A spool has an id that goes into the artifact's row: only the host that wrote th
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -28,7 +29,8 @@ class Spool:
         """Store what `fill` writes to the path it is given; returns the output's path and sha256. Raises `DiskFull`; nothing half-written
         is left then."""
         folder = self.root / job_id
-        path, temporary = folder / name, folder / f"part-{name}"
+        # A name of this write's own: an executor that was stopped in the middle and wakes up must not write into another's file.
+        path, temporary = folder / name, folder / f"part-{uuid.uuid4().hex}-{name}"
         try:
             folder.mkdir(exist_ok=True)
             fill(temporary)
@@ -65,7 +67,7 @@ class Spool:
         """Drop the oldest jobs' outputs until the spool is within its limit. Their jobs are generated again, with the same seeds."""
         jobs = []
         for folder in self.root.iterdir():
-            if folder.is_dir():
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # the executor beside this one has just finished that job
                 files = [f.stat() for f in folder.iterdir()]
                 jobs.append((max((f.st_mtime for f in files), default=0.0), sum(f.st_size for f in files), folder.name))
         total, dropped = sum(size for _, size, _ in jobs), 0
@@ -79,12 +81,23 @@ class Spool:
     def _identity(self) -> str:
         path = self.root / "id"
         try:
-            with path.open("x") as file:
-                file.write(str(uuid.uuid4()))
-        except FileExistsError:
-            pass  # made by an earlier run, or just now by the executor beside this one
+            if found := path.read_text().strip():
+                return found
+            path.unlink()  # cut short by a crash: an empty id would be every such host's
+        except FileNotFoundError:
+            pass
+        # Written aside and linked: whoever sees the file sees the whole id, and of two executors that start together one names the spool.
+        mine = self.root / f".id-{uuid.uuid4()}"
+        with mine.open("x") as file:
+            file.write(str(uuid.uuid4()))
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):
+            path.hardlink_to(mine)
+        mine.unlink()
         return path.read_text().strip()
 
 
 def name_of(artifact: Mapping[str, Any]) -> str:
-    return f"{artifact['kind']}-{artifact['index']}.{str(artifact['path']).rsplit('.', 1)[1]}"
+    """With the claim's number in it (the path's last segment begins with it): two claims of one job never share a file."""
+    return f"{artifact['kind']}-{str(artifact['path']).rpartition('/')[2]}"

@@ -10,9 +10,9 @@ import re
 import signal
 import socket
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from executors.heartbeat import Heartbeat
 from executors.run import Room, attempt
@@ -27,6 +27,8 @@ from state.policy import Policy
 
 log = logging.getLogger("ourvidz.worker")
 
+T = TypeVar("T")
+
 POLL = 1.0  # seconds, beneath NOTIFY; with jitter
 SWEEP = 60.0
 
@@ -35,8 +37,16 @@ class Worker:
     """One executor. `run` claims and runs jobs one at a time until it is told to stop, or has nothing more to do."""
 
     def __init__(
-        self, jobs: Jobs, store: ArtifactStore, shelf: Shelf, home: Path, *,
-        name: str | None = None, lanes: Sequence[str] | None = None, observe: Observer | None = None, policy: Policy | None = None,
+        self,
+        jobs: Jobs,
+        store: ArtifactStore,
+        shelf: Shelf,
+        home: Path,
+        *,
+        name: str | None = None,
+        lanes: Sequence[str] | None = None,
+        observe: Observer | None = None,
+        policy: Policy | None = None,
     ) -> None:
         self.jobs, self.store, self.shelf, self.home = jobs, store, shelf, home
         self.policy = policy or jobs.policy()
@@ -53,23 +63,33 @@ class Worker:
         return [lane for lane in self.shelf.lanes if self._wanted is None or lane in self._wanted]
 
     def run(self, *, until: Collection[str] | None = None, idle_exit: float | None = None) -> None:
-        """Work until drained; or until the jobs in `until` have ended; or until nothing came for `idle_exit` seconds."""
+        """Work until drained; or until the jobs in `until` have ended; or until nothing came for `idle_exit` seconds.
+
+        Raises `DatabaseAway` when there is no database to begin with. One that goes away later is waited for.
+        """
         try:
-            while not self._work(until, idle_exit):
+            executor_id = self._register()
+            while not self._work(executor_id, until, idle_exit):
                 log.warning("Declared gone: registering anew.")
+                while (again := self._patiently(self._register)) is None:
+                    if self.draining:
+                        return
+                executor_id = again
         finally:
             self._slot.close()
 
     def stop(self) -> None:
-        """Finish the job that runs, then leave. Told twice: give the job back at its next step."""
+        """Finish the job that runs, then leave. Told twice: give the job back at its next step. A signal's handler may call it."""
         if self.heartbeat is not None:
             self.heartbeat.abort = self.draining
-            self.heartbeat.wake.set()
+            self.heartbeat.wake.ring()
         self.draining = True
 
-    def _work(self, until: Collection[str] | None, idle_exit: float | None) -> bool:
+    def _register(self) -> str:
+        return self.jobs.register(self.name, socket.gethostname(), os.getpid(), self.lanes, {"tiny": self.shelf.tiny})
+
+    def _work(self, executor_id: str, until: Collection[str] | None, idle_exit: float | None) -> bool:
         """One registration's life. True when the work is over, False when this executor was declared gone."""
-        executor_id = self.jobs.register(self.name, socket.gethostname(), os.getpid(), self.lanes, {"tiny": self.shelf.tiny})
         beat = Heartbeat(self.jobs, executor_id, self.policy, report=lambda: self._now)
         beat.lanes, beat.resident, self.heartbeat = self.lanes, self.shelf.resident, beat
         room = Room(self.jobs, self.store, self.shelf, self.spool, beat, self.policy, self._watch)
@@ -79,7 +99,7 @@ class Worker:
         worked, swept = time.monotonic(), 0.0
         try:
             while not beat.gone:
-                if self.draining or (until is not None and self.jobs.all_ended(until)):
+                if self.draining or (until is not None and self._patiently(lambda: self.jobs.all_ended(until))):
                     return True
                 if time.monotonic() - swept > SWEEP:
                     self.spool.sweep()
@@ -91,6 +111,8 @@ class Worker:
                     log.info("Job %s (%s): %s.", claim.job_id, claim.job_type, outcome)
                     beat.lanes, beat.resident, self._now = self.lanes, self.shelf.resident, {}
                     worked = time.monotonic()
+                    if outcome == "lost":
+                        self._let_go(beat, "lost")
                 elif idle_exit is not None and time.monotonic() - worked > idle_exit:
                     return True
             return False
@@ -108,10 +130,8 @@ class Worker:
                 if claims:
                     return claims[0]
         except Ambiguous:
-            # We may hold a job that we do not know of. Only a new registration is sure to let it go.
             log.warning("A claim's answer was lost.")
-            self.jobs.executor_gone(beat.executor_id, "lost answer")
-            beat.gone = True
+            self._let_go(beat, "lost answer")
             return None
         except ExecutorGone:
             beat.gone = True
@@ -121,9 +141,27 @@ class Worker:
         beat.wake.wait(POLL * random.uniform(0.5, 1.5))
         return None
 
+    def _let_go(self, beat: Heartbeat, cause: str) -> None:
+        """We may still hold a job that nobody works on, and our heartbeat would keep it so. Only a new registration is sure to end that;
+        unsaid, because the database is away, it ends when the old one's lease runs out."""
+        beat.gone = True
+        self._patiently(lambda: self.jobs.executor_gone(beat.executor_id, cause))
+
+    def _patiently(self, ask: Callable[[], T]) -> T | None:
+        """An answer, or None while the database is away: a worker outlives that, however long it takes."""
+        try:
+            return ask()
+        except DatabaseAway as error:
+            log.warning("%s", error)
+            return None
+
     def _watch(self, progress: Progress) -> None:
         self._now = {"job": progress.job_id, "stage": progress.stage, "done": progress.done, "total": progress.total}
-        self._observe(progress)
+        try:
+            self._observe(progress)
+        except Exception as error:  # noqa: BLE001  (a terminal that was closed, say: no reason to fail the job)
+            log.warning("Nobody watches any more: %s: %s", type(error).__name__, error)
+            self._observe = lambda _: None
 
     def _leave(self, beat: Heartbeat, listener: Listener) -> None:
         beat.stop()

@@ -53,7 +53,7 @@ class App:
         from ourvidz.db import migrate
         from ourvidz.db.connection import Database
 
-        database = Database(self.database_url)
+        database = Database(self.database_url, revive=self._revive if self.embedded else None)
         if self.embedded:
             with database.transaction() as connection:
                 migrate.migrate(connection)
@@ -64,6 +64,11 @@ class App:
             if found != wanted:
                 raise NotMigrated(f"The database is at schema {found or '(none)'}, this program needs {wanted}. Run `ourvidz migrate`.")
         return database
+
+    def _revive(self) -> None:
+        from ourvidz.db.embedded import embedded_url
+
+        embedded_url(self.config.home)  # starts it again should its supervisor have been killed; cheap where it runs
 
     @cached_property
     def jobs(self) -> Jobs:

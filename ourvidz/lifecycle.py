@@ -18,7 +18,7 @@ from typing import Any
 from ourvidz.db.connection import PATIENCE, Ambiguous, Database, DatabaseAway
 from ourvidz.safety.screen import PromptScreen, guarded_check
 from state import catalog
-from state.errors import IllegalTransition, RefusedContent, StaleClaim
+from state.errors import IllegalTransition, RefusedContent, StaleClaim, VersionConflict
 from state.policy import Policy
 
 Rows = list[dict[str, Any]]
@@ -133,14 +133,15 @@ class Jobs:
 
     def cancel(self, job_id: str, *, version: int | None = None, actor: str = "person") -> str:
         """`cancelled` at once, or `cancel_requested` of the executor that has it. Asked twice is asked once."""
-        return str(self._repeat("select ourvidz.cancel(%s, %s, %s) as done", (job_id, version, actor))[0]["done"])
+        sql = "select ourvidz.cancel(%s, %s, %s) as done"
+        return str(self._decide(job_id, ("cancelled", "cancel_requested"), sql, (job_id, version, actor))[0]["done"])
 
     def retry(self, job_id: str, *, version: int | None = None, actor: str = "person") -> None:
         """Start a failed or cancelled job anew, whatever it had finished kept."""
-        self.db.patient("select ourvidz.retry(%s, %s, %s)", (job_id, version, actor), patience=self.patience)
+        self._decide(job_id, ("retried",), "select ourvidz.retry(%s, %s, %s)", (job_id, version, actor))
 
     def reprioritise(self, job_id: str, priority: int, *, version: int | None = None, actor: str = "person") -> None:
-        self.db.patient("select ourvidz.reprioritise(%s, %s, %s, %s)", (job_id, priority, version, actor), patience=self.patience)
+        self._decide(job_id, ("reprioritised",), "select ourvidz.reprioritise(%s, %s, %s, %s)", (job_id, priority, version, actor))
 
     # -- executors ----------------------------------------------------------------------------------------------------------------
 
@@ -149,7 +150,12 @@ class Jobs:
         return str(self._repeat(sql, (name, host, pid, list(lanes), json.dumps(info or {})))[0]["id"])
 
     def heartbeat(
-        self, executor_id: str, *, resident: Sequence[str] | None = None, lanes: Sequence[str] | None = None, info: Mapping[str, Any] | None = None
+        self,
+        executor_id: str,
+        *,
+        resident: Sequence[str] | None = None,
+        lanes: Sequence[str] | None = None,
+        info: Mapping[str, Any] | None = None,
     ) -> None:
         """Extend the lease. One try: the next heartbeat comes soon. Raises `ExecutorGone`."""
         params = (executor_id, None if resident is None else list(resident), None if lanes is None else list(lanes))
@@ -159,9 +165,11 @@ class Jobs:
         rows = self.db.rows("select * from ourvidz.held(%s)", (executor_id,))
         return {str(row["job_id"]): Held(row["claim_no"], row["cancel_requested"]) for row in rows}
 
-    def claim(self, executor_id: str, *, lanes: Sequence[str] | None = None, resident: Sequence[str] | None = None, limit: int = 1) -> list[Claim]:
-        """Take up to `limit` jobs of one lane. An answer that was lost on the way is lost work only until the lease runs out; the
-        caller's `held` shows such jobs, and `Worker` gives them back."""
+    def claim(
+        self, executor_id: str, *, lanes: Sequence[str] | None = None, resident: Sequence[str] | None = None, limit: int = 1
+    ) -> list[Claim]:
+        """Take up to `limit` jobs of one lane. One try, and it may raise `Ambiguous`: then the executor may hold a job that it does not
+        know of, and only leaving (`executor_gone`) and registering anew is sure to let it go."""
         params = (executor_id, None if lanes is None else list(lanes), None if resident is None else list(resident), limit)
         rows = self.db.rows("select * from ourvidz.claim(%s, %s, %s, %s)", params)
         return [_claim(row) for row in rows]
@@ -195,7 +203,7 @@ class Jobs:
 
     def advance(self, claim: Claim, event: str, **data: Any) -> None:
         """Write `event`. Raises `StaleClaim` when another claim has the job, `IllegalTransition` when the step may not follow."""
-        self._write(claim, event, "select ourvidz.advance(%s, %s, %s, %s, %s::jsonb)", (*claim.ref, event, json.dumps(data)))
+        self._write(claim, event, "select ourvidz.advance(%s, %s, %s, %s, %s::jsonb)", (*claim.ref, event, json.dumps(data)), data)
 
     def advance_many(self, claims: Sequence[Claim], event: str, data: Sequence[Mapping[str, Any]] | None = None) -> list[str]:
         """The same step of many claims in one commit. Returns the ids of the jobs that moved; the others' claims were stale."""
@@ -223,7 +231,14 @@ class Jobs:
         return [str(row["id"]) for row in self.db.rows(sql, _columns(claims))]
 
     def fail(
-        self, claim: Claim, error_class: str, message: str, *, retryable: bool = True, final: bool = False, verdict: Mapping[str, Any] | None = None
+        self,
+        claim: Claim,
+        error_class: str,
+        message: str,
+        *,
+        retryable: bool = True,
+        final: bool = False,
+        verdict: Mapping[str, Any] | None = None,
     ) -> str:
         """Report a failed attempt. Returns what policy made of it: retry_scheduled, failed or cancelled."""
         sql = "select ourvidz.fail(%s, %s, %s, %s, %s, %s, %s, %s::jsonb) as event"
@@ -244,6 +259,25 @@ class Jobs:
         """For calls that may be made twice: a lost answer is asked for again."""
         return _until(self.patience, lambda: self.db.patient(sql, params, patience=self.patience))
 
+    def _decide(self, job_id: str, events: tuple[str, ...], sql: str, params: Sequence[Any]) -> Rows:
+        """A person's action. Refused after a lost answer, it may have been our own first try that went before."""
+        doubt = False
+
+        def attempt() -> Rows:
+            nonlocal doubt
+            try:
+                return self.db.patient(sql, params, patience=self.patience)
+            except Ambiguous:
+                doubt = True
+                raise
+            except (IllegalTransition, VersionConflict):
+                last = "select type from public.job_events where job_id = %s order by version desc limit 1"
+                if doubt and (rows := self._repeat(last, (job_id,))) and rows[0]["type"] in events:
+                    return [{"done": rows[0]["type"]}]
+                raise
+
+        return _until(self.patience, attempt)
+
     def _write(
         self, claim: Claim, event: str | tuple[str, ...], sql: str, params: Sequence[Any], where: Mapping[str, Any] | None = None
     ) -> list[dict[str, Any]]:
@@ -251,12 +285,16 @@ class Jobs:
 
         def attempt() -> list[dict[str, Any]]:
             nonlocal doubt
+            # Looked for first, because a step that changes no status would be accepted twice.
+            if doubt and (written := self._written(claim, event, where)):
+                return [{"event": written}]
             try:
                 return self.db.patient(sql, params, patience=self.patience)
             except Ambiguous:
                 doubt = True
                 raise
             except (StaleClaim, IllegalTransition):
+                # Looked for again: when we looked, the first try may still have been on its way.
                 if doubt and (written := self._written(claim, event, where)):
                     return [{"event": written}]
                 raise

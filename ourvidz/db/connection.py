@@ -7,6 +7,7 @@ so a transaction pooler (PgBouncer, Supavisor) may stand between.
 from __future__ import annotations
 
 import logging
+import select
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +24,6 @@ from state.errors import BY_SQLSTATE, InvalidJob, JobError
 log = logging.getLogger("ourvidz.db")
 
 CONNECT_TIMEOUT = 10  # seconds
-STATEMENT_TIMEOUT = 60_000  # milliseconds; a verb takes a few
 PATIENCE = 60.0  # seconds for which a verb outlives a database that is away
 
 
@@ -39,10 +39,14 @@ class Ambiguous(Exception):
 
 
 class Database:
-    """A pool of autocommitting connections. Threads may share it; a forked child must make its own."""
+    """A pool of autocommitting connections. Threads may share it; a forked child must make its own.
 
-    def __init__(self, url: str, *, pool_size: int = 4) -> None:
+    `revive` is called while the database is away, by whoever waits for it: the embedded one has nobody else to start it again.
+    """
+
+    def __init__(self, url: str, *, pool_size: int = 4, revive: Callable[[], object] | None = None) -> None:
         self.url = url
+        self._revive = revive
         self.engine: Engine = create_engine(
             make_url(_sqlalchemy_url(url)),
             isolation_level="AUTOCOMMIT",
@@ -62,6 +66,10 @@ class Database:
     def driver(self) -> Iterator[psycopg.Connection[Any]]:
         """A psycopg connection out of the pool, in autocommit. A broken one is not put back."""
         fairy = self.engine.raw_connection()
+        while _dead(fairy.driver_connection):
+            fairy.invalidate()
+            fairy.close()
+            fairy = self.engine.raw_connection()
         try:
             yield fairy.driver_connection  # type: ignore[misc]
         except BaseException:
@@ -107,6 +115,16 @@ class Database:
                 log.warning("The database is away; trying again in %.1f s.", delay)
                 time.sleep(delay)
                 delay = min(delay * 2, 5.0)
+                self.bring_back()
+
+    def bring_back(self) -> None:
+        """Start the database again, where that is ours to do. Never raises: the next statement says whether it helped."""
+        if self._revive is None:
+            return
+        try:
+            self._revive()
+        except Exception as error:  # noqa: BLE001  (whatever it was, the caller goes on waiting)
+            log.warning("The database could not be brought back: %s", error)
 
     def close(self) -> None:
         self.engine.dispose()
@@ -140,6 +158,20 @@ class Listener:
         self._thread.join(timeout=3)
 
 
+def _dead(connection: Any) -> bool:
+    """Whether an idle connection has been closed by the server, asked of the kernel alone.
+
+    A server that has nothing to answer says nothing, except that it goes. Found out here, that is a connection less; found out by the
+    next statement, it would be one of which nobody knows whether it was committed.
+    """
+    try:
+        poll = select.poll()
+        poll.register(connection.fileno(), select.POLLIN)
+        return bool(poll.poll(0))
+    except psycopg.Error:
+        return True
+
+
 def translate(error: psycopg.Error, sent: bool) -> Exception:
     """The error as our caller knows it. What the connection's death left open is `Ambiguous`."""
     state = error.sqlstate
@@ -147,12 +179,19 @@ def translate(error: psycopg.Error, sent: bool) -> Exception:
         kind = BY_SQLSTATE[state]
         message = " ".join(part for part in (error.diag.message_primary, error.diag.message_hint) if part)
         return InvalidJob(message, field=error.diag.column_name or "") if kind is InvalidJob else kind(message)
-    if state is None or state[:2] in ("08", "57"):  # lost connection; 57P0x: the server is shutting down or starting
-        refused = not sent or state in ("57P03",)
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
-            return DatabaseAway(f"The database cannot be reached: {reason}") if refused else Ambiguous(reason)
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and state not in _OTHER_TROUBLE:
+        if not sent or (state or "").startswith(_ROLLED_BACK):
+            return DatabaseAway(f"The database cannot be reached: {reason}")
+        if state is None or state[:2] in ("08", "57"):  # lost connection; 57P0x: the server is shutting down
+            return Ambiguous(reason)
     return error
+
+
+# Said by a server that lives and has undone the statement; the same may go through a moment later: a deadlock or a serialization
+# failure, no more connections, memory or disk, a lock or the statement that took too long, a server that is still starting.
+_ROLLED_BACK = ("40001", "40P01", "53", "55P03", "57014", "57P03")
+_OTHER_TROUBLE = ("3D000", "28000", "28P01")  # no such database, no such role, wrong password: waiting mends none of them
 
 
 def plain_url(url: str) -> str:

@@ -1,0 +1,94 @@
+"""Executors under test: real tiny models, made and loaded once a session; a real database; figures of policy short enough to wait for."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from site_of import ProbeShelf, Site, Silence, Zygote  # noqa: E402  (needs torch)
+from support import Server  # noqa: E402
+
+from executors.shelf import Shelf  # noqa: E402
+from ourvidz.db.connection import Database  # noqa: E402
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "slow: takes minutes; `-m 'not slow'` leaves it out")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    # As in the forked executors, so that pixels made here and there can be compared; and faster for tensors this small.
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tiny_root() -> Iterator[Path]:
+    """Every tiny model. Outside pytest's own folders, which only their owner may enter: some executors here run as other users."""
+    from executors.models.tiny import make_tiny
+
+    base = Path(tempfile.mkdtemp(prefix="ourvidz-models-"))
+    base.chmod(0o755)
+    make_tiny(base / "tiny", lambda _: None)
+    (base / "tiny").chmod(0o755)
+    yield base / "tiny"
+    shutil.rmtree(base, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def loaded(tiny_root: Path) -> Shelf:
+    shelf = Shelf(tiny_root)
+    for lane in ("sdxl", "wan"):
+        shelf.family(lane)
+    shelf.enhancer()
+    return shelf
+
+
+@pytest.fixture
+def shelf(loaded: Shelf) -> ProbeShelf:
+    return ProbeShelf(loaded)
+
+
+@pytest.fixture(autouse=True)
+def _unheard(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers of these tests poll; those of a test that asks for `listening` are woken. (Leaving a LISTEN takes up to a second.)"""
+    if "listening" not in request.fixturenames:
+        monkeypatch.setattr("executors.worker.Listener", Silence)
+
+
+@pytest.fixture
+def listening() -> None:
+    """Asks for the real Listener."""
+
+
+@pytest.fixture
+def site(database: Database, loaded: Shelf, tmp_path: Path) -> Iterator[Site]:
+    """A database of this test's own, a store, and room for executors with homes of their own."""
+    site = Site(database, loaded, tmp_path)
+    yield site
+    site.close()
+
+
+@pytest.fixture(scope="module")
+def shared_site(server: Server, template: str, loaded: Shelf, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """One site for a whole module, whose tests each look only at their own jobs."""
+    name = server.create(template)
+    database = Database(server.url(name))
+    site = Site(database, loaded, tmp_path_factory.mktemp("site"))
+    yield site
+    site.close()
+    database.close()
+    server.drop(name)
+
+
+@pytest.fixture(scope="session")
+def zygote(tiny_root: Path) -> Iterator[Zygote]:
+    """A process that has everything imported and loaded, and forks executors that can be killed and stopped."""
+    with Zygote(tiny_root) as zygote:
+        yield zygote

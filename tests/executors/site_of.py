@@ -1,0 +1,291 @@
+"""What the executors' tests share: a site with workers on it, probes that count what a family did, and a fork server for real kills."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from support import Permissive, as_job, events, new_user, row, types
+
+from executors.models.base import Family, OnStep, Output, Work
+from executors.shelf import Shelf
+from executors.worker import Worker
+from ourvidz.db.connection import Database
+from ourvidz.lifecycle import Jobs, NewJob
+from ourvidz.safety.screen import PromptScreen
+from ourvidz.storage.base import ArtifactStore, Stored
+from ourvidz.storage.folder import FolderStore
+from state.catalog import BUCKETS
+from state.events import GENESIS, event_hash
+from state.job import fold
+
+PROMPT = "a lighthouse at dusk"
+SEED = 4711
+FAST = {"backoff_base": 0.01, "backoff_max": 0.05, "heartbeat": 0.3, "control_poll": 0.1}
+
+
+class Silence:
+    """A Listener that hears nothing, as behind a transaction pooler."""
+
+    def __init__(self, *_: object) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Probe:
+    """A family, and what it was asked for. `step(done, total)` is called within each step, before the executor hears of it."""
+
+    def __init__(self, family: Family, step: OnStep | None = None) -> None:
+        self.family, self.step, self.name = family, step, family.name
+        self.works: list[Work] = []
+        self.steps = 0
+        self.outputs = 0
+
+    @property
+    def seeds(self) -> list[int]:
+        return [seed for work in self.works for seed in work.seeds]
+
+    def load(self) -> None:
+        self.family.load()
+
+    def unload(self) -> None: ...
+
+    def describe(self) -> dict[str, Any]:
+        return self.family.describe()
+
+    def generate(self, work: Work, on_step: OnStep) -> Iterator[Output]:
+        self.works.append(work)
+
+        def stepped(done: int, total: int) -> None:
+            self.steps += 1
+            if self.step is not None:
+                self.step(done, total)
+            on_step(done, total)
+
+        for output in self.family.generate(work, stepped):
+            self.outputs += 1
+            yield output
+
+
+class ProbeShelf(Shelf):
+    """The session's loaded models, through probes of this shelf's own."""
+
+    def __init__(self, loaded: Shelf, step: OnStep | None = None) -> None:
+        super().__init__(loaded.paths.root)
+        self.probes = {name: Probe(family, step) for name, family in loaded._families.items()}
+        self._families.update(self.probes)
+        self._enhancer = loaded._enhancer
+
+    @property
+    def sdxl(self) -> Probe:
+        return self.probes["sdxl"]
+
+    @property
+    def wan(self) -> Probe:
+        return self.probes["wan"]
+
+
+class CountingStore(FolderStore):
+    """Knows which paths were put, and fails a put when `trouble(path)` raises."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root, BUCKETS)
+        self.puts: list[str] = []
+        self.trouble: Callable[[str], None] = lambda _: None
+
+    def put(self, bucket: str, path: str, source: Path, media_type: str) -> Stored:
+        self.puts.append(path)
+        self.trouble(path)
+        return super().put(bucket, path, source, media_type)
+
+
+class Site:
+    def __init__(self, database: Database, loaded: Shelf, root: Path) -> None:
+        self.db, self.loaded, self.root = database, loaded, root
+        self.jobs = Jobs(database, Permissive(), patience=20)
+        self.user = new_user(database, "premium")
+        self.store = CountingStore(root / "store")
+        self.policy(**FAST)
+        self._threads: list[tuple[Worker, threading.Thread]] = []
+
+    def policy(self, **figures: float) -> None:
+        self.db.rows(f"update ourvidz.policy set {', '.join(f'{name} = %s' for name in figures)}", tuple(figures.values()))
+
+    def submit(self, job_type: str = "sdxl_image_fast", *, prompt: str = PROMPT, steps: int = 1, **settings: Any) -> str:
+        return self.jobs.submit(NewJob(self.user, job_type, prompt, settings={"steps": steps, "seed": SEED, **settings})).id
+
+    def worker(self, name: str = "second", *, home: str = "", shelf: Shelf | None = None, **more: Any) -> Worker:
+        """An executor in this process. Another `home` is another host."""
+        screen: PromptScreen = more.pop("screen", Permissive())
+        store: ArtifactStore = more.pop("store", self.store)
+        jobs = more.pop("jobs", None) or Jobs(self.db, screen, patience=20)
+        return Worker(jobs, store, shelf or ProbeShelf(self.loaded), self.root / (home or name), name=name, **more)
+
+    def work(self, *job_ids: str, **more: Any) -> ProbeShelf:
+        """Let an executor work until these jobs have ended; what it did."""
+        worker = self.worker(**more)
+        worker.run(until=job_ids)
+        return worker.shelf  # type: ignore[return-value]
+
+    def start(self, worker: Worker, *job_ids: str) -> threading.Thread:
+        """The same in a thread. Its worker is drained when the test ends."""
+        thread = threading.Thread(target=worker.run, kwargs={"until": job_ids or None}, daemon=True)
+        thread.start()
+        self._threads.append((worker, thread))
+        return thread
+
+    def close(self) -> None:
+        for worker, thread in self._threads:
+            worker.stop()
+            worker.stop()
+            thread.join(timeout=20)
+            assert not thread.is_alive(), "an executor does not leave"
+
+    # -- what a job has come to -------------------------------------------------------------------------------------------------------
+
+    def row(self, job_id: str) -> dict[str, Any]:
+        return row(self.db, job_id)
+
+    def types(self, job_id: str) -> list[str]:
+        return types(self.db, job_id)
+
+    def said(self, job_id: str) -> str:
+        return self.db.rows("select error_message from public.job_payloads where job_id = %s", (job_id,))[0]["error_message"]
+
+    def artifacts(self, job_id: str) -> list[dict[str, Any]]:
+        return self.jobs.artifacts(job_id)
+
+    def data(self, job_id: str, event: str) -> list[dict[str, Any]]:
+        return [dict(e.data) for e in events(self.db, job_id) if e.type == event]
+
+    def pixels(self, job_id: str) -> list[np.ndarray]:
+        images = [a for a in self.artifacts(job_id) if a["kind"] == "image"]
+        return [np.asarray(Image.open(io.BytesIO(self.store.read(a["bucket"], a["path"])))).astype(int) for a in images]
+
+    def intact(self, job_id: str) -> None:
+        """The chain verifies, and the row is what the events tell."""
+        told = events(self.db, job_id)
+        assert [e.version for e in told] == list(range(1, len(told) + 1))
+        previous = GENESIS
+        for event in told:
+            assert event.prev_hash == previous
+            assert event.hash == event_hash(event)
+            previous = event.hash
+        assert fold(told, job_id) == as_job(self.row(job_id))
+
+    def completed(self, job_id: str, images: int = 1, stores: tuple[FolderStore, ...] = ()) -> None:
+        """Completed once and whole: every output is where its row says, byte for byte, with the seeds that were asked for."""
+        self.intact(job_id)
+        assert self.row(job_id)["status"] == "completed", (self.types(job_id), self.said(job_id))
+        assert self.types(job_id).count("completed") == 1
+        artifacts = self.artifacts(job_id)
+        assert len(artifacts) == 2 * images
+        for a in artifacts:
+            assert a["uploaded_at"] is not None
+            found = [s for store in stores or (self.store,) if (s := store.stat(a["bucket"], a["path"])) is not None]
+            assert [(s.sha256, s.bytes) for s in found] == [(a["sha256"], a["bytes"])]
+            assert a["seed"] == SEED + a["index"]
+
+
+# -- waiting, for what another process or thread does ----------------------------------------------------------------------------------
+
+
+def wait_for(what: Callable[[], Any], timeout: float = 20.0, about: str = "") -> Any:
+    until = time.monotonic() + timeout
+    while not (found := what()):
+        assert time.monotonic() < until, f"waited {timeout} s in vain {about}"
+        time.sleep(0.01)
+    return found
+
+
+# -- executors that can be killed ------------------------------------------------------------------------------------------------------
+
+
+class Child:
+    """An executor in a process of its own."""
+
+    def __init__(self, zygote: Zygote, pid: int) -> None:
+        self.zygote, self.pid, self.status = zygote, pid, None
+        self.exited = False
+
+    def signal(self, number: int) -> None:
+        if not self.exited:
+            os.kill(self.pid, number)
+
+    def wait(self, timeout: float = 40.0) -> int:
+        """The exit code, or minus the signal that killed it."""
+        wait_for(lambda: self.poll() is not None, timeout, f"for process {self.pid} to end")
+        assert self.status is not None
+        return self.status
+
+    def poll(self) -> int | None:
+        if not self.exited:
+            answer = self.zygote.ask({"poll": self.pid})["status"]
+            if answer is not None:
+                self.exited, self.status = True, os.waitstatus_to_exitcode(answer)
+        return self.status
+
+    def stopped(self) -> bool:
+        return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
+class Zygote:
+    """`crash_worker.py` as a subprocess: it forks executors as it is told, one JSON line each way."""
+
+    def __init__(self, models: Path) -> None:
+        self.models = models
+        self._lock = threading.Lock()
+        self._children: list[Child] = []
+
+    def __enter__(self) -> Zygote:
+        command = [sys.executable, str(Path(__file__).with_name("crash_worker.py")), str(self.models)]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "OMP_NUM_THREADS": "1"}
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+        assert self.ask({"hello": True}) == {"ready": True}
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for child in self._children:
+            if child.poll() is None:
+                child.signal(signal.SIGKILL)
+        self._process.stdin.close()  # type: ignore[union-attr]
+        self._process.wait(timeout=20)
+
+    def ask(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        with self._lock:
+            assert self._process.stdin and self._process.stdout
+            self._process.stdin.write(json.dumps(message) + "\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        assert line, "the fork server died"
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def spawn(self, url: str, home: Path, store: Path, **spec: Any) -> Child:
+        child = Child(self, self.ask({"spawn": {"url": url, "home": str(home), "store": str(store), "name": "first", **spec}})["pid"])
+        self._children.append(child)
+        return child
+
+
+@contextmanager
+def running(child: Child) -> Iterator[Child]:
+    """Kills it in the end, whatever the test did to it."""
+    try:
+        yield child
+    finally:
+        if child.poll() is None:
+            child.signal(signal.SIGKILL)
+            child.wait()

@@ -1,0 +1,188 @@
+"""An executor killed with SIGKILL at every point of a job's way: whoever comes next finishes it, once, and repeats nothing that was done."""
+
+from __future__ import annotations
+
+import signal
+
+import numpy as np
+import pytest
+from site_of import ProbeShelf, Site, Zygote, wait_for
+
+Point = tuple[str, str, int]
+
+IMAGES = 3
+
+
+def points(*verbs: tuple[str, int]) -> list[Point]:
+    return [(when, verb, nth) for verb, count in verbs for nth in range(1, count + 1) for when in ("before", "after")]
+
+
+LINE = points(
+    ("claim", 1), ("generation_started", 1), ("artifact_generated", 2 * IMAGES), ("upload_started", 1),
+    ("put", 2 * IMAGES), ("artifact_uploaded", 2 * IMAGES), ("complete", 1),
+)  # fmt: skip
+HALVES: list[Point] = [("inside", "spool", 1), ("inside", "spool", 4), ("inside", "put", 1), ("inside", "put", 4)]
+ELSEWHERE: list[Point] = [
+    ("after", "generation_started", 1), ("after", "artifact_generated", 1), ("after", "artifact_generated", 4),
+    ("after", "upload_started", 1), ("after", "put", 1), ("after", "artifact_uploaded", 1), ("before", "artifact_uploaded", 4),
+    ("inside", "put", 5), ("before", "complete", 1),
+]  # fmt: skip
+ENHANCED = [*points(("enhancement_started", 1), ("enhanced", 1), ("generation_started", 1)), ("after", "artifact_generated", 1),
+            ("after", "upload_started", 1), ("before", "complete", 1)]  # fmt: skip
+
+# An executor reports an error, a drain or a cancel from each status; the point that trips it, by that status.
+STATUSES: dict[str, Point] = {
+    "queued": ("before", "enhancement_started", 1),
+    "enhancing": ("after", "enhancement_started", 1),
+    "generating": ("after", "generation_started", 1),
+    "uploading": ("after", "upload_started", 1),
+}
+REPORTS = {"error": "fail", "drain": "snooze", "cancel": "honour_cancel"}
+
+
+def named(point: Point) -> str:
+    return "-".join(map(str, point))
+
+
+@pytest.fixture(scope="module")
+def clean(shared_site: Site) -> dict[str, list[np.ndarray]]:
+    """What an executor makes that nothing happens to."""
+    plain, enhanced = shared_site.submit(images=IMAGES), shared_site.submit("image7b_fast_enhanced")
+    shared_site.work(plain, enhanced)
+    return {"sdxl_image_fast": shared_site.pixels(plain), "image7b_fast_enhanced": shared_site.pixels(enhanced)}
+
+
+def crash(site: Site, zygote: Zygote, job_id: str, **spec: object) -> None:
+    child = zygote.spawn(site.db.url, site.root / job_id, site.root / "store", until=[job_id], **spec)
+    assert child.wait() == -signal.SIGKILL, (site.root / job_id / "log-first").read_text()
+
+
+def supervised(site: Site) -> None:
+    """What a supervisor does that sees its executor die."""
+    for executor in site.db.rows("select id from ourvidz.executors where state <> 'gone'"):
+        site.jobs.executor_gone(str(executor["id"]))
+
+
+def finish(site: Site, job_id: str, *, same_host: bool = True) -> ProbeShelf:
+    site.store.puts.clear()
+    return site.work(job_id, home=job_id if same_host else "elsewhere")
+
+
+@pytest.mark.parametrize("point", [*LINE, *HALVES], ids=named)
+def test_killed_and_resumed_on_the_same_host(shared_site: Site, zygote: Zygote, clean: dict[str, list[np.ndarray]], point: Point) -> None:
+    resumed(shared_site, zygote, clean, point, same_host=True)
+
+
+@pytest.mark.parametrize("point", ELSEWHERE, ids=named)
+def test_killed_and_made_again_on_another_host(shared_site: Site, zygote: Zygote, clean: dict[str, list[np.ndarray]], point: Point) -> None:
+    resumed(shared_site, zygote, clean, point, same_host=False)
+
+
+def resumed(site: Site, zygote: Zygote, clean: dict[str, list[np.ndarray]], point: Point, *, same_host: bool) -> None:
+    job_id = site.submit(images=IMAGES)
+    crash(site, zygote, job_id, die=point)
+    supervised(site)
+    site.intact(job_id)
+    left = {(a["kind"], a["index"]): a for a in site.artifacts(job_id)}
+    done = {key: a for key, a in left.items() if a["uploaded_at"] is not None or same_host}
+    todo = [i for i in range(IMAGES) if not {("image", i), ("thumbnail", i)} <= set(done)]
+
+    shelf = finish(site, job_id, same_host=same_host)
+
+    site.completed(job_id, IMAGES)
+    # Only what was lost is made again, with its own seed; the status's event says how often the device was begun.
+    assert shelf.sdxl.seeds == [4711 + i for i in todo]
+    expected = bool(todo) + ("generation_started" in before_crash(site, job_id))
+    assert site.types(job_id).count("generation_started") == (1 if ended_before(point) else expected)
+    uploaded = {key: a for key, a in left.items() if a["uploaded_at"] is not None}
+    now = {(a["kind"], a["index"]): a for a in site.artifacts(job_id)}
+    assert {key: now[key] for key in uploaded} == uploaded
+    assert not {a["path"] for a in uploaded.values()} & set(site.store.puts)
+    assert len(site.store.puts) == (0 if ended_before(point) else 2 * IMAGES - len(uploaded))
+    for made, wanted in zip(site.pixels(job_id), clean["sdxl_image_fast"], strict=True):
+        assert (made == wanted).all()
+
+
+def ended_before(point: Point) -> bool:
+    return point[:2] == ("after", "complete")
+
+
+def before_crash(site: Site, job_id: str) -> list[str]:
+    told = site.types(job_id)
+    return told[: told.index("lease_expired")] if "lease_expired" in told else []
+
+
+@pytest.mark.parametrize("same_host", [True, False], ids=["here", "elsewhere"])
+@pytest.mark.parametrize("point", ENHANCED, ids=named)
+def test_a_finished_enhancement_is_not_done_again(
+    shared_site: Site, zygote: Zygote, clean: dict[str, list[np.ndarray]], point: Point, same_host: bool
+) -> None:
+    site = shared_site
+    job_id = site.submit("image7b_fast_enhanced")
+    crash(site, zygote, job_id, die=point)
+    supervised(site)
+    told = site.types(job_id)
+
+    shelf = finish(site, job_id, same_host=same_host)
+
+    site.completed(job_id)
+    again = site.types(job_id)[len(told) :]
+    assert site.types(job_id).count("prompt_enhanced") == 1
+    assert ("enhancement_started" in again) == ("prompt_enhanced" not in told)
+    # Its text is used, not the prompt as written.
+    kept = site.db.rows("select enhanced_prompt from public.job_payloads where job_id = %s", (job_id,))[0]["enhanced_prompt"]
+    assert all(work.prompt == kept for work in shelf.wan.works)
+    assert (site.pixels(job_id)[0] == clean["image7b_fast_enhanced"][0]).all()
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("status", STATUSES)
+@pytest.mark.parametrize("what", REPORTS)
+def test_killed_while_it_reports(shared_site: Site, zygote: Zygote, what: str, status: str, when: str) -> None:
+    site = shared_site
+    job_id = site.submit("image7b_fast_enhanced")
+    crash(site, zygote, job_id, die=(when, REPORTS[what], 1), trip=(*STATUSES[status], what))
+    claim_no, executor = site.row(job_id)["claim_no"], site.row(job_id)["executor_id"]
+    assert (claim_no, executor is None) == (1, when == "after")
+    supervised(site)
+
+    if what == "cancel":
+        assert site.row(job_id)["status"] == "cancelled"
+        site.intact(job_id)
+        return
+    ended = {"before": "lease_expired", "error": "retry_scheduled", "drain": "snoozed"}[what if when == "after" else "before"]
+    assert site.types(job_id)[-1] == ended
+    finish(site, job_id)
+    site.completed(job_id)
+    counts = {name: site.row(job_id)[name] for name in ("attempts", "errors", "crashes", "snoozes")}
+    spent = 1 if ended == "snoozed" else 2
+    assert counts == {"attempts": spent, "errors": 0, "crashes": 0, "snoozes": 0} | {
+        {"lease_expired": "crashes", "retry_scheduled": "errors", "snoozed": "snoozes"}[ended]: 1
+    }
+
+
+@pytest.mark.parametrize("point", [("after", "claim", 1), ("after", "artifact_generated", 3), ("after", "artifact_uploaded", 2)], ids=named)
+def test_without_a_supervisor_the_lease_runs_out(shared_site: Site, zygote: Zygote, point: Point) -> None:
+    site = shared_site
+    site.policy(lease=1.5)
+    try:
+        job_id = site.submit(images=IMAGES)
+        crash(site, zygote, job_id, die=point)
+        assert site.row(job_id)["executor_id"] is not None
+        finish(site, job_id)  # whose heartbeat reaps
+    finally:
+        site.policy(lease=30)
+    site.completed(job_id, IMAGES)
+    assert site.data(job_id, "lease_expired")[0]["cause"] == "lease ran out"
+
+
+def test_a_job_that_kills_its_executor_is_quarantined(shared_site: Site, zygote: Zygote) -> None:
+    site = shared_site
+    job_id = site.submit()
+    for n in range(3):
+        wait_for(lambda: site.row(job_id)["run_at"] is not None)
+        crash(site, zygote, job_id, die=("after", "generation_started", 1), name=f"host-{n}")
+        supervised(site)
+    assert (site.row(job_id)["status"], site.row(job_id)["error_class"]) == ("failed", "quarantined")
+    assert "lost 3 times" in site.said(job_id)
+    site.intact(job_id)
