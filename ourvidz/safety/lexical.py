@@ -1,0 +1,138 @@
+"""The screen that needs no model: it refuses prompts about minors by their words and by the ages that they state.
+
+Everything that it knows is in `terms/`, plain TOML, so that the edge function can share it. The algorithm, which another
+implementation must keep:
+
+1. Fold the text (`fold`), and read it in up to three ways (`reading.readings`).
+2. Split each reading into tokens: runs of letters, of digits, of Chinese numerals, and single characters of Chinese and Japanese,
+   which write no spaces.
+3. Find the known words that begin at each token, alone or put together with the next ones (`View.words`), and the numbers.
+4. Hide the harmless sequences. Then refuse by word, by what a longer word holds, and by pattern.
+
+No regular expression here can backtrack, and each step looks a bounded distance ahead: time is linear in the text's length.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from ourvidz.safety.fold import with_marks
+from ourvidz.safety.reading import View, readings
+from ourvidz.safety.rules import TERMS, Pattern, Rules, load_rules
+from ourvidz.safety.screen import ScreenUnavailable, Verdict
+
+MAX_TEXT = 20_000
+"""Characters. A prompt has at most 4,000 and its enhancement not many more; what is longer gets no answer, and so does not run."""
+
+# Not `/` and `:`, which stand after numbers that are no ages (3/4 view, 16:9).
+_PUNCTUATION = frozenset(".,;!?()[]{}|\n。、，")
+_DASHES = frozenset("-~\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u30fb")
+
+
+class LexicalScreen:
+    """A `PromptScreen` over the data in `folder`, which is read at the first `check` and, if it was not right, again at the next."""
+
+    def __init__(self, folder: Path = TERMS) -> None:
+        self._folder = folder
+        self._rules: Rules | None = None
+        self._lock = threading.Lock()
+
+    def check(self, text: str) -> Verdict:
+        """Judge one text. Raises `ScreenUnavailable`: the data is missing or wrong, or the text is over `MAX_TEXT` characters."""
+        try:
+            rules = self._loaded()
+            if len(text) > MAX_TEXT:
+                raise ValueError("too long")
+            rule_id = _refusal(rules, text)
+        except Exception as error:
+            # Not chained: an error's own words could quote the prompt.
+            raise ScreenUnavailable(f"the lexical screen could not answer ({type(error).__name__}); the job does not run") from None
+        return Verdict(rule_id is None, rules.policy_version, None if rule_id is None else rules.category, rule_id)
+
+    def _loaded(self) -> Rules:
+        with self._lock:
+            if self._rules is None:
+                self._rules = load_rules(self._folder)
+            return self._rules
+
+
+def _refusal(rules: Rules, text: str) -> str | None:
+    """The id of the rule that refuses the text; None if none does."""
+    for word in re.findall(r"[^\W\d_]+", with_marks(text)):
+        if rule := rules.exact.get(word):
+            return rule
+    folded = rules.folding.fold(text)
+    wild = f"[{re.escape(rules.wild)}]"
+    for starred in re.findall(rf"(?<![^\W\d_])[^\W\d_]+(?:{wild}[^\W\d_]+)+", folded):
+        if rule := rules.starred.get(re.sub(wild, "*", starred)):
+            return rule
+    for reading in readings(rules, folded):
+        view = View(rules, reading, hidden=_harmless(View(rules, reading, plain=True)))
+        if rule := _by_word(view) or _by_part(view) or _by_pattern(view):
+            return rule
+    return None
+
+
+def _harmless(view: View) -> set[int]:
+    """The tokens of harmless sequences. Punctuation parts them: "say no. Kids ..." is not "no kids"."""
+    return {
+        i
+        for pattern in view.rules.harmless
+        for start, end in _found(view, pattern)
+        if all(_PUNCTUATION.isdisjoint(gap) for gap in view.gaps[start + 1 : end])
+        for i in range(start, end)
+    }
+
+
+def _by_word(view: View) -> str | None:
+    return next((meaning for found in view.words for meaning, _ in found if "/" in meaning), None)
+
+
+def _by_part(view: View) -> str | None:
+    rules = view.rules
+    for word in view.long_words():
+        for form in view.forms(word):
+            for size in rules.stem_sizes:
+                if rule := rules.stems.get(form[:size]):
+                    return rule
+            for start in range(len(form)):
+                for size in rules.inside_sizes:
+                    if rule := rules.inside.get(form[start : start + size]):
+                        return rule
+    return None
+
+
+def _by_pattern(view: View) -> str | None:
+    return next((pattern.rule_id for pattern in view.rules.patterns for _ in _found(view, pattern)), None)
+
+
+def _found(view: View, pattern: Pattern) -> Iterator[tuple[int, int]]:
+    """Where the pattern is in the text: its first token, and the token after it."""
+    for i in view.starts(pattern.language, pattern.items[0]):
+        if (end := _match(view, pattern, 0, i)) is not None:
+            yield i, end
+
+
+def _match(view: View, pattern: Pattern, k: int, i: int) -> int | None:
+    """The token after items k, k + 1, … of the pattern where they begin at token i; None if they do not."""
+    if k == len(pattern.items):
+        return i
+    item = pattern.items[k]
+    if item in "|-_":
+        gap = view.gaps[i]
+        here = {"|": i == len(view.tokens) or not _PUNCTUATION.isdisjoint(gap), "-": not _DASHES.isdisjoint(gap), "_": not gap}[item]
+        return _match(view, pattern, k + 1, i) if here else None
+    if item.startswith("!"):
+        there = i in view.numbers[pattern.language] if item == "!M" else view.end_of(item[1:], i) is not None
+        return None if there else _match(view, pattern, k + 1, i)
+    if item in "NM":
+        number = view.numbers[pattern.language].get(i)
+        if number is None or (item == "N" and not pattern.above < number[0] < pattern.below):
+            return None
+        return _match(view, pattern, k + 1, number[1])
+    # A word may be read with more or fewer of the pieces that follow.
+    ends = (end for meaning, end in (view.words[i] if i < len(view.tokens) else ()) if meaning == item)
+    return next((after for end in ends if (after := _match(view, pattern, k + 1, end)) is not None), None)

@@ -1,0 +1,18 @@
+"""The lexical screen's data. `policy.toml` says how text is folded; each other file holds one language's terms.
+
+A language file holds (all may be missing but `language` and `complete`; words are a list, or one text with spaces between them):
+
+words     whole words, with the language's `suffixes` too, also disguised or in pieces
+inside    refused also within a longer word
+stems     refused at the beginning of a word
+exact     whole words in which the accents count: without them they are other people's names
+numbers   rows of a value and its words; words of 20 and above, and those of the class `tens`, add up with their neighbours
+classes   named sets of words for the patterns
+patterns  sequences that are refused
+harmless  sequences whose words do not count; they are taken away first
+complete  true, last in the file: a truncated one is not used
+
+A sequence is items parted by spaces: `N` is a number in digits or words, over the row's `above` (none) and under its `below` (18);
+`M` is any number; any other word is a class, with `?` if it may be absent. Between items: `|` punctuation or the end of the text
+comes here, `-` a dash, `_` nothing at all; `!word` the next word is not of the class, `!M` no number.
+"""
