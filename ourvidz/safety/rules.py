@@ -70,10 +70,13 @@ class Rules:
 def load_rules(folder: Path) -> Rules:
     """Raises OSError, ValueError, KeyError, TypeError … for data that is missing or wrong; see the module."""
     sources = {path.name: path.read_bytes() for path in sorted(folder.glob("*.toml"))}
-    policy = tomllib.loads(sources.pop("policy.toml").decode())
+    policy_source = sources.pop("policy.toml")
+    policy = tomllib.loads(policy_source.decode())
+    if policy["end"] != {"complete": True}:
+        raise ValueError("policy.toml is not complete")
     if sorted(sources) != sorted(f"{code}.toml" for code in policy["languages"]):
         raise ValueError("the language files are not those that policy.toml names")
-    digest = hashlib.sha256((folder / "policy.toml").read_bytes() + b"".join(sources.values())).hexdigest()[:8]
+    digest = hashlib.sha256(policy_source + b"".join(sources.values())).hexdigest()[:8]
     files = [_checked(name, tomllib.loads(source.decode())) for name, source in sources.items()]
 
     folding = _folding(policy)
