@@ -1,0 +1,292 @@
+"""The second opinion: the history told again in Python, from the stored bytes, and held against the rows and against what was published.
+
+It shares no code with the database's functions. It finds what anyone can do who gets past the guards (a superuser, a disk, a backup
+restored in part): an event changed, missing or moved, a row that says something else, a tail cut off, a job gone altogether. The last
+two leave no trace in the database, and are found by the heads that `publish_heads` wrote elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import islice, pairwise
+from pathlib import Path
+from typing import Any, Final
+
+from ourvidz.db.connection import Database
+from ourvidz.db.history import History, StoredEvent, StoredJob, mending, snapshot
+from ourvidz.heads import Damage, Head, publication, read
+from state.events import DATA_KEYS, GENESIS, Event, event_hash
+from state.job import FOLDED, Job, evolve
+from state.machine import Claim, EventType, Status, transitions_from
+
+_HEADS_AT_ONCE = 5_000
+_PROGRESS_EVERY = 1_000
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is not as it was written. `kind` is one of `KINDS`; `message` is for people."""
+
+    kind: str
+    job_id: str
+    version: int | None
+    message: str
+
+
+KINDS: Final = {
+    "altered": "an event whose contents do not fit its hash",
+    "reordered": "an event that was written at another place of its job",
+    "missing": "versions that are not there",
+    "unlinked": "an event that does not follow the one before it",
+    "illegal": "a step that the table of transitions does not have",
+    "row_differs": "a row that says something else than its events",
+    "row_missing": "events without a row",
+    "events_missing": "a row without events",
+    "cut": "a published head above the job's last event",
+    "rewritten": "a published head whose event has another hash now",
+    "job_missing": "a published job of which nothing is left",
+    "heads_damaged": "the heads file itself was changed",
+}
+
+
+@dataclass(frozen=True)
+class Report:
+    jobs: int
+    events: int
+    findings: tuple[Finding, ...]
+
+
+def audit(database: Database, heads: Path | None = None, *, on_progress: Callable[[int], None] | None = None) -> Report:
+    """Verify every event and row, and the published heads. `on_progress` hears the number of jobs done, now and then.
+
+    Reads one snapshot in constant memory and changes nothing. Raises FileNotFoundError when there is no such heads file.
+    """
+    # Measured before the snapshot is taken: a head that is published later may be of an event that the snapshot does not show.
+    size = heads.stat().st_size if heads is not None else 0
+    jobs = events = 0
+    findings: list[Finding] = []
+    with snapshot(database) as history:
+        for job in history.jobs():
+            jobs += 1
+            events += len(job.events)
+            findings += _examine(job)
+            if on_progress and jobs % _PROGRESS_EVERY == 0:
+                on_progress(jobs)
+        if heads is not None:
+            findings += _against_heads(history, heads, size)
+    if on_progress:
+        on_progress(jobs)
+    return Report(jobs, events, tuple(findings))
+
+
+def publish_heads(database: Database, heads: Path) -> int:
+    """Append the heads of the jobs that moved since the last publication. Returns how many. Raises `HeadsDamaged`."""
+    # The lock on the file comes first: two publications at once follow each other.
+    with publication(heads) as file, snapshot(database) as history:
+        cursor = file.cursor
+
+        def moved() -> Iterator[Head]:
+            nonlocal cursor
+            for job_id, version, digest, xid, seq in history.heads_after(file.cursor):
+                cursor = max(cursor, (xid, seq))
+                yield Head(job_id, version, digest)
+
+        if number := file.append(moved()):
+            file.end(cursor)
+        return number
+
+
+def rebuild(database: Database, *, verify: bool, on_progress: Callable[[int], None] | None = None) -> tuple[Finding, ...]:
+    """Fold every job and compare it with its row; unless `verify`, set the rows that differ to what their events tell.
+
+    Only a history that verifies is believed: a job with a broken one is reported, and its row left alone. So is a row without events.
+    Raises `HistoryBusy` when the table cannot be locked.
+    """
+    wrong: list[str] = []
+    findings: list[Finding] = []
+    with snapshot(database) as history:
+        for number, job in enumerate(history.jobs(), 1):
+            if found := _examine(job):
+                findings += found
+                if all(f.kind in ("row_differs", "row_missing") for f in found):
+                    wrong.append(job.id)
+            if on_progress and number % _PROGRESS_EVERY == 0:
+                on_progress(number)
+    if verify or not wrong:
+        return tuple(findings)
+    with mending(database) as mend:
+        for job_id in wrong:
+            # Read again under the lock: it may have moved on, or been mended, since.
+            job = mend.job(job_id)
+            told = _history(job)[1]
+            if told is not None and job.events and _row(job, told):
+                mend.set_row(job_id, {**{name: getattr(told, name) for name in FOLDED}, "submitted_on": job.events[0].submitted_on})
+    mended = set(wrong)
+    return tuple(replace(f, message=f.message + " It was set to what the events tell.") if f.job_id in mended else f for f in findings)
+
+
+# -- one job ----------------------------------------------------------------------------------------------------------------------
+
+
+def _examine(job: StoredJob) -> list[Finding]:
+    if not job.events:
+        return [Finding("events_missing", job.id, None, f"Job {job.id} has a row, and not one event: its history was deleted.")]
+    findings, told = _history(job)
+    # A row is held against its fold only where that can be made: against broken events it would say nothing.
+    return findings if told is None else _row(job, told)
+
+
+def _history(job: StoredJob) -> tuple[list[Finding], Job | None]:
+    """What is wrong with a job's events; when nothing is, the job that they tell."""
+    findings = [*_places(job), *_links(job)]
+    told = Job(id=job.id)
+    for stored in job.events:
+        event = _readable(stored)
+        if event is None or event.hash != event_hash(event):
+            findings.append(_altered(job, stored))
+        # Behind a broken place every step looks wrong: that place is the finding.
+        elif not findings and (problem := _illegal(told, event)):
+            findings.append(Finding("illegal", job.id, event.version, f"Job {job.id}, event {event.version} ({event.type}): {problem}"))
+        if event is not None and not findings:
+            try:
+                told = evolve(told, event)
+            except (AttributeError, KeyError, TypeError, ValueError):
+                problem = "its data lack what such an event holds."
+                findings.append(Finding("illegal", job.id, event.version, f"Job {job.id}, event {event.version} ({event.type}): {problem}"))
+    return (findings, None) if findings else ([], told)
+
+
+def _places(job: StoredJob) -> Iterator[Finding]:
+    for before, after in pairwise([0, *(e.version for e in job.events)]):
+        if after != before + 1:
+            lost = f"event {after - 1} is" if after == before + 2 else f"events {before + 1} to {after - 1} are"
+            yield Finding("missing", job.id, before + 1, f"Job {job.id}: {lost} missing.")
+
+
+def _links(job: StoredJob) -> Iterator[Finding]:
+    previous = GENESIS
+    last = 0
+    for e in job.events:
+        # Behind a gap nothing can link: the gap is the finding.
+        if e.version == last + 1 and e.prev_hash != previous:
+            yield Finding("unlinked", job.id, e.version, f"Job {job.id}: event {e.version} does not follow event {last} as it is now.")
+        previous, last = e.hash, e.version
+
+
+def _altered(job: StoredJob, stored: StoredEvent) -> Finding:
+    """Its contents do not fit its hash; maybe they do at another place of the job."""
+    for place in range(1, len(job.events) + 2):
+        moved = _readable(replace(stored, version=place))
+        if moved is not None and place != stored.version and moved.hash == event_hash(moved):
+            message = f"Job {job.id}: the event at place {stored.version} ({stored.type}) was written at place {place}."
+            return Finding("reordered", job.id, stored.version, message)
+    message = f"Job {job.id}: event {stored.version} ({stored.type}) was changed after it was written; its hash does not fit."
+    return Finding("altered", job.id, stored.version, message)
+
+
+def _readable(e: StoredEvent) -> Event | None:
+    """The event, unless something in it is none of the words that it could be."""
+    try:
+        if e.occurred_at is None:
+            return None
+        from_status = None if e.from_status is None else Status(e.from_status)
+        data = json.loads(e.data_text)
+        return Event(
+            e.job_id, e.version, EventType(e.type), from_status, Status(e.to_status), e.claim_no, e.actor, e.occurred_at, data, e.data_text,
+            e.prev_hash, e.hash,
+        )  # fmt: skip
+    except ValueError:
+        return None
+
+
+def _illegal(told: Job, e: Event) -> str:
+    """What forbids this event after those before it; empty when nothing does. The hash says it was written so: by whom?"""
+    source = None if told.version == 0 else told.status
+    rows = [t for t in transitions_from(e.type, e.from_status) if t.target is e.to_status]
+    held = told.executor_id is not None
+    claim_no = told.claim_no + 1 if e.type is EventType.CLAIMED else told.claim_no if held else None
+    if e.from_status is not source:
+        return f"it says the job was {e.from_status}, which was {source} then."
+    if not rows:
+        return f"{e.from_status} → {e.to_status} is no step of it."
+    if rows[0].before not in (Claim.ANY, Claim.HELD if held else Claim.FREE):
+        return f"the job was {'' if held else 'not '}held by an executor then."
+    if e.claim_no != claim_no:
+        return f"it is of claim {e.claim_no}; the job's was {claim_no}."
+    if e.type is EventType.RETRIED and told.final:
+        return "the job had failed for good."
+    if told.updated_at is not None and e.occurred_at < told.updated_at:
+        return "it happened before its predecessor."
+    if alien := sorted(set(e.data) - set(DATA_KEYS[e.type])):
+        return f"it holds {', '.join(alien)}, which such an event has not."
+    return ""
+
+
+# -- a row against its fold -------------------------------------------------------------------------------------------------------
+
+
+def _row(job: StoredJob, told: Job) -> list[Finding]:
+    if job.row is None:
+        return [Finding("row_missing", job.id, told.version, f"Job {job.id} has {told.version} events and no row: it was deleted.")]
+    wrong = {name: job.row.get(name) for name in FOLDED if not _same(getattr(told, name), job.row.get(name))}
+    if not wrong:
+        return []
+    says = "; ".join(f"{name} is {_shown(found)}, its events say {_shown(getattr(told, name))}" for name, found in wrong.items())
+    return [Finding("row_differs", job.id, told.version, f"Job {job.id}: {says}.")]
+
+
+def _same(told: Any, found: Any) -> bool:
+    """Whether a column, as JSON tells it, is what the fold says."""
+    if isinstance(told, bytes):
+        return bool(found == "\\x" + told.hex())
+    if isinstance(told, datetime):
+        try:
+            return isinstance(found, str) and datetime.fromisoformat(found) == told
+        except ValueError:
+            return False
+    # True is no 1 here, and 1 no 1.0 … except that JSON writes a whole rank without its point.
+    return bool(found == told) and isinstance(found, bool) == isinstance(told, bool)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bytes):
+        value = "\\x" + value.hex()
+    text = value.isoformat() if isinstance(value, datetime) else str(value)
+    return text if len(text) <= 40 else text[:37] + "…"
+
+
+# -- the published heads ----------------------------------------------------------------------------------------------------------
+
+
+def _against_heads(history: History, path: Path, size: int) -> Iterator[Finding]:
+    lost: set[str] = set()  # one finding a job: its later heads are missing too
+    lines = read(path, size)
+    while portion := list(islice(lines, _HEADS_AT_ONCE)):
+        yield from (Finding("heads_damaged", "", None, d.message) for d in portion if isinstance(d, Damage))
+        heads = [h for h in portion if isinstance(h, Head) and h.job_id not in lost]
+        found = history.hashes([(h.job_id, h.version) for h in heads])
+        for head in heads:
+            here = found.get((head.job_id, head.version))
+            if here == head.hash or head.job_id in lost:
+                continue
+            lost.add(head.job_id)
+            yield _unlike(history, head, here)
+
+
+def _unlike(history: History, head: Head, here: bytes | None) -> Finding:
+    job = f"Job {head.job_id}"
+    if here is not None:
+        message = f"{job}: event {head.version} is not the one that was published; the history was rewritten there or before."
+        return Finding("rewritten", head.job_id, head.version, message)
+    last = history.last_version(head.job_id)
+    if last is None:
+        return Finding("job_missing", head.job_id, head.version, f"{job} was published at event {head.version}; nothing is left of it.")
+    if last < head.version:
+        message = f"{job} ends with event {last}; it was published at event {head.version}: the end was cut off."
+        return Finding("cut", head.job_id, last + 1, message)
+    return Finding("missing", head.job_id, head.version, f"{job}: event {head.version}, which was published, is missing.")
+
+

@@ -1,0 +1,394 @@
+"""What nobody can do by the rules is done here by a superuser with the guards off; the audit must find it, and say where."""
+
+from __future__ import annotations
+
+import json
+import threading
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+import pytest
+from support import Clock, claim, events, executor, finish, row, submit
+
+from ourvidz.audit import KINDS, audit, publish_heads, rebuild
+from ourvidz.db.connection import Database
+from ourvidz.db.history import HistoryBusy
+from ourvidz.heads import HeadsDamaged
+from ourvidz.lifecycle import Jobs
+
+
+class Tamper:
+    """The superuser, with every trigger and foreign key off."""
+
+    def __init__(self, connection: psycopg.Connection) -> None:
+        self.connection = connection
+        self.guards = connection.execute("select tgrelid::regclass::text, tgname from pg_trigger where tgenabled = 'A'").fetchall()
+
+    def __call__(self, *statements: str, job: str = "") -> None:
+        with self.connection.transaction():
+            for table in ("jobs", "job_events"):
+                self.connection.execute(f"alter table public.{table} disable trigger all")
+            for statement in statements:
+                self.connection.execute(statement, {"job": job})
+            for table in ("jobs", "job_events"):
+                self.connection.execute(f"alter table public.{table} enable trigger all")
+            for table, guard in self.guards:
+                self.connection.execute(f"alter table {table} enable always trigger {guard}")
+
+
+@pytest.fixture
+def tamper(superuser: psycopg.Connection) -> Tamper:
+    return Tamper(superuser)
+
+
+@pytest.fixture
+def three(jobs: Jobs, user: Callable[..., str], clock: Clock) -> list[str]:
+    """Three jobs: finished (7 events), failed after a retry, waiting; ordered by id, as the audit walks."""
+    owner, gpu = user(), executor(jobs)
+    found = [submit(jobs, owner, prompt=f"a lighthouse {n}") for n in range(3)]
+    finish(jobs, claim(jobs, gpu))
+    job = claim(jobs, gpu)
+    jobs.advance(job, "generation_started")
+    clock.advance(3)
+    assert jobs.fail(job, "out_of_memory", "No memory.") == "retry_scheduled"
+    return found
+
+
+@pytest.fixture
+def done(database: Database, three: list[str]) -> str:
+    return next(job for job in three if row(database, job)["status"] == "completed")
+
+
+def found(database: Database, heads: Path | None = None) -> list[tuple[str, str, int | None]]:
+    report = audit(database, heads)
+    for finding in report.findings:
+        assert finding.kind in KINDS and finding.message.endswith(".")
+        assert not finding.job_id or finding.job_id in finding.message
+    return [(f.kind, f.job_id, f.version) for f in report.findings]
+
+
+def test_an_untouched_history_verifies(database: Database, three: list[str], tmp_path: Path) -> None:
+    heads = tmp_path / "heads.jsonl"
+    assert publish_heads(database, heads) == 3
+    heard: list[int] = []
+    report = audit(database, heads, on_progress=heard.append)
+    assert (report.jobs, report.events, report.findings) == (3, len(events(database, *three)), ())
+    assert heard == [3]
+
+
+def test_an_empty_database_verifies(database: Database, tmp_path: Path) -> None:
+    assert publish_heads(database, tmp_path / "heads") == 0
+    report = audit(database, tmp_path / "heads")
+    assert (report.jobs, report.events, report.findings) == (0, 0, ())
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["data = data || '{\"artifacts\": 99}'", "occurred_at = occurred_at - interval '1 s'", "actor = 'person:mallory'", "claim_no = 9",
+     "type = 'cancelled', to_status = 'cancelled'", "type = 'nonsense'", "to_status = 'nonsense'", "occurred_at = 'infinity'",
+     "occurred_at = '20000-01-01'"],
+)  # fmt: skip
+def test_a_changed_event(database: Database, done: str, tamper: Tamper, change: str) -> None:
+    tamper(f"update public.job_events set {change} where job_id = %(job)s and version = 7", job=done)
+    assert found(database) == [("altered", done, 7)]
+
+
+def test_a_missing_event(database: Database, done: str, tamper: Tamper) -> None:
+    tamper("delete from public.job_events where job_id = %(job)s and version = 3", job=done)
+    assert found(database) == [("missing", done, 3)]
+
+
+def test_missing_first_events(database: Database, done: str, tamper: Tamper) -> None:
+    tamper("delete from public.job_events where job_id = %(job)s and version < 3", job=done)
+    assert found(database) == [("missing", done, 1)]
+
+
+def test_reordered_events(database: Database, done: str, tamper: Tamper) -> None:
+    tamper(
+        "update public.job_events set version = 100 where job_id = %(job)s and version = 3",
+        "update public.job_events set version = 3 where job_id = %(job)s and version = 4",
+        "update public.job_events set version = 4 where job_id = %(job)s and version = 100",
+        job=done,
+    )
+    assert [f for f in found(database) if f[0] == "reordered"] == [("reordered", done, 3), ("reordered", done, 4)]
+
+
+def test_a_replaced_chain_of_anothers_event(database: Database, done: str, three: list[str], tamper: Tamper) -> None:
+    """An event with a hash that fits it, but not its predecessor: the chain was cut and glued."""
+    tamper(
+        "update public.job_events as e set prev_hash = sha256('x'), hash = ourvidz.event_hash(sha256('x'), job_id, version, type,"
+        " from_status, to_status, claim_no, actor, occurred_at, data) where job_id = %(job)s and version = 7",
+        "update public.jobs set head_hash = (select hash from public.job_events where job_id = id and version = 7) where id = %(job)s",
+        job=done,
+    )
+    assert found(database) == [("unlinked", done, 7)]
+
+
+def test_a_row_that_says_something_else(database: Database, done: str, tamper: Tamper) -> None:
+    tamper("update public.jobs set errors = 3, user_id = gen_random_uuid() where id = %(job)s", job=done)
+    (finding,) = audit(database).findings
+    assert (finding.kind, finding.job_id) == ("row_differs", done)
+    assert "errors is 3, its events say 0" in finding.message and "user_id is" in finding.message
+
+
+@pytest.mark.parametrize("change", ["updated_at = 'infinity'", "rank = 'NaN'", "final = true", "head_hash = sha256('x')", "created_at = '-infinity'"])
+def test_any_folded_column_counts(database: Database, done: str, tamper: Tamper, change: str) -> None:
+    tamper(f"update public.jobs set {change} where id = %(job)s", job=done)
+    assert [(kind, job) for kind, job, _ in found(database)] == [("row_differs", done)]
+
+
+def test_a_deleted_row(database: Database, done: str, tamper: Tamper) -> None:
+    tamper("delete from public.jobs where id = %(job)s", job=done)
+    assert found(database) == [("row_missing", done, 7)]
+
+
+def test_deleted_events(database: Database, done: str, tamper: Tamper) -> None:
+    tamper("delete from public.job_events where job_id = %(job)s", job=done)
+    assert found(database) == [("events_missing", done, None)]
+
+
+ROLL_BACK = (
+    "delete from public.job_events where job_id = %(job)s and version = 7",
+    """update public.jobs as j set (status, version, head_hash, updated_at, completed_at, executor_id, claimed_at, deadline)
+         = (select t.status, t.version, t.head_hash, t.updated_at, t.completed_at, t.executor_id, t.claimed_at, t.deadline
+            from (select (ourvidz.fold(e order by e.version)).* from public.job_events as e where e.job_id = j.id) as t) where id = %(job)s""",
+)
+
+
+def test_a_cut_off_end_with_its_row_rolled_back(database: Database, done: str, tamper: Tamper, tmp_path: Path) -> None:
+    publish_heads(database, tmp_path / "heads")
+    tamper(*ROLL_BACK, job=done)
+    assert found(database) == []  # within the database there is nothing to see …
+    assert found(database, tmp_path / "heads") == [("cut", done, 7)]  # … and outside it there is
+
+
+def test_a_whole_missing_job(database: Database, done: str, tamper: Tamper, tmp_path: Path) -> None:
+    publish_heads(database, tmp_path / "heads")
+    tamper(*(f"delete from public.{t} where {c} = %(job)s" for t, c in
+             (("artifacts", "job_id"), ("job_payloads", "job_id"), ("job_events", "job_id"), ("jobs", "id"))), job=done)  # fmt: skip
+    assert found(database) == []
+    assert found(database, tmp_path / "heads") == [("job_missing", done, 7)]
+
+
+def test_a_rewritten_history(database: Database, done: str, tamper: Tamper, tmp_path: Path) -> None:
+    """Someone who knows the hashes can recompute all of them; not those that were published."""
+    publish_heads(database, tmp_path / "heads")
+    tamper(
+        "update public.job_events set actor = 'person:mallory' where job_id = %(job)s and version = 7",
+        "update public.job_events set hash = ourvidz.event_hash(prev_hash, job_id, version, type, from_status, to_status, claim_no,"
+        " actor, occurred_at, data) where job_id = %(job)s and version = 7",
+        "update public.jobs set head_hash = (select hash from public.job_events where job_id = id and version = 7) where id = %(job)s",
+        job=done,
+    )
+    assert found(database) == []
+    assert found(database, tmp_path / "heads") == [("rewritten", done, 7)]
+
+
+def test_an_illegal_step_whose_hashes_all_fit(database: Database, three: list[str], tamper: Tamper) -> None:
+    waiting = next(job for job in three if row(database, job)["version"] == 1)
+    tamper(
+        """insert into public.job_events (submitted_on, job_id, version, type, from_status, to_status, actor, occurred_at, data, prev_hash, hash)
+           select submitted_on, id, 2, 'completed', 'queued', 'completed', 'person', updated_at, '{}', head_hash,
+                  ourvidz.event_hash(head_hash, id, 2, 'completed', 'queued', 'completed', null, 'person', updated_at, '{}')
+           from public.jobs where id = %(job)s""",
+        job=waiting,
+    )
+    (finding,) = audit(database).findings
+    assert (finding.kind, finding.version) == ("illegal", 2) and "queued → completed is no step of it" in finding.message
+
+
+# -- the heads file ---------------------------------------------------------------------------------------------------------------
+
+
+def test_only_what_moved_is_published_again(database: Database, jobs: Jobs, three: list[str], tmp_path: Path) -> None:
+    heads = tmp_path / "away" / "heads.jsonl"
+    assert [publish_heads(database, heads), publish_heads(database, heads)] == [3, 0]
+    before = heads.read_bytes()
+    jobs.cancel(three[2])
+    assert publish_heads(database, heads) == 1
+    assert heads.read_bytes().startswith(before)
+    assert json.loads(heads.read_bytes().splitlines()[-2])["job_id"] == three[2]
+    assert found(database, heads) == []
+
+
+def test_an_event_that_commits_late_is_not_passed_by(database: Database, jobs: Jobs, three: list[str], tmp_path: Path) -> None:
+    """Staged: an older transaction commits after a newer one was published."""
+    heads = tmp_path / "heads"
+    publish_heads(database, heads)
+    waiting = [job for job in three if row(database, job)["executor_id"] is None and row(database, job)["status"] == "queued"]
+    with database.driver() as slow, slow.transaction():
+        slow.execute("select ourvidz.cancel(%s)", (waiting[0],))
+        jobs.cancel(waiting[1])  # newer, and committed first
+        assert publish_heads(database, heads) == 0  # it waits for the older one
+    assert publish_heads(database, heads) == 2
+    assert found(database, heads) == []
+
+
+@pytest.fixture
+def published(database: Database, jobs: Jobs, three: list[str], tmp_path: Path) -> Path:
+    heads = tmp_path / "heads"
+    publish_heads(database, heads)
+    jobs.cancel(three[2])
+    publish_heads(database, heads)
+    return heads
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_a_line_taken_out_of_the_heads_is_found(database: Database, published: Path, number: int) -> None:
+    lines = published.read_bytes().splitlines(keepends=True)
+    assert len(lines) == 6  # 3 heads and an end, 1 head and an end
+    published.write_bytes(b"".join(lines[:number] + lines[number + 1 :]))
+    assert [kind for kind, *_ in found(database, published)] == ["heads_damaged"]
+
+
+def test_an_edited_or_swapped_line_of_the_heads_is_found(database: Database, published: Path) -> None:
+    lines = published.read_bytes().splitlines(keepends=True)
+    head = json.loads(lines[1])
+    for changed in (
+        [lines[0], json.dumps({**head, "hash": "ab" * 32}).encode() + b"\n", *lines[2:]],
+        [lines[1], lines[0], *lines[2:]],
+        [*lines[:2], lines[1], *lines[2:]],
+        [*lines[:2], b"garbage\n", *lines[2:]],
+        [*lines[:5], lines[5][:30]],  # cut in the middle of a line
+    ):
+        published.write_bytes(b"".join(changed))
+        assert ("heads_damaged", "", None) in found(database, published), changed
+
+
+def test_a_publication_that_a_crash_cut_short_is_made_again(database: Database, published: Path) -> None:
+    lines = published.read_bytes().splitlines(keepends=True)
+    published.write_bytes(b"".join(lines[:4]) + lines[4][:20])
+    assert publish_heads(database, published) == 1
+    assert published.read_bytes() == b"".join(lines)
+    assert found(database, published) == []
+
+
+def test_another_file_is_not_written_over(database: Database, three: list[str], tmp_path: Path) -> None:
+    diary = tmp_path / "diary.txt"
+    diary.write_text("Dear diary,\nno heads here.\n")
+    with pytest.raises(HeadsDamaged):
+        publish_heads(database, diary)
+    assert diary.read_text() == "Dear diary,\nno heads here.\n"
+    with pytest.raises(FileNotFoundError):
+        audit(database, tmp_path / "nothing")
+
+
+def test_two_publications_at_once_follow_each_other(database: Database, three: list[str], tmp_path: Path) -> None:
+    counts: list[int] = []
+    both = [threading.Thread(target=lambda: counts.append(publish_heads(database, tmp_path / "heads"))) for _ in range(2)]
+    for thread in both:
+        thread.start()
+    for thread in both:
+        thread.join(20)
+    assert sorted(counts) == [0, 3]
+    assert found(database, tmp_path / "heads") == []
+
+
+def test_erasing_a_persons_words_breaks_no_chain(database: Database, three: list[str], tmp_path: Path) -> None:
+    publish_heads(database, tmp_path / "heads")
+    database.rows("delete from public.artifacts")
+    database.rows("delete from public.job_payloads")
+    assert found(database, tmp_path / "heads") == []
+
+
+# -- rebuild ----------------------------------------------------------------------------------------------------------------------
+
+
+def test_rebuild_sets_wrong_rows_right(database: Database, jobs: Jobs, three: list[str], tamper: Tamper) -> None:
+    before = {job: row(database, job) for job in three}
+    tamper("update public.jobs set errors = 7, rank = -1, head_hash = sha256('x'), updated_at = now() where id = %(job)s", job=three[0])
+    tamper("update public.jobs set run_at = null, ready = null, executor_id = gen_random_uuid(), deadline = now() where id = %(job)s", job=three[2])
+    assert {f.job_id for f in rebuild(database, verify=True)} == {three[0], three[2]}
+    assert row(database, three[0])["errors"] == 7  # verifying changes nothing
+    mended = rebuild(database, verify=False)
+    assert {(f.kind, f.job_id) for f in mended} == {("row_differs", three[0]), ("row_differs", three[2])}
+    assert all("was set to what the events tell" in f.message for f in mended)
+    assert {job: row(database, job) for job in three} == before
+    assert rebuild(database, verify=False) == ()
+    assert audit(database).findings == ()
+    jobs.cancel(three[2])
+
+
+def test_rebuild_brings_a_deleted_row_back(database: Database, jobs: Jobs, three: list[str], tamper: Tamper) -> None:
+    before = {job: row(database, job) for job in three}
+    for job in three:
+        tamper("delete from public.jobs where id = %(job)s", job=job)
+    assert {f.kind for f in rebuild(database, verify=False)} == {"row_missing"}
+    assert {job: row(database, job) for job in three} == before
+
+
+def test_rebuild_believes_no_broken_history(database: Database, done: str, three: list[str], tamper: Tamper) -> None:
+    tamper("update public.job_events set actor = 'person:mallory' where job_id = %(job)s and version = 7", job=done)
+    tamper("update public.jobs set errors = 7 where id = %(job)s", job=done)
+    (finding,) = rebuild(database, verify=False)
+    assert finding.kind == "altered" and "was set" not in finding.message
+    assert row(database, done)["errors"] == 7
+
+
+def guards(database: Database) -> set[tuple[str, str]]:
+    return {(r["tgname"], r["tgenabled"]) for r in database.rows("select tgname, tgenabled from pg_trigger where not tgisinternal")}
+
+
+def test_the_guards_are_on_again_after_a_rebuild(database: Database, three: list[str], tamper: Tamper) -> None:
+    tamper("update public.jobs set errors = 7 where id = %(job)s", job=three[0])
+    before = guards(database)
+    rebuild(database, verify=False)
+    assert guards(database) == before
+    with pytest.raises(Exception, match="only by an event"):
+        database.rows("update public.jobs set errors = 8 where id = %s", (three[0],))
+
+
+def test_a_rebuild_that_cannot_have_its_lock_gives_way(
+    database: Database, three: list[str], tamper: Tamper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ourvidz.db.history.LOCK_TIMEOUT", "100ms")
+    tamper("update public.jobs set errors = 7 where id = %(job)s", job=three[0])
+    with database.driver() as other, other.transaction():
+        other.execute("lock table public.jobs in row exclusive mode")
+        with pytest.raises(HistoryBusy, match="nothing was changed"):
+            rebuild(database, verify=False)
+    assert row(database, three[0])["errors"] == 7 and len(rebuild(database, verify=False)) == 1
+
+
+def test_a_job_that_moves_on_meanwhile_keeps_what_is_new(
+    database: Database, jobs: Jobs, three: list[str], tamper: Tamper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the first look and the lock a cancel comes: the row is judged again under the lock."""
+    import ourvidz.audit as module
+
+    tamper("update public.jobs set errors = 7 where id = %(job)s", job=three[2])
+    real = module.mending
+
+    def late(database: Database) -> object:
+        tamper("update public.jobs set errors = 0 where id = %(job)s", job=three[2])
+        jobs.cancel(three[2])
+        return real(database)
+
+    monkeypatch.setattr(module, "mending", late)
+    rebuild(database, verify=False)
+    assert row(database, three[2])["status"] == "cancelled"
+    assert audit(database).findings == ()
+
+
+def test_memory_does_not_grow_with_the_history(
+    database: Database, user: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ourvidz.db.history._BATCH", 100)
+
+    sql = """select ourvidz.submit_batch(jsonb_agg(jsonb_build_object('user_id', %s::text, 'job_type', 'image_fast', 'prompt', 'x',
+             'idempotency_key', %s || n))) from generate_series(1, %s) as n"""
+    owner = user()
+
+    def peak(key: str, number: int) -> int:
+        database.rows(sql, (owner, key, number))
+        tracemalloc.start()
+        assert audit(database).findings == ()
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    peak("a", 1)  # whatever is made once
+    small, large = peak("b", 200), peak("c", 1_800)
+    assert large < 1.3 * small, (small, large)
