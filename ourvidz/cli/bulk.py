@@ -1,6 +1,186 @@
+"""`ourvidz jobs retry | cancel`: jobs named by id, or all that a filter finds.
+
+A filter is resolved once, shown as counts, and each job then acted on at the version that was counted: one that moved on meanwhile is left
+alone and said so. Each job is a transaction of its own, so a run that was stopped can be started again.
+"""
+
 from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ourvidz.cli import options, out, pick, words
+from ourvidz.cli.help import about
 
-def add(app: typer.Typer, panel: str = "") -> None: ...
+if TYPE_CHECKING:
+    from ourvidz.bootstrap import App
+    from ourvidz.db.queries import Filter
+    from ourvidz.lifecycle import Jobs
+
+SHOWN = 20
+Limit = Annotated[int, typer.Option("--limit", metavar="N", min=1, help="Of a filter's jobs at most so many, oldest first.")]
+All = Annotated[bool, typer.Option("--all", help="Every job that may be, without a filter.")]
+
+
+@dataclass(frozen=True)
+class Verb:
+    name: str
+    done: str
+    statuses: tuple[str, ...]  # which a filter without --status means
+    act: Callable[[Jobs, str, int, str], object]
+
+
+def add(app: typer.Typer) -> None:
+    some = ("--error-class timeout --since 1d --dry-run", "--error-class timeout --since 1d --yes")
+    for function, sample in ((retry, some), (cancel, ("--type video_high --dry-run", "--user 0f3c… --yes"))):
+        name = function.__name__
+        app.command(name, **about(f"ourvidz jobs {name} 3f2a", *(f"ourvidz jobs {name} {line}" for line in sample)))(function)
+
+
+def retry(
+    ids: options.JobIds = None,
+    status: options.Status = None,
+    job_type: options.Type = None,
+    user: options.User = None,
+    error_class: options.ErrorClass = None,
+    since: options.Since = None,
+    everything: All = False,
+    limit: Limit = 10_000,
+    dry_run: options.DryRun = False,
+    yes: options.Yes = False,
+    as_json: options.Json = False,
+) -> None:
+    """Start failed or cancelled jobs anew.
+
+    What they had finished is kept. A filter means failed ones, unless --status says otherwise.
+    """
+    verb = Verb("retry", "queued again", ("failed",), lambda jobs, job_id, version, actor: jobs.retry(job_id, version=version, actor=actor))
+    _run(verb, ids, (status, job_type, error_class, user, since), everything, limit, dry_run, yes, as_json)
+
+
+def cancel(
+    ids: options.JobIds = None,
+    status: options.Status = None,
+    job_type: options.Type = None,
+    user: options.User = None,
+    error_class: options.ErrorClass = None,
+    since: options.Since = None,
+    everything: All = False,
+    limit: Limit = 10_000,
+    dry_run: options.DryRun = False,
+    yes: options.Yes = False,
+    as_json: options.Json = False,
+) -> None:
+    """Cancel jobs that have not ended.
+
+    Those that wait are cancelled at once, those that run within a step.
+    """
+    from state.machine import UNFINISHED
+
+    verb = Verb(
+        "cancel", "cancelled, or will be within a step", tuple(map(str, UNFINISHED)),
+        lambda jobs, job_id, version, actor: jobs.cancel(job_id, version=version, actor=actor),
+    )  # fmt: skip
+    _run(verb, ids, (status, job_type, error_class, user, since), everything, limit, dry_run, yes, as_json)
+
+
+def _run(
+    verb: Verb, ids: Sequence[str] | None, narrow: tuple[Any, ...], everything: bool, limit: int, dry_run: bool, yes: bool, as_json: bool
+) -> None:
+    from ourvidz import bootstrap
+
+    if ids and (everything or any(narrow)):
+        raise out.Problem("Give ids or a filter, not both.", 2)
+    if not ids and not everything and not any(narrow):
+        filters = "--error-class, --type, --status, --user, --since"
+        raise out.Problem(f"Which jobs? Give ids, or a filter ({filters}), or --all to {verb.name} all.", 2)
+    app = bootstrap.app()
+    if ids:
+        rows = list({str(row["id"]): row for row in (pick.job(app.database, one) for one in ids)}.values())
+        skipped = 0
+    else:
+        rows, skipped = _candidates(app, verb, pick.which(app.database, *narrow), limit)
+    if dry_run or not ids:
+        _preview(verb, rows, skipped, limit, quiet=as_json)
+    if dry_run:
+        return _say_would(verb, rows, as_json)
+    if rows and not ids:
+        out.confirm(f"{verb.name.capitalize()} {words.count(len(rows), 'job')}?", yes=yes)
+    done, refused = _each(app, verb, rows)
+    _say_done(verb, done, refused, as_json)
+
+
+def _candidates(app: App, verb: Verb, which: Filter, limit: int) -> tuple[list[dict[str, Any]], int]:
+    """The filter's jobs to which the verb can apply, and how many are left out because they were refused for good."""
+    from dataclasses import replace
+
+    from ourvidz.db import queries
+
+    rows = queries.candidates(app.database, which if which.statuses else replace(which, statuses=verb.statuses), limit)
+    able = [row for row in rows if not (verb.name == "retry" and row["final"])]
+    return able, len(rows) - len(able)
+
+
+def _preview(verb: Verb, rows: list[dict[str, Any]], skipped: int, limit: int, *, quiet: bool) -> None:
+    """Counts on stderr: how many of what."""
+    if quiet:
+        return
+    for (job_type, status, error), n in sorted(Counter((r["job_type"], r["status"], r["error_class"] or "") for r in rows).items()):
+        out.say(f"  {n:>7,}  {job_type:<24}{status:<12}{error}")
+    if skipped:
+        out.say(f"  {skipped:>7,}  left out: refused for good, which no retry may follow", "dim")
+    if len(rows) + skipped >= limit:
+        out.say(f"  Only the oldest {limit:,}; --limit takes more.", "yellow")
+
+
+def _each(app: App, verb: Verb, rows: list[dict[str, Any]]) -> tuple[list[str], list[tuple[str, str]]]:
+    from ourvidz.cli import live
+    from state.errors import FinalFailure, IllegalTransition, JobNotFound, VersionConflict
+
+    done: list[str] = []
+    refused: list[tuple[str, str]] = []
+    who = pick.actor()
+    with live.bars() as shown:
+        task = shown.add_task(verb.name, total=len(rows), stage="", figures="", visible=len(rows) > 20)
+        for n, row in enumerate(rows, 1):
+            job_id = str(row["id"])
+            try:
+                verb.act(app.jobs, job_id, row["version"], who)
+                done.append(job_id)
+            except (FinalFailure, IllegalTransition, JobNotFound, VersionConflict) as error:
+                refused.append((job_id, str(error)))
+            shown.update(task, advance=1, figures=f"{n:,}/{len(rows):,}")
+    return done, refused
+
+
+def _say_would(verb: Verb, rows: list[dict[str, Any]], as_json: bool) -> None:
+    ids = [str(row["id"]) for row in rows]
+    if as_json:
+        return out.emit({"action": verb.name, "dry_run": True, "would": ids})
+    out.say(f"Would {verb.name} {words.count(len(rows), 'job')}. Nothing was done.")
+    _print_ids(ids)
+
+
+def _say_done(verb: Verb, done: list[str], refused: list[tuple[str, str]], as_json: bool) -> None:
+    if as_json:
+        out.emit({"action": verb.name, "dry_run": False, "done": done, "refused": [{"id": i, "reason": why} for i, why in refused]})
+    else:
+        out.say(f"{words.count(len(done), 'job')} {verb.done}.", "green" if done else "")
+        _print_ids(done)
+        for job_id, why in refused[:SHOWN]:
+            out.say(f"  {job_id[:8]}  {why}", "yellow")
+        if len(refused) > SHOWN:
+            out.say(f"  … and {len(refused) - SHOWN:,} more that were refused; --json lists them all.", "yellow")
+    if refused:
+        raise typer.Exit(1)
+
+
+def _print_ids(ids: list[str]) -> None:
+    """Into a pipe, for the next command; a person has seen the counts."""
+    if not out.stdout().is_terminal:
+        for job_id in ids:
+            print(job_id)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ourvidz.cli import options, out, words
-from ourvidz.cli.help import settings
+from ourvidz.cli import options, out, pick, words
+from ourvidz.cli.help import about
 
 if TYPE_CHECKING:
     from ourvidz.bootstrap import App
@@ -28,6 +29,9 @@ class Wish:
     note: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     references: Mapping[str, str] = field(default_factory=dict)
+
+    def given(self, kept: Mapping[str, str]) -> dict[str, Any]:
+        return {**self.settings, "references": {slot: kept[name] for slot, name in self.references.items()}}
 
     @property
     def title(self) -> str:
@@ -60,8 +64,8 @@ PROMPT = "A lighthouse on a rocky coast at dusk, waves rolling in, warm light in
 
 
 def add(app: typer.Typer, panel: str) -> None:
-    about = settings("ourvidz demo", "ourvidz demo --json > demo.json", "ourvidz demo --home /tmp/try --out /tmp/try/pictures")
-    app.command("demo", rich_help_panel=panel, **about)(demo)
+    samples = ("ourvidz demo", "ourvidz demo --json > demo.json", "ourvidz demo --home /tmp/try --out /tmp/try/pictures")
+    app.command("demo", **about(*samples, panel=panel))(demo)
 
 
 def demo(
@@ -69,7 +73,9 @@ def demo(
     home: Annotated[
         Path | None, typer.Option("--home", metavar="DIR", help="Where database, models and buckets go; else OURVIDZ_HOME, or ~/.ourvidz.")
     ] = None,
-    album: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where copies of the pictures go, under names that can be read.")] = ALBUM,
+    album: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Where copies of the pictures go, under names that can be read.")
+    ] = ALBUM,
     keep: Annotated[bool, typer.Option("--keep", help="Leave an earlier demo's pictures as they are; write beside them.")] = False,
 ) -> None:
     """Run one job of every kind, and show what happened to each.
@@ -78,8 +84,8 @@ def demo(
     noise; everything else is real. DATABASE_URL and OURVIDZ_MODELS are left alone.
     """
     from ourvidz.bootstrap import LOCAL_USER
-    from ourvidz.cli import executor, pictures
     from ourvidz.cli import album as albums
+    from ourvidz.cli import demo_report, executor, pictures
     from ourvidz.lifecycle import NewJob
 
     executors = executor.able("The demo")
@@ -90,19 +96,22 @@ def demo(
     out.say(f"Postgres {version} is up, its schema in place.", "dim")
     executors.ensure_models(app, lambda line: out.say(line, "dim"))
 
-    drawn = {name: pictures.keep(app.store, LOCAL_USER, executors.load_reference(data)) for name, data in albums.draw().items()}
+    kept = {name: pictures.keep(app.store, LOCAL_USER, executors.load_reference(data)) for name, data in albums.draw().items()}
     asked = wishes()
-    new = [NewJob(LOCAL_USER, w.job_type, PROMPT, settings=dict(w.settings) | {"references": {s: drawn[n] for s, n in w.references.items()}})
-           for w in asked]  # fmt: skip
-    titles = {done.id: wish for done, wish in zip(app.jobs.submit_many(new), asked, strict=True)}
+    new = [NewJob(LOCAL_USER, w.job_type, PROMPT, settings=w.given(kept)) for w in asked]
+    titles = {done.id: wish for done, wish in zip(app.jobs.submit_many(new, actor=pick.actor()), asked, strict=True)}
     started = time.monotonic()
-    _run(app, titles)
+    try:
+        _run(app, titles)
+    except KeyboardInterrupt:
+        _give_up(app, titles)
+        raise
     rows = _results(app, titles)
     copies = albums.fill(folder, rows, titles)
     if as_json:
-        out.emit({"jobs": [_as_json(row) for row in rows]})
+        out.emit({"jobs": [demo_report.as_json(row) for row in rows]})
     else:
-        _print(rows, titles, copies)
+        demo_report.show(rows, titles, copies)
     _closing(app, rows, folder, time.monotonic() - started, home)
     if any(row["status"] != "completed" for row in rows):
         raise typer.Exit(1)
@@ -124,7 +133,7 @@ def _version(app: App) -> str:
 
 
 def _run(app: App, titles: Mapping[str, Wish]) -> None:
-    """An executor in this process until all have ended; on stderr a bar for them all, one for the running job, a line for each that ended."""
+    """An executor in this process until all have ended. On stderr a bar for all, one for the running job, a line for each that ended."""
     from ourvidz.cli import executor, live
     from state.machine import ENDED
 
@@ -150,11 +159,20 @@ def _run(app: App, titles: Mapping[str, Wish]) -> None:
                 ended = round(shown.tasks[all_of_them].completed)
                 shown.update(all_of_them, figures=f"{ended}/{len(titles)}")
                 shown.update(current, visible=False)
-                mark = out.status(p.stage)
-                # stages and figures are for eyes: a pipe gets one line a job
-                out.stderr().print(f"[{mark.style}]{mark.shown[0]}[/] {title}  [dim]{words.duration(time.monotonic() - begun[p.job_id]):>8}[/]")
+                mark, seconds = out.status(p.stage), words.duration(time.monotonic() - begun[p.job_id])
+                out.stderr().print(f"[{mark.style}]{mark.shown[0]}[/] {title}  [dim]{seconds:>8}[/]")
 
         executor.work_until(app, list(titles), observe)
+
+
+def _give_up(app: App, titles: Mapping[str, Wish]) -> None:
+    """Stopped by Ctrl-C: what was not run yet is no one's wish any more."""
+    from state.errors import IllegalTransition
+
+    for job_id in titles:
+        with suppress(IllegalTransition):
+            app.jobs.cancel(job_id, actor=pick.actor())
+    out.say("Stopped. The demo's jobs that had not ended were cancelled.", "yellow")
 
 
 def _results(app: App, titles: Mapping[str, Wish]) -> list[dict[str, Any]]:
@@ -168,54 +186,6 @@ def _results(app: App, titles: Mapping[str, Wish]) -> list[dict[str, Any]]:
     for e in queries.timeline(app.database, list(titles)):
         rows[str(e["job_id"])]["events"].append(e)
     return [rows[job_id] for job_id in titles]
-
-
-_ARTIFACT = ("bucket", "path", "file", "sha256", "media_type", "width", "height", "seed")
-_EVENT = ("version", "type", "from_status", "to_status", "claim_no", "occurred_at")
-
-
-def _as_json(row: Mapping[str, Any]) -> dict[str, Any]:
-    lists = {"artifacts": [{k: a[k] for k in _ARTIFACT} for a in row["artifacts"]], "events": [{k: e[k] for k in _EVENT} for e in row["events"]]}
-    return {k: row[k] for k in ("id", "job_type", "status")} | lists
-
-
-def _print(rows: list[dict[str, Any]], titles: Mapping[str, Wish], copies: Mapping[str, list[Path]]) -> None:
-    """For a person three lines a job: what, its timeline, its files. Into a pipe one line an event."""
-    if not out.stdout().is_terminal:
-        for row in rows:
-            for e in row["events"]:
-                seconds = "" if e["lasted"] is None else f"{e['lasted'].total_seconds():.3f}"
-                title = titles[str(row["id"])].title
-                print("\t".join([str(row["id"]), title, str(e["version"]), e["type"], e["to_status"], out.plain(e["occurred_at"]), seconds]))
-        return
-    from rich.padding import Padding
-    from rich.text import Text
-
-    for row in rows:
-        mark, took = out.status(row["status"]), (row["completed_at"] - row["created_at"]).total_seconds()
-        out.stdout().print(f"\n[{mark.style}]{mark.shown[0]}[/] [bold]{titles[str(row['id'])].title}[/]  [dim]{str(row['id'])[:8]}[/]  {words.duration(took)}")
-        out.stdout().print(Padding(Text.assemble(*_timeline(row["events"])), (0, 0, 0, 2)))
-        out.stdout().print(Padding(Text("  ".join(map(str, copies[str(row["id"])])), style="dim"), (0, 0, 0, 2)))
-
-
-def _timeline(events: list[dict[str, Any]]) -> list[tuple[str, str]]:
-    """Events in order with the time that passed after each; runs of the same one put together."""
-    merged: list[tuple[str, int, float, str]] = []
-    for e in events:
-        seconds = e["lasted"].total_seconds() if e["lasted"] is not None else 0.0
-        name, style = e["type"], out.STATUS_STYLE[e["to_status"]] if e["from_status"] != e["to_status"] else ""
-        if merged and merged[-1][0] == name:
-            _, times, before, style = merged.pop()
-            merged.append((name, times + 1, before + seconds, style))
-        else:
-            merged.append((name, 1, seconds, style))
-    parts: list[tuple[str, str]] = []
-    for place, (name, times, seconds, style) in enumerate(merged, 1):
-        parts.append((name + (f" ×{times}" if times > 1 else ""), style))
-        if place < len(merged):
-            parts.append((f" {words.duration(seconds)}" if seconds >= 0.05 else "", "dim"))
-            parts.append((" → ", "dim"))
-    return parts
 
 
 def _closing(app: App, rows: list[dict[str, Any]], folder: Path, seconds: float, home: Path | None) -> None:

@@ -1,6 +1,53 @@
+"""`ourvidz doctor`: a line for each thing the program stands on, and how to mend what is not right."""
+
 from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import typer
 
+from ourvidz.cli import options, out
+from ourvidz.cli.help import about
 
-def add(app: typer.Typer, panel: str = "") -> None: ...
+if TYPE_CHECKING:
+    from ourvidz.cli.checkup import Line
+
+_LOOK = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "missing": ("✗", "red")}
+
+
+def add(app: typer.Typer, panel: str) -> None:
+    wrong = "ourvidz doctor --json | jq '.[] | select(.state != \"ok\")'"
+    app.command("doctor", **about("ourvidz doctor", wrong, panel=panel))(doctor)
+
+
+def doctor(as_json: options.Json = False) -> None:
+    """Check what this program stands on, and say how to mend it.
+
+    Exit 1 when something is missing that it cannot do without.
+    """
+    from ourvidz.cli import checkup
+
+    lines = list(_shown(checkup.lines(), quiet=as_json))
+    if as_json:
+        out.emit([line.__dict__ for line in lines])
+    missing, warned = (sum(line.state == state for line in lines) for state in ("missing", "warn"))
+    if missing:
+        out.say(f"\n{missing} missing, {warned} to look at.", "red")
+        raise typer.Exit(1)
+    out.say(f"\nAll that is needed is there{f'; {warned} to look at' if warned else ''}.", "green")
+
+
+def _shown(lines: Iterator[Line], *, quiet: bool) -> Iterator[Line]:
+    """Each as soon as it is known: some take a second."""
+    for line in lines:
+        if not quiet and out.stdout().is_terminal:
+            from rich.markup import escape
+
+            mark, style = _LOOK[line.state]
+            out.stdout().print(f"[{style}]{mark}[/] {line.what:<12} {escape(line.found)}", soft_wrap=True)
+            if line.mend:
+                out.stdout().print(f"  {'':<12} [dim]↳ {escape(line.mend)}[/]", soft_wrap=True)
+        elif not quiet:
+            print("\t".join((line.state, line.what, line.found, line.mend)))
+        yield line

@@ -11,15 +11,23 @@ if TYPE_CHECKING:
 
 START, LOOK, KEEP = "Make pictures", "Look", "Look after it"
 _SECTIONS = (START, LOOK, KEEP)
+_ORDER = ["demo", "submit", "worker", "up", "jobs", "events", "stats", "doctor", "migrate", "models", "audit", "rebuild"]
 
 
 class Sections(TyperGroup):
-    """Lists its commands under their `rich_help_panel`, in `_SECTIONS`' order."""
+    """Lists its commands under their `rich_help_panel`; called without one, says which there are."""
+
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+        if not args and not ctx.resilient_parsing:
+            print(ctx.get_help())
+            ctx.exit()
+        return super().parse_args(ctx, args)
 
     def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:
         found: dict[str, list[tuple[str, str]]] = {}
         longest = max(map(len, self.commands), default=0)
-        for name, command in self.commands.items():
+        for name in sorted(self.commands, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER)):
+            command = self.commands[name]
             if not command.hidden:
                 section = getattr(command, "rich_help_panel", None)
                 section = section if isinstance(section, str) else "Commands"
@@ -35,6 +43,6 @@ def examples(*lines: str) -> str:
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
-def settings(*lines: str) -> dict[str, Any]:
-    """What every command is registered with."""
-    return {"epilog": examples(*lines)}
+def about(*lines: str, panel: str | None = None) -> dict[str, Any]:
+    """What every command is registered with: its examples, and the section that lists it."""
+    return {"epilog": examples(*lines), "rich_help_panel": panel}

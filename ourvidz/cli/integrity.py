@@ -1,6 +1,111 @@
+"""`ourvidz audit` and `ourvidz rebuild`: is the history whole, and do the rows follow from it?"""
+
 from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
+from ourvidz.cli import options, out, words
+from ourvidz.cli.help import about
 
-def add(app: typer.Typer, panel: str = "") -> None: ...
+SHOWN = 50
+_MENDED = ("row_differs", "row_missing")
+
+
+def add(app: typer.Typer, panel: str) -> None:
+    publishing = "ourvidz audit --publish                     # then keep heads.jsonl elsewhere"
+    app.command("audit", **about("ourvidz audit", publishing, "ourvidz audit --heads /mnt/other/heads.jsonl", panel=panel))(audit)
+    app.command("rebuild", **about("ourvidz rebuild --verify", "ourvidz rebuild --yes", panel=panel))(rebuild)
+
+
+def audit(
+    heads: Annotated[Path | None, typer.Option("--heads", metavar="FILE", help="Where heads are kept outside the database.")] = None,
+    publish: Annotated[bool, typer.Option("--publish", help="When all is well, write the heads of today there.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Check that the history is whole, and that the rows follow from it.
+
+    Every job's chain of events is verified, its row compared with their fold, and both with the heads that were published. Exit 1 when
+    something is found.
+    """
+    from ourvidz import bootstrap
+    from ourvidz.audit import audit, publish_heads
+
+    app = bootstrap.app()
+    file = heads or app.config.heads
+    if heads is not None and not publish and not heads.is_file():
+        raise out.Problem(f"There is no file {heads}. `ourvidz audit --heads {heads} --publish` writes it.", 2)
+    known = file if file.is_file() else None
+    with _progress("audit") as tell:
+        report = audit(app.database, known, on_progress=tell)
+    published = publish_heads(app.database, file) if publish and not report.findings else None
+    if as_json:
+        findings = [_finding(f) for f in report.findings]
+        out.emit({"jobs": report.jobs, "events": report.events, "findings": findings, "published": published})
+    else:
+        _findings(report.findings)
+        print(f"{words.count(report.jobs, 'job')}, {words.count(report.events, 'event')}, {words.count(len(report.findings), 'finding')}")
+        if published is not None:
+            out.say(f"{words.count(published, 'head')} written to {file}. Keep a copy where this database's owner cannot write.", "dim")
+        elif known is None:
+            out.say("No published heads to compare with: a cut tail or a missing job would not be seen. `--publish` writes them.", "yellow")
+    if publish and report.findings:
+        out.say("No heads were published: look into the findings first.", "yellow")
+    if report.findings:
+        raise typer.Exit(1)
+
+
+def rebuild(
+    verify: Annotated[bool, typer.Option("--verify", help="Change nothing; exit 1 when a row does not follow from its events.")] = False,
+    yes: options.Yes = False,
+    as_json: options.Json = False,
+) -> None:
+    """Make the rows of jobs anew from their events."""
+    from ourvidz import bootstrap
+    from ourvidz.audit import rebuild
+
+    if not verify:
+        out.confirm("Rewrite every job's row from its events?", yes=yes)
+    app = bootstrap.app()
+    with _progress("rebuild") as tell:
+        findings = rebuild(app.database, verify=verify, on_progress=tell)
+    if as_json:
+        out.emit({"verify": verify, "findings": [_finding(f) for f in findings]})
+    else:
+        _findings(findings)
+        mended = 0 if verify else sum(f.kind in _MENDED for f in findings)
+        print(f"{words.count(len(findings), 'finding')}, {words.count(mended, 'row')} mended")
+    # A row without a history that verifies is left as it is: for a person to decide.
+    if (verify and findings) or any(f.kind not in _MENDED for f in findings):
+        raise typer.Exit(1)
+
+
+def _finding(f: Any) -> dict[str, Any]:
+    return {"kind": f.kind, "job_id": f.job_id, "version": f.version, "message": f.message}
+
+
+def _findings(findings: Sequence[Any]) -> None:
+    shown = findings[:SHOWN] if out.stdout().is_terminal else findings
+    if shown:
+        rows = [[out.cell(f.kind, "red"), out.job_id(f.job_id or ""), out.number(f.version), out.cell(f.message)] for f in shown]
+        out.table(("finding", "job", "version", ""), rows, right=("version",))
+    if len(shown) < len(findings):
+        out.say(f"… and {len(findings) - len(shown):,} more; --json lists them all.", "dim")
+
+
+@contextmanager
+def _progress(name: str) -> Iterator[Callable[[int], None]]:
+    """A line on stderr that counts the jobs looked at."""
+    from ourvidz.cli import live
+
+    with live.bars() as shown:
+        task = shown.add_task(name, total=None, stage="", figures="")
+
+        def tell(done: int) -> None:
+            shown.update(task, figures=words.count(done, "job"))
+
+        yield tell

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ourvidz.cli import options, out, pick, words
-from ourvidz.cli.help import LOOK, settings
+from ourvidz.cli.help import about
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def add(app: typer.Typer) -> None:
-    panel = {"rich_help_panel": LOOK}
-    app.command("ls", **panel, **settings("ourvidz jobs ls", "ourvidz jobs ls --status failed --since 1d", "ourvidz jobs ls --json | jq -r '.[].id'"))(ls)
-    app.command("show", **panel, **settings("ourvidz jobs show 3f2a", "ourvidz jobs show 3f2a --json | jq .events"))(show)
-    app.command("watch", **panel, **settings("ourvidz jobs watch 3f2a"))(watch)
+    failed = "ourvidz jobs ls --status failed --since 1d"
+    app.command("ls", **about("ourvidz jobs ls", failed, "ourvidz jobs ls --json | jq -r '.[].id'"))(ls)
+    app.command("show", **about("ourvidz jobs show 3f2a", "ourvidz jobs show 3f2a --json | jq .events"))(show)
+    app.command("watch", **about("ourvidz jobs watch 3f2a"))(watch)
 
 
 def ls(
@@ -41,7 +41,7 @@ def ls(
         return out.emit([{k: v for k, v in row.items() if k != "now"} for row in rows])
     if not rows:
         return out.say("No such jobs. `ourvidz submit` makes one, `ourvidz demo` one of every kind.", "dim")
-    out.table(("id", "type", "status", "submitted", "took", "tries", "error"), [_line(row) for row in rows], right=("took", "tries"))
+    out.table(("id", "type", "status", "submitted", "took", "attempts", "error"), [_line(row) for row in rows], right=("took", "attempts"))
 
 
 def _line(row: dict[str, Any]) -> list[out.Cell]:
@@ -92,15 +92,15 @@ def _facts(row: dict[str, Any], asked: dict[str, Any], now: datetime, ahead: int
     chosen = dict(asked.get("settings") or {})
     references = chosen.pop("references", {})
     took = f", took {words.duration((row['completed_at'] - row['created_at']).total_seconds())}" if row["completed_at"] else ""
-    tries = [words.count(row["attempts"], "try", "tries")]
-    tries += [words.count(row[name], name[:-1] if name == "errors" else "crash", name) for name in ("errors", "crashes") if row[name]]
+    attempts = [f"{row['attempts']:,}"]
+    attempts += [words.count(row[name], one, name) for name, one in (("errors", "error"), ("crashes", "crash")) if row[name]]
     error = ": ".join(part for part in (row["error_class"], asked.get("error_message")) if part)
     final = " (final: no retry may follow)" if row["final"] else ""
     return [
         ("submitted", f"{row['created_at']:%-d %b %Y %H:%M:%S} UTC ({words.ago(row['created_at'], now)}){took}"),
         ("waiting", f"{words.count(ahead, 'job')} ahead in lane {row['lane']}" if ahead is not None else ""),
         ("executor", f"{row['executor']} {progress(row['progress'])}".strip() if row["executor"] else ""),
-        ("tries", ", ".join(tries)),
+        ("attempts", ", ".join(attempts)),
         ("error", error + final if row["status"] != "completed" else ""),
         ("user", str(row["user_id"])),
         ("settings", _chosen(chosen)),
@@ -130,20 +130,24 @@ def with_files(app: App, artifacts: list[dict[str, Any]]) -> list[dict[str, Any]
 
 
 def print_artifacts(artifacts: list[dict[str, Any]]) -> None:
-    if not artifacts:
-        return
-    out.heading("Artifacts")
-    rows = [
-        [
+    """Under each folder its files, so that no path is broken over two lines; into a pipe, whole paths."""
+    folders: dict[str, list[list[out.Cell]]] = {}
+    for a in artifacts:
+        folder, _, name = (a["file"] or f"not uploaded yet/{a['path'].rpartition('/')[2]}").rpartition("/")
+        size = f"{a['width']}×{a['height']}"
+        folders.setdefault(folder, []).append([
+            out.Cell(name, a["file"] or ""),
             out.cell(a["kind"]),
-            out.Cell(f"{a['width']}×{a['height']}" + (f" ×{a['frames']}" if a["frames"] else ""), f"{a['width']}x{a['height']}"),
+            out.Cell(f"{size}, {a['frames']} frames" if a["frames"] else size, size.replace("×", "x")),
             out.Cell(words.size(a["bytes"]), str(a["bytes"])),
-            out.cell(a["seed"], "dim"),
-            out.Cell(a["file"] or "not uploaded yet", a["file"] or ""),
-        ]
-        for a in artifacts
-    ]
-    out.table(("kind", "size", "bytes", "seed", "file"), rows, right=("bytes", "seed"), indent=2)
+            out.Cell(f"seed {a['seed']}", str(a["seed"]), "dim"),
+        ])  # fmt: skip
+    if folders:
+        out.heading("Artifacts")
+    for folder, rows in folders.items():
+        if out.stdout().is_terminal:
+            out.stdout().print(f"  {folder}", style="dim", soft_wrap=True, markup=False)
+        out.table((), rows, indent=4)
 
 
 def _print_timeline(events: list[dict[str, Any]]) -> None:
@@ -151,12 +155,14 @@ def _print_timeline(events: list[dict[str, Any]]) -> None:
     rows = [
         [
             out.number(e["version"], "dim"),
-            out.Cell(f"+{words.duration(e['since_submit'].total_seconds())}", out.plain(e["occurred_at"]), "dim"),
+            out.Cell(
+                f"+{words.duration(e['since_submit'].total_seconds())}" if e["since_submit"] else "", out.plain(e["occurred_at"]), "dim"
+            ),
             out.cell(e["type"], out.STATUS_STYLE.get(e["to_status"], "") if e["from_status"] != e["to_status"] else ""),
             out.Cell(f"→ {e['to_status']}" if e["from_status"] != e["to_status"] else "", e["to_status"], "dim"),
             out.lasted(e["lasted"].total_seconds()) if e["lasted"] is not None else out.Cell(""),
             out.cell(e["actor"], "dim"),
-            out.Cell(remark(e), "", "dim"),
+            out.Cell(said if (said := remark(e)) not in e["actor"] else "", "", "dim"),
         ]
         for e in events
     ]

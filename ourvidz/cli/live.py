@@ -83,7 +83,11 @@ def finish(app: App, row: dict[str, Any], *, as_json: bool, open_it: bool = Fals
     out.say(f"{mark.shown} {row['job_type']} {str(row['id'])[:8]} in {words.duration(took)}", mark.style)
     if as_json:
         fact = {} if created is None else {"created": created}
-        out.emit(fact | {k: row[k] for k in ("id", "job_type", "status", "error_class")} | {"error": asked.get("error_message"), "artifacts": made})
+        out.emit(
+            fact
+            | {k: row[k] for k in ("id", "job_type", "status", "error_class")}
+            | {"error": asked.get("error_message"), "artifacts": made}
+        )
     else:
         for a in made:
             if a["file"] and a["kind"] != "thumbnail":

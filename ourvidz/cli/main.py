@@ -13,22 +13,22 @@ import typer
 
 from ourvidz.cli import bulk, demo, doctor, events, integrity, jobs, migrate, models, stats, submit, worker
 from ourvidz.cli.help import KEEP, LOOK, START, Sections
-from ourvidz.cli.out import Problem, stderr
+from ourvidz.cli.out import Problem, say, stderr
 
 app = typer.Typer(
     name="ourvidz",
     cls=Sections,
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,  # plain help pages: calm to read, and half as long to start
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     help="Make images and short videos: jobs in Postgres, run by executors, every step an event.",
-    epilog="\b\nNew here?\n  ourvidz demo             one job of every kind, start to end; needs nothing else\n  ourvidz COMMAND --help   what a command does, with examples",
+    epilog="\b\nNew here?\n  ourvidz demo             one job of every kind; needs nothing else\n"
+    "  ourvidz COMMAND --help   what a command does, with examples",
 )
 
 
-@app.callback(invoke_without_command=True)
+@app.callback()
 def _root(version: bool = typer.Option(False, "--version", is_eager=True, help="Print the version.")) -> None:
     if version:
         from importlib.metadata import version as installed
@@ -40,7 +40,7 @@ def _root(version: bool = typer.Option(False, "--version", is_eager=True, help="
 demo.add(app, START)
 submit.add(app, START)
 worker.add(app, START)
-jobs_app = typer.Typer(cls=Sections, no_args_is_help=True, rich_markup_mode=None, help="List, show, watch, retry and cancel jobs.")
+jobs_app = typer.Typer(cls=Sections, rich_markup_mode=None, help="List, show, watch, retry and cancel jobs.")
 jobs.add(jobs_app)
 bulk.add(jobs_app)
 app.add_typer(jobs_app, name="jobs", rich_help_panel=LOOK)
@@ -77,7 +77,7 @@ def tell(error: Exception) -> int:
 
     wrong = error.code if isinstance(error, Problem) else 2 if isinstance(error, InvalidJob) else 1
     stderr().print("[red]error:[/] ", end="")
-    stderr().print(_words(error), markup=False)
+    say(_words(error))
     return wrong
 
 
@@ -87,11 +87,11 @@ def _words(error: Exception) -> str:
         return str(error)  # ours say what happened, to which job, and what to do
     if module.startswith(("sqlalchemy.", "psycopg.")) and "OperationalError" in type(error).__name__:
         reason = first.partition("OperationalError) ")[2] or first
-        return f"The database cannot be reached: {reason}. Look at DATABASE_URL, or unset it for the embedded one; `ourvidz doctor` tells more."
+        return f"The database cannot be reached: {reason}. Look at DATABASE_URL; unset, it means the embedded one."
     if module.startswith("pydantic_core."):
         return f"The environment cannot be read: {' '.join(str(error).split())}"
     if isinstance(error, ModuleNotFoundError) and error.name and error.name.partition(".")[0] not in ("ourvidz", "state", "executors"):
-        return f"{error.name} is not installed. `ourvidz doctor` lists what is missing; `pip install 'ourvidz[models]'` brings what models need."
+        return f"{error.name} is not installed. `pip install 'ourvidz[models]'` brings what models need; `ourvidz doctor` lists all."
     if isinstance(error, OSError):
         return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
     return f"{type(error).__name__}: {first} (unexpected; OURVIDZ_DEBUG=1 shows where)"

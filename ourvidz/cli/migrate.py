@@ -7,12 +7,11 @@ from typing import Annotated
 import typer
 
 from ourvidz.cli import options, out
-from ourvidz.cli.help import settings
+from ourvidz.cli.help import about
 
 
 def add(app: typer.Typer, panel: str) -> None:
-    about = settings("ourvidz migrate", "ourvidz migrate --check && deploy")
-    app.command("migrate", rich_help_panel=panel, **about)(migrate)
+    app.command("migrate", **about("ourvidz migrate", "ourvidz migrate --check && deploy", panel=panel))(migrate)
 
 
 def migrate(

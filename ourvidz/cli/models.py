@@ -1,6 +1,75 @@
+"""`ourvidz models ls | verify | make-tiny`."""
+
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
+from ourvidz.cli import options, out, words
+from ourvidz.cli.help import Sections, about
 
-def add(app: typer.Typer, panel: str = "") -> None: ...
+
+def add(app: typer.Typer, panel: str) -> None:
+    models = typer.Typer(cls=Sections, rich_markup_mode=None, help="The model files: what is there, and is it right.")
+    models.command("ls", **about("ourvidz models ls", "ourvidz models ls --json"))(ls)
+    models.command("verify", **about("ourvidz models verify", "ourvidz models verify --deep"))(verify)
+    models.command("make-tiny", **about("ourvidz models make-tiny", "ourvidz models make-tiny --to /tmp/models"))(make_tiny)
+    app.add_typer(models, name="models", rich_help_panel=panel)
+
+
+def ls(as_json: options.Json = False) -> None:
+    """List the roles, and which files fill them."""
+    _show(False, as_json, explain=False)
+
+
+def verify(
+    deep: Annotated[bool, typer.Option("--deep", help="Hash every file too: about a second for each gigabyte.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Check the files against their pins; exit 1 when a role that is there is not in order."""
+    if any(not role["ok"] for role in _show(deep, as_json, explain=True)):
+        raise typer.Exit(1)
+
+
+def _show(deep: bool, as_json: bool, *, explain: bool) -> list[dict[str, Any]]:
+    from ourvidz.cli import executor
+    from ourvidz.config import config
+
+    roles = executor.found().check_models(config().models, deep=deep)
+    if as_json:
+        out.emit(roles)
+        return roles
+    out.table(("role", "state", "kind", "bytes", "where"), [_line(role) for role in roles], right=("bytes",))
+    if explain:
+        for role in roles:
+            for problem in role["problems"]:
+                out.say(f"  {role['role']}: {problem}", "yellow")
+    if all(not role["bytes"] for role in roles) and config().tiny:
+        out.say("There are none yet. `ourvidz demo` and `ourvidz worker` make tiny ones by themselves.", "dim")
+    return roles
+
+
+def _line(role: dict[str, Any]) -> list[out.Cell]:
+    there = role["bytes"] > 0
+    state = out.Cell("✗ wrong", "wrong", "red") if there else out.Cell("– missing", "missing", "dim")
+    if role["ok"]:
+        state = out.Cell("✓ ok", "ok", "green")
+    kind = ("tiny, random" if role["tiny"] else "real") if there else ""
+    size = out.Cell(words.size(role["bytes"]), str(role["bytes"]))
+    return [out.cell(role["role"]), state, out.cell(kind), size, out.cell(role["path"], "dim")]
+
+
+def make_tiny(
+    to: Annotated[Path | None, typer.Option("--to", metavar="DIR", help="Where; else the tiny models' folder of this home.")] = None,
+) -> None:
+    """Make models with random weights in the real formats, a few megabytes each, to try everything without a GPU."""
+    from ourvidz.cli import executor
+    from ourvidz.config import config
+
+    root = to.expanduser().absolute() if to else config().models
+    if to is None and not config().tiny:
+        raise out.Problem(f"OURVIDZ_MODELS is set ({root}): tiny models are not written among real ones. Name another folder with --to.", 2)
+    executor.able("Making tiny models").make_tiny(root, lambda line: out.say(line, "dim"))
+    print(root)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +52,7 @@ def stderr() -> Console:
 
 def say(message: str, style: str = "") -> None:
     """A line for the person, beside the data."""
-    stderr().print(message, style=style, markup=False)
+    stderr().print(message, style=style, markup=False, soft_wrap=True)
 
 
 def confirm(question: str, *, yes: bool) -> None:
@@ -76,7 +76,7 @@ def emit(value: Any) -> None:
 def plain(value: Any) -> Any:
     """What JSON has no type for: instants in UTC, durations in seconds, bytes in hex, the rest as text."""
     if isinstance(value, datetime):
-        return value.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
     if hasattr(value, "total_seconds"):
         return round(value.total_seconds(), 6)
     if isinstance(value, bytes | memoryview):
@@ -130,7 +130,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]], *, right: Sequ
     from rich.table import Table
     from rich.text import Text
 
-    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", show_header=bool(columns))
     for place, name in enumerate(columns, 1):
         grid.add_column(name, justify="right" if name in right else "left", no_wrap=place < len(columns), overflow="fold")
     for row in rows:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ourvidz.cli import options, out, pick, words
-from ourvidz.cli.help import settings
+from ourvidz.cli.help import about
 
 if TYPE_CHECKING:
     from ourvidz.bootstrap import App
@@ -19,13 +19,13 @@ _FLAGS = {"init": "--init", "style": "--reference", "single": "--image", "first_
 
 
 def add(app: typer.Typer, panel: str) -> None:
-    about = settings(
+    samples = (
         'ourvidz submit image_fast --prompt "a lighthouse at dusk" --wait --open',
         'ourvidz submit sdxl_image_fast --prompt "a fox in snow" --images 6 --seed 7',
         'ourvidz submit video_fast --prompt "waves roll in" --first-frame shore.png --wait',
         'ourvidz submit sdxl_img2img --prompt "as an etching" --init photo.jpg --strength 0.6',
     )
-    app.command("submit", rich_help_panel=panel, **about)(submit)
+    app.command("submit", **about(*samples, panel=panel))(submit)
 
 
 def _file(flag: str, help_text: str) -> Any:
@@ -34,13 +34,17 @@ def _file(flag: str, help_text: str) -> Any:
 
 def submit(
     job_type: Annotated[str, typer.Argument(metavar="JOB_TYPE", help="What to make; any wrong word lists the types.", show_default=False)],
-    prompt: Annotated[str, typer.Option("--prompt", "-p", metavar="TEXT", help="What it should show; - reads it from stdin.", show_default=False)],
+    prompt: Annotated[
+        str, typer.Option("--prompt", "-p", metavar="TEXT", help="What it should show; - reads it from stdin.", show_default=False)
+    ],
     negative: Annotated[str | None, typer.Option("--negative", metavar="TEXT", help="What it should not show.")] = None,
     images: Annotated[int | None, typer.Option("--images", metavar="N", help="1, 3 or 6 (sdxl).")] = None,
     steps: Annotated[int | None, typer.Option("--steps", metavar="N", help="Denoising steps.")] = None,
     guidance: Annotated[float | None, typer.Option("--guidance", metavar="X", help="How closely to follow the prompt, 1–15.")] = None,
     size: Annotated[str | None, typer.Option("--size", metavar="WxH", help="In pixels, like 832x480.")] = None,
-    seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="The same seed makes the same picture; drawn when not given.")] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", metavar="N", help="The same seed makes the same picture; drawn when not given.")
+    ] = None,
     init: Annotated[Path | None, _file("--init", "The picture to start from (sdxl_img2img).")] = None,
     strength: Annotated[float | None, typer.Option("--strength", metavar="X", help="How far from --init to go, 0.1–1.")] = None,
     reference: Annotated[Path | None, _file("--reference", "A picture to be guided by (sdxl).")] = None,
@@ -53,8 +57,12 @@ def submit(
     reference_strength: Annotated[
         float | None, typer.Option("--reference-strength", metavar="X", help="How much the references count, 0.1–1.")
     ] = None,
-    reference_fallback: Annotated[bool, typer.Option("--reference-fallback", help="Go on without a reference that cannot be read.")] = False,
-    user: Annotated[str | None, typer.Option("--user", metavar="UUID", help="Whose job it is (the embedded database has one user).")] = None,
+    reference_fallback: Annotated[
+        bool, typer.Option("--reference-fallback", help="Go on without a reference that cannot be read.")
+    ] = False,
+    user: Annotated[
+        str | None, typer.Option("--user", metavar="UUID", help="Whose job it is (the embedded database has one user).")
+    ] = None,
     key: Annotated[str | None, typer.Option("--key", metavar="KEY", help="Idempotency key: the same again is the same job.")] = None,
     delay: Annotated[str | None, typer.Option("--in", metavar="DELAY", help="Not before: 10m, 2h.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Watch it to its end; exit 1 if it does not complete.")] = False,
@@ -85,10 +93,8 @@ def submit(
     catalog.resolve(job_type, asked | {"references": dict.fromkeys(pictures, "bucket/path")})
     app = bootstrap.app()
     owner = _owner(app, user)
-    job = NewJob(
-        owner, job_type, prompt, negative, {k: v for k, v in asked.items() if v is not None} | {"references": _stored(app, owner, pictures)},
-        idempotency_key=key, run_at=_later(app, later),
-    )  # fmt: skip
+    chosen = {k: v for k, v in asked.items() if v is not None} | {"references": _stored(app, owner, pictures)}
+    job = NewJob(owner, job_type, prompt, negative, chosen, idempotency_key=key, run_at=_later(app, later))
     (done,) = app.jobs.submit_many([job], actor=pick.actor())
     _report(app, done.id, job_type, done.created, wait or open_it, open_it, as_json)
 

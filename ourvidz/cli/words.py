@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
 
 
 def duration(seconds: float | None) -> str:
-    """1.2 s, 3 m 04 s, 2 h 05 m, 3 d 4 h; an en dash for what is not known."""
+    """12 ms, 1.2 s, 3 m 04 s, 2 h 05 m, 3 d 4 h; an en dash for what is not known."""
     if seconds is None:
         return "–"
     if seconds < 0:
         return f"-{duration(-seconds)}"
+    if seconds < 0.0995:
+        return f"{seconds * 1000:.0f} ms"
     if seconds < 59.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -72,7 +74,7 @@ def parse_since(text: str, now: datetime) -> datetime:
         at = datetime.fromisoformat(text.strip())
     except ValueError:
         raise ValueError(f"{text[:40]!r} is no time. Write how long ago (2h, 1d) or a date like 2025-07-07 or 2025-07-07T12:00.") from None
-    return at if at.tzinfo else at.replace(tzinfo=timezone.utc)
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def parse_size(text: str) -> tuple[int, int]:

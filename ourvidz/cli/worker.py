@@ -8,20 +8,27 @@ from typing import Annotated
 import typer
 
 from ourvidz.cli import out
-from ourvidz.cli.help import settings
+from ourvidz.cli.help import about
 
 
 def add(app: typer.Typer, panel: str) -> None:
-    about = settings("ourvidz worker", "ourvidz worker --name gpu0 --lanes wan,wan_vace", "ourvidz worker --idle-exit 60")
-    app.command("worker", rich_help_panel=panel, **about)(worker)
+    samples = ("ourvidz worker", "ourvidz worker --name gpu0 --lanes wan,wan_vace", "ourvidz worker --idle-exit 60")
+    app.command("worker", **about(*samples, panel=panel))(worker)
 
 
 def worker(
     name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="This executor's name; else the host's and a number.")] = None,
-    lanes: Annotated[str | None, typer.Option("--lanes", metavar="LANES", help="Only these: sdxl, sdxl_ip, wan, wan_vace, by commas.")] = None,
-    idle_exit: Annotated[float | None, typer.Option("--idle-exit", metavar="SECONDS", min=0, help="Leave when nothing came so long.")] = None,
+    lanes: Annotated[
+        str | None, typer.Option("--lanes", metavar="LANES", help="Only these: sdxl, sdxl_ip, wan, wan_vace, by commas.")
+    ] = None,
+    idle_exit: Annotated[
+        float | None, typer.Option("--idle-exit", metavar="SECONDS", min=0, help="Leave when nothing came so long.")
+    ] = None,
 ) -> None:
-    """Run an executor: claim jobs and make their pictures, until Ctrl-C (once: finish the running job; twice: give it back)."""
+    """Run an executor, which claims jobs and makes their pictures.
+
+    Ctrl-C once: the running job is finished first. Twice: it is given back at its next step.
+    """
     from state.catalog import LANES
 
     chosen = [lane.strip() for lane in lanes.split(",") if lane.strip()] if lanes is not None else None

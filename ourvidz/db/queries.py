@@ -60,14 +60,13 @@ def now(db: Database) -> datetime:
 def jobs(db: Database, which: Filter, limit: int) -> list[Row]:
     """Newest first."""
     condition, params = which.where()
-    return db.rows(f"{_LISTED} where {condition} order by j.created_at desc, j.id limit %s", [*params, limit])
+    return db.rows(f"{_LISTED} where {condition} order by j.created_at desc, j.rank desc, j.id limit %s", [*params, limit])
 
 
 def candidates(db: Database, which: Filter, limit: int) -> list[Row]:
     """What an action on a filter would touch, oldest first, with the version that the person is about to decide on."""
     condition, params = which.where()
-    sql = f"select j.id, j.version, j.status, j.job_type, j.error_class, j.final from public.jobs as j where {condition}"
-    return db.rows(f"{sql} order by j.created_at, j.id limit %s", [*params, limit])
+    return db.rows(f"{_LISTED} where {condition} order by j.created_at, j.id limit %s", [*params, limit])
 
 
 def by_prefix(db: Database, prefix: str, limit: int = 11) -> list[Row]:
@@ -101,8 +100,8 @@ def details(db: Database, job_id: str) -> Row:
 
 def artifacts(db: Database, ids: Collection[str]) -> list[Row]:
     """Of each job the outputs in order, then their thumbnails."""
-    sql = """select job_id, kind, index, claim_no, seed, bucket, path, media_type, width, height, frames, bytes, sha256, uploaded_at, metadata
-             from public.artifacts where job_id = any (%s::uuid[]) order by job_id, kind = 'thumbnail', index"""
+    sql = """select job_id, kind, index, claim_no, seed, bucket, path, media_type, width, height, frames, bytes, sha256, uploaded_at,
+                    metadata from public.artifacts where job_id = any (%s::uuid[]) order by job_id, kind = 'thumbnail', index"""
     return db.rows(sql, [list(ids)])
 
 
@@ -117,33 +116,30 @@ def timeline(db: Database, ids: Collection[str]) -> list[Row]:
 
 # Below the oldest running transaction nothing can appear any more, so a cursor there passes no event by; identity values alone are not
 # handed out in commit order.
-_SETTLED = "xid < pg_snapshot_xmin(pg_current_snapshot())"
-_EVENT = """select xid::text as xid, seq, job_id, version, type, from_status, to_status, claim_no, actor, occurred_at, data
-            from public.job_events"""
+_SETTLED = "e.xid < pg_snapshot_xmin(pg_current_snapshot())"
+# `order by e.xid`, never `xid`: that would be the text, in which 1000 comes before 999.
+_EVENT = """select e.xid::text as xid, e.seq, e.job_id, e.version, e.type, e.from_status, e.to_status, e.claim_no, e.actor,
+                   e.occurred_at, e.data from public.job_events as e"""
 
 
-def events_after(db: Database, cursor: Cursor, *, job_id: str | None = None, since: datetime | None = None, limit: int = 1_000) -> list[Row]:
+def events_after(
+    db: Database, cursor: Cursor, *, job_id: str | None = None, since: datetime | None = None, limit: int = 1_000
+) -> list[Row]:
     """The next events in an order that loses none, however their transactions overlapped."""
-    more, params = _narrow(job_id, since)
-    sql = f"{_EVENT} where {_SETTLED} and (xid, seq) > (%s::xid8, %s) {more} order by xid, seq limit %s"
-    return db.rows(sql, [*cursor, *params, limit])
+    given = {"and e.job_id = %s": job_id, "and e.occurred_at >= %s": since}
+    kept = {sql: value for sql, value in given.items() if value is not None}
+    sql = f"{_EVENT} where {_SETTLED} and (e.xid, e.seq) > (%s::xid8, %s) {' '.join(kept)} order by e.xid, e.seq limit %s"
+    return db.rows(sql, [*cursor, *kept.values(), limit])
 
 
-def last_events(db: Database, count: int, *, job_id: str | None = None, since: datetime | None = None) -> list[Row]:
+def last_events(db: Database, count: int) -> list[Row]:
     """The newest `count` settled events, oldest of them first."""
-    more, params = _narrow(job_id, since)
-    return db.rows(f"{_EVENT} where {_SETTLED} {more} order by xid desc, seq desc limit %s", [*params, count])[::-1]
+    return db.rows(f"{_EVENT} where {_SETTLED} order by e.xid desc, e.seq desc limit %s", [count])[::-1]
 
 
 def settled(db: Database) -> Cursor:
     """A cursor just before the oldest running transaction: what commits from now on comes after it."""
     return str(db.rows("select pg_snapshot_xmin(pg_current_snapshot())::text as xid")[0]["xid"]), -1
-
-
-def _narrow(job_id: str | None, since: datetime | None) -> tuple[str, list[Any]]:
-    given = {"and job_id = %s": job_id, "and occurred_at >= %s": since}
-    kept = {sql: value for sql, value in given.items() if value is not None}
-    return " ".join(kept), list(kept.values())
 
 
 # -- figures ------------------------------------------------------------------------------------------------------------------------

