@@ -211,6 +211,7 @@ def enhance(run: Run) -> Run:
         run.jobs.advance(claim, "enhancement_skipped", reason=reason, seconds=round(time.monotonic() - started, 3))
         run.show("enhancing", note=f"going on with the prompt as written: {error}")
         return run
+    _screen(run, done.text)
     if done.note:
         run.show("enhancing", note=done.note)
     run.jobs.enhanced(claim, done.text, seconds=done.seconds, tokens=done.tokens)

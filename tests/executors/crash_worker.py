@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import resource
 import signal
 import sys
 from collections import Counter
@@ -149,6 +150,8 @@ def executor(shelf: Shelf, spec: dict[str, Any]) -> None:
                 stop_at = None
                 os.kill(os.getpid(), signal.SIGSTOP)
 
+    if limit := spec.get("file_limit"):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
     worker = Worker(jobs, store, shelf, home, name=spec["name"], observe=observe)
     worker.spool = CrashSpool(home / "spool", worker.policy.spool_bytes)
     worker.spool.points = points

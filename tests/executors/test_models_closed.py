@@ -1,0 +1,83 @@
+"""Model files that are not what they should be: their lane closes here, the others go on, and the job waits for an executor that has them."""
+
+from __future__ import annotations
+
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from site_of import Site
+from test_refusals import keep, picture
+
+from executors.shelf import Shelf
+
+SDXL = "sdxl-lustify/model.safetensors"
+
+
+def truncated(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-1000])
+
+
+def pickled(file: Path) -> None:
+    file.write_bytes(pickle.dumps({"model": [1, 2, 3]}))
+
+
+def missing(file: Path) -> None:
+    file.unlink()
+
+
+@pytest.fixture
+def own_models(tiny_root: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_root, tmp_path / "models"))
+
+
+@pytest.mark.parametrize("damage", [truncated, pickled, missing])
+def test_a_damaged_model_closes_its_lane_and_no_other(
+    site: Site, own_models: Path, damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    shelf = Shelf(own_models)
+    damage(own_models / SDXL)  # after the look at the start, as a disk does it
+    job_id, other = site.submit(), site.submit("image_fast")
+    site.work(other, shelf=shelf)
+
+    site.completed(other)
+    row = site.row(job_id)
+    assert (row["status"], row["executor_id"], row["snoozes"], row["attempts"], row["errors"]) == ("queued", None, 1, 0, 0)
+    assert site.data(job_id, "snoozed")[0]["reason"] == "model_file"
+    assert shelf.lanes == ["wan", "wan_vace"]
+    assert "sdxl-lustify" in caplog.text and "Lane sdxl is closed here" in caplog.text
+    assert (own_models / "quarantine" / SDXL).exists() == (damage is not missing)
+
+    site.work(job_id, home="sound")
+    site.completed(job_id)
+
+
+def test_a_damaged_model_beside_the_lanes_own_leaves_that_lane_open(site: Site, own_models: Path) -> None:
+    """Wan loads both of its pipelines; a job that needs the sound one must not close its lane."""
+    keep(site, "single.png", picture())
+    shelf = Shelf(own_models)
+    truncated(next((own_models / "wan2.1-t2v-1.3b" / "transformer").glob("*.safetensors")))
+    job_id = site.submit("image_fast", references={"single": f"character-images/{site.user}/single.png"})
+    site.work(job_id, shelf=shelf)
+    site.completed(job_id)
+    assert "wan_vace" in shelf.lanes and "wan" not in shelf.lanes
+
+
+def test_files_that_look_right_and_do_not_load_close_the_lane_without_quarantine(
+    site: Site, own_models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from executors.errors import ModelFileError
+    from executors.models.sdxl import Sdxl
+
+    def refuse(self: Sdxl) -> None:
+        raise ModelFileError("the weights do not fit their config")
+
+    monkeypatch.setattr(Sdxl, "load", refuse)
+    shelf = Shelf(own_models)
+    job_id, other = site.submit(), site.submit("image_fast")
+    site.work(other, shelf=shelf)
+    assert shelf.lanes == ["sdxl_ip", "wan", "wan_vace"]
+    assert not (own_models / "quarantine").exists()
+    assert site.row(job_id)["status"] == "queued"

@@ -1,0 +1,246 @@
+"""References that cannot be read, enhancement that does not come off, and texts that no model may see."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pytest
+from PIL import Image
+from site_of import PROMPT, ProbeShelf, Site
+from support import new_user
+
+from executors.enhance import Enhancer
+from executors.errors import OutOfMemory
+from ourvidz.lifecycle import NewJob
+from ourvidz.safety.screen import Verdict
+from state.errors import FinalFailure
+
+# -- references ----------------------------------------------------------------------------------------------------------------------------
+
+
+def picture(size: tuple[int, int] = (96, 96), mode: str = "RGB") -> bytes:
+    out = io.BytesIO()
+    Image.effect_noise(size, 60).convert(mode).save(out, "PNG")
+    return out.getvalue()
+
+
+def keep(site: Site, name: str, data: bytes, user: str = "") -> str:
+    file = site.root / "store" / "character-images" / (user or site.user) / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(data)
+    return f"character-images/{user or site.user}/{name}"
+
+
+def bad_references(site: Site) -> dict[str, str]:
+    flat = io.BytesIO()
+    Image.new("1", (6000, 6000)).save(flat, "PNG")
+    return {
+        "missing": f"character-images/{site.user}/nowhere.png",
+        "no picture": keep(site, "text.png", b"these are words"),
+        "cut short": keep(site, "short.png", picture()[:500]),
+        "too many pixels": keep(site, "bomb.png", flat.getvalue()),
+        "too many bytes": keep(site, "heavy.png", picture() + bytes(20_000_000)),
+        "another user's": keep(site, "theirs.png", picture(), user=new_user(site.db)),
+        "up and over": f"character-images/{site.user}/../{new_user(site.db)}/theirs.png",
+        "no such bucket": f"nowhere/{site.user}/a.png",
+    }
+
+
+BAD = ["missing", "no picture", "cut short", "too many pixels", "too many bytes", "another user's", "up and over", "no such bucket"]
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_a_reference_that_cannot_be_read_fails_the_job(site: Site, what: str) -> None:
+    job_id = site.submit("image_fast", references={"single": bad_references(site)[what]})
+    shelf = site.work(job_id)
+    assert (site.row(job_id)["status"], site.row(job_id)["error_class"], site.row(job_id)["attempts"]) == ("failed", "bad_reference", 1)
+    assert site.said(job_id)
+    assert shelf.wan.works == []
+    site.intact(job_id)
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_or_is_left_out_where_the_job_said_so(site: Site, what: str) -> None:
+    job_id = site.submit("image_fast", references={"single": bad_references(site)[what]}, reference_fallback=True)
+    shelf = site.work(job_id)
+    site.completed(job_id)
+    assert site.data(job_id, "reference_skipped") == [{"reference": "single", "reason": "bad_reference"}]
+    assert shelf.wan.works[0].references.wan_mode == "none"
+
+
+def test_the_reference_of_an_sdxl_job_is_left_out_with_its_type(site: Site) -> None:
+    address = bad_references(site)["missing"]
+    job_id = site.submit("sdxl_image_fast", references={"style": address}, reference_type="style", reference_fallback=True)
+    shelf = site.work(job_id)
+    site.completed(job_id)
+    assert shelf.sdxl.works[0].reference_type is None
+
+
+def test_of_two_references_the_good_one_is_used(site: Site) -> None:
+    bad = bad_references(site)["no picture"]
+    good = keep(site, "good.png", picture())
+    job_id = site.submit("video_fast", references={"first_frame": good, "last_frame": bad}, reference_fallback=True)
+    shelf = site.work(job_id)
+    site.completed(job_id)
+    assert shelf.wan.works[0].references.wan_mode == "start"
+
+
+def test_the_picture_that_a_job_starts_from_cannot_be_left_out(site: Site) -> None:
+    job_id = site.submit("sdxl_img2img", steps=4, references={"init": bad_references(site)["missing"]}, reference_fallback=True)
+    site.work(job_id)
+    assert (site.row(job_id)["status"], site.row(job_id)["error_class"]) == ("failed", "bad_reference")
+
+
+# -- enhancement ---------------------------------------------------------------------------------------------------------------------------
+
+
+class Fails:
+    def enhance(self, *_: object, **__: object) -> object:
+        raise OutOfMemory("out of memory while enhancing")
+
+
+class Breaks:
+    def enhance(self, *_: object, **__: object) -> object:
+        raise KeyError("a token that is not there")
+
+
+def enhancing_with(site: Site, enhancer: object) -> ProbeShelf:
+    shelf = ProbeShelf(site.loaded)
+    shelf._enhancer = enhancer  # type: ignore[assignment]
+    return shelf
+
+
+@pytest.mark.parametrize(("enhancer", "reason"), [(Fails(), "out_of_memory"), (Breaks(), "unexpected")], ids=["fails", "breaks"])
+def test_a_prompt_that_cannot_be_enhanced_is_used_as_written(site: Site, enhancer: object, reason: str) -> None:
+    job_id = site.submit("image7b_fast_enhanced")
+    shelf = site.work(job_id, shelf=enhancing_with(site, enhancer))
+    site.completed(job_id)
+    assert [d["reason"] for d in site.data(job_id, "enhancement_skipped")] == [reason]
+    assert shelf.wan.works[0].prompt == PROMPT
+    assert not site.row(job_id)["enhanced"]
+
+
+def test_so_is_one_whose_enhancement_takes_too_long(site: Site) -> None:
+    site.policy(enhance_limit=0.0)
+    job_id = site.submit("image7b_fast_enhanced")
+    site.work(job_id)
+    site.completed(job_id)
+    assert [d["reason"] for d in site.data(job_id, "enhancement_skipped")] == ["enhancement"]
+
+
+@pytest.mark.parametrize("slow", [True, False])
+def test_unless_the_job_would_rather_fail(site: Site, slow: bool) -> None:
+    site.policy(enhance_limit=0.0)
+    job_id = site.submit("image7b_fast_enhanced", on_enhance_failure="fail")
+    shelf = site.work(job_id, shelf=None if slow else enhancing_with(site, Breaks()))
+    assert (site.row(job_id)["status"], site.row(job_id)["error_class"], site.row(job_id)["attempts"]) == ("failed", "enhancement", 3)
+    assert shelf.wan.works == []
+
+
+def test_a_cancel_while_enhancing_stops_it_at_a_token(site: Site) -> None:
+    job_id = site.submit("image7b_fast_enhanced")
+    shelf = ProbeShelf(site.loaded)
+    worker = site.worker(shelf=shelf)
+    real: Enhancer = site.loaded.enhancer()
+    tokens: list[int] = []
+
+    class Asked:
+        def enhance(self, *args: Any, should_stop: Any, **more: Any) -> object:
+            def each() -> None:
+                tokens.append(1)
+                if len(tokens) == 3:
+                    site.jobs.cancel(job_id)
+                    worker.heartbeat._look()  # type: ignore[union-attr]
+                should_stop()
+
+            return real.enhance(*args, should_stop=each, **more)
+
+    shelf._enhancer = Asked()  # type: ignore[assignment]
+    worker.run(until=[job_id])
+    assert site.row(job_id)["status"] == "cancelled"
+    assert len(tokens) == 3
+
+
+# -- screens -------------------------------------------------------------------------------------------------------------------------------
+
+
+class Refusing:
+    """Refuses `word`, and counts what it was shown."""
+
+    def __init__(self, word: str = "") -> None:
+        self.word, self.shown = word, 0
+
+    def check(self, text: str) -> Verdict:
+        self.shown += 1
+        return Verdict(False, "rules-7", "minors", "m1") if self.word in text else Verdict(True, "rules-7")
+
+
+class Crashing:
+    def check(self, text: str) -> Verdict:
+        raise MemoryError
+
+
+def past_the_screen(site: Site, job_type: str = "sdxl_image_fast", prompt: str = PROMPT) -> str:
+    """A job that came in by another way: straight into SQL."""
+    job = {"user_id": site.user, "job_type": job_type, "prompt": prompt, "settings": {"steps": 1, "seed": 4711}}
+    return str(site.db.rows("select job_id from ourvidz.submit_batch(%s)", (json.dumps([job]),))[0]["job_id"])
+
+
+@pytest.mark.parametrize("job_type", ["sdxl_image_fast", "image7b_fast_enhanced", "image_fast"])
+def test_a_refused_prompt_fails_for_good_and_no_model_sees_it(site: Site, job_type: str) -> None:
+    job_id = past_the_screen(site, job_type)
+    shelf = enhancing_with(site, None)  # an enhancer would be loaded, and noticed below
+    site.work(job_id, shelf=shelf, screen=Refusing())
+    row = site.row(job_id)
+    assert (row["status"], row["error_class"], row["final"]) == ("failed", "refused_content", True)
+    assert site.data(job_id, "failed")[0] == {"class": "refused_content", "final": True, "category": "minors", "policy_version": "rules-7"}
+    assert site.types(job_id) == ["submitted", "claimed", "failed"]
+    assert shelf.sdxl.works == shelf.wan.works == [] and shelf._enhancer is None
+    assert PROMPT not in site.said(job_id)
+    with pytest.raises(FinalFailure):
+        site.jobs.retry(job_id)
+    site.intact(job_id)
+
+
+def test_an_enhanced_text_that_is_refused_is_not_kept_or_used(site: Site) -> None:
+    job_id = past_the_screen(site, "image7b_fast_enhanced")
+    shelf = site.work(job_id, screen=Refusing("composition"))  # a word that only the enhanced text has
+    assert (site.row(job_id)["status"], site.row(job_id)["final"]) == ("failed", True)
+    assert shelf.wan.works == []
+    assert site.db.rows("select enhanced_prompt from public.job_payloads where job_id = %s", (job_id,))[0]["enhanced_prompt"] is None
+
+
+def test_an_enhanced_text_of_an_earlier_attempt_is_screened_again(site: Site) -> None:
+    """The rules may have changed since, or the executor that wrote it had others."""
+    job_id = past_the_screen(site, "image7b_fast_enhanced")
+    (claim,) = site.jobs.claim(site.jobs.register("earlier", "host", 1, ["wan"]))
+    site.jobs.advance(claim, "enhancement_started")
+    site.jobs.enhanced(claim, "a composition of forbidden things", seconds=1, tokens=5)
+    site.jobs.snooze(claim, "drain")
+    shelf = site.work(job_id, screen=Refusing("forbidden"))
+    assert (site.row(job_id)["status"], site.row(job_id)["final"]) == ("failed", True)
+    assert shelf.wan.works == []
+
+
+def test_a_screen_that_cannot_answer_lets_nothing_through(site: Site) -> None:
+    job_id = past_the_screen(site)
+    shelf = site.work(job_id, screen=Crashing())
+    assert (site.row(job_id)["status"], site.row(job_id)["error_class"], site.row(job_id)["final"]) == (
+        "failed",
+        "screen_unavailable",
+        False,
+    )
+    assert shelf.sdxl.works == []
+    site.jobs.retry(job_id)
+    site.work(job_id)
+    site.completed(job_id)
+
+
+def test_what_was_screened_is_both_texts(site: Site) -> None:
+    job_id = site.jobs.submit(NewJob(site.user, "image7b_fast_enhanced", PROMPT, settings={"steps": 1, "seed": 4711})).id
+    screen = Refusing("never there")
+    site.work(job_id, screen=screen)
+    site.completed(job_id)
+    assert screen.shown == 2, (site.types(job_id), site.data(job_id, "enhancement_skipped"))
