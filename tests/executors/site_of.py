@@ -98,6 +98,13 @@ class ProbeShelf(Shelf):
         return self.probes["wan"]
 
 
+class Breaks:
+    """An enhancer with a bug."""
+
+    def enhance(self, *_: object, **__: object) -> object:
+        raise KeyError("a token that is not there")
+
+
 class CountingStore(FolderStore):
     """Knows which paths were put, and fails a put when `trouble(path)` raises."""
 

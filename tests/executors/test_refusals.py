@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from site_of import PROMPT, ProbeShelf, Site
+from site_of import PROMPT, Breaks, ProbeShelf, Site
 from support import new_user
 
 from executors.enhance import Enhancer
@@ -99,11 +99,6 @@ def test_the_picture_that_a_job_starts_from_cannot_be_left_out(site: Site) -> No
 class Fails:
     def enhance(self, *_: object, **__: object) -> object:
         raise OutOfMemory("out of memory while enhancing")
-
-
-class Breaks:
-    def enhance(self, *_: object, **__: object) -> object:
-        raise KeyError("a token that is not there")
 
 
 def enhancing_with(site: Site, enhancer: object) -> ProbeShelf:
