@@ -11,7 +11,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from site_of import ProbeShelf, Site, Silence, Zygote  # noqa: E402  (needs torch)
+from site_of import ProbeShelf, Silence, Site, Zygote  # noqa: E402  (needs torch)
 from support import Server  # noqa: E402
 
 from executors.shelf import Shelf  # noqa: E402

@@ -1,4 +1,4 @@
-"""An executor killed with SIGKILL at every point of a job's way: whoever comes next finishes it, once, and repeats nothing that was done."""
+"""An executor killed (-9) at every point of a job's way: whoever comes next finishes it, once, and repeats nothing that was done."""
 
 from __future__ import annotations
 

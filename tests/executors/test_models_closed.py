@@ -1,4 +1,4 @@
-"""Model files that are not what they should be: their lane closes here, the others go on, and the job waits for an executor that has them."""
+"""Model files that are not what they should be: their lane closes here, others go on, and the job waits for one that has them."""
 
 from __future__ import annotations
 

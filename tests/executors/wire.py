@@ -22,10 +22,17 @@ class Wire:
         self.url = f"postgresql://{self._to['user']}@127.0.0.1:{port}/{self._to['dbname']}"
         self._lose: tuple[bytes, bool] | None = None
         self.lost = 0
+        self._open: set[socket.socket] = set()
 
     def lose(self, statement: str, *, answer: bool) -> None:
         """Of the next statement that holds this text: the answer (it was committed), or the statement itself (it never arrived)."""
         self._lose = statement.encode(), answer
+
+    def cut(self) -> None:
+        """Every connection there is."""
+        for end in list(self._open):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
 
     def __enter__(self) -> Wire:
         threading.Thread(target=self._accept, daemon=True).start()
@@ -38,7 +45,12 @@ class Wire:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                server = self._connect()
+                try:
+                    server = self._connect()
+                except OSError:
+                    client.close()
+                    continue
+                self._open |= {client, server}
                 threading.Thread(target=self._up, args=(client, server), daemon=True).start()
 
     def _connect(self) -> socket.socket:
@@ -69,6 +81,7 @@ class Wire:
         for end in (client, server):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
+            self._open.discard(end)
             end.close()
 
     def _down(self, server: socket.socket, client: socket.socket, silent: threading.Event) -> None:

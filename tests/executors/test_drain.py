@@ -1,0 +1,249 @@
+"""How executors leave, and what they do while the database is away."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from site_of import ProbeShelf, Site, Zygote, running, wait_for
+from wire import Wire
+
+from executors.shelf import Shelf
+from ourvidz.db.connection import Database
+from ourvidz.db.embedded import EmbeddedPostgres, embedded_url, status
+from ourvidz.db.migrate import migrate
+from ourvidz.lifecycle import Jobs
+from ourvidz.storage.folder import FolderStore
+from state.catalog import BUCKETS
+
+# -- leaving -------------------------------------------------------------------------------------------------------------------------------
+
+
+def gone(site: Site, name: str = "first") -> bool:
+    return [r["state"] for r in site.db.rows("select state from ourvidz.executors where name = %s", (name,))] == ["gone"]
+
+
+def test_sigterm_finishes_the_job_that_runs_and_takes_no_other(site: Site, zygote: Zygote) -> None:
+    job_id, waiting = site.submit(steps=4), site.submit()
+    with running(zygote.spawn(site.db.url, site.root / "first", site.root / "store", stop_at_step=2)) as child:
+        wait_for(child.stopped)
+        child.signal(signal.SIGTERM)
+        child.signal(signal.SIGCONT)
+        assert child.wait() == 0
+    site.completed(job_id)
+    assert gone(site)
+    assert site.types(waiting) == ["submitted"]
+
+
+def test_an_idle_executor_leaves_at_once(site: Site, zygote: Zygote) -> None:
+    with running(zygote.spawn(site.db.url, site.root / "first", site.root / "store")) as child:
+        wait_for(lambda: site.db.rows("select id from ourvidz.executors where waiting"))
+        told = time.monotonic()
+        child.signal(signal.SIGINT)
+        assert child.wait() == 0
+        assert time.monotonic() - told < 8  # it was woken; leaving the LISTEN takes a second
+    assert gone(site)
+
+
+def test_a_second_signal_gives_the_job_back_at_the_next_step(site: Site, zygote: Zygote) -> None:
+    job_id = site.submit(steps=50)
+    with running(zygote.spawn(site.db.url, site.root / "first", site.root / "store", stop_at_step=2)) as child:
+        wait_for(child.stopped)
+        # Two numbers: two of one would be delivered as one to a stopped process.
+        child.signal(signal.SIGTERM)
+        child.signal(signal.SIGINT)
+        child.signal(signal.SIGCONT)
+        assert child.wait() == 0
+    assert int((site.root / "first" / "steps").read_text()) <= 3
+    row = site.row(job_id)
+    assert (row["status"], row["executor_id"], row["attempts"], row["snoozes"], row["ready"]) == ("queued", None, 0, 1, True)
+    assert gone(site)
+    site.work(job_id)
+    site.completed(job_id)
+
+
+def test_ctrl_c_without_handlers_gives_the_job_back_and_ends_the_worker(site: Site) -> None:
+    job_id = site.submit(steps=5)
+
+    def interrupt(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        site.work(job_id, shelf=ProbeShelf(site.loaded, interrupt))
+    assert site.types(job_id) == ["submitted", "claimed", "generation_started", "snoozed"]
+    assert gone(site, "second")
+
+
+def test_signals_in_any_moment_of_waiting_hang_nobody() -> None:
+    """threading.Event would deadlock here within a fraction of a second."""
+    program = """
+import signal
+from executors.heartbeat import Bell
+bell, heard = Bell(), []
+signal.signal(signal.SIGALRM, lambda *_: (heard.append(1), bell.ring()))
+signal.setitimer(signal.ITIMER_REAL, 0.0001, 0.0001)
+while len(heard) < 2000:
+    bell.clear()
+    bell.wait(0.00005)
+signal.setitimer(signal.ITIMER_REAL, 0)
+"""
+    subprocess.run([sys.executable, "-c", program], timeout=30, check=True)
+
+
+def test_who_watches_does_not_matter_to_the_job(site: Site) -> None:
+    def closed(_: object) -> None:
+        raise BrokenPipeError
+
+    job_id = site.submit()
+    site.work(job_id, observe=closed)
+    site.completed(job_id)
+
+
+# -- executors that share nothing but the database -----------------------------------------------------------------------------------------
+
+
+def test_two_executors_with_accounts_homes_and_stores_of_their_own(site: Site, zygote: Zygote, tmp_path: Path) -> None:
+    root = os.geteuid() == 0
+    base = Path(subprocess.run(["mktemp", "-d", "/tmp/ourvidz-accounts-XXXXXX"], capture_output=True, text=True, check=True).stdout.strip())
+    base.chmod(0o755)
+    ids = [site.submit() for _ in range(8)]
+    children = []
+    with Wire(site.db.url) as wire:
+        for n, uid in enumerate((65533, 65534)):
+            (base / f"home{n}").mkdir()
+            store = base / f"store{n}"
+            store.mkdir()
+            if root:
+                os.chown(store, uid, uid)
+            children.append(zygote.spawn(wire.url, base / f"home{n}", store, name=f"gpu{n}", until=ids, **({"uid": uid} if root else {})))
+        assert [child.wait() for child in children] == [0, 0]
+    stores = tuple(FolderStore(base / f"store{n}", BUCKETS) for n in (0, 1))
+    for job_id in ids:
+        site.completed(job_id, stores=stores)
+        assert site.types(job_id).count("claimed") == 1
+    by = {str(r["actor"]) for r in site.db.rows("select actor from public.job_events where type = 'claimed'")}
+    assert by == {"executor:gpu0", "executor:gpu1"}
+    if root:
+        assert {(base / f"home{n}" / "spool" / "id").stat().st_uid for n in (0, 1)} == {65533, 65534}
+    subprocess.run(["rm", "-rf", str(base)], check=True)
+
+
+# -- a database that goes away -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A server of this module's own, which may be killed."""
+    home = tmp_path_factory.mktemp("embedded")
+    with EmbeddedPostgres(home) as postgres:
+        database = Database(postgres.url)
+        with database.transaction() as connection:
+            migrate(connection)
+        database.close()
+        embedded_url(home)
+        yield home
+    if pid := status(home).supervisor_pid:
+        os.kill(pid, signal.SIGTERM)
+
+
+@pytest.fixture
+def frail(embedded: Path, loaded: Shelf, tmp_path: Path) -> Iterator[Site]:
+    database = Database(embedded_url(embedded), revive=lambda: embedded_url(embedded))
+    site = Site(database, loaded, tmp_path)
+    yield site
+    site.close()
+    database.close()
+
+
+def stop_immediately(home: Path, *, supervisor: bool = False) -> None:
+    """`pg_ctl -m immediate stop`: no checkpoint, no goodbye. With the supervisor killed too, only a user can bring it back."""
+    now = status(home)
+    assert now.postmaster_pid and now.supervisor_pid
+    if supervisor:
+        os.kill(now.supervisor_pid, signal.SIGKILL)
+    os.kill(now.postmaster_pid, signal.SIGQUIT)
+    wait_for(lambda: status(home).postmaster_pid != now.postmaster_pid, about="for Postgres to die")
+
+
+@pytest.mark.parametrize("supervisor", [False, True], ids=["stopped", "supervisor killed too"])
+def test_away_while_a_job_runs(frail: Site, embedded: Path, supervisor: bool) -> None:
+    job_id = frail.submit(steps=4, images=3)
+    away: list[int] = []
+
+    def stop_once(done: int, total: int) -> None:
+        if done == 6 and not away:
+            away.append(done)
+            stop_immediately(embedded, supervisor=supervisor)
+
+    shelf = ProbeShelf(frail.loaded, stop_once)
+    frail.work(job_id, shelf=shelf)
+    assert away
+    frail.completed(job_id, 3)
+    assert shelf.sdxl.seeds == [4711, 4712, 4713]  # it waited, and went on where it was
+    assert frail.types(job_id).count("claimed") == 1
+
+
+def test_away_when_a_job_is_to_be_claimed(frail: Site, embedded: Path) -> None:
+    job_id = frail.submit()
+    worker = frail.worker()
+    claim, tries = worker.jobs.claim, []
+
+    def claim_from_nobody(*args: object, **more: object) -> object:
+        tries.append(1)
+        if len(tries) == 1:
+            stop_immediately(embedded)
+        return claim(*args, **more)  # type: ignore[arg-type]
+
+    worker.jobs.claim = claim_from_nobody  # type: ignore[method-assign,assignment]
+    worker.run(until=[job_id])
+    assert len(tries) > 1
+    frail.completed(job_id)
+
+
+def test_away_for_longer_than_anyone_waits(frail: Site) -> None:
+    """Patience runs out in the middle of a job: the executor lives on, lets the job go, and does it when the database is back."""
+    job_id = frail.submit(steps=4)
+    with Wire(frail.db.url) as wire:
+        database = Database(wire.url)
+        worker = frail.worker(jobs=Jobs(database, frail.jobs.screen, patience=0.5))
+        refused: list[int] = []
+        connect = wire._connect
+
+        def refuse() -> object:
+            refused.append(1)
+            if len(refused) < 12:
+                raise ConnectionRefusedError
+            return connect()
+
+        def cut(done: int, total: int) -> None:
+            if done == 3 and not refused:
+                wire._connect = refuse  # type: ignore[method-assign,assignment]
+                wire.cut()
+
+        worker.shelf.sdxl.step = cut  # type: ignore[attr-defined]
+        worker.run(until=[job_id])
+        database.close()
+    assert len(refused) > 3
+    frail.completed(job_id)
+
+
+def test_a_job_that_was_lost_to_an_outage_is_not_kept_by_the_heartbeat(site: Site) -> None:
+    """The device thread gave up on it; the heartbeat, the database being back, would renew its lease until the time limit."""
+    job_id = site.submit(steps=3)
+
+    def outage(done: int, total: int) -> None:
+        worker.shelf.sdxl.step = None  # type: ignore[attr-defined]
+        worker.heartbeat._beaten -= 100  # type: ignore[union-attr]
+
+    site.policy(heartbeat=60)
+    worker = site.worker()
+    worker.shelf.sdxl.step = outage  # type: ignore[attr-defined]
+    worker.run(until=[job_id])
+    site.completed(job_id)
+    assert site.types(job_id).count("claimed") == 2
