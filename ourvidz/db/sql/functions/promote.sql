@@ -7,7 +7,8 @@ declare
   v_now constant timestamptz := ourvidz.now();
   v_rows bigint := 0;
 begin
-  if exists (select from public.jobs where not ready and run_at <= v_now) then
+  -- The soonest, by the index's order: asked whether there is any due, the planner may prefer to walk the whole table.
+  if (select run_at from public.jobs where not ready order by run_at limit 1) <= v_now then
     update public.jobs set ready = true
     where id in (select id from public.jobs where not ready and run_at <= v_now order by run_at limit p_limit
                  for update skip locked);
