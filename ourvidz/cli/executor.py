@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -33,6 +34,9 @@ class Executors(Protocol):
 
 
 def found() -> Executors:
+    # Their advice is for those who wrote this program, and would stand in the middle of its progress.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
     for entry in entry_points(group="ourvidz.executors", name="default"):
         executors: Executors = entry.load()()
         return executors

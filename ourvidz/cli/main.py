@@ -28,13 +28,16 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def _root(version: bool = typer.Option(False, "--version", is_eager=True, help="Print the version.")) -> None:
-    if version:
-        from importlib.metadata import version as installed
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
 
-        print(f"ourvidz {installed('ourvidz')}")
+        print(f"ourvidz {version('ourvidz')}")
         raise typer.Exit()
+
+
+@app.callback()
+def _root(version: bool = typer.Option(False, "--version", is_eager=True, callback=_version, help="Print the version.")) -> None: ...
 
 
 demo.add(app, START)

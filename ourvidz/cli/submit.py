@@ -70,8 +70,6 @@ def submit(
     as_json: options.Json = False,
 ) -> None:
     """Queue a job."""
-    from ourvidz import bootstrap
-    from ourvidz.lifecycle import NewJob
     from state import catalog
 
     files = {"init": init, "style": reference, "single": image, "first_frame": first_frame, "last_frame": last_frame}
@@ -91,6 +89,9 @@ def submit(
     _check_pictures(catalog.job_type(job_type), set(pictures), asked)
     catalog.check_text(prompt, negative)
     catalog.resolve(job_type, asked | {"references": dict.fromkeys(pictures, "bucket/path")})
+    from ourvidz import bootstrap
+    from ourvidz.lifecycle import NewJob
+
     app = bootstrap.app()
     owner = _owner(app, user)
     chosen = {k: v for k, v in asked.items() if v is not None} | {"references": _stored(app, owner, pictures)}

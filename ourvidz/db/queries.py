@@ -186,7 +186,7 @@ def executors(db: Database) -> list[Row]:
 
 def served(db: Database, lane: str) -> bool:
     """Whether an executor that takes jobs of this lane is alive."""
-    sql = """select from ourvidz.executors where state = 'active' and %s = any (lanes) and lease_until > ourvidz.now() limit 1"""
+    sql = """select 1 from ourvidz.executors where state = 'active' and %s = any (lanes) and lease_until > ourvidz.now() limit 1"""
     return bool(db.rows(sql, [lane]))
 
 

@@ -1,0 +1,90 @@
+"""Retry and cancel: by id at the version seen, by filter with a preview first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from cli_command import Command
+from support import claim, executor, row, submit, types
+
+from ourvidz.db.connection import Database
+from ourvidz.lifecycle import Jobs
+
+User = Callable[..., str]
+
+
+@pytest.fixture
+def failed(jobs: Jobs, user: User) -> list[str]:
+    """Three that timed out, one of another type that ran out of memory, one that was refused for good."""
+    owner, device, ids = user("premium"), executor(jobs), []
+    for job_type, error, final in [("sdxl_image_fast", "timeout", False)] * 3 + [
+        ("image_fast", "out_of_memory", False),
+        ("image_fast", "refused_content", True),
+    ]:
+        ids.append(submit(jobs, owner, job_type))
+        jobs.fail(claim(jobs, device), error, "It did not work.", retryable=False, final=final)
+    return ids
+
+
+def statuses(db: Database, ids: list[str]) -> list[str]:
+    return [row(db, job_id)["status"] for job_id in ids]
+
+
+def test_a_dry_run_changes_nothing(ourvidz: Command, database: Database, failed: list[str]) -> None:
+    answer = ourvidz("jobs", "retry", "--error-class", "timeout", "--dry-run")
+    assert answer.code == 0
+    assert sorted(answer.out.split()) == sorted(failed[:3])
+    assert "3  sdxl_image_fast" in answer.err
+    assert "Would retry 3 jobs. Nothing was done." in answer.err
+    assert set(ourvidz("jobs", "retry", "--all", "--dry-run", "--json").json["would"]) == set(failed[:4])
+    assert statuses(database, failed) == ["failed"] * 5
+
+
+def test_a_filter_asks_first(ourvidz: Command, database: Database, failed: list[str]) -> None:
+    silent = ourvidz("jobs", "retry", "--error-class", "timeout")
+    assert (silent.code, silent.out) == (2, "")
+    assert "--yes" in silent.err
+    assert ourvidz.in_terminal("jobs", "retry", "--error-class", "timeout", typed="n\n").code == 1
+    assert statuses(database, failed) == ["failed"] * 5
+    assert ourvidz.in_terminal("jobs", "retry", "--error-class", "timeout", typed="y\n").code == 0
+    assert statuses(database, failed) == ["queued"] * 3 + ["failed"] * 2
+
+
+def test_retry_by_filter_leaves_out_what_was_refused_for_good(ourvidz: Command, database: Database, failed: list[str]) -> None:
+    answer = ourvidz("jobs", "retry", "--all", "--yes", "--json")
+    assert answer.code == 0
+    assert set(answer.json["done"]) == set(failed[:4])
+    assert statuses(database, failed) == ["queued"] * 4 + ["failed"]
+    assert types(database, failed[0])[-1] == "retried"
+
+
+def test_limit_takes_the_oldest(ourvidz: Command, failed: list[str]) -> None:
+    assert ourvidz("jobs", "retry", "--error-class", "timeout", "--limit", "2", "--dry-run").out.split() == failed[:2]
+
+
+def test_by_id(ourvidz: Command, database: Database, failed: list[str]) -> None:
+    assert ourvidz("jobs", "retry", failed[0][:8], failed[3]).code == 0
+    assert statuses(database, failed) == ["queued", "failed", "failed", "queued", "failed"]
+    refused = ourvidz("jobs", "retry", failed[4])
+    assert refused.code == 1
+    assert "no retry may follow" in refused.err
+    again = ourvidz("jobs", "retry", failed[0])
+    assert again.code == 1
+    assert "only a failed or cancelled job" in again.err
+
+
+def test_cancel(ourvidz: Command, database: Database, jobs: Jobs, user: User) -> None:
+    waiting, running = submit(jobs, user()), submit(jobs, user(), "image_fast")
+    claim(jobs, executor(jobs, lanes=["wan"]))
+    answer = ourvidz("jobs", "cancel", waiting, running, "--json")
+    assert answer.json == {"action": "cancel", "dry_run": False, "done": [waiting, running], "refused": []}
+    assert statuses(database, [waiting, running]) == ["cancelled", "queued"]
+    assert row(database, running)["cancel_requested"]
+    assert ourvidz("jobs", "cancel", "--status", "completed", "--yes").code == 0
+
+
+def test_which_jobs(ourvidz: Command, failed: list[str]) -> None:
+    assert "Which jobs?" in ourvidz("jobs", "cancel").err
+    assert "not both" in ourvidz("jobs", "cancel", failed[0], "--all").err
+    assert ourvidz("jobs", "cancel", "--type", "nonsense", "--dry-run").code == 2

@@ -1,0 +1,110 @@
+"""Asking for help costs nothing, and every command shows how it is used."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from cli_command import Command
+
+from ourvidz.cli.main import app
+
+HEAVY = {"sqlalchemy", "psycopg", "torch", "pydantic", "alembic", "PIL", "transitions", "diffusers", "numpy"}
+
+
+def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from commands(inner, (*path, name))
+    if not hasattr(command, "commands"):
+        yield path, command
+
+
+ALL = dict(commands(typer.main.get_command(app)))
+
+
+@pytest.mark.parametrize("args", [["--help"], ["submit", "--help"], ["jobs", "--help"], []])
+def test_help_imports_nothing_heavy(args: list[str]) -> None:
+    run = f"import sys, ourvidz.cli.main as m\ntry: m.app({args!r})\nexcept SystemExit: pass\n"
+    heavy = HEAVY - ({"pydantic"} if args[:1] in (["submit"], ["jobs"]) else set())  # typer reads a command's own arguments with it
+    code = run + f"print(*sorted({heavy!r} & set(sys.modules)), file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == ""
+    assert "Usage: " in done.stdout
+
+
+def test_help_is_fast() -> None:
+    """As a ratio, so that a slow machine does not matter: at most three times Python with typer alone."""
+
+    def best(code: str) -> float:
+        times = []
+        for _ in range(5):
+            begun = time.perf_counter()
+            subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+            times.append(time.perf_counter() - begun)
+        return min(times)
+
+    ours = best("import sys; sys.argv = ['ourvidz', '--help']\nfrom ourvidz.cli.main import main\ntry: main()\nexcept SystemExit: pass")
+    assert ours < 3 * best("import typer.main, typer.core")
+
+
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
+def test_every_command_has_an_example_that_parses(path: tuple[str, ...]) -> None:
+    command = ALL[path]
+    examples = [line.strip() for line in command.epilog.splitlines() if line.strip().startswith("ourvidz")]
+    assert examples
+    assert all(line.startswith("ourvidz " + " ".join(path)) for line in examples)
+    assert command.help
+    known = {option for parameter in command.params for option in parameter.opts}
+    used = {
+        word for line in examples for word in line.partition("|")[0].partition(" #")[0].partition("&&")[0].split() if word.startswith("--")
+    }
+    assert used <= known
+
+
+def test_data_can_be_had_as_json() -> None:
+    silent = {("worker",), ("models", "make-tiny")}  # these print no data
+    assert all("--json" in {o for p in command.params for o in p.opts} for path, command in ALL.items() if path not in silent)
+
+
+def test_what_is_not_understood(bare: Command) -> None:
+    for args in (["jbos"], ["jobs", "ls", "--limit", "x"], ["submit"], ["jobs", "show"], ["--nonsense"], ["worker", "--lanes", "gpu"]):
+        answer = bare(*args)
+        assert (answer.code, answer.out) == (2, ""), args
+        assert answer.err
+    assert "Did you mean 'jobs'" in bare("jbos").err
+
+
+def test_version_and_no_arguments(bare: Command) -> None:
+    assert bare("--version").out.startswith("ourvidz ")
+    for args in ([], ["jobs"], ["events"], ["models"]):
+        assert bare(*args).code == 0
+
+
+def test_a_database_that_cannot_be_reached(bare: Command) -> None:
+    answer = bare("jobs", "ls")
+    assert answer.code == 1
+    assert "database cannot be reached" in answer.err
+    assert "DATABASE_URL" in answer.err
+
+
+def test_a_broken_environment(bare: Command, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    answer = Command({k: v for k, v in bare.env.items() if k != "DATABASE_URL"} | {"OURVIDZ_HOME": str(file)}, tmp_path)("jobs", "ls")
+    assert answer.code == 1
+    assert "error: " in answer.err
+    assert str(file) in answer.err
+
+
+def test_debug_shows_the_traceback(bare: Command) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "ourvidz.cli.main", "jobs", "ls"], env=bare.env | {"OURVIDZ_DEBUG": "1"}, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr

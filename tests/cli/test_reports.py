@@ -1,0 +1,121 @@
+"""stats, doctor, migrate, audit, rebuild, models: shapes, and what their exit codes say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+import pytest
+from cli_command import Command, environment
+from support import Server, claim, executor, finish, submit
+
+from ourvidz.lifecycle import Jobs
+
+User = Callable[..., str]
+
+
+def test_stats(ourvidz: Command, jobs: Jobs, user: User) -> None:
+    owner, device = user("premium"), executor(jobs)
+    for _ in range(3):
+        submit(jobs, owner)
+        finish(jobs, claim(jobs, device))
+    submit(jobs, owner, "image_fast")
+    jobs.fail(claim(jobs, device), "timeout", "Too slow.", retryable=False)
+    submit(jobs, owner, "video_fast")
+    figures = ourvidz("stats", "--json").json
+    assert set(figures) == {"jobs", "queue", "durations", "executors", "errors"}
+    assert figures["jobs"] == {"completed": 3, "failed": 1, "queued": 1}
+    assert [(r["lane"], r["ready"]) for r in figures["queue"]] == [("wan", 1)]
+    (took,) = figures["durations"]
+    assert (took["job_type"], took["jobs"]) == ("sdxl_image_fast", 3)
+    assert 0 < took["total_p50"] <= took["total_p95"]
+    assert [(r["error_class"], r["jobs"]) for r in figures["errors"]] == [("timeout", 1)]
+    assert [r["name"] for r in figures["executors"]] == ["gpu0"]
+    assert "secret" not in figures["executors"][0]
+    seen = ourvidz.in_terminal("stats").plain
+    for word in ("Queue", "Durations", "Executors", "Errors", "timeout", "gpu0"):
+        assert word in seen
+    assert ["errors", "timeout", "failed", "1"] in [line[:4] for line in ourvidz("stats").lines]
+
+
+def test_doctor(ourvidz: Command, jobs: Jobs) -> None:
+    answer = ourvidz("doctor", "--json")
+    lines = {line["what"]: line for line in answer.json}
+    assert answer.code == 0, answer.out
+    assert set(lines) >= {"python", "executors", "server", "schema", "clock", "workers", "storage", "models", "screen"}
+    assert {line["state"] for line in answer.json} <= {"ok", "warn", "missing"}
+    assert all(line["mend"] for line in answer.json if line["state"] != "ok")
+    assert lines["workers"]["state"] == "warn"
+    executor(jobs)
+    assert ["ok", "workers", "gpu0 (sdxl sdxl_ip wan wan_vace)", ""] in ourvidz("doctor").lines
+
+
+def test_doctor_makes_nothing(bare: Command, tmp_path: Path) -> None:
+    """A database that cannot be reached is said, the other checks still run, and no folder appears."""
+    answer = bare("doctor", "--json")
+    assert answer.code == 1
+    states = {line["what"]: line["state"] for line in answer.json}
+    assert (states["database"], states["screen"]) == ("missing", "ok")
+    embedded = Command({k: v for k, v in bare.env.items() if k != "DATABASE_URL"}, tmp_path)("doctor", "--json")
+    assert embedded.code == 0
+    assert not (tmp_path / "home").exists()
+
+
+def test_migrate(server: Server, tmp_path: Path) -> None:
+    name = server.create()
+    ourvidz = Command(environment(tmp_path / "home", DATABASE_URL=server.url(name)), tmp_path)
+    try:
+        assert "ourvidz migrate" in ourvidz("jobs", "ls").err
+        check = ourvidz("migrate", "--check", "--json")
+        assert (check.code, check.json["found"], check.json["current"]) == (1, None, False)
+        assert "`ourvidz migrate`" in ourvidz("migrate", "--check").err
+        assert ourvidz("migrate").code == 0
+        assert ourvidz("migrate", "--check").code == 0
+        again = ourvidz("migrate", "--json").json
+        assert (again["changed"], again["current"]) == (False, True)
+    finally:
+        server.drop(name)
+
+
+def test_audit_and_heads(ourvidz: Command, jobs: Jobs, user: User, tmp_path: Path, superuser: psycopg.Connection[object]) -> None:
+    heads = str(tmp_path / "heads.jsonl")
+    job_id = submit(jobs, user())
+    submit(jobs, user())
+    assert ourvidz("audit", "--heads", heads).code == 2
+    first = ourvidz("audit", "--heads", heads, "--publish", "--json")
+    assert (first.code, first.json) == (0, {"jobs": 2, "events": 2, "findings": [], "published": 2})
+    assert ourvidz("audit", "--heads", heads).out == "2 jobs, 2 events, 0 findings\n"
+    superuser.execute("set session_replication_role = replica")
+    superuser.execute("alter table public.job_events disable trigger all")
+    superuser.execute("update public.job_events set actor = 'person:nobody' where job_id = %s", (job_id,))
+    broken = ourvidz("audit", "--heads", heads, "--json")
+    assert broken.code == 1
+    assert {f["job_id"] for f in broken.json["findings"]} == {job_id}
+    assert set(broken.json["findings"][0]) == {"kind", "job_id", "version", "message"}
+    assert ourvidz("audit", "--publish", "--heads", heads).code == 1
+
+
+def test_rebuild(ourvidz: Command, jobs: Jobs, user: User, superuser: psycopg.Connection[object]) -> None:
+    job_id = submit(jobs, user())
+    assert ourvidz("rebuild", "--verify", "--json").json == {"verify": True, "findings": []}
+    assert ourvidz("rebuild").code == 2  # no one to ask
+    superuser.execute("alter table public.jobs disable trigger all")
+    superuser.execute("update public.jobs set attempts = 7 where id = %s", (job_id,))
+    verify = ourvidz("rebuild", "--verify")
+    assert verify.code == 1
+    assert job_id in verify.out
+
+
+@pytest.mark.parametrize("command", ["ls", "verify"])
+def test_no_models_yet(bare: Command, command: str) -> None:
+    answer = bare("models", command, "--json")
+    assert answer.code == (0 if command == "ls" else 1)
+    assert {role["role"] for role in answer.json} == {"sdxl", "ip_adapter", "wan", "vace", "qwen"}
+    assert all(set(role) >= {"role", "ok", "tiny", "path", "bytes", "problems"} for role in answer.json)
+
+
+def test_tiny_models_are_not_made_among_real_ones(bare: Command, tmp_path: Path) -> None:
+    answer = bare("models", "make-tiny", OURVIDZ_MODELS=str(tmp_path))
+    assert answer.code == 2
+    assert "--to" in answer.err

@@ -1,0 +1,156 @@
+"""`ourvidz submit`: what is refused, and before what; what is queued, and with which pictures."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from cli_command import Command
+from support import new_user
+
+from ourvidz.db.connection import Database
+
+FOX = ("--prompt", "a fox in snow")
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (("sdxl_image_fas", *FOX), "no job type"),
+        (("image_fast", "--prompt", ""), "prompt is empty"),
+        (("image_fast", "--prompt", "   "), "prompt is empty"),
+        (("image_fast", "--prompt", "x" * 4001), "4,001 characters"),
+        (("image_fast", *FOX, "--negative", "x" * 2001), "2,001 characters"),
+        (("image_fast", *FOX, "--steps", "0"), "steps must be"),
+        (("image_fast", *FOX, "--steps", "81"), "from 1 to 80"),
+        (("sdxl_image_fast", *FOX, "--steps", "61"), "from 1 to 60"),
+        (("image_fast", *FOX, "--guidance", "0.9"), "guidance must be"),
+        (("image_fast", *FOX, "--guidance", "15.1"), "guidance must be"),
+        (("image_fast", *FOX, "--guidance", "nan"), "guidance must be"),
+        (("image_fast", *FOX, "--size", "1024x1024"), "480×832"),
+        (("image_fast", *FOX, "--size", "big"), "no size"),
+        (("image_fast", *FOX, "--seed", "-1"), "seed must be"),
+        (("image_fast", *FOX, "--seed", str(2**32)), "seed must be"),
+        (("image_fast", *FOX, "--images", "3"), "images must be one of 1"),
+        (("sdxl_image_fast", *FOX, "--images", "2"), "1, 3, 6"),
+        (("sdxl_image_fast", *FOX, "--strength", "0.5"), "only sdxl_img2img"),
+        (("sdxl_img2img", *FOX), "--init FILE"),
+        (("sdxl_img2img", *FOX, "--init", "a.png", "--strength", "0.05"), "strength must be"),
+        (("sdxl_img2img", *FOX, "--init", "a.png", "--strength", "1.1"), "strength must be"),
+        (("sdxl_image_fast", *FOX, "--init", "a.png"), "takes no --init"),
+        (("sdxl_image_fast", *FOX, "--image", "a.png"), "takes no --image; it takes --reference"),
+        (("image_fast", *FOX, "--reference", "a.png"), "takes no --reference"),
+        (("image_fast", *FOX, "--first-frame", "a.png"), "makes one frame"),
+        (("video_fast", *FOX, "--image", "a.png", "--last-frame", "a.png"), "not both"),
+        (("sdxl_image_fast", *FOX, "--reference-type", "style"), "give --reference FILE too"),
+        (("sdxl_image_fast", *FOX, "--reference", "a.png", "--reference-type", "mood"), "style, composition, character"),
+        (("sdxl_image_fast", *FOX, "--reference-strength", "0.5"), "needs a reference: --reference"),
+        (("sdxl_image_fast", *FOX, "--reference", "a.png", "--reference-strength", "0"), "reference_strength must be"),
+        (("image_fast", *FOX, "--in", "soon"), "no duration"),
+    ],
+)  # fmt: skip
+def test_refused_before_anything_is_touched(bare: Command, args: tuple[str, ...], says: str) -> None:
+    answer = bare("submit", *args)
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err.startswith("error: ")
+    assert says in answer.err
+    assert "xxxx" not in answer.err
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "no file"),
+        (b"", "empty"),
+        (b"not a picture at all", "no picture of a known type"),
+        (b"\x89PNG\r\n\x1a\n" + b"\0" * 100, "picture"),
+        (b"\0" * 20_000_001, "20.0 MB"),
+    ],
+    ids=["missing", "empty", "text", "damaged", "too big"],
+)
+def test_pictures_that_are_none(ourvidz: Command, database: Database, tmp_path: Path, content: bytes | None, says: str) -> None:
+    file = tmp_path / "a.png"
+    if content is not None:
+        file.write_bytes(content)
+    answer = ourvidz("submit", "image_fast", *FOX, "--image", str(file), "--user", new_user(database))
+    assert answer.code == 2
+    assert says in answer.err
+    assert str(file) in answer.err
+    assert database.rows("select 1 from public.jobs") == []
+
+
+def test_a_folder_is_no_picture(ourvidz: Command, database: Database, tmp_path: Path) -> None:
+    assert "is no file" in ourvidz("submit", "image_fast", *FOX, "--image", str(tmp_path), "--user", new_user(database)).err
+
+
+def test_queued_with_what_was_asked(ourvidz: Command, database: Database) -> None:
+    owner = new_user(database)
+    answer = ourvidz("submit", "sdxl_image_fast", *FOX, "--negative", "blur", "--images", "6", "--steps", "9", "--guidance", "5.5",
+                     "--size", "832x1216", "--seed", "7", "--user", owner, "--in", "1h", "--json")  # fmt: skip
+    assert answer.code == 0, answer.err
+    assert set(answer.json) == {"id", "job_type", "status", "created"}
+    (row,) = database.rows(
+        "select p.*, j.run_at - j.created_at as delay from public.job_payloads as p join public.jobs as j on j.id = p.job_id"
+    )
+    assert str(row["job_id"]) == answer.json["id"]
+    assert (row["prompt"], row["negative_prompt"], str(row["user_id"])) == ("a fox in snow", "blur", owner)
+    wanted = {"images": 6, "steps": 9, "guidance": 5.5, "width": 832, "height": 1216, "seed": 7}
+    assert row["settings"].items() >= wanted.items()
+    assert 3590 < row["delay"].total_seconds() <= 3601
+
+
+def test_a_pipe_gets_the_id_alone(ourvidz: Command, database: Database) -> None:
+    answer = ourvidz("submit", "image_fast", "--prompt", "-", "--user", new_user(database), stdin="a fox\nin snow\n")
+    assert answer.out == f"{database.rows('select id from public.jobs')[0]['id']}\n"
+    assert database.rows("select prompt from public.job_payloads")[0]["prompt"] == "a fox\nin snow"
+
+
+def test_the_same_key_is_the_same_job(ourvidz: Command, database: Database) -> None:
+    same = ("submit", "image_fast", *FOX, "--user", new_user(database), "--key", "k1", "--json")
+    first, second = ourvidz(*same), ourvidz(*same)
+    assert second.json == first.json | {"created": False}
+    other = ourvidz(*same, "--steps", "9")
+    assert (other.code, other.out) == (1, "")
+    assert "used before" in other.err
+
+
+def test_references_are_re_encoded_and_stored_once(
+    ourvidz: Command, database: Database, tmp_path: Path, picture: Callable[..., Path]
+) -> None:
+    owner, jpeg = new_user(database), picture("photo.jpg")
+    for _ in range(2):
+        answer = ourvidz("submit", "video_fast", *FOX, "--first-frame", str(jpeg), "--last-frame", str(jpeg), "--user", owner)
+        assert answer.code == 0, answer.err
+    folder = tmp_path / "home" / "storage" / "character-images" / owner / "references"
+    (stored,) = folder.iterdir()
+    assert stored.read_bytes().startswith(b"\x89PNG")
+    assert stored.name == hashlib.sha256(stored.read_bytes()).hexdigest()[:32] + ".png"
+    for row in database.rows("select settings from public.job_payloads"):
+        address = f"character-images/{owner}/references/{stored.name}"
+        assert row["settings"]["references"] == {"first_frame": address, "last_frame": address}
+
+
+def test_who_may_not(ourvidz: Command, database: Database) -> None:
+    assert "--user" in ourvidz("submit", "image_fast", *FOX).err
+    assert ourvidz("submit", "image_fast", *FOX, "--user", "me").code == 2
+    child = ourvidz("submit", "image_fast", *FOX, "--user", new_user(database, verified=False))
+    assert child.code == 1
+    assert "age-verified" in child.err
+
+
+def test_a_refused_prompt_is_not_repeated(ourvidz: Command, database: Database) -> None:
+    answer = ourvidz("submit", "image_fast", "--prompt", "a schoolgirl aged 12, nude", "--user", new_user(database))
+    assert answer.code == 1
+    assert "refused" in answer.err
+    assert "schoolgirl" not in answer.err
+    assert database.rows("select 1 from public.jobs") == []
+
+
+def test_the_actor_is_the_account(ourvidz: Command, database: Database) -> None:
+    ourvidz("submit", "image_fast", *FOX, "--user", new_user(database))
+    (event,) = database.rows("select actor, occurred_at from public.job_events")
+    assert event["actor"].startswith("person")
+    assert isinstance(event["occurred_at"], datetime)
