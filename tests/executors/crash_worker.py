@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import random
 import resource
 import signal
 import sys
@@ -29,7 +30,7 @@ from executors.worker import Worker, handle_signals
 from ourvidz.db.connection import Database
 from ourvidz.lifecycle import Claim, Jobs
 from ourvidz.progress import Progress
-from ourvidz.storage.base import Stored
+from ourvidz.storage.base import StorageUnavailable, Stored
 from ourvidz.storage.folder import FolderStore
 from state.catalog import BUCKETS
 
@@ -82,8 +83,11 @@ for _name in ("enhanced", "artifact_generated", "artifact_uploaded", "complete",
 
 class CrashStore(FolderStore):
     points: Points
+    flaky = 0.0  # how often the store does not answer
 
     def put(self, *args: Any) -> Stored:
+        if random.random() < self.flaky:
+            raise StorageUnavailable("the store does not answer")
         return self.points.around("put", lambda: FolderStore.put(self, *args))
 
 
@@ -136,6 +140,8 @@ def executor(shelf: Shelf, spec: dict[str, Any]) -> None:
     jobs = CrashJobs(Database(spec["url"], revive=revive), Permissive())
     store = CrashStore(Path(spec["store"]), BUCKETS)
     jobs.points = store.points = points
+    store.flaky = spec.get("flaky", 0.0)
+    random.seed(f"{spec.get('seed')}/{os.getpid()}")
     _half_copy(points)
 
     stop_at = spec.get("stop_at_step")
