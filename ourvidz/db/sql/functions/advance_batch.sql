@@ -1,4 +1,5 @@
 -- One step of many claims at once: appends p_event to each job whose claim still holds. Returns the jobs that moved; the rest were stale.
+-- A remark (an event that moves nothing) that this claim has made before is not made again: the answer to the first was lost.
 create or replace function ourvidz.advance_batch(
   p_jobs uuid[], p_claims bigint[], p_tokens uuid[], p_event text, p_data jsonb[] default null
 ) returns setof uuid
@@ -13,8 +14,12 @@ begin
     raise exception 'advance does not write %: it has a function of its own.', p_event using errcode = 'OV001';
   end if;
   v_held := ourvidz.lock_claims(p_jobs, p_claims, p_tokens);
-  select array_agg(p_jobs[n]), array_agg(coalesce(p_data[n], '{}')) into v_ids, v_data from unnest(v_held) as n;
+  select array_agg(p_jobs[n]), array_agg(coalesce(p_data[n], '{}')) into v_ids, v_data
+  from unnest(v_held) as n
+  where p_event in ('enhancement_started', 'generation_started', 'upload_started')
+     or not exists (select from public.job_events as e
+                    where e.job_id = p_jobs[n] and e.claim_no = p_claims[n] and e.type = p_event and e.data = coalesce(p_data[n], '{}'));
   perform ourvidz.append(v_ids, p_event, v_data, 'executor');
-  return query select unnest(v_ids);
+  return query select p_jobs[n] from unnest(v_held) as n;
 end
 $$;

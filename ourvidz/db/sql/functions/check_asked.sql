@@ -1,4 +1,5 @@
--- Refuses, by name, what must not be queued: no such type, no verified profile, no text, settings out of range. Nothing is written yet.
+-- Refuses, by name, what must not be queued: no such type, no verified profile, no text, settings out of range, two different jobs under
+-- one id or key. Nothing is written yet.
 create or replace function ourvidz.check_asked(p_asked ourvidz.asked_job[]) returns void
 language plpgsql
 as $$
@@ -11,8 +12,16 @@ begin
   if found then
     raise exception 'Profile % is not age-verified: no job is made for it.', coalesce(a.user_id::text, '(none)') using errcode = 'OV010';
   end if;
+  if cardinality(p_asked) > 1 and exists (
+       select from unnest(p_asked) as x group by x.id having count(distinct x.body_digest) > 1
+       union all
+       select from unnest(p_asked) as x where x.idempotency_key is not null
+       group by x.user_id, x.idempotency_key having count(distinct x.body_digest) > 1) then
+    raise exception 'Two different jobs of this batch have the same id or idempotency key.'
+      using errcode = 'OV008', hint = 'Give each job a key of its own, or send the very same body to get the same job.';
+  end if;
   foreach a in array p_asked loop
-    if a.job_type is distinct from v_type.name then
+    if v_type.name is null or a.job_type is distinct from v_type.name then
       select * into v_type from ourvidz.job_types where name = a.job_type;
       if not found then
         raise exception 'There is no job type "%".', left(a.job_type, 40) using errcode = 'OV009', column = 'job_type';

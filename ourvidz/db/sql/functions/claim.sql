@@ -32,8 +32,14 @@ begin
     update ourvidz.executors set waiting = true where id = p_executor and not waiting;
     return;
   elsif ex.waiting or ex.lane is distinct from v_lane then
+    -- Only a move to a model that must be loaded first begins a new stay; between resident ones it may go back and forth.
     update ourvidz.executors set waiting = false, lane = v_lane,
-      lane_since = case when lane is distinct from v_lane then v_now else lane_since end where id = p_executor;
+      lane_since = case when lane is distinct from v_lane and not v_lane = any (coalesce(p_resident, resident)) then v_now else lane_since end
+    where id = p_executor;
+  end if;
+  -- A claim lost in a power cut would be given out again under the same number, so it is never committed asynchronously.
+  if current_setting('synchronous_commit') = 'off' then
+    set local synchronous_commit = on;
   end if;
 
   perform ourvidz.append(

@@ -13,7 +13,12 @@ begin
   if not pg_try_advisory_xact_lock(hashtextextended('ourvidz.reap', 0)) then
     return next; return;
   end if;
-  for v_executor in select id from ourvidz.executors where state <> 'gone' and lease_until <= v_now order by id for update skip locked loop
+  -- A claim in flight when its executor was declared gone may commit afterwards: such an executor is gone once more.
+  for v_executor in
+    select id from ourvidz.executors as e
+    where state <> 'gone' and lease_until <= v_now or state = 'gone' and exists (select from public.jobs where executor_id = e.id)
+    order by id for update skip locked
+  loop
     lapsed := lapsed + ourvidz.executor_gone(v_executor, 'lease ran out');
   end loop;
   for j in select * from public.jobs where executor_id is not null and deadline <= v_now order by id limit 100 for update skip locked loop

@@ -22,10 +22,13 @@ begin
   left join ourvidz.plans as plan on plan.name = coalesce(profile.subscription_status, 'free');
   perform ourvidz.check_asked(v_asked);
 
-  -- One at a time for each id and key: a second submit waits here, then finds the first one's job.
-  perform pg_advisory_xact_lock(hashtextextended(name, 7))
-  from (select user_id::text || '/' || idempotency_key as name from unnest(v_asked) where idempotency_key is not null
-        union select a.id::text from unnest(v_asked) as a order by 1) as names;
+  -- One at a time for each id and key: a second submit waits here, then finds the first one's job. In a fixed number of slots and in
+  -- their order: a lock for each of many jobs would fill the server's lock table.
+  perform pg_advisory_xact_lock(hashtext('ourvidz.submit'), slot)
+  from (select distinct hashtext(name) & 1023 as slot
+        from (select user_id::text || '/' || idempotency_key as name from unnest(v_asked) where idempotency_key is not null
+              union all select a.id::text from unnest(v_asked) as a) as names
+        order by slot) as slots;
 
   return query
   select a.ord, p.job_id, false
@@ -46,7 +49,7 @@ begin
   return query
   select a.ord, fresh.id, a.ord = fresh.ord
   from unnest(v_asked) as a
-  join unnest(v_fresh) as fresh
-    on fresh.id = a.id or (fresh.user_id = a.user_id and fresh.idempotency_key = a.idempotency_key);
+  join unnest(v_fresh) as fresh  -- by an equality, which can be hashed: a batch may be long
+    on coalesce(fresh.user_id::text || fresh.idempotency_key, fresh.id::text) = coalesce(a.user_id::text || a.idempotency_key, a.id::text);
 end
 $$;
