@@ -169,7 +169,8 @@ def _say_done(verb: Verb, done: list[str], refused: list[tuple[str, str]], as_js
     if as_json:
         out.emit({"action": verb.name, "dry_run": False, "done": done, "refused": [{"id": i, "reason": why} for i, why in refused]})
     else:
-        out.say(f"{words.count(len(done), 'job')} {verb.done}.", "green" if done else "")
+        if done or not refused:
+            out.say(f"{words.count(len(done), 'job')} {verb.done}.", "green" if done else "")
         _print_ids(done)
         for job_id, why in refused[:SHOWN]:
             out.say(f"  {job_id[:8]}  {why}", "yellow")

@@ -145,13 +145,14 @@ def _run(app: App, titles: Mapping[str, Wish]) -> None:
 
         def observe(p: Progress) -> None:
             if p.job_id not in titles:
-                return
+                return shown.update(all_of_them, stage=f"first, an older {p.job_type}")
             title = titles[p.job_id].title.ljust(longest)
             if p.job_id not in begun:
                 begun[p.job_id] = time.monotonic()
                 shown.reset(current, description=title, visible=True, stage="", figures="")
+                shown.update(all_of_them, stage="")
             if p.note:
-                out.say(f"  {p.note}", "yellow")
+                out.say(f"  {p.note}", "dim")
             figures = f"{p.done}/{p.total}" if p.total else ""
             shown.update(current, stage=f"{p.stage:<11}", figures=figures, completed=p.done, total=p.total or None)
             if p.stage in ENDED:

@@ -164,10 +164,11 @@ def _run_here(app: App, job_id: str, job_type: str) -> None:
         task = shown.add_task(f"{job_id[:8]}  {job_type}", total=None, stage="starting", figures="")
 
         def observe(p: Progress) -> None:
-            if p.job_id == job_id:
-                figures = f"{p.done}/{p.total}" if p.total else ""
-                shown.update(task, stage=p.stage, figures=figures, completed=p.done, total=p.total or None)
+            if p.job_id != job_id:
+                return shown.update(task, stage=f"waits for {p.job_id[:8]}  {p.job_type}")
+            figures = f"{p.done}/{p.total}" if p.total else ""
+            shown.update(task, stage=p.stage, figures=figures, completed=p.done, total=p.total or None)
             if p.note:
-                out.say(p.note, "yellow")
+                out.say(p.note, "dim")
 
         executor.work_until(app, [job_id], observe, say=lambda line: out.say(line, "dim"))
