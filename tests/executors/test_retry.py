@@ -187,3 +187,17 @@ def test_a_spool_that_changed_is_not_believed(site: Site) -> None:
     shelf = site.work(job_id)
     site.completed(job_id)
     assert shelf.sdxl.seeds == [4711, 4711]
+
+
+def test_a_file_that_changes_on_its_way_to_the_store_is_noticed(site: Site) -> None:
+    """Between the spool's own check and the copy. What was stored is compared with what was recorded, and not said to be the job's."""
+    job_id = site.submit()
+
+    def spoil(path: str) -> None:
+        site.store.trouble = lambda _: None
+        next((site.root / "second" / "spool" / job_id).glob("image-*")).write_bytes(b"not what was recorded")
+
+    site.store.trouble = spoil
+    site.work(job_id)
+    site.completed(job_id)
+    assert [a["claim_no"] for a in site.artifacts(job_id)] == [2, 2]

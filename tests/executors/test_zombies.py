@@ -173,6 +173,23 @@ def test_a_heartbeat_that_cannot_be_sent_for_a_lease_stops_the_work(site: Site) 
     assert site.row(job_id)["claim_no"] == 1
 
 
+def test_the_lease_is_counted_from_when_a_heartbeat_was_sent(site: Site) -> None:
+    now = [100.0]
+    executor = site.jobs.register("first", "host", 1, ["sdxl"])
+    beat = Heartbeat(site.jobs, executor, site.jobs.policy(), report=dict, clock=lambda: now[0])
+    heartbeat = site.jobs.heartbeat
+
+    def slow(*args: object, **more: object) -> None:
+        heartbeat(*args, **more)  # type: ignore[arg-type]
+        now[0] += 20  # the answer took its time
+
+    site.jobs.heartbeat = slow  # type: ignore[method-assign,assignment]
+    beat._beat()
+    now[0] += 11
+    with pytest.raises(LeaseLost):
+        beat.check()
+
+
 def test_a_job_taken_away_or_cancelled_is_learned_by_looking(site: Site) -> None:
     job_id, executor = site.submit(), site.jobs.register("first", "host", 1, ["sdxl"])
     beat = Heartbeat(site.jobs, executor, site.jobs.policy(), report=dict)
