@@ -170,6 +170,7 @@ create table ourvidz.transitions (
   target text not null,
   before text not null check (before in ('held', 'free', 'any')),
   after  text not null check (after in ('takes', 'keeps', 'ends')),
+  keys   text[] not null,  -- the event type's, repeated: events_apply reads one table less at every step
   unique nulls not distinct (event, source, target)
 );
 create table ourvidz.job_types (

@@ -68,6 +68,7 @@ def tables() -> dict[str, list[dict[str, Any]]]:
                 "target": str(t.target),
                 "before": str(t.before),
                 "after": str(t.after),
+                "keys": list(events.DATA_KEYS[t.event]),
             }
             for t in machine.TRANSITIONS
         ],

@@ -16,12 +16,11 @@ begin
     select born.*
     from fresh as e
     join ourvidz.transitions as t on t.event = e.type and t.source is null and t.target = e.to_status
-    join ourvidz.event_types as kind on kind.name = e.type
     cross join lateral ourvidz.evolve(null::public.jobs, e) as born
     where e.version = 1 and e.claim_no is null
       and e.prev_hash = decode(repeat('00', 32), 'hex')
       and e.occurred_at <= v_now and e.submitted_on = (e.occurred_at at time zone 'UTC')::date
-      and e.data - kind.keys = '{}'
+      and e.data - t.keys = '{}'
       and e.hash = ourvidz.event_hash(e.prev_hash, e.job_id, e.version, e.type, e.from_status, e.to_status,
                                       e.claim_no, e.actor, e.occurred_at, e.data);
     get diagnostics v_applied = row_count;
@@ -40,8 +39,7 @@ begin
       from fresh as e
       join public.jobs as j on j.id = e.job_id
       join ourvidz.transitions as t on t.event = e.type and t.source = e.from_status and t.target = e.to_status
-      join ourvidz.event_types as kind on kind.name = e.type
-      cross join lateral ourvidz.evolve(j, e) as evolved
+        cross join lateral ourvidz.evolve(j, e) as evolved
       where e.version = j.version + 1 and e.prev_hash = j.head_hash and e.from_status = j.status
         and e.submitted_on = j.submitted_on
         and (t.before = 'any' or (t.before = 'held') = (j.executor_id is not null))
@@ -49,7 +47,7 @@ begin
               case when e.type = 'claimed' then j.claim_no + 1 when j.executor_id is not null then j.claim_no end
         and not (e.type = 'retried' and j.final)
         and e.occurred_at between j.updated_at and greatest(v_now, j.updated_at)
-        and e.data - kind.keys = '{}'
+        and e.data - t.keys = '{}'
         and e.hash = ourvidz.event_hash(e.prev_hash, e.job_id, e.version, e.type, e.from_status, e.to_status,
                                         e.claim_no, e.actor, e.occurred_at, e.data)
     ) as n
