@@ -41,7 +41,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def _owner_of(superuser_url: str) -> str:
     """A role like Supabase's `postgres` on a server that is not ours: it owns the databases and is no superuser."""
     with psycopg.connect(superuser_url, autocommit=True) as connection:
-        if not connection.execute("select from pg_roles where rolname = %s", (OWNER,)).fetchone():
+        if not connection.execute("select 1 from pg_roles where rolname = %s", (OWNER,)).fetchone():
             connection.execute(f"create role {OWNER} login createrole bypassrls password '{OWNER}'")
     parts = conninfo_to_dict(superuser_url)
     host, port = parts.get("host", "localhost"), parts.get("port", 5432)

@@ -241,7 +241,7 @@ class Lives(RuleBasedStateMachine):
         self.jobs.reap()
         self.check()
         assert not self.database.rows(
-            """select from public.jobs as j left join ourvidz.executors as e on e.id = j.executor_id
+            """select 1 from public.jobs as j left join ourvidz.executors as e on e.id = j.executor_id
                where j.user_id = any (%s::uuid[]) and j.executor_id is not null
                  and (e.id is null or e.state = 'gone' or e.lease_until <= ourvidz.now() or j.deadline <= ourvidz.now())""",
             (self.users,),

@@ -11,7 +11,8 @@ begin
   end loop;
   foreach v_role in array array['anon', 'authenticated', 'public'] loop
     if v_role = 'public' or exists (select from pg_roles where rolname = v_role) then
-      execute format('revoke all on schema ourvidz from %1$s; revoke all on all functions in schema ourvidz from %1$s', v_role);
+      execute format('revoke all on schema ourvidz from %1$s; revoke all on all functions in schema ourvidz from %1$s; '
+                     'revoke all on all tables in schema ourvidz from %1$s; revoke all on sequence public.job_events_seq_seq from %1$s', v_role);
       execute format('revoke all on public.profiles, public.jobs, public.job_payloads, public.job_events, public.artifacts, '
                      'public.job_timeline, public.queue_depth, public.job_durations from %s', v_role);
     end if;

@@ -8,10 +8,10 @@ declare
 begin
   if j.status = 'cancelled' then
     return 'cancelled';
-  elsif j.cancel_requested then
-    return 'cancel_requested';
   elsif j.status in ('completed', 'failed') then
     raise exception 'Job % is % already: there is nothing to cancel.', p_job, j.status using errcode = 'OV001';
+  elsif j.cancel_requested then
+    return 'cancel_requested';
   elsif j.executor_id is null then
     perform ourvidz.append(array[p_job], 'cancelled', array['{}'::jsonb], p_actor);
     return 'cancelled';

@@ -1,0 +1,89 @@
+"""The past of a job, in SQL: as of any instant, as a timeline, as durations; and how deep the queue is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from support import Clock, as_job, claim, events, executor, finish, submit
+
+from ourvidz.db.connection import Database
+from ourvidz.lifecycle import Jobs
+from state.job import FOLDED, fold
+
+User = Callable[..., str]
+
+
+@pytest.fixture
+def lived(database: Database, jobs: Jobs, user: User, clock: Clock) -> str:
+    """A job with an eventful life: 10 s queued, claimed, 20 s generating, failed, retried after a wait, finished."""
+    job_id, gpu = submit(jobs, user(), "image7b_fast_enhanced"), executor(jobs)
+    clock.advance(10)
+    job = claim(jobs, gpu)
+    jobs.advance(job, "enhancement_started")
+    clock.advance(5)
+    jobs.enhanced(job, "more", seconds=5, tokens=3)
+    jobs.advance(job, "generation_started")
+    clock.advance(20)
+    jobs.fail(job, "out_of_memory", "No memory.")
+    clock.advance(600)
+    jobs.heartbeat(gpu)
+    job = claim(jobs, gpu)
+    clock.advance(3)
+    finish(jobs, job)
+    return job_id
+
+
+def test_a_job_as_of_every_instant_is_the_fold_up_to_it(database: Database, lived: str, clock: Clock) -> None:
+    told = events(database, lived)
+    instants = sorted({e.occurred_at for e in told})
+    assert len(instants) >= 6
+    for at in instants:
+        for moment in (at - timedelta(microseconds=1), at, at + timedelta(seconds=1)):
+            past = [e for e in told if e.occurred_at <= moment]
+            (found,) = database.rows("select (j).* from ourvidz.job_as_of(%s, %s) as j", (lived, moment))
+            if past:
+                assert as_job(found) == fold(past, lived), moment
+            else:
+                assert all(found[name] is None for name in FOLDED)  # it did not exist yet
+
+
+def test_the_timeline_tells_how_long_each_stood(database: Database, lived: str) -> None:
+    rows = database.rows("select * from public.job_timeline where job_id = %s order by version", (lived,))
+    told = events(database, lived)
+    assert [r["version"] for r in rows] == [e.version for e in told]
+    for r, e, after in zip(rows, told, [*told[1:], None], strict=True):
+        assert r["lasted"] == (after.occurred_at - e.occurred_at if after else None)
+        assert r["since_submit"] == e.occurred_at - told[0].occurred_at
+
+
+def test_durations_add_up(database: Database, lived: str) -> None:
+    (found,) = database.rows("select * from public.job_durations where job_id = %s", (lived,))
+    assert (found["enhancing_s"], found["generating_s"], found["uploading_s"], found["queued_s"]) == (5, 20, 0, 613)
+    assert found["total_s"] == 638 and (found["status"], found["attempts"]) == ("completed", 2)
+
+
+def test_the_depth_of_the_queue(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+    owner = user("pro")
+    for n in range(3):
+        submit(jobs, owner, "sdxl_image_fast", prompt=f"s{n}")
+    submit(jobs, owner, "sdxl_image_fast", run_at=clock.at + timedelta(hours=1))
+    submit(jobs, owner, "video_high")
+    claim(jobs, executor(jobs, lanes=["sdxl"]))
+    clock.advance(7)
+    depth = {(r["lane"], r["priority"]): r for r in database.rows("select * from public.queue_depth")}
+    assert set(depth) == {("sdxl", 5), ("wan", 4)}
+    sdxl, wan = depth["sdxl", 5], depth["wan", 4]
+    assert (sdxl["ready"], sdxl["scheduled"], sdxl["held"], sdxl["waiting_longest"]) == (2, 1, 1, timedelta(seconds=7))
+    assert (wan["ready"], wan["scheduled"], wan["held"]) == (1, 0, 0)
+
+
+def test_a_clock_set_back_puts_no_event_before_its_predecessor(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+    job_id, gpu = submit(jobs, user()), executor(jobs)
+    clock.advance(-3600)
+    job = claim(jobs, gpu)
+    finish(jobs, job)
+    instants = [e.occurred_at for e in events(database, job_id)]
+    assert instants == sorted(instants)
+    assert fold(events(database, job_id), job_id) == as_job(database.rows("select * from public.jobs")[0])

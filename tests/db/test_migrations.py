@@ -1,0 +1,201 @@
+"""From nothing to this program's schema, as a role that is no superuser; and who may do what in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import psycopg
+import pytest
+from support import OWNER, Permissive, Server, claim, executor, finish, row, submit
+
+from ourvidz.db.connection import Database
+from ourvidz.db.migrate import current, head, migrate
+from ourvidz.db.schema import lay
+from ourvidz.lifecycle import Jobs
+
+User = Callable[..., str]
+EXECUTORS, ANALYSTS = "ourvidz_executor", "ourvidz_analyst"
+TABLES = ("public.jobs", "public.job_events", "public.job_payloads", "public.artifacts", "public.profiles", "ourvidz.executors")
+
+FINGERPRINT = """
+  select string_agg(line, E'\\n' order by line) as text from (
+    select format('column %s.%s %s %s %s', c.table_schema, c.table_name, c.column_name, c.data_type, c.is_nullable) as line
+    from information_schema.columns as c where c.table_schema in ('public', 'ourvidz')
+    union all select format('constraint %s %s %s', conrelid::regclass, conname, pg_get_constraintdef(oid)) from pg_constraint
+    where connamespace in ('public'::regnamespace, 'ourvidz'::regnamespace)
+    union all select indexdef from pg_indexes where schemaname in ('public', 'ourvidz')
+    union all select pg_get_triggerdef(oid) || tgenabled::text from pg_trigger where not tgisinternal
+    union all select p.oid::regprocedure || md5(p.prosrc) || coalesce(p.proacl::text, '') from pg_proc as p
+    where p.pronamespace in ('public'::regnamespace, 'ourvidz'::regnamespace)
+    union all select format('%s %s %s', oid::regclass, relrowsecurity, relacl) from pg_class
+    where relnamespace in ('public'::regnamespace, 'ourvidz'::regnamespace)
+    union all select policy::text from pg_policies as policy
+  ) as lines"""
+
+
+@pytest.fixture
+def empty(server: Server) -> Iterator[Database]:
+    name = server.create()
+    database = Database(server.url(name))
+    yield database
+    database.close()
+    server.drop(name)
+
+
+def test_from_nothing_and_again(empty: Database, database: Database) -> None:
+    (me,) = empty.rows("select rolname, rolsuper from pg_roles where rolname = current_user")
+    assert me == {"rolname": OWNER, "rolsuper": False}
+    with empty.transaction() as connection:
+        assert current(connection) is None
+        assert migrate(connection) == head() == current(connection)
+    (once,) = empty.rows(FINGERPRINT)
+    written = empty.rows("select ctid, xmin, * from ourvidz.laid")
+    with empty.transaction() as connection:
+        migrate(connection)
+        assert lay(connection) is False
+    assert empty.rows(FINGERPRINT) == [once]
+    assert empty.rows("select ctid, xmin, * from ourvidz.laid") == written
+    assert len(once["text"]) > 10_000 and database.rows(FINGERPRINT) == [once]
+
+
+def test_laying_over_what_differs_brings_it_back(database: Database) -> None:
+    (before,) = database.rows(FINGERPRINT)
+    database.rows("create or replace function ourvidz.head_start(priority integer) returns float8 language sql as 'select 0::float8'")
+    database.rows("update ourvidz.policy set max_attempts = 99")
+    database.rows("delete from ourvidz.transitions where event = 'cancelled'")
+    database.rows("update ourvidz.laid set digest = 'of an older program'")
+    with database.transaction() as connection:
+        assert lay(connection) is True
+    assert database.rows("select max_attempts from ourvidz.policy") == [{"max_attempts": 3}]
+    assert database.rows("select count(*) as n from ourvidz.transitions where event = 'cancelled'") == [{"n": 4}]
+    assert database.rows("select ourvidz.head_start(0) > 0 as mended") == [{"mended": True}]
+    assert len(database.rows(FINGERPRINT)[0]["text"]) == len(before["text"])
+
+
+def test_a_migration_undone_leaves_nothing(empty: Database) -> None:
+    with pytest.raises(RuntimeError), empty.transaction() as connection:
+        migrate(connection)
+        raise RuntimeError("the power went")
+    assert empty.rows("select 1 from pg_namespace where nspname = 'ourvidz'") == []
+    assert empty.rows("select 1 from pg_class where relname = 'jobs'") == []
+
+
+def test_definer_functions_cannot_be_led_astray(database: Database) -> None:
+    """Each pins its search_path: a caller's own schema or temporary table must not stand in for ours."""
+    found = database.rows("select proname, proconfig from pg_proc where prosecdef and pronamespace = 'ourvidz'::regnamespace")
+    assert len(found) > 15
+    for f in found:
+        assert any(c == "search_path=pg_catalog, ourvidz" for c in f["proconfig"] or ()), f["proname"]
+
+
+def test_public_may_execute_nothing_of_ours(database: Database) -> None:
+    found = database.rows("""select p.oid::regprocedure::text as name from pg_proc as p
+                             where p.pronamespace = 'ourvidz'::regnamespace and has_function_privilege('public', p.oid, 'execute')""")
+    assert found == []
+
+
+# -- roles ------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def as_role(server: Server, database_name: str, database: Database) -> Iterator[Callable[[str], Database]]:
+    """The same database as another role: the superuser connects and becomes it, for the roles themselves may not log in here."""
+    made: list[Database] = []
+
+    def become(role: str) -> Database:
+        url = server.url(database_name, superuser=True)
+        made.append(Database(f"{url}{'&' if '?' in url else '?'}options=-c%20role%3D{role}"))
+        assert made[-1].rows("select current_user as me") == [{"me": role}]
+        return made[-1]
+
+    yield become
+    for one in made:
+        one.close()
+
+
+def refused(database: Database, statement: str) -> None:
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        database.rows(statement)
+
+
+def test_an_executor_runs_a_whole_job_and_touches_no_table(
+    database: Database, jobs: Jobs, user: User, as_role: Callable[[str], Database]
+) -> None:
+    job_id = submit(jobs, user(), "image7b_fast_enhanced")
+    theirs = as_role(EXECUTORS)
+    mine = Jobs(theirs, Permissive())
+    with theirs.transaction() as connection:
+        assert current(connection) == head()  # it starts by asking whether it fits the schema
+    assert mine.policy().max_attempts == 3
+    gpu = executor(mine)
+    job = claim(mine, gpu)
+    assert job.job_id == job_id
+    mine.heartbeat(gpu, resident=["wan"])
+    mine.advance(job, "enhancement_started")
+    mine.enhanced(job, "more", seconds=1, tokens=1)
+    finish(mine, job)
+    assert len(mine.artifacts(job_id)) == 1 and mine.held(gpu) == {}
+    assert mine._written(job, "completed", None) == "completed"  # what it asks when an answer was lost
+    mine.reap()
+    mine.drain(gpu, done=True)
+    assert row(database, job_id)["status"] == "completed"
+    for table in TABLES:
+        refused(theirs, f"delete from {table}")
+        refused(theirs, f"insert into {table} default values")
+        refused(theirs, f"truncate {table}")
+    for secret in ("public.job_payloads", "public.profiles", "ourvidz.executors"):
+        refused(theirs, f"select * from {secret}")
+    for verb in ("cancel(null)", "retry(null)", "submit_batch('[]')", "append(null, null, null, null)", "lock_claims(null, null, null)"):
+        refused(theirs, f"select ourvidz.{verb}")
+
+
+def test_an_analyst_reads_events_and_figures_and_no_prompt(
+    database: Database, jobs: Jobs, user: User, as_role: Callable[[str], Database]
+) -> None:
+    job_id = submit(jobs, user())
+    finish(jobs, claim(jobs, executor(jobs)))
+    theirs = as_role(ANALYSTS)
+    for readable in ("jobs", "job_events", "job_timeline", "job_durations", "artifacts"):
+        assert theirs.rows(f"select * from public.{readable}"), readable
+    theirs.rows("select * from public.queue_depth")
+    assert theirs.rows("select (j).status from ourvidz.job_as_of(%s, now()) as j", (job_id,)) == [{"status": "completed"}]
+    for secret in ("public.job_payloads", "public.profiles", "ourvidz.executors"):
+        refused(theirs, f"select * from {secret}")
+    for table in TABLES:
+        refused(theirs, f"delete from {table}")
+    refused(theirs, "select ourvidz.reap()")
+    refused(theirs, "select ourvidz.claim(gen_random_uuid())")
+
+
+def test_the_api_roles_of_supabase_get_nothing(server: Server) -> None:
+    """Supabase's default privileges give every new table and function to `anon` and `authenticated`: ours are taken back."""
+    for role in ("anon", "authenticated"):
+        with psycopg.connect(server.superuser_url, autocommit=True) as connection:
+            if not connection.execute("select 1 from pg_roles where rolname = %s", (role,)).fetchone():
+                connection.execute(f"create role {role} nologin")
+    name = server.create()
+    database = Database(server.url(name))
+    try:
+        for kind in ("tables", "functions", "sequences"):
+            database.rows(f"alter default privileges in schema public grant all on {kind} to anon, authenticated")
+            database.rows(f"alter default privileges grant all on {kind} to anon, authenticated")
+        with database.transaction() as connection:
+            migrate(connection)
+        for role in ("anon", "authenticated"):
+            found = database.rows(
+                """select c.oid::regclass::text as what from pg_class as c
+                   where c.relnamespace in ('public'::regnamespace, 'ourvidz'::regnamespace) and c.relkind in ('r', 'v', 'S', 'm')
+                     and case when c.relkind = 'S' then has_sequence_privilege(%(role)s, c.oid, 'usage, select, update')
+                              else has_table_privilege(%(role)s, c.oid, 'select, insert, update, delete, truncate') end
+                   union all
+                   select p.oid::regprocedure::text from pg_proc as p
+                   where p.pronamespace = 'ourvidz'::regnamespace and has_function_privilege(%(role)s, p.oid, 'execute')
+                   union all select 'schema ourvidz' where has_schema_privilege(%(role)s, 'ourvidz', 'usage')""",
+                {"role": role},
+            )
+            assert found == [], role
+    finally:
+        database.close()
+        server.drop(name)
+        server.admin("drop role anon")
+        server.admin("drop role authenticated")

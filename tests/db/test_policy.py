@@ -1,0 +1,274 @@
+"""What follows a failure, a crash, a snooze, a cancel: policy, decided by the database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from support import Clock, artifact, claim, executor, finish, row, submit, types
+
+from ourvidz.db.connection import Database
+from ourvidz.lifecycle import Claim, Jobs
+from state.errors import FinalFailure, IllegalTransition, StaleClaim, VersionConflict
+from state.policy import POLICY, backoff, crash_delay
+
+User = Callable[..., str]
+COUNTS = ("attempts", "errors", "crashes", "device_crashes", "snoozes")
+
+
+def counts(database: Database, job_id: str) -> tuple[int, ...]:
+    found = row(database, job_id)
+    return tuple(found[name] for name in COUNTS)
+
+
+def again(jobs: Jobs, clock: Clock, gpu: str, seconds: float) -> Claim:
+    """The same executor claims again, that much later."""
+    clock.advance(seconds)
+    jobs.heartbeat(gpu)
+    return claim(jobs, gpu)
+
+
+def test_three_errors_and_the_job_waits_for_a_person(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+    job_id, gpu = submit(jobs, user()), executor(jobs)
+    job = claim(jobs, gpu)
+    for failures in (1, 2):
+        jobs.advance(job, "generation_started")
+        assert jobs.fail(job, "out_of_memory", "No memory.") == "retry_scheduled"
+        delay = (row(database, job_id)["run_at"] - clock.at).total_seconds()
+        assert backoff(failures) * (1 - POLICY.backoff_jitter) <= delay <= backoff(failures)
+        assert row(database, job_id)["ready"] is False and jobs.claim(gpu) == []
+        job = again(jobs, clock, gpu, delay)
+    assert jobs.fail(job, "out_of_memory", "No memory.") == "failed"
+    found = row(database, job_id)
+    assert (found["status"], found["error_class"], found["final"], found["completed_at"]) == ("failed", "out_of_memory", False, clock.at)
+    assert counts(database, job_id) == (3, 2, 0, 0, 0)
+    assert database.rows("select error_message from public.job_payloads")[0]["error_message"] == "No memory."
+
+
+def test_an_error_that_no_retry_mends_fails_at_once(database: Database, jobs: Jobs, user: User) -> None:
+    job_id = submit(jobs, user())
+    assert jobs.fail(claim(jobs, executor(jobs)), "reference_unreadable", "It cannot be read.", retryable=False) == "failed"
+    jobs.retry(job_id)  # by a person who mended it
+    assert row(database, job_id)["status"] == "queued"
+
+
+def test_a_snooze_spends_no_attempt(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+    job_id, gpu = submit(jobs, user()), executor(jobs)
+    for n in range(1, 6):
+        job = again(jobs, clock, gpu, 30)
+        assert job.claim_no == n
+        jobs.snooze(job, "drain", 30)
+        assert counts(database, job_id) == (0, 0, 0, 0, n)
+    assert row(database, job_id)["status"] == "queued" and row(database, job_id)["claim_no"] == 5
+    assert jobs.claim(gpu) == []
+    finish(jobs, again(jobs, clock, gpu, 30))
+
+
+def test_a_retry_by_a_person_starts_all_counts_anew_but_the_claim_number(
+    database: Database, jobs: Jobs, user: User, clock: Clock
+) -> None:
+    job_id, gpu = submit(jobs, user()), executor(jobs)
+    old = claim(jobs, gpu)
+    jobs.advance(old, "generation_started")
+    jobs.fail(old, "broken", "It broke.", retryable=False)
+    jobs.retry(job_id)
+    assert counts(database, job_id) == (0, 0, 0, 0, 0)
+    found = row(database, job_id)
+    assert (found["claim_no"], found["error_class"], found["completed_at"]) == (1, None, None)
+    new = claim(jobs, gpu)
+    assert new.claim_no == 2
+    with pytest.raises(StaleClaim):
+        jobs.advance(old, "generation_started")
+    finish(jobs, new)
+
+
+def test_a_final_failure_stays_one(database: Database, jobs: Jobs, user: User) -> None:
+    job_id = submit(jobs, user())
+    verdict = {"category": "minors", "policy_version": "v1", "digest": "ab" * 32}
+    assert jobs.fail(claim(jobs, executor(jobs)), "refused", "Refused.", final=True, verdict=verdict) == "failed"
+    with pytest.raises(FinalFailure, match="no retry may follow"):
+        jobs.retry(job_id)
+    (told,) = database.rows("select data from public.job_events where type = 'failed'")
+    assert told["data"] == {"class": "refused", "final": True, **verdict}
+
+
+def test_a_job_that_outlasts_its_time_limit_is_tried_again(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+    job_id, gpu = submit(jobs, user(), "image_fast"), executor(jobs)
+    job = claim(jobs, gpu)
+    jobs.advance(job, "generation_started")
+    assert job.deadline == clock.at + timedelta(minutes=10)
+    for _ in range(24):  # it is alive, and gets nowhere
+        clock.advance(25)
+        jobs.heartbeat(gpu)
+    assert jobs.reap() == {"lapsed": 0, "timed_out": 1, "promoted": 0}
+    found = row(database, job_id)
+    assert (found["status"], found["errors"], found["crashes"], found["error_class"]) == ("queued", 1, 0, "timeout")
+    with pytest.raises(StaleClaim):
+        jobs.advance(job, "upload_started")
+
+
+def test_a_video_has_fifteen_minutes(jobs: Jobs, user: User, clock: Clock) -> None:
+    submit(jobs, user(), "video_fast")
+    assert claim(jobs, executor(jobs)).deadline == clock.at + timedelta(minutes=15)
+
+
+# -- crashes ----------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_job_that_kills_three_executors_is_quarantined(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+    job_id = submit(jobs, user())
+    for n in (1, 2, 3):
+        gpu = executor(jobs, f"gpu{n}")
+        jobs.advance(claim(jobs, gpu), "generation_started")
+        jobs.executor_gone(gpu)
+        if n < 3:
+            found = row(database, job_id)
+            assert (found["status"], found["crashed_on"], found["device_crashes"]) == ("queued", f"gpu{n}", n)
+            delay = (found["run_at"] - clock.at).total_seconds()
+            assert crash_delay(n) * (1 - POLICY.backoff_jitter) <= delay <= crash_delay(n)
+            clock.advance(delay)
+    found = row(database, job_id)
+    assert (found["status"], found["error_class"], found["final"]) == ("failed", "quarantined", False)
+    jobs.retry(job_id)  # a person decides
+    assert counts(database, job_id) == (0, 0, 0, 0, 0) and row(database, job_id)["claim_no"] == 3
+
+
+def test_a_lease_lost_off_the_device_is_not_the_jobs_doing(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+    job_id = submit(jobs, user())
+    for n in range(1, 5):
+        gpu = executor(jobs, f"gpu{n}")
+        claim(jobs, gpu)
+        jobs.executor_gone(gpu)
+        clock.advance(700)
+    assert counts(database, job_id) == (4, 0, 4, 0, 0)
+    assert (row(database, job_id)["status"], row(database, job_id)["crashed_on"]) == ("queued", None)
+
+
+def test_but_it_is_not_handed_out_for_ever(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+    job_id = submit(jobs, user())
+    for n in range(POLICY.lapse_limit):
+        assert row(database, job_id)["status"] == "queued"
+        gpu = executor(jobs, f"gpu{n}")
+        claim(jobs, gpu)
+        jobs.executor_gone(gpu)
+        clock.advance(700)
+    assert row(database, job_id)["error_class"] == "quarantined"
+
+
+def test_a_job_that_killed_an_executor_goes_to_another(jobs: Jobs, user: User, clock: Clock) -> None:
+    job_id, other = submit(jobs, user()), executor(jobs, "gpu2")
+    gpu = executor(jobs, "gpu1")
+    jobs.advance(claim(jobs, gpu), "generation_started")
+    jobs.executor_gone(gpu)
+    restarted = executor(jobs, "gpu1")  # the same device, under a new id
+    assert jobs.claim(restarted) == []
+    assert claim(jobs, other).job_id == job_id
+
+
+def test_where_there_is_no_other_the_same_one_tries_again(jobs: Jobs, user: User, clock: Clock) -> None:
+    job_id, _elsewhere = submit(jobs, user()), executor(jobs, "gpu2", ["wan"])
+    gpu = executor(jobs, "gpu1")
+    jobs.advance(claim(jobs, gpu), "generation_started")
+    jobs.executor_gone(gpu)
+    assert claim(jobs, executor(jobs, "gpu1")).job_id == job_id
+
+
+# -- cancelling -------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_waiting_job_is_cancelled_at_once(database: Database, jobs: Jobs, user: User) -> None:
+    job_id = submit(jobs, user())
+    assert [jobs.cancel(job_id), jobs.cancel(job_id)] == ["cancelled", "cancelled"]
+    assert types(database, job_id) == ["submitted", "cancelled"] and jobs.claim(executor(jobs)) == []
+
+
+def test_a_held_job_is_cancelled_by_its_executor(database: Database, jobs: Jobs, user: User) -> None:
+    job_id = submit(jobs, user())
+    job = claim(jobs, executor(jobs))
+    jobs.advance(job, "generation_started")
+    with pytest.raises(IllegalTransition, match="Nobody asked"):
+        jobs.honour_cancel(job)
+    assert [jobs.cancel(job_id), jobs.cancel(job_id)] == ["cancel_requested", "cancel_requested"]
+    jobs.honour_cancel(job)
+    assert types(database, job_id)[2:] == ["generation_started", "cancel_requested", "cancelled"]
+
+
+@pytest.mark.parametrize("end", ["executor gone", "lease lost", "failed", "snoozed", "timed out"])
+def test_a_cancel_survives_whatever_comes_between(database: Database, jobs: Jobs, user: User, clock: Clock, end: str) -> None:
+    job_id, gpu = submit(jobs, user()), executor(jobs)
+    job = claim(jobs, gpu)
+    jobs.advance(job, "generation_started")
+    jobs.cancel(job_id)
+    if end == "executor gone":
+        jobs.executor_gone(gpu)
+    elif end == "lease lost":
+        clock.advance(31)
+        jobs.reap()
+    elif end == "failed":
+        assert jobs.fail(job, "out_of_memory", "No memory.") == "cancelled"
+    elif end == "snoozed":
+        jobs.snooze(job, "drain")
+    else:
+        clock.advance(601)
+        jobs.heartbeat(gpu)
+        jobs.reap()
+    assert (row(database, job_id)["status"], row(database, job_id)["executor_id"]) == ("cancelled", None)
+
+
+def test_a_job_finished_before_the_cancel_was_learned_is_completed(database: Database, jobs: Jobs, user: User) -> None:
+    job_id = submit(jobs, user())
+    job = claim(jobs, executor(jobs))
+    jobs.advance(job, "generation_started")
+    jobs.cancel(job_id)
+    jobs.advance(job, "upload_started")
+    jobs.complete(job)
+    assert row(database, job_id)["status"] == "completed"
+    with pytest.raises(IllegalTransition, match="completed already"):
+        jobs.cancel(job_id)
+
+
+def test_a_person_acts_on_what_they_saw(database: Database, jobs: Jobs, user: User) -> None:
+    job_id = submit(jobs, user())
+    jobs.reprioritise(job_id, 5, version=1)
+    for act in (jobs.cancel, jobs.retry, lambda job, version: jobs.reprioritise(job, 3, version=version)):
+        with pytest.raises(VersionConflict, match="moved on"):
+            act(job_id, version=1)
+    assert jobs.cancel(job_id, version=2) == "cancelled"
+
+
+# -- a retry resumes --------------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_finished_is_not_done_again(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+    submit(jobs, user(), "image7b_fast_enhanced")
+    gpu = executor(jobs, "gpu1")
+    first = claim(jobs, gpu)
+    jobs.advance(first, "enhancement_started")
+    jobs.enhanced(first, "a lighthouse, in detail", seconds=1.0, tokens=5)
+    jobs.advance(first, "generation_started")
+    made = artifact(first)
+    jobs.artifact_generated(first, made)
+    jobs.executor_gone(gpu)
+
+    second = claim(jobs, executor(jobs, "gpu2"))
+    assert second.enhanced_prompt == "a lighthouse, in detail" and second.prompt == "a lighthouse at dusk"
+    assert [(a["sha256"], a["spool"], a["uploaded_at"]) for a in second.artifacts] == [(made["sha256"], "host", None)]
+    jobs.advance(second, "upload_started", outputs=1, resumed=True)
+    with pytest.raises(IllegalTransition, match="not uploaded yet"):
+        jobs.complete(second)
+    jobs.artifact_uploaded(second, "image", 0, made["sha256"])
+    jobs.complete(second)
+    found = row(database, second.job_id)
+    assert (found["status"], found["enhanced"], found["generated"], found["uploaded"]) == ("completed", True, 1, 1)
+
+
+def test_only_recorded_bytes_count_as_uploaded(jobs: Jobs, user: User) -> None:
+    submit(jobs, user())
+    job = claim(jobs, executor(jobs))
+    jobs.advance(job, "generation_started")
+    jobs.artifact_generated(job, artifact(job))
+    jobs.advance(job, "upload_started")
+    for kind, index, sha256 in (("image", 0, "00" * 32), ("image", 1, artifact(job)["sha256"]), ("video", 0, artifact(job)["sha256"])):
+        with pytest.raises(IllegalTransition):
+            jobs.artifact_uploaded(job, kind, index, sha256)
