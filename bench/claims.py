@@ -22,9 +22,19 @@ from bench.ground import calm, connect, ground, hands, profile, submit, table
 CLAIMS = 300
 
 
-def fill(connection: psycopg.Connection[Any], count: int, user: str, *, status: str = "queued", lane: str = "sdxl", later: bool = False, rank: float = 0) -> None:
+def fill(
+    connection: psycopg.Connection[Any],
+    count: int,
+    user: str,
+    *,
+    status: str = "queued",
+    lane: str = "sdxl",
+    later: bool = False,
+    rank: float = 0,
+) -> None:
     """Rows by bare SQL, guards off: what stands in the table is what counts here, not how it came there."""
     ended = status == "completed"
+    ready, due, finished = ("null", "null", "now()") if ended else ("not %(later)s", "now() + %(delay)s::interval", "null")
     with connection.transaction():
         connection.execute("alter table public.jobs disable trigger user")
         connection.execute(
@@ -33,11 +43,16 @@ def fill(connection: psycopg.Connection[Any], count: int, user: str, *, status: 
               claim_no, attempts, errors, crashes, device_crashes, snoozes, cancel_requested, final, enhanced, generated, uploaded,
               created_at, updated_at, completed_at)
             select gen_random_uuid(), %(status)s, 1, sha256(''), current_date, %(user)s, %(type)s, %(lane)s, 7, %(rank)s + n * 0.125,
-              {"null" if ended else "not %(later)s"}, {"null" if ended else "now() + case when %(later)s then interval '1 day' else '0' end"},
-              0, 0, 0, 0, 0, 0, false, false, false, 0, 0, now(), now(), {"now()" if ended else "null"}
+              {ready}, {due}, 0, 0, 0, 0, 0, 0, false, false, false, 0, 0, now(), now(), {finished}
             from generate_series(1, %(count)s) as n""",
             {
-                "status": status, "user": user, "lane": lane, "later": later, "count": count, "rank": rank,
+                "status": status,
+                "user": user,
+                "lane": lane,
+                "later": later,
+                "delay": "1 day" if later else "0",
+                "count": count,
+                "rank": rank,
                 "type": "sdxl_image_fast" if lane == "sdxl" else "image_fast",
             },
         )
@@ -46,7 +61,8 @@ def fill(connection: psycopg.Connection[Any], count: int, user: str, *, status: 
         connection.execute(
             """insert into public.job_payloads (job_id, user_id, prompt, settings, salt, body_digest)
                select j.id, user_id, 'a lighthouse', kind.defaults || '{"seed": 1}', sha256(''), sha256('')
-               from public.jobs as j join ourvidz.job_types as kind on kind.name = j.job_type where not exists (select from public.job_payloads as p where p.job_id = j.id)"""
+               from public.jobs as j join ourvidz.job_types as kind on kind.name = j.job_type
+               where not exists (select from public.job_payloads as p where p.job_id = j.id)"""
         )
 
 
@@ -67,7 +83,9 @@ def cost(url: str, claims: int = CLAIMS) -> float:
     return median(times) * 1000
 
 
-def scenario(name: str, against: int, prepare: Callable[[psycopg.Connection[Any], ExitStack, str, str], None], scale: float) -> tuple[str, float, float, float]:
+def scenario(
+    name: str, against: int, prepare: Callable[[psycopg.Connection[Any], ExitStack, str, str], None], scale: float
+) -> tuple[str, float, float, float]:
     """Each in a database of its own: the same claims before and after the mountain came."""
     with ground() as url, connect(url) as connection, ExitStack() as stack:
         user = profile(connection, 1)

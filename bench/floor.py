@@ -36,18 +36,15 @@ _DONE = f"""with moved as (
   where id = any (%(ids)s) returning j.*
 ) {_EVENT}"""
 
-_CLAIMED = (
-    '{"executor_id": "00000000-0000-4000-8000-000000000001", "executor": "bench", "deadline": "2025-07-07T12:00:00.000000+00:00"}'
-)
+_CLAIMED = '{"executor_id": "00000000-0000-4000-8000-000000000001", "executor": "bench", "deadline": "2025-07-07T12:00:00.000000+00:00"}'
 
 
 def prepare(connection: psycopg.Connection[Any]) -> None:
-    """Copies of the queued jobs, for the floor to drain."""
-    connection.execute("drop table if exists floor_jobs; drop table if exists floor_events")
-    connection.execute("create table floor_jobs (like public.jobs including all)")
+    """Copies of the queued jobs, for the floor to drain. Its tables stay and grow from round to round, as ours do."""
+    connection.execute("create table if not exists floor_jobs (like public.jobs including all)")
     connection.execute("alter table floor_jobs set (fillfactor = 70)")
-    connection.execute("create table floor_events (like public.job_events including all)")
-    connection.execute("insert into floor_jobs select * from public.jobs where ready")
+    connection.execute("create table if not exists floor_events (like public.job_events including all)")
+    connection.execute("insert into floor_jobs select * from public.jobs where ready on conflict do nothing")
 
 
 def drain(connection: psycopg.Connection[Any], batch: int) -> int:

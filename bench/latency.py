@@ -45,7 +45,9 @@ def bare(url: str) -> list[float]:
         for _ in range(ROUNDS):
             before = len(started)
             with connection.transaction():
-                connection.execute("update floor_jobs set ready = true, status = 'queued', executor_id = null, run_at = now() where id = %s", row)
+                connection.execute(
+                    "update floor_jobs set ready = true, status = 'queued', executor_id = null, run_at = now() where id = %s", row
+                )
                 connection.execute("notify bare")
             committed = time.perf_counter()
             while len(started) == before:
@@ -116,7 +118,11 @@ def main() -> None:
         for name, waits in (("bare LISTEN and claim", bare(url)), ("ours", ours(url))):
             rows.append((name, median(waits) * 1000, quantiles(waits, n=20)[18] * 1000))
         rows = [(*row, row[1] / rows[0][1]) for row in rows]
-        table(f"Idle executor: commit of a submit to the handler's start, {ROUNDS} times", ("way", "p50 ms", "p95 ms", "ratio (aim ≤ 3)"), rows)
+        table(
+            f"Idle executor: commit of a submit to the handler's start, {ROUNDS} times",
+            ("way", "p50 ms", "p95 ms", "ratio (aim ≤ 3)"),
+            rows,
+        )
 
 
 if __name__ == "__main__":

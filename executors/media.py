@@ -83,7 +83,7 @@ def encode_mp4(frames: Sequence[Image.Image], fps: int, path: Path, info: dict[s
                 frame.pts, frame.time_base = number, Fraction(1, fps)
                 file.mux(stream.encode(frame))
             file.mux(stream.encode())
-        os.replace(aside, path)
+        aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
 

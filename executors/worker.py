@@ -18,11 +18,12 @@ from executors.heartbeat import Heartbeat
 from executors.run import Room, attempt
 from executors.shelf import Shelf
 from executors.spool import Spool
+from ourvidz.audit import publish_heads
 from ourvidz.db.connection import Ambiguous, DatabaseAway, Listener
 from ourvidz.lifecycle import Claim, Jobs
 from ourvidz.progress import Observer, Progress
 from ourvidz.storage.base import ArtifactStore
-from state.errors import ExecutorGone
+from state.errors import ExecutorGone, JobError
 from state.policy import Policy
 
 log = logging.getLogger("ourvidz.worker")
@@ -30,7 +31,7 @@ log = logging.getLogger("ourvidz.worker")
 T = TypeVar("T")
 
 POLL = 1.0  # seconds, beneath NOTIFY; with jitter
-SWEEP = 60.0
+TIDY = 60.0  # seconds between two rounds of housekeeping
 
 
 class Worker:
@@ -96,14 +97,14 @@ class Worker:
         listener = Listener(self.jobs.db.url, executor_id, beat.ring)
         beat.start()
         log.info("Executor %s serves %s.", self.name, ", ".join(self.lanes))
-        worked, swept = time.monotonic(), 0.0
+        worked, tidied = time.monotonic(), 0.0
         try:
             while not beat.gone:
                 if self.draining or (until is not None and self._patiently(lambda: self.jobs.all_ended(until))):
                     return True
-                if time.monotonic() - swept > SWEEP:
-                    self.spool.sweep()
-                    swept = time.monotonic()
+                if time.monotonic() - tidied > TIDY:
+                    self._tidy()
+                    tidied = time.monotonic()
                 claim = self._claim(beat)
                 if claim is not None:
                     outcome = attempt(room, claim)
@@ -155,6 +156,14 @@ class Worker:
             log.warning("%s", error)
             return None
 
+    def _tidy(self) -> None:
+        """Keep the spool within its bounds, and the chain's newest heads outside the database."""
+        self.spool.sweep()
+        try:
+            publish_heads(self.jobs.db, self.home / "heads.jsonl")
+        except (JobError, OSError) as error:  # told again at the next round; no job waits for it
+            log.warning("No heads published this time: %s", error)
+
     def _watch(self, progress: Progress) -> None:
         self._now = {"job": progress.job_id, "stage": progress.stage, "done": progress.done, "total": progress.total}
         try:
@@ -164,6 +173,7 @@ class Worker:
             self._observe = lambda _: None
 
     def _leave(self, beat: Heartbeat, listener: Listener) -> None:
+        self._tidy()
         beat.stop()
         listener.close()
         try:

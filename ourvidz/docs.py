@@ -66,7 +66,11 @@ def _catalog() -> str:
     figures: list[tuple[object, ...]] = [(f"`{name}`", f"{value:g}") for name, value in policy.settings().items()]
     plans: list[tuple[object, ...]] = [(name, p.weight, p.unfinished, p.submits_per_minute) for name, p in policy.PLANS.items()]
     return (
-        "# Job types\n\n" + _table(head, types) + "\n## Policy\n\nTimes in seconds.\n\n" + _table(("figure", "value"), figures) + "\n## Plans\n\n"
+        "# Job types\n\n"
+        + _table(head, types)
+        + "\n## Policy\n\nTimes in seconds.\n\n"
+        + _table(("figure", "value"), figures)
+        + "\n## Plans\n\n"
         + _table(("plan", "weight", "unfinished jobs", "submits a minute"), plans)
     )
 
@@ -76,9 +80,8 @@ def _errors() -> str:
         (f"`{kind.sqlstate}`", f"`{kind.__name__}`", " ".join((kind.__doc__ or "").split()))
         for kind in sorted(errors.BY_SQLSTATE.values(), key=lambda kind: kind.sqlstate)
     ]
-    return (
-        "# Errors\n\nThe database refuses with these SQLSTATEs; in Python each is a leaf of `state.errors.JobError`.\n\n"
-        + _table(("SQLSTATE", "Python", "meaning"), rows)
+    return "# Errors\n\nThe database refuses with these SQLSTATEs; in Python each is a leaf of `state.errors.JobError`.\n\n" + _table(
+        ("SQLSTATE", "Python", "meaning"), rows
     )
 
 

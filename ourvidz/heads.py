@@ -55,7 +55,9 @@ def read(path: Path, size: int) -> Iterator[Head | Damage]:
                 chain, ended = "", True
                 continue
             if chain and line["chain"] != _link(chain, line):
-                yield Damage(number, f"Line {number} of the heads file does not follow the one before: a line was edited, added or taken out.")
+                yield Damage(
+                    number, f"Line {number} of the heads file does not follow the one before: a line was edited, added or taken out."
+                )
             chain = line["chain"]  # go on from here: one finding for one change
             ended = "job_id" not in line
             if not ended:

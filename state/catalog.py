@@ -219,7 +219,9 @@ def resolve(type_name: str, asked: Mapping[str, Any]) -> Settings:
         strength=_number(want, "strength", *STRENGTH, default=kind.strength) if kind.init_image else None,
         reference_type=_choice(want, "reference_type", REFERENCE_TYPES, default="style") if "style" in references else None,
         # 1.0 is VACE's own, and what an approved first frame wants; IP-Adapter at 1.0 would drown the prompt.
-        reference_strength=_number(want, "reference_strength", *STRENGTH, default=1.0 if wan else 0.7) if set(references) - {"init"} else None,
+        reference_strength=_number(want, "reference_strength", *STRENGTH, default=1.0 if wan else 0.7)
+        if set(references) - {"init"}
+        else None,
         reference_fallback=_flag(want, "reference_fallback"),
         on_enhance_failure=_choice(want, "on_enhance_failure", ("continue", "fail"), default="continue"),
         references=references,
@@ -273,7 +275,9 @@ def _references(kind: JobType, given: object) -> dict[str, str]:
     if kind.init_image and "init" not in given:
         raise InvalidJob(f"{kind.name} needs an init image: give reference 'init' (--init FILE on the command line).", field="references")
     if kind.family == "wan" and not kind.video and set(given) - {"single"}:
-        raise InvalidJob(f"{kind.name} makes one frame: it takes no reference or a 'single' one, not first_frame or last_frame.", field="references")
+        raise InvalidJob(
+            f"{kind.name} makes one frame: it takes no reference or a 'single' one, not first_frame or last_frame.", field="references"
+        )
     if "single" in given and len(given) > 1:
         raise InvalidJob(f"{kind.name}: give either 'single' or first_frame/last_frame, not both.", field="references")
     return dict(given)

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from state.machine import EventType, Status
@@ -73,7 +73,7 @@ def canonical_bytes(event: Event) -> bytes:
 
     None of the fields can contain U+001F: ids, words and numbers are constrained, and JSON escapes control characters.
     """
-    at = event.occurred_at.astimezone(timezone.utc)
+    at = event.occurred_at.astimezone(UTC)
     micros = int(at.timestamp()) * 1_000_000 + at.microsecond
     fields = (
         str(CODEC),

@@ -133,8 +133,7 @@ _EFFECTS: Final[Mapping[EventType, Callable[[Job, Event], Change]]] = {
 """What an event does besides moving the status. Events not listed do nothing more."""
 
 _ENDS_CLAIM: Final = frozenset(
-    {EventType.RETRY_SCHEDULED, EventType.LEASE_EXPIRED, EventType.SNOOZED}
-    | {EventType.COMPLETED, EventType.FAILED, EventType.CANCELLED}
+    {EventType.RETRY_SCHEDULED, EventType.LEASE_EXPIRED, EventType.SNOOZED} | {EventType.COMPLETED, EventType.FAILED, EventType.CANCELLED}
 )
 
 

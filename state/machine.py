@@ -184,7 +184,7 @@ def mermaid() -> str:
     lines = ["stateDiagram-v2", "    direction LR"]
     arrows: dict[tuple[str, str], list[str]] = {}
     for row in TRANSITIONS:
-        if row.event is EventType.IMPORTED or row.source == row.target and row.after is not Claim.ENDS:
+        if row.event is EventType.IMPORTED or (row.source == row.target and row.after is not Claim.ENDS):
             continue
         arrows.setdefault((str(row.source or "[*]"), str(row.target)), []).append(str(row.event))
     lines += [f"    {source} --> {target}: {'<br/>'.join(events)}" for (source, target), events in arrows.items()]

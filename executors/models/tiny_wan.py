@@ -76,9 +76,7 @@ def _vace() -> WanVACEPipeline:
 def _shared() -> dict[str, Any]:
     tokenizer = _tokenizer()
     torch.manual_seed(1)
-    vae = AutoencoderKLWan(
-        base_dim=4, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1, temperal_downsample=[False, True, True]
-    ).eval()
+    vae = AutoencoderKLWan(base_dim=4, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1, temperal_downsample=[False, True, True]).eval()
     return {
         "tokenizer": tokenizer,
         "text_encoder": _text_encoder(tokenizer),

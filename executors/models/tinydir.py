@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Callable
@@ -42,9 +41,9 @@ def install(folder: Path, facts: dict[str, Any], build: Callable[[Path], None]) 
         (aside / MARK).write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n", encoding="utf-8")
         if facts_of(folder) is not None:  # an older recipe's folder: out of the way in one rename
             old = aside.with_name(aside.name + ".old")
-            os.replace(folder, old)
+            folder.replace(old)
             shutil.rmtree(old, ignore_errors=True)
-        os.rename(aside, folder)
+        aside.rename(folder)
     except OSError:
         if facts_of(folder) != facts:  # not simply "another process was first"
             raise

@@ -91,7 +91,7 @@ class Database:
         try:
             with self.driver() as connection, connection.cursor(row_factory=dict_row) as cursor:
                 sent = True
-                cursor.execute(sql, params or None)  # type: ignore[arg-type]
+                cursor.execute(sql, params or None)
                 return cursor.fetchall() if cursor.description else []
         except psycopg.Error as error:
             raise translate(error, sent) from error

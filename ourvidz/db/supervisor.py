@@ -262,7 +262,7 @@ class Supervisor:
 
     def _say(self, what: str) -> None:
         now = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
-        print(f"{now} [{os.getpid()}] SUPERVISOR: {what}", file=sys.stderr, flush=True)
+        print(f"{now} [{os.getpid()}] SUPERVISOR: {what}", file=sys.stderr, flush=True)  # noqa: T201  (its stderr is the log)
 
 
 def supervise(spec: dict[str, Any]) -> None:

@@ -47,7 +47,7 @@ class LexicalScreen:
             if len(text) > MAX_TEXT:
                 raise ValueError("too long")
             rule_id = _refusal(rules, text)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (whatever it is, the screen has not answered)
             # Not chained: an error's own words could quote the prompt.
             raise ScreenUnavailable(f"the lexical screen could not answer ({type(error).__name__}); the job does not run") from None
         return Verdict(rule_id is None, rules.policy_version, None if rule_id is None else rules.category, rule_id)

@@ -162,7 +162,7 @@ class FolderStore:
                     return size, sha256
         finally:
             with suppress(FileNotFoundError):
-                os.unlink(temp)
+                Path(temp).unlink()
             os.close(fd)
         raise StorageUnavailable(f"the folder of {path!r} in bucket {bucket!r} was removed again and again")
 

@@ -82,7 +82,10 @@ def test_a_batch_of_six_has_six_seeds_that_wrap() -> None:
     assert resolve("sdxl_image_fast", {"images": 6, "seed": 2**32 - 2}).seeds == (2**32 - 2, 2**32 - 1, 0, 1, 2, 3)
 
 
-@given(st.dictionaries(st.sampled_from([*catalog.Settings.__dataclass_fields__, "x"]), st.from_type(object), max_size=5), st.sampled_from([*JOB_TYPES]))
+@given(
+    st.dictionaries(st.sampled_from([*catalog.Settings.__dataclass_fields__, "x"]), st.from_type(object), max_size=5),
+    st.sampled_from([*JOB_TYPES]),
+)
 def test_whatever_is_asked_the_answer_is_settings_or_a_refusal(asked: dict[str, Any], name: str) -> None:
     try:
         settings = resolve(name, asked)
@@ -94,7 +97,10 @@ def test_whatever_is_asked_the_answer_is_settings_or_a_refusal(asked: dict[str, 
         assert (settings.width, settings.height) in kind.sizes
 
 
-@pytest.mark.parametrize(("prompt", "says"), [("", "empty"), ("  \n ", "empty"), ("x" * 4001, "4,001"), (None, "text"), (7, "text"), ("a\x00b", "NUL"), ("\ud800", "surrogate")])
+@pytest.mark.parametrize(
+    ("prompt", "says"),
+    [("", "empty"), ("  \n ", "empty"), ("x" * 4001, "4,001"), (None, "text"), (7, "text"), ("a\x00b", "NUL"), ("\ud800", "surrogate")],
+)
 def test_texts_that_are_none(prompt: object, says: str) -> None:
     with pytest.raises(InvalidJob, match=says) as refusal:
         check_text(prompt)

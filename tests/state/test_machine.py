@@ -20,13 +20,23 @@ def event(version: int, kind: EventType, source: Status | None, target: Status, 
     return Event("j", version, kind, source, target, claim_no, "test", AT + timedelta(seconds=version), data, hash=bytes([version]) * 32)
 
 
-SUBMITTED = event(1, EventType.SUBMITTED, None, Status.QUEUED, user_id="u", job_type="video_fast", lane="wan", rank=1.5, run_at=AT.isoformat())
+SUBMITTED = event(
+    1, EventType.SUBMITTED, None, Status.QUEUED, user_id="u", job_type="video_fast", lane="wan", rank=1.5, run_at=AT.isoformat()
+)
 CLAIMED = event(2, EventType.CLAIMED, Status.QUEUED, Status.QUEUED, 1, executor_id="e", executor="gpu", deadline=AT.isoformat())
 
 
 def test_the_usual_way_through() -> None:
     model = machine().model
-    for step in ("submitted", "claimed", "enhancement_started", "prompt_enhanced", "generation_started", "artifact_generated", "upload_started"):
+    for step in (
+        "submitted",
+        "claimed",
+        "enhancement_started",
+        "prompt_enhanced",
+        "generation_started",
+        "artifact_generated",
+        "upload_started",
+    ):
         assert getattr(model, step)(), step
     assert model.held
     assert model.completed()
@@ -98,14 +108,23 @@ def test_fold_never_refuses() -> None:
     assert evolve(Job("j"), event(9, EventType.COMPLETED, Status.QUEUED, Status.COMPLETED)).status is Status.COMPLETED
 
 
-@pytest.mark.parametrize("change", ["job_id", "version", "type", "from_status", "to_status", "claim_no", "actor", "occurred_at", "data_text"])
+@pytest.mark.parametrize(
+    "change", ["job_id", "version", "type", "from_status", "to_status", "claim_no", "actor", "occurred_at", "data_text"]
+)
 def test_every_field_is_under_the_hash(change: str) -> None:
     from dataclasses import replace
 
     first = Event("j", 2, EventType.CLAIMED, Status.QUEUED, Status.QUEUED, 1, "executor", AT, {}, "{}", GENESIS)
     other = {
-        "job_id": "k", "version": 3, "type": EventType.SNOOZED, "from_status": None, "to_status": Status.FAILED, "claim_no": None,
-        "actor": "person", "occurred_at": AT + timedelta(microseconds=1), "data_text": '{"a": 1}',
+        "job_id": "k",
+        "version": 3,
+        "type": EventType.SNOOZED,
+        "from_status": None,
+        "to_status": Status.FAILED,
+        "claim_no": None,
+        "actor": "person",
+        "occurred_at": AT + timedelta(microseconds=1),
+        "data_text": '{"a": 1}',
     }[change]
     changed = replace(first, **{change: other})
     assert canonical_bytes(changed) != canonical_bytes(first)
