@@ -1,8 +1,7 @@
-"""The demo's pictures: those it draws to refer to, and the folder of copies under names that can be read."""
+"""The demo's folder: copies of its pictures under names that can be read, and a sheet of them all."""
 
 from __future__ import annotations
 
-import io
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,12 +10,10 @@ from typing import TYPE_CHECKING, Any
 from ourvidz.cli.out import Problem
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from ourvidz.cli.demo import Wish
+    from ourvidz.cli.executor import Executors
 
 SHEET = "contact-sheet.png"
-CELL, LABEL, GAP, COLUMNS = 192, 30, 12, 6
 
 
 def make(folder: Path, keep: bool) -> Path:
@@ -32,40 +29,7 @@ def make(folder: Path, keep: bool) -> Path:
     return chosen
 
 
-def draw() -> dict[str, bytes]:
-    """Neutral pictures as PNG: shapes on a gradient, and two skies for the first and the last frame."""
-    from PIL import ImageDraw
-
-    shapes = _gradient((512, 512), (236, 228, 214), (168, 190, 200))
-    pen = ImageDraw.Draw(shapes)
-    pen.ellipse((90, 120, 290, 320), fill=(214, 140, 92))
-    pen.rectangle((250, 230, 430, 410), fill=(76, 104, 128))
-    pen.polygon([(150, 430), (250, 250), (350, 430)], fill=(120, 152, 112))
-    pictures = {"shapes": shapes}
-    for name, top, bottom, sun in (("dusk", (34, 44, 84), (224, 132, 92), 640), ("dawn", (122, 164, 208), (246, 214, 170), 300)):
-        sky = _gradient((480, 832), top, bottom)
-        ImageDraw.Draw(sky).ellipse((190, sun - 50, 290, sun + 50), fill=(252, 226, 168))
-        pictures[name] = sky
-    return {name: _png(picture) for name, picture in pictures.items()}
-
-
-def _gradient(size: tuple[int, int], top: tuple[int, int, int], bottom: tuple[int, int, int]) -> Image:
-    from PIL import Image
-
-    column = Image.new("RGB", (1, size[1]))
-    for y in range(size[1]):
-        share = y / (size[1] - 1)
-        column.putpixel((0, y), tuple(round(a + (b - a) * share) for a, b in zip(top, bottom, strict=True)))
-    return column.resize(size)
-
-
-def _png(picture: Image) -> bytes:
-    out = io.BytesIO()
-    picture.save(out, "PNG")
-    return out.getvalue()
-
-
-def fill(folder: Path, rows: list[dict[str, Any]], wishes: Mapping[str, Wish]) -> dict[str, list[Path]]:
+def fill(executors: Executors, folder: Path, rows: list[dict[str, Any]], wishes: Mapping[str, Wish]) -> dict[str, list[Path]]:
     """Copies every output to `folder` and draws the contact sheet there. Returns the copies of each job."""
     copies: dict[str, list[Path]] = {}
     cells: list[tuple[str, Path]] = []
@@ -82,23 +46,5 @@ def fill(folder: Path, rows: list[dict[str, Any]], wishes: Mapping[str, Wish]) -
             if a["index"] in small:
                 cells.append((wish.title, small[a["index"]]))
     if cells:
-        _sheet(cells).save(folder / SHEET)
+        executors.contact_sheet(cells, folder / SHEET)
     return copies
-
-
-def _sheet(cells: list[tuple[str, Path]]) -> Image:
-    """Every picture (of a video the frame that its thumbnail shows) in a grid, its job's name beneath."""
-    from PIL import Image, ImageDraw, ImageFont, ImageOps
-
-    lines = -(-len(cells) // COLUMNS)
-    sheet = Image.new("RGB", (COLUMNS * (CELL + GAP) + GAP, lines * (CELL + LABEL + GAP) + GAP), (248, 247, 244))
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
-    for place, (title, file) in enumerate(cells):
-        x, y = GAP + place % COLUMNS * (CELL + GAP), GAP + place // COLUMNS * (CELL + LABEL + GAP)
-        with Image.open(file) as picture:
-            fitted = ImageOps.contain(picture.convert("RGB"), (CELL, CELL))
-        sheet.paste(fitted, (x + (CELL - fitted.width) // 2, y + (CELL - fitted.height) // 2))
-        name, _, note = title.partition(" (")
-        pen.text((x + CELL // 2, y + CELL + 2), name, font=font, fill=(40, 40, 40), anchor="ma")
-        pen.text((x + CELL // 2, y + CELL + 16), note.rstrip(")"), font=font, fill=(130, 130, 130), anchor="ma")
-    return sheet

@@ -23,7 +23,7 @@ ALBUM = Path("ourvidz-demo")
 
 @dataclass(frozen=True)
 class Wish:
-    """One job of the demo. `references` names pictures of `album.draw`."""
+    """One job of the demo. `references` names pictures of `draw_references`."""
 
     job_type: str
     note: str = ""
@@ -96,7 +96,7 @@ def demo(
     out.say(f"Postgres {version} is up, its schema in place.", "dim")
     executors.ensure_models(app, lambda line: out.say(line, "dim"))
 
-    kept = {name: pictures.keep(app.store, LOCAL_USER, executors.load_reference(data)) for name, data in albums.draw().items()}
+    kept = {name: pictures.keep(app.store, LOCAL_USER, executors.load_reference(data)) for name, data in executors.draw_references().items()}
     asked = wishes()
     new = [NewJob(LOCAL_USER, w.job_type, PROMPT, settings=w.given(kept)) for w in asked]
     titles = {done.id: wish for done, wish in zip(app.jobs.submit_many(new, actor=pick.actor()), asked, strict=True)}
@@ -107,7 +107,7 @@ def demo(
         _give_up(app, titles)
         raise
     rows = _results(app, titles)
-    copies = albums.fill(folder, rows, titles)
+    copies = albums.fill(executors, folder, rows, titles)
     if as_json:
         out.emit({"jobs": [demo_report.as_json(row) for row in rows]})
     else:
