@@ -82,3 +82,15 @@ class Executors:
         out = io.BytesIO()
         load_reference(data).save(out, "PNG", compress_level=1)
         return out.getvalue()
+
+    def draw_references(self) -> dict[str, bytes]:
+        """Neutral pictures as PNG, by name, for a demo to refer to."""
+        from executors import drawing
+
+        return drawing.references()
+
+    def contact_sheet(self, cells: Sequence[tuple[str, Path]], path: Path) -> None:
+        """One picture at `path` of many: each cell a caption and a small picture's file."""
+        from executors import drawing
+
+        drawing.contact_sheet(cells).save(path)

@@ -288,5 +288,3 @@ def _unlike(history: History, head: Head, here: bytes | None) -> Finding:
         message = f"{job} ends with event {last}; it was published at event {head.version}: the end was cut off."
         return Finding("cut", head.job_id, last + 1, message)
     return Finding("missing", head.job_id, head.version, f"{job}: event {head.version}, which was published, is missing.")
-
-

@@ -50,20 +50,30 @@ class App:
     @cached_property
     def database(self) -> Database:
         """Connected, and at this program's schema: the embedded one is migrated here; another is only checked."""
-        from ourvidz.db import migrate
+        from ourvidz.db import schema
         from ourvidz.db.connection import Database
 
         database = Database(self.database_url, revive=self._revive if self.embedded else None)
+        with database.transaction() as connection:
+            current = schema.is_current(connection)
+        if not current:
+            self._mend_schema(database)
         if self.embedded:
-            with database.transaction() as connection:
-                migrate.migrate(connection)
-            self._local_profile(database)
-        else:
-            with database.transaction() as connection:
-                found, wanted = migrate.current(connection), migrate.head()
-            if found != wanted:
-                raise NotMigrated(f"The database is at schema {found or '(none)'}, this program needs {wanted}. Run `ourvidz migrate`.")
+            make_local_profile(database)
         return database
+
+    def _mend_schema(self, database: Database) -> None:
+        """The embedded database is brought to this program's schema; another's owner is asked to."""
+        from ourvidz.db import migrate  # loads alembic, which most starts do without
+
+        with database.transaction() as connection:
+            if self.embedded:
+                migrate.migrate(connection)
+                return
+            found, wanted = migrate.current(connection), migrate.head()
+            # A newer schema serves this program too: migrations expand first, and contract a release later.
+            if found is None or found < wanted:
+                raise NotMigrated(f"The database is at schema {found or '(none)'}, this program needs {wanted}. Run `ourvidz migrate`.")
 
     def _revive(self) -> None:
         from ourvidz.db.embedded import embedded_url
@@ -83,10 +93,12 @@ class App:
 
         return FolderStore(self.config.storage, BUCKETS)
 
-    def _local_profile(self, database: Database) -> None:
-        sql = """insert into public.profiles (id, age_verified, subscription_status) values (%s, true, 'premium')
-                 on conflict (id) do nothing"""
-        database.rows(sql, (LOCAL_USER,))
+
+def make_local_profile(database: Database) -> None:
+    """The one verified profile of a database that one person uses: the embedded one, or where they asked for it."""
+    sql = """insert into public.profiles (id, age_verified, subscription_status) values (%s, true, 'premium')
+             on conflict (id) do nothing"""
+    database.rows(sql, (LOCAL_USER,))
 
 
 def app() -> App:

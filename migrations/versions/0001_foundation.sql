@@ -68,6 +68,7 @@ create index jobs_due on public.jobs (run_at) where not ready;
 create index jobs_held on public.jobs (executor_id, deadline) where executor_id is not null;
 create index jobs_deadline on public.jobs (deadline) where executor_id is not null;
 create index jobs_of_user on public.jobs (user_id, created_at desc);
+create index jobs_recent on public.jobs (created_at desc);
 create index jobs_error on public.jobs (error_class, completed_at) where error_class is not null and completed_at is not null;
 
 -- What a person wrote, and what was made of it: written once, erasable with its salt while the chain of events still verifies.

@@ -96,7 +96,8 @@ def demo(
     out.say(f"Postgres {version} is up, its schema in place.", "dim")
     executors.ensure_models(app, lambda line: out.say(line, "dim"))
 
-    kept = {name: pictures.keep(app.store, LOCAL_USER, executors.load_reference(data)) for name, data in executors.draw_references().items()}
+    drawn = executors.draw_references()
+    kept = {name: pictures.keep(app.store, LOCAL_USER, executors.load_reference(data)) for name, data in drawn.items()}
     asked = wishes()
     new = [NewJob(LOCAL_USER, w.job_type, PROMPT, settings=w.given(kept)) for w in asked]
     titles = {done.id: wish for done, wish in zip(app.jobs.submit_many(new, actor=pick.actor()), asked, strict=True)}

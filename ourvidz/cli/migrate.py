@@ -16,6 +16,9 @@ def add(app: typer.Typer, panel: str) -> None:
 
 def migrate(
     check: Annotated[bool, typer.Option("--check", help="Change nothing; exit 1 when the database is not at this schema.")] = False,
+    local_profile: Annotated[
+        bool, typer.Option("--local-profile", help="Also make one verified profile, for a database that one person uses.")
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
     """Bring the database (DATABASE_URL, or the embedded one) to this program's schema."""
@@ -29,6 +32,8 @@ def migrate(
         found = migrate.current(connection)
         if not check:
             migrate.migrate(connection)
+    if local_profile and not check:
+        bootstrap.make_local_profile(database)
     if as_json:
         out.emit({"found": found, "schema": wanted, "changed": not check and found != wanted, "current": not check or found == wanted})
     elif check and found != wanted:

@@ -117,7 +117,14 @@ def _owner(app: App, user: str | None) -> str:
     from ourvidz.bootstrap import LOCAL_USER
 
     if user is None and not app.embedded:
-        raise out.Problem("Whose job is it? Give --user UUID: this database has many users.", 2)
+        verified = app.database.rows("select id from public.profiles where age_verified limit 2")
+        if not verified:
+            raise out.Problem(
+                "This database has no age-verified profile. `ourvidz migrate --local-profile` makes one, for one person's use."
+            )
+        if len(verified) > 1:
+            raise out.Problem("Whose job is it? Give --user UUID: this database has many users.", 2)
+        return str(verified[0]["id"])
     return pick.a_uuid(user, "--user") or LOCAL_USER
 
 

@@ -29,15 +29,27 @@ def parts() -> Iterator[tuple[str, str]]:
         yield name, _SQL.joinpath(name).read_text()
 
 
+def digest() -> str:
+    """What this program would lay over the tables, and the migrations it knows: 64 hex digits that change when any of it does."""
+    migrations = sorted(file.name for file in resources.files("migrations.versions").iterdir() if file.name.endswith(".py"))
+    told = json.dumps([migrations, [body for _, body in parts()], tables()], sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
+def is_current(connection: Connection) -> bool:
+    """Whether the database has just this program's schema: a start then need not load the migrations at all."""
+    if connection.execute(text("select to_regclass('ourvidz.laid')")).scalar() is None:
+        return False
+    return connection.execute(text("select digest from ourvidz.laid where what = 'over'")).scalar() == digest()
+
+
 def lay(connection: Connection) -> bool:
     """Bring what is laid over the tables up to date with this program. True when anything changed."""
     # A lock that ends with the transaction: two migrations at once follow each other, through a transaction pooler too.
     connection.execute(text("select pg_advisory_xact_lock(hashtextextended('ourvidz.migrate', 0))"))
-    sql = "\n".join(body for _, body in parts())
-    rows = tables()
-    digest = hashlib.sha256((sql + json.dumps(rows, sort_keys=True)).encode()).hexdigest()
-    if connection.execute(text("select digest from ourvidz.laid where what = 'over'")).scalar() == digest:
+    if is_current(connection):
         return False
+    rows = tables()
     # SQL functions name each other; their bodies are checked when first called, and by the tests.
     connection.execute(text("set local check_function_bodies = off"))
     for _, body in parts():
@@ -46,7 +58,7 @@ def lay(connection: Connection) -> bool:
         _copy(connection, table, wanted)
     connection.execute(
         text("insert into ourvidz.laid (what, digest) values ('over', :d) on conflict (what) do update set digest = :d, at = now()"),
-        {"d": digest},
+        {"d": digest()},
     )
     return True
 

@@ -52,3 +52,6 @@ drop policy if exists executor_reads on public.job_events;
 create policy executor_reads on public.job_events for select to ourvidz_executor using (true);
 drop policy if exists executor_reads on public.artifacts;
 create policy executor_reads on public.artifacts for select to ourvidz_executor using (true);
+
+-- A start asks what schema this is.
+grant select on ourvidz.laid, ourvidz.alembic_version to ourvidz_executor, ourvidz_analyst;
