@@ -17,7 +17,7 @@ from executors import media
 from executors.errors import BadOutput, BadReference, Cancelled, EnhancementFailed, ExecutorError, LeaseLost, ModelFileError
 from executors.heartbeat import Drained, Heartbeat
 from executors.models.base import Clip, Family, Output, References, Work
-from executors.prompts import build_negative
+from executors.prompts import build_negative, unweighted
 from executors.references import load_reference
 from executors.shelf import Shelf
 from executors.spool import Spool, name_of
@@ -147,9 +147,11 @@ def screen(run: Run) -> Run:
 
 
 def _screen(run: Run, text: str) -> None:
-    verdict = guarded_check(run.jobs.screen, text)
-    if not verdict.allowed:
-        raise Refused(verdict.category or "refused", verdict.policy_version)
+    # Also as the model will read it: weight signs inside a word would hide it from the screen and from no one else.
+    for reading in dict.fromkeys((text, unweighted(text))):
+        verdict = guarded_check(run.jobs.screen, reading)
+        if not verdict.allowed:
+            raise Refused(verdict.category or "refused", verdict.policy_version)
 
 
 def references(run: Run) -> Run:

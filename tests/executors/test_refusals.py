@@ -190,7 +190,9 @@ def test_a_refused_prompt_fails_for_good_and_no_model_sees_it(site: Site, job_ty
     site.work(job_id, shelf=shelf, screen=Refusing())
     row = site.row(job_id)
     assert (row["status"], row["error_class"], row["final"]) == ("failed", "refused_content", True)
-    assert site.data(job_id, "failed")[0] == {"class": "refused_content", "final": True, "category": "minors", "policy_version": "rules-7"}
+    said = site.data(job_id, "failed")[0]
+    assert len(said.pop("digest")) == 64  # salted: it proves what was refused, and tells no one
+    assert said == {"class": "refused_content", "final": True, "category": "minors", "policy_version": "rules-7"}
     assert site.types(job_id) == ["submitted", "claimed", "failed"]
     assert shelf.sdxl.works == shelf.wan.works == [] and shelf._enhancer is None
     assert PROMPT not in site.said(job_id)
@@ -239,3 +241,11 @@ def test_what_was_screened_is_both_texts(site: Site) -> None:
     site.work(job_id, screen=screen)
     site.completed(job_id)
     assert screen.shown == 2, (site.types(job_id), site.data(job_id, "enhancement_skipped"))
+
+
+def test_weight_signs_inside_a_word_hide_it_from_no_screen(site: Site) -> None:
+    """compel reads `forb(id:1.1)den` as the plain word; so must the screen."""
+    job_id = past_the_screen(site, prompt="a forb(id:1.1)den thing")
+    shelf = site.work(job_id, screen=Refusing("forbidden"))
+    assert (site.row(job_id)["status"], site.row(job_id)["error_class"]) == ("failed", "refused_content")
+    assert shelf.sdxl.works == []
