@@ -29,8 +29,7 @@ class Spool:
         """Store what `fill` writes to the path it is given; returns the output's path and sha256. Raises `DiskFull`; nothing half-written
         is left then."""
         folder = self.root / job_id
-        # A name of this write's own: an executor that was stopped in the middle and wakes up must not write into another's file.
-        path, temporary = folder / name, folder / f"part-{uuid.uuid4().hex}-{name}"
+        path, temporary = folder / name, folder / f"part-{name}"
         try:
             folder.mkdir(exist_ok=True)
             fill(temporary)
@@ -99,5 +98,6 @@ class Spool:
 
 
 def name_of(artifact: Mapping[str, Any]) -> str:
-    """With the claim's number in it (the path's last segment begins with it): two claims of one job never share a file."""
+    """With the claim's number in it (the path's last segment begins with it): an executor that was stopped in the middle of a file, and
+    wakes up, must not go on writing into the next claim's."""
     return f"{artifact['kind']}-{str(artifact['path']).rpartition('/')[2]}"

@@ -60,6 +60,7 @@ def _unheard(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     """Workers of these tests poll; those of a test that asks for `listening` are woken. (Leaving a LISTEN takes up to a second.)"""
     if "listening" not in request.fixturenames:
         monkeypatch.setattr("executors.worker.Listener", Silence)
+        monkeypatch.setattr("executors.worker.POLL", 0.1)
 
 
 @pytest.fixture

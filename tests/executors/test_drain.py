@@ -189,6 +189,14 @@ def test_away_while_a_job_runs(frail: Site, embedded: Path, supervisor: bool) ->
     assert frail.types(job_id).count("claimed") == 1
 
 
+def test_whoever_waits_for_it_brings_it_back(frail: Site, embedded: Path) -> None:
+    """No executor runs: only the call itself, waiting, can start the server again."""
+    stop_immediately(embedded, supervisor=True)
+    wait_for(lambda: not status(embedded).running)
+    job_id = frail.submit()
+    assert frail.types(job_id) == ["submitted"]
+
+
 def test_away_when_a_job_is_to_be_claimed(frail: Site, embedded: Path) -> None:
     job_id = frail.submit()
     worker = frail.worker()
