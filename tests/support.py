@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import uuid
 from collections.abc import Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -20,7 +20,7 @@ from state.job import FOLDED, Job
 from state.machine import EventType, Status
 
 OWNER = "ourvidz"
-START = datetime(2025, 7, 7, 12, tzinfo=timezone.utc)
+START = datetime(2025, 7, 7, 12, tzinfo=UTC)
 LANES = ("sdxl", "sdxl_ip", "wan", "wan_vace")
 
 

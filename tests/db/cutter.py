@@ -78,5 +78,3 @@ class Cutter:
                     client.sendall(said)
                 elif said[-6:-1] == b"Z\x00\x00\x00\x05":  # ready for the next statement: this one is committed
                     return
-
-

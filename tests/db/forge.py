@@ -51,9 +51,18 @@ class Forger:
         claim_no = j["claim_no"] + 1 if event == EventType.CLAIMED else j["claim_no"] if held else None
         return self._whole(
             Event(
-                job_id, j["version"] + 1, event, Status(j["status"]), target or Status(j["status"]), claim_no, "person",  # type: ignore[arg-type]
-                self._now(), DATA.get(event, {}) if data is None else data, "", bytes(j["head_hash"]),  # type: ignore[call-overload]
-            )  # fmt: skip
+                job_id,
+                j["version"] + 1,
+                event,
+                Status(j["status"]),
+                target or Status(j["status"]),
+                claim_no,
+                "person",  # type: ignore[arg-type]
+                self._now(),
+                DATA.get(event, {}) if data is None else data,
+                "",
+                bytes(j["head_hash"]),  # type: ignore[call-overload]
+            )
         )
 
     def first(self, event: EventType = EventType.SUBMITTED, target: Status = Status.QUEUED, data: dict[str, Any] | None = None) -> Event:

@@ -1,4 +1,4 @@
-"""The line to the database breaks in the middle of a verb, before or after the commit: the verb succeeds all the same, and happened once."""
+"""The line to the database breaks in the middle of a verb, before or after the commit: the verb succeeds all the same, once."""
 
 from __future__ import annotations
 
@@ -180,6 +180,7 @@ def test_connections_killed_while_they_idled_are_not_used(database: Database, jo
     for n in range(3):
         submit(jobs, owner, prompt=f"lighthouse {n}")
         superuser.execute(
-            "select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = current_database() and application_name = 'ourvidz'"
+            "select pg_terminate_backend(pid, 5000) from pg_stat_activity"
+            " where datname = current_database() and application_name = 'ourvidz'"
         )
     assert len(database.rows("select 1 from public.jobs")) == 3

@@ -133,7 +133,9 @@ def test_a_row_that_says_something_else(database: Database, done: str, tamper: T
     assert "errors is 3, its events say 0" in finding.message and "user_id is" in finding.message
 
 
-@pytest.mark.parametrize("change", ["updated_at = 'infinity'", "rank = 'NaN'", "final = true", "head_hash = sha256('x')", "created_at = '-infinity'"])
+@pytest.mark.parametrize(
+    "change", ["updated_at = 'infinity'", "rank = 'NaN'", "final = true", "head_hash = sha256('x')", "created_at = '-infinity'"]
+)
 def test_any_folded_column_counts(database: Database, done: str, tamper: Tamper, change: str) -> None:
     tamper(f"update public.jobs set {change} where id = %(job)s", job=done)
     assert [(kind, job) for kind, job, _ in found(database)] == [("row_differs", done)]
@@ -153,7 +155,8 @@ ROLL_BACK = (
     "delete from public.job_events where job_id = %(job)s and version = 7",
     """update public.jobs as j set (status, version, head_hash, updated_at, completed_at, executor_id, claimed_at, deadline)
          = (select t.status, t.version, t.head_hash, t.updated_at, t.completed_at, t.executor_id, t.claimed_at, t.deadline
-            from (select (ourvidz.fold(e order by e.version)).* from public.job_events as e where e.job_id = j.id) as t) where id = %(job)s""",
+            from (select (ourvidz.fold(e order by e.version)).* from public.job_events as e where e.job_id = j.id) as t)
+       where id = %(job)s""",
 )
 
 
@@ -189,7 +192,8 @@ def test_a_rewritten_history(database: Database, done: str, tamper: Tamper, tmp_
 def test_an_illegal_step_whose_hashes_all_fit(database: Database, three: list[str], tamper: Tamper) -> None:
     waiting = next(job for job in three if row(database, job)["version"] == 1)
     tamper(
-        """insert into public.job_events (submitted_on, job_id, version, type, from_status, to_status, actor, occurred_at, data, prev_hash, hash)
+        """insert into public.job_events (submitted_on, job_id, version, type, from_status, to_status, actor,
+                                          occurred_at, data, prev_hash, hash)
            select submitted_on, id, 2, 'completed', 'queued', 'completed', 'person', updated_at, '{}', head_hash,
                   ourvidz.event_hash(head_hash, id, 2, 'completed', 'queued', 'completed', null, 'person', updated_at, '{}')
            from public.jobs where id = %(job)s""",
@@ -299,7 +303,10 @@ def test_erasing_a_persons_words_breaks_no_chain(database: Database, three: list
 def test_rebuild_sets_wrong_rows_right(database: Database, jobs: Jobs, three: list[str], tamper: Tamper) -> None:
     before = {job: row(database, job) for job in three}
     tamper("update public.jobs set errors = 7, rank = -1, head_hash = sha256('x'), updated_at = now() where id = %(job)s", job=three[0])
-    tamper("update public.jobs set run_at = null, ready = null, executor_id = gen_random_uuid(), deadline = now() where id = %(job)s", job=three[2])
+    tamper(
+        "update public.jobs set run_at = null, ready = null, executor_id = gen_random_uuid(), deadline = now() where id = %(job)s",
+        job=three[2],
+    )
     assert {f.job_id for f in rebuild(database, verify=True)} == {three[0], three[2]}
     assert row(database, three[0])["errors"] == 7  # verifying changes nothing
     mended = rebuild(database, verify=False)
@@ -372,9 +379,7 @@ def test_a_job_that_moves_on_meanwhile_keeps_what_is_new(
     assert audit(database).findings == ()
 
 
-def test_memory_does_not_grow_with_the_history(
-    database: Database, user: Callable[..., str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_memory_does_not_grow_with_the_history(database: Database, user: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ourvidz.db.history._BATCH", 100)
 
     sql = """select ourvidz.submit_batch(jsonb_agg(jsonb_build_object('user_id', %s::text, 'job_type', 'image_fast', 'prompt', 'x',

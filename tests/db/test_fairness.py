@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 from support import Clock, claim, executor, finish, row, submit
@@ -193,5 +194,5 @@ def test_two_busy_lanes_alternate_by_the_minute_and_not_by_the_job(jobs: Jobs, u
         served.append(lane)
         resident = [lane]
         clock.advance(5)
-    changes = sum(a != b for a, b in zip(served, served[1:], strict=False))
+    changes = sum(a != b for a, b in pairwise(served))
     assert 2 <= changes <= 5 and set(served) == {"sdxl", "wan"}, served

@@ -100,9 +100,7 @@ def test_refused_to_a_superuser_in_replica_role(server: Server, still: tuple[Dat
     assert snapshot(database) == before
 
 
-@pytest.mark.parametrize(
-    ("statement", "leaf"), [(REFUSED["delete an event"][0], AppendOnly), (REFUSED["change a status"][0], BareWrite)]
-)
+@pytest.mark.parametrize(("statement", "leaf"), [(REFUSED["delete an event"][0], AppendOnly), (REFUSED["change a status"][0], BareWrite)])
 def test_python_knows_the_refusals(still: tuple[Database, str, dict[str, str]], statement: str, leaf: type[JobError]) -> None:
     with pytest.raises(leaf):
         still[0].rows(statement, still[2])
@@ -126,10 +124,12 @@ def test_an_event_copied_in_is_an_event_like_any_other(database: Database, two: 
     with database.driver() as connection:
         event = Forger(connection).next(two["id"], EventType.CANCELLED, Status.CANCELLED)
         day = row(database, two["id"])["submitted_on"]
+
         def copy_in(hash: bytes) -> None:
             with connection.cursor().copy(f"copy {E} ({columns}) from stdin") as copy:
                 copy.write_row((day, event.job_id, event.version, "cancelled", "queued", "cancelled", None, "person", event.occurred_at,
                                 event.data_text, event.prev_hash, hash))  # fmt: skip
+
         with pytest.raises(psycopg.Error) as refused:
             copy_in(bytes(32))
         assert refused.value.sqlstate == "OV005"
@@ -146,7 +146,7 @@ def test_a_trigger_of_ones_own_is_no_way_round(database: Database, two: dict[str
             "version": f"update {J} set version = version + 1, errors = 0 where id = new.id",
             "count": f"update {J} set attempts = -0, rank = -1 where id = new.id",
             "id": f"delete from public.job_payloads where job_id = new.id; update {J} set id = gen_random_uuid() where id = new.id",
-            "insert": f"insert into {J} select (jsonb_populate_record(j, '{{\"id\": \"{NOBODY}\"}}')).* from {J} as j where id = new.id",
+            "insert": f'insert into {J} select (jsonb_populate_record(j, \'{{"id": "{NOBODY}"}}\')).* from {J} as j where id = new.id',
         }.items():
             connection.execute(
                 f"create or replace function pg_temp.{name}_it() returns trigger language plpgsql as $$ begin {body}; return new; end $$"
@@ -217,8 +217,18 @@ def test_two_events_of_one_job_do_not_come_in_one_statement(database: Database, 
         for event in (first, second):
             forger.connection.execute(
                 "insert into both_events (seq, submitted_on, job_id, version, type, from_status, to_status, actor, occurred_at, data,"
-                " prev_hash, hash) select 0, submitted_on, %s, %s, %s, 'queued', 'queued', 'person', %s, %s, %s, %s from public.jobs where id = %s",
-                (event.job_id, event.version, str(event.type), event.occurred_at, event.data_text, event.prev_hash, event.hash, event.job_id),
+                " prev_hash, hash) select 0, submitted_on, %s, %s, %s, 'queued', 'queued', 'person', %s, %s, %s, %s"
+                " from public.jobs where id = %s",
+                (
+                    event.job_id,
+                    event.version,
+                    str(event.type),
+                    event.occurred_at,
+                    event.data_text,
+                    event.prev_hash,
+                    event.hash,
+                    event.job_id,
+                ),
             )
         forger.connection.execute(f"insert into {E} overriding user value select * from both_events")
     assert error.value.sqlstate == "OV005"

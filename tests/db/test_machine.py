@@ -12,9 +12,10 @@ from datetime import timedelta
 from typing import Any, ClassVar
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from mutations import VARIABLE
 from support import LANES, Clock, Permissive, Server, artifact, as_event, as_job, new_user
 
 from ourvidz.db.connection import Database
@@ -43,20 +44,25 @@ anything = st.integers(0, 4_000)
 
 STEPS_TO_TAKE: list[tuple[str, int, str | None, dict[str, st.SearchStrategy[Any]]]] = [
     # method, how often, what there must be some of, its arguments
-    ("submit", 2, None, {"n": st.integers(1, 4), "user": anything, "kind": st.sampled_from(TYPES), "delay": st.sampled_from([0, 0, 0, 45, 3600])}),
+    (
+        "submit",
+        2,
+        None,
+        {"n": st.integers(1, 4), "user": anything, "kind": st.sampled_from(TYPES), "delay": st.sampled_from([0, 0, 0, 45, 3600])},
+    ),
     ("claim", 5, None, {"executor": anything, "limit": st.integers(1, 3), "resident": st.sampled_from([(), ("sdxl",), ("wan", "sdxl")])}),
-    ("advance", 3, 'claims', {"which": anything, "event": st.sampled_from(STEPS)}),
-    ("proceed", 8, 'claims', {"which": anything, "steps": st.integers(1, 5)}),
-    ("artifact_generated", 1, 'claims', {"which": anything, "index": st.integers(0, 2)}),
-    ("artifact_uploaded", 1, 'claims', {"which": anything}),
-    ("enhanced", 1, 'claims', {"which": anything}),
-    ("complete", 1, 'claims', {"which": anything}),
-    ("fail", 2, 'claims', {"which": anything, "retryable": st.booleans(), "final": st.booleans()}),
-    ("snooze", 1, 'claims', {"which": anything, "delay": st.sampled_from([0.0, 30.0])}),
-    ("honour_cancel", 1, 'claims', {"which": anything}),
-    ("cancel", 1, 'versions', {"which": anything}),
-    ("retry", 2, 'versions', {"which": anything}),
-    ("reprioritise", 1, 'versions', {"which": anything, "priority": st.integers(0, 7)}),
+    ("advance", 3, "claims", {"which": anything, "event": st.sampled_from(STEPS)}),
+    ("proceed", 8, "claims", {"which": anything, "steps": st.integers(1, 5)}),
+    ("artifact_generated", 1, "claims", {"which": anything, "index": st.integers(0, 2)}),
+    ("artifact_uploaded", 1, "claims", {"which": anything}),
+    ("enhanced", 1, "claims", {"which": anything}),
+    ("complete", 1, "claims", {"which": anything}),
+    ("fail", 2, "claims", {"which": anything, "retryable": st.booleans(), "final": st.booleans()}),
+    ("snooze", 1, "claims", {"which": anything, "delay": st.sampled_from([0.0, 30.0])}),
+    ("honour_cancel", 1, "claims", {"which": anything}),
+    ("cancel", 1, "versions", {"which": anything}),
+    ("retry", 2, "versions", {"which": anything}),
+    ("reprioritise", 1, "versions", {"which": anything, "priority": st.integers(0, 7)}),
     ("time_passes", 2, None, {"seconds": st.sampled_from([0.5, 1, 2, 7, 31, 61, 700, 4000, -1, -20, -900])}),
     ("heartbeat", 1, None, {"executor": anything}),
     ("reap", 2, None, {}),
@@ -147,12 +153,15 @@ class Lives(RuleBasedStateMachine):
         row = self.row(self.pick(which).job_id)
         # What is recorded already is answered the same in any status.
         old = next((a for a in self.artifacts.get(self.pick(which).job_id, ()) if a["index"] == index), None)
-        repeated = bool(old and (old.get("uploaded") or old["sha256"] == artifact(self.pick(which), index, content=str(row["claim_no"]))["sha256"]))
+        repeated = bool(
+            old and (old.get("uploaded") or old["sha256"] == artifact(self.pick(which), index, content=str(row["claim_no"]))["sha256"])
+        )
         self.write(which, "artifact_generated", act, harmless=repeated)
 
     def artifact_uploaded(self, which: int) -> None:
         waiting = [a for a in self.artifacts.get(self.pick(which).job_id, ()) if not a.get("uploaded")]
         if waiting:
+
             def act(job: Claim) -> None:
                 self.jobs.artifact_uploaded(job, "image", waiting[0]["index"], waiting[0]["sha256"])
                 waiting[0]["uploaded"] = True
@@ -267,7 +276,9 @@ class Lives(RuleBasedStateMachine):
     def pick(self, which: int) -> Claim:
         """Any claim ever given, one time in four; else one that is live, where there is one: most claims are soon old."""
         if which % 4:
-            held = self.database.rows("select id, claim_no from public.jobs where executor_id is not null and user_id = any (%s::uuid[])", (self.users,))
+            held = self.database.rows(
+                "select id, claim_no from public.jobs where executor_id is not null and user_id = any (%s::uuid[])", (self.users,)
+            )
             live = {(str(r["id"]), r["claim_no"]) for r in held}
             if found := [c for c in self.claims if (c.job_id, c.claim_no) in live]:
                 return found[which // 4 % len(found)]
@@ -297,7 +308,12 @@ class Lives(RuleBasedStateMachine):
         self.check()
 
     def everything(self, job_id: str) -> list[Any]:
-        tables = ("public.jobs where id", "public.job_events where job_id", "public.job_payloads where job_id", "public.artifacts where job_id")
+        tables = (
+            "public.jobs where id",
+            "public.job_events where job_id",
+            "public.job_payloads where job_id",
+            "public.artifacts where job_id",
+        )
         return [self.database.rows(f"select * from {table} = %s order by 1, 2", (job_id,)) for table in tables]
 
     def check(self) -> None:
@@ -353,11 +369,18 @@ def test_random_lives(server: Server, template: str) -> None:
         run_state_machine_as_test(  # type: ignore[no-untyped-call]
             Lives,
             settings=settings(
-                max_examples=int(os.environ.get("OURVIDZ_MACHINE_EXAMPLES", "50")), stateful_step_count=50, deadline=None,
-                suppress_health_check=list(HealthCheck), print_blob=True,
-            ),  # fmt: skip
+                max_examples=int(os.environ.get("OURVIDZ_MACHINE_EXAMPLES", "50")),
+                stateful_step_count=50,
+                deadline=None,
+                suppress_health_check=list(HealthCheck),
+                print_blob=True,
+                # A mutant is only to be caught, not explained (tests/mutations.py).
+                phases=[p for p in Phase if not (os.environ.get(VARIABLE) and p in (Phase.shrink, Phase.explain))],
+            ),
         )
-        (told,) = Lives.database.rows("select count(*) as events, count(distinct job_id) as jobs, count(distinct type) as types from public.job_events")
+        (told,) = Lives.database.rows(
+            "select count(*) as events, count(distinct job_id) as jobs, count(distinct type) as types from public.job_events"
+        )
         ended = {r["status"] for r in Lives.database.rows("select distinct status from public.jobs")}
         # It went everywhere, and far enough.
         assert {"completed", "failed", "cancelled"} <= ended and told["types"] >= 15, (told, ended)

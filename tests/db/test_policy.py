@@ -65,9 +65,7 @@ def test_a_snooze_spends_no_attempt(database: Database, jobs: Jobs, user: User, 
     finish(jobs, again(jobs, clock, gpu, 30))
 
 
-def test_a_retry_by_a_person_starts_all_counts_anew_but_the_claim_number(
-    database: Database, jobs: Jobs, user: User, clock: Clock
-) -> None:
+def test_a_retry_by_a_person_starts_all_counts_anew_but_the_claim_number(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
     job_id, gpu = submit(jobs, user()), executor(jobs)
     old = claim(jobs, gpu)
     jobs.advance(old, "generation_started")

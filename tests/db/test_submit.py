@@ -55,7 +55,8 @@ def test_the_same_request_is_the_same_job(database: Database, asked: dict[str, A
 
 @pytest.mark.parametrize("key", [{"id": str(uuid.UUID(int=7))}, {"idempotency_key": "order-7"}])
 @pytest.mark.parametrize(
-    "change", [{"prompt": "a tower"}, {"settings": {"steps": 21}}, {"settings": {}}, {"job_type": "sdxl_image_high"}, {"metadata": {"a": 1}}]
+    "change",
+    [{"prompt": "a tower"}, {"settings": {"steps": 21}}, {"settings": {}}, {"job_type": "sdxl_image_high"}, {"metadata": {"a": 1}}],
 )
 def test_a_changed_request_under_the_same_key_is_refused(
     database: Database, asked: dict[str, Any], key: dict[str, str], change: dict[str, Any]

@@ -48,8 +48,7 @@ def bring(jobs: Jobs, user: str, status: Status, held: bool) -> str:
 
 def allowed(event: EventType, source: Status | None, target: Status, held: bool) -> bool:
     return any(
-        t.target is target and t.before in (Claim.ANY, Claim.HELD if held else Claim.FREE)
-        for t in machine.transitions_from(event, source)
+        t.target is target and t.before in (Claim.ANY, Claim.HELD if held else Claim.FREE) for t in machine.transitions_from(event, source)
     )
 
 
@@ -113,7 +112,9 @@ def test_the_machine_of_the_library_agrees_with_the_table() -> None:
                     moved = bool(getattr(model, trigger)())
                 except (AttributeError, MachineError):
                     moved = False
-                expected = [t for t in machine.transitions_from(event, source) if t.before in (Claim.ANY, Claim.HELD if held else Claim.FREE)]
+                expected = [
+                    t for t in machine.transitions_from(event, source) if t.before in (Claim.ANY, Claim.HELD if held else Claim.FREE)
+                ]
                 if event is EventType.IMPORTED:
                     expected = [t for t in expected if t.target is target]
                 assert moved == bool(expected), (source, held, event, target)
