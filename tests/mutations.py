@@ -1,0 +1,147 @@
+# ruff: noqa: E501  (one mutant a line, and its SQL as it stands)
+"""Breaks the SQL on purpose, one rule at a time, and sees that tests fail: what no test notices is not tested.
+
+    python tests/mutations.py [name …]        all of them: some three minutes
+
+Each mutant is a text replacement that conftest.py applies to what is laid over the database, in the process of that one run.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ourvidz.db import schema
+
+HERE = Path(__file__).parent
+VARIABLE = "OURVIDZ_MUTANT"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    part: str  # as schema.parts names it
+    old: str
+    new: str
+    tests: str  # files of tests/db, without test_
+
+    def applied(self, name: str, body: str) -> str:
+        return body.replace(self.old, self.new) if name == self.part else body
+
+
+F = "functions/"
+CLAIM_NO = "j.claim_no = given.claim_no"
+TOKEN = "ourvidz.claim_token((select secret from ourvidz.executors where id = j.executor_id), j.id, j.claim_no) = given.token"
+FENCE = f"{CLAIM_NO}\n      and {TOKEN}"
+MUTANTS = {
+    # the fence
+    "no fence": Mutant(F + "lock_claims.sql", FENCE, "j.executor_id is not null", "claims"),
+    "no fence, random lives": Mutant(F + "lock_claims.sql", FENCE, "j.executor_id is not null", "machine"),
+    "no token": Mutant(F + "lock_claims.sql", TOKEN, "j.executor_id is not null", "claims"),
+    "no claim number": Mutant(F + "lock_claims.sql", CLAIM_NO, "true", "claims"),
+    # the guards
+    "no guard of updates": Mutant(F + "jobs_guard.sql", "or case when n.version = o.version", "or case when true then false when true", "guards"),
+    "no guard of inserts": Mutant(F + "jobs_guard.sql", "is not true\n  limit 1", "is null and false\n  limit 1", "guards"),
+    "no guard of bare writes": Mutant(F + "refuse_bare_write.sql", "pg_trigger_depth() < 2", "false", "guards"),
+    "history may change": Mutant(F + "refuse_change.sql", "  raise exception", "  return null; raise exception", "guards"),
+    "guards sleep for replicas": Mutant("triggers.sql", "enable always trigger jobs_bare_write", "enable trigger jobs_bare_write", "guards"),
+    "a future job may be made ready": Mutant(F + "jobs_guard.sql", " or n.ready and n.run_at > v_now", "", "guards"),
+    "xids may be forged": Mutant(F + "jobs_guard.sql", "\n           and e.xid = pg_current_xact_id())", ")", "guards"),
+    # the chain
+    "no previous hash": Mutant(F + "events_apply.sql", "and e.prev_hash = j.head_hash", "", "guards"),
+    "no hash": Mutant(
+        F + "events_apply.sql",
+        "and e.hash = ourvidz.event_hash(e.prev_hash, e.job_id, e.version, e.type, e.from_status, e.to_status,\n"
+        "                                        e.claim_no, e.actor, e.occurred_at, e.data)\n    ) as n",
+        ") as n",
+        "guards",
+    ),
+    "versions may have gaps": Mutant(F + "events_apply.sql", "where e.version = j.version + 1 and", "where", "guards"),
+    "events hold any key": Mutant(F + "events_apply.sql", "and e.data - t.keys = '{}'", "", "guards"),
+    "no claim number in events": Mutant(
+        F + "events_apply.sql",
+        "and e.claim_no is not distinct from\n"
+        "              case when e.type = 'claimed' then j.claim_no + 1 when j.executor_id is not null then j.claim_no end",
+        "",
+        "guards",
+    ),
+    # the table
+    "held or free, no matter": Mutant(
+        F + "events_apply.sql", "and (t.before = 'any' or (t.before = 'held') = (j.executor_id is not null))", "", "transitions"
+    ),
+    "final failures may be retried": Mutant(F + "events_apply.sql", "and not (e.type = 'retried' and j.final)", "", "guards"),
+    "a retry resets the claim number": Mutant(
+        F + "evolve.sql", "else coalesce(j.claim_no, 0) end", "when e.type = 'retried' then 0 else coalesce(j.claim_no, 0) end", "policy"
+    ),
+    "a snooze spends an attempt": Mutant(F + "evolve.sql", "when 'snoozed' then j.attempts - 1", "when 'snoozed' then j.attempts", "policy"),
+    "two folds": Mutant(F + "evolve.sql", "case e.type when 'artifact_uploaded' then j.uploaded + 1", "case e.type when 'artifact_uploaded' then j.uploaded", "machine"),
+    # idempotency
+    "a changed body is the same job": Mutant(F + "same_job.sql", " or p.body_digest <> a.body_digest", "", "submit"),
+    "another's id is ours": Mutant(F + "same_job.sql", "p.user_id is distinct from a.user_id or ", "", "submit"),
+    "submits do not wait for each other": Mutant(F + "submit_batch.sql", "perform pg_advisory_xact_lock(hashtext('ourvidz.submit'), slot)", "perform slot", "submit"),
+    "two jobs under one key of a batch": Mutant(F + "check_asked.sql", "if cardinality(p_asked) > 1 and exists", "if false and exists", "submit"),
+    "no age check": Mutant(F + "check_asked.sql", "and p.age_verified", "", "submit"),
+    "no settings check": Mutant(F + "check_asked.sql", "perform ourvidz.check_settings", "perform 1; -- ourvidz.check_settings", "submit"),
+    # claims and policy
+    "claims wait for each other": Mutant(F + "pick.sql", "for update skip locked", "for update", "claims"),
+    "claims take what is locked": Mutant(F + "pick.sql", "for update skip locked", "", "claims"),
+    "late claims of the dead stay": Mutant(
+        F + "reap.sql", " or state = 'gone' and exists (select from public.jobs where executor_id = e.id)", "", "claims"
+    ),
+    "asynchronous claims": Mutant(F + "claim.sql", "set local synchronous_commit = on;", "null;", "claims"),
+    "the waiting are not marked": Mutant(F + "claim.sql", "update ourvidz.executors set waiting = true", "update ourvidz.executors set waiting = false", "claims"),
+    "everyone is woken": Mutant(F + "wake.sql", "limit p_jobs for update", "limit 99 for update", "claims"),
+    "crashers may try the same one": Mutant(F + "claim.sql", "case when not v_alone then ex.name end", "null", "policy"),
+    "no quarantine": Mutant(F + "lapse.sql", ">= v_policy.crash_limit", "> 99", "policy"),
+    "a crash forgets the cancel": Mutant(F + "lapse.sql", "if j.cancel_requested then", "if false then", "policy"),
+    "residents starve the others": Mutant(
+        F + "claim.sql", "lane is distinct from v_lane and not v_lane = any (coalesce(p_resident, resident))", "lane is distinct from v_lane", "fairness"
+    ),
+    "affinity without a bound": Mutant(F + "lane_order.sql", "oldest.run_at < patience.until", "false", "fairness"),
+    "no fairness": Mutant(F + "next_rank.sql", "greatest(share.finish, v_virtual) + p_jobs * step", "v_virtual", "fairness"),
+    "plans do not weigh": Mutant(F + "next_rank.sql", "1.0 / coalesce(plan.weight, 1)", "1.0", "fairness"),
+    "the overdue stay so": Mutant(F + "pick.sql", "where random() < overdue_share", "where false", "fairness"),
+    "remarks are made twice": Mutant(F + "advance_batch.sql", "or not exists (", "or not exists (select limit 0) or not exists (", "ambiguity"),
+}  # fmt: skip
+
+
+def mutated(parts: Iterator[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """What is laid over the database in this process: with the mutant that the environment names, if it names one."""
+    mutant = MUTANTS.get(os.environ.get(VARIABLE, ""))
+    for name, body in parts:
+        yield name, mutant.applied(name, body) if mutant else body
+
+
+def killed(name: str) -> bool:
+    tests = [str(HERE / "db" / f"test_{file}.py") for file in MUTANTS[name].tests.split()]
+    run = [sys.executable, "-m", "pytest", "-n0", "-x", "-q", "--no-header", "--timeout=60", *tests]
+    done = subprocess.run(run, env={**os.environ, VARIABLE: name}, capture_output=True, text=True, check=False, cwd=HERE.parent)
+    if done.returncode not in (0, 1) or "\nERROR " in done.stdout:
+        raise SystemExit(f"{name}: the tests did not run.\n{done.stdout[-2_000:]}{done.stderr[-2_000:]}")
+    by = [line.removeprefix("FAILED ").split(" - ")[0].split("::")[-1] for line in done.stdout.splitlines() if line.startswith("FAILED")]
+    print(f"{'killed by ' + by[0] if by else 'SURVIVED'}", flush=True)
+    return done.returncode == 1
+
+
+def main(wanted: list[str]) -> int:
+    bodies = dict(schema.parts())
+    if stale := [name for name, m in MUTANTS.items() if m.old not in bodies[m.part]]:
+        print(f"The SQL holds no more what these replace: {', '.join(stale)}")
+        return 1
+    survived = []
+    for name in wanted or MUTANTS:
+        started = time.monotonic()
+        print(f"{name}: ", end="", flush=True)
+        if not killed(name):
+            survived.append(name)
+        print(f"    {time.monotonic() - started:.0f} s", flush=True)
+    print(f"{len(survived)} survived: {', '.join(survived)}" if survived else "None survived.")
+    return 1 if survived else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
