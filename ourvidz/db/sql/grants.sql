@@ -27,31 +27,15 @@ grant execute on function
   ourvidz.honour_cancel, ourvidz.reap, ourvidz.executor_gone, ourvidz.drain, ourvidz.now
 to ourvidz_executor;
 
--- The policy in force, the schema's revision, whether an event was written whose answer got lost, and what is left to upload.
-grant select on ourvidz.policy, ourvidz.alembic_version, public.job_events, public.artifacts to ourvidz_executor;
-drop policy if exists executor_reads on public.job_events;
-create policy executor_reads on public.job_events for select to ourvidz_executor using (true);
-drop policy if exists executor_reads on public.artifacts;
-create policy executor_reads on public.artifacts for select to ourvidz_executor using (true);
-
 grant execute on function ourvidz.job_as_of, ourvidz.now to ourvidz_analyst;
-grant select on ourvidz.alembic_version to ourvidz_analyst;
-grant select on public.jobs, public.job_events, public.artifacts, public.job_timeline, public.queue_depth, public.job_durations
-to ourvidz_analyst;
-drop policy if exists analyst_reads on public.jobs;
-create policy analyst_reads on public.jobs for select to ourvidz_analyst using (true);
-drop policy if exists analyst_reads on public.job_events;
-create policy analyst_reads on public.job_events for select to ourvidz_analyst using (true);
-drop policy if exists analyst_reads on public.artifacts;
-create policy analyst_reads on public.artifacts for select to ourvidz_analyst using (true);
+grant select on public.job_timeline, public.queue_depth, public.job_durations to ourvidz_analyst;
 
-grant select on public.jobs, public.job_events, public.artifacts, ourvidz.policy to ourvidz_executor;
-drop policy if exists executor_reads on public.jobs;
-create policy executor_reads on public.jobs for select to ourvidz_executor using (true);
-drop policy if exists executor_reads on public.job_events;
-create policy executor_reads on public.job_events for select to ourvidz_executor using (true);
-drop policy if exists executor_reads on public.artifacts;
-create policy executor_reads on public.artifacts for select to ourvidz_executor using (true);
-
--- A start asks what schema this is.
-grant select on ourvidz.laid, ourvidz.alembic_version to ourvidz_executor, ourvidz_analyst;
+-- What both may read: events and figures. Executors ask whether an event was written whose answer got lost, and what is left to upload.
+grant select on public.jobs, public.job_events, public.artifacts, ourvidz.policy, ourvidz.laid, ourvidz.alembic_version
+to ourvidz_executor, ourvidz_analyst;
+drop policy if exists staff_reads on public.jobs;
+create policy staff_reads on public.jobs for select to ourvidz_executor, ourvidz_analyst using (true);
+drop policy if exists staff_reads on public.job_events;
+create policy staff_reads on public.job_events for select to ourvidz_executor, ourvidz_analyst using (true);
+drop policy if exists staff_reads on public.artifacts;
+create policy staff_reads on public.artifacts for select to ourvidz_executor, ourvidz_analyst using (true);
