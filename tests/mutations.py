@@ -81,7 +81,6 @@ MUTANTS = {
     "two folds": Mutant(F + "evolve.sql", "case e.type when 'artifact_uploaded' then j.uploaded + 1", "case e.type when 'artifact_uploaded' then j.uploaded", "machine"),
     # idempotency
     "a changed body is the same job": Mutant(F + "same_job.sql", " or p.body_digest <> a.body_digest", "", "submit"),
-    "another's id is ours": Mutant(F + "same_job.sql", "p.user_id is distinct from a.user_id or ", "", "submit"),
     "submits do not wait for each other": Mutant(F + "submit_batch.sql", "perform pg_advisory_xact_lock(hashtext('ourvidz.submit'), slot)", "perform slot", "submit"),
     "two jobs under one key of a batch": Mutant(F + "check_asked.sql", "if cardinality(p_asked) > 1 and exists", "if false and exists", "submit"),
     "no age check": Mutant(F + "check_asked.sql", "and p.age_verified", "", "submit"),

@@ -16,8 +16,11 @@ from state.errors import InvalidJob
 
 
 def test_transitions(database: Database) -> None:
-    found = {(r["event"], r["source"], r["target"], r["before"], r["after"]) for r in database.rows("select * from ourvidz.transitions")}
-    assert found == {(t.event, t.source, t.target, t.before, t.after) for t in machine.TRANSITIONS}
+    rows = database.rows("select * from ourvidz.transitions")
+    assert {(r["event"], r["source"], r["target"], r["before"], r["after"], tuple(r["keys"])) for r in rows} == {
+        (t.event, t.source, t.target, t.before, t.after, events.DATA_KEYS[t.event]) for t in machine.TRANSITIONS
+    }
+    assert len(rows) == len(machine.TRANSITIONS)
 
 
 def test_event_types_and_their_keys(database: Database) -> None:
