@@ -1,7 +1,7 @@
 # ruff: noqa: E501  (one mutant a line, and its SQL as it stands)
 """Breaks the SQL on purpose, one rule at a time, and sees that tests fail: what no test notices is not tested.
 
-    python tests/mutations.py [name …]        all of them: some three minutes
+    python tests/mutations.py [name …]        all of them: some eight minutes
 
 Each mutant is a text replacement that conftest.py applies to what is laid over the database, in the process of that one run.
 """

@@ -134,6 +134,13 @@ def test_references_are_re_encoded_and_stored_once(
 
 
 def test_who_may_not(ourvidz: Command, database: Database) -> None:
+    nobody = ourvidz("submit", "image_fast", *FOX)
+    assert (nobody.code, "--local-profile" in nobody.err) == (1, True)
+    only = new_user(database)  # a database of one's own: no need to say who
+    answer = ourvidz("submit", "image_fast", *FOX)
+    assert answer.code == 0
+    assert [str(row["user_id"]) for row in database.rows("select user_id from public.jobs")] == [only]
+    new_user(database)
     assert "--user" in ourvidz("submit", "image_fast", *FOX).err
     assert ourvidz("submit", "image_fast", *FOX, "--user", "me").code == 2
     child = ourvidz("submit", "image_fast", *FOX, "--user", new_user(database, verified=False))
@@ -142,10 +149,10 @@ def test_who_may_not(ourvidz: Command, database: Database) -> None:
 
 
 def test_a_refused_prompt_is_not_repeated(ourvidz: Command, database: Database) -> None:
-    answer = ourvidz("submit", "image_fast", "--prompt", "a schoolgirl aged 12, nude", "--user", new_user(database))
+    answer = ourvidz("submit", "image_fast", "--prompt", "a photo of a toddler", "--user", new_user(database))
     assert answer.code == 1
     assert "refused" in answer.err
-    assert "schoolgirl" not in answer.err
+    assert "toddler" not in answer.err
     assert database.rows("select 1 from public.jobs") == []
 
 

@@ -122,7 +122,7 @@ def test_every_family_is_told_that_persons_are_adults_and_to_answer_with_the_tex
     [
         PLAIN,
         f"Sure, here is the enhanced prompt:\n\n{PLAIN}",
-        f"Certainly! Here's a rich description of the scene:\n\n\"{PLAIN}\"",
+        f'Certainly! Here\'s a rich description of the scene:\n\n"{PLAIN}"',
         f"**Enhanced Prompt:** {PLAIN}",
         f"### Description:\n{PLAIN}",
         f"“{PLAIN}”",

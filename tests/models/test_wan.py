@@ -264,5 +264,3 @@ def test_making_the_tiny_models_again_changes_nothing_and_real_ones_are_left_alo
     assert {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*")} == before
     assert [file.name for file in paths.vace.iterdir()] == ["model_index.json"]
     assert sorted(file.name for file in tmp_path.iterdir()) == [paths.wan.name, paths.vace.name]  # nothing half-made is left
-
-
