@@ -100,7 +100,7 @@ def test_a_video_holds_its_parameters_and_the_mark(tmp_path: Path) -> None:
     ids=["none", "odd width", "odd height", "mixed"],
 )
 def test_frames_that_make_no_video_are_refused_and_leave_nothing(tmp_path: Path, frames: list[Image.Image]) -> None:
-    with pytest.raises(ValueError, match="frame|sizes"):
+    with pytest.raises(ValueError, match=r"frame|sizes"):
         encode_mp4(frames, 16, tmp_path / "0.mp4", {})
     assert list(tmp_path.iterdir()) == []
 

@@ -250,7 +250,7 @@ def test_another_models_folder_is_refused(copy: Path) -> None:
     paths = ModelPaths(copy)
     shutil.rmtree(paths.wan)
     shutil.copytree(paths.vace, paths.wan)
-    with pytest.raises(ModelFileError, match="wan2.1-t2v-1.3b"):
+    with pytest.raises(ModelFileError, match=r"wan2\.1-t2v-1\.3b"):
         Wan(paths, modes={"t2v"}).load()
 
 
