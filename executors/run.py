@@ -94,8 +94,13 @@ def attempt(room: Room, claim: Claim) -> str:
             run = step(run)
         room.jobs.complete(claim)
         room.spool.drop(claim.job_id)
+        if claim.claim_no > 1:
+            _sweep(room, claim)
         return "completed"
-    except (LeaseLost, StaleClaim, ExecutorGone, DatabaseAway):
+    except StaleClaim:
+        _sweep(room, claim)
+        return "lost"
+    except (LeaseLost, ExecutorGone, DatabaseAway):
         return "lost"  # someone else has the job, or may have by now: write nothing
     except Cancelled:
         return _quietly(lambda: room.jobs.honour_cancel(claim), "cancelled")
@@ -126,6 +131,22 @@ def classify(error: Exception) -> tuple[str, bool]:
     if isinstance(error, ExecutorError | StorageError | ScreenUnavailable):
         return error.error_class, error.retryable
     return "unexpected", True
+
+
+def _sweep(room: Room, claim: Claim) -> None:
+    """Remove what claims that lost this job left in storage: objects under its folder that no row of it names.
+
+    A row is written before its object, and by the claim that holds the job; so what no row names, nobody will come to want.
+    """
+    try:
+        named = {(a["bucket"], a["path"]) for a in room.jobs.artifacts(claim.job_id)}
+        for bucket in (claim.job_type, *([VIDEO_THUMBNAILS] if claim.kind.video else [])):
+            for path in room.store.list(bucket, f"{claim.user_id}/{claim.job_id}"):
+                if (bucket, path) not in named:
+                    room.store.delete(bucket, path)
+                    log.info("Job %s: removed %s/%s, which an earlier claim left behind.", claim.job_id, bucket, path)
+    except (StorageError, DatabaseAway) as error:
+        log.warning("Job %s: its strays stay for now (%s).", claim.job_id, error)
 
 
 def _quietly(report: Callable[[], str | None], word: str) -> str:
