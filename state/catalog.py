@@ -48,6 +48,7 @@ class JobType:
     enhance: bool = False
     init_image: bool = False
     strength: float | None = None
+    backoff_scale: float = 1.0  # this type's delays between attempts, as a multiple of the policy's
 
     @property
     def queue(self) -> str:

@@ -184,6 +184,7 @@ create table ourvidz.job_types (
   init_image boolean not null,
   time_limit integer not null,
   price      integer not null,
+  backoff_scale double precision not null,
   defaults   jsonb not null,
   limits     jsonb not null
 );

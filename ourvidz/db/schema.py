@@ -115,7 +115,7 @@ def limits(kind: catalog.JobType) -> Mapping[str, Any]:
 
 
 def _job_type(kind: catalog.JobType) -> dict[str, Any]:
-    names = ("name", "family", "queue", "fast", "video", "enhance", "init_image", "time_limit", "price")
+    names = ("name", "family", "queue", "fast", "video", "enhance", "init_image", "time_limit", "price", "backoff_scale")
     return {name: getattr(kind, name) for name in names} | {"defaults": catalog.defaults(kind), "limits": limits(kind)}
 
 

@@ -29,6 +29,17 @@ def again(jobs: Jobs, clock: Clock, gpu: str, seconds: float) -> Claim:
     return claim(jobs, gpu)
 
 
+def test_a_job_type_may_have_longer_delays_of_its_own(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+    database.rows("update ourvidz.job_types set backoff_scale = 3 where name = 'video_fast'")
+    for job_type, scale in (("video_fast", 3), ("image_fast", 1)):
+        job_id = submit(jobs, user(), job_type)
+        job = claim(jobs, executor(jobs))
+        jobs.advance(job, "generation_started")
+        jobs.fail(job, "out_of_memory", "No memory.")
+        delay = (row(database, job_id)["run_at"] - clock.at).total_seconds()
+        assert scale * backoff(1) * (1 - POLICY.backoff_jitter) <= delay <= scale * backoff(1)
+
+
 def test_three_errors_and_the_job_waits_for_a_person(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
     job_id, gpu = submit(jobs, user()), executor(jobs)
     job = claim(jobs, gpu)

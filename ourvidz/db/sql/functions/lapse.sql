@@ -21,7 +21,7 @@ begin
   end if;
   perform ourvidz.append(array[j.id], 'lease_expired', array[jsonb_build_object(
     'executor', v_executor, 'on_device', v_on_device, 'cause', p_cause,
-    'run_at', ourvidz.now() + case when v_crashes = 1 then interval '0' else ourvidz.backoff(v_crashes - 1) end)], 'reaper');
+    'run_at', ourvidz.now() + case when v_crashes = 1 then interval '0' else ourvidz.backoff(v_crashes - 1, j.job_type) end)], 'reaper');
   perform ourvidz.wake(j.lane, 1);
   return 'lease_expired';
 end
