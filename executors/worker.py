@@ -23,7 +23,7 @@ from ourvidz.db.connection import Ambiguous, DatabaseAway, Listener
 from ourvidz.lifecycle import Claim, Jobs
 from ourvidz.progress import Observer, Progress
 from ourvidz.storage.base import ArtifactStore
-from state.errors import ExecutorGone, JobError
+from state.errors import ExecutorGone
 from state.policy import Policy
 
 log = logging.getLogger("ourvidz.worker")
@@ -158,11 +158,11 @@ class Worker:
 
     def _tidy(self) -> None:
         """Keep the spool within its bounds, and the chain's newest heads outside the database."""
-        self.spool.sweep()
         try:
+            self.spool.sweep()
             publish_heads(self.jobs.db, self.home / "heads.jsonl")
-        except (JobError, OSError) as error:  # told again at the next round; no job waits for it
-            log.warning("No heads published this time: %s", error)
+        except Exception as error:  # noqa: BLE001  (the database away, a full disk: the next round comes, and no job waits for this one)
+            log.warning("Housekeeping was not finished this time: %s: %s", type(error).__name__, error)
 
     def _watch(self, progress: Progress) -> None:
         self._now = {"job": progress.job_id, "stage": progress.stage, "done": progress.done, "total": progress.total}

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 from site_of import ProbeShelf, Site, Zygote, running, wait_for
 from wire import Wire
@@ -255,3 +256,15 @@ def test_a_job_that_was_lost_to_an_outage_is_not_kept_by_the_heartbeat(site: Sit
     worker.run(until=[job_id])
     site.completed(job_id)
     assert site.types(job_id).count("claimed") == 2
+
+
+def test_housekeeping_that_fails_ends_no_executor(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Heads are published from the worker's own thread: a database that goes away just then is no reason to leave."""
+
+    def away(*_: object) -> int:
+        raise psycopg.OperationalError("connection refused")
+
+    monkeypatch.setattr("executors.worker.publish_heads", away)
+    job_id = site.submit()
+    site.work(job_id)
+    site.completed(job_id)
