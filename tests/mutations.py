@@ -36,13 +36,16 @@ class Mutant:
 F = "functions/"
 CLAIM_NO = "j.claim_no = given.claim_no"
 TOKEN = "ourvidz.claim_token((select secret from ourvidz.executors where id = j.executor_id), j.id, j.claim_no) = given.token"
-FENCE = f"{CLAIM_NO}\n      and {TOKEN}"
+FENCE = f"{CLAIM_NO}\n        and {TOKEN}"
 MUTANTS = {
     # the fence
     "no fence": Mutant(F + "lock_claims.sql", FENCE, "j.executor_id is not null", "claims"),
     "no fence, random lives": Mutant(F + "lock_claims.sql", FENCE, "j.executor_id is not null", "machine"),
     "no token": Mutant(F + "lock_claims.sql", TOKEN, "j.executor_id is not null", "claims"),
     "no claim number": Mutant(F + "lock_claims.sql", CLAIM_NO, "true", "claims"),
+    "no fence of steps": Mutant(F + "append_held.sql", FENCE, "j.executor_id is not null", "claims"),
+    "no token for steps": Mutant(F + "append_held.sql", TOKEN, "j.executor_id is not null", "claims"),
+    "no claim number for steps": Mutant(F + "append_held.sql", CLAIM_NO, "true", "claims"),
     # the guards
     "no guard of updates": Mutant(F + "jobs_guard.sql", "or case when n.version = o.version", "or case when true then false when true", "guards"),
     "no guard of inserts": Mutant(F + "jobs_guard.sql", "is not true\n  limit 1", "is null and false\n  limit 1", "guards"),
@@ -77,7 +80,7 @@ MUTANTS = {
     "a retry resets the claim number": Mutant(
         F + "evolve.sql", "else coalesce(j.claim_no, 0) end", "when e.type = 'retried' then 0 else coalesce(j.claim_no, 0) end", "policy"
     ),
-    "a snooze spends an attempt": Mutant(F + "evolve.sql", "when 'snoozed' then j.attempts - 1", "when 'snoozed' then j.attempts", "policy"),
+    "a snooze spends an attempt": Mutant(F + "evolve.sql", "when it.snoozes then j.attempts - 1", "when it.snoozes then j.attempts", "policy"),
     "two folds": Mutant(F + "evolve.sql", "case e.type when 'artifact_uploaded' then j.uploaded + 1", "case e.type when 'artifact_uploaded' then j.uploaded", "machine"),
     # idempotency
     "a changed body is the same job": Mutant(F + "same_job.sql", " or p.body_digest <> a.body_digest", "", "submit"),
@@ -86,25 +89,25 @@ MUTANTS = {
     "no age check": Mutant(F + "check_asked.sql", "and p.age_verified", "", "submit"),
     "no settings check": Mutant(F + "check_asked.sql", "perform ourvidz.check_settings", "perform 1; -- ourvidz.check_settings", "submit"),
     # claims and policy
-    "claims wait for each other": Mutant(F + "pick.sql", "for update skip locked", "for update", "claims"),
-    "claims take what is locked": Mutant(F + "pick.sql", "for update skip locked", "", "claims"),
+    "claims wait for each other": Mutant(F + "take.sql", "for update skip locked", "for update", "claims"),
+    "claims take what is locked": Mutant(F + "take.sql", "for update skip locked", "", "claims"),
     "late claims of the dead stay": Mutant(
         F + "reap.sql", " or state = 'gone' and exists (select from public.jobs where executor_id = e.id)", "", "claims"
     ),
     "asynchronous claims": Mutant(F + "claim.sql", "set local synchronous_commit = on;", "null;", "claims"),
     "the waiting are not marked": Mutant(F + "claim.sql", "update ourvidz.executors set waiting = true", "update ourvidz.executors set waiting = false", "claims"),
     "everyone is woken": Mutant(F + "wake.sql", "limit p_jobs for update", "limit 99 for update", "claims"),
-    "crashers may try the same one": Mutant(F + "claim.sql", "case when not v_alone then ex.name end", "null", "policy"),
+    "crashers may try the same one": Mutant(F + "take.sql", "and (crashed_on is distinct from p_name or (select yes from alone))", "", "policy"),
     "no quarantine": Mutant(F + "lapse.sql", ">= v_policy.crash_limit", "> 99", "policy"),
     "a crash forgets the cancel": Mutant(F + "lapse.sql", "if j.cancel_requested then", "if false then", "policy"),
     "residents starve the others": Mutant(
         F + "claim.sql", "lane is distinct from v_lane and not v_lane = any (coalesce(p_resident, resident))", "lane is distinct from v_lane", "fairness"
     ),
-    "affinity without a bound": Mutant(F + "lane_order.sql", "oldest.run_at < patience.until", "false", "fairness"),
+    "affinity without a bound": Mutant(F + "lane_order.sql", "oldest.run_at < p_patience", "false", "fairness"),
     "no fairness": Mutant(F + "next_rank.sql", "greatest(share.finish, v_virtual) + p_jobs * step", "v_virtual", "fairness"),
     "plans do not weigh": Mutant(F + "next_rank.sql", "1.0 / coalesce(plan.weight, 1)", "1.0", "fairness"),
-    "the overdue stay so": Mutant(F + "pick.sql", "where random() < overdue_share", "where false", "fairness"),
-    "remarks are made twice": Mutant(F + "advance_batch.sql", "or not exists (", "or not exists (select limit 0) or not exists (", "ambiguity"),
+    "the overdue stay so": Mutant(F + "claim.sql", "if random() < ex.overdue_share then", "if false then", "fairness"),
+    "remarks are made twice": Mutant(F + "remark.sql", "where not exists (", "where not exists (select limit 0) or not exists (", "ambiguity"),
 }  # fmt: skip
 
 

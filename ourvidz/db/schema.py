@@ -24,7 +24,8 @@ def parts() -> Iterator[tuple[str, str]]:
     functions = sorted(file.name for file in (_SQL / "functions").iterdir())
     # A view must come after those it reads; functions may name each other in any order.
     views = ("job_timeline.sql", "queue_depth.sql", "job_durations.sql")
-    names = [*(f"functions/{name}" for name in functions), *(f"views/{name}" for name in views), "triggers.sql", "grants.sql"]
+    laid = [*(f"functions/{name}" for name in functions), *(f"views/{name}" for name in views)]
+    names = ["retired.sql", *laid, "triggers.sql", "grants.sql"]
     for name in names:
         yield name, _SQL.joinpath(name).read_text()
 

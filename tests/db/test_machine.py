@@ -28,7 +28,8 @@ from state.machine import Claim as Held
 from state.policy import POLICY
 
 LEGAL = {(t.event, t.source, t.target): t for t in TRANSITIONS}
-STEPS = ("enhancement_started", "generation_started", "upload_started", "enhancement_skipped", "reference_skipped", "generation_repeated")
+REMARKS = ("enhancement_skipped", "reference_skipped", "generation_repeated")
+STEPS = ("enhancement_started", "generation_started", "upload_started", *REMARKS)
 TYPES = ("sdxl_image_fast", "image7b_fast_enhanced", "video_high")
 NAMES = itertools.count()
 
@@ -115,7 +116,12 @@ class Lives(RuleBasedStateMachine):
         self.check()
 
     def advance(self, which: int, event: str) -> None:
-        self.write(which, event, lambda job: self.jobs.advance(job, event))
+        job = self.pick(which)
+        # A remark that this claim has made is answered the same, whatever came after it: its first answer may have been lost.
+        said = event in REMARKS and self.database.rows(
+            "select 1 from public.job_events where job_id = %s and claim_no = %s and type = %s", (job.job_id, job.claim_no, event)
+        )
+        self.write(which, event, lambda job: self.jobs.advance(job, event), harmless=bool(said))
 
     def proceed(self, which: int, steps: int) -> None:
         """Steps on the straight way to the end: left to chance alone, few jobs would come far."""

@@ -6,25 +6,37 @@ language plpgsql security definer set search_path = pg_catalog, ourvidz set plan
 as $$
 declare
   v_now constant timestamptz := ourvidz.now();
-  ex ourvidz.executors;
+  ex record;
+  v_lanes text[];
   v_lane text;
-  v_alone boolean;
+  v_overdue timestamptz;
   v_jobs uuid[];
 begin
-  select * into ex from ourvidz.executors where id = p_executor;
+  select e.*, p.affinity_wait, p.overdue_wait, p.overdue_share into ex
+  from ourvidz.executors as e cross join ourvidz.policy as p where e.id = p_executor;
   if not found or ex.state = 'gone' then
     raise exception 'Executor % was declared gone, and its jobs went to others.', p_executor
       using errcode = 'OV012', hint = 'Register anew.';
   elsif ex.lease_until <= v_now then
     raise exception 'The lease of executor % ran out.', p_executor using errcode = 'OV012', hint = 'Send a heartbeat before claiming.';
   end if;
+  -- A claim lost in a power cut would be given out again under the same number, so it is never committed asynchronously.
+  if current_setting('synchronous_commit') = 'off' then
+    set local synchronous_commit = on;
+  end if;
   perform ourvidz.promote();
 
-  foreach v_lane in array coalesce(ourvidz.lane_order(ex, coalesce(p_lanes, ex.lanes), coalesce(p_resident, ex.resident), v_now), '{}') loop
-    -- A job that killed its last executor goes to another one, where there is another.
-    v_alone := not exists (select from ourvidz.executors where state = 'active' and name <> ex.name
-                           and v_lane = any (lanes) and lease_until > v_now);
-    v_jobs := ourvidz.pick(v_lane, p_limit, case when not v_alone then ex.name end, v_now);
+  -- A fixed share of all claims goes to whatever has waited longest, once that is over the bound: so a steady stream of better-placed
+  -- jobs cannot hold one back for ever.
+  if random() < ex.overdue_share then
+    v_overdue := v_now - make_interval(secs => ex.overdue_wait);
+  end if;
+  v_lanes := coalesce(p_lanes, ex.lanes);
+  if cardinality(v_lanes) > 1 then
+    v_lanes := ourvidz.lane_order(v_lanes, coalesce(p_resident, ex.resident), ex.lane_since, v_now - make_interval(secs => ex.affinity_wait));
+  end if;
+  foreach v_lane in array coalesce(v_lanes, '{}') loop
+    v_jobs := ourvidz.take(ex.id, ex.name, v_lane, p_limit, v_overdue, v_now);
     exit when v_jobs is not null;
   end loop;
 
@@ -37,28 +49,15 @@ begin
       lane_since = case when lane is distinct from v_lane and not v_lane = any (coalesce(p_resident, resident)) then v_now else lane_since end
     where id = p_executor;
   end if;
-  -- A claim lost in a power cut would be given out again under the same number, so it is never committed asynchronously.
-  if current_setting('synchronous_commit') = 'off' then
-    set local synchronous_commit = on;
-  end if;
-
-  perform ourvidz.append(
-    v_jobs, 'claimed',
-    (select array_agg(jsonb_build_object('executor_id', ex.id, 'executor', ex.name,
-                                         'deadline', v_now + make_interval(secs => kind.time_limit)) order by picked.n)
-     from unnest(v_jobs) with ordinality as picked (id, n)
-     join public.jobs as j on j.id = picked.id
-     join ourvidz.job_types as kind on kind.name = j.job_type),
-    'executor:' || ex.name);
 
   return query
   select j.id, j.claim_no, ourvidz.claim_token(ex.secret, j.id, j.claim_no), j.user_id, j.job_type, j.lane, p.prompt, p.negative_prompt,
          p.settings, p.metadata, p.enhanced_prompt,
          case when j.claim_no > 1 then (select jsonb_agg(to_jsonb(a) order by a.kind, a.index) from public.artifacts as a where a.job_id = j.id) end,
          j.attempts, j.deadline, j.claimed_at
-  from unnest(v_jobs) with ordinality as picked (id, n)
-  join public.jobs as j on j.id = picked.id
-  join public.job_payloads as p on p.job_id = j.id
-  order by picked.n;
+  from unnest(v_jobs) as taken (id)
+  cross join lateral (select * from public.jobs where id = taken.id limit 1) as j
+  cross join lateral (select * from public.job_payloads where job_id = taken.id limit 1) as p
+  order by j.rank, j.created_at;
 end
 $$;

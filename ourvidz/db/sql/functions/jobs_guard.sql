@@ -1,16 +1,16 @@
 -- Fires after each INSERT or UPDATE of jobs. Every folded column comes from the event that the row names as its head: events_apply
 -- has just written both. Any other write leaves the version as it was, or names an event that is not there, and is refused.
 create or replace function ourvidz.jobs_guard_update() returns trigger
-language plpgsql security definer set search_path = pg_catalog, ourvidz set plan_cache_mode = force_generic_plan
+language plpgsql security definer set search_path = pg_catalog, ourvidz set plan_cache_mode = force_generic_plan set enable_seqscan = off
 as $$
 declare
   v_job uuid;
   v_now constant timestamptz := ourvidz.now();
 begin
-  select coalesce(n.id, o.id) into v_job
+  select n.id into v_job
   from after_rows as n
-  full join before_rows as o on o.id = n.id
-  where n.id is null or o.id is null
+  left join before_rows as o on o.id = n.id
+  where o.id is null
      or case when n.version = o.version
              -- `ready` is no one's fact: the clock alone turns it true.
              then to_jsonb(n) - 'ready' <> to_jsonb(o) - 'ready' or n.ready and n.run_at > v_now
@@ -29,7 +29,7 @@ end
 $$;
 
 create or replace function ourvidz.jobs_guard_insert() returns trigger
-language plpgsql security definer set search_path = pg_catalog, ourvidz set plan_cache_mode = force_generic_plan
+language plpgsql security definer set search_path = pg_catalog, ourvidz set plan_cache_mode = force_generic_plan set enable_seqscan = off
 as $$
 declare
   v_job uuid;

@@ -2,20 +2,18 @@
 create or replace function ourvidz.lock_claims(p_jobs uuid[], p_claims bigint[], p_tokens uuid[]) returns integer[]
 language plpgsql
 as $$
-declare
-  v_held integer[];
 begin
-  with fenced as materialized (
-    select given.n
-    from unnest(p_jobs, p_claims, p_tokens) with ordinality as given (id, claim_no, token, n)
-    join public.jobs as j on j.id = given.id
-    -- A subquery, not a join: joined, the planner may start from the executor and walk all that it holds.
-    where j.claim_no = given.claim_no
-      and ourvidz.claim_token((select secret from ourvidz.executors where id = j.executor_id), j.id, j.claim_no) = given.token
-    order by j.id
-    for update of j
-  )
-  select coalesce(array_agg(n::integer), '{}') into v_held from fenced;
-  return v_held;
+  return (
+    select coalesce(array_agg(held.n), '{}')
+    -- In the order of ids: two batches lock alike, and neither waits for the other's second.
+    from (select * from unnest(p_jobs, p_claims, p_tokens) with ordinality as g (id, claim_no, token, n) order by id) as given
+    -- One lookup a job, by its key. A join would be the planner's to order: it may walk all jobs, and draw a token for each.
+    cross join lateral (
+      select given.n::integer from public.jobs as j
+      where j.id = given.id and j.claim_no = given.claim_no
+        and ourvidz.claim_token((select secret from ourvidz.executors where id = j.executor_id), j.id, j.claim_no) = given.token
+      limit 1 for update
+    ) as held (n)
+  );
 end
 $$;

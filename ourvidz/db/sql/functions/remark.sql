@@ -1,0 +1,22 @@
+-- An event that moves nothing, for each job whose claim still holds. One that this claim has made before is not made again: the answer to
+-- the first was lost. Returns the jobs whose claims hold. Internal: advance and advance_batch are the ways to it.
+create or replace function ourvidz.remark(p_jobs uuid[], p_claims bigint[], p_tokens uuid[], p_event text, p_data jsonb[]) returns setof uuid
+language plpgsql
+as $$
+declare
+  v_held integer[];
+  v_ids uuid[];
+  v_data jsonb[];
+begin
+  if not p_event = any ('{enhancement_skipped,reference_skipped,generation_repeated}') then
+    raise exception 'advance does not write %: it has a function of its own.', p_event using errcode = 'OV001';
+  end if;
+  v_held := ourvidz.lock_claims(p_jobs, p_claims, p_tokens);
+  select array_agg(p_jobs[n]), array_agg(coalesce(p_data[n], '{}')) into v_ids, v_data
+  from unnest(v_held) as n
+  where not exists (select from public.job_events as e
+                    where e.job_id = p_jobs[n] and e.claim_no = p_claims[n] and e.type = p_event and e.data = coalesce(p_data[n], '{}'));
+  perform ourvidz.append(v_ids, p_event, v_data, 'executor');
+  return query select p_jobs[n] from unnest(v_held) as n;
+end
+$$;
