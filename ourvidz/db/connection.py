@@ -7,6 +7,7 @@ so a transaction pooler (PgBouncer, Supavisor) may stand between.
 from __future__ import annotations
 
 import logging
+import re
 import select
 import threading
 import time
@@ -32,6 +33,13 @@ class DatabaseAway(JobError):
 
     sqlstate = "08006"
     code = "database_away"
+
+
+class DatabaseRefused(DatabaseAway):
+    """The server is there and will not let us in. Not waited for: a wrong password does not mend itself."""
+
+    sqlstate = "28000"
+    code = "database_refused"
 
 
 class Ambiguous(Exception):
@@ -109,6 +117,8 @@ class Database:
         while True:
             try:
                 return self.rows(sql, params)
+            except DatabaseRefused:
+                raise
             except DatabaseAway:
                 if time.monotonic() + delay > deadline:
                     raise
@@ -181,6 +191,8 @@ def translate(error: psycopg.Error, sent: bool) -> Exception:
         return InvalidJob(message, field=error.diag.column_name or "") if kind is InvalidJob else kind(message)
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and state not in _OTHER_TROUBLE:
+        if not sent and _REFUSAL.search(reason):
+            return DatabaseRefused(f"The database does not let us in; look at DATABASE_URL: {reason}")
         if not sent or (state or "").startswith(_ROLLED_BACK):
             return DatabaseAway(f"The database cannot be reached: {reason}")
         if state is None or state[:2] in ("08", "57"):  # lost connection; 57P0x: the server is shutting down
@@ -191,6 +203,12 @@ def translate(error: psycopg.Error, sent: bool) -> Exception:
 # Said by a server that lives and has undone the statement; the same may go through a moment later: a deadlock or a serialization
 # failure, no more connections, memory or disk, a lock or the statement that took too long, a server that is still starting.
 _ROLLED_BACK = ("40001", "40P01", "53", "55P03", "57014", "57P03")
+# While it connects, libpq passes no SQLSTATE on, only the words (PostgreSQL's own, and those of Supabase's pooler).
+_REFUSAL = re.compile(
+    r"authentication failed|no pg_hba\.conf entry|(?:role|database) \".*\" does not exist|not permitted to log in"
+    r"|tenant or user not found|wrong password",
+    re.IGNORECASE,
+)
 _OTHER_TROUBLE = ("3D000", "28000", "28P01")  # no such database, no such role, wrong password: waiting mends none of them
 
 
