@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 import pytest
-from support import Server
 from sqlalchemy import make_url
+from support import Server
 
 from ourvidz.db.connection import Database, DatabaseAway, DatabaseRefused
 
