@@ -7,6 +7,8 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from executors.models.profiles import PROFILES, named
+
 if TYPE_CHECKING:
     from ourvidz.bootstrap import App
     from ourvidz.progress import Observer
@@ -25,15 +27,20 @@ class Executors:
         lanes: Sequence[str] | None = None,
         until: Collection[str] | None = None,
         idle_exit: float | None = None,
+        profile: str | None = None,
         observer: Observer | None = None,
         signals: bool = True,
         say: Callable[[str], None] = lambda _: None,
     ) -> int:
-        """Run an executor in this process. Blocks until it is drained, `until` have ended, or it idled for `idle_exit` seconds."""
+        """Run an executor in this process. Blocks until it is drained, `until` have ended, or it idled for `idle_exit` seconds.
+
+        `profile` is the name of a speed profile, else `OURVIDZ_PROFILE`'s. Raises `UnknownProfile`.
+        """
+        chosen = named(profile or app.config.ourvidz_profile)
         from executors.shelf import prepare
         from executors.worker import Worker, handle_signals
 
-        shelf = prepare(app.config.models, tiny=app.config.tiny, on_progress=say)
+        shelf = prepare(app.config.models, tiny=app.config.tiny, on_progress=say, profile=chosen, at_once=app.config.ourvidz_batch)
         if not shelf.tiny:
             raise NoGuard(
                 "These are real models, and no guard model is set up to screen what they are asked for. "
@@ -48,6 +55,10 @@ class Executors:
             handle_signals(worker)
         worker.run(until=until, idle_exit=idle_exit)
         return 0
+
+    def profiles(self) -> list[dict[str, str]]:
+        """The speed profiles there are: what each is called, what it changes, and what becomes of the pictures."""
+        return [{"name": p.name, "changes": p.changes, "pictures": p.pictures} for p in PROFILES.values()]
 
     def ensure_models(self, app: App, on_progress: Callable[[str], None]) -> None:
         """Make the tiny models where none are configured and none are there yet."""

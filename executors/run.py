@@ -261,7 +261,7 @@ def generate(run: Run) -> Run:
     run.enter("loading", run.room.policy.load_stall)
     family = run.room.shelf.family(claim.lane)
     about = family.describe()
-    run.jobs.advance(claim, "generation_started", profile="default", device=str(about.get("device", ""))[:80])
+    run.jobs.advance(claim, "generation_started", profile=run.room.shelf.profile.name, device=str(about.get("device", ""))[:80])
     run.enter("generating", run.room.policy.step_stall)
     try:
         _record(run, family, _work(run, run.todo), run.todo, about)
@@ -360,6 +360,7 @@ def _record(run: Run, family: Family, work: Work, indices: Sequence[int], about:
 def _encoded(run: Run, index: int, output: Output, about: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], Callable[[Path], object]]]:
     """The output's own file and its thumbnail: what each is, where it goes, and what writes it."""
     claim, s = run.claim, run.claim.settings
+    profile = run.room.shelf.profile.name
     picture = media.middle_frame(output.frames) if isinstance(output, Clip) else output.image
     width, height = picture.size
     info = {
@@ -369,6 +370,7 @@ def _encoded(run: Run, index: int, output: Output, about: Mapping[str, Any]) -> 
         "ourvidz:model": str(about.get("model") or about.get("models") or about.get("family")),
         "ourvidz:tiny": str(bool(about.get("tiny"))).lower(),
         "ourvidz:seed": str(output.seed),
+        "ourvidz:profile": profile,
         "ourvidz:settings": " ".join(f"{k}={v}" for k, v in s.as_dict().items() if k not in ("references", "seed")),
     }
     where: dict[str, Any] = {
@@ -378,7 +380,7 @@ def _encoded(run: Run, index: int, output: Output, about: Mapping[str, Any]) -> 
         "width": width,
         "height": height,
         # A tiny model makes a small picture of what was asked for; both sizes are said.
-        "metadata": {"asked": [s.width, s.height], "made": [width, height], "model": dict(about), "profile": "default"},
+        "metadata": {"asked": [s.width, s.height], "made": [width, height], "model": dict(about), "profile": profile},
     }
     address = (claim.user_id, claim.job_id, claim.claim_no, index)
     if isinstance(output, Clip):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from executors.errors import ModelFileError
 from executors.models import files
 from executors.models.base import Family, ModelPaths
+from executors.models.profiles import DEFAULT, Profile, check_needs
 
 if TYPE_CHECKING:
     from executors.enhance import Enhancer
@@ -23,9 +24,13 @@ LANE_ROLES = {"sdxl": ("sdxl",), "sdxl_ip": ("sdxl", "ip_adapter"), "wan": ("wan
 """The model files (roles of `executors.models.files`) without which a lane cannot be served."""
 
 
+MODELS = {"sdxl": "sdxl", "wan": "t2v", "vace": "vace"}
+"""What a profile calls the model of each role."""
+
+
 class Shelf:
-    def __init__(self, root: Path) -> None:
-        self.paths = ModelPaths(root)
+    def __init__(self, root: Path, profile: Profile = DEFAULT, at_once: int | None = None) -> None:
+        self.paths, self.profile, self.at_once = ModelPaths(root), profile, at_once
         self.status = {status.role: status for status in files.check(root)}
         self._closed: set[str] = set()
         self._families: dict[str, Family] = {}
@@ -87,11 +92,11 @@ class Shelf:
         if name == "sdxl":
             from executors.models.sdxl import Sdxl
 
-            return Sdxl(self.paths)
+            return Sdxl(self.paths, profile=self.profile, at_once=self.at_once)
         from executors.models.wan import T2V, VACE, Wan
 
         modes = {mode for mode, role in ((T2V, "wan"), (VACE, "vace")) if self.status[role].ok}
-        return Wan(self.paths, modes)
+        return Wan(self.paths, modes, profile=self.profile)
 
     def _put_away(self) -> None:
         for family in self._families.values():
@@ -112,13 +117,16 @@ def on_gpu() -> bool:
     return torch.cuda.is_available()
 
 
-def prepare(root: Path, *, tiny: bool, on_progress: Callable[[str], None]) -> Shelf:
-    """The shelf at `root`. Makes tiny models when that is allowed; raises `ModelFileError` when no lane can be served."""
+def prepare(root: Path, *, tiny: bool, on_progress: Callable[[str], None], profile: Profile = DEFAULT, at_once: int | None = None) -> Shelf:
+    """The shelf at `root`. Makes tiny models when that is allowed.
+
+    Raises `ModelFileError` when no lane can be served, `UnknownProfile` when the profile lacks a file or a package.
+    """
     if tiny:
         from executors.models.tiny import make_tiny
 
         make_tiny(root, on_progress)
-    shelf = Shelf(root)
+    shelf = Shelf(root, profile, at_once)
     for status in shelf.status.values():
         for problem in status.problems:
             log.warning("%s", problem)
@@ -127,4 +135,5 @@ def prepare(root: Path, *, tiny: bool, on_progress: Callable[[str], None]) -> Sh
         raise ModelFileError(
             f"No model under {root} can be used. Run `ourvidz models verify`, or `ourvidz models make-tiny` to try without."
         )
+    check_needs(profile, root, frozenset(model for role, model in MODELS.items() if shelf.status[role].ok))
     return shelf

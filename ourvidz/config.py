@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -18,6 +18,8 @@ class Config(BaseSettings):
     ourvidz_home: Path = Path("~/.ourvidz")
     ourvidz_models: Path | None = None  # unset: tiny models under ourvidz_home
     ourvidz_storage: Path | None = None  # unset: a folder under ourvidz_home stands for the buckets
+    ourvidz_profile: str = "default"  # the executors' speed profile
+    ourvidz_batch: int | None = Field(default=None, ge=1, le=16)  # pictures in a pass of SDXL; unset: the profile's figure on a GPU, else 1
 
     @property
     def home(self) -> Path:

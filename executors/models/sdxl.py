@@ -31,9 +31,11 @@ from executors.errors import BadOutput, BadWork, ModelFileError
 from executors.models import files
 from executors.models.base import ModelPaths, OnStep, Output, Picture, Work
 from executors.models.loading import loading, pick_device, quiet, within_memory
+from executors.models.profiles import BITS, DEFAULT, Profile
 from executors.models.quality import check_pixels
 from executors.models.sdxl_ip import IpAdapters
 from executors.models.sdxl_prompt import PromptEncoder
+from executors.models.speed import SDXL, dress, forget
 from executors.models.tinydir import facts_of
 from executors.models.wan import StepReports
 
@@ -54,17 +56,25 @@ SCHEDULERS: dict[str, Callable[[Any], Any]] = {
 class Sdxl:
     """The SDXL family; implements `executors.models.base.Family`. One device thread calls it.
 
-    `at_once` pictures of a batch share a pass of the UNet. With 1 each comes out the same to the bit whether made alone or in a batch,
-    and the first goes out soonest; more is faster on a big GPU, and equal to 1/255 in fp32.
+    `at_once` pictures share a pass of the UNet; None is the profile's figure on a GPU, and 1 on a CPU. With 1 each comes out the same to
+    the bit whether made alone or in a batch, and the first goes out soonest; more is faster on a big GPU, and equal to 1/255 in fp32.
     """
 
     name = "sdxl"
 
-    def __init__(self, paths: ModelPaths, device: torch.device | None = None, dtype: torch.dtype | None = None, at_once: int = 1) -> None:
+    def __init__(
+        self,
+        paths: ModelPaths,
+        device: torch.device | None = None,
+        dtype: torch.dtype | None = None,
+        at_once: int | None = None,
+        profile: Profile = DEFAULT,
+    ) -> None:
         self.paths = paths
         self.device = device or pick_device()
         self.dtype = dtype or (torch.bfloat16 if self.device.type == "cuda" else torch.float32)
-        self.at_once = at_once
+        self.profile = profile
+        self.at_once = at_once_of(profile, self.device, at_once)
         self._pipe: Any = None
 
     # Loading
@@ -89,9 +99,9 @@ class Sdxl:
             if (have := len(tokenizer)) != VOCABULARY:
                 raise ModelFileError(f"sdxl-lustify/config: its tokenizer has {have} tokens where CLIP has {VOCABULARY}. Fetch it again")
         pipe.to(self.device)
-        if self.device.type == "cuda":
-            pipe.unet.to(memory_format=torch.channels_last)
+        if self.profile.channels_last and self.device.type == "cuda":
             pipe.vae.to(memory_format=torch.channels_last)
+        dress(self.profile, SDXL, pipe.unet, self.device)
         pipe.set_progress_bar_config(disable=True)
         return pipe
 
@@ -212,8 +222,16 @@ class Sdxl:
     def _reset(self) -> None:
         if self._pipe is not None:
             self._ip.detach()
+            forget(self._pipe.unet)
             self._cast(self.dtype)
             self._pipe.scheduler = scheduler_named(None, self._schedule)
+
+
+def at_once_of(profile: Profile, device: torch.device, asked: int | None) -> int:
+    """Pictures in a pass: what was asked for, else the profile's figure on a GPU. `exact` makes each by itself, whatever was asked."""
+    if profile.pictures == BITS:
+        return 1
+    return asked or (profile.at_once if device.type == "cuda" else 1)
 
 
 def scheduler_named(name: str | None, schedule: dict[str, Any]) -> Any:

@@ -30,10 +30,11 @@ from ..errors import BadOutput, BadWork, ModelFileError
 from . import files
 from .base import Clip, ModelPaths, OnStep, Output, Picture, References, Work
 from .loading import loading, pick_device, quiet, within_memory
+from .profiles import DEFAULT, Profile
 from .quality import check_pixels
+from .speed import T2V, VACE, dress, forget
 from .tinydir import facts_of
 
-T2V, VACE = "t2v", "vace"
 MULTIPLE = 16  # VAE 8 × patch 2
 GREY = (128, 128, 128)  # what VACE takes for "nothing here yet"
 
@@ -60,8 +61,9 @@ class Wan:
         modes: Iterable[str] = (T2V, VACE),
         device: torch.device | None = None,
         dtype: torch.dtype | None = None,
+        profile: Profile = DEFAULT,
     ) -> None:
-        self.paths = paths
+        self.paths, self.profile = paths, profile
         self.modes = frozenset(modes)
         if unknown := self.modes - {T2V, VACE}:
             raise ValueError(f"unknown modes {sorted(unknown)}: there are {T2V} and {VACE}")
@@ -120,6 +122,7 @@ class Wan:
                 folder, **self._shared, transformer=self._denoiser(mode, self.dtype), local_files_only=True, use_safetensors=True
             )
         pipe.set_progress_bar_config(disable=True)
+        dress(self.profile, mode, pipe.transformer, self.device)
         return pipe
 
     def _load_shared(self, folder: Path) -> dict[str, Any]:
@@ -199,7 +202,7 @@ class Wan:
         finally:
             pipe.transformer = usual
             pipe.vae.clear_cache()
-            pipe.transformer._reset_stateful_cache()  # step caches, where a profile has installed one
+            forget(usual)
 
 
 class StepReports:

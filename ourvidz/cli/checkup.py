@@ -44,6 +44,7 @@ def lines() -> Iterator[Line]:
     yield from _safely("database", lambda: _database(app))
     yield from _safely("storage", lambda: _storage(app))
     yield from _safely("models", lambda: _models(app))
+    yield from _safely("profile", lambda: _profile(app))
     yield from _safely("screen", _screen)
 
 
@@ -199,6 +200,17 @@ def _models(app: App) -> Iterator[Line]:
                 f"{role['problems'][0]}{more}",
                 "Its lanes stay closed. `ourvidz models verify` lists all.",
             )
+
+
+def _profile(app: App) -> Iterator[Line]:
+    from ourvidz.cli import executor
+
+    rows = {row["name"]: row for row in executor.found().profiles()}
+    if (row := rows.get(app.config.ourvidz_profile)) is None:
+        mend = f"Set OURVIDZ_PROFILE to one of: {', '.join(rows)}."
+        yield Line("missing", "profile", f"OURVIDZ_PROFILE is {app.config.ourvidz_profile!r}, which is no speed profile", mend)
+    else:
+        yield Line("ok", "profile", f"{row['name']}: {row['changes']}; pictures are {row['pictures']}")
 
 
 def _screen() -> Iterator[Line]:

@@ -25,8 +25,10 @@ HINT = "pip install 'ourvidz[models]'"
 class Executors(Protocol):
     def work(
         self, app: App, *, name: str | None = None, lanes: Sequence[str] | None = None, until: Collection[str] | None = None,
-        idle_exit: float | None = None, observer: Observer | None = None, signals: bool = True, say: Callable[[str], None] = ...,
+        idle_exit: float | None = None, profile: str | None = None, observer: Observer | None = None, signals: bool = True,
+        say: Callable[[str], None] = ...,
     ) -> int: ...  # fmt: skip
+    def profiles(self) -> list[dict[str, str]]: ...
     def ensure_models(self, app: App, on_progress: Callable[[str], None]) -> None: ...
     def make_tiny(self, root: Path, on_progress: Callable[[str], None]) -> None: ...
     def check_models(self, root: Path, *, deep: bool = False) -> list[dict[str, Any]]: ...
@@ -50,6 +52,13 @@ def able(purpose: str, needed: Sequence[str] = NEEDED) -> Executors:
     if missing := [name for name in needed if find_spec(name) is None]:
         raise Problem(f"{purpose} needs {', '.join(missing)}, not installed here. Install with: {HINT}")
     return found()
+
+
+def check_profile(executors: Executors, name: str) -> None:
+    """Refuse a name that no speed profile has, before anything is loaded or asked."""
+    names = [row["name"] for row in executors.profiles()]
+    if name not in names:
+        raise Problem(f"There is no speed profile {name!r}. Choose one of: {', '.join(names)}.", 2)
 
 
 @contextmanager

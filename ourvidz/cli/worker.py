@@ -12,7 +12,7 @@ from ourvidz.cli.help import about
 
 
 def add(app: typer.Typer, panel: str) -> None:
-    samples = ("ourvidz worker", "ourvidz worker --name gpu0 --lanes wan,wan_vace", "ourvidz worker --idle-exit 60")
+    samples = ("ourvidz worker", "ourvidz worker --name gpu0 --lanes wan,wan_vace", "ourvidz worker --profile exact --idle-exit 60")
     app.command("worker", **about(*samples, panel=panel))(worker)
 
 
@@ -24,6 +24,7 @@ def worker(
     idle_exit: Annotated[
         float | None, typer.Option("--idle-exit", metavar="SECONDS", min=0, help="Leave when nothing came so long.")
     ] = None,
+    profile: Annotated[str | None, typer.Option("--profile", metavar="NAME", help="Speed profile; else OURVIDZ_PROFILE's.")] = None,
 ) -> None:
     """Run an executor, which claims jobs and makes their pictures.
 
@@ -37,9 +38,11 @@ def worker(
         raise out.Problem(f"There is no lane {wrong[0]}. Lanes are: {', '.join(LANES)}.", 2)
     from ourvidz import bootstrap
     from ourvidz.cli import executor
+    from ourvidz.config import config
 
     executors = executor.able("An executor")
+    executor.check_profile(executors, profile or config().ourvidz_profile)
     app = bootstrap.app()
     with executor.told(logging.INFO), executor.own_signals():
-        code = executors.work(app, name=name, lanes=chosen, idle_exit=idle_exit, say=lambda line: out.say(line, "dim"))
+        code = executors.work(app, name=name, lanes=chosen, idle_exit=idle_exit, profile=profile, say=lambda line: out.say(line, "dim"))
     raise typer.Exit(code)

@@ -1,0 +1,101 @@
+"""Speed profiles: how fast, against how near to the reference pipeline, as one table of data. Imports nothing heavy.
+
+An executor runs one profile; every artifact says which. `docs/decisions/0011` says why each row is as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+
+BITS = "the reference pipeline's, bit for bit"
+ROUNDING = "the reference pipeline's, to rounding"
+OTHER = "not the reference pipeline's"
+
+
+class UnknownProfile(Exception):
+    """There is no such profile, or something that it needs is not here."""
+
+
+@dataclass(frozen=True)
+class FewSteps:
+    """A distilled model as a LoRA beside the model's own files: it makes its pictures in `steps`, without guidance."""
+
+    files: Mapping[str, str]  # model (sdxl, t2v, vace) → path under OURVIDZ_MODELS
+    steps: int
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One row. What a profile does not say, it leaves as diffusers has it."""
+
+    name: str
+    changes: str
+    pictures: str  # BITS, ROUNDING or OTHER
+    at_once: int = 1  # pictures in one pass of SDXL's UNet on a GPU, of one job or of several; on a CPU always 1
+    channels_last: bool = False  # on a GPU
+    compiled: bool = False  # the repeated blocks, on a GPU, in the background: eager until that is done
+    step_cache: bool = False
+    quantised: str = ""  # int8 | fp8
+    few_steps: FewSteps | None = None
+    needs: tuple[str, ...] = field(default=())  # packages besides the extra `models`
+
+
+_GPU = {"channels_last": True, "at_once": 3}
+# 3: jobs have 1, 3 or 6 pictures. Alone, a picture of 1024² leaves a large GPU waiting for its next kernel. Measured on no GPU yet.
+
+PROFILES: Mapping[str, Profile] = {
+    row.name: row
+    for row in (
+        Profile("exact", "nothing: each picture by itself, as a plain diffusers script makes it", BITS),
+        Profile("default", "channels_last, compiled blocks and three pictures a pass of SDXL, on a GPU", ROUNDING, compiled=True, **_GPU),
+        Profile(
+            "turbo-cache", "steps take over what changed little since the one before (PAB, TaylorSeer)", OTHER, step_cache=True, **_GPU
+        ),
+        Profile(
+            "turbo-int8", "weights of the denoisers in int8 (torchao)", OTHER, quantised="int8", compiled=True, needs=("torchao",), **_GPU
+        ),
+        Profile(
+            "turbo-fp8", "denoisers in fp8 (torchao; Ada or Hopper)", OTHER, quantised="fp8", compiled=True, needs=("torchao",), **_GPU
+        ),
+        Profile(
+            "turbo-steps",
+            "six steps without guidance, by a distilled LoRA that lies beside the model as few-steps.safetensors",
+            OTHER,
+            few_steps=FewSteps(
+                {
+                    "sdxl": "sdxl-lustify/few-steps.safetensors",
+                    "t2v": "wan2.1-t2v-1.3b/few-steps.safetensors",
+                    "vace": "wan2.1-vace-1.3b/few-steps.safetensors",
+                },
+                steps=6,
+            ),
+            compiled=True,
+            **_GPU,
+        ),
+    )
+}
+EXACT, DEFAULT = PROFILES["exact"], PROFILES["default"]
+
+
+def named(name: str) -> Profile:
+    """Raises `UnknownProfile` naming the choices."""
+    if name not in PROFILES:
+        raise UnknownProfile(f"There is no speed profile {name!r}. Choose one of: {', '.join(PROFILES)}.")
+    return PROFILES[name]
+
+
+def check_needs(profile: Profile, root: Path, models: frozenset[str]) -> None:
+    """Raise `UnknownProfile` for a package or a file that is not here, of those that `models` (sdxl, t2v, vace) need."""
+    if absent := [name for name in profile.needs if find_spec(name) is None]:
+        raise UnknownProfile(
+            f"The speed profile {profile.name} needs {', '.join(absent)}, not installed here. Install with: pip install 'ourvidz[turbo]'"
+        )
+    if profile.few_steps is not None:
+        wanted = [root / path for model, path in profile.few_steps.files.items() if model in models]
+        if lacking := [str(path) for path in wanted if not path.is_file()]:
+            raise UnknownProfile(
+                f"The speed profile {profile.name} needs a distilled LoRA at {', '.join(lacking)}. Put it there, or choose another profile."
+            )

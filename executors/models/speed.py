@@ -1,0 +1,68 @@
+"""What a speed profile does to a denoiser: layout, step caches, quantised weights. The table is `executors.models.profiles`.
+
+`dress` once, after the weights are on the device; `forget` after every job, however it ended.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from diffusers import PyramidAttentionBroadcastConfig, TaylorSeerCacheConfig
+from diffusers.hooks import HookRegistry, apply_pyramid_attention_broadcast
+
+from executors.models.profiles import Profile
+
+SDXL, T2V, VACE = "sdxl", "t2v", "vace"
+
+
+def dress(profile: Profile, model: str, denoiser: Any, device: torch.device) -> None:
+    """Make `denoiser` (SDXL's UNet, Wan's transformer) what `profile` asks for. Once for each denoiser."""
+    if profile.quantised:
+        _quantise(denoiser, profile.quantised)
+    if profile.channels_last and device.type == "cuda" and model == SDXL:  # Wan's work is in matrices, which have no such layout
+        denoiser.to(memory_format=torch.channels_last)
+    if profile.step_cache:
+        CACHES[model](denoiser)
+
+
+def forget(denoiser: Any) -> None:
+    """Empty the step caches, if there are any. What a job leaves in them would show in the next one's pictures."""
+    HookRegistry.check_if_exists_or_initialize(denoiser).reset_stateful_hooks()
+
+
+def _broadcast(unet: Any) -> None:
+    """Pyramid Attention Broadcast (https://arxiv.org/abs/2408.12588), in the middle of the schedule: every second step takes over what
+    attention gave the step before. SDXL asks for both halves of its guidance in one call, which this needs: it keeps one state a layer."""
+    now = [0.0]
+    unet.register_forward_pre_hook(lambda _, args: now.__setitem__(0, float(args[1])))  # the pipeline passes the timestep second
+    apply_pyramid_attention_broadcast(
+        unet,
+        PyramidAttentionBroadcastConfig(
+            spatial_attention_block_skip_range=2, cross_attention_block_skip_range=2, current_timestep_callback=lambda: now[0]
+        ),
+    )
+
+
+def _forecast(transformer: Any) -> None:
+    """TaylorSeer, lite (https://arxiv.org/abs/2503.06923): from the fourth step on, every second output is extrapolated from the two
+    computed before it. It keeps a state for each half of the guidance, which Wan asks for one by one (PAB would mix them), and predicts the
+    very end, so that VACE's hints are not added twice (First Block Cache would)."""
+    transformer.enable_cache(
+        TaylorSeerCacheConfig(
+            use_lite_mode=True, cache_interval=2, disable_cache_before_step=3, max_order=1, taylor_factors_dtype=torch.float32
+        )
+    )
+
+
+CACHES: dict[str, Callable[[Any], None]] = {SDXL: _broadcast, T2V: _forecast, VACE: _forecast}
+
+
+def _quantise(denoiser: Any, kind: str) -> None:
+    # Optional: `check_needs` has refused the profile at start where it is not installed.
+    from torchao.quantization import Float8DynamicActivationFloat8WeightConfig, Int8WeightOnlyConfig, quantize_
+
+    logging.getLogger("torchao").setLevel(logging.ERROR)
+    quantize_(denoiser, Int8WeightOnlyConfig() if kind == "int8" else Float8DynamicActivationFloat8WeightConfig())

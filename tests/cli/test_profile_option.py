@@ -1,0 +1,31 @@
+"""`--profile` and OURVIDZ_PROFILE: a name that is none is refused before anything starts."""
+
+from __future__ import annotations
+
+import pytest
+from cli_command import Command
+
+CHOICES = "exact, default, turbo-cache, turbo-int8, turbo-fp8, turbo-steps"
+
+
+@pytest.mark.parametrize(("option", "env"), [(["--profile", "warp"], {}), ([], {"OURVIDZ_PROFILE": "warp"})], ids=["option", "environment"])
+def test_an_unknown_profile_is_refused_with_the_choices(bare: Command, option: list[str], env: dict[str, str]) -> None:
+    answer = bare("worker", *option, **env)
+    assert (answer.code, answer.out) == (2, "")
+    assert f"There is no speed profile 'warp'. Choose one of: {CHOICES}." in " ".join(answer.err.split())
+
+
+def test_doctor_says_which_profile_is_in_force_and_what_it_does(ourvidz: Command) -> None:
+    said = {line["what"]: line for line in ourvidz("doctor", "--json", OURVIDZ_PROFILE="exact").json}["profile"]
+    assert said["state"] == "ok"
+    assert said["found"].startswith("exact: nothing: each picture by itself")
+    wrong = {line["what"]: line for line in ourvidz("doctor", "--json", OURVIDZ_PROFILE="warp").json}["profile"]
+    assert wrong["state"] == "missing"
+    assert CHOICES in wrong["mend"]
+
+
+@pytest.mark.parametrize("wrong", ["0", "17", "many"])
+def test_a_batch_that_is_no_number_of_pictures_is_refused(bare: Command, wrong: str) -> None:
+    answer = bare("worker", OURVIDZ_BATCH=wrong)
+    assert answer.code != 0
+    assert "ourvidz_batch" in answer.err
