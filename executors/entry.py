@@ -74,17 +74,40 @@ class Executors:
         """What is wrong with each role's files, if anything."""
         from executors.models import files
 
-        return [
-            {
-                "role": s.role,
-                "ok": s.ok,
-                "tiny": s.tiny,
-                "path": str(root / next(r.folder for r in files.ROLES if r.name == s.role)),
-                "bytes": s.size,
-                "problems": [str(p) for p in s.problems],
-            }
-            for s in files.verify(root, deep=deep)
+        return [s.as_dict(root) for s in files.verify(root, deep=deep)]
+
+    def plan_pull(
+        self,
+        root: Path,
+        *,
+        roles: Sequence[str] = (),
+        sdxl: str | None = None,
+        sdxl_sha256: str = "",
+        sources: Path | None = None,
+        update: bool = False,
+        locked: bool = False,
+        deep: bool = False,
+    ) -> Any:
+        """What fetching real models would do; asks the hub and writes nothing. Raises what `executors.models.pull.plan` raises."""
+        from executors.models import pull
+        from executors.models import sources as listed
+
+        which, given = listed.chosen(listed.read(sources), roles, sdxl, sdxl_sha256)
+        return pull.plan(root, which, given, update=update, locked=locked, deep=deep)
+
+    def tell_pull(self, plan: Any) -> dict[str, Any]:
+        """A plan in plain values, without the URLs, which may be signed."""
+        told = [
+            {"role": f.role, "file": f.name, "from": f.shown, "bytes": f.bytes, "hash": f.hash, "state": f.state, "partial": f.partial}
+            for f in plan.files
         ]
+        return {"root": str(plan.root), "bytes": plan.to_fetch, "files": told}
+
+    def carry_out_pull(self, plan: Any, on_progress: Callable[[str, str, int, int | None], None]) -> list[dict[str, Any]]:
+        """Fetch, verify and pin; what is wrong with each role afterwards, if anything."""
+        from executors.models import pull
+
+        return [s.as_dict(plan.root) for s in pull.fetch(plan, on_progress)]
 
     def load_reference(self, data: bytes) -> bytes:
         """The picture, checked and re-encoded as PNG, without whatever else the file held. Raises `BadReference`."""

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,6 +115,11 @@ class RoleStatus:
     @property
     def ok(self) -> bool:
         return not self.problems
+
+    def as_dict(self, root: Path) -> dict[str, Any]:
+        folder = next(role.folder for role in ROLES if role.name == self.role)
+        plain = {"role": self.role, "ok": self.ok, "tiny": self.tiny, "path": str(root / folder), "bytes": self.size}
+        return plain | {"problems": [str(p) for p in self.problems]}
 
 
 def _below(folder: Path) -> Iterator[Path]:
@@ -254,17 +259,9 @@ def quarantine(root: Path, status: RoleStatus) -> list[Path]:
     """Move a role's bad files to `root/quarantine/`, never deleting one; returns where they lie now."""
     moved = []
     for problem in status.problems:
-        source = root / problem.file
-        if not problem.spoiled or not source.is_file():
+        if not problem.spoiled or not (root / problem.file).is_file():
             continue
-        base = target = root / QUARANTINE / problem.file
-        number = 0
-        while target.exists():
-            number += 1
-            target = base.with_name(f"{base.name}.{number}")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        source.rename(target)
-        moved.append(target)
+        moved.append(put_aside(root, problem.file))
     return moved
 
 
@@ -283,9 +280,33 @@ def pin(root: Path, tiny: bool = False, extra: dict[str, Any] | None = None) -> 
                 raise ModelFileError(str(problem))
             pins[name] = {"bytes": path.stat().st_size, "sha256": sha256(path), "role": role.name}
     manifest = {"tiny": tiny, **(extra or {}), "files": pins}
-    # Through a temporary file: a manifest cut short would disown every model.
-    with tempfile.NamedTemporaryFile("w", dir=root, prefix=".manifest-", delete=False) as stream:
-        json.dump(manifest, stream, indent=1)
-    Path(stream.name).chmod(0o644)  # an executor may run as somebody else
-    Path(stream.name).replace(root / MANIFEST)
+    write_json(root / MANIFEST, manifest)
     return manifest
+
+
+def pin_some(root: Path, pins: dict[str, dict[str, Any]], gone: Iterable[str] = ()) -> None:
+    """Write these pins (file: `{"bytes", "sha256", "role"}`) over those that are there, and forget the ones in `gone`; the rest stays:
+    to pin a file again that has been damaged meanwhile would make the damage right."""
+    manifest = read_manifest(root)
+    kept = {name: pin for name, pin in manifest["files"].items() if name not in set(gone)}
+    write_json(root / MANIFEST, {**manifest, "files": dict(sorted({**kept, **pins}.items()))})
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Through a temporary file: a manifest cut short would disown every model."""
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.stem}-", delete=False) as stream:
+        json.dump(value, stream, indent=1)
+    Path(stream.name).chmod(0o644)  # an executor may run as somebody else
+    Path(stream.name).replace(path)
+
+
+def put_aside(root: Path, name: str, called: str = "") -> Path:
+    """Move one file to `root/quarantine/` (under its name, or as `called`), over none that lies there; returns where it lies now."""
+    base = target = root / QUARANTINE / (called or name)
+    number = 0
+    while target.exists():
+        number += 1
+        target = base.with_name(f"{base.name}.{number}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    (root / name).rename(target)
+    return target

@@ -1,4 +1,4 @@
-"""`ourvidz models ls | verify | make-tiny`."""
+"""`ourvidz models ls | verify | make-tiny`; pull and convert are in `model_files`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ourvidz.cli import options, out, words
+from ourvidz.cli import model_files, options, out, words
 from ourvidz.cli.help import Sections, about
 
 
@@ -16,6 +16,7 @@ def add(app: typer.Typer, panel: str) -> None:
     models.command("ls", **about("ourvidz models ls", "ourvidz models ls --json"))(ls)
     models.command("verify", **about("ourvidz models verify", "ourvidz models verify --deep"))(verify)
     models.command("make-tiny", **about("ourvidz models make-tiny", "ourvidz models make-tiny --to /tmp/models"))(make_tiny)
+    models.command("pull", **about(*model_files.EXAMPLES["pull"]))(model_files.pull)
     app.add_typer(models, name="models", rich_help_panel=panel)
 
 

@@ -1,0 +1,162 @@
+"""Bytes from the Hugging Face hub, or from any URL: what a repository holds, and one file at a time, resumed where it stopped.
+
+`hf_hub_download` of huggingface_hub 2.4 throws a partial file away when its process ends, and compares sizes, not hashes; so this asks the
+hub through its client (endpoint, token, mirrors by HF_ENDPOINT) and does the transfer itself: plain HTTP with Range, 21 GiB need it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+from huggingface_hub import HfApi, errors, get_session, hf_hub_url
+from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
+
+from executors.errors import ModelFileError
+
+TIMEOUT = 30.0  # seconds without an answer, or without a byte
+TRIES = 5  # in a row without a byte gained
+WAIT = 2.0  # seconds before the second try; twice as long before each further one
+
+OnBytes = Callable[[int], None]
+"""Called with how many bytes of the file there are so far."""
+
+_AWAY = (408, 429, 500, 502, 503, 504)  # a server that asks to be asked again
+_CUT = (httpx2.TimeoutException, httpx2.NetworkError, httpx2.RemoteProtocolError)
+
+
+class FetchError(ModelFileError):
+    """Nothing is lost: what was fetched so far is kept, and the same command goes on from there."""
+
+
+@dataclass(frozen=True)
+class Remote:
+    """One file as the hub states it: git-lfs files by sha256, small ones by git's own blob hash."""
+
+    path: str
+    bytes: int
+    sha256: str = ""
+    blob: str = ""
+
+
+@dataclass(frozen=True)
+class Listing:
+    commit: str
+    files: tuple[Remote, ...]
+
+
+def endpoint() -> str:
+    return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
+
+
+def listing(repo: str, revision: str) -> Listing:
+    """All files of a repository at `revision` (a branch, tag or commit), with the commit that it stands for. Raises `FetchError`."""
+    with _told(repo):
+        info = HfApi(endpoint=endpoint()).model_info(repo, revision=revision, files_metadata=True, timeout=TIMEOUT)
+    files = tuple(
+        Remote(s.rfilename, s.size or 0, (s.lfs.sha256 if s.lfs else "").lower(), s.blob_id or "") for s in info.siblings or () if s.size
+    )
+    if not info.sha:
+        raise FetchError(f"{repo}: {endpoint()} names no commit for {revision}. Is HF_ENDPOINT a hub?")
+    return Listing(info.sha, files)
+
+
+def url_of(repo: str, commit: str, path: str) -> str:
+    return hf_hub_url(repo, path, revision=commit, endpoint=endpoint())
+
+
+def size_of(url: str) -> int | None:
+    """How many bytes a URL holds, from the answer to a request for its first; None where the server does not say. Raises `FetchError`."""
+    with _told(url.partition("?")[0]):
+        with get_session().stream("GET", url, headers={"Range": "bytes=0-0", "Accept-Encoding": "identity"}, timeout=TIMEOUT) as answer:
+            answer.raise_for_status()
+            total = answer.headers.get("Content-Range", "").rpartition("/")[2] if answer.status_code == 206 else None
+            total = total or answer.headers.get("Content-Length", "")
+            return int(total) if total.isdigit() else None
+
+
+def fetch(url: str, part: Path, size: int | None, on_bytes: OnBytes, *, of_hub: bool, sleep: Callable[[float], None] = time.sleep) -> None:
+    """Bring `url` into the file `part`, going on behind the bytes that it has. The token is sent to the hub alone.
+
+    Raises `FetchError` when the server refuses, is away for `TRIES` tries in a row, or sends more than was announced.
+    """
+    part.parent.mkdir(parents=True, exist_ok=True)
+    name, vain = url.partition("?")[0], 0
+    if size is not None and _length(part) > size:  # of something else
+        part.unlink()
+    with _told(name):
+        while (before := _length(part)) != size:
+            cut = "it ended early"
+            try:
+                _transfer(url, part, on_bytes, of_hub)
+                if size is None or _length(part) >= size:
+                    break
+            except _CUT as error:
+                cut = str(error) or type(error).__name__
+            vain = 0 if _length(part) > before else vain + 1
+            if vain >= TRIES:
+                kept = f"{_length(part):,} bytes are kept, and the same command goes on from there"
+                raise FetchError(f"{name}: the connection breaks again and again ({cut}); {kept}.")
+            sleep(WAIT * 2**vain)
+    if size is not None and _length(part) > size:
+        part.unlink()
+        raise FetchError(f"{name}: the server sent more than the {size:,} bytes that were announced. Nothing of it is kept.")
+
+
+def _transfer(url: str, part: Path, on_bytes: OnBytes, of_hub: bool) -> None:
+    """One request's worth of bytes, written as they come. Raises what `_CUT` names when the connection broke."""
+    start = _length(part)
+    headers = build_hf_headers() if of_hub else {}
+    headers["Accept-Encoding"] = "identity"  # a Range counts bytes of what is sent
+    if start:
+        headers["Range"] = f"bytes={start}-"
+    with get_session().stream("GET", url, headers=headers, timeout=TIMEOUT) as answer:
+        if answer.status_code in _AWAY:
+            raise httpx2.RemoteProtocolError(f"the server answers {answer.status_code}")
+        if answer.status_code == 416:  # nothing lies behind what we have
+            return
+        hf_raise_for_status(answer)
+        # A server that knows no ranges sends the whole: then from the start, as with one that begins elsewhere.
+        resumed = start > 0 and answer.status_code == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {start}-")
+        if answer.status_code == 206 and not resumed:
+            part.unlink(missing_ok=True)
+            raise httpx2.RemoteProtocolError("the server sent another range than was asked for")
+        done = start if resumed else 0
+        with part.open("ab" if resumed else "wb") as file:
+            for chunk in answer.iter_raw():
+                file.write(chunk)
+                done += len(chunk)
+                on_bytes(done)
+
+
+def _length(part: Path) -> int:
+    return part.stat().st_size if part.exists() else 0
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """The hub's refusals, in words that say what to do. Never with the answer's own text or URL: those may hold a signature."""
+    try:
+        yield
+    except errors.GatedRepoError as error:
+        todo = f"Do so on its page of {endpoint()}, then set HF_TOKEN to a token of that account."
+        raise FetchError(f"{what}: asks you to accept its licence. {todo}") from error
+    except errors.RevisionNotFoundError as error:
+        raise FetchError(f"{what}: has no such revision.") from error
+    except errors.RepositoryNotFoundError as error:
+        raise FetchError(f"{what}: is not on {endpoint()}, or is private: then set HF_TOKEN to a token that may read it.") from error
+    except (errors.HfHubHTTPError, httpx2.HTTPStatusError) as error:
+        status = error.response.status_code
+        todo = "Set HF_TOKEN, or accept the licence on its page." if status in (401, 403) else "Try again later; what was fetched is kept."
+        raise FetchError(f"{what}: the server answers {status}. {todo}") from error
+    except errors.OfflineModeIsEnabled as error:
+        raise FetchError(f"{what}: HF_HUB_OFFLINE is set. Unset it to fetch.") from error
+    except _CUT as error:
+        raise FetchError(f"{what}: {endpoint()} cannot be reached ({error or type(error).__name__}). What was fetched is kept.") from error
+    except httpx2.InvalidURL as error:
+        raise FetchError(f"{what}: is no URL.") from error
