@@ -19,6 +19,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, StoppingCriteria, StoppingCriteriaList
 
 from .errors import EnhancementFailed
+from .language import far_from
 from .models import files
 from .models.base import ModelPaths
 from .models.loading import loading, pick_device, quiet, within_memory
@@ -46,6 +47,7 @@ class Style:
     max_new_tokens: int
     min_chars: int
     max_chars: int
+    language: str  # that `system` asks for, and that the answer must be in
 
 
 @cache
@@ -210,3 +212,5 @@ def check(text: str, style: Style) -> None:
     words = text.lower().split()
     if len(words) > 30 and len(set(words)) < 0.3 * len(words):
         raise EnhancementFailed("the answer repeats itself")
+    if why := far_from(text, style.language):
+        raise EnhancementFailed(f"the answer is not in the language asked for ({style.language}): {why}")

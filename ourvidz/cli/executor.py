@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 OnModelFile = Callable[[str, str, int, int | None], None]
 """(file, what is done with it, bytes done, bytes in all)"""
-NEEDED = ("torch", "diffusers", "transformers", "PIL", "av")
+NEEDED = ("torch", "diffusers", "transformers", "PIL", "av", "py3langid")
 HINT = "pip install 'ourvidz[models]'"
 
 
