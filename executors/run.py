@@ -362,6 +362,8 @@ def _encoded(run: Run, index: int, output: Output, about: Mapping[str, Any]) -> 
     claim, s = run.claim, run.claim.settings
     profile = run.room.shelf.profile.name
     picture = media.middle_frame(output.frames) if isinstance(output, Clip) else output.image
+    was = claim.metadata.get("rerouted")  # what was asked for, where a fallback makes the job (ourvidz.reroute_job writes it)
+    asked = (was["settings"]["width"], was["settings"]["height"]) if was else (s.width, s.height)
     width, height = picture.size
     info = {
         "Software": "OurVidz",
@@ -371,6 +373,7 @@ def _encoded(run: Run, index: int, output: Output, about: Mapping[str, Any]) -> 
         "ourvidz:tiny": str(bool(about.get("tiny"))).lower(),
         "ourvidz:seed": str(output.seed),
         "ourvidz:profile": profile,
+        **({"ourvidz:asked_for": was["job_type"]} if was else {}),
         "ourvidz:settings": " ".join(f"{k}={v}" for k, v in s.as_dict().items() if k not in ("references", "seed")),
     }
     where: dict[str, Any] = {
@@ -380,7 +383,13 @@ def _encoded(run: Run, index: int, output: Output, about: Mapping[str, Any]) -> 
         "width": width,
         "height": height,
         # A tiny model makes a small picture of what was asked for; both sizes are said.
-        "metadata": {"asked": [s.width, s.height], "made": [width, height], "model": dict(about), "profile": profile},
+        "metadata": {
+            "asked": list(asked),
+            "made": [width, height],
+            "model": dict(about),
+            "profile": profile,
+            **({"asked_for": was["job_type"]} if was else {}),
+        },
     }
     address = (claim.user_id, claim.job_id, claim.claim_no, index)
     if isinstance(output, Clip):

@@ -59,11 +59,13 @@ def _catalog() -> str:
             f"{t.bucket_mb} MB",
             t.price,
             f"{t.time_limit // 60} min",
+            f"`{policy.FALLBACKS[t.name]}`" if t.name in policy.FALLBACKS else "–",
         )
         for t in catalog.JOB_TYPES.values()
     ]
-    head = ("job type", "queue", "steps", "guidance", "size", "output", "enhance", "bucket limit", "tokens", "time limit")
-    figures: list[tuple[object, ...]] = [(f"`{name}`", f"{value:g}") for name, value in policy.settings().items()]
+    head = ("job type", "queue", "steps", "guidance", "size", "output", "enhance", "bucket limit", "tokens", "time limit", "fallback")
+    said = {name: "off" if value is None else f"{value:g}" for name, value in policy.settings().items()}
+    figures: list[tuple[object, ...]] = [(f"`{name}`", value) for name, value in said.items()]
     plans: list[tuple[object, ...]] = [(name, p.weight, p.unfinished, p.submits_per_minute) for name, p in policy.PLANS.items()]
     return (
         "# Job types\n\n"

@@ -18,7 +18,7 @@ from typing import Any
 from ourvidz.db.connection import PATIENCE, Ambiguous, Database, DatabaseAway
 from ourvidz.safety.screen import PromptScreen, guarded_check
 from state import catalog
-from state.errors import IllegalTransition, RefusedContent, StaleClaim, VersionConflict
+from state.errors import IllegalTransition, InvalidJob, RefusedContent, StaleClaim, VersionConflict
 from state.policy import Policy
 
 Rows = list[dict[str, Any]]
@@ -139,6 +139,10 @@ class Jobs:
     def retry(self, job_id: str, *, version: int | None = None, actor: str = "person") -> None:
         """Start a failed or cancelled job anew, whatever it had finished kept."""
         self._decide(job_id, ("retried",), "select ourvidz.retry(%s, %s, %s)", (job_id, version, actor))
+
+    def reroute(self, job_id: str, *, version: int | None = None, actor: str = "person") -> None:
+        """Send a waiting job to its type's fallback. Raises `InvalidJob` saying why, where that could not make it."""
+        self._decide(job_id, ("rerouted",), "select ourvidz.reroute(%s, %s, %s)", (job_id, version, actor))
 
     def reprioritise(self, job_id: str, priority: int, *, version: int | None = None, actor: str = "person") -> None:
         self._decide(job_id, ("reprioritised",), "select ourvidz.reprioritise(%s, %s, %s, %s)", (job_id, priority, version, actor))
@@ -270,7 +274,7 @@ class Jobs:
             except Ambiguous:
                 doubt = True
                 raise
-            except (IllegalTransition, VersionConflict):
+            except (IllegalTransition, VersionConflict, InvalidJob):
                 last = "select type from public.job_events where job_id = %s order by version desc limit 1"
                 if doubt and (rows := self._repeat(last, (job_id,))) and rows[0]["type"] in events:
                     return [{"done": rows[0]["type"]}]

@@ -34,7 +34,7 @@ DATA_KEYS: Final[Mapping[EventType, tuple[str, ...]]] = {
     EventType.FAILED: ("class", "final", "category", "policy_version", "digest"),
     EventType.CANCELLED: (),
     EventType.RETRIED: ("rank", "run_at"),
-    EventType.REROUTED: ("job_type", "lane", "rank"),
+    EventType.REROUTED: ("job_type", "lane", "rank", "from_type", "reason", "price_change", "settings"),
     EventType.REPRIORITISED: ("priority", "rank"),
     EventType.PROMPT_ENHANCED: ("seconds", "tokens", "digest"),
     EventType.ENHANCEMENT_SKIPPED: ("reason", "seconds"),

@@ -32,6 +32,7 @@ class Policy:
     enhance_limit: float = 60.0
     spool_bytes: int = 10_000_000_000
     executor_forgotten: float = 7 * 86_400.0  # rows of executors long gone are dropped
+    reroute_after: float | None = None  # what waits so long in a lane that nobody serves goes to its fallback; None: never
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,8 @@ FALLBACKS: Final[Mapping[str, str]] = {
     "sdxl_image_high": "image_high",
     "sdxl_image_premium": "image_high",
 }
-"""What a job type may be rerouted to when its family cannot run. Off unless an operator turns it on; img2img has none."""
+"""What a job type may be rerouted to when its family cannot run (state/fallback.py says how). It happens by itself only where an operator
+has set `reroute_after`; img2img has none."""
 
 
 def priority(plan: str, *, fast: bool) -> int:

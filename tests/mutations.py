@@ -107,6 +107,15 @@ MUTANTS = {
     "no fairness": Mutant(F + "next_rank.sql", "greatest(share.finish, v_virtual) + p_jobs * step", "v_virtual", "fairness"),
     "plans do not weigh": Mutant(F + "next_rank.sql", "1.0 / coalesce(plan.weight, 1)", "1.0", "fairness"),
     "the overdue stay so": Mutant(F + "claim.sql", "if random() < ex.overdue_share then", "if false then", "fairness"),
+    # reroutes
+    "a reroute may lead anywhere": Mutant(F + "events_apply.sql", "and (e.type <> 'rerouted' or ourvidz.may_reroute(j.job_type, e.data))", "", "reroute"),
+    "a reroute forgets what was asked": Mutant(F + "reroute_job.sql", "      metadata = metadata || ", "      metadata = coalesce(metadata, '{}') -- ", "reroute"),
+    "batches are rerouted": Mutant(F + "why_not_reroute.sql", "when not fallback.limits->'images'->'in' @> jsonb_build_array(p_settings->'images')", "when false", "reroute"),
+    "outputs are left behind by a reroute": Mutant(F + "why_not_reroute.sql", "when exists (select from public.artifacts where job_id = p_job)", "when false", "reroute"),
+    "served lanes lose their jobs": Mutant(F + "reroute_stranded.sql", "where not ourvidz.lane_served(lanes.lane, v_now) and", "where", "reroute"),
+    "rerouted to nobody": Mutant(F + "reroute_stranded.sql", " and ourvidz.lane_served(lanes.other, v_now)", "", "reroute"),
+    "rerouted at once": Mutant(F + "reroute_stranded.sql", " - make_interval(secs => v_after)", "", "reroute"),
+    "what must stay fills the portion": Mutant(F + "reroute_stranded.sql", "and ourvidz.why_not_reroute(w.id, w.job_type, p.settings) is null", "", "reroute"),
     "remarks are made twice": Mutant(F + "remark.sql", "where not exists (", "where not exists (select limit 0) or not exists (", "ambiguity"),
 }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""`ourvidz jobs retry | cancel`: jobs named by id, or all that a filter finds.
+"""`ourvidz jobs retry | cancel | reroute`: jobs named by id, or all that a filter finds.
 
 A filter is resolved once, shown as counts, and each job then acted on at the version that was counted: one that moved on meanwhile is left
 alone and said so. Each job is a transaction of its own, so a run that was stopped can be started again.
@@ -7,7 +7,7 @@ alone and said so. Each job is a transaction of its own, so a run that was stopp
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,11 +32,13 @@ class Verb:
     done: str
     statuses: tuple[str, ...]  # which a filter without --status means
     act: Callable[[Jobs, str, int, str], object]
+    left_out: tuple[Callable[[Mapping[str, Any]], bool], str] = (lambda _: False, "")  # which of a filter's jobs never may, and why
 
 
 def add(app: typer.Typer) -> None:
     some = ("--error-class timeout --since 1d --dry-run", "--error-class timeout --since 1d --yes")
-    for function, sample in ((retry, some), (cancel, ("--type video_high --dry-run", "--user 0f3c… --yes"))):
+    others = ("--type sdxl_image_fast --dry-run", "--since 1d --yes")
+    for function, sample in ((retry, some), (cancel, ("--type video_high --dry-run", "--user 0f3c… --yes")), (reroute, others)):
         name = function.__name__
         app.command(name, **about(f"ourvidz jobs {name} 3f2a", *(f"ourvidz jobs {name} {line}" for line in sample)))(function)
 
@@ -58,7 +60,10 @@ def retry(
 
     What they had finished is kept. A filter means failed ones, unless --status says otherwise.
     """
-    verb = Verb("retry", "queued again", ("failed",), lambda jobs, job_id, version, actor: jobs.retry(job_id, version=version, actor=actor))
+    verb = Verb(
+        "retry", "queued again", ("failed",), lambda jobs, job_id, version, actor: jobs.retry(job_id, version=version, actor=actor),
+        (lambda row: row["final"], "refused for good, which no retry may follow"),
+    )  # fmt: skip
     _run(verb, ids, (status, job_type, error_class, user, since), everything, limit, dry_run, yes, as_json)
 
 
@@ -88,6 +93,31 @@ def cancel(
     _run(verb, ids, (status, job_type, error_class, user, since), everything, limit, dry_run, yes, as_json)
 
 
+def reroute(
+    ids: options.JobIds = None,
+    job_type: options.Type = None,
+    user: options.User = None,
+    since: options.Since = None,
+    everything: All = False,
+    limit: Limit = 10_000,
+    dry_run: options.DryRun = False,
+    yes: options.Yes = False,
+    as_json: options.Json = False,
+) -> None:
+    """Send jobs that wait to the type that stands in for theirs.
+
+    sdxl_image_fast goes to image_fast; sdxl_image_high and sdxl_image_premium go to image_high. Batches and jobs with reference pictures
+    are refused.
+    """
+    from state.policy import FALLBACKS
+
+    verb = Verb(
+        "reroute", "rerouted", ("queued",), lambda jobs, job_id, version, actor: jobs.reroute(job_id, version=version, actor=actor),
+        (lambda row: row["job_type"] not in FALLBACKS or row["executor"] is not None, "no fallback, or on an executor"),
+    )  # fmt: skip
+    _run(verb, ids, (None, job_type, None, user, since), everything, limit, dry_run, yes, as_json)
+
+
 def _run(
     verb: Verb, ids: Sequence[str] | None, narrow: tuple[Any, ...], everything: bool, limit: int, dry_run: bool, yes: bool, as_json: bool
 ) -> None:
@@ -115,13 +145,13 @@ def _run(
 
 
 def _candidates(app: App, verb: Verb, which: Filter, limit: int) -> tuple[list[dict[str, Any]], int]:
-    """The filter's jobs to which the verb can apply, and how many are left out because they were refused for good."""
+    """The filter's jobs to which the verb can apply, and how many are left out because it never may."""
     from dataclasses import replace
 
     from ourvidz.db import queries
 
     rows = queries.candidates(app.database, which if which.statuses else replace(which, statuses=verb.statuses), limit)
-    able = [row for row in rows if not (verb.name == "retry" and row["final"])]
+    able = [row for row in rows if not verb.left_out[0](row)]
     return able, len(rows) - len(able)
 
 
@@ -132,14 +162,14 @@ def _preview(verb: Verb, rows: list[dict[str, Any]], skipped: int, limit: int, *
     for (job_type, status, error), n in sorted(Counter((r["job_type"], r["status"], r["error_class"] or "") for r in rows).items()):
         out.say(f"  {n:>7,}  {job_type:<24}{status:<12}{error}")
     if skipped:
-        out.say(f"  {skipped:>7,}  left out: refused for good, which no retry may follow", "dim")
+        out.say(f"  {skipped:>7,}  left out: {verb.left_out[1]}", "dim")
     if len(rows) + skipped >= limit:
         out.say(f"  Only the oldest {limit:,}; --limit takes more.", "yellow")
 
 
 def _each(app: App, verb: Verb, rows: list[dict[str, Any]]) -> tuple[list[str], list[tuple[str, str]]]:
     from ourvidz.cli import live
-    from state.errors import FinalFailure, IllegalTransition, JobNotFound, VersionConflict
+    from state.errors import FinalFailure, IllegalTransition, InvalidJob, JobNotFound, VersionConflict
 
     done: list[str] = []
     refused: list[tuple[str, str]] = []
@@ -151,7 +181,7 @@ def _each(app: App, verb: Verb, rows: list[dict[str, Any]]) -> tuple[list[str], 
             try:
                 verb.act(app.jobs, job_id, row["version"], who)
                 done.append(job_id)
-            except (FinalFailure, IllegalTransition, JobNotFound, VersionConflict) as error:
+            except (FinalFailure, IllegalTransition, InvalidJob, JobNotFound, VersionConflict) as error:
                 refused.append((job_id, str(error)))
             shown.update(task, advance=1, figures=f"{n:,}/{len(rows):,}")
     return done, refused

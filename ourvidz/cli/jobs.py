@@ -175,6 +175,7 @@ def remark(e: dict[str, Any]) -> str:
     picks = {
         "claimed": "executor", "retry_scheduled": "class", "failed": "class", "lease_expired": "cause", "snoozed": "reason",
         "enhancement_skipped": "reason", "reference_skipped": "reference", "generation_repeated": "reason", "generation_started": "device",
+        "rerouted": "job_type",
     }  # fmt: skip
     if e["type"] in ("artifact_generated", "artifact_uploaded"):
         return f"{data['kind']} {data['index']}"

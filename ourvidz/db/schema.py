@@ -117,11 +117,18 @@ def limits(kind: catalog.JobType) -> Mapping[str, Any]:
 
 def _job_type(kind: catalog.JobType) -> dict[str, Any]:
     names = ("name", "family", "queue", "fast", "video", "enhance", "init_image", "time_limit", "price", "backoff_scale")
-    return {name: getattr(kind, name) for name in names} | {"defaults": catalog.defaults(kind), "limits": limits(kind)}
+    return {name: getattr(kind, name) for name in names} | {
+        "fallback": policy.FALLBACKS.get(kind.name),
+        "defaults": catalog.defaults(kind),
+        "limits": limits(kind),
+    }
 
 
 _CLEARED_FIRST = ("transitions",)
 """Refers to event_types, and no one refers to it: replaced whole. The others are upserted, for jobs and plans name their rows."""
+
+_OPERATORS = {"policy": ("reroute_after",)}
+"""Columns that an operator sets: ours are the first values, and stay out of what an upgrade lays over them."""
 
 
 def _copy(connection: Connection, table: str, rows: list[dict[str, Any]]) -> None:
@@ -132,6 +139,6 @@ def _copy(connection: Connection, table: str, rows: list[dict[str, Any]]) -> Non
         connection.execute(text(f"delete from ourvidz.{table}"))
         upsert = ""
     else:
-        changes = ", ".join(f"{c} = excluded.{c}" for c in rows[0] if c != key)
+        changes = ", ".join(f"{c} = excluded.{c}" for c in rows[0] if c != key and c not in _OPERATORS.get(table, ()))
         upsert = f"on conflict ({key}) do update set {changes}"
     connection.execute(text(f"insert into ourvidz.{table} ({columns}) {values} {upsert}"), {"rows": json.dumps(rows)})

@@ -84,6 +84,23 @@ def test_cancel(ourvidz: Command, database: Database, jobs: Jobs, user: User) ->
     assert ourvidz("jobs", "cancel", "--status", "completed", "--yes").code == 0
 
 
+def test_reroute(ourvidz: Command, database: Database, jobs: Jobs, user: User) -> None:
+    one, two, batch = submit(jobs, user()), submit(jobs, user(), "sdxl_image_high"), submit(jobs, user(), settings={"images": 3})
+    wan, taken = submit(jobs, user(), "image_fast"), submit(jobs, user("premium"))
+    assert claim(jobs, executor(jobs, lanes=["sdxl"])).job_id == taken
+    dry = ourvidz("jobs", "reroute", "--all", "--dry-run")
+    assert (dry.code, sorted(dry.out.split())) == (0, sorted([one, two, batch]))
+    assert "2  left out: no fallback, or on an executor" in dry.err
+    answer = ourvidz("jobs", "reroute", one, batch)
+    assert answer.code == 1 and "1 job rerouted" in answer.err
+    assert "it is a batch of 3, and a image_fast makes one image a job" in answer.err
+    assert ourvidz("jobs", "reroute", "--type", "sdxl_image_high", "--yes", "--json").json["done"] == [two]
+    assert [row(database, job_id)["job_type"] for job_id in (one, two, batch, wan, taken)] == [
+        "image_fast", "image_high", "sdxl_image_fast", "image_fast", "sdxl_image_fast",
+    ]  # fmt: skip
+    assert "image_fast" in ourvidz("jobs", "show", one).out
+
+
 def test_which_jobs(ourvidz: Command, failed: list[str]) -> None:
     assert "Which jobs?" in ourvidz("jobs", "cancel").err
     assert "not both" in ourvidz("jobs", "cancel", failed[0], "--all").err

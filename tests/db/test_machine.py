@@ -20,12 +20,12 @@ from support import LANES, Clock, Permissive, Server, artifact, as_event, as_job
 
 from ourvidz.db.connection import Database
 from ourvidz.lifecycle import Claim, Jobs, NewJob
-from state.errors import ExecutorGone, FinalFailure, IllegalTransition, StaleClaim
+from state.errors import ExecutorGone, FinalFailure, IllegalTransition, InvalidJob, StaleClaim
 from state.events import GENESIS, event_hash
 from state.job import FOLDED, fold
 from state.machine import ENDED, TRANSITIONS, Status
 from state.machine import Claim as Held
-from state.policy import POLICY
+from state.policy import FALLBACKS, POLICY
 
 LEGAL = {(t.event, t.source, t.target): t for t in TRANSITIONS}
 REMARKS = ("enhancement_skipped", "reference_skipped", "generation_repeated")
@@ -64,6 +64,7 @@ STEPS_TO_TAKE: list[tuple[str, int, str | None, dict[str, st.SearchStrategy[Any]
     ("cancel", 1, "versions", {"which": anything}),
     ("retry", 2, "versions", {"which": anything}),
     ("reprioritise", 1, "versions", {"which": anything, "priority": st.integers(0, 7)}),
+    ("reroute", 1, "versions", {"which": anything}),
     ("time_passes", 2, None, {"seconds": st.sampled_from([0.5, 1, 2, 7, 31, 61, 700, 4000, -1, -20, -900])}),
     ("heartbeat", 1, None, {"executor": anything}),
     ("reap", 2, None, {}),
@@ -236,6 +237,25 @@ class Lives(RuleBasedStateMachine):
             assert row["status"] == "queued" and row["executor_id"] is None
         self.check()
 
+    def reroute(self, which: int) -> None:
+        job_id = list(self.versions)[which % len(self.versions)]
+        row = self.row(job_id)
+        made = self.database.rows("select 1 from public.artifacts where job_id = %s", (job_id,))
+        before = self.everything(job_id)
+        try:
+            self.jobs.reroute(job_id, version=row["version"])
+        except IllegalTransition:
+            assert row["status"] != "queued" or row["executor_id"]
+            assert self.everything(job_id) == before
+        except InvalidJob:
+            assert row["job_type"] not in FALLBACKS or made
+            assert self.everything(job_id) == before
+        else:
+            assert row["status"] == "queued" and row["executor_id"] is None and not made
+            after = self.row(job_id)
+            assert (after["job_type"], after["lane"], after["ready"]) == (FALLBACKS[row["job_type"]], "wan", row["ready"])
+        self.check()
+
     def time_passes(self, seconds: float) -> None:
         """The clock may also be set back: by a person, or by a failover to a machine whose clock is behind."""
         self.clock.advance(seconds)
@@ -389,7 +409,7 @@ def test_random_lives(server: Server, template: str) -> None:
         )
         ended = {r["status"] for r in Lives.database.rows("select distinct status from public.jobs")}
         # It went everywhere, and far enough.
-        assert {"completed", "failed", "cancelled"} <= ended and told["types"] >= 15, (told, ended)
+        assert {"completed", "failed", "cancelled"} <= ended and told["types"] >= 16, (told, ended)
         assert Lives.steps >= 2_000
     finally:
         Lives.database.close()

@@ -37,6 +37,7 @@ def test_job_types(database: Database) -> None:
         for column in ("family", "queue", "fast", "video", "enhance", "init_image", "time_limit", "price"):
             assert r[column] == getattr(kind, column), (name, column)
         assert r["defaults"] == catalog.defaults(kind)
+        assert r["fallback"] == policy.FALLBACKS.get(name)
         assert r["limits"] == json.loads(json.dumps(limits(kind)))
 
 

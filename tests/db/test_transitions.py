@@ -23,7 +23,7 @@ STATES += [(S.COMPLETED, False), (S.FAILED, False), (S.CANCELLED, False)]
 
 def bring(jobs: Jobs, user: str, status: Status, held: bool) -> str:
     """A job in that state, by the verbs."""
-    job_id = submit(jobs, user, "image7b_fast_enhanced")
+    job_id = submit(jobs, user, "sdxl_image_fast")  # which has a fallback
     if status is S.CANCELLED:
         jobs.cancel(job_id)
     if status in (S.QUEUED, S.CANCELLED) and not held:

@@ -46,6 +46,7 @@ begin
         and e.claim_no is not distinct from
               case when e.type = 'claimed' then j.claim_no + 1 when j.executor_id is not null then j.claim_no end
         and not (e.type = 'retried' and j.final)
+        and (e.type <> 'rerouted' or ourvidz.may_reroute(j.job_type, e.data))
         and e.occurred_at between j.updated_at and greatest(v_now, j.updated_at)
         and e.data - t.keys = '{}'
         and e.hash = ourvidz.event_hash(e.prev_hash, e.job_id, e.version, e.type, e.from_status, e.to_status,

@@ -1,5 +1,5 @@
--- Turns leases that ran out into retries, attempts over their time limit into failed ones, and due jobs into claimable ones. Anyone may
--- call it, as often as they like; one at a time does the work. Returns what it did.
+-- Turns leases that ran out into retries, attempts over their time limit into failed ones, and due jobs into claimable ones; reroutes the
+-- stranded, where policy says so. Anyone may call it, as often as they like; one at a time does the work. Returns what it did.
 create or replace function ourvidz.reap()
 returns table (lapsed bigint, timed_out bigint, promoted bigint)
 language plpgsql security definer set search_path = pg_catalog, ourvidz set plan_cache_mode = force_generic_plan
@@ -30,6 +30,7 @@ begin
   if promoted > 0 then
     perform ourvidz.wake(lane, promoted) from unnest(array(select distinct lane from public.jobs where ready)) as lane;
   end if;
+  perform ourvidz.reroute_stranded();
   delete from ourvidz.executors as e using ourvidz.policy
   where e.state = 'gone' and e.beat_at < v_now - make_interval(secs => policy.executor_forgotten)
     and not exists (select from public.jobs where executor_id = e.id);

@@ -32,6 +32,9 @@ begin
                   and (t.before = 'held' and j.executor_id is null or t.before = 'free' and j.executor_id is not null)) then
     raise exception 'Job % is %held by an executor: % may not happen to it.', p_job,
       case when j.executor_id is null then 'not ' else '' end, p_type using errcode = 'OV001';
+  elsif p_type = 'rerouted' and not ourvidz.may_reroute(j.job_type, p_data) then
+    raise exception 'Job % is a %: it may not be rerouted to % in lane %.', p_job, j.job_type, p_data->>'job_type', p_data->>'lane'
+      using errcode = 'OV001', hint = 'Call ourvidz.reroute: it knows the fallback of each type.';
   elsif p_type <> 'claimed' and j.executor_id is not null and p_claim_no is distinct from j.claim_no then
     raise exception 'Job %: claim % holds it, not claim %.', p_job, j.claim_no, p_claim_no using errcode = 'OV002';
   end if;

@@ -1,0 +1,14 @@
+"""Where a job type may be rerouted to, and after how long that happens by itself. Forwards only."""
+
+from pathlib import Path
+
+from alembic import op
+
+from ourvidz.db.schema import script
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade() -> None:
+    script(op.get_bind(), Path(__file__).with_suffix(".sql").read_text())

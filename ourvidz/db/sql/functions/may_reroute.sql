@@ -1,0 +1,11 @@
+-- The guard of `rerouted` events, whoever writes them: to the type's own fallback and its plain lane, and to nothing else.
+-- plpgsql, so that it is not inlined into events_apply: other events then cost nothing for it.
+create or replace function ourvidz.may_reroute(p_job_type text, p_data jsonb) returns boolean
+language plpgsql stable
+as $$
+begin
+  return exists (
+    select from ourvidz.job_types as kind join ourvidz.job_types as fallback on fallback.name = kind.fallback
+    where kind.name = p_job_type and fallback.name = p_data->>'job_type' and ourvidz.lane_of(fallback.family, '{}') = p_data->>'lane');
+end
+$$;

@@ -1,0 +1,38 @@
+-- Reroutes a job whose row is locked. The payload gets settings that the fallback can serve; what was asked for stays in the event, as far
+-- as it is figures and words from lists (what check_settings knows), and whole beside the prompt. Internal: reroute and the reaper call it.
+create or replace function ourvidz.reroute_job(j public.jobs, p_reason text, p_actor text) returns void
+language plpgsql
+as $$
+declare
+  v_kind ourvidz.job_types;
+  v_fallback ourvidz.job_types;
+  v_asked jsonb;
+  v_settings jsonb;
+  v_lane text;
+begin
+  select settings into v_asked from public.job_payloads where job_id = j.id;
+  if ourvidz.why_not_reroute(j.id, j.job_type, v_asked) is not null then
+    raise exception 'Job % cannot be rerouted: %.', j.id, ourvidz.why_not_reroute(j.id, j.job_type, v_asked)
+      using errcode = 'OV009', column = 'job_type', hint = 'Let it wait for an executor of its own family, or cancel it.';
+  end if;
+  select * into v_kind from ourvidz.job_types where name = j.job_type;
+  select * into v_fallback from ourvidz.job_types where name = v_kind.fallback;
+  v_settings := ourvidz.reroute_settings(v_kind, v_fallback, v_asked);
+  perform ourvidz.check_settings(v_fallback.name, v_settings, v_fallback.limits);
+  v_lane := ourvidz.lane_of(v_fallback.family, v_settings);
+
+  update public.job_payloads
+  set settings = v_settings,
+      metadata = metadata || jsonb_build_object('rerouted', jsonb_build_object('job_type', v_kind.name, 'settings', v_asked))
+  where job_id = j.id;
+  perform ourvidz.append(array[j.id], 'rerouted', array[jsonb_build_object(
+    'job_type', v_fallback.name, 'lane', v_lane,
+    'rank', (select start from ourvidz.next_rank(j.user_id, v_lane, 1)) + ourvidz.head_start(j.priority),
+    'from_type', v_kind.name, 'reason', p_reason, 'price_change', v_fallback.price - v_kind.price,
+    'settings', (select jsonb_object_agg(key, value) from jsonb_each(v_asked) where key in ('width', 'height') or v_kind.limits ? key))],
+    p_actor);
+  if j.ready then
+    perform ourvidz.wake(v_lane, 1);
+  end if;
+end
+$$;

@@ -1,0 +1,332 @@
+"""A job whose family cannot run goes to its type's fallback: by hand, or by the reaper where an operator has turned that on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from forge import Forger
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support import Clock, artifact, as_job, claim, events, executor, finish, row, submit, types
+
+from ourvidz.audit import audit, rebuild
+from ourvidz.db.connection import Database
+from ourvidz.db.migrate import migrate
+from ourvidz.lifecycle import Jobs
+from state import catalog, fallback
+from state.errors import IllegalTransition, InvalidJob, VersionConflict
+from state.job import fold
+from state.policy import FALLBACKS
+
+User = Callable[..., str]
+STYLE = {"style": "character-images/u/a.png"}
+AFTER = 600.0
+
+
+def payload(database: Database, job_id: str) -> dict[str, Any]:
+    (found,) = database.rows("select settings, metadata from public.job_payloads where job_id = %s", (job_id,))
+    return found
+
+
+def turn_on(database: Database, seconds: float = AFTER) -> None:
+    database.rows("update ourvidz.policy set reroute_after = %s", (seconds,))
+
+
+def test_a_rerouted_job_is_made_by_the_fallback(database: Database, jobs: Jobs, user: User) -> None:
+    chosen = {"width": 1216, "height": 832, "guidance": 9.0, "seed": 77, "scheduler": "EulerDiscreteScheduler"}
+    job_id = submit(jobs, user(), "sdxl_image_premium", settings=chosen, metadata={"scene": 4})
+    asked = payload(database, job_id)["settings"]
+    jobs.reroute(job_id, version=1, actor="person:ada")
+    found = row(database, job_id)
+    assert (found["status"], found["job_type"], found["lane"], found["ready"], found["version"]) == ("queued", "image_high", "wan", True, 2)
+    told = events(database, job_id)[-1]
+    assert (told.type, told.actor) == ("rerouted", "person:ada")
+    figures = {name: value for name, value in asked.items() if name not in ("frames_asked",)}
+    assert dict(told.data) == {
+        "job_type": "image_high", "lane": "wan", "rank": found["rank"], "from_type": "sdxl_image_premium", "reason": "asked",
+        "price_change": 0, "settings": figures,
+    }  # fmt: skip
+    now = payload(database, job_id)
+    assert now["metadata"] == {"scene": 4, "rerouted": {"job_type": "sdxl_image_premium", "settings": asked}}
+    assert (now["settings"]["width"], now["settings"]["height"], now["settings"]["steps"]) == (832, 480, 50)
+    assert (now["settings"]["guidance"], now["settings"]["seed"]) == (9.0, 77)
+    job = claim(jobs, executor(jobs, lanes=["wan"]))
+    assert (job.job_id, job.job_type, job.settings.sampler, job.settings.scheduler) == (job_id, "image_high", "unipc", None)
+    finish(jobs, job)
+    assert fold(events(database, job_id), job_id) == as_job(row(database, job_id))
+    assert rebuild(database, verify=True) == () and audit(database).findings == ()
+
+
+SIZES = {kind: catalog.JOB_TYPES[kind].sizes for kind in FALLBACKS}
+
+
+@pytest.fixture(scope="module")
+def shared(server: Any, template: str) -> Any:
+    name = server.create(template)
+    database = Database(server.url(name))
+    yield database
+    database.close()
+    server.drop(name)
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from(sorted(FALLBACKS)).flatmap(
+        lambda kind: st.tuples(
+            st.just(kind),
+            st.fixed_dictionaries(
+                {"size": st.sampled_from(SIZES[kind])},
+                optional={
+                    "steps": st.integers(1, 60),
+                    "guidance": st.floats(1, 15).map(lambda g: round(g, 2)),
+                    "seed": st.integers(0, catalog.SEED_MAX),
+                    "images": st.sampled_from([1, 3, 6]),
+                    "scheduler": st.sampled_from(catalog.SCHEDULERS),
+                    "on_enhance_failure": st.sampled_from(["continue", "fail"]),
+                    "reference_fallback": st.booleans(),
+                    "references": st.just(STYLE),
+                },
+            ),
+        )
+    )
+)
+def test_python_and_sql_reroute_alike(shared: Database, job: tuple[str, dict[str, Any]]) -> None:
+    name, want = job
+    width, height = want.pop("size")
+    asked = catalog.resolve(name, {**want, "width": width, "height": height})
+    (said,) = shared.rows(
+        """select ourvidz.why_not_reroute(gen_random_uuid(), kind.name, %(asked)s::jsonb) as why,
+                  ourvidz.reroute_settings(kind, other, %(asked)s::jsonb) as settings
+           from ourvidz.job_types as kind join ourvidz.job_types as other on other.name = kind.fallback where kind.name = %(name)s""",
+        {"asked": json.dumps(asked.as_dict()), "name": name},
+    )
+    kind = catalog.JOB_TYPES[name]
+    assert (said["why"] or "") == fallback.why_not(kind, asked)
+    made = fallback.rerouted(kind, asked)
+    assert said["settings"] == made.as_dict()
+    assert (made.width > made.height) == (asked.width > asked.height)
+    # What comes out is what the fallback could have been asked for.
+    again = {k: v for k, v in made.as_dict().items() if k != "frames_asked"}
+    assert catalog.resolve(FALLBACKS[name], again) == made
+
+
+# -- at the door ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("job_type", "chosen", "says"),
+    [
+        ("image_fast", {}, "a image_fast has no fallback"),
+        ("video_high", {}, "a video_high has no fallback"),
+        ("sdxl_img2img", {"references": {"init": "character-images/u/a.png"}}, "a sdxl_img2img has no fallback"),
+        ("sdxl_image_fast", {"images": 3}, "it is a batch of 3, and a image_fast makes one image a job"),
+        ("sdxl_image_high", {"references": STYLE}, "it has reference pictures"),
+    ],
+)
+def test_what_the_fallback_could_not_make_is_refused(
+    database: Database, jobs: Jobs, user: User, job_type: str, chosen: dict[str, Any], says: str
+) -> None:
+    job_id = submit(jobs, user(), job_type, settings=chosen)
+    before = row(database, job_id), payload(database, job_id)
+    with pytest.raises(InvalidJob, match=says) as refused:
+        jobs.reroute(job_id)
+    assert job_id in str(refused.value) and "Let it wait" in str(refused.value)
+    assert (row(database, job_id), payload(database, job_id)) == before
+
+
+def test_a_job_that_has_outputs_goes_on_with_them(jobs: Jobs, user: User, database: Database, clock: Clock) -> None:
+    job_id = submit(jobs, user())
+    job = claim(jobs, executor(jobs))
+    jobs.advance(job, "generation_started")
+    jobs.artifact_generated(job, artifact(job))
+    jobs.fail(job, "storage", "It went away.")
+    with pytest.raises(InvalidJob, match="outputs of an earlier attempt"):
+        jobs.reroute(job_id)
+
+
+def test_only_a_job_that_waits(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+    job_id, gpu = submit(jobs, user()), executor(jobs)
+    with pytest.raises(VersionConflict):
+        jobs.reroute(job_id, version=2)
+    job = claim(jobs, gpu)
+    with pytest.raises(IllegalTransition, match="held by an executor"):
+        jobs.reroute(job_id)
+    jobs.advance(job, "generation_started")
+    with pytest.raises(IllegalTransition, match="is generating"):
+        jobs.reroute(job_id)
+    jobs.fail(job, "out_of_memory", "No memory.")
+    jobs.reroute(job_id)  # it waits for its next attempt, and goes on waiting for it
+    found = row(database, job_id)
+    assert (found["job_type"], found["ready"], found["errors"]) == ("image_fast", False, 1)
+    with pytest.raises(InvalidJob, match="has no fallback"):
+        jobs.reroute(job_id)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"job_type": "video_high", "lane": "wan", "rank": 1},
+        {"job_type": "image_high", "lane": "wan", "rank": 1},  # another type's fallback
+        {"job_type": "sdxl_image_fast", "lane": "sdxl", "rank": 1},
+        {"job_type": "image_fast", "lane": "wan_vace", "rank": 1},
+        {"job_type": "image_fast", "lane": "sdxl", "rank": 1},
+    ],
+)
+def test_an_event_written_by_hand_leads_to_the_fallback_and_nowhere_else(
+    database: Database, jobs: Jobs, user: User, clock: Clock, data: dict[str, Any]
+) -> None:
+    job_id = submit(jobs, user(), "sdxl_image_fast")
+    with database.driver() as connection:
+        forger = Forger(connection)
+        with pytest.raises(Exception, match="may not be rerouted to") as refused:
+            forger.insert(forger.next(job_id, "rerouted", data=data))
+        assert refused.value.sqlstate == "OV001"  # type: ignore[attr-defined]
+        forger.insert(forger.next(job_id, "rerouted", data={"job_type": "image_fast", "lane": "wan", "rank": 1}))
+    assert row(database, job_id)["job_type"] == "image_fast"
+
+
+def test_what_a_person_hid_in_the_settings_stays_out_of_the_event(database: Database, jobs: Jobs, user: User) -> None:
+    """SQL lets settings through that no model knows; an event may hold nothing that a person wrote."""
+    asked = [{"user_id": user(), "job_type": "sdxl_image_fast", "prompt": "a pier", "settings": {"note": "Ada's number"},
+              "metadata": {"rerouted": {"job_type": "video_high"}, "scene": 1}}]  # fmt: skip
+    (made,) = database.rows("select job_id from ourvidz.submit_batch(%s::jsonb)", (json.dumps(asked),))
+    job_id = str(made["job_id"])
+    assert payload(database, job_id)["metadata"] == {"scene": 1}  # this key is ours
+    jobs.reroute(job_id)
+    assert "note" not in events(database, job_id)[-1].data["settings"]
+    assert payload(database, job_id)["metadata"]["rerouted"]["settings"]["note"] == "Ada's number"
+
+
+def test_it_stands_in_the_other_lane_as_a_new_job_would(database: Database, jobs: Jobs, user: User) -> None:
+    mine, theirs = user(), user()
+    waiting = [submit(jobs, mine, "image_fast") for _ in range(3)]
+    moved = submit(jobs, mine, "sdxl_image_fast")
+    jobs.reroute(moved)
+    other = submit(jobs, theirs, "image_fast")
+    gpu = executor(jobs)
+    order = [claim(jobs, gpu, lanes=["wan"]).job_id for _ in range(5)]
+    assert [job_id for job_id in order if job_id != other] == [*waiting, moved]  # behind this user's own,
+    assert order.index(other) < order.index(moved)  # and not before those of one who waits for the first
+
+
+# -- by itself --------------------------------------------------------------------------------------------------------------------
+
+
+def test_off_unless_an_operator_turns_it_on(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+    job_id = submit(jobs, user())
+    clock.advance(30 * 86_400)
+    executor(jobs, lanes=["wan"])
+    jobs.reap()
+    assert row(database, job_id)["job_type"] == "sdxl_image_fast" and jobs.policy().reroute_after is None
+
+
+def test_the_reaper_reroutes_what_nobody_serves(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+    turn_on(database)
+    stranded = {name: submit(jobs, user(), name) for name in FALLBACKS}
+    stay = [
+        submit(jobs, user(), settings={"images": 3}),
+        submit(jobs, user(), settings={"references": STYLE}),
+        submit(jobs, user(), "video_fast"),
+    ]
+    wan = executor(jobs, lanes=["wan"])
+    clock.advance(AFTER - 1)
+    jobs.heartbeat(wan)
+    late = submit(jobs, user())
+    jobs.reap()
+    assert all(types(database, job_id) == ["submitted"] for job_id in [*stranded.values(), *stay, late])
+    clock.advance(1)
+    assert jobs.reap() == {"lapsed": 0, "timed_out": 0, "promoted": 0}
+    for name, job_id in stranded.items():
+        told = events(database, job_id)[-1]
+        assert (told.type, told.actor, told.data["reason"]) == ("rerouted", "reaper", "no_executor")
+        assert row(database, job_id)["job_type"] == FALLBACKS[name]
+    assert all(types(database, job_id) == ["submitted"] for job_id in [*stay, late])
+    assert {claim(jobs, wan).job_id for _ in range(4)} == {*stranded.values(), stay[2]}
+
+
+def test_not_while_an_executor_of_its_lane_lives(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+    turn_on(database)
+    job_id = submit(jobs, user())
+    sdxl, wan = executor(jobs, "gpu0", ["sdxl"]), executor(jobs, "gpu1", ["wan"])
+
+    def time_passes(seconds: float, *alive: str) -> None:
+        clock.advance(seconds)
+        for one in alive:
+            jobs.heartbeat(one)
+        jobs.reap()
+
+    time_passes(10 * AFTER, sdxl, wan)
+    assert types(database, job_id) == ["submitted"]
+    time_passes(60, wan)  # sdxl's lease ran out
+    assert types(database, job_id) == ["submitted", "rerouted"]
+
+
+def test_not_to_a_lane_that_nobody_serves_either(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+    turn_on(database)
+    job_id = submit(jobs, user())
+    gone = executor(jobs, lanes=["wan"])
+    clock.advance(AFTER)
+    jobs.reap()  # which finds that its lease ran out
+    assert types(database, job_id) == ["submitted"]
+    jobs.drain(gone, done=True)
+    executor(jobs, "gpu1", ["wan_vace"])
+    jobs.reap()
+    assert types(database, job_id) == ["submitted"]
+    executor(jobs, "gpu2", ["wan"])
+    jobs.reap()
+    assert types(database, job_id) == ["submitted", "rerouted"]
+
+
+def test_a_portion_at_a_time_and_none_is_held_up_by_what_must_stay(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+    turn_on(database)
+    owner = user("premium")
+    stay = [submit(jobs, owner, settings={"images": 6}) for _ in range(4)]
+    move = [submit(jobs, owner) for _ in range(5)]
+    executor(jobs, lanes=["wan"])
+    clock.advance(AFTER)
+    database.rows("update ourvidz.executors set lease_until = ourvidz.now() + interval '1 day'")
+    (moved,) = database.rows("select ourvidz.reroute_stranded(3) as n")
+    assert moved["n"] == 3
+    assert [types(database, job_id)[-1] for job_id in move] == ["rerouted"] * 3 + ["submitted"] * 2  # those that waited longest
+    (moved,) = database.rows("select ourvidz.reroute_stranded(3) as n")
+    assert moved["n"] == 2 and {types(database, job_id)[-1] for job_id in stay} == {"submitted"}
+
+
+def test_a_job_that_someone_holds_a_lock_on_is_passed_by(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+    turn_on(database)
+    locked, free = submit(jobs, user()), submit(jobs, user())
+    clock.advance(AFTER)
+    executor(jobs, lanes=["wan"])
+    with database.driver() as connection, connection.transaction():
+        connection.execute("select from public.jobs where id = %s for update", (locked,))
+        jobs.reap()
+        assert (types(database, locked)[-1], types(database, free)[-1]) == ("submitted", "rerouted")
+    jobs.reap()
+    assert types(database, locked)[-1] == "rerouted"
+
+
+# -- the migration ----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_database_of_before_is_brought_here_with_its_jobs(database: Database, jobs: Jobs, user: User) -> None:
+    """The columns come to a database that has jobs, and what an operator set there stays, whatever is laid over it later."""
+    (whole,) = database.rows("select to_jsonb(p) as policy from ourvidz.policy as p")
+    job_id = submit(jobs, user())
+    database.rows("alter table ourvidz.policy drop column reroute_after")
+    database.rows("alter table ourvidz.job_types drop column fallback")
+    database.rows("update ourvidz.alembic_version set version_num = '0001'")
+    database.rows("update ourvidz.laid set digest = 'of an older program'")
+    with database.transaction() as connection:
+        migrate(connection)
+    (now,) = database.rows("select to_jsonb(p) as policy from ourvidz.policy as p")
+    assert now == whole and now["policy"]["reroute_after"] is None
+    turn_on(database, 900)
+    database.rows("update ourvidz.laid set digest = 'of an older program'")
+    with database.transaction() as connection:
+        migrate(connection)
+    assert jobs.policy().reroute_after == 900
+    jobs.reroute(job_id)
+    assert row(database, job_id)["job_type"] == "image_fast"
