@@ -146,7 +146,7 @@ class Sdxl:
             for first in range(0, len(work.seeds), self.at_once):
                 seeds = work.seeds[first : first + self.at_once]
                 latents = within_memory(doing, partial(self._denoise, work, seeds, first, arguments, on_step))
-                for seed, latent in zip(seeds, latents, strict=True):
+                for seed, latent in zip(seeds, latents.split(1), strict=True):
                     yield Picture(within_memory(doing, partial(self._decode, latent)), seed)
         finally:
             self._reset()
@@ -166,21 +166,24 @@ class Sdxl:
             return arguments | {"width": width, "height": height}
         return arguments | {"image": self._encode(work.references.init, width, height), "strength": work.strength}
 
-    def _encode(self, picture: Image.Image, width: int, height: int) -> torch.Tensor:
-        """The first picture as latents (1, 4, H/8, W/8), cropped at its centre to the shape asked for.
+    def _encode(self, picture: Image.Image, width: int, height: int) -> Any:
+        """What the VAE makes of the first picture, cropped at its centre to the shape asked for: a distribution over latents.
 
-        Here and not in the pipeline, which would leave the VAE in bf16 after it. The mean of the posterior: SDXL's is so narrow that a
-        sample would only add noise below what a pixel can hold.
+        Here and not in the pipeline, which would leave the VAE in bf16 after it; and once for all the pictures of a job.
         """
         fitted = ImageOps.fit(picture.convert("RGB"), (width, height), Image.Resampling.LANCZOS)
         pixels = self._pipe.image_processor.preprocess(fitted).to(self.device, torch.float32)
-        latents = self._pipe.vae.encode(pixels).latent_dist.mode() * self._pipe.vae.config.scaling_factor
-        return latents.to(self._pipe.unet.dtype)
+        return self._pipe.vae.encode(pixels).latent_dist
 
     def _denoise(self, work: Work, seeds: tuple[int, ...], first: int, arguments: dict[str, Any], on_step: OnStep) -> torch.Tensor:
         """Latents (len(seeds), 4, H/8, W/8) in fp32."""
         pipe = self._pipe
+        # On the CPU, so that one seed is one noise on every device; one each, so that a picture does not depend on its neighbours.
+        generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
         if "image" in arguments:
+            # Drawn from each picture's own generator, before its noise, as the pipeline does it.
+            drawn = torch.cat([arguments["image"].sample(generator) for generator in generators]).to(self._pipe.unet.dtype)
+            arguments = arguments | {"image": self._pipe.vae.config.scaling_factor * drawn}
             pipe = StableDiffusionXLImg2ImgPipeline(**pipe.components, add_watermarker=False)  # the same modules
             pipe.set_progress_bar_config(disable=True)
         # A scheduler of this pass's own: a cancelled one leaves its place in the schedule behind.
@@ -194,8 +197,7 @@ class Sdxl:
             num_inference_steps=work.steps,
             guidance_scale=work.guidance,
             num_images_per_prompt=len(seeds),
-            # On the CPU, so that one seed is one noise on every device; one each, so that a picture does not depend on its neighbours.
-            generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
+            generator=generators,
             output_type="latent",
             callback_on_step_end=StepReports(self.device, report),
         ).images
@@ -205,8 +207,13 @@ class Sdxl:
 
     @torch.no_grad()
     def _decode(self, latent: torch.Tensor) -> Image.Image:
+        """The picture of latents (1, 4, H/8, W/8).
+
+        Split from a batch, not indexed: a batch dimension that is put back has another stride, by which the convolutions choose another
+        order of adding up, and so other bits.
+        """
         vae = self._pipe.vae
-        pixels = vae.decode(latent[None] / vae.config.scaling_factor).sample[0]
+        pixels = vae.decode(latent / vae.config.scaling_factor).sample[0]
         if not torch.isfinite(pixels).all():
             raise BadOutput("the decoder made NaN or infinity")
         array = ((pixels / 2 + 0.5).clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()

@@ -14,7 +14,7 @@ from pathlib import Path
 from executors.errors import ModelFileError
 from executors.models import files
 
-RECIPE = 1  # raise it when a tiny model changes: older folders are then made again
+RECIPE = 2  # raise it when a tiny model changes: older folders are then made again
 MAKERS = {"sdxl": "executors.models.tiny_sdxl", "wan": "executors.models.tiny_wan", "qwen": "executors.models.tiny_qwen"}
 
 

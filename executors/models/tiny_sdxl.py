@@ -141,6 +141,10 @@ def _make_visible(pipe: StableDiffusionXLPipeline, contrast: float = 0.5, text_g
     latents = pipe.vae.encode(colours).latent_dist.mode() * pipe.vae.config.scaling_factor
     pipe.vae.encoder.conv_out.weight.mul_(_round(1 / latents.std(0).mean()))
 
+    # And as sure of them as the real encoder is (log-variance near −20): drawn at random they would drown the picture in their own noise.
+    pipe.vae.quant_conv.weight[4:] = 0.0
+    pipe.vae.quant_conv.bias[4:] = -20.0
+
     decoder = pipe.vae.decoder
     for name, parameter in decoder.named_parameters():
         if name.endswith("bias"):
