@@ -1,0 +1,82 @@
+"""The screen that reads for meaning: an instruct model as a classifier, behind `ourvidz.safety.screen`'s protocol.
+
+The model writes nothing. It is asked for one letter, and the verdict is read from the probabilities of its first token: an answer outside
+the letters, or one that is not clear, lets nothing through. Runs on the device, after the lexical screen and before any other model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import torch
+
+from ourvidz.safety.screen import ScreenUnavailable, Verdict
+
+
+@dataclass(frozen=True)
+class Policy:
+    """`data/guard.toml`. `labels` maps a letter to the category that it refuses with; an empty one allows."""
+
+    system: str
+    question: str
+    labels: Mapping[str, str]
+    understood: float
+    allow: float
+    version: str
+
+
+@cache
+def policy() -> Policy:
+    source = resources.files("executors.data").joinpath("guard.toml").read_bytes()
+    table = tomllib.loads(source.decode())
+    if sorted(table["labels"].values()).count("") != 1 or not 0 < table["understood"] < 1 or not 0.5 <= table["allow"] < 1:
+        raise ValueError("guard.toml: one letter must allow, and both shares lie between 0 and 1")
+    return Policy(**table, version=f"guard-{hashlib.sha256(source).hexdigest()[:8]}")
+
+
+class Guard:
+    """A `PromptScreen`. One device thread calls it. `model` and `tokenizer` are those of an instruct model with a chat template."""
+
+    def __init__(self, model: Any, tokenizer: Any, rules: Policy | None = None) -> None:
+        self.model, self.tokenizer = model, tokenizer
+        self.rules = rules or policy()
+        self._letters = {letter: self._token(letter) for letter in self.rules.labels}
+        if len(set(self._letters.values())) < len(self._letters):
+            raise ScreenUnavailable("the guard's tokenizer does not tell the answers apart")
+
+    @torch.inference_mode()
+    def check(self, text: str) -> Verdict:
+        """Raises `ScreenUnavailable` when the model has no answer."""
+        inputs = self.tokenizer.apply_chat_template(self._turns(text), add_generation_prompt=True, return_tensors="pt", return_dict=True)
+        logits = self.model(**inputs.to(self.model.device)).logits[0, -1].float()
+        chances = torch.softmax(logits, dim=-1)
+        if not torch.isfinite(chances).all():
+            raise ScreenUnavailable("the guard's model made NaN")
+        shares = {letter: float(chances[token]) for letter, token in self._letters.items()}
+        total = sum(shares.values())
+        if total < self.rules.understood:
+            raise ScreenUnavailable("the guard's model did not answer with a letter")
+        allowed = sum(share for letter, share in shares.items() if not self.rules.labels[letter]) / total
+        if allowed >= self.rules.allow:
+            return Verdict(True, self.rules.version)
+        worst = max((letter for letter in shares if self.rules.labels[letter]), key=shares.__getitem__)
+        return Verdict(False, self.rules.version, self.rules.labels[worst], f"guard.{worst}")
+
+    def _turns(self, text: str) -> list[dict[str, str]]:
+        # A text that spells the template's own markers could end its turn and write the answer.
+        plain = re.sub(r"<\|[^|>]*\|>", " ", text)
+        return [
+            {"role": "system", "content": self.rules.system.strip()},
+            {"role": "user", "content": self.rules.question.format(text=plain)},
+        ]
+
+    def _token(self, letter: str) -> int:
+        tokens = self.tokenizer(letter, add_special_tokens=False).input_ids
+        return int(tokens[0])
