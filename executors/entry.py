@@ -30,11 +30,14 @@ class Executors:
         profile: str | None = None,
         observer: Observer | None = None,
         signals: bool = True,
+        own_process: bool = False,
         say: Callable[[str], None] = lambda _: None,
     ) -> int:
         """Run an executor in this process. Blocks until it is drained, `until` have ended, or it idled for `idle_exit` seconds.
 
         `profile` is the name of a speed profile, else `OURVIDZ_PROFILE`'s. Raises `UnknownProfile`.
+
+        `own_process`: nobody else's, so it ends itself (exit code 75) when its device hangs; whoever started it starts another.
         """
         chosen = named(profile or app.config.ourvidz_profile)
         from executors.shelf import prepare
@@ -50,7 +53,7 @@ class Executors:
 
         torch.set_num_threads(1)  # tiny tensors: threads cost more than they bring, and much more on a busy machine
         say("Tiny models with random weights: the pictures are noise, and only the lexical screen looks at prompts.")
-        worker = Worker(app.jobs, app.store, shelf, app.config.home, name=name, lanes=lanes, observe=observer)
+        worker = Worker(app.jobs, app.store, shelf, app.config.home, name=name, lanes=lanes, observe=observer, own_process=own_process)
         if signals:
             handle_signals(worker)
         worker.run(until=until, idle_exit=idle_exit)

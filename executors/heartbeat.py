@@ -1,38 +1,33 @@
-"""Keeps an executor's lease, and says when it is lost.
+"""Keeps an executor's lease and watches its claims: which are lost or cancelled, and what has stopped moving.
 
-One thread beats and looks; the device thread only touches a watch and asks `check`. The lease is renewed while the watch was touched
-within the current stage's stall limit: a device thread that hangs loses its lease though the process lives.
+One thread beats and looks; the others only touch a watch and ask `check`. What hangs is judged by where it hangs. The device is one for
+all: while it is past its stage's stall limit the lease is not renewed, so all its jobs go to others though the process lives. Whatever a
+job does beside the device (a reference that is fetched, an upload) is its own affair: past its limit that claim alone is ended.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import math
 import queue
 import random
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from executors.errors import Cancelled, LeaseLost
 from ourvidz.db.connection import Ambiguous, DatabaseAway
 from ourvidz.lifecycle import Claim, Jobs
-from state.errors import ExecutorGone
+from state.errors import ExecutorGone, StaleClaim
 from state.policy import Policy
 
 log = logging.getLogger("ourvidz.heartbeat")
 
 
-@dataclass
-class _Hold:
-    claim: Claim
-    cancelled: bool = False
-    lost: bool = False
-
-
 class Drained(Exception):
-    """The executor was told to stop at once: the job is given back."""
+    """The executor leaves: the job is given back."""
 
 
 class Bell:
@@ -58,8 +53,55 @@ class Bell:
             pass
 
 
+class Watch:
+    """When something moved last, and how long its present stage may go without."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self.rest()
+
+    def touch(self, stage: str | None = None, limit: float | None = None) -> None:
+        """Progress was made. A new stage brings its own stall limit, in seconds."""
+        self._touched = self._clock()
+        self.stage = stage or self.stage
+        self._limit = self._limit if limit is None else limit
+
+    def rest(self) -> None:
+        """Nothing is under way, and nothing can stall."""
+        self.stage, self._limit, self._touched = "idle", math.inf, self._clock()
+
+    @property
+    def still(self) -> float:
+        """Seconds since the last progress."""
+        return self._clock() - self._touched
+
+    @property
+    def stalled(self) -> bool:
+        return self.still > self._limit
+
+
+class Hold:
+    """A claim that this executor works on. `watch` is on what the job does beside the device, in a thread of its own."""
+
+    def __init__(self, beat: Heartbeat, claim: Claim, clock: Callable[[], float]) -> None:
+        self._beat, self.claim, self.watch = beat, claim, Watch(clock)
+        self.begun = False  # before, it is only prepared: a drain gives it back
+        self.cancelled = False
+        self.lost = False
+
+    def check(self) -> None:
+        """Between two steps: go on, or raise `Cancelled`, `LeaseLost` or `Drained`."""
+        if self.lost or self._beat.gone or self._beat.late:
+            # Late: we could not reach the database for as long as a lease lasts, so others may have the job by now.
+            raise LeaseLost(f"another claim may have job {self.claim.job_id}")
+        if self.cancelled:
+            raise Cancelled(self.claim.job_id)
+        if self._beat.abort or (self._beat.draining and not self.begun):
+            raise Drained
+
+
 class Heartbeat:
-    """The lease of one registered executor, and of the claim it works on."""
+    """The lease of one registered executor, the claims it works on, and the watch on its device."""
 
     def __init__(
         self,
@@ -68,17 +110,23 @@ class Heartbeat:
         policy: Policy,
         *,
         report: Callable[[], Mapping[str, Any]],
+        stuck: Callable[[], bool] = lambda: False,
+        hung: Callable[[], object] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`stuck`: nothing can be claimed any more, as if the device hung. `hung` is called when either has cost the lease."""
         self.jobs, self.executor_id, self.policy, self._report, self._clock = jobs, executor_id, policy, report, clock
-        self.wake = Bell()  # there may be work: the idle device thread waits for it
+        self._stuck, self._hung = stuck, hung
+        self.wake = Bell()  # there may be work, or room for it: the thread that claims waits for it
         self._look_now = Bell()
         self.gone = False  # declared dead by others; this executor must register anew
+        self.unsure = ""  # why we may hold a job that nobody here works on: finish the others, then register anew
+        self.draining = False  # finish what was begun, give back what is only prepared
         self.abort = False  # a second signal: stop at the next step
-        self.lanes: Sequence[str] | None = None
+        self.lanes: Sequence[str] = ()
         self.resident: Sequence[str] = ()
-        self._hold: _Hold | None = None
-        self._touched, self._limit, self._stage = clock(), policy.load_stall, "idle"
+        self.device = Watch(clock)
+        self.holds: dict[tuple[str, int], Hold] = {}
         self._beaten = clock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
@@ -96,33 +144,26 @@ class Heartbeat:
         self.wake.ring()
         self._look_now.ring()
 
-    # -- called by the device thread ----------------------------------------------------------------------------------------------
+    # -- called by the other threads ----------------------------------------------------------------------------------------------
 
-    def hold(self, claim: Claim | None) -> None:
-        self._hold = _Hold(claim) if claim else None
-        self.touch("idle" if claim is None else "preparing", self.policy.load_stall)
+    def hold(self, claim: Claim) -> Hold:
+        hold = Hold(self, claim, self._clock)
+        # By its number too: a job that failed may be claimed again here before its first thread has let go.
+        self.holds[claim.job_id, claim.claim_no] = hold
+        return hold
 
-    def touch(self, stage: str | None = None, limit: float | None = None) -> None:
-        """Progress was made. A new stage brings its own stall limit, in seconds."""
-        self._touched = self._clock()
-        if stage is not None:
-            self._stage = stage
-        if limit is not None:
-            self._limit = limit
+    def let_go(self, hold: Hold) -> None:
+        self.holds.pop((hold.claim.job_id, hold.claim.claim_no), None)
+        self.wake.ring()
 
-    def check(self) -> None:
-        """Between two steps: go on, or raise `Cancelled`, `LeaseLost` or `Drained`."""
-        hold = self._hold
-        if self.gone or (hold and hold.lost) or self._clock() - self._beaten > self.policy.lease:
-            # The last: we could not reach the database for as long as a lease lasts, so others may have the job by now.
-            raise LeaseLost(f"another claim may have job {hold.claim.job_id if hold else '?'}")
-        if hold and hold.cancelled:
-            raise Cancelled(hold.claim.job_id)
-        if self.abort:
-            raise Drained
+    @property
+    def late(self) -> bool:
+        """The last heartbeat that went through is older than the lease."""
+        return self._clock() - self._beaten > self.policy.lease
 
+    @property
     def stalled(self) -> bool:
-        return self._hold is not None and self._clock() - self._touched > self._limit
+        return self.device.stalled or self._stuck()
 
     # -- the thread ---------------------------------------------------------------------------------------------------------------
 
@@ -141,22 +182,37 @@ class Heartbeat:
                 log.warning("No heartbeat this time: %s: %s", type(error).__name__, error)
                 if isinstance(error, DatabaseAway | Ambiguous):
                     self.jobs.db.bring_back()  # the device thread may be long at work before it finds out
+            if self.stalled and self.late:
+                self._hung()
             self._look_now.wait(self.policy.control_poll * random.uniform(0.7, 1.0))
             self._look_now.clear()
 
     def _look(self) -> None:
-        hold = self._hold
-        if hold is None:
+        holds = list(self.holds.values())  # before we ask: a claim that comes in between would seem lost
+        if not holds:
             return
-        held = self.jobs.held(self.executor_id).get(hold.claim.job_id)
-        if held is None or held.claim_no != hold.claim.claim_no:
-            hold.lost = True
-        elif held.cancel_requested:
-            hold.cancelled = True
+        held = self.jobs.held(self.executor_id)
+        for hold in holds:
+            now = held.get(hold.claim.job_id)
+            if now is None or now.claim_no != hold.claim.claim_no:
+                hold.lost = True
+            elif now.cancel_requested:
+                hold.cancelled = True
+            if hold.watch.stalled:
+                self._end(hold)
+
+    def _end(self, hold: Hold) -> None:
+        """End a claim whose own thread hangs beside the device. Should that thread wake up, it finds that it has lost the job."""
+        said = f"no progress in stage {hold.watch.stage} for {hold.watch.still:.0f} s"
+        log.error("Job %s: %s. Its thread is left to itself.", hold.claim.job_id, said)
+        with contextlib.suppress(StaleClaim):
+            self.jobs.fail(hold.claim, "stalled", said)
+        hold.lost = True
+        self.let_go(hold)
 
     def _beat(self) -> None:
-        if self.stalled():
-            log.error("No progress in stage %s for %.0f s: the lease is not renewed.", self._stage, self._clock() - self._touched)
+        if self.stalled:
+            log.error("No progress in stage %s for %.0f s: the lease is not renewed.", self.device.stage, self.device.still)
             return
         sent = self._clock()  # not when the answer came: the database counts the lease from before that
         self.jobs.heartbeat(self.executor_id, resident=self.resident, lanes=self.lanes, info=self._report())

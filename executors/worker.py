@@ -1,4 +1,4 @@
-"""The loop of an executor: register, claim, run; drain on a signal; register anew when it was declared gone."""
+"""An executor: register, claim, run; drain on a signal; register anew when it was declared gone."""
 
 from __future__ import annotations
 
@@ -9,15 +9,19 @@ import random
 import re
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, TypeVar
 
-from executors.heartbeat import Heartbeat
-from executors.run import Room, attempt
+from executors.device import Device
+from executors.heartbeat import Heartbeat, Hold
+from executors.room import Room
+from executors.run import attempt
 from executors.shelf import Shelf
 from executors.spool import Spool
+from executors.watchers import Watchers
 from ourvidz.audit import publish_heads
 from ourvidz.db.connection import Ambiguous, DatabaseAway, Listener
 from ourvidz.lifecycle import Claim, Jobs
@@ -32,10 +36,15 @@ T = TypeVar("T")
 
 POLL = 1.0  # seconds, beneath NOTIFY; with jitter
 TIDY = 60.0  # seconds between two rounds of housekeeping
+IN_FLIGHT = 6
+"""Jobs at once: one ahead of the device, one on it, four behind. Four uploads at once hide a store that takes four times as long as the
+device, and what waits to be encoded stays small: the 81 frames of a clip are 100 MB until they are in the spool."""
+HUNG = 75  # exit code EX_TEMPFAIL of sysexits.h: not the job's end, try again
 
 
 class Worker:
-    """One executor. `run` claims and runs jobs one at a time until it is told to stop, or has nothing more to do."""
+    """One executor. Three kinds of threads: the caller's of `run` is the device's, one claims, and each claimed job has its own
+    (`executors.run`). Bounded at the claim: what is not claimed needs no memory, and waits where another executor can have it."""
 
     def __init__(
         self,
@@ -48,14 +57,18 @@ class Worker:
         lanes: Sequence[str] | None = None,
         observe: Observer | None = None,
         policy: Policy | None = None,
+        own_process: bool = False,
     ) -> None:
+        """`own_process`: there is nothing else in this process, so it may end itself when its device hangs."""
         self.jobs, self.store, self.shelf, self.home = jobs, store, shelf, home
         self.policy = policy or jobs.policy()
         self.spool = Spool(home / "spool", self.policy.spool_bytes)
         self._wanted = None if lanes is None else frozenset(lanes)
         self._slot, self.name = _take_slot(home, name)
-        self._observe = observe or (lambda _: None)
-        self._now: dict[str, Any] = {}
+        self._watchers = Watchers(observe)
+        self._own_process = own_process
+        self._threads: set[threading.Thread] = set()  # of jobs; one that hangs keeps its place when its claim is given up
+        self._failed: BaseException | None = None
         self.draining = False
         self.heartbeat: Heartbeat | None = None
 
@@ -80,9 +93,11 @@ class Worker:
             self._slot.close()
 
     def stop(self) -> None:
-        """Finish the job that runs, then leave. Told twice: give the job back at its next step. A signal's handler may call it."""
+        """Finish what was begun, give back what is only prepared, then leave. Told twice: give all back at its next step. A signal's
+        handler may call it."""
         if self.heartbeat is not None:
             self.heartbeat.abort = self.draining
+            self.heartbeat.draining = True
             self.heartbeat.wake.ring()
         self.draining = True
 
@@ -90,63 +105,134 @@ class Worker:
         return self.jobs.register(self.name, socket.gethostname(), os.getpid(), self.lanes, {"tiny": self.shelf.tiny})
 
     def _work(self, executor_id: str, until: Collection[str] | None, idle_exit: float | None) -> bool:
-        """One registration's life. True when the work is over, False when this executor was declared gone."""
-        beat = Heartbeat(self.jobs, executor_id, self.policy, report=lambda: self._now)
-        beat.lanes, beat.resident, self.heartbeat = self.lanes, self.shelf.resident, beat
-        room = Room(self.jobs, self.store, self.shelf, self.spool, beat, self.policy, self._watch)
+        """One registration's life. True when the work is over, False when this executor has to register anew."""
+        beat = Heartbeat(self.jobs, executor_id, self.policy, report=self._watchers.report, stuck=self._stuck, hung=self._hung)
+        self.heartbeat, beat.draining = beat, self.draining
+        self._tell(beat)
+        device = Device(beat, tell=lambda: self._tell(beat))
+        room = Room(self.jobs, self.store, self.shelf, self.spool, beat, device, self.policy, self._watchers.see)
         listener = Listener(self.jobs.db.url, executor_id, beat.ring)
         beat.start()
         log.info("Executor %s serves %s.", self.name, ", ".join(self.lanes))
-        worked, tidied = time.monotonic(), 0.0
+        claiming = threading.Thread(target=self._keep_claiming, args=(room, until, idle_exit), name="claims", daemon=True)
+        claiming.start()
         try:
-            while not beat.gone:
-                if self.draining or (until is not None and self._patiently(lambda: self.jobs.all_ended(until))):
-                    return True
+            self._serve(room, claiming)
+            if self._failed is not None:
+                raise self._failed
+            return self.draining or not (beat.gone or beat.unsure)
+        except BaseException:
+            beat.abort = True
+            raise
+        finally:
+            beat.wake.ring()
+            self._serve(room, claiming)  # only for what is given back, when we came here by an error
+            self._leave(beat, listener)
+
+    def _serve(self, room: Room, claiming: threading.Thread) -> None:
+        """The device's thread: the turns of prepared jobs, until none can come any more."""
+        beat = room.heartbeat
+        while claiming.is_alive() or (beat.holds and not beat.gone):
+            turn = room.device.next(timeout=1.0)
+            if turn is not None and not turn.left:
+                room.device.perform(turn)
+
+    def _tell(self, beat: Heartbeat) -> None:
+        """What is in memory, told by the device's thread: the others must not look at models while it moves them."""
+        beat.lanes, beat.resident = self.lanes, self.shelf.resident
+
+    # -- the thread that claims ---------------------------------------------------------------------------------------------------
+
+    def _keep_claiming(self, room: Room, until: Collection[str] | None, idle_exit: float | None) -> None:
+        beat, worked, tidied = room.heartbeat, time.monotonic(), 0.0
+        try:
+            while not (beat.gone or beat.unsure or self.draining or beat.abort):
+                beat.wake.clear()
+                worked = time.monotonic() if beat.holds else worked
+                unended, waiting = self._asked(until)
+                if not unended or (idle_exit is not None and time.monotonic() - worked > idle_exit):
+                    break
+                if waiting and self._has_room(room) and (claim := self._claim(beat)) is not None:
+                    self._begin(room, claim)
+                    continue
                 if time.monotonic() - tidied > TIDY:
                     self._tidy()
                     tidied = time.monotonic()
-                claim = self._claim(beat)
-                if claim is not None:
-                    outcome = attempt(room, claim)
-                    self._watch(Progress(claim.job_id, claim.job_type, outcome))
-                    log.info("Job %s (%s): %s.", claim.job_id, claim.job_type, outcome)
-                    beat.lanes, beat.resident, self._now = self.lanes, self.shelf.resident, {}
-                    worked = time.monotonic()
-                    if outcome == "lost":
-                        self._let_go(beat, "lost")
-                elif idle_exit is not None and time.monotonic() - worked > idle_exit:
-                    return True
-            return False
+                beat.wake.wait(POLL * random.uniform(0.5, 1.5))
+        except BaseException as error:  # noqa: BLE001  (raised by the caller's thread, which leaves)
+            self._failed = error
         finally:
-            self._leave(beat, listener)
+            beat.draining = True  # a job that is only prepared is given back, whyever we leave
+            room.device.ring()
+
+    def _asked(self, until: Collection[str] | None) -> tuple[int, int]:
+        """How many of the jobs we work for have not ended, and how many of those nobody has. Where all are held no other is begun: it
+        would have to be finished after them."""
+        if until is None:
+            return 1, 1
+        return self._patiently(lambda: self.jobs.unended(until)) or (1, 0)
+
+    def _has_room(self, room: Room) -> bool:
+        """One job ahead of the device, and only when the device will soon want it; so many behind it."""
+        ahead = any(not hold.begun for hold in list(room.heartbeat.holds.values()))
+        return not ahead and len(self._threads) < IN_FLIGHT and room.device.free_soon
 
     def _claim(self, beat: Heartbeat) -> Claim | None:
-        """The next job; None after waiting a while for one in vain."""
-        beat.wake.clear()
+        """The next job; None when there is none, or no telling."""
         try:
             for _ in range(2):
                 # Twice: the first empty answer marks us as waiting, so that submits from then on wake us; the second look finds what
-                # was submitted in between.
-                claims = self.jobs.claim(beat.executor_id, lanes=self.lanes, resident=self.shelf.resident)
+                # was submitted in between. What the device's thread told last is what will be in memory when this job's turn comes.
+                claims = self.jobs.claim(beat.executor_id, lanes=beat.lanes, resident=beat.resident)
                 if claims:
                     return claims[0]
         except Ambiguous:
             log.warning("A claim's answer was lost.")
-            self._let_go(beat, "lost answer")
-            return None
+            beat.unsure = "lost answer"
         except ExecutorGone:
             beat.gone = True
-            return None
         except DatabaseAway as error:
             log.warning("%s", error)
-        beat.wake.wait(POLL * random.uniform(0.5, 1.5))
         return None
 
-    def _let_go(self, beat: Heartbeat, cause: str) -> None:
-        """We may still hold a job that nobody works on, and our heartbeat would keep it so. Only a new registration is sure to end that;
-        unsaid, because the database is away, it ends when the old one's lease runs out."""
-        beat.gone = True
-        self._patiently(lambda: self.jobs.executor_gone(beat.executor_id, cause))
+    def _begin(self, room: Room, claim: Claim) -> None:
+        hold = room.heartbeat.hold(claim)
+        thread = threading.Thread(target=self._attempt, args=(room, hold), name=f"job-{claim.job_id[:8]}", daemon=True)
+        self._threads.add(thread)
+        thread.start()
+
+    # -- a job's thread -----------------------------------------------------------------------------------------------------------
+
+    def _attempt(self, room: Room, hold: Hold) -> None:
+        claim, beat = hold.claim, room.heartbeat
+        try:
+            outcome = attempt(room, hold)
+            if outcome == "unsaid":
+                beat.unsure = beat.unsure or "lost"
+            room.observe(Progress(claim.job_id, claim.job_type, outcome))
+            log.info("Job %s (%s): %s.", claim.job_id, claim.job_type, outcome)
+        except BaseException as error:  # noqa: BLE001  (raised by the caller's thread, which leaves)
+            self._failed = error
+            beat.unsure = beat.unsure or "lost"
+        finally:
+            self._watchers.forget(claim.job_id)
+            self._threads.discard(threading.current_thread())
+            beat.let_go(hold)
+            room.device.ring()
+
+    # -- what hangs ---------------------------------------------------------------------------------------------------------------
+
+    def _stuck(self) -> bool:
+        """Every place is taken by a thread that hangs, its claim given up: nothing can be claimed here any more."""
+        return len(self._threads) >= IN_FLIGHT and self.heartbeat is not None and not self.heartbeat.holds
+
+    def _hung(self) -> None:
+        """A thread cannot be killed, but its process can be: whoever started it starts another."""
+        if self._own_process:
+            log.critical("The device hangs, and the lease is lost: this process ends itself (exit code %s), to be replaced.", HUNG)
+            os._exit(HUNG)
+
+    # -- the rest -----------------------------------------------------------------------------------------------------------------
 
     def _patiently(self, ask: Callable[[], T]) -> T | None:
         """An answer, or None while the database is away: a worker outlives that, however long it takes."""
@@ -164,18 +250,14 @@ class Worker:
         except Exception as error:  # noqa: BLE001  (the database away, a full disk: the next round comes, and no job waits for this one)
             log.warning("Housekeeping was not finished this time: %s: %s", type(error).__name__, error)
 
-    def _watch(self, progress: Progress) -> None:
-        self._now = {"job": progress.job_id, "stage": progress.stage, "done": progress.done, "total": progress.total}
-        try:
-            self._observe(progress)
-        except Exception as error:  # noqa: BLE001  (a terminal that was closed, say: no reason to fail the job)
-            log.warning("Nobody watches any more: %s: %s", type(error).__name__, error)
-            self._observe = lambda _: None
-
     def _leave(self, beat: Heartbeat, listener: Listener) -> None:
         self._tidy()
         beat.stop()
         listener.close()
+        if beat.unsure and not beat.gone:
+            # We may still hold a job that nobody works on, and a heartbeat would keep it so. Only a new registration is sure to end that;
+            # unsaid, because the database is away, it ends when the old one's lease runs out.
+            self._patiently(lambda: self.jobs.executor_gone(beat.executor_id, beat.unsure))
         try:
             self.jobs.drain(beat.executor_id, done=True)
         except (DatabaseAway, ExecutorGone) as error:
@@ -183,12 +265,12 @@ class Worker:
 
 
 def handle_signals(worker: Worker) -> None:
-    """SIGTERM and Ctrl-C drain; a second one gives the running job back at its next step; a third kills."""
+    """SIGTERM and Ctrl-C drain; a second one gives the jobs back at their next step; a third kills."""
 
     def on_signal(number: int, _frame: object) -> None:
         if worker.draining:
             signal.signal(number, signal.SIG_DFL)
-        log.warning("Giving the job back." if worker.draining else "Finishing the job that runs; once more to give it back.")
+        log.warning("Giving the jobs back." if worker.draining else "Finishing what runs; once more to give it back.")
         worker.stop()
 
     signal.signal(signal.SIGTERM, on_signal)

@@ -199,6 +199,13 @@ class Jobs:
         rows = self._repeat("select to_jsonb(a) as artifact from public.artifacts as a where job_id = %s order by kind, index", (job_id,))
         return [row["artifact"] for row in rows]
 
+    def unended(self, job_ids: Collection[str]) -> tuple[int, int]:
+        """How many of these have not ended, and how many of those no executor has."""
+        sql = """select count(*) as open, count(*) filter (where executor_id is null) as unheld
+                 from public.jobs where id = any (%s::uuid[]) and completed_at is null"""
+        row = self._repeat(sql, (list(job_ids),))[0]
+        return row["open"], row["unheld"]
+
     def all_ended(self, job_ids: Collection[str]) -> bool:
         sql = "select not exists (select from public.jobs where id = any (%s::uuid[]) and completed_at is null) as ended"
         return bool(self._repeat(sql, (list(job_ids),))[0]["ended"])

@@ -28,7 +28,7 @@ def worker(
 ) -> None:
     """Run an executor, which claims jobs and makes their pictures.
 
-    Ctrl-C once: the running job is finished first. Twice: it is given back at its next step.
+    Ctrl-C once: what runs is finished first. Twice: it is given back at its next step.
     """
     from state.catalog import LANES
 
@@ -44,5 +44,7 @@ def worker(
     executor.check_profile(executors, profile or config().ourvidz_profile)
     app = bootstrap.app()
     with executor.told(logging.INFO), executor.own_signals():
-        code = executors.work(app, name=name, lanes=chosen, idle_exit=idle_exit, profile=profile, say=lambda line: out.say(line, "dim"))
+        code = executors.work(
+            app, name=name, lanes=chosen, idle_exit=idle_exit, profile=profile, own_process=True, say=lambda line: out.say(line, "dim")
+        )
     raise typer.Exit(code)

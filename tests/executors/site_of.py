@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image
 from support import Permissive, as_job, events, new_user, row, types
 
+from executors.heartbeat import Hold
 from executors.models.base import Family, OnStep, Output, Work
 from executors.shelf import Shelf
 from executors.worker import Worker
@@ -205,6 +206,20 @@ class Site:
             found = [s for store in stores or (self.store,) if (s := store.stat(a["bucket"], a["path"])) is not None]
             assert [(s.sha256, s.bytes) for s in found] == [(a["sha256"], a["bytes"])]
             assert a["seed"] == SEED + a["index"]
+
+
+def held(worker: Worker, job_id: str) -> Hold:
+    """The worker's hold on its claim of this job."""
+    assert worker.heartbeat is not None
+    (hold,) = (h for h in list(worker.heartbeat.holds.values()) if h.claim.job_id == job_id)
+    return hold
+
+
+def cancel_learned(site: Site, worker: Worker, job_id: str) -> None:
+    """Asks for the job's cancel, and waits until its executor knows of it."""
+    hold = held(worker, job_id)
+    site.jobs.cancel(job_id)
+    wait_for(lambda: hold.cancelled, about="for the cancel to be learned")
 
 
 # -- waiting, for what another process or thread does ----------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from site_of import ProbeShelf, Site, Zygote, running, wait_for
+from site_of import ProbeShelf, Site, Zygote, cancel_learned, running, wait_for
 
 
 def test_a_queued_job_is_cancelled_at_once_and_never_claimed(site: Site) -> None:
@@ -27,9 +27,7 @@ def test_a_running_job_stops_at_the_step_and_decodes_nothing(site: Site, job_typ
 
     def third(done: int, total: int) -> None:
         if done == 3:
-            site.jobs.cancel(job_id)
-            hold = worker.heartbeat._hold  # type: ignore[union-attr]
-            wait_for(lambda: hold.cancelled, about="for the cancel to be learned")  # type: ignore[union-attr]
+            cancel_learned(site, worker, job_id)
 
     probe.step = third
     worker.run(until=[job_id])
@@ -45,8 +43,7 @@ def test_the_pictures_of_a_batch_that_were_done_stay_and_no_other_is_begun(site:
 
     def in_second(done: int, total: int) -> None:
         if done == 3:
-            site.jobs.cancel(job_id)
-            wait_for(lambda: worker.heartbeat._hold.cancelled)  # type: ignore[union-attr]
+            cancel_learned(site, worker, job_id)
 
     shelf.sdxl.step = in_second
     worker.run(until=[job_id])
@@ -113,9 +110,10 @@ def test_cancelled_in_any_status(site: Site, status: str) -> None:
             answer = verb(*args, **more)
             if event is None or event in args:
                 setattr(jobs, name, verb)
-                site.jobs.cancel(job_id)
-                if worker.heartbeat and worker.heartbeat._hold:
-                    wait_for(lambda: worker.heartbeat._hold.cancelled)  # type: ignore[union-attr]
+                if worker.heartbeat and worker.heartbeat.holds:
+                    cancel_learned(site, worker, job_id)
+                else:
+                    site.jobs.cancel(job_id)
             return answer
 
         setattr(jobs, name, then_cancel)
@@ -139,8 +137,7 @@ def test_the_next_job_comes_out_as_if_nothing_had_been(site: Site, job_type: str
     def second(done: int, total: int) -> None:
         if done == 2:
             probe.step = None
-            site.jobs.cancel(disturbed)
-            wait_for(lambda: worker.heartbeat._hold.cancelled)  # type: ignore[union-attr]
+            cancel_learned(site, worker, disturbed)
 
     probe.step = second
     following = site.submit(job_type, steps=3)
@@ -155,8 +152,7 @@ def test_a_cancelled_job_that_is_retried_keeps_what_was_done(site: Site) -> None
 
     def in_second(done: int, total: int) -> None:
         if done == 3:
-            site.jobs.cancel(job_id)
-            wait_for(lambda: worker.heartbeat._hold.cancelled)  # type: ignore[union-attr]
+            cancel_learned(site, worker, job_id)
 
     shelf.sdxl.step = in_second
     worker.run(until=[job_id])

@@ -30,8 +30,9 @@ def gone(site: Site, name: str = "first") -> bool:
     return [r["state"] for r in site.db.rows("select state from ourvidz.executors where name = %s", (name,))] == ["gone"]
 
 
-def test_sigterm_finishes_the_job_that_runs_and_takes_no_other(site: Site, zygote: Zygote) -> None:
-    job_id, waiting = site.submit(steps=4), site.submit()
+def test_sigterm_finishes_the_job_that_runs_and_begins_no_other(site: Site, zygote: Zygote) -> None:
+    """Not the one that waits, nor the one it may have prepared by then, which spends no attempt."""
+    job_id, *others = site.submit(steps=4), site.submit(), site.submit()
     with running(zygote.spawn(site.db.url, site.root / "first", site.root / "store", stop_at_step=2)) as child:
         wait_for(child.stopped)
         child.signal(signal.SIGTERM)
@@ -39,7 +40,10 @@ def test_sigterm_finishes_the_job_that_runs_and_takes_no_other(site: Site, zygot
         assert child.wait() == 0
     site.completed(job_id)
     assert gone(site)
-    assert site.types(waiting) == ["submitted"]
+    for other in others:
+        assert site.types(other) in (["submitted"], ["submitted", "claimed", "snoozed"])
+        row = site.row(other)
+        assert (row["status"], row["ready"], row["attempts"]) == ("queued", True, 0)
 
 
 def test_an_idle_executor_leaves_at_once(site: Site, zygote: Zygote) -> None:

@@ -1,0 +1,259 @@
+"""The device's part of a job: enhance, load, denoise, decode. One thread does it, for all jobs, one after the other.
+
+A job's own thread offers it here when it is prepared, and takes each output away as soon as that is decoded, to encode and upload it
+while the next is made. (Of a model only one thread may know: loading is not safe against moving weights.)
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import queue
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from executors.errors import BadOutput, Cancelled, EnhancementFailed, ExecutorError, LeaseLost, ModelFileError
+from executors.heartbeat import Drained, Heartbeat
+from executors.models.base import Family, Output, Work
+from executors.room import Room, Run
+
+if TYPE_CHECKING:
+    from executors.enhance import Enhanced
+
+log = logging.getLogger("ourvidz.device")
+
+SOON = 5.0  # seconds: what claiming a job and fetching its references may take
+LOOK = 0.05  # seconds between two looks whether a job that waits for the device is still wanted
+
+
+@dataclass(frozen=True)
+class Made:
+    """One output: which of the job's it is, what made it, and the device's time in `seconds`."""
+
+    index: int
+    output: Output
+    about: Mapping[str, Any]
+    seconds: float
+
+
+class Left(Exception):
+    """The job's own thread has gone, so nobody wants what the device makes of it."""
+
+
+class Turn:
+    """A prepared job's turn on the device, and the outputs on their way from it."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.taken = False  # by the device thread
+        self.left = False  # by the job's thread
+        self.given = 0
+        self._made: queue.SimpleQueue[Made | BaseException | None] = queue.SimpleQueue()
+
+    # -- the job's thread
+
+    def outputs(self) -> Iterator[Made]:
+        """Each output as soon as it is decoded. Raises what the device raised, after what it made before."""
+        try:
+            while True:
+                try:
+                    made = self._made.get(timeout=LOOK)
+                except queue.Empty:
+                    if not self.taken:
+                        self.run.hold.check()  # a cancel or a drain need not wait for the device
+                    continue
+                if made is None:
+                    return
+                if isinstance(made, BaseException):
+                    raise made
+                yield made
+        finally:
+            self.left = True
+
+    # -- the device thread
+
+    def check(self) -> None:
+        self.run.hold.check()
+        if self.left:
+            raise Left
+
+    def give(self, made: Made) -> None:
+        self._made.put(made)
+        self.given += 1
+
+    def end(self, error: BaseException | None) -> None:
+        self._made.put(error)
+
+
+class Device:
+    def __init__(self, beat: Heartbeat, tell: Callable[[], None], clock: Callable[[], float] = time.monotonic) -> None:
+        """`tell` is called when what is in memory may have changed."""
+        self._beat, self._watch, self._tell, self._clock = beat, beat.device, tell, clock
+        self._turns: queue.SimpleQueue[Turn | None] = queue.SimpleQueue()
+        self._free_at = 0.0
+
+    # -- the other threads
+
+    def offer(self, run: Run) -> Turn:
+        turn = Turn(run)
+        self._turns.put(turn)
+        return turn
+
+    def ring(self) -> None:
+        """Something ended: look up from waiting for a turn."""
+        self._turns.put(None)
+
+    @property
+    def free_soon(self) -> bool:
+        """Whether a job claimed now would be used soon, by the pace of the one that runs: unknown before its first step."""
+        return self._clock() + SOON >= self._free_at
+
+    # -- the device thread
+
+    def next(self, timeout: float) -> Turn | None:
+        """The next prepared job; None after waiting in vain, or when someone rang."""
+        try:
+            return self._turns.get(timeout=timeout)
+        except queue.Empty:
+            return None
+
+    def perform(self, turn: Turn) -> None:
+        """One job's turn, however it ends: whatever is raised goes to the job's thread, which hands it to policy."""
+        run, error = turn.run, None
+        turn.taken, self._free_at = True, math.inf
+        try:
+            turn.check()
+            run.hold.begun = True
+            if run.claim.lane not in run.room.shelf.lanes:
+                raise ModelFileError(f"lane {run.claim.lane} was closed here after the job was claimed")
+            self._generate(turn, self._enhance(turn))
+        except BaseException as caught:
+            error = caught
+            if not isinstance(caught, Exception):
+                raise  # Ctrl-C, where nobody handles signals: the worker leaves
+        finally:
+            self._tell()
+            self._free_at = 0.0
+            self._watch.rest()
+            turn.end(error)
+
+    def _enter(self, turn: Turn, stage: str, limit: float) -> None:
+        """A new stage, which may go `limit` seconds without progress."""
+        self._watch.touch(stage, limit)
+        turn.check()
+        turn.run.show(stage)
+
+    def _enhance(self, turn: Turn) -> Run:
+        """Turn the prompt into a description of the scene, once; an earlier attempt's is used again. Falls back as the job says."""
+        run, claim, settings = turn.run, turn.run.claim, turn.run.claim.settings
+        if not claim.kind.enhance:
+            return run
+        if claim.enhanced_prompt is not None:
+            return replace(run, prompt=claim.enhanced_prompt)
+        run.jobs.advance(claim, "enhancement_started")
+        self._enter(turn, "enhancing", run.room.policy.load_stall)
+        started = self._clock()
+
+        try:
+            done = self._enhanced(turn)
+        except (Cancelled, LeaseLost, Drained, Left):
+            raise
+        except Exception as error:
+            # Whatever it was, out of memory or a bug in a tokenizer, the prompt as written will do, unless the job says otherwise.
+            reason = error.error_class if isinstance(error, ExecutorError) else "unexpected"
+            if settings.on_enhance_failure == "fail":
+                raise EnhancementFailed(f"the prompt could not be enhanced: {error}") from error
+            run.jobs.advance(claim, "enhancement_skipped", reason=reason, seconds=round(self._clock() - started, 3))
+            run.show("enhancing", note=f"going on with the prompt as written: {error}")
+            return run
+        run.screen(done.text)
+        if done.note:
+            run.show("enhancing", note=done.note)
+        run.jobs.enhanced(claim, done.text, seconds=done.seconds, tokens=done.tokens)
+        return replace(run, prompt=done.text)
+
+    def _enhanced(self, turn: Turn) -> Enhanced:
+        room, style = turn.run.room, "wan" if turn.run.claim.kind.video else "wan_image"
+
+        def each_token() -> None:
+            self._watch.touch("enhancing", room.policy.step_stall)
+            turn.check()
+
+        if not room.shelf.can_enhance:
+            raise EnhancementFailed("this executor has no enhancement model")
+        return room.shelf.enhancer().enhance(turn.run.prompt, style, deadline_s=room.policy.enhance_limit, should_stop=each_token)
+
+    def _generate(self, turn: Turn, run: Run) -> None:
+        """Make the outputs that are neither uploaded nor in this host's spool. What is bad is made once more in higher precision."""
+        claim, room = run.claim, run.room
+        self._enter(turn, "loading", room.policy.load_stall)
+        family = self._family(room, claim.lane)
+        about = family.describe()
+        # Only now, with the device free for it: the newest of these says whose job it was when an executor dies (lapse.sql).
+        run.jobs.advance(claim, "generation_started", profile=room.shelf.profile.name, device=str(about.get("device", ""))[:80])
+        self._enter(turn, "generating", room.policy.step_stall)
+        try:
+            self._make(turn, family, work_of(run, run.todo), run.todo, about)
+        except BadOutput as error:
+            run.jobs.advance(claim, "generation_repeated", reason=error.error_class)
+            run.show("generating", note=f"{error}; once more in higher precision")
+            again = run.todo[turn.given :]
+            self._make(turn, family, replace(work_of(run, again), precise=True), again, about)
+
+    def _family(self, room: Room, lane: str) -> Family:
+        try:
+            family = room.shelf.family(lane)
+            self._tell()  # a job claimed ahead prefers what its turn will find
+            return family
+        except ModelFileError as error:
+            # The executor's fault, not the job's: that one goes back to an executor that has the model; this one serves what is left.
+            moved = room.shelf.spoiled(lane)
+            log.error("Lane %s is closed here: %s%s", lane, error, f" (in quarantine: {', '.join(map(str, moved))})" if moved else "")
+            raise
+
+    def _make(self, turn: Turn, family: Family, work: Work, indices: Sequence[int], about: Mapping[str, Any]) -> None:
+        begun = since = self._clock()
+
+        def on_step(done: int, total: int) -> None:
+            now = self._clock()
+            self._watch.touch("generating", turn.run.room.policy.step_stall)
+            was_soon, self._free_at = self.free_soon, now + (now - begun) / done * (total - done)
+            if self.free_soon and not was_soon:
+                self._beat.wake.ring()
+            turn.run.show("generating", done, total)
+            turn.check()  # raises through the pipeline: a cancel costs no decode
+
+        # Closed at once, however this ends: the family puts its pipeline back in order there, and must not do so during the next job.
+        with closing(family.generate(work, on_step)) as outputs:
+            for index, output in zip(indices, outputs, strict=True):
+                turn.give(Made(index, output, about, self._clock() - since))
+                since = self._clock()
+                self._watch.touch()
+
+
+def work_of(run: Run, indices: Sequence[int]) -> Work:
+    """What the family is asked for: these of the job's outputs."""
+    claim, s = run.claim, run.claim.settings
+    return Work(
+        job_id=claim.job_id,
+        job_type=claim.job_type,
+        prompt=run.prompt,
+        negative_prompt=run.negative,
+        width=s.width,
+        height=s.height,
+        steps=s.steps,
+        guidance=s.guidance,
+        seeds=tuple(s.seeds[i] for i in indices),
+        frames=s.frames,
+        fps=s.fps or 16,
+        shift=s.shift or 5.0,
+        sampler=s.sampler or "unipc",
+        scheduler=s.scheduler,
+        strength=s.strength,
+        reference_type=s.reference_type if run.references.style else None,  # gone with its picture, where a fallback was allowed
+        reference_strength=s.reference_strength or 1.0,
+        references=run.references,
+    )

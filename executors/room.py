@@ -1,0 +1,80 @@
+"""What an executor works with, and a claim on its way through it: the value that every step takes and gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from executors.heartbeat import Heartbeat, Hold
+from executors.models.base import References
+from executors.prompts import unweighted
+from executors.shelf import Shelf
+from executors.spool import Spool
+from ourvidz.lifecycle import Claim, Jobs
+from ourvidz.progress import Observer, Progress
+from ourvidz.safety.screen import guarded_check
+from ourvidz.storage.base import ArtifactStore
+from state.policy import Policy
+
+if TYPE_CHECKING:
+    from executors.device import Device
+
+
+class Refused(Exception):
+    """The screen refused the text: the job fails for good."""
+
+    def __init__(self, category: str, policy_version: str) -> None:
+        super().__init__(f"The prompt was refused ({category}, policy {policy_version}).")
+        self.verdict = {"category": category, "policy_version": policy_version}
+
+
+@dataclass(frozen=True)
+class Room:
+    """What an executor works with, the same for all its jobs. Threads share it."""
+
+    jobs: Jobs
+    store: ArtifactStore
+    shelf: Shelf  # the device thread's
+    spool: Spool
+    heartbeat: Heartbeat
+    device: Device
+    policy: Policy
+    observe: Observer
+
+
+@dataclass(frozen=True)
+class Run:
+    """A claim on its way through the line."""
+
+    room: Room
+    hold: Hold
+    prompt: str
+    negative: str = ""
+    todo: Sequence[int] = ()  # indices of the outputs that still have to be made; looked up once, so that all steps agree
+    references: References = field(default_factory=References)
+
+    @property
+    def claim(self) -> Claim:
+        return self.hold.claim
+
+    @property
+    def jobs(self) -> Jobs:
+        return self.room.jobs
+
+    def show(self, stage: str, done: int = 0, total: int = 0, note: str = "") -> None:
+        self.room.observe(Progress(self.claim.job_id, self.claim.job_type, stage, done, total, note))
+
+    def enter(self, stage: str) -> None:
+        """A new stage beside the device. Each of its calls may take as long as loading a model: stores have timeouts of their own."""
+        self.hold.watch.touch(stage, self.room.policy.load_stall)
+        self.hold.check()
+        self.show(stage)
+
+    def screen(self, text: str) -> None:
+        """Raises `Refused`. No model sees a text that was not screened here. Fails closed."""
+        # Also as the model will read it: weight signs inside a word would hide it from the screen and from no one else.
+        for reading in dict.fromkeys((text, unweighted(text))):
+            verdict = guarded_check(self.jobs.screen, reading)
+            if not verdict.allowed:
+                raise Refused(verdict.category or "refused", verdict.policy_version)
