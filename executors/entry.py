@@ -112,6 +112,19 @@ class Executors:
 
         return [s.as_dict(plan.root) for s in pull.fetch(plan, on_progress)]
 
+    def conversions(self, root: Path) -> list[dict[str, Any]]:
+        """Which faster-loading forms of the models at `root` are there, or could be."""
+        from executors.models import convert
+
+        return [made.as_dict() for made in convert.state(root)]
+
+    def convert_models(self, root: Path, say: Callable[[str], None], *, prune: bool = False) -> list[dict[str, Any]]:
+        """Make them; with `prune` remove those whose source is gone. Raises `ModelFileError`, `DiskFull`."""
+        from executors.models import convert
+
+        made = convert.convert(root, say)
+        return [m.as_dict() for m in (*made, *(convert.prune(root) if prune else ()))]
+
     def load_reference(self, data: bytes) -> bytes:
         """The picture, checked and re-encoded as PNG, without whatever else the file held. Raises `BadReference`."""
         from executors.references import load_reference

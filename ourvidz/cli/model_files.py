@@ -22,6 +22,7 @@ EXAMPLES = {
         "ourvidz models pull sdxl --sdxl ~/Downloads/lustify.safetensors --sdxl-sha256 4f2c…",
         "ourvidz models pull wan vace qwen --to /workspace/models",
     ),
+    "convert": ("ourvidz models convert", "ourvidz models convert --prune", "ourvidz models convert --dry-run --json"),
 }
 To = Annotated[Path | None, typer.Option("--to", metavar="DIR", help="The model folder; else OURVIDZ_MODELS.")]
 
@@ -64,6 +65,35 @@ def pull(
     _end(found, as_json, "Then `ourvidz models convert` makes them load faster.")
 
 
+def convert(
+    to: To = None,
+    prune: Annotated[bool, typer.Option("--prune", help="Remove conversions whose source is no longer there.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be converted, and how big it gets.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Re-save the big models once in the shape that loads fastest: UMT5 in bfloat16, SDXL as a folder. The originals stay.
+
+    What is loaded afterwards is the same, to the bit. Converting again does nothing; a changed source is converted anew.
+    """
+    from ourvidz.cli import executor
+    from ourvidz.config import config
+
+    root = to.expanduser().absolute() if to else config().models
+    executors = executor.able("Converting models")
+    found = executors.conversions(root) if dry_run else executors.convert_models(root, lambda line: out.say(line, "dim"), prune=prune)
+    if as_json:
+        out.emit(found)
+        return
+    style = {"made": "green", "there": "green", "missing": "yellow"}
+    rows = [
+        [out.cell(m["name"]), out.cell(m["state"], style.get(m["state"], "dim")), model_size(m["bytes"]), out.cell(m["path"])]
+        for m in found
+    ]
+    out.table(("conversion", "state", "bytes", "where"), rows, right=("bytes",))
+    if not found:
+        out.say(f"Nothing to convert: no pinned models in {root}. `ourvidz models pull` fetches and pins them.", "dim")
+
+
 def _folder(to: Path | None) -> Path:
     from ourvidz.config import config
 
@@ -93,7 +123,7 @@ def _show_plan(told: dict[str, Any], as_json: bool) -> None:
         [
             out.cell(f["role"]),
             out.cell(f["state"], style[f["state"]]),
-            out.Cell("?" if f["bytes"] is None else words.size(f["bytes"]), str(f["bytes"] or "")),
+            model_size(f["bytes"]),
             out.cell(f["from"], "dim"),
             out.cell(f["file"]),
         ]
@@ -101,6 +131,10 @@ def _show_plan(told: dict[str, Any], as_json: bool) -> None:
     ]
     out.table(("role", "state", "bytes", "from", "to"), rows, right=("bytes",))
     out.say(f"{_sum(told)} into {told['root']}. Nothing was fetched.", "dim")
+
+
+def model_size(count: int | None) -> out.Cell:
+    return out.Cell("?") if count is None else out.Cell(words.size(count), str(count))
 
 
 def _end(roles: list[dict[str, Any]], as_json: bool, then: str) -> None:

@@ -17,6 +17,7 @@ def add(app: typer.Typer, panel: str) -> None:
     models.command("verify", **about("ourvidz models verify", "ourvidz models verify --deep"))(verify)
     models.command("make-tiny", **about("ourvidz models make-tiny", "ourvidz models make-tiny --to /tmp/models"))(make_tiny)
     models.command("pull", **about(*model_files.EXAMPLES["pull"]))(model_files.pull)
+    models.command("convert", **about(*model_files.EXAMPLES["convert"]))(model_files.convert)
     app.add_typer(models, name="models", rich_help_panel=panel)
 
 
