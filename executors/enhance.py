@@ -11,7 +11,7 @@ import time
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from importlib import resources
 from typing import Any
 
@@ -20,11 +20,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, StoppingCriteria, 
 
 from .errors import EnhancementFailed
 from .language import far_from
-from .models import files
+from .models import files, working
 from .models.base import ModelPaths
-from .models.loading import loading, pick_device, quiet, within_memory
+from .models.loading import loading, pick_device, quiet
 from .models.tinydir import facts_of
+from .residency import Chance, Residency
 
+CONTEXT = 2048  # tokens of instructions, prompt and answer, about
 PROMPT_LIMIT = 4000  # characters; what a job's prompt may have
 TINY_NOTE = "tiny model: the prompt as written, followed by words that the tiny model made without understanding it"
 
@@ -61,35 +63,42 @@ class Enhancer:
 
     name = "qwen"
 
-    def __init__(self, paths: ModelPaths, device: torch.device | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        paths: ModelPaths,
+        device: torch.device | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        room: Residency | None = None,
+    ) -> None:
         self.paths = paths
-        self.device = device or pick_device()
+        self.device = room.device if room else device or pick_device()
+        self.room = room or Residency(self.device)
         self.dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
         self.clock = clock
         self._model: Any = None
         self._tokenizer: Any = None
 
     def load(self) -> None:
-        """Bring the weights to the device. Idempotent. Raises `ModelFileError` naming the file, `OutOfMemory`."""
+        """Read the weights. Idempotent. Raises `ModelFileError` naming the file, `OutOfMemory`."""
         if self._model is not None:
             return
         quiet()
         files.require(self.paths.root, "qwen")
-        within_memory(f"loading {self.paths.qwen.name}", self._load)
+        self.unload()  # what a load that failed half-way left
+        self.room.add(self.name, self._build)
+        self._model = Chance(self.room, f"loading {self.paths.qwen.name}", loading=True)(lambda small: self.room.load(self.name))
 
-    def _load(self) -> None:
+    def _build(self) -> torch.nn.Module:
         folder = self.paths.qwen
         with loading(folder):
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            if not tokenizer.chat_template:
+            self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            if not self._tokenizer.chat_template:
                 raise ValueError("its tokenizer has no chat template, so it is no Instruct model")
-            model = AutoModelForCausalLM.from_pretrained(folder, dtype=self.dtype, local_files_only=True, use_safetensors=True)
-            self._tokenizer, self._model = tokenizer, model.eval().to(self.device)
+            return AutoModelForCausalLM.from_pretrained(folder, dtype=self.dtype, local_files_only=True, use_safetensors=True).eval()
 
     def unload(self) -> None:
         self._model = self._tokenizer = None
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+        self.room.remove(self.name)
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -110,7 +119,7 @@ class Enhancer:
         self.load()
         started = self.clock()
         limits = Limits(self.clock, started + deadline_s, should_stop)
-        answer, tokens = within_memory("enhancing a prompt", partial(self._generate, prompt, style, limits))
+        answer, tokens = Chance(self.room, "enhancing a prompt")(lambda small: self._placed(prompt, style, limits))
         seconds = self.clock() - started
         if limits.late:
             raise EnhancementFailed(f"enhancement took over {deadline_s:g} s ({tokens} tokens written)")
@@ -121,6 +130,11 @@ class Enhancer:
             # Nothing is added to a prompt that is as long as a prompt may be.
             return Enhanced(text if len(text) <= PROMPT_LIMIT else prompt, seconds, tokens, TINY_NOTE)
         return Enhanced(text, seconds, tokens)
+
+    def _placed(self, prompt: str, style: Style, limits: Limits) -> tuple[str, int]:
+        need = working.text(tokens=CONTEXT, ffn=self._model.config.intermediate_size, width=self.dtype.itemsize)
+        with self.room.hold(self.name, working=need):
+            return self._generate(prompt, style, limits)
 
     @torch.inference_mode()
     def _generate(self, prompt: str, style: Style, limits: Limits) -> tuple[str, int]:

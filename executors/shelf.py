@@ -1,7 +1,4 @@
-"""Which model families this executor has, which are in memory, and which lanes they serve.
-
-On a GPU one family is in memory at a time; tiny models on a CPU all stay. (Residency by component and byte budget comes later.)
-"""
+"""Which model families this executor has, and which lanes they serve. What of them is on the device is `executors.residency`'s affair."""
 
 from __future__ import annotations
 
@@ -17,6 +14,7 @@ from executors.models.profiles import DEFAULT, Profile, check_needs
 
 if TYPE_CHECKING:
     from executors.enhance import Enhancer
+    from executors.residency import Residency
 
 log = logging.getLogger("ourvidz.models")
 
@@ -24,13 +22,23 @@ LANE_ROLES = {"sdxl": ("sdxl",), "sdxl_ip": ("sdxl", "ip_adapter"), "wan": ("wan
 """The model files (roles of `executors.models.files`) without which a lane cannot be served."""
 
 
+DENOISERS = {"sdxl": "sdxl.unet", "sdxl_ip": "sdxl.unet", "wan": "wan.t2v", "wan_vace": "wan.vace"}
+"""The component of each lane that its jobs spend their time in: where it is, the lane's next job starts at once."""
+
+
 MODELS = {"sdxl": "sdxl", "wan": "t2v", "vace": "vace"}
 """What a profile calls the model of each role."""
 
 
 class Shelf:
-    def __init__(self, root: Path, profile: Profile = DEFAULT, at_once: int | None = None) -> None:
+    """`budget` and `ram`: bytes on the device, weights and working room, and bytes of weights in RAM. `Residency` has the defaults."""
+
+    def __init__(
+        self, root: Path, profile: Profile = DEFAULT, at_once: int | None = None, budget: int | None = None, ram: int | None = None
+    ) -> None:
         self.paths, self.profile, self.at_once = ModelPaths(root), profile, at_once
+        self._budget, self._ram = budget, ram
+        self._room: Residency | None = None
         self.status = {status.role: status for status in files.check(root)}
         self._closed: set[str] = set()
         self._families: dict[str, Family] = {}
@@ -46,21 +54,32 @@ class Shelf:
         return [lane for lane, roles in LANE_ROLES.items() if lane not in self._closed and all(self.status[r].ok for r in roles)]
 
     @property
+    def room(self) -> Residency:
+        if self._room is None:
+            from executors.residency import Residency
+
+            self._room = Residency(budget=self._budget, ram=self._ram)
+        return self._room
+
+    @property
     def resident(self) -> list[str]:
-        return [lane for lane in self.lanes if family_of(lane) in self._families]
+        """The lanes whose next job finds its denoiser on the device."""
+        return [lane for lane in self.lanes if self._room is not None and self._room.on_device(DENOISERS[lane])]
 
     @property
     def can_enhance(self) -> bool:
         return self.status["qwen"].ok
 
     def family(self, lane: str) -> Family:
-        """The lane's family, loaded. Raises `ModelFileError`, `OutOfMemory`."""
+        """The lane's family, put together: its weights in RAM, or already on the device. Raises `ModelFileError`, `OutOfMemory`."""
         name = family_of(lane)
         if name not in self._families:
             family = self._make(name)
-            if on_gpu():
-                self._put_away()
-            family.load()
+            try:
+                family.load()
+            except BaseException:
+                family.unload()  # what is bad may have been read in part, and its files may be mended
+                raise
             self._families[name] = family
         return self._families[name]
 
@@ -68,9 +87,7 @@ class Shelf:
         if self._enhancer is None:
             from executors.enhance import Enhancer
 
-            if on_gpu():
-                self._put_away()
-            enhancer = Enhancer(self.paths)
+            enhancer = Enhancer(self.paths, room=self.room)
             enhancer.load()
             self._enhancer = enhancer
         return self._enhancer
@@ -92,32 +109,27 @@ class Shelf:
         if name == "sdxl":
             from executors.models.sdxl import Sdxl
 
-            return Sdxl(self.paths, profile=self.profile, at_once=self.at_once)
+            return Sdxl(self.paths, profile=self.profile, at_once=self.at_once, room=self.room)
         from executors.models.wan import T2V, VACE, Wan
 
         modes = {mode for mode, role in ((T2V, "wan"), (VACE, "vace")) if self.status[role].ok}
-        return Wan(self.paths, modes, profile=self.profile)
-
-    def _put_away(self) -> None:
-        for family in self._families.values():
-            family.unload()
-        self._families.clear()
-        if self._enhancer is not None:
-            self._enhancer.unload()
-            self._enhancer = None
+        return Wan(self.paths, modes, profile=self.profile, room=self.room)
 
 
 def family_of(lane: str) -> str:
     return lane.split("_")[0]
 
 
-def on_gpu() -> bool:
-    import torch
-
-    return torch.cuda.is_available()
-
-
-def prepare(root: Path, *, tiny: bool, on_progress: Callable[[str], None], profile: Profile = DEFAULT, at_once: int | None = None) -> Shelf:
+def prepare(
+    root: Path,
+    *,
+    tiny: bool,
+    on_progress: Callable[[str], None],
+    profile: Profile = DEFAULT,
+    at_once: int | None = None,
+    budget: int | None = None,
+    ram: int | None = None,
+) -> Shelf:
     """The shelf at `root`. Makes tiny models when that is allowed.
 
     Raises `ModelFileError` when no lane can be served, `UnknownProfile` when the profile lacks a file or a package.
@@ -126,7 +138,7 @@ def prepare(root: Path, *, tiny: bool, on_progress: Callable[[str], None], profi
         from executors.models.tiny import make_tiny
 
         make_tiny(root, on_progress)
-    shelf = Shelf(root, profile, at_once)
+    shelf = Shelf(root, profile, at_once, budget, ram)
     for status in shelf.status.values():
         for problem in status.problems:
             log.warning("%s", problem)

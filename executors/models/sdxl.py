@@ -3,11 +3,12 @@
 Precision: on a GPU the UNet and text encoders run in bf16 and the VAE in fp32; on a CPU all is fp32. The pipeline stops at latents and
 the decode happens here, in fp32 and one picture at a time: diffusers' own decode fails on a bf16 UNet with an fp32 VAE, a picture can
 go out while the next is made, and a cancel costs no decode.
+
+Three components (`executors.residency`), each on the device only while its stage runs: text encoders, UNet, VAE.
 """
 
 from __future__ import annotations
 
-import gc
 import logging
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -23,22 +24,26 @@ from diffusers import (
     HeunDiscreteScheduler,
     StableDiffusionXLImg2ImgPipeline,
     StableDiffusionXLPipeline,
+    UNet2DConditionModel,
     UniPCMultistepScheduler,
 )
 from PIL import Image, ImageOps
 
 from executors.errors import BadOutput, BadWork, ModelFileError
-from executors.models import files
+from executors.models import files, working
 from executors.models.base import ModelPaths, OnStep, Output, Picture, Work
-from executors.models.loading import loading, pick_device, quiet, within_memory
+from executors.models.loading import loading, pick_device, quiet
 from executors.models.profiles import BITS, DEFAULT, Profile
 from executors.models.quality import check_pixels
 from executors.models.sdxl_ip import IpAdapters
 from executors.models.sdxl_prompt import PromptEncoder
 from executors.models.speed import SDXL, dress, forget
+from executors.models.tiling import tiled
 from executors.models.tinydir import facts_of
 from executors.models.wan import StepReports
+from executors.residency import Chance, Residency
 
+TEXT, UNET, VAE = "sdxl.text", "sdxl.unet", "sdxl.vae"
 VOCABULARY = 49_408  # CLIP's; a missing tokenizer folder loads in silence, with two tokens
 
 SCHEDULERS: dict[str, Callable[[Any], Any]] = {
@@ -69,12 +74,14 @@ class Sdxl:
         dtype: torch.dtype | None = None,
         at_once: int | None = None,
         profile: Profile = DEFAULT,
+        room: Residency | None = None,
     ) -> None:
         self.paths = paths
-        self.device = device or pick_device()
+        self.device = room.device if room else device or pick_device()
         self.dtype = dtype or (torch.bfloat16 if self.device.type == "cuda" else torch.float32)
         self.profile = profile
         self.at_once = at_once_of(profile, self.device, at_once)
+        self.room = room or Residency(self.device)
         self._pipe: Any = None
 
     # Loading
@@ -83,33 +90,54 @@ class Sdxl:
         if self._pipe is None:
             quiet()
             files.require(self.paths.root, "sdxl")
+            self.unload()  # what a load that failed half-way left
+            for name, build in ((VAE, self._build_vae), (UNET, self._build_unet), (TEXT, self._build_text)):
+                self.room.add(name, build)
             with loading(self.paths.sdxl_file):
-                pipe = within_memory("loading sdxl-lustify", self._load)
-            self._pipe, self._ip, self._prompts = pipe, IpAdapters(pipe, self.paths), PromptEncoder(pipe)
+                pipe = Chance(self.room, "loading sdxl-lustify", loading=True)(lambda small: self._assemble())
+            self._pipe, self._ip, self._prompts = (
+                pipe,
+                IpAdapters(pipe, self.paths, self.room, self.dtype),
+                PromptEncoder(pipe, self.device),
+            )
             self._schedule = dict(pipe.scheduler.config)
 
-    def _load(self) -> StableDiffusionXLPipeline:
-        file = str(self.paths.sdxl_file)
-        source = {"config": str(self.paths.sdxl_config), "local_files_only": True}  # without `config` it would ask the hub
-        logging.getLogger("diffusers.models.modeling_utils").setLevel(logging.ERROR)  # it warns of an empty list of modules, at every cast
-        # By itself: read in bf16 first, its weights would have lost the bits that fp32 is for.
-        vae = AutoencoderKL.from_single_file(file, **source, subfolder="vae", torch_dtype=torch.float32)
-        pipe = StableDiffusionXLPipeline.from_single_file(file, **source, vae=vae, torch_dtype=self.dtype, add_watermarker=False)
+    def _assemble(self) -> StableDiffusionXLPipeline:
+        modules = {"vae": self.room.load(VAE), "unet": self.room.load(UNET), **dict(self.room.load(TEXT).named_children())}
+        pipe = self._from_file(StableDiffusionXLPipeline, **modules, add_watermarker=False)
         for tokenizer in (pipe.tokenizer, pipe.tokenizer_2):
             if (have := len(tokenizer)) != VOCABULARY:
                 raise ModelFileError(f"sdxl-lustify/config: its tokenizer has {have} tokens where CLIP has {VOCABULARY}. Fetch it again")
-        pipe.to(self.device)
-        if self.profile.channels_last and self.device.type == "cuda":
-            pipe.vae.to(memory_format=torch.channels_last)
-        dress(self.profile, SDXL, pipe.unet, self.device)
         pipe.set_progress_bar_config(disable=True)
         return pipe
 
+    def _build_vae(self) -> torch.nn.Module:
+        # By itself: read in bf16 first, its weights would have lost the bits that fp32 is for.
+        vae = self._from_file(AutoencoderKL, subfolder="vae", torch_dtype=torch.float32).eval()
+        return vae.to(memory_format=torch.channels_last) if self.profile.channels_last and self.device.type == "cuda" else vae
+
+    def _build_unet(self) -> torch.nn.Module:
+        unet = self._from_file(UNet2DConditionModel, subfolder="unet", torch_dtype=self.dtype).eval()
+        dress(self.profile, SDXL, unet, self.device)
+        return unet
+
+    def _build_text(self) -> torch.nn.Module:
+        parts = {"unet": None, "vae": None, "tokenizer": None, "tokenizer_2": None}
+        pipe = self._from_file(StableDiffusionXLPipeline, **parts, torch_dtype=self.dtype, add_watermarker=False)
+        return torch.nn.ModuleDict({name: getattr(pipe, name) for name in ("text_encoder", "text_encoder_2")}).eval()
+
+    def _from_file(self, kind: Any, **options: Any) -> Any:
+        logging.getLogger("diffusers.models.modeling_utils").setLevel(logging.ERROR)  # it warns of an empty list of modules, at every cast
+        with loading(self.paths.sdxl_file):
+            # Without `config` it would ask the hub.
+            return kind.from_single_file(str(self.paths.sdxl_file), config=str(self.paths.sdxl_config), local_files_only=True, **options)
+
     def unload(self) -> None:
+        if self._pipe is not None:
+            self._ip.unload()
         self._pipe = self._ip = self._prompts = None
-        gc.collect()  # modules and pipelines refer to each other
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+        for name in (TEXT, UNET, VAE):
+            self.room.remove(name)
 
     def describe(self) -> dict[str, Any]:
         pin = files.read_manifest(self.paths.root)["files"].get(self.paths.sdxl_file.relative_to(self.paths.root).as_posix(), {})
@@ -140,31 +168,40 @@ class Sdxl:
         """
         check(work)
         self.load()
-        doing = f"generating {work.job_type} {work.width}×{work.height}"
+        chance = Chance(self.room, f"generating {work.job_type} {work.width}×{work.height}")
         try:
-            arguments = within_memory(doing, partial(self._arguments, work))
-            for first in range(0, len(work.seeds), self.at_once):
-                seeds = work.seeds[first : first + self.at_once]
-                latents = within_memory(doing, partial(self._denoise, work, seeds, first, arguments, on_step))
-                for seed, latent in zip(seeds, latents.split(1), strict=True):
-                    yield Picture(within_memory(doing, partial(self._decode, latent)), seed)
+            arguments = chance(lambda small: self._arguments(work))
+            made = 0
+            while made < len(work.seeds):
+                # One at a time when memory has run out; each goes out as soon as it is decoded.
+                for latent in chance(partial(self._denoise_some, work, made, arguments, on_step)).split(1):
+                    yield Picture(chance(partial(self._decode, latent)), work.seeds[made])
+                    made += 1
         finally:
             self._reset()
+
+    def _precision(self, work: Work) -> torch.dtype | None:
+        """What to widen the weights to, for work that is repeated in higher precision."""
+        return torch.float32 if work.precise and self.dtype != torch.float32 else None
 
     @torch.no_grad()
     def _arguments(self, work: Work) -> dict[str, Any]:
         """What all the pictures of a job share."""
-        if work.precise:
-            self._cast(torch.float32)
         width, height = self.size_of(work)
-        arguments = dict(vars(self._prompts.encode(work.prompt, work.negative_prompt)))
+        dtype = self._precision(work)
+        need = working.text(tokens=4 * 77, ffn=self._pipe.text_encoder_2.config.intermediate_size)
+        words = self._prompts.encode(
+            work.prompt, work.negative_prompt, dtype or self.dtype, lambda: self.room.hold(TEXT, working=need, dtype=dtype)
+        )
+        arguments = dict(vars(words))
         if work.references.style is not None and work.reference_type is not None:
             arguments["ip_adapter_image_embeds"] = self._ip.attach(
-                work.reference_type, work.reference_strength, work.references.style, guided=work.guidance > 1
+                work.reference_type, work.reference_strength, work.references.style, guided=work.guidance > 1, dtype=dtype or self.dtype
             )
         if work.references.init is None:
             return arguments | {"width": width, "height": height}
-        return arguments | {"image": self._encode(work.references.init, width, height), "strength": work.strength}
+        with self.room.hold(VAE, working=working.sdxl_vae(width * height, self._pipe.vae.config.block_out_channels[0])):
+            return arguments | {"image": self._encode(work.references.init, width, height), "strength": work.strength}
 
     def _encode(self, picture: Image.Image, width: int, height: int) -> Any:
         """What the VAE makes of the first picture, cropped at its centre to the shape asked for: a distribution over latents.
@@ -175,16 +212,25 @@ class Sdxl:
         pixels = self._pipe.image_processor.preprocess(fitted).to(self.device, torch.float32)
         return self._pipe.vae.encode(pixels).latent_dist
 
+    def _denoise_some(self, work: Work, first: int, arguments: dict[str, Any], on_step: OnStep, small: bool) -> torch.Tensor:
+        seeds = work.seeds[first : first + (1 if small else self.at_once)]
+        return self._denoise(work, seeds, first, arguments, on_step)
+
     def _denoise(self, work: Work, seeds: tuple[int, ...], first: int, arguments: dict[str, Any], on_step: OnStep) -> torch.Tensor:
         """Latents (len(seeds), 4, H/8, W/8) in fp32."""
-        pipe = self._pipe
+        dtype = self._precision(work)
+        pipe, kind = self._pipe, StableDiffusionXLPipeline
         # On the CPU, so that one seed is one noise on every device; one each, so that a picture does not depend on its neighbours.
         generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
         if "image" in arguments:
             # Drawn from each picture's own generator, before its noise, as the pipeline does it.
-            drawn = torch.cat([arguments["image"].sample(generator) for generator in generators]).to(self._pipe.unet.dtype)
+            drawn = torch.cat([arguments["image"].sample(generator) for generator in generators]).to(dtype or self.dtype)
             arguments = arguments | {"image": self._pipe.vae.config.scaling_factor * drawn}
-            pipe = StableDiffusionXLImg2ImgPipeline(**pipe.components, add_watermarker=False)  # the same modules
+            kind = StableDiffusionXLImg2ImgPipeline
+        if kind is not StableDiffusionXLPipeline or dtype is not None:
+            # The same modules; for higher precision without the encoders, to whose own the pipeline would narrow the embeddings.
+            modules = pipe.components | ({"text_encoder": None, "text_encoder_2": None} if dtype else {})
+            pipe = kind(**modules, add_watermarker=False)
             pipe.set_progress_bar_config(disable=True)
         # A scheduler of this pass's own: a cancelled one leaves its place in the schedule behind.
         pipe.scheduler = scheduler_named(work.scheduler, self._schedule)
@@ -192,45 +238,44 @@ class Sdxl:
         def report(done: int, steps: int) -> None:
             on_step(first * steps + done * len(seeds), len(work.seeds) * steps)
 
-        latents = pipe(
-            **arguments,
-            num_inference_steps=work.steps,
-            guidance_scale=work.guidance,
-            num_images_per_prompt=len(seeds),
-            generator=generators,
-            output_type="latent",
-            callback_on_step_end=StepReports(self.device, report),
-        ).images
+        width, height = self.size_of(work)
+        need = working.sdxl_denoise(width * height, len(seeds), pipe.unet.config.block_out_channels[0], (dtype or self.dtype).itemsize)
+        with self.room.hold(UNET, *self._ip.attached, working=need, dtype=dtype):
+            latents = pipe(
+                **arguments,
+                num_inference_steps=work.steps,
+                guidance_scale=work.guidance,
+                num_images_per_prompt=len(seeds),
+                generator=generators,
+                output_type="latent",
+                callback_on_step_end=StepReports(self.device, report),
+            ).images
         if not torch.isfinite(latents).all():
             raise BadOutput("the model made NaN or infinity")
         return latents.float()
 
     @torch.no_grad()
-    def _decode(self, latent: torch.Tensor) -> Image.Image:
+    def _decode(self, latent: torch.Tensor, small: bool) -> Image.Image:
         """The picture of latents (1, 4, H/8, W/8).
 
         Split from a batch, not indexed: a batch dimension that is put back has another stride, by which the convolutions choose another
         order of adding up, and so other bits.
         """
         vae = self._pipe.vae
-        pixels = vae.decode(latent / vae.config.scaling_factor).sample[0]
+        height, width = (side * 2 ** (len(vae.config.block_out_channels) - 1) for side in latent.shape[-2:])
+        need = working.sdxl_vae(width * height, vae.config.block_out_channels[1]) // (4 if small else 1)
+        with self.room.hold(VAE, working=need), tiled(vae, width, height, small):
+            pixels = vae.decode(latent / vae.config.scaling_factor).sample[0]
         if not torch.isfinite(pixels).all():
             raise BadOutput("the decoder made NaN or infinity")
         array = ((pixels / 2 + 0.5).clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
         check_pixels(array)
         return Image.fromarray(array)
 
-    def _cast(self, dtype: torch.dtype) -> None:
-        # bf16 → fp32 → bf16 gives back the same bits, so a job in higher precision costs no reload.
-        for module in (self._pipe.unet, self._pipe.text_encoder, self._pipe.text_encoder_2):
-            if module.dtype != dtype:
-                module.to(dtype)
-
     def _reset(self) -> None:
         if self._pipe is not None:
             self._ip.detach()
             forget(self._pipe.unet)
-            self._cast(self.dtype)
             self._pipe.scheduler = scheduler_named(None, self._schedule)
 
 

@@ -10,14 +10,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
+from transformers import CLIPVisionModelWithProjection
 
 from executors.errors import BadWork
-from executors.models import files
+from executors.models import files, working
 from executors.models.base import ModelPaths
 from executors.models.loading import loading
+from executors.residency import Residency
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionXLPipeline
@@ -46,6 +49,8 @@ USES: dict[str, Use] = {
 class _Kit:
     """What loading an adapter puts into a UNet, kept so that it can be taken out and put back without reading files."""
 
+    name: str  # of the component that holds its weights
+    encoder_name: str
     processors: dict[str, Any]
     projection: torch.nn.Module
     encoder: torch.nn.Module
@@ -54,17 +59,22 @@ class _Kit:
 
 class IpAdapters:
     """The adapters of one pipeline. Between jobs the UNet is always bare: a job without a reference runs the very code it would run had
-    no adapter ever been loaded, so its picture is the same to the bit."""
+    no adapter ever been loaded, so its picture is the same to the bit.
 
-    def __init__(self, pipe: StableDiffusionXLPipeline, paths: ModelPaths) -> None:
-        self._pipe, self._paths = pipe, paths
+    An adapter and an image encoder are a component each (`executors.residency`); both adapters may want the same encoder.
+    """
+
+    def __init__(self, pipe: StableDiffusionXLPipeline, paths: ModelPaths, room: Residency, dtype: torch.dtype) -> None:
+        self._pipe, self._paths, self._room, self._dtype = pipe, paths, room, dtype
         self._bare = pipe.unet.attn_processors
         self._kits: dict[str, _Kit] = {}
+        self.attached: tuple[str, ...] = ()  # components that the UNet needs beside its own until `detach`
 
-    def attach(self, reference_type: str, strength: float, picture: Image, guided: bool) -> list[torch.Tensor]:
+    def attach(self, reference_type: str, strength: float, picture: Image, guided: bool, dtype: torch.dtype) -> list[torch.Tensor]:
         """Put the adapter in, and return the picture's embeddings for `ip_adapter_image_embeds` ((negative, positive) when `guided`).
 
-        Raises `BadWork` for an unknown type, `ModelFileError`. `detach` afterwards, whatever happens.
+        `dtype` is that of the UNet in this job. Raises `BadWork` for an unknown type, `ModelFileError`. `detach` afterwards, whatever
+        happens.
         """
         if reference_type not in USES:
             raise BadWork(f"unknown reference type {reference_type!r}: there are {', '.join(USES)}")
@@ -75,11 +85,14 @@ class IpAdapters:
         pipe.unet.set_attn_processor(dict(kit.processors))  # it empties the dict that it is given
         pipe.unet.encoder_hid_proj = kit.projection
         pipe.unet.config.encoder_hid_dim_type = "ip_image_proj"
-        pipe.unet.to(pipe.unet.dtype)  # a kit may come back from a job in another precision
+        self.attached = (kit.name,)
         pipe.set_ip_adapter_scale(use.scale(strength))
         pipe.image_encoder, pipe.feature_extractor = kit.encoder, kit.extractor
-        embeddings = pipe.prepare_ip_adapter_image_embeds([picture], None, pipe.unet.device, 1, guided)
-        return [e.to(pipe.unet.dtype) for e in embeddings]
+        config = kit.encoder.config
+        need = working.text(tokens=2 * (config.image_size // config.patch_size) ** 2, ffn=config.intermediate_size)
+        with self._room.hold(kit.encoder_name, working=need):
+            embeddings = pipe.prepare_ip_adapter_image_embeds([picture], None, self._room.device, 1, guided)
+        return [e.to(dtype) for e in embeddings]
 
     def detach(self) -> None:
         pipe = self._pipe
@@ -87,30 +100,57 @@ class IpAdapters:
         pipe.unet.config.encoder_hid_dim_type = None
         pipe.unet.set_attn_processor(dict(self._bare))
         pipe.image_encoder = pipe.feature_extractor = None
+        self.attached = ()
+
+    def unload(self) -> None:
+        self.detach()
+        for name in (*WEIGHTS.values(), *ENCODERS.values()):
+            self._room.remove(name)
+        self._kits.clear()
 
     def _load(self, use: Use) -> _Kit:
         files.require(self._paths.root, "ip_adapter")
+        name, encoder_name = WEIGHTS[use.weights], ENCODERS[use.encoder]
+        room, made = self._room, {}
+        if not room.known(encoder_name):
+            room.add(encoder_name, partial(self._build_encoder, use))
+        encoder = room.load(encoder_name)
+
+        def build() -> torch.nn.Module:
+            processors, projection, made["extractor"] = self._build(use, encoder)
+            made.setdefault("processors", processors)
+            made.setdefault("projection", projection)
+            return torch.nn.ModuleList([projection, *(p for p in processors.values() if isinstance(p, torch.nn.Module))])
+
+        room.remove(name)
+        room.add(name, build)
+        room.load(name)
+        return _Kit(name, encoder_name, made["processors"], made["projection"], encoder, made["extractor"])
+
+    def _build_encoder(self, use: Use) -> torch.nn.Module:
+        folder = self._paths.ip_adapter / use.encoder
+        with loading(folder):
+            return CLIPVisionModelWithProjection.from_pretrained(folder, dtype=self._dtype, local_files_only=True).eval()
+
+    def _build(self, use: Use, encoder: torch.nn.Module) -> tuple[dict[str, Any], torch.nn.Module, Any]:
+        """The adapter's attention processors and projection, built onto the UNet and taken off it again; and what prepares pictures."""
         pipe, folder = self._pipe, self._paths.ip_adapter
-        shared = next((kit for name, kit in self._kits.items() if USE_ENCODERS[name] == use.encoder), None)
-        if shared is not None:
-            pipe.image_encoder, pipe.feature_extractor = (shared.encoder, shared.extractor)
+        self._room.set_down("sdxl.unet")  # the library puts the adapter where the UNet is
+        before = (pipe.unet.encoder_hid_proj, pipe.unet.config.encoder_hid_dim_type, pipe.unet.attn_processors)
+        pictures = (pipe.image_encoder, pipe.feature_extractor)
         try:
+            pipe.image_encoder, pipe.feature_extractor = encoder, None
             with loading(folder):
-                pipe.load_ip_adapter(
-                    str(folder),
-                    subfolder="sdxl_models",
-                    weight_name=use.weights,
-                    # With a slash it is taken from the root, without one from the subfolder.
-                    image_encoder_folder=use.encoder if use.encoder.startswith("models/") else use.encoder.split("/")[1],
-                    local_files_only=True,
-                )
-            pipe.image_encoder.to(pipe.unet.device, pipe.unet.dtype)
-            projection, pipe.unet.encoder_hid_proj = pipe.unet.encoder_hid_proj, None
-            kit = _Kit(pipe.unet.attn_processors, projection, pipe.image_encoder.eval(), pipe.feature_extractor)
+                options = {"image_encoder_folder": None, "local_files_only": True}
+                pipe.load_ip_adapter(str(folder), subfolder="sdxl_models", weight_name=use.weights, **options)
+            projection, pipe.unet.encoder_hid_proj = pipe.unet.encoder_hid_proj, None  # first: `detach` says why
+            return pipe.unet.attn_processors, projection, pipe.feature_extractor
         finally:
-            self.detach()
-        return kit
+            pipe.unet.encoder_hid_proj, pipe.unet.config.encoder_hid_dim_type = before[:2]
+            pipe.unet.set_attn_processor(dict(before[2]))
+            pipe.image_encoder, pipe.feature_extractor = pictures
 
 
-USE_ENCODERS = {use.weights: use.encoder for use in USES.values()}
+WEIGHTS = {_PLAIN[0]: "ip.plain", _FACE[0]: "ip.face"}
+ENCODERS = {_PLAIN[1]: "ip.bigg", _FACE[1]: "ip.vith"}
 logging.getLogger("diffusers.loaders.ip_adapter").setLevel(logging.ERROR)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -38,15 +40,17 @@ def needs_compel(*texts: str) -> bool:
 class PromptEncoder:
     """Remembers what it has encoded: the same tensors, so the same picture to the bit."""
 
-    def __init__(self, pipe: StableDiffusionXLPipeline) -> None:
-        self._pipe = pipe
+    def __init__(self, pipe: StableDiffusionXLPipeline, device: torch.device) -> None:
+        self._pipe, self._device = pipe, device
         self._known: OrderedDict[tuple[str, str, torch.dtype], Embeddings] = OrderedDict()
 
     @torch.no_grad()
-    def encode(self, prompt: str, negative: str) -> Embeddings:
-        key = (prompt, negative, self._pipe.text_encoder.dtype)
+    def encode(self, prompt: str, negative: str, dtype: torch.dtype, placed: Callable[[], AbstractContextManager[None]]) -> Embeddings:
+        """`placed` has the encoders on the device, at `dtype`; it is entered only for what is not known yet."""
+        key = (prompt, negative, dtype)
         if key not in self._known:
-            self._known[key] = self._long(prompt, negative) if needs_compel(prompt, negative) else self._plain(prompt, negative)
+            with placed():
+                self._known[key] = self._long(prompt, negative) if needs_compel(prompt, negative) else self._plain(prompt, negative)
             if len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
         self._known.move_to_end(key)
@@ -55,7 +59,7 @@ class PromptEncoder:
     def _plain(self, prompt: str, negative: str) -> Embeddings:
         embeds, negative_embeds, pooled, negative_pooled = self._pipe.encode_prompt(
             prompt,
-            device=self._pipe.text_encoder.device,
+            device=self._device,
             num_images_per_prompt=1,
             do_classifier_free_guidance=True,
             negative_prompt=negative,

@@ -3,6 +3,8 @@
 The two pipelines share VAE, text encoder and tokenizer, and the denoiser's weights where they are equal. Precision: VAE and the norms in
 float32, the rest of the denoiser and UMT5 in bfloat16 on a GPU; everything in float32 on a CPU. Hence no `.to(bfloat16)` anywhere:
 `from_pretrained(dtype=…)` is what leaves the norms alone.
+
+Each part is a component (`executors.residency`), on the device only while its stage runs.
 """
 
 from __future__ import annotations
@@ -27,14 +29,19 @@ from PIL import Image, ImageOps
 from transformers import AutoTokenizer, UMT5EncoderModel
 
 from ..errors import BadOutput, BadWork, ModelFileError
-from . import files
+from ..residency import Chance, Residency
+from . import files, working
 from .base import Clip, ModelPaths, OnStep, Output, Picture, References, Work
-from .loading import loading, pick_device, quiet, within_memory
+from .loading import loading, pick_device, quiet
 from .profiles import DEFAULT, Profile
 from .quality import check_pixels
 from .speed import T2V, VACE, dress, forget
+from .tiling import tiled
 from .tinydir import facts_of
 
+TEXT, VAE = "wan.text", "wan.vae"
+DENOISERS = {T2V: "wan.t2v", VACE: "wan.vace"}
+TOKENS = 512  # what the pipelines pad a prompt to
 MULTIPLE = 16  # VAE 8 × patch 2
 GREY = (128, 128, 128)  # what VACE takes for "nothing here yet"
 
@@ -62,34 +69,36 @@ class Wan:
         device: torch.device | None = None,
         dtype: torch.dtype | None = None,
         profile: Profile = DEFAULT,
+        room: Residency | None = None,
     ) -> None:
         self.paths, self.profile = paths, profile
         self.modes = frozenset(modes)
         if unknown := self.modes - {T2V, VACE}:
             raise ValueError(f"unknown modes {sorted(unknown)}: there are {T2V} and {VACE}")
-        self.device = device or pick_device()
+        self.device = room.device if room else device or pick_device()
         self.dtype = dtype or (torch.bfloat16 if self.device.type == "cuda" else torch.float32)
-        self._shared: dict[str, Any] = {}  # vae, text_encoder, tokenizer
+        self.room = room or Residency(self.device)
+        self._tokenizer: Any = None
         self._pipes: dict[str, Any] = {}
 
     # Loading
 
     def load(self, modes: Iterable[str] | None = None) -> None:
-        """Bring `modes` (default: all that the constructor named) to the device. Raises `ModelFileError`, `OutOfMemory`."""
+        """Put the pipelines of `modes` (default: all that the constructor named) together. Raises `ModelFileError`, `OutOfMemory`."""
         quiet()
         for mode in sorted(self.modes if modes is None else modes):
             if mode not in self.modes:
                 raise ModelFileError(f"this executor was started without {mode}: it has {', '.join(sorted(self.modes)) or 'nothing'}")
             if mode not in self._pipes:
-                self._pipes[mode] = within_memory(f"loading {self._folder(mode).name}", partial(self._load, mode))
-        if len(self._pipes) == 2:
-            share_equal_weights(self._pipes[T2V].transformer, self._pipes[VACE].transformer)
+                files.require(self.paths.root, "wan" if mode == T2V else "vace")
+                chance = Chance(self.room, f"loading {self._folder(mode).name}", loading=True)
+                self._pipes[mode] = chance(lambda small, mode=mode: self._assemble(mode))
 
     def unload(self) -> None:
         self._pipes.clear()
-        self._shared.clear()
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+        self._tokenizer = None
+        for name in (TEXT, VAE, *DENOISERS.values()):
+            self.room.remove(name)
 
     def loaded(self) -> frozenset[str]:
         return frozenset(self._pipes)
@@ -111,39 +120,39 @@ class Wan:
         folder = self._folder(T2V if T2V in self.modes else VACE)
         return facts_of(folder)
 
-    def _load(self, mode: str) -> Any:
+    def _assemble(self, mode: str) -> Any:
         folder = self._folder(mode)
-        files.require(self.paths.root, "wan" if mode == T2V else "vace")
+        kind = WanPipeline if mode == T2V else WanVACEPipeline
+        for name, build, like in (
+            # Text encoder and VAE are the same in both folders: whichever comes first.
+            (TEXT, partial(self._build, UMT5EncoderModel, folder / "text_encoder", self.dtype), None),
+            (VAE, partial(self._build, AutoencoderKLWan, folder / "vae", torch.float32), None),
+            (DENOISERS[T2V], partial(self._build_denoiser, T2V), None),
+            (DENOISERS[VACE], partial(self._build_denoiser, VACE), DENOISERS[T2V]),
+        ):
+            if not self.room.known(name):
+                self.room.add(name, build, like)
         with loading(folder):
-            if not self._shared:
-                self._shared = self._load_shared(folder)
-            kind = WanPipeline if mode == T2V else WanVACEPipeline
-            pipe = kind.from_pretrained(
-                folder, **self._shared, transformer=self._denoiser(mode, self.dtype), local_files_only=True, use_safetensors=True
-            )
+            tokenizer = self._tokenizer or AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+            text_encoder = self.room.load(TEXT)
+            have, expected = len(tokenizer), text_encoder.config.vocab_size
+            if have < 0.9 * expected:  # a wrong tokenizer loads in silence, and the pictures are then of nothing
+                raise ModelFileError(f"not a pair: {folder / 'tokenizer'} has {have} tokens, the text encoder beside it {expected}")
+            self._tokenizer = tokenizer
+            parts = {"text_encoder": text_encoder, "vae": self.room.load(VAE), "transformer": self.room.load(DENOISERS[mode])}
+            pipe = kind.from_pretrained(folder, tokenizer=tokenizer, **parts, local_files_only=True, use_safetensors=True)
         pipe.set_progress_bar_config(disable=True)
-        dress(self.profile, mode, pipe.transformer, self.device)
         return pipe
 
-    def _load_shared(self, folder: Path) -> dict[str, Any]:
-        options: dict[str, Any] = {"local_files_only": True, "use_safetensors": True}
-        text_encoder = UMT5EncoderModel.from_pretrained(folder / "text_encoder", dtype=self.dtype, **options)
-        tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-        have, expected = len(tokenizer), text_encoder.config.vocab_size
-        if have < 0.9 * expected:  # a wrong tokenizer loads in silence, and the pictures are then of nothing
-            raise ModelFileError(f"not a pair: {folder / 'tokenizer'} has {have} tokens, the text encoder beside it {expected}")
-        vae = AutoencoderKLWan.from_pretrained(folder / "vae", dtype=torch.float32, **options)
-        return {
-            "tokenizer": tokenizer,
-            "text_encoder": text_encoder.eval().to(self.device),
-            "vae": vae.eval().to(self.device),
-        }
-
-    def _denoiser(self, mode: str, dtype: torch.dtype) -> Any:
+    def _build_denoiser(self, mode: str) -> torch.nn.Module:
         kind = WanTransformer3DModel if mode == T2V else WanVACETransformer3DModel
-        folder = self._folder(mode) / "transformer"
-        model = kind.from_pretrained(folder, dtype=dtype, local_files_only=True, use_safetensors=True)
-        return model.eval().to(self.device)
+        transformer = self._build(kind, self._folder(mode) / "transformer", self.dtype)
+        dress(self.profile, mode, transformer, self.device)
+        return transformer
+
+    def _build(self, kind: Any, folder: Path, dtype: torch.dtype) -> torch.nn.Module:
+        with loading(folder):
+            return kind.from_pretrained(folder, dtype=dtype, local_files_only=True, use_safetensors=True).eval()
 
     # Generating
 
@@ -155,10 +164,12 @@ class Wan:
         check(work)
         width, height = self.size_of(work)
         mode = T2V if work.references.wan_mode == "none" else VACE
+        self.load({mode})
+        chance = Chance(self.room, f"generating {work.job_type} {width}×{height}")
         for seed in work.seeds:
-            self.load({mode})
-            doing = f"generating {work.job_type} {width}×{height}"
-            frames = within_memory(doing, partial(self._run, mode, work, width, height, seed, on_step))
+            words = chance(partial(self._encode, mode, work))
+            latents = chance(partial(self._denoise, mode, work, width, height, seed, words, on_step))
+            frames = chance(partial(self._decode, mode, work, latents))
             yield Picture(frames[0], seed) if work.frames == 1 else Clip(frames, work.fps, seed)
 
     def size_of(self, work: Work) -> tuple[int, int]:
@@ -169,40 +180,81 @@ class Wan:
         short, long = tiny["short_side"], tiny["long_side"]
         return (short, long) if work.width <= work.height else (long, short)
 
-    def _run(self, mode: str, work: Work, width: int, height: int, seed: int, on_step: OnStep) -> list[Image.Image]:
+    @torch.no_grad()
+    def _encode(self, mode: str, work: Work, small: bool) -> dict[str, torch.Tensor | None]:
         pipe = self._pipes[mode]
-        usual = pipe.transformer
+        with self.room.hold(TEXT, working=working.text(2 * TOKENS, pipe.text_encoder.config.d_ff, self.dtype.itemsize)):
+            positive, negative = pipe.encode_prompt(
+                prompt=work.prompt,
+                negative_prompt=work.negative_prompt,
+                do_classifier_free_guidance=work.guidance > 1,
+                max_sequence_length=TOKENS,
+                device=self.device,
+            )
+        return {"prompt_embeds": positive, "negative_prompt_embeds": negative}
+
+    def _denoise(
+        self, mode: str, work: Work, width: int, height: int, seed: int, words: dict[str, Any], on_step: OnStep, small: bool
+    ) -> torch.Tensor:
+        """Latents as the VAE takes them, but for their scale: (1, 16, 1 + (frames − 1)/4, H/8, W/8)."""
+        pipe = self._pipes[mode]
         # A scheduler of the job's own: nothing of a cancelled job can be left in it.
         pipe.scheduler = SAMPLERS[work.sampler](work.shift)
         steps = StepReports(self.device, on_step)
-        arguments: dict[str, Any] = {}
+        # The text encoder stays as it is: its files are bfloat16, and 21 GiB of float32 would fit beside nothing.
+        dtype = torch.float32 if work.precise and self.dtype != torch.float32 else None
+        parts, arguments = [DENOISERS[mode]], {}
         if mode == VACE:
+            parts.append(VAE)  # which encodes the references
             arguments = conditioning(work.references, width, height, work.frames)
             arguments["conditioning_scale"] = work.reference_strength
         try:
-            if work.precise and self.dtype != torch.float32:
-                # The text encoder stays as it is: its files are bfloat16, and 21 GiB of float32 would fit beside nothing.
-                pipe.transformer = self._denoiser(mode, torch.float32)
-            video = pipe(
-                prompt=work.prompt,
-                negative_prompt=work.negative_prompt,
-                width=width,
-                height=height,
-                num_frames=work.frames,
-                num_inference_steps=work.steps,
-                guidance_scale=work.guidance,
-                # On the CPU, so that one seed is one noise on every device.
-                generator=torch.Generator("cpu").manual_seed(seed),
-                output_type="pt",
-                callback_on_step_end=steps,
-                callback_on_step_end_tensor_inputs=["latents"],
-                **arguments,
-            ).frames[0]
-            return to_pictures(video)
+            with self.room.hold(*parts, working=self._need(mode, work, width, height, dtype or self.dtype), dtype=dtype):
+                latents = pipe(
+                    **words,
+                    width=width,
+                    height=height,
+                    num_frames=work.frames,
+                    num_inference_steps=work.steps,
+                    guidance_scale=work.guidance,
+                    # On the CPU, so that one seed is one noise on every device.
+                    generator=torch.Generator("cpu").manual_seed(seed),
+                    output_type="latent",
+                    callback_on_step_end=steps,
+                    callback_on_step_end_tensor_inputs=["latents"],
+                    **arguments,
+                ).frames
         finally:
-            pipe.transformer = usual
             pipe.vae.clear_cache()
-            forget(usual)
+            forget(pipe.transformer)
+        return latents[:, :, len(arguments.get("reference_images", ())) :]  # a reference picture is a frame before the others
+
+    def _need(self, mode: str, work: Work, width: int, height: int, dtype: torch.dtype) -> int:
+        config = self._pipes[mode].transformer.config
+        tokens = working.wan_tokens(width * height, work.frames + 4)  # one more for a reference picture
+        hints = len(config.vace_layers) if mode == VACE else 0
+        dim = config.num_attention_heads * config.attention_head_dim
+        denoise = working.wan_denoise(tokens, config.ffn_dim, dim, hints, dtype.itemsize)
+        encode = working.wan_vae(width * height, work.frames, self._pipes[mode].vae.config.base_dim) if mode == VACE else 0
+        return max(denoise, encode)  # one after the other
+
+    @torch.no_grad()
+    def _decode(self, mode: str, work: Work, latents: torch.Tensor, small: bool) -> list[Image.Image]:
+        """What the pipelines do at their end, as a stage of its own: the denoiser may go, and a second try need not denoise again."""
+        pipe, vae = self._pipes[mode], self._pipes[mode].vae
+        height, width = (side * pipe.vae_scale_factor_spatial for side in latents.shape[-2:])
+        need = working.wan_vae(width * height, work.frames, vae.config.base_dim) // (4 if small else 1)
+        mean, std = (torch.tensor(figures).view(1, -1, 1, 1, 1).to(latents.device, vae.dtype) for figures in _figures(vae))
+        try:
+            with self.room.hold(VAE, working=need), tiled(vae, width, height, small):
+                video = vae.decode(latents.to(vae.dtype) / (1.0 / std) + mean, return_dict=False)[0]
+                return to_pictures(pipe.video_processor.postprocess_video(video, output_type="pt")[0])
+        finally:
+            vae.clear_cache()
+
+
+def _figures(vae: Any) -> tuple[list[float], list[float]]:
+    return vae.config.latents_mean, vae.config.latents_std
 
 
 class StepReports:
@@ -290,19 +342,3 @@ def to_pictures(video: torch.Tensor) -> list[Image.Image]:
     pixels = (video * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
     check_pixels(pixels)
     return [Image.fromarray(frame) for frame in pixels]
-
-
-def share_equal_weights(small: torch.nn.Module, large: torch.nn.Module) -> int:
-    """Let `small` use `large`'s memory for every parameter that both have and that is equal; returns the bytes saved.
-
-    Safe because nothing here writes to weights. T2V's 1.3B are a subset of VACE's by name.
-    """
-    theirs = dict(large.named_parameters())
-    saved = 0
-    for name, mine in small.named_parameters():
-        other = theirs.get(name)
-        if other is None or other.data_ptr() == mine.data_ptr() or other.dtype != mine.dtype or not torch.equal(mine, other):
-            continue
-        mine.data = other.data
-        saved += other.nbytes
-    return saved
