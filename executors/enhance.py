@@ -68,11 +68,11 @@ class Enhancer:
         paths: ModelPaths,
         device: torch.device | None = None,
         clock: Callable[[], float] = time.monotonic,
-        room: Residency | None = None,
+        residency: Residency | None = None,
     ) -> None:
         self.paths = paths
-        self.device = room.device if room else device or pick_device()
-        self.room = room or Residency(self.device)
+        self.device = residency.device if residency else device or pick_device()
+        self.residency = residency or Residency(self.device)
         self.dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
         self.clock = clock
         self._model: Any = None
@@ -85,8 +85,8 @@ class Enhancer:
         quiet()
         files.require(self.paths.root, "qwen")
         self.unload()  # what a load that failed half-way left
-        self.room.add(self.name, self._build)
-        self._model = Chance(self.room, f"loading {self.paths.qwen.name}", loading=True)(lambda small: self.room.load(self.name))
+        self.residency.add(self.name, self._build)
+        self._model = Chance(self.residency, f"loading {self.paths.qwen.name}", loading=True)(lambda small: self.residency.load(self.name))
 
     def _build(self) -> torch.nn.Module:
         folder = self.paths.qwen
@@ -98,7 +98,7 @@ class Enhancer:
 
     def unload(self) -> None:
         self._model = self._tokenizer = None
-        self.room.remove(self.name)
+        self.residency.remove(self.name)
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -119,7 +119,7 @@ class Enhancer:
         self.load()
         started = self.clock()
         limits = Limits(self.clock, started + deadline_s, should_stop)
-        answer, tokens = Chance(self.room, "enhancing a prompt")(lambda small: self._placed(prompt, style, limits))
+        answer, tokens = Chance(self.residency, "enhancing a prompt")(lambda small: self._placed(prompt, style, limits))
         seconds = self.clock() - started
         if limits.late:
             raise EnhancementFailed(f"enhancement took over {deadline_s:g} s ({tokens} tokens written)")
@@ -133,7 +133,7 @@ class Enhancer:
 
     def _placed(self, prompt: str, style: Style, limits: Limits) -> tuple[str, int]:
         need = working.text(tokens=CONTEXT, ffn=self._model.config.intermediate_size, width=self.dtype.itemsize)
-        with self.room.hold(self.name, working=need):
+        with self.residency.hold(self.name, working=need):
             return self._generate(prompt, style, limits)
 
     @torch.inference_mode()

@@ -76,7 +76,7 @@ class Residency:
 
     def __init__(self, device: torch.device | None = None, budget: int | None = None, ram: int | None = None) -> None:
         self.device = device or pick_device()
-        if budget is None and self.device.type == "cuda":
+        if budget is None and self.device.type == "cuda" and torch.cuda.is_available():
             budget = min(DEFAULT_BUDGET, torch.cuda.get_device_properties(self.device).total_memory - RESERVE)
         self.copies = self.device.type != "cpu" or budget is not None
         self.placed = Books(budget)
@@ -258,8 +258,8 @@ class Chance:
     Afterwards all of the job is done the small way, and the next time memory runs out the job fails.
     """
 
-    def __init__(self, room: Residency, doing: str, *, loading: bool = False) -> None:
-        self.room, self.doing, self.small, self.loading = room, doing, False, loading
+    def __init__(self, residency: Residency, doing: str, *, loading: bool = False) -> None:
+        self.residency, self.doing, self.small, self.loading = residency, doing, False, loading
 
     def __call__(self, action: Callable[[bool], T]) -> T:
         """`action(small)`. Raises `OutOfMemory` when that was the second time."""
@@ -269,7 +269,7 @@ class Chance:
             except OutOfMemory as error:
                 log.warning("%s. Once more, smaller.", error)
             self.small = True
-            self.room.clear(masters=self.loading)
+            self.residency.clear(masters=self.loading)
         return within_memory(self.doing, lambda: action(True))
 
 

@@ -38,7 +38,7 @@ class Shelf:
     ) -> None:
         self.paths, self.profile, self.at_once = ModelPaths(root), profile, at_once
         self._budget, self._ram = budget, ram
-        self._room: Residency | None = None
+        self._residency: Residency | None = None
         self.status = {status.role: status for status in files.check(root)}
         self._closed: set[str] = set()
         self._families: dict[str, Family] = {}
@@ -54,17 +54,17 @@ class Shelf:
         return [lane for lane, roles in LANE_ROLES.items() if lane not in self._closed and all(self.status[r].ok for r in roles)]
 
     @property
-    def room(self) -> Residency:
-        if self._room is None:
+    def residency(self) -> Residency:
+        if self._residency is None:
             from executors.residency import Residency
 
-            self._room = Residency(budget=self._budget, ram=self._ram)
-        return self._room
+            self._residency = Residency(budget=self._budget, ram=self._ram)
+        return self._residency
 
     @property
     def resident(self) -> list[str]:
         """The lanes whose next job finds its denoiser on the device."""
-        return [lane for lane in self.lanes if self._room is not None and self._room.on_device(DENOISERS[lane])]
+        return [lane for lane in self.lanes if self._residency is not None and self._residency.on_device(DENOISERS[lane])]
 
     @property
     def can_enhance(self) -> bool:
@@ -87,7 +87,7 @@ class Shelf:
         if self._enhancer is None:
             from executors.enhance import Enhancer
 
-            enhancer = Enhancer(self.paths, room=self.room)
+            enhancer = Enhancer(self.paths, residency=self.residency)
             enhancer.load()
             self._enhancer = enhancer
         return self._enhancer
@@ -109,11 +109,11 @@ class Shelf:
         if name == "sdxl":
             from executors.models.sdxl import Sdxl
 
-            return Sdxl(self.paths, profile=self.profile, at_once=self.at_once, room=self.room)
+            return Sdxl(self.paths, profile=self.profile, at_once=self.at_once, residency=self.residency)
         from executors.models.wan import T2V, VACE, Wan
 
         modes = {mode for mode, role in ((T2V, "wan"), (VACE, "vace")) if self.status[role].ok}
-        return Wan(self.paths, modes, profile=self.profile, room=self.room)
+        return Wan(self.paths, modes, profile=self.profile, residency=self.residency)
 
 
 def family_of(lane: str) -> str:

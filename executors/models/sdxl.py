@@ -74,14 +74,14 @@ class Sdxl:
         dtype: torch.dtype | None = None,
         at_once: int | None = None,
         profile: Profile = DEFAULT,
-        room: Residency | None = None,
+        residency: Residency | None = None,
     ) -> None:
         self.paths = paths
-        self.device = room.device if room else device or pick_device()
+        self.device = residency.device if residency else device or pick_device()
         self.dtype = dtype or (torch.bfloat16 if self.device.type == "cuda" else torch.float32)
         self.profile = profile
         self.at_once = at_once_of(profile, self.device, at_once)
-        self.room = room or Residency(self.device)
+        self.residency = residency or Residency(self.device)
         self._pipe: Any = None
 
     # Loading
@@ -92,18 +92,18 @@ class Sdxl:
             files.require(self.paths.root, "sdxl")
             self.unload()  # what a load that failed half-way left
             for name, build in ((VAE, self._build_vae), (UNET, self._build_unet), (TEXT, self._build_text)):
-                self.room.add(name, build)
+                self.residency.add(name, build)
             with loading(self.paths.sdxl_file):
-                pipe = Chance(self.room, "loading sdxl-lustify", loading=True)(lambda small: self._assemble())
+                pipe = Chance(self.residency, "loading sdxl-lustify", loading=True)(lambda small: self._assemble())
             self._pipe, self._ip, self._prompts = (
                 pipe,
-                IpAdapters(pipe, self.paths, self.room, self.dtype),
+                IpAdapters(pipe, self.paths, self.residency, self.dtype),
                 PromptEncoder(pipe, self.device),
             )
             self._schedule = dict(pipe.scheduler.config)
 
     def _assemble(self) -> StableDiffusionXLPipeline:
-        modules = {"vae": self.room.load(VAE), "unet": self.room.load(UNET), **dict(self.room.load(TEXT).named_children())}
+        modules = {"vae": self.residency.load(VAE), "unet": self.residency.load(UNET), **dict(self.residency.load(TEXT).named_children())}
         pipe = self._from_file(StableDiffusionXLPipeline, **modules, add_watermarker=False)
         for tokenizer in (pipe.tokenizer, pipe.tokenizer_2):
             if (have := len(tokenizer)) != VOCABULARY:
@@ -137,7 +137,7 @@ class Sdxl:
             self._ip.unload()
         self._pipe = self._ip = self._prompts = None
         for name in (TEXT, UNET, VAE):
-            self.room.remove(name)
+            self.residency.remove(name)
 
     def describe(self) -> dict[str, Any]:
         pin = files.read_manifest(self.paths.root)["files"].get(self.paths.sdxl_file.relative_to(self.paths.root).as_posix(), {})
@@ -168,7 +168,7 @@ class Sdxl:
         """
         check(work)
         self.load()
-        chance = Chance(self.room, f"generating {work.job_type} {work.width}×{work.height}")
+        chance = Chance(self.residency, f"generating {work.job_type} {work.width}×{work.height}")
         try:
             arguments = chance(lambda small: self._arguments(work))
             made = 0
@@ -191,7 +191,7 @@ class Sdxl:
         dtype = self._precision(work)
         need = working.text(tokens=4 * 77, ffn=self._pipe.text_encoder_2.config.intermediate_size)
         words = self._prompts.encode(
-            work.prompt, work.negative_prompt, dtype or self.dtype, lambda: self.room.hold(TEXT, working=need, dtype=dtype)
+            work.prompt, work.negative_prompt, dtype or self.dtype, lambda: self.residency.hold(TEXT, working=need, dtype=dtype)
         )
         arguments = dict(vars(words))
         if work.references.style is not None and work.reference_type is not None:
@@ -200,7 +200,7 @@ class Sdxl:
             )
         if work.references.init is None:
             return arguments | {"width": width, "height": height}
-        with self.room.hold(VAE, working=working.sdxl_vae(width * height, self._pipe.vae.config.block_out_channels[0])):
+        with self.residency.hold(VAE, working=working.sdxl_vae(width * height, self._pipe.vae.config.block_out_channels[0])):
             return arguments | {"image": self._encode(work.references.init, width, height), "strength": work.strength}
 
     def _encode(self, picture: Image.Image, width: int, height: int) -> Any:
@@ -240,7 +240,7 @@ class Sdxl:
 
         width, height = self.size_of(work)
         need = working.sdxl_denoise(width * height, len(seeds), pipe.unet.config.block_out_channels[0], (dtype or self.dtype).itemsize)
-        with self.room.hold(UNET, *self._ip.attached, working=need, dtype=dtype):
+        with self.residency.hold(UNET, *self._ip.attached, working=need, dtype=dtype):
             latents = pipe(
                 **arguments,
                 num_inference_steps=work.steps,
@@ -264,7 +264,7 @@ class Sdxl:
         vae = self._pipe.vae
         height, width = (side * 2 ** (len(vae.config.block_out_channels) - 1) for side in latent.shape[-2:])
         need = working.sdxl_vae(width * height, vae.config.block_out_channels[1]) // (4 if small else 1)
-        with self.room.hold(VAE, working=need), tiled(vae, width, height, small):
+        with self.residency.hold(VAE, working=need), tiled(vae, width, height, small):
             pixels = vae.decode(latent / vae.config.scaling_factor).sample[0]
         if not torch.isfinite(pixels).all():
             raise BadOutput("the decoder made NaN or infinity")

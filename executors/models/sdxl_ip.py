@@ -64,8 +64,8 @@ class IpAdapters:
     An adapter and an image encoder are a component each (`executors.residency`); both adapters may want the same encoder.
     """
 
-    def __init__(self, pipe: StableDiffusionXLPipeline, paths: ModelPaths, room: Residency, dtype: torch.dtype) -> None:
-        self._pipe, self._paths, self._room, self._dtype = pipe, paths, room, dtype
+    def __init__(self, pipe: StableDiffusionXLPipeline, paths: ModelPaths, residency: Residency, dtype: torch.dtype) -> None:
+        self._pipe, self._paths, self._residency, self._dtype = pipe, paths, residency, dtype
         self._bare = pipe.unet.attn_processors
         self._kits: dict[str, _Kit] = {}
         self.attached: tuple[str, ...] = ()  # components that the UNet needs beside its own until `detach`
@@ -90,8 +90,8 @@ class IpAdapters:
         pipe.image_encoder, pipe.feature_extractor = kit.encoder, kit.extractor
         config = kit.encoder.config
         need = working.text(tokens=2 * (config.image_size // config.patch_size) ** 2, ffn=config.intermediate_size)
-        with self._room.hold(kit.encoder_name, working=need):
-            embeddings = pipe.prepare_ip_adapter_image_embeds([picture], None, self._room.device, 1, guided)
+        with self._residency.hold(kit.encoder_name, working=need):
+            embeddings = pipe.prepare_ip_adapter_image_embeds([picture], None, self._residency.device, 1, guided)
         return [e.to(dtype) for e in embeddings]
 
     def detach(self) -> None:
@@ -105,16 +105,16 @@ class IpAdapters:
     def unload(self) -> None:
         self.detach()
         for name in (*WEIGHTS.values(), *ENCODERS.values()):
-            self._room.remove(name)
+            self._residency.remove(name)
         self._kits.clear()
 
     def _load(self, use: Use) -> _Kit:
         files.require(self._paths.root, "ip_adapter")
         name, encoder_name = WEIGHTS[use.weights], ENCODERS[use.encoder]
-        room, made = self._room, {}
-        if not room.known(encoder_name):
-            room.add(encoder_name, partial(self._build_encoder, use))
-        encoder = room.load(encoder_name)
+        residency, made = self._residency, {}
+        if not residency.known(encoder_name):
+            residency.add(encoder_name, partial(self._build_encoder, use))
+        encoder = residency.load(encoder_name)
 
         def build() -> torch.nn.Module:
             processors, projection, made["extractor"] = self._build(use, encoder)
@@ -122,9 +122,9 @@ class IpAdapters:
             made.setdefault("projection", projection)
             return torch.nn.ModuleList([projection, *(p for p in processors.values() if isinstance(p, torch.nn.Module))])
 
-        room.remove(name)
-        room.add(name, build)
-        room.load(name)
+        residency.remove(name)
+        residency.add(name, build)
+        residency.load(name)
         return _Kit(name, encoder_name, made["processors"], made["projection"], encoder, made["extractor"])
 
     def _build_encoder(self, use: Use) -> torch.nn.Module:
@@ -135,7 +135,7 @@ class IpAdapters:
     def _build(self, use: Use, encoder: torch.nn.Module) -> tuple[dict[str, Any], torch.nn.Module, Any]:
         """The adapter's attention processors and projection, built onto the UNet and taken off it again; and what prepares pictures."""
         pipe, folder = self._pipe, self._paths.ip_adapter
-        self._room.set_down("sdxl.unet")  # the library puts the adapter where the UNet is
+        self._residency.set_down("sdxl.unet")  # the library puts the adapter where the UNet is
         before = (pipe.unet.encoder_hid_proj, pipe.unet.config.encoder_hid_dim_type, pipe.unet.attn_processors)
         pictures = (pipe.image_encoder, pipe.feature_extractor)
         try:

@@ -69,15 +69,15 @@ class Wan:
         device: torch.device | None = None,
         dtype: torch.dtype | None = None,
         profile: Profile = DEFAULT,
-        room: Residency | None = None,
+        residency: Residency | None = None,
     ) -> None:
         self.paths, self.profile = paths, profile
         self.modes = frozenset(modes)
         if unknown := self.modes - {T2V, VACE}:
             raise ValueError(f"unknown modes {sorted(unknown)}: there are {T2V} and {VACE}")
-        self.device = room.device if room else device or pick_device()
+        self.device = residency.device if residency else device or pick_device()
         self.dtype = dtype or (torch.bfloat16 if self.device.type == "cuda" else torch.float32)
-        self.room = room or Residency(self.device)
+        self.residency = residency or Residency(self.device)
         self._tokenizer: Any = None
         self._pipes: dict[str, Any] = {}
 
@@ -91,14 +91,14 @@ class Wan:
                 raise ModelFileError(f"this executor was started without {mode}: it has {', '.join(sorted(self.modes)) or 'nothing'}")
             if mode not in self._pipes:
                 files.require(self.paths.root, "wan" if mode == T2V else "vace")
-                chance = Chance(self.room, f"loading {self._folder(mode).name}", loading=True)
+                chance = Chance(self.residency, f"loading {self._folder(mode).name}", loading=True)
                 self._pipes[mode] = chance(lambda small, mode=mode: self._assemble(mode))
 
     def unload(self) -> None:
         self._pipes.clear()
         self._tokenizer = None
         for name in (TEXT, VAE, *DENOISERS.values()):
-            self.room.remove(name)
+            self.residency.remove(name)
 
     def loaded(self) -> frozenset[str]:
         return frozenset(self._pipes)
@@ -130,16 +130,16 @@ class Wan:
             (DENOISERS[T2V], partial(self._build_denoiser, T2V), None),
             (DENOISERS[VACE], partial(self._build_denoiser, VACE), DENOISERS[T2V]),
         ):
-            if not self.room.known(name):
-                self.room.add(name, build, like)
+            if not self.residency.known(name):
+                self.residency.add(name, build, like)
         with loading(folder):
             tokenizer = self._tokenizer or AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-            text_encoder = self.room.load(TEXT)
+            text_encoder = self.residency.load(TEXT)
             have, expected = len(tokenizer), text_encoder.config.vocab_size
             if have < 0.9 * expected:  # a wrong tokenizer loads in silence, and the pictures are then of nothing
                 raise ModelFileError(f"not a pair: {folder / 'tokenizer'} has {have} tokens, the text encoder beside it {expected}")
             self._tokenizer = tokenizer
-            parts = {"text_encoder": text_encoder, "vae": self.room.load(VAE), "transformer": self.room.load(DENOISERS[mode])}
+            parts = {"text_encoder": text_encoder, "vae": self.residency.load(VAE), "transformer": self.residency.load(DENOISERS[mode])}
             pipe = kind.from_pretrained(folder, tokenizer=tokenizer, **parts, local_files_only=True, use_safetensors=True)
         pipe.set_progress_bar_config(disable=True)
         return pipe
@@ -165,7 +165,7 @@ class Wan:
         width, height = self.size_of(work)
         mode = T2V if work.references.wan_mode == "none" else VACE
         self.load({mode})
-        chance = Chance(self.room, f"generating {work.job_type} {width}×{height}")
+        chance = Chance(self.residency, f"generating {work.job_type} {width}×{height}")
         for seed in work.seeds:
             words = chance(partial(self._encode, mode, work))
             latents = chance(partial(self._denoise, mode, work, width, height, seed, words, on_step))
@@ -183,7 +183,7 @@ class Wan:
     @torch.no_grad()
     def _encode(self, mode: str, work: Work, small: bool) -> dict[str, torch.Tensor | None]:
         pipe = self._pipes[mode]
-        with self.room.hold(TEXT, working=working.text(2 * TOKENS, pipe.text_encoder.config.d_ff, self.dtype.itemsize)):
+        with self.residency.hold(TEXT, working=working.text(2 * TOKENS, pipe.text_encoder.config.d_ff, self.dtype.itemsize)):
             positive, negative = pipe.encode_prompt(
                 prompt=work.prompt,
                 negative_prompt=work.negative_prompt,
@@ -209,7 +209,7 @@ class Wan:
             arguments = conditioning(work.references, width, height, work.frames)
             arguments["conditioning_scale"] = work.reference_strength
         try:
-            with self.room.hold(*parts, working=self._need(mode, work, width, height, dtype or self.dtype), dtype=dtype):
+            with self.residency.hold(*parts, working=self._need(mode, work, width, height, dtype or self.dtype), dtype=dtype):
                 latents = pipe(
                     **words,
                     width=width,
@@ -246,7 +246,7 @@ class Wan:
         need = working.wan_vae(width * height, work.frames, vae.config.base_dim) // (4 if small else 1)
         mean, std = (torch.tensor(figures).view(1, -1, 1, 1, 1).to(latents.device, vae.dtype) for figures in _figures(vae))
         try:
-            with self.room.hold(VAE, working=need), tiled(vae, width, height, small):
+            with self.residency.hold(VAE, working=need), tiled(vae, width, height, small):
                 video = vae.decode(latents.to(vae.dtype) / (1.0 / std) + mean, return_dict=False)[0]
                 return to_pictures(pipe.video_processor.postprocess_video(video, output_type="pt")[0])
         finally:

@@ -88,7 +88,7 @@ class ProbeShelf(Shelf):
         super().__init__(loaded.paths.root)
         self.probes = {name: Probe(family, step) for name, family in loaded._families.items()}
         self._families.update(self.probes)
-        self._enhancer, self._room = loaded._enhancer, loaded._room
+        self._enhancer, self._residency = loaded._enhancer, loaded._residency
 
     @property
     def sdxl(self) -> Probe:
