@@ -11,7 +11,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from executors.models.safetensors_header import HeaderError, read_header
 MANIFEST = "manifest.json"
 QUARANTINE = "quarantine"
 PICKLES = frozenset({".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle"})  # loading one runs the code inside it
+_FETCH = "`ourvidz models pull {role}` fetches it"
+_AGAIN = "`ourvidz models pull {role} --deep` fetches it again"
 _JSON_CLASS = {"model_index.json": "_class_name", "config.json": "architectures"}
 
 
@@ -136,7 +138,7 @@ def read_manifest(root: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {"tiny": False, "files": {}}
     except (ValueError, TypeError, KeyError, OSError) as error:
-        raise ModelFileError(f"{MANIFEST}: cannot be read. Write it again by pinning the model files") from error
+        raise ModelFileError(f"{MANIFEST}: cannot be read. Move it away; `ourvidz models pull` writes it again") from error
     return manifest
 
 
@@ -149,17 +151,21 @@ def _check_safetensors(file: Path, name: str) -> Iterator[Problem]:
     try:
         read_header(file)
     except HeaderError as error:
-        yield Problem(name, str(error), "Fetch the file again", spoiled=True)
+        yield Problem(name, str(error), _AGAIN, spoiled=True)
 
 
 def _check_pins(file: Path, name: str, pin: dict[str, Any] | None, deep: bool) -> Iterator[Problem]:
     if pin is None:
-        yield Problem(name, "is not pinned in manifest.json", "Pin the model files, once you trust where this one came from")
+        yield Problem(
+            name,
+            "is not pinned in manifest.json",
+            "`ourvidz models pull {role}` pins it, if it is what its source states; else move it out of the folder",
+        )
     elif (size := file.stat().st_size) != pin["bytes"]:
-        yield Problem(name, f"has {size:,} bytes where {pin['bytes']:,} are pinned", "Fetch the file again, or pin it anew", spoiled=True)
+        yield Problem(name, f"has {size:,} bytes where {pin['bytes']:,} are pinned", _AGAIN, spoiled=True)
     elif deep and (found := sha256(file)) != pin["sha256"]:
         what = f"has sha256 {found[:12]}… where {pin['sha256'][:12]}… is pinned"
-        yield Problem(name, what, "Fetch the file again, or pin it anew", spoiled=True)
+        yield Problem(name, what, _AGAIN, spoiled=True)
 
 
 def _check_needs(role: Role, root: Path) -> Iterator[Problem]:
@@ -167,10 +173,10 @@ def _check_needs(role: Role, root: Path) -> Iterator[Problem]:
         path, name = (root / role.folder / need, os.path.normpath(f"{role.folder}/{need}"))
         if need.endswith("/"):
             if not any(path.glob("*.safetensors")):
-                yield Problem(f"{name}/", "holds no .safetensors file", "Fetch the weights")
+                yield Problem(f"{name}/", "holds no .safetensors file", _FETCH)
             yield from _check_shards(path, name)
         elif not path.is_file():
-            yield Problem(name, "is missing", "Fetch the file")
+            yield Problem(name, "is missing", _FETCH)
 
 
 def _check_shards(folder: Path, name: str) -> Iterator[Problem]:
@@ -178,11 +184,11 @@ def _check_shards(folder: Path, name: str) -> Iterator[Problem]:
         try:
             shards = set(json.loads(index.read_text())["weight_map"].values())
         except (ValueError, KeyError, AttributeError):
-            yield Problem(f"{name}/{index.name}", "is no index of shards", "Fetch the file again", spoiled=True)
+            yield Problem(f"{name}/{index.name}", "is no index of shards", _AGAIN, spoiled=True)
             continue
         for shard in sorted(shards):
             if not (folder / shard).is_file():
-                yield Problem(f"{name}/{shard}", "is missing", "Fetch the file")
+                yield Problem(f"{name}/{shard}", "is missing", _FETCH)
 
 
 def _check_kind(role: Role, root: Path) -> Iterator[Problem]:
@@ -193,7 +199,9 @@ def _check_kind(role: Role, root: Path) -> Iterator[Problem]:
             continue  # already said
         if absent := [p for p in prefixes if not any(k.startswith(p) for k in keys)]:
             what = f"is not the kind of file that the role {role.name} needs: it has no tensor named {absent[0]}*"
-            yield Problem(f"{role.folder}/{relative}", what, "Put the right model there", spoiled=True)
+            yield Problem(
+                f"{role.folder}/{relative}", what, "Move it away; `ourvidz models pull {role}` fetches the right one", spoiled=True
+            )
     for relative, wanted in role.classes:
         path, name = root / role.folder / relative, f"{role.folder}/{relative}"
         try:
@@ -201,18 +209,20 @@ def _check_kind(role: Role, root: Path) -> Iterator[Problem]:
         except FileNotFoundError:
             continue  # already said
         except (ValueError, AttributeError):
-            yield Problem(name, "is not JSON", "Fetch the file again", spoiled=True)
+            yield Problem(name, "is not JSON", _AGAIN, spoiled=True)
             continue
         if wanted not in (found if isinstance(found, list) else [found]):
-            yield Problem(name, f"describes {found}, not {wanted}", "Put the right model there", spoiled=True)
+            yield Problem(
+                name, f"describes {found}, not {wanted}", "Move it away; `ourvidz models pull {role}` fetches the right one", spoiled=True
+            )
 
 
 def _status(role: Role, root: Path, manifest: dict[str, Any], deep: bool) -> RoleStatus:
     folder = root / role.folder
     tiny = bool(manifest.get("tiny"))
     if not folder.is_dir():
-        missing = Problem(f"{role.folder}/", "is missing", f"Put the model for the role {role.name} there")
-        return RoleStatus(role.name, (missing,), 0, tiny, present=False)
+        missing = Problem(f"{role.folder}/", "is missing", _FETCH)
+        return RoleStatus(role.name, (_advised(missing, role, tiny),), 0, tiny, present=False)
     problems, size = list(_check_needs(role, root)), 0
     for path in _below(folder):
         name = path.relative_to(root).as_posix()
@@ -220,7 +230,11 @@ def _status(role: Role, root: Path, manifest: dict[str, Any], deep: bool) -> Rol
         found: list[Problem] = []
         if path.suffix.lower() in PICKLES:
             what = "is a pickle, which can run code when it is loaded"
-            found.append(Problem(name, what, "Use the .safetensors file, and put this one into quarantine", spoiled=True))
+            found.append(
+                Problem(
+                    name, what, "Move it away: only .safetensors is loaded, and `ourvidz models pull {role}` fetches that", spoiled=True
+                )
+            )
         elif path.suffix.lower() == ".safetensors":
             found += _check_safetensors(path, name)
         # One problem a file: the first is the cause, and the rest follow from it.
@@ -229,8 +243,17 @@ def _status(role: Role, root: Path, manifest: dict[str, Any], deep: bool) -> Rol
     problems += [p for p in _check_kind(role, root) if p.file not in named]
     for name, pin in manifest["files"].items():
         if pin.get("role") == role.name and not (root / name).is_file() and name not in named:
-            problems.append(Problem(name, "is pinned, and missing", "Fetch the file, or pin the folder anew"))
-    return RoleStatus(role.name, tuple(problems), size, tiny, present=True)
+            problems.append(Problem(name, "is pinned, and missing", _FETCH))
+    return RoleStatus(role.name, tuple(_advised(p, role, tiny) for p in problems), size, tiny, present=True)
+
+
+def _advised(problem: Problem, role: Role, tiny: bool) -> Problem:
+    """With the command that mends it."""
+    if tiny:
+        return replace(problem, todo="`ourvidz models make-tiny` makes the tiny models again")
+    if role.name == "sdxl" and problem.file in (f"{role.folder}/", f"{role.folder}/{role.needs[0]}"):
+        return replace(problem, todo="`ourvidz models pull sdxl --sdxl …` takes the weights from where you say")
+    return replace(problem, todo=problem.todo.replace("{role}", role.name))
 
 
 def verify(root: Path, deep: bool = True) -> list[RoleStatus]:

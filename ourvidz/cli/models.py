@@ -31,8 +31,20 @@ def verify(
     as_json: options.Json = False,
 ) -> None:
     """Check the files against their pins; exit 1 when a role that is there is not in order."""
-    if any(not role["ok"] for role in _show(deep, as_json, explain=True)):
+    roles = _show(deep, as_json, explain=True)
+    if any(not role["ok"] for role in roles):
         raise typer.Exit(1)
+    if not as_json and not all(role["tiny"] for role in roles):
+        _say_what_is_not_converted()
+
+
+def _say_what_is_not_converted() -> None:
+    from ourvidz.cli import executor
+    from ourvidz.config import config
+
+    missing = [made["name"] for made in executor.found().conversions(config().models) if made["state"] == "missing"]
+    if missing:
+        out.say(f"Not converted yet: {', '.join(missing)}. `ourvidz models convert` makes them load faster.", "dim")
 
 
 def _show(deep: bool, as_json: bool, *, explain: bool) -> list[dict[str, Any]]:

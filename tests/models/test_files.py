@@ -263,3 +263,15 @@ def test_a_making_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: 
 def test_checking_and_counting_need_no_torch() -> None:
     code = "import sys, executors.models.files, executors.models.tiny, executors.prompts; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_each_problem_names_the_command_that_mends_it(root: Path, tmp_path: Path) -> None:
+    assert all("make-tiny" in p.todo for p in status(root, "wan").problems)  # tiny models are made, not fetched
+    (root / files.MANIFEST).write_text(json.dumps({**files.read_manifest(root), "tiny": False}))
+    (root / SDXL).unlink()
+    _truncate(root / PLAIN_IP)
+    told = {p.file: p.todo for role in files.ROLES for p in status(root, role.name).problems}
+    assert "--sdxl" in told[SDXL]
+    assert "models pull ip_adapter --deep" in told[PLAIN_IP]
+    assert "models pull wan`" in told["wan2.1-t2v-1.3b/"]
+    assert not any("{" in todo for todo in told.values())

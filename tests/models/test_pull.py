@@ -308,6 +308,17 @@ def test_sdxl_weights_with_another_hash_than_named_are_put_aside(published: Hub,
     assert not (tmp_path / sources.SDXL_FILE).exists()
 
 
+def test_weights_that_were_put_there_by_hand_are_pinned_when_a_person_names_them(published: Hub, tiny_root: Path, tmp_path: Path) -> None:
+    mine = tmp_path / sources.SDXL_FILE
+    mine.parent.mkdir()
+    shutil.copyfile(tiny_root / sources.SDXL_FILE, mine)
+    given = sources.sdxl_weights(str(mine))
+    assert isinstance(given, sources.Given)
+    (status,) = pull.fetch(pull.plan(tmp_path, [s for s in of("sdxl") if not s.saved_as], given), lambda *_: None)
+    assert status.ok
+    assert files.read_manifest(tmp_path)["files"][sources.SDXL_FILE]["sha256"] == files.sha256(mine)
+
+
 def test_a_page_instead_of_a_model_is_put_aside(tmp_path: Path, server: Hub) -> None:
     commit = server.publish("a/b", {"x.safetensors": b"<!DOCTYPE html><html>Please log in</html>"})
     given = sources.sdxl_weights(f"{server.cdn}/{commit}/x.safetensors")
