@@ -111,7 +111,26 @@ class Device:
         """Whether a job claimed now would be used soon, by the pace of the one that runs: unknown before its first step."""
         return self._clock() + SOON >= self._free_at
 
+    @property
+    def asked_for(self) -> bool:
+        """Whether a prepared job waits for its turn."""
+        return not self._turns.empty()
+
     # -- the device thread
+
+    def warm(self, room: Room, lane: str) -> None:
+        """Load a lane's models though no job has asked for them yet. Whatever goes wrong is told: the job that needs them decides."""
+        started = self._clock()
+        self._watch.touch("warming up", room.policy.load_stall)
+        log.info("Loading what lane %s needs.", lane)
+        try:
+            self._family(room, lane)
+            log.info("Lane %s is warm after %.1f s.", lane, self._clock() - started)
+        except Exception as error:  # noqa: BLE001  (its first job will meet the same, in the place that hands errors to policy)
+            log.warning("Lane %s could not be warmed up: %s: %s", lane, type(error).__name__, error)
+        finally:
+            self._tell()
+            self._watch.rest()
 
     def next(self, timeout: float) -> Turn | None:
         """The next prepared job; None after waiting in vain, or when someone rang."""

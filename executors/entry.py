@@ -31,11 +31,14 @@ class Executors:
         observer: Observer | None = None,
         signals: bool = True,
         own_process: bool = False,
+        warm: Sequence[str] | None = (),
         say: Callable[[str], None] = lambda _: None,
     ) -> int:
         """Run an executor in this process. Blocks until it is drained, `until` have ended, or it idled for `idle_exit` seconds.
 
         `profile` is the name of a speed profile, else `OURVIDZ_PROFILE`'s. Raises `UnknownProfile`.
+
+        `warm`: lanes whose models are loaded before a job asks for them; None: those that the queue needs first.
 
         `own_process`: nobody else's, so it ends itself (exit code 75) when its device hangs; whoever started it starts another.
         """
@@ -53,7 +56,9 @@ class Executors:
 
         torch.set_num_threads(1)  # tiny tensors: threads cost more than they bring, and much more on a busy machine
         say("Tiny models with random weights: the pictures are noise, and only the lexical screen looks at prompts.")
-        worker = Worker(app.jobs, app.store, shelf, app.config.home, name=name, lanes=lanes, observe=observer, own_process=own_process)
+        worker = Worker(
+            app.jobs, app.store, shelf, app.config.home, name=name, lanes=lanes, observe=observer, own_process=own_process, warm=warm
+        )
         if signals:
             handle_signals(worker)
         worker.run(until=until, idle_exit=idle_exit)

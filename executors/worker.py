@@ -58,8 +58,10 @@ class Worker:
         observe: Observer | None = None,
         policy: Policy | None = None,
         own_process: bool = False,
+        warm: Sequence[str] | None = (),
     ) -> None:
-        """`own_process`: there is nothing else in this process, so it may end itself when its device hangs."""
+        """`own_process`: there is nothing else in this process, so it may end itself when its device hangs. `warm`: lanes to load before a
+        job asks for them; None: those that the queue needs first."""
         self.jobs, self.store, self.shelf, self.home = jobs, store, shelf, home
         self.policy = policy or jobs.policy()
         self.spool = Spool(home / "spool", self.policy.spool_bytes)
@@ -67,6 +69,7 @@ class Worker:
         self._slot, self.name = _take_slot(home, name)
         self._watchers = Watchers(observe)
         self._own_process = own_process
+        self._warm = warm
         self._threads: set[threading.Thread] = set()  # of jobs; one that hangs keeps its place when its claim is given up
         self._failed: BaseException | None = None
         self.draining = False
@@ -117,6 +120,7 @@ class Worker:
         claiming = threading.Thread(target=self._keep_claiming, args=(room, until, idle_exit), name="claims", daemon=True)
         claiming.start()
         try:
+            self._warm_up(room)
             self._serve(room, claiming)
             if self._failed is not None:
                 raise self._failed
@@ -136,6 +140,16 @@ class Worker:
             turn = room.device.next(timeout=1.0)
             if turn is not None and not turn.left:
                 room.device.perform(turn)
+
+    def _warm_up(self, room: Room) -> None:
+        """The device's thread, while the first job is claimed and prepared. A job that is ready comes before all that is only likely."""
+        wanted, self._warm = self._warm, ()  # of this process's life, once
+        served = self.lanes
+        lanes = self._patiently(lambda: self.jobs.waiting_lanes(served)) if wanted is None else [lane for lane in wanted if lane in served]
+        for lane in lanes or ():
+            if self.draining or room.heartbeat.gone or room.device.asked_for:
+                return
+            room.device.warm(room, lane)
 
     def _tell(self, beat: Heartbeat) -> None:
         """What is in memory, told by the device's thread: the others must not look at models while it moves them."""

@@ -190,6 +190,11 @@ class Jobs:
 
     # -- reading ------------------------------------------------------------------------------------------------------------------
 
+    def waiting_lanes(self, lanes: Sequence[str]) -> list[str]:
+        """Those of `lanes` that have a job to do now, in the order in which an executor with nothing in memory would claim from them."""
+        row = self._repeat("select ourvidz.lane_order(%s, '{}', null, null) as lanes", (list(lanes),))[0]
+        return list(row["lanes"] or ())
+
     def policy(self) -> Policy:
         """The figures in force, from the database, which decides by them."""
         row = self._repeat("select * from ourvidz.policy", ())[0]

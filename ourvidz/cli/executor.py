@@ -28,7 +28,7 @@ class Executors(Protocol):
     def work(
         self, app: App, *, name: str | None = None, lanes: Sequence[str] | None = None, until: Collection[str] | None = None,
         idle_exit: float | None = None, profile: str | None = None, observer: Observer | None = None, signals: bool = True,
-        own_process: bool = False, say: Callable[[str], None] = ...,
+        own_process: bool = False, warm: Sequence[str] | None = (), say: Callable[[str], None] = ...,
     ) -> int: ...  # fmt: skip
     def profiles(self) -> list[dict[str, str]]: ...
     def ensure_models(self, app: App, on_progress: Callable[[str], None]) -> None: ...

@@ -12,7 +12,12 @@ from ourvidz.cli.help import about
 
 
 def add(app: typer.Typer, panel: str) -> None:
-    samples = ("ourvidz worker", "ourvidz worker --name gpu0 --lanes wan,wan_vace", "ourvidz worker --profile exact --idle-exit 60")
+    samples = (
+        "ourvidz worker",
+        "ourvidz worker --name gpu0 --lanes wan,wan_vace",
+        "ourvidz worker --profile exact --idle-exit 60",
+        "ourvidz worker --warm sdxl,wan",
+    )
     app.command("worker", **about(*samples, panel=panel))(worker)
 
 
@@ -24,18 +29,17 @@ def worker(
     idle_exit: Annotated[
         float | None, typer.Option("--idle-exit", metavar="SECONDS", min=0, help="Leave when nothing came so long.")
     ] = None,
+    warm: Annotated[
+        str, typer.Option("--warm", metavar="LANES", help="Load these before a job asks: auto is what the queue needs first, or none.")
+    ] = "auto",
     profile: Annotated[str | None, typer.Option("--profile", metavar="NAME", help="Speed profile; else OURVIDZ_PROFILE's.")] = None,
 ) -> None:
     """Run an executor, which claims jobs and makes their pictures.
 
     Ctrl-C once: what runs is finished first. Twice: it is given back at its next step.
     """
-    from state.catalog import LANES
-
-    chosen = [lane.strip() for lane in lanes.split(",") if lane.strip()] if lanes is not None else None
-    if chosen is not None and (not chosen or set(chosen) - set(LANES)):
-        wrong = sorted(set(chosen) - set(LANES)) or ["(none)"]
-        raise out.Problem(f"There is no lane {wrong[0]}. Lanes are: {', '.join(LANES)}.", 2)
+    chosen = None if lanes is None else _lanes(lanes)
+    first = None if warm == "auto" else [] if warm == "none" else _lanes(warm)
     from ourvidz import bootstrap
     from ourvidz.cli import executor
     from ourvidz.config import config
@@ -45,6 +49,22 @@ def worker(
     app = bootstrap.app()
     with executor.told(logging.INFO), executor.own_signals():
         code = executors.work(
-            app, name=name, lanes=chosen, idle_exit=idle_exit, profile=profile, own_process=True, say=lambda line: out.say(line, "dim")
+            app,
+            name=name,
+            lanes=chosen,
+            idle_exit=idle_exit,
+            profile=profile,
+            own_process=True,
+            warm=first,
+            say=lambda line: out.say(line, "dim"),
         )
     raise typer.Exit(code)
+
+
+def _lanes(text: str) -> list[str]:
+    from state.catalog import LANES
+
+    chosen = [lane.strip() for lane in text.split(",") if lane.strip()]
+    if wrong := sorted(set(chosen) - set(LANES)) or ([] if chosen else ["(none)"]):
+        raise out.Problem(f"There is no lane {wrong[0]}. Lanes are: {', '.join(LANES)}.", 2)
+    return chosen

@@ -71,7 +71,15 @@ def test_data_can_be_had_as_json() -> None:
 
 
 def test_what_is_not_understood(bare: Command) -> None:
-    for args in (["jbos"], ["jobs", "ls", "--limit", "x"], ["submit"], ["jobs", "show"], ["--nonsense"], ["worker", "--lanes", "gpu"]):
+    for args in (
+        ["jbos"],
+        ["jobs", "ls", "--limit", "x"],
+        ["submit"],
+        ["jobs", "show"],
+        ["--nonsense"],
+        ["worker", "--lanes", "gpu"],
+        ["worker", "--warm", "gpu"],
+    ):
         answer = bare(*args)
         assert (answer.code, answer.out) == (2, ""), args
         assert answer.err

@@ -1,0 +1,139 @@
+"""What the queue needs first is loaded while the first job is still being claimed; what cannot be loaded costs no job anything."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from site_of import ProbeShelf, Site, wait_for
+from support import Permissive
+
+from executors.device import Device, Turn
+from executors.errors import OutOfMemory
+from executors.models.base import Family
+from executors.room import Run
+from executors.shelf import Shelf
+from ourvidz.lifecycle import Claim, Jobs
+
+
+class Watched(ProbeShelf):
+    """Knows which lanes were asked for, in order."""
+
+    def __init__(self, loaded: Shelf, trouble: Exception | None = None) -> None:
+        super().__init__(loaded)
+        self.asked: list[str] = []
+        self.first = threading.Event()
+        self.trouble = trouble
+
+    def family(self, lane: str) -> Family:
+        self.asked.append(lane)
+        try:
+            if self.trouble is not None and len(self.asked) == 1:
+                raise self.trouble
+            return super().family(lane)
+        finally:
+            self.first.set()
+
+
+class Slow(Jobs):
+    """Claims nothing before `after` is set."""
+
+    after: threading.Event
+
+    def claim(self, executor_id: str, **more: Any) -> list[Claim]:
+        assert self.after.wait(20), "nothing was loaded while the claim was under way"
+        return super().claim(executor_id, **more)
+
+
+def slow(site: Site, after: threading.Event) -> Jobs:
+    jobs = Slow(site.db, Permissive(), patience=20)
+    jobs.after = after
+    return jobs
+
+
+def test_the_lane_that_waits_longest_is_loaded_before_its_job_is_claimed(site: Site) -> None:
+    first, second = site.submit("image_fast"), site.submit()
+    shelf = Watched(site.loaded)
+    site.work(first, second, shelf=shelf, jobs=slow(site, shelf.first), warm=None)
+    assert shelf.asked[0] == "wan"
+    site.completed(first)
+    site.completed(second)
+
+
+def test_lanes_named_are_loaded_though_nothing_waits(site: Site) -> None:
+    shelf = Watched(site.loaded)
+    site.start(site.worker(shelf=shelf, warm=("wan", "sdxl")))
+    wait_for(lambda: shelf.asked == ["wan", "sdxl"])
+
+
+def test_with_nothing_to_do_nothing_is_loaded(site: Site) -> None:
+    shelf = Watched(site.loaded)
+    site.worker(shelf=shelf, warm=None).run(idle_exit=0)
+    assert shelf.asked == []
+
+
+def test_a_job_that_is_ready_comes_before_what_is_only_likely(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = site.submit()
+    shelf = Watched(site.loaded)
+    ask, offered = shelf.family, threading.Event()
+    offer = Device.offer
+
+    def offering(device: Device, run: Run) -> Turn:
+        turn = offer(device, run)
+        offered.set()
+        return turn
+
+    def family(lane: str) -> Family:
+        assert offered.wait(20)  # the first load lasts until the job that was claimed meanwhile stands before the device
+        return ask(lane)
+
+    monkeypatch.setattr(Device, "offer", offering)
+    shelf.family = family  # type: ignore[method-assign]
+    site.work(job_id, shelf=shelf, warm=("sdxl", "wan"))
+    assert "wan" not in shelf.asked
+    site.completed(job_id)
+
+
+def test_a_lane_that_cannot_be_loaded_is_closed_before_a_job_is_claimed(site: Site, tiny_root: Path, tmp_path: Path) -> None:
+    models = Path(shutil.copytree(tiny_root, tmp_path / "models"))
+    shelf = Shelf(models)
+    file = models / "sdxl-lustify/model.safetensors"
+    file.write_bytes(file.read_bytes()[:-1000])
+    site.submit()
+    other = site.submit("image_fast")
+    loaded = threading.Event()
+    ask = shelf.spoiled
+
+    def spoiled(lane: str) -> list[Path]:
+        try:
+            return ask(lane)
+        finally:
+            loaded.set()
+
+    shelf.spoiled = spoiled  # type: ignore[method-assign]
+    site.work(other, shelf=shelf, jobs=slow(site, loaded), warm=None)
+    site.completed(other)
+    assert shelf.lanes == ["wan", "wan_vace"]
+
+
+@pytest.mark.parametrize("trouble", [OutOfMemory("full"), RuntimeError("a bug")], ids=lambda e: type(e).__name__)
+def test_a_warm_up_that_fails_is_told_and_costs_nothing(site: Site, trouble: Exception, caplog: pytest.LogCaptureFixture) -> None:
+    job_id = site.submit()
+    shelf = Watched(site.loaded, trouble)
+    site.work(job_id, shelf=shelf, jobs=slow(site, shelf.first), warm=None)
+    site.completed(job_id)
+    assert f"Lane sdxl could not be warmed up: {type(trouble).__name__}" in caplog.text
+    assert site.row(job_id)["attempts"] == 1
+
+
+def test_waiting_lanes_are_in_the_order_of_claims(site: Site) -> None:
+    asked: Sequence[str] = ["sdxl", "sdxl_ip", "wan", "wan_vace"]
+    assert site.jobs.waiting_lanes(asked) == []
+    site.submit("image_fast")
+    site.submit()
+    assert site.jobs.waiting_lanes(asked) == ["wan", "sdxl"]
+    assert site.jobs.waiting_lanes(["sdxl"]) == ["sdxl"]
