@@ -99,6 +99,11 @@ MUTANTS = {
     "everyone is woken": Mutant(F + "wake.sql", "limit p_jobs for update", "limit 99 for update", "claims"),
     "crashers may try the same one": Mutant(F + "take.sql", "and (crashed_on is distinct from p_name or (select yes from alone))", "", "policy"),
     "no quarantine": Mutant(F + "lapse.sql", ">= v_policy.crash_limit", "> 99", "policy"),
+    "a crash is held against all": Mutant(F + "on_device.sql", "place = 1 and ", "", "policy"),
+    "a crash is held against an upload": Mutant(F + "on_device.sql", " and status in ('enhancing', 'generating')", "", "policy"),
+    "a crash is held against the first": Mutant(F + "on_device.sql", "last.begun desc", "last.begun", "policy"),
+    "bystanders wait too": Mutant(F + "lapse.sql", " or p_blamed and not p_on_device", "", "policy"),
+    "nobody waits after a crash": Mutant(F + "lapse.sql", "p_blamed and not p_on_device", "not p_on_device", "policy"),
     "a crash forgets the cancel": Mutant(F + "lapse.sql", "if j.cancel_requested then", "if false then", "policy"),
     "residents starve the others": Mutant(
         F + "claim.sql", "lane is distinct from v_lane and not v_lane = any (coalesce(p_resident, resident))", "lane is distinct from v_lane", "fairness"

@@ -186,6 +186,77 @@ def test_where_there_is_no_other_the_same_one_tries_again(jobs: Jobs, user: User
     assert claim(jobs, executor(jobs, "gpu1")).job_id == job_id
 
 
+def several(jobs: Jobs, user: User, gpu: str, count: int) -> list[Claim]:
+    """Jobs that overlap on one executor."""
+    for _ in range(count):
+        submit(jobs, user())
+    return [claim(jobs, gpu) for _ in range(count)]
+
+
+def test_a_crash_is_held_against_the_job_on_the_device_alone(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+    """The clock stands still: which began last is not read from it."""
+    gpu = executor(jobs)
+    uploading, encoding, on_device, prepared = several(jobs, user, gpu, 4)
+    for job in (uploading, encoding, on_device):
+        jobs.advance(job, "generation_started")
+    jobs.artifact_generated(uploading, artifact(uploading))
+    jobs.advance(uploading, "upload_started")
+    jobs.executor_gone(gpu)
+    for job in (uploading, encoding, prepared):
+        assert counts(database, job.job_id) == (1, 0, 1, 0, 0)
+        assert (row(database, job.job_id)["crashed_on"], row(database, job.job_id)["ready"]) == (None, True)
+    assert counts(database, on_device.job_id) == (1, 0, 1, 1, 0)
+    assert row(database, on_device.job_id)["crashed_on"] == "gpu0"
+
+
+def test_or_against_those_that_shared_a_pass(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+    gpu = executor(jobs)
+    before, *together = several(jobs, user, gpu, 3)
+    jobs.advance(before, "generation_started")
+    jobs.advance_many(together, "generation_started")
+    jobs.executor_gone(gpu)
+    assert [row(database, job.job_id)["device_crashes"] for job in (before, *together)] == [0, 1, 1]
+
+
+def test_or_against_none_when_the_last_had_left_the_device(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+    gpu = executor(jobs)
+    slow, quick = several(jobs, user, gpu, 2)
+    for job in (slow, quick):
+        jobs.advance(job, "generation_started")
+    jobs.advance(quick, "upload_started")
+    jobs.executor_gone(gpu)
+    assert [row(database, job.job_id)["device_crashes"] for job in (slow, quick)] == [0, 0]
+
+
+def test_what_an_earlier_claim_began_says_nothing_of_this_one(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+    first = executor(jobs, "gpu1")
+    (job,) = several(jobs, user, first, 1)
+    jobs.advance(job, "generation_started")
+    jobs.snooze(job, "drain")
+    gpu = executor(jobs, "gpu2")
+    claim(jobs, gpu)  # and only prepared
+    jobs.executor_gone(gpu)
+    assert row(database, job.job_id)["device_crashes"] == 0
+
+
+def test_a_job_beside_one_that_crashes_does_not_wait_with_it(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+    """Else they would come back together, and meet again."""
+    beside = submit(jobs, user())
+    for n in range(1, 4):
+        gpu = executor(jobs, f"gpu{n}")
+        held = claim(jobs, gpu)
+        assert held.job_id == beside
+        (culprit,) = several(jobs, user, gpu, 1)
+        jobs.advance(culprit, "generation_started")
+        jobs.executor_gone(gpu)
+        assert (row(database, beside)["ready"], row(database, beside)["crashes"]) == (True, n)
+        database.rows("select ourvidz.cancel(%s)", (culprit.job_id,))
+    gpu = executor(jobs, "gpu4")
+    claim(jobs, gpu)
+    jobs.executor_gone(gpu)  # and now there is no one else to blame
+    assert row(database, beside)["ready"] is False
+
+
 # -- cancelling -------------------------------------------------------------------------------------------------------------------
 
 

@@ -13,6 +13,7 @@ import random
 import resource
 import signal
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -38,9 +39,11 @@ T = TypeVar("T")
 
 
 class Points:
-    """Where to die (`die`) and where to stumble (`trip`): [when, verb, nth], counted from 1; `trip` adds what happens there."""
+    """Where to die (`die`) and where to stumble (`trip`): [when, verb, nth], counted from 1; `trip` adds what happens there.
+    Where to stay for ever (`hold`): [verb, job]; it dies once someone stays there."""
 
     def __init__(self, spec: dict[str, Any]) -> None:
+        self.hold, self.held = tuple(spec.get("hold") or ()), threading.Event()
         self.die = tuple(spec.get("die") or ())
         self.trip = tuple(spec.get("trip") or ())
         self.seen: Counter[tuple[str, str]] = Counter()
@@ -50,9 +53,16 @@ class Points:
         self.seen[when, verb] += 1
         here = (when, verb, self.seen[when, verb])
         if here == self.die:
+            if self.hold:
+                self.held.wait(20)
             os.kill(os.getpid(), signal.SIGKILL)
         if here == self.trip[:3]:
             self.stumble(self.trip[3])
+
+    def keep(self, verb: str, what: str) -> None:
+        if self.hold and self.hold[0] == verb and self.hold[1] in what:
+            self.held.set()
+            threading.Event().wait()
 
     def around(self, verb: str, call: Callable[[], T]) -> T:
         self.pass_by("before", verb)
@@ -86,6 +96,7 @@ class CrashStore(FolderStore):
     flaky = 0.0  # how often the store does not answer
 
     def put(self, *args: Any) -> Stored:
+        self.points.keep("put", args[1])
         if random.random() < self.flaky:
             raise StorageUnavailable("the store does not answer")
         return self.points.around("put", lambda: FolderStore.put(self, *args))
@@ -95,6 +106,8 @@ class CrashSpool(Spool):
     points: Points
 
     def write(self, job_id: str, name: str, fill: Callable[[Path], object]) -> tuple[Path, str]:
+        self.points.keep("spool", job_id)
+
         def half(path: Path) -> None:
             fill(path)
             whole = path.read_bytes()
@@ -152,13 +165,15 @@ def executor(shelf: Shelf, spec: dict[str, Any]) -> None:
         if progress.stage == "generating" and progress.done:
             steps += 1
             (home / "steps").write_text(str(steps))
+            if progress.done == spec.get("hang_at_step"):
+                threading.Event().wait()
             if stop_at and progress.done == stop_at:
                 stop_at = None
                 os.kill(os.getpid(), signal.SIGSTOP)
 
     if limit := spec.get("file_limit"):
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
-    worker = Worker(jobs, store, shelf, home, name=spec["name"], observe=observe)
+    worker = Worker(jobs, store, shelf, home, name=spec["name"], observe=observe, own_process=spec.get("own_process", False))
     worker.spool = CrashSpool(home / "spool", worker.policy.spool_bytes)
     worker.spool.points = points
     job = spec.get("until") or []

@@ -10,7 +10,7 @@ from site_of import SEED, ProbeShelf, Site, Zygote, running, wait_for
 from support import types
 
 from executors.errors import Cancelled, LeaseLost
-from executors.heartbeat import Heartbeat
+from executors.heartbeat import Heartbeat, Hold
 from ourvidz.lifecycle import Claim
 from state.errors import StaleClaim
 
@@ -206,3 +206,36 @@ def test_a_job_taken_away_or_cancelled_is_learned_by_looking(site: Site) -> None
     beat._look()
     with pytest.raises(LeaseLost):
         hold.check()
+
+
+def test_a_claim_that_comes_while_we_look_does_not_seem_lost(site: Site) -> None:
+    first, second = site.submit(), site.submit()
+    executor = site.jobs.register("first", "host", 1, ["sdxl"])
+    beat = Heartbeat(site.jobs, executor, site.jobs.policy(), report=dict)
+    beat.hold(site.jobs.claim(executor)[0])
+    asked = site.jobs.held
+
+    def slow(executor_id: str) -> object:
+        found = asked(executor_id)
+        late.append(beat.hold(site.jobs.claim(executor)[0]))
+        return found
+
+    late: list[Hold] = []
+    site.jobs.held = slow  # type: ignore[method-assign,assignment]
+    beat._look()
+    late[0].check()
+    assert {hold.claim.job_id for hold in beat.holds.values()} == {first, second}
+
+
+def test_a_job_claimed_again_here_is_not_let_go_with_its_first_claim(site: Site) -> None:
+    job_id, executor = site.submit(), site.jobs.register("first", "host", 1, ["sdxl"])
+    beat = Heartbeat(site.jobs, executor, site.jobs.policy(), report=dict)
+    (claim,) = site.jobs.claim(executor)
+    first = beat.hold(claim)
+    site.jobs.snooze(claim, "drain")
+    second = beat.hold(site.jobs.claim(executor)[0])
+    beat.let_go(first)
+    site.jobs.cancel(job_id)
+    beat._look()
+    with pytest.raises(Cancelled):
+        second.check()

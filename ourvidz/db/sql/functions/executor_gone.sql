@@ -5,12 +5,15 @@ language plpgsql security definer set search_path = pg_catalog, ourvidz set plan
 as $$
 declare
   j public.jobs;
+  v_on_device uuid[];
   v_jobs bigint := 0;
 begin
   update ourvidz.executors set state = 'gone', waiting = false where id = p_executor;
-  -- In the order of ids, as lock_claims does: no deadlock with a batch.
+  -- In the order of ids, as lock_claims does: no deadlock with a batch. Locked before we ask which was on the device.
+  perform from public.jobs where executor_id = p_executor order by id for update;
+  v_on_device := ourvidz.on_device(p_executor);
   for j in select * from public.jobs where executor_id = p_executor order by id for update loop
-    perform ourvidz.lapse(j, p_cause);
+    perform ourvidz.lapse(j, p_cause, j.id = any (v_on_device), cardinality(v_on_device) > 0);
     v_jobs := v_jobs + 1;
   end loop;
   return v_jobs;

@@ -1,10 +1,11 @@
 -- What follows when the lease of a job's executor ran out; its row is locked. A cancel asked for before the crash is honoured here. A job
 -- that keeps killing its executor is quarantined: it fails with class `quarantined`, and a person decides.
-create or replace function ourvidz.lapse(j public.jobs, p_cause text) returns text
+-- p_on_device: the job was on the device, and so may be to blame. p_blamed: some job was; then one that was not waits for no backoff.
+-- It is counted all the same, more patiently: an upload or a reference can kill a process too.
+create or replace function ourvidz.lapse(j public.jobs, p_cause text, p_on_device boolean, p_blamed boolean) returns text
 language plpgsql
 as $$
 declare
-  v_on_device constant boolean := j.status in ('enhancing', 'generating');
   v_policy ourvidz.policy;
   v_crashes constant integer := j.crashes + 1;
   v_executor text := coalesce((select name from ourvidz.executors where id = j.executor_id), 'unknown');
@@ -13,15 +14,16 @@ begin
   if j.cancel_requested then
     perform ourvidz.append(array[j.id], 'cancelled', array['{}'::jsonb], 'reaper');
     return 'cancelled';
-  elsif j.device_crashes + v_on_device::integer >= v_policy.crash_limit or v_crashes >= v_policy.lapse_limit then
+  elsif j.device_crashes + p_on_device::integer >= v_policy.crash_limit or v_crashes >= v_policy.lapse_limit then
     update public.job_payloads set error_message = format('The executor was lost %s times while it had this job.', v_crashes)
     where job_id = j.id;
     perform ourvidz.append(array[j.id], 'failed', array['{"class": "quarantined"}'::jsonb], 'reaper');
     return 'failed';
   end if;
   perform ourvidz.append(array[j.id], 'lease_expired', array[jsonb_build_object(
-    'executor', v_executor, 'on_device', v_on_device, 'cause', p_cause,
-    'run_at', ourvidz.now() + case when v_crashes = 1 then interval '0' else ourvidz.backoff(v_crashes - 1, j.job_type) end)], 'reaper');
+    'executor', v_executor, 'on_device', p_on_device, 'cause', p_cause,
+    'run_at', ourvidz.now() + case when v_crashes = 1 or p_blamed and not p_on_device then interval '0'
+                                   else ourvidz.backoff(v_crashes - 1, j.job_type) end)], 'reaper');
   perform ourvidz.wake(j.lane, 1);
   return 'lease_expired';
 end
