@@ -98,7 +98,7 @@ def _folder(to: Path | None) -> Path:
     from ourvidz.config import config
 
     if to is None and config().tiny:
-        raise out.Problem("Real models want a folder of their own, of some 60 GB: set OURVIDZ_MODELS, or name one with --to.", 2)
+        raise out.Problem("Real models want a folder of their own, of some 80 GB: set OURVIDZ_MODELS, or name one with --to.", 2)
     return to.expanduser().absolute() if to else config().models
 
 

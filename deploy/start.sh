@@ -1,0 +1,43 @@
+#!/bin/sh
+# Wait for the database, bring it to this program's schema where that is asked for, fetch models where that is asked for, then run this
+# machine. Arguments go to `ourvidz up`.
+#
+#   DATABASE_URL          the executors' login; unset: an embedded database, for this machine alone
+#   OURVIDZ_WAIT          seconds to wait for it (60)
+#   OURVIDZ_MIGRATE_URL   a login that may change the schema; set: migrate first. Executors never see it
+#   OURVIDZ_PULL          roles to fetch before starting, such as "ip_adapter wan vace qwen"; those that are there cost seconds
+set -eu
+
+say() { printf 'start: %s\n' "$*" >&2; }
+
+answers() { # whether the database at $1 does
+    URL=$1 timeout 15 python3 -c 'import os, psycopg; psycopg.connect(os.environ["URL"], connect_timeout=5).close()' 2>/dev/null
+}
+
+wait_for() {
+    left=${OURVIDZ_WAIT:-60}
+    until answers "$1"; do
+        if [ "$left" -le 0 ]; then
+            say "the database does not answer after ${OURVIDZ_WAIT:-60} s. Look at DATABASE_URL, its password, and the network."
+            exit 1
+        fi
+        left=$((left - 2))
+        sleep 2
+    done
+}
+
+if [ -n "${DATABASE_URL:-}" ]; then
+    wait_for "$DATABASE_URL"
+fi
+if [ -n "${OURVIDZ_MIGRATE_URL:-}" ]; then
+    say "bringing the database to this program's schema"
+    DATABASE_URL=$OURVIDZ_MIGRATE_URL ourvidz migrate
+    unset OURVIDZ_MIGRATE_URL
+fi
+if [ -n "${OURVIDZ_PULL:-}" ]; then
+    say "models: $OURVIDZ_PULL"
+    # shellcheck disable=SC2086  # several roles, by spaces
+    ourvidz models pull --locked $OURVIDZ_PULL
+    ourvidz models convert
+fi
+exec ourvidz up "$@"
