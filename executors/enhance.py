@@ -62,6 +62,7 @@ class Enhancer:
     """Qwen on one device. One device thread calls it. `clock` gives seconds that only grow; tests replace it."""
 
     name = "qwen"
+    on_device = True  # of the executor that calls it; `executors.enhancer.client` has the one that is not
 
     def __init__(
         self,

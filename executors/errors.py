@@ -43,6 +43,12 @@ class EnhancementFailed(ExecutorError):
     error_class = "enhancement"
 
 
+class EnhancerAway(EnhancementFailed):
+    """The enhancer's own process is not there, died, hangs or is busy. Not the prompt's fault: this executor's own model may do it."""
+
+    error_class = "enhancer_away"
+
+
 class OutOfMemory(ExecutorError):
     """The device ran out of memory. Cleaned up; a smaller or later try may fit."""
 

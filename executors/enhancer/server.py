@@ -1,0 +1,231 @@
+"""Serves one model to many executors: one request at a time, first come first served, a short queue, a deadline for each.
+
+The event loop holds the connections; the one thread of its pool holds the model. So a client that leaves is seen while the model works,
+and the model stops at its next token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import hmac
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+from executors.enhance import Enhanced, styles
+from executors.enhancer import wire
+from executors.errors import EnhancementFailed, ExecutorError
+
+log = logging.getLogger("ourvidz.enhancer")
+
+WAITING = 8  # requests at most, the running one among them; who comes then is told so, and goes on without
+PATIENCE = 5.0  # seconds for a client to say what it wants, or to take an answer
+
+
+class Model(Protocol):
+    """What `executors.enhance.Enhancer` is to us."""
+
+    def enhance(self, prompt: str, family: str, *, deadline_s: float, should_stop: Callable[[], None]) -> Enhanced: ...
+    def describe(self) -> dict[str, Any]: ...
+
+
+class EnhancerAlready(Exception):
+    """Another enhancer serves this socket."""
+
+
+class _Gone(Exception):
+    """Whoever asked has left."""
+
+
+class _Request:
+    """One prompt, as the model's thread sees it."""
+
+    def __init__(self, model: Model, asked: dict[str, Any]) -> None:
+        self._model, self.prompt, self.family = model, str(asked["prompt"]), str(asked["family"])
+        self._limit = float(asked["deadline_s"])
+        self._until = time.monotonic() + self._limit
+        self.gone = threading.Event()
+        self.started = False
+        self.tokens = 0
+        if self.family not in styles():
+            raise KeyError(self.family)
+
+    @property
+    def left(self) -> float:
+        """Seconds of its limit. Its wait in the queue counts: to the job that is as long as any other."""
+        return self._until - time.monotonic()
+
+    def run(self) -> Enhanced:
+        self.started = True
+        self._stop_if_gone()
+        if self.left <= 0:
+            raise self.too_late()
+        return self._model.enhance(self.prompt, self.family, deadline_s=self.left, should_stop=self._each_token)
+
+    def too_late(self) -> EnhancementFailed:
+        return EnhancementFailed(f"others had the enhancer for all of its {self._limit:g} s")
+
+    def _each_token(self) -> None:
+        self._stop_if_gone()
+        self.tokens += 1
+
+    def _stop_if_gone(self) -> None:
+        if self.gone.is_set():
+            raise _Gone
+
+
+class Server:
+    """`pulse` is called about every `BEAT` seconds while the model's thread is not stuck: between two tokens for over `stall` seconds."""
+
+    def __init__(
+        self, model: Model, socket: Path, *, waiting: int = WAITING, stall: float = 60.0, pulse: Callable[[], object] = lambda: None
+    ) -> None:
+        self._model, self.socket, self._most, self._stall, self._pulse = model, socket, waiting, stall, pulse
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="model")
+        self._requests: list[_Request] = []
+        self._key = ""
+        self._stops = 0
+        self._progress: tuple[object, float] = None, 0.0
+
+    def run(self, ready: Callable[[], None] = lambda: None) -> None:
+        """Serve until SIGTERM or SIGINT: then what runs and what waits is finished; told twice, it is let go at its next token."""
+        with _alone(self.socket):
+            asyncio.run(self._serve(ready))
+
+    async def _serve(self, ready: Callable[[], None]) -> None:
+        loop, stop = asyncio.get_running_loop(), asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._told_to_stop, stop)
+        self._key = wire.new_key(self.socket)
+        self.socket.unlink(missing_ok=True)  # a dead enhancer's: we hold the lock
+        mask = os.umask(0o177)
+        try:
+            server = await asyncio.start_unix_server(self._client, path=self.socket, limit=wire.LONGEST)
+        finally:
+            os.umask(mask)
+        ready()
+        try:
+            while not stop.is_set():
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), wire.BEAT)
+                self._beat()
+            self.socket.unlink(missing_ok=True)  # nobody new: executors enhance for themselves, or wait for the next of us
+            server.close()
+            while self._requests:
+                self._beat()
+                await asyncio.sleep(wire.BEAT / 5)
+        finally:
+            self.socket.unlink(missing_ok=True)
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _told_to_stop(self, stop: asyncio.Event) -> None:
+        self._stops += 1
+        log.info("Leaving when %d requests are answered.", len(self._requests)) if self._stops == 1 else log.info("Leaving now.")
+        if self._stops > 1:
+            for request in self._requests:
+                request.gone.set()
+        stop.set()
+
+    def _beat(self) -> None:
+        running = next((r for r in self._requests if r.started), None)
+        done, now = running and (running, running.tokens), time.monotonic()
+        if done is None or done != self._progress[0]:
+            self._progress = done, now
+        if now - self._progress[1] <= self._stall:
+            self._pulse()
+
+    # -- one connection -------------------------------------------------------------------------------------------------------------
+
+    async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                asked = wire.decode(await reader.readline())
+            if not hmac.compare_digest(str(asked.get("key", "")), self._key):
+                log.warning("Somebody without our key asked, and was refused.")
+                await _say(writer, failed="refused", message="this enhancer has another key")
+            elif "ping" in asked:
+                await _say(writer, about=self._model.describe())
+            elif len(self._requests) >= self._most:
+                await _say(writer, failed="enhancer_busy", message=f"{len(self._requests)} requests wait for the enhancer already")
+            else:
+                await self._answer(_Request(self._model, asked), reader, writer)
+        except (wire.BadLine, KeyError, ValueError, TypeError) as error:
+            log.warning("A request that is none of ours: %s: %s", type(error).__name__, error)
+            with suppress(OSError, TimeoutError):
+                await _say(writer, failed="bad_request", message="that is no request")
+        except (OSError, TimeoutError):
+            pass  # it left, or hangs: nobody to tell
+        finally:
+            writer.close()
+
+    async def _answer(self, request: _Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._requests.append(request)
+        running = self._pool.submit(request.run)
+        made = asyncio.wrap_future(running)
+        left = asyncio.create_task(reader.read(1))  # ends when the client does
+        try:
+            while not made.done():
+                pause = min(wire.BEAT, max(0.0, request.left)) if not request.started else wire.BEAT
+                await asyncio.wait({made, left}, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
+                if left.done():
+                    request.gone.set()
+                    log.info("Whoever asked has left after %d tokens.", request.tokens)
+                    return
+                if request.left <= 0 and running.cancel():  # it never had its turn
+                    return await _say(writer, **_failed(request.too_late()))
+                if not made.done():
+                    ahead = self._requests.index(request)
+                    await (_say(writer, tokens=request.tokens) if request.started else _say(writer, waiting=ahead))
+            await _say(writer, **_told(made))
+        finally:
+            request.gone.set()
+            left.cancel()
+            if not running.cancel():
+                with suppress(BaseException):  # said above, or to nobody: here it is only awaited, until the model has let go
+                    await asyncio.shield(made)
+            self._requests.remove(request)
+
+
+def _told(made: asyncio.Future[Enhanced]) -> dict[str, Any]:
+    try:
+        done = made.result()
+    except _Gone:
+        return {"failed": "enhancer_away", "message": "the enhancer was stopped"}
+    except ExecutorError as error:
+        return _failed(error)
+    except Exception as error:
+        log.exception("The model failed.")
+        return {"failed": "unexpected", "message": f"the enhancer failed ({type(error).__name__}); its log says more"}
+    return {"text": done.text, "seconds": done.seconds, "tokens": done.tokens, "note": done.note}
+
+
+def _failed(error: ExecutorError) -> dict[str, Any]:
+    return {"failed": error.error_class, "message": str(error)}
+
+
+async def _say(writer: asyncio.StreamWriter, **message: Any) -> None:
+    writer.write(wire.encode(message))
+    async with asyncio.timeout(PATIENCE):
+        await writer.drain()
+
+
+@contextmanager
+def _alone(socket: Path) -> Iterator[None]:
+    """By a lock that dies with its holder, so that a socket left behind can be told from one that is served."""
+    wire.make_private(socket.parent)
+    with socket.with_suffix(".lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise EnhancerAlready(
+                f"An enhancer serves {socket} already. Stop that one first, or give OURVIDZ_ENHANCER another path."
+            ) from None
+        yield

@@ -1,0 +1,85 @@
+"""`python enhancer_process.py MODELS`: loads the enhancer once, and forks servers that can be killed and stopped; a JSON line each way.
+
+A prompt that begins with "slowly" takes a tenth of a second a token, so that something may happen in the midst of it; one that begins with
+"hangs" stops between two tokens for good. What a server does it writes to its own file, a word a line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from executors.enhance import Enhanced, Enhancer
+from executors.enhancer.server import Server
+from executors.language import far_from
+from executors.models.base import ModelPaths
+
+PULSES = 0
+
+
+class Slow(Enhancer):
+    def enhance(self, prompt: str, family: str, *, deadline_s: float, should_stop: Callable[[], None]) -> Enhanced:
+        def each_token() -> None:
+            should_stop()
+            if prompt.startswith("slowly"):
+                time.sleep(0.1)
+            if prompt.startswith("hangs"):
+                print("hangs", PULSES, flush=True)
+                time.sleep(1_000)
+            print("token", flush=True)
+
+        try:
+            return super().enhance(prompt, family, deadline_s=deadline_s, should_stop=each_token)
+        finally:
+            print("let go", flush=True)
+
+
+def serve(model: Slow, socket: str, out: str, waiting: int = 8) -> None:
+    os.dup2(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 1)
+
+    def pulse() -> None:
+        global PULSES
+        PULSES += 1
+
+    def tell_pulses() -> None:
+        while True:
+            time.sleep(0.2)
+            print("pulses", PULSES, flush=True)
+
+    threading.Thread(target=tell_pulses, daemon=True).start()
+    Server(model, Path(socket), waiting=waiting, stall=0.5, pulse=pulse).run(ready=lambda: print("ready", flush=True))
+    print("left", flush=True)
+
+
+def main(models: str) -> None:
+    torch.set_num_threads(1)
+    model = Slow(ModelPaths(Path(models)))
+    model.load()
+    far_from("warm", "en")
+    print(json.dumps({"ready": True}), flush=True)
+    for line in sys.stdin:
+        asked = json.loads(line)
+        if "poll" in asked:
+            pid, status = os.waitpid(asked["poll"], os.WNOHANG)
+            print(json.dumps({"status": os.waitstatus_to_exitcode(status) if pid else None}), flush=True)
+            continue
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                serve(model, **asked)
+                code = 0
+            finally:
+                os._exit(code)
+        print(json.dumps({"pid": pid}), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

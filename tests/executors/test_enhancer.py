@@ -1,0 +1,418 @@
+"""The enhancer in a process of its own: the same texts as in ours; whatever becomes of it, or of those who ask, is seen by the other."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket as sockets
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from site_of import wait_for
+
+from executors.enhance import Enhancer
+from executors.enhancer import wire
+from executors.enhancer.client import RemoteEnhancer, remote
+from executors.errors import Cancelled, EnhancementFailed, EnhancerAway
+from executors.models.base import ModelPaths
+
+SCRIPT = Path(__file__).with_name("enhancer_process.py")
+PROMPT, SLOW = "a woman walking", "slowly, a woman walking"
+
+
+def nothing() -> None:
+    return None
+
+
+class Nursery:
+    """The process that has the enhancer loaded, and forks servers."""
+
+    def __init__(self, models: Path) -> None:
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, str(SCRIPT), str(models)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+        assert self._answer() == {"ready": True}
+
+    def ask(self, **message: Any) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(message) + "\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        assert line, "the nursery died"
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(timeout=20)
+
+
+class Served:
+    """An enhancer's process, and the words that it wrote."""
+
+    def __init__(self, nursery: Nursery, socket: Path, **more: int) -> None:
+        self.socket, self._nursery = socket, nursery
+        out = socket.with_suffix(".out")
+        out.unlink(missing_ok=True)
+        self.pid = nursery.ask(socket=str(socket), out=str(out), **more)["pid"]
+        wait_for(out.exists)
+        self._out = out.open()
+        self._rest, self._code = "", None
+
+    def line(self) -> str:
+        def more() -> bool:
+            self._rest += self._out.readline()
+            return self._rest.endswith("\n")
+
+        wait_for(more, about="for a word of the enhancer")
+        line, self._rest = self._rest.strip(), ""
+        return line
+
+    def skip(self) -> None:
+        """Over all that it has said so far."""
+        self._out.seek(0, os.SEEK_END)
+
+    def wait(self, word: str) -> str:
+        """The next line that begins with `word`."""
+        while not (line := self.line()).startswith(word):
+            pass
+        return line
+
+    def signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def ended(self) -> int | None:
+        if self._code is None:
+            self._code = self._nursery.ask(poll=self.pid)["status"]
+        return self._code
+
+    def exit_code(self) -> int:
+        wait_for(lambda: self.ended() is not None, about="for the enhancer to leave")
+        assert self._code is not None
+        return self._code
+
+    def end(self) -> None:
+        if self.ended() is None:
+            self.signal(signal.SIGKILL)
+            self.exit_code()
+        self._out.close()
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    """Short: a socket's path has room for a hundred bytes."""
+    made = Path(tempfile.mkdtemp(prefix="ourvidz-e-"))
+    yield made
+    shutil.rmtree(made)
+
+
+@pytest.fixture(scope="module")
+def nursery(tiny_root: Path) -> Iterator[Nursery]:
+    made = Nursery(tiny_root)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def served(folder: Path, nursery: Nursery) -> Iterator[Served]:
+    """One for all tests that do it no harm."""
+    made = Served(nursery, folder / "enhancer.sock")
+    made.wait("ready")
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def one(folder: Path, nursery: Nursery) -> Iterator[Callable[..., Served]]:
+    """Starts one that a test may do harm to."""
+    made: list[Served] = []
+
+    def start(**more: int) -> Served:
+        made.append(Served(nursery, folder / "own.sock", **more))
+        made[-1].wait("ready")
+        return made[-1]
+
+    yield start
+    for each in made:
+        each.end()
+
+
+@pytest.fixture(scope="module")
+def local(tiny_root: Path) -> Enhancer:
+    return Enhancer(ModelPaths(tiny_root))
+
+
+def ask(address: Path, prompt: str = PROMPT, deadline: float = 60, stop: Callable[[], None] = nothing, **more: Any) -> Any:
+    return RemoteEnhancer(address, **more).enhance(prompt, "wan", deadline_s=deadline, should_stop=stop)
+
+
+class Asking(threading.Thread):
+    """Asks in a thread; `answer` is what came, or what was raised."""
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(daemon=True)
+        self._ask = lambda: ask(*arguments, **more)
+        self.answer: Any = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self.answer = self._ask()
+        except Exception as error:
+            self.answer = error
+
+    def result(self) -> Any:
+        self.join(timeout=60)
+        assert not self.is_alive()
+        return self.answer
+
+
+# -- what it says -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", ["wan", "wan_image", "sdxl"])
+@pytest.mark.parametrize("prompt", [PROMPT, "zwei Tänzer 😀", "é" * 4_000], ids=["plain", "unicode", "at the limit"])
+def test_the_same_text_as_in_this_process(served: Served, local: Enhancer, family: str, prompt: str) -> None:
+    far = RemoteEnhancer(served.socket).enhance(prompt, family, deadline_s=60, should_stop=nothing)
+    near = local.enhance(prompt, family, deadline_s=60, should_stop=nothing)
+    assert (far.text, far.tokens, far.note) == (near.text, near.tokens, near.note)
+    assert far.seconds > 0
+
+
+def test_it_says_which_model_it_has_and_where_it_runs(served: Served, local: Enhancer) -> None:
+    far = RemoteEnhancer(served.socket)
+    assert far.describe() == local.describe()
+    assert far.there() and not far.on_device and local.on_device
+
+
+def test_two_at_once_get_each_their_own_one_after_the_other(served: Served, local: Enhancer) -> None:
+    prompts = ["slowly, two dancers on a stage", "neon city, night, fog", "portrait of a sailor", PROMPT]
+    asking = [Asking(served.socket, prompt) for prompt in prompts]
+    for prompt, thread in zip(prompts, asking, strict=True):
+        assert thread.result().text == local.enhance(prompt, "wan", deadline_s=60, should_stop=nothing).text
+
+
+# -- limits -----------------------------------------------------------------------------------------------------------------------
+
+
+def test_over_the_deadline_it_fails_and_serves_the_next(served: Served) -> None:
+    with pytest.raises(EnhancementFailed, match="took over") as failed:
+        ask(served.socket, SLOW, deadline=0.5)
+    assert not isinstance(failed.value, EnhancerAway)  # the model was too slow for this prompt, wherever it runs
+    assert ask(served.socket).tokens > 20
+
+
+def test_waiting_for_others_counts(served: Served) -> None:
+    served.skip()
+    first = Asking(served.socket, SLOW)
+    served.wait("token")
+    with pytest.raises(EnhancementFailed, match=r"others had the enhancer for all of its 0\.3 s"):
+        ask(served.socket, PROMPT, deadline=0.3)
+    assert first.is_alive()  # told at once, not when its turn came
+    assert first.result().tokens > 20
+
+
+def test_a_cancel_stops_the_server_within_a_token(served: Served) -> None:
+    wanted = threading.Event()
+
+    def stop() -> None:
+        if wanted.is_set():
+            raise Cancelled
+
+    served.skip()
+    asking = Asking(served.socket, SLOW, stop=stop)
+    served.wait("token")
+    wanted.set()
+    assert isinstance(asking.result(), Cancelled)
+    seen = []
+    while (line := served.line()) != "let go":
+        seen.append(line)
+    assert seen.count("token") < 25  # of 38: those before the cancel, and the one within which it was learned
+    assert ask(served.socket).tokens > 20
+
+
+def test_who_comes_when_the_queue_is_full_is_told_so(one: Callable[..., Served]) -> None:
+    server = one(waiting=2)
+    first = Asking(server.socket, SLOW)
+    server.wait("token")
+    for _ in range(3):  # one that leaves keeps no place
+        with pytest.raises(EnhancementFailed, match="others had"):
+            ask(server.socket, deadline=0.05)
+    second = Asking(server.socket, PROMPT)
+    busy = wait_for(lambda: _busy(server.socket), about="for the queue to be full")
+    assert "2 requests wait" in str(busy) and busy.error_class == "enhancer_away"
+    assert first.result().tokens == second.result().tokens > 20
+
+
+def _busy(address: Path) -> EnhancerAway | None:
+    try:
+        ask(address, deadline=0.1)
+    except EnhancerAway as error:
+        return error
+    except EnhancementFailed:
+        return None  # the second one has not come yet
+    return None
+
+
+# -- deaths -----------------------------------------------------------------------------------------------------------------------
+
+
+def test_killed_in_the_middle_it_is_missed_at_once_and_its_socket_replaced(one: Callable[..., Served], local: Enhancer) -> None:
+    server = one()
+    asking = Asking(server.socket, SLOW)
+    server.wait("token")
+    server.signal(signal.SIGKILL)
+    killed = time.monotonic()
+    error = asking.result()
+    assert isinstance(error, EnhancerAway) and "went away in the middle" in str(error)
+    assert time.monotonic() - killed < 10  # far less than any limit: the end of the stream told it
+    assert server.socket.exists()  # nobody took it away,
+    with pytest.raises(EnhancerAway, match="there is no enhancer"):
+        ask(server.socket)
+    one()  # and the next one does
+    assert ask(server.socket).text == local.enhance(PROMPT, "wan", deadline_s=60, should_stop=nothing).text
+
+
+def test_one_that_was_stopped_is_given_up(one: Callable[..., Served]) -> None:
+    server = one()
+    asking = Asking(server.socket, SLOW, silence=0.6)
+    server.wait("token")
+    server.signal(signal.SIGSTOP)
+    error = asking.result()
+    assert isinstance(error, EnhancerAway) and "said nothing" in str(error)
+    server.signal(signal.SIGCONT)
+    server.wait("let go")  # it finds that nobody is there any more
+    assert ask(server.socket).tokens > 20
+
+
+def test_a_model_that_hangs_costs_its_limit_and_its_pulse(one: Callable[..., Served], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("executors.enhancer.client.GRACE", 1.0)
+    server = one()
+    asking = Asking(server.socket, "hangs", deadline=0.5)
+    server.wait("hangs")
+    error = asking.result()
+    assert isinstance(error, EnhancerAway) and "gave no answer in 1.5 s: its model hangs" in str(error)
+    counts = [int(server.wait("pulses").split()[1]) for _ in range(12)]
+    assert counts[-1] == counts[-4]  # it stands still: whoever watches it will replace it
+    assert RemoteEnhancer(server.socket).there()  # though its door still opens
+
+
+def test_told_to_stop_it_finishes_what_it_has_and_lets_nobody_in(one: Callable[..., Served]) -> None:
+    server = one()
+    asking = Asking(server.socket, SLOW)
+    server.wait("token")
+    server.signal(signal.SIGTERM)
+    wait_for(lambda: not server.socket.exists(), about="for the socket to go")
+    assert not RemoteEnhancer(server.socket).there()
+    assert asking.result().tokens > 20
+    server.wait("left")
+    assert server.exit_code() == 0
+
+
+def test_told_twice_it_lets_go(one: Callable[..., Served]) -> None:
+    server = one()
+    asking = Asking(server.socket, SLOW)
+    server.wait("token")
+    server.signal(signal.SIGTERM)
+    wait_for(lambda: not server.socket.exists(), about="for the socket to go")
+    server.signal(signal.SIGTERM)
+    assert isinstance(asking.result(), EnhancerAway)
+    assert server.exit_code() == 0
+
+
+# -- strangers --------------------------------------------------------------------------------------------------------------------
+
+
+def test_its_socket_and_key_are_their_owners_alone(served: Served) -> None:
+    for path in (served.socket, served.socket.with_suffix(".key")):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+
+
+def test_a_wrong_key_is_refused(served: Served, folder: Path) -> None:
+    other = folder / "other.sock"
+    other.symlink_to(served.socket)
+    with pytest.raises(EnhancerAway, match=r"there is no enhancer at .*other\.key"):
+        ask(other)
+    wire.new_key(other)
+    with pytest.raises(EnhancerAway, match="another key"):
+        ask(other)
+    assert not RemoteEnhancer(other).there()
+    assert ask(served.socket).tokens > 20
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"", b"GET / HTTP/1.1\r\n\r\n", b"[]\n", b"{}\n", b"x" * (2 * wire.LONGEST), b'{"key": null}\n'],
+    ids=["nothing", "http", "a list", "no key", "endless", "null"],
+)
+def test_what_is_no_request_is_refused(served: Served, sent: bytes) -> None:
+    with sockets.socket(sockets.AF_UNIX) as stranger:
+        stranger.settimeout(20)
+        stranger.connect(str(served.socket))
+        try:
+            stranger.sendall(sent)
+            stranger.shutdown(sockets.SHUT_WR)
+            answer = stranger.recv(65_536)
+        except ConnectionError:
+            answer = b""  # it hung up while we were still talking
+    assert answer == b"" or json.loads(answer)["failed"] in ("refused", "bad_request")
+    assert ask(served.socket).tokens > 20
+
+
+def test_a_request_for_what_there_is_not(served: Served) -> None:
+    with pytest.raises(EnhancementFailed, match="no request"):
+        RemoteEnhancer(served.socket).enhance(PROMPT, "opera", deadline_s=60, should_stop=nothing)
+
+
+def test_a_second_one_gives_way(served: Served, nursery: Nursery, folder: Path) -> None:
+    (folder / "twin").mkdir()
+    twin = folder / "twin" / "enhancer.sock"
+    twin.with_suffix(".lock").symlink_to(served.socket.with_suffix(".lock"))
+    twin.symlink_to(served.socket)
+    second = Served(nursery, twin)
+    assert second.exit_code() != 0
+    assert twin.exists()  # it took nothing away
+    assert ask(served.socket).tokens > 20
+
+
+# -- where it lies ----------------------------------------------------------------------------------------------------------------
+
+
+def test_where_its_socket_lies(tmp_path: Path) -> None:
+    home = tmp_path / ("long" * 30)
+    home.mkdir()
+    assert wire.address(Path("/home/ada/.ourvidz")) == Path("/home/ada/.ourvidz/enhancer.sock")
+    far = wire.address(home)
+    assert far.parent.parent == Path("/tmp") and len(os.fsencode(far)) <= wire.ADDRESS_MAX
+    (tmp_path / "link").symlink_to(home)
+    assert wire.address(tmp_path / "link" / ".." / home.name) == far
+    assert wire.address(home, "/run/enhancer.sock") == Path("/run/enhancer.sock")
+    assert remote("off", home) is None
+    chosen = remote("/run/enhancer.sock", home)
+    assert chosen is not None and chosen.address == Path("/run/enhancer.sock")
+
+
+def test_a_folder_of_that_name_that_others_may_enter_is_not_used(tmp_path: Path) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="ourvidz-enhancer-"))
+    wire.make_private(folder)
+    try:
+        folder.chmod(0o755)
+        with pytest.raises(PermissionError, match="in the way"):
+            wire.make_private(folder)
+    finally:
+        folder.rmdir()
