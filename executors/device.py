@@ -15,8 +15,9 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from executors.errors import BadOutput, Cancelled, EnhancementFailed, ExecutorError, LeaseLost, ModelFileError
-from executors.heartbeat import Drained, Heartbeat
+from executors.enhancing import style_of, worded
+from executors.errors import BadOutput, EnhancementFailed, Left, ModelFileError
+from executors.heartbeat import Heartbeat
 from executors.models.base import Family, Output, Work
 from executors.room import Room, Run
 
@@ -37,10 +38,6 @@ class Made:
     output: Output
     about: Mapping[str, Any]
     seconds: float
-
-
-class Left(Exception):
-    """The job's own thread has gone, so nobody wants what the device makes of it."""
 
 
 class Turn:
@@ -166,44 +163,24 @@ class Device:
         turn.run.show(stage)
 
     def _enhance(self, turn: Turn) -> Run:
-        """Turn the prompt into a description of the scene, once; an earlier attempt's is used again. Falls back as the job says."""
-        run, claim, settings = turn.run, turn.run.claim, turn.run.claim.settings
-        if not claim.kind.enhance:
+        """By this executor's own model, what nobody has done before."""
+        run, room = turn.run, turn.run.room
+        if not run.claim.kind.enhance or run.worded:
             return run
-        if claim.enhanced_prompt is not None:
-            return replace(run, prompt=claim.enhanced_prompt)
-        run.jobs.advance(claim, "enhancement_started")
-        self._enter(turn, "enhancing", run.room.policy.load_stall)
-        started = self._clock()
-
-        try:
-            done = self._enhanced(turn)
-        except (Cancelled, LeaseLost, Drained, Left):
-            raise
-        except Exception as error:
-            # Whatever it was, out of memory or a bug in a tokenizer, the prompt as written will do, unless the job says otherwise.
-            reason = error.error_class if isinstance(error, ExecutorError) else "unexpected"
-            if settings.on_enhance_failure == "fail":
-                raise EnhancementFailed(f"the prompt could not be enhanced: {error}") from error
-            run.jobs.advance(claim, "enhancement_skipped", reason=reason, seconds=round(self._clock() - started, 3))
-            run.show("enhancing", note=f"going on with the prompt as written: {error}")
-            return run
-        run.screen(done.text)
-        if done.note:
-            run.show("enhancing", note=done.note)
-        run.jobs.enhanced(claim, done.text, seconds=done.seconds, tokens=done.tokens)
-        return replace(run, prompt=done.text)
-
-    def _enhanced(self, turn: Turn) -> Enhanced:
-        room, style = turn.run.room, "wan" if turn.run.claim.kind.video else "wan_image"
+        if not run.enhancing:
+            run.jobs.advance(run.claim, "enhancement_started")
+        self._enter(turn, "enhancing", room.policy.load_stall)
 
         def each_token() -> None:
             self._watch.touch("enhancing", room.policy.step_stall)
             turn.check()
 
-        if not room.shelf.can_enhance:
-            raise EnhancementFailed("this executor has no enhancement model")
-        return room.shelf.enhancer().enhance(turn.run.prompt, style, deadline_s=room.policy.enhance_limit, should_stop=each_token)
+        def ask() -> Enhanced:
+            if not room.shelf.can_enhance:
+                raise EnhancementFailed("this executor has no enhancement model")
+            return room.shelf.enhancer().enhance(run.prompt, style_of(run), deadline_s=room.policy.enhance_limit, should_stop=each_token)
+
+        return worded(run, ask)
 
     def _generate(self, turn: Turn, run: Run) -> None:
         """Make the outputs that are neither uploaded nor in this host's spool. What is bad is made once more in higher precision."""

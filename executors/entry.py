@@ -11,6 +11,7 @@ from executors.models.profiles import PROFILES, named
 
 if TYPE_CHECKING:
     from ourvidz.bootstrap import App
+    from ourvidz.config import Config
     from ourvidz.progress import Observer
 
 
@@ -43,6 +44,7 @@ class Executors:
         `own_process`: nobody else's, so it ends itself (exit code 75) when its device hangs; whoever started it starts another.
         """
         chosen = named(profile or app.config.ourvidz_profile)
+        from executors.enhancer.client import remote
         from executors.shelf import prepare
         from executors.worker import Worker, handle_signals
 
@@ -57,11 +59,35 @@ class Executors:
         torch.set_num_threads(1)  # tiny tensors: threads cost more than they bring, and much more on a busy machine
         say("Tiny models with random weights: the pictures are noise, and only the lexical screen looks at prompts.")
         worker = Worker(
-            app.jobs, app.store, shelf, app.config.home, name=name, lanes=lanes, observe=observer, own_process=own_process, warm=warm
-        )
+            app.jobs, app.store, shelf, app.config.home, name=name, lanes=lanes, observe=observer, own_process=own_process,
+            warm=warm, enhancer=remote(app.config.ourvidz_enhancer, app.config.home),
+        )  # fmt: skip
         if signals:
             handle_signals(worker)
         worker.run(until=until, idle_exit=idle_exit)
+        return 0
+
+    def serve_enhancer(self, config: Config, *, say: Callable[[str], None] = lambda _: None) -> int:
+        """Enhance prompts for the executors of this machine until told to stop. They screen what they send, and what comes back.
+
+        Raises `ModelFileError`, `EnhancerAlready`.
+        """
+        import torch
+
+        from executors.enhance import Enhancer
+        from executors.enhancer import wire
+        from executors.enhancer.server import Server
+        from executors.models.base import ModelPaths
+
+        if config.tiny:
+            self.make_tiny(config.models, say)
+        model = Enhancer(ModelPaths(config.models))
+        model.load()
+        about = model.describe()
+        if about["tiny"]:
+            torch.set_num_threads(1)  # as in `work`
+        socket = wire.address(config.home, config.ourvidz_enhancer)
+        Server(model, socket).run(ready=lambda: say(f"{about['model']} on {about['device']} enhances prompts at {socket}."))
         return 0
 
     def profiles(self) -> list[dict[str, str]]:

@@ -65,5 +65,9 @@ class Cancelled(Exception):
     """The job's cancel was learned between two steps. Not an error: the job ends `cancelled`."""
 
 
+class Left(Exception):
+    """The job's own thread has gone, so nobody wants what the device makes of it. Not an error."""
+
+
 class LeaseLost(Exception):
     """Another claim has the job now. Not an error: this one stops and writes nothing."""

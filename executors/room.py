@@ -19,6 +19,7 @@ from state.policy import Policy
 
 if TYPE_CHECKING:
     from executors.device import Device
+    from executors.enhancer.client import RemoteEnhancer
 
 
 class Refused(Exception):
@@ -41,6 +42,7 @@ class Room:
     device: Device
     policy: Policy
     observe: Observer
+    enhancer: RemoteEnhancer | None = None  # in a process of its own
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class Run:
     negative: str = ""
     todo: Sequence[int] = ()  # indices of the outputs that still have to be made; looked up once, so that all steps agree
     references: References = field(default_factory=References)
+    enhancing: bool = False  # an enhancement was begun beside the device
+    worded: bool = False  # the prompt is what it will be: nothing is left to enhance
 
     @property
     def claim(self) -> Claim:

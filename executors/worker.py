@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, TypeVar
 
 from executors.device import Device
+from executors.enhancer.client import RemoteEnhancer
 from executors.heartbeat import Heartbeat, Hold
 from executors.room import Room
 from executors.run import attempt
@@ -59,6 +60,7 @@ class Worker:
         policy: Policy | None = None,
         own_process: bool = False,
         warm: Sequence[str] | None = (),
+        enhancer: RemoteEnhancer | None = None,
     ) -> None:
         """`own_process`: there is nothing else in this process, so it may end itself when its device hangs. `warm`: lanes to load before a
         job asks for them; None: those that the queue needs first."""
@@ -68,6 +70,7 @@ class Worker:
         self._wanted = None if lanes is None else frozenset(lanes)
         self._slot, self.name = _take_slot(home, name)
         self._watchers = Watchers(observe)
+        self._enhancer = enhancer
         self._own_process = own_process
         self._warm = warm
         self._threads: set[threading.Thread] = set()  # of jobs; one that hangs keeps its place when its claim is given up
@@ -113,7 +116,7 @@ class Worker:
         self.heartbeat, beat.draining = beat, self.draining
         self._tell(beat)
         device = Device(beat, tell=lambda: self._tell(beat))
-        room = Room(self.jobs, self.store, self.shelf, self.spool, beat, device, self.policy, self._watchers.see)
+        room = Room(self.jobs, self.store, self.shelf, self.spool, beat, device, self.policy, self._watchers.see, self._enhancer)
         listener = Listener(self.jobs.db.url, executor_id, beat.ring)
         beat.start()
         log.info("Executor %s serves %s.", self.name, ", ".join(self.lanes))

@@ -20,6 +20,7 @@ class Config(BaseSettings):
     ourvidz_storage: Path | None = None  # unset: a folder under ourvidz_home stands for the buckets
     ourvidz_profile: str = "default"  # the executors' speed profile
     ourvidz_batch: int | None = Field(default=None, ge=1, le=16)  # pictures in a pass of SDXL; unset: the profile's figure on a GPU, else 1
+    ourvidz_enhancer: str = "auto"  # auto: its process when it answers, else this executor's own model; off: the latter; or its socket
 
     @property
     def home(self) -> Path:

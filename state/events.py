@@ -24,7 +24,7 @@ DATA_KEYS: Final[Mapping[EventType, tuple[str, ...]]] = {
     EventType.SUBMITTED: _JOB,
     EventType.IMPORTED: (*_JOB, "status", "error_class", "final", "completed_at"),
     EventType.CLAIMED: ("executor_id", "executor", "deadline"),
-    EventType.ENHANCEMENT_STARTED: (),
+    EventType.ENHANCEMENT_STARTED: ("on_device",),  # false: by another process, while the device is another job's
     EventType.GENERATION_STARTED: ("profile", "device"),
     EventType.UPLOAD_STARTED: ("outputs", "resumed"),
     EventType.COMPLETED: ("artifacts", "charged_images"),

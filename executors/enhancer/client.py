@@ -28,7 +28,9 @@ _AWAY = ("refused", "enhancer_busy", "enhancer_away", "unexpected")
 class RemoteEnhancer:
     on_device = False
 
-    def __init__(self, address: Path, *, silence: float = SILENCE, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, address: Path, *, only: bool = False, silence: float = SILENCE, clock: Callable[[], float] = time.monotonic) -> None:
+        """`only`: whoever has it must not do without it, by a model of their own."""
+        self.only = only
         self.address, self._silence, self._clock = address, silence, clock
 
     def describe(self) -> dict[str, Any]:
@@ -113,5 +115,5 @@ def _error(kind: str, message: str) -> Exception:
 
 
 def remote(chosen: str, home: Path) -> RemoteEnhancer | None:
-    """What `OURVIDZ_ENHANCER` stands for: `off` is none, a path that socket, `auto` this home's."""
-    return None if chosen == wire.OFF else RemoteEnhancer(wire.address(home, chosen))
+    """What `OURVIDZ_ENHANCER` stands for: `off` is none, a path that socket and no model of our own, `auto` this home's if it answers."""
+    return None if chosen == wire.OFF else RemoteEnhancer(wire.address(home, chosen), only=chosen != wire.AUTO)

@@ -16,6 +16,7 @@ from ourvidz.cli.out import Problem, stderr
 
 if TYPE_CHECKING:
     from ourvidz.bootstrap import App
+    from ourvidz.config import Config
     from ourvidz.progress import Observer
 
 OnModelFile = Callable[[str, str, int, int | None], None]
@@ -30,6 +31,7 @@ class Executors(Protocol):
         idle_exit: float | None = None, profile: str | None = None, observer: Observer | None = None, signals: bool = True,
         own_process: bool = False, warm: Sequence[str] | None = (), say: Callable[[str], None] = ...,
     ) -> int: ...  # fmt: skip
+    def serve_enhancer(self, config: Config, *, say: Callable[[str], None] = ...) -> int: ...
     def profiles(self) -> list[dict[str, str]]: ...
     def ensure_models(self, app: App, on_progress: Callable[[str], None]) -> None: ...
     def make_tiny(self, root: Path, on_progress: Callable[[str], None]) -> None: ...

@@ -11,7 +11,7 @@ import sys
 
 import typer
 
-from ourvidz.cli import bulk, demo, doctor, events, integrity, jobs, migrate, models, stats, submit, worker
+from ourvidz.cli import bulk, demo, doctor, enhancer, events, integrity, jobs, migrate, models, stats, submit, worker
 from ourvidz.cli.help import KEEP, LOOK, START, Sections
 from ourvidz.cli.out import Problem, say, stderr
 
@@ -43,6 +43,7 @@ def _root(version: bool = typer.Option(False, "--version", is_eager=True, callba
 demo.add(app, START)
 submit.add(app, START)
 worker.add(app, START)
+enhancer.add(app, START)
 jobs_app = typer.Typer(cls=Sections, rich_markup_mode=None, help="List, show, watch, retry and cancel jobs.")
 jobs.add(jobs_app)
 bulk.add(jobs_app)

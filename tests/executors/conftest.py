@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 torch = pytest.importorskip("torch")
 
+from enhancer_site import Nursery, Served  # noqa: E402
 from site_of import ProbeShelf, Silence, Site, Zygote  # noqa: E402  (needs torch)
 from support import Server  # noqa: E402
 
@@ -93,3 +94,34 @@ def zygote(tiny_root: Path) -> Iterator[Zygote]:
     """A process that has everything imported and loaded, and forks executors that can be killed and stopped."""
     with Zygote(tiny_root) as zygote:
         yield zygote
+
+
+@pytest.fixture(scope="session")
+def nursery(tiny_root: Path) -> Iterator[Nursery]:
+    """A process that has the enhancer loaded, and forks servers of it."""
+    made = Nursery(tiny_root)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def enhancer_folder() -> Iterator[Path]:
+    """Short: a socket's path has room for a hundred bytes."""
+    made = Path(tempfile.mkdtemp(prefix="ourvidz-e-"))
+    yield made
+    shutil.rmtree(made)
+
+
+@pytest.fixture
+def an_enhancer(enhancer_folder: Path, nursery: Nursery) -> Iterator[Callable[..., Served]]:
+    """Starts an enhancer that a test may do harm to."""
+    made: list[Served] = []
+
+    def start(**more: int) -> Served:
+        made.append(Served(nursery, enhancer_folder / "own.sock", **more))
+        made[-1].wait("ready")
+        return made[-1]
+
+    yield start
+    for each in made:
+        each.end()

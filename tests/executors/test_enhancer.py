@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket as sockets
 import stat
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -18,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from enhancer_site import PROMPT, SLOW, Nursery, Served, nothing
 from site_of import wait_for
 
 from executors.enhance import Enhancer
@@ -26,130 +24,14 @@ from executors.enhancer.client import RemoteEnhancer, remote
 from executors.errors import Cancelled, EnhancementFailed, EnhancerAway
 from executors.models.base import ModelPaths
 
-SCRIPT = Path(__file__).with_name("enhancer_process.py")
-PROMPT, SLOW = "a woman walking", "slowly, a woman walking"
-
-
-def nothing() -> None:
-    return None
-
-
-class Nursery:
-    """The process that has the enhancer loaded, and forks servers."""
-
-    def __init__(self, models: Path) -> None:
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, str(SCRIPT), str(models)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
-        assert self._answer() == {"ready": True}
-
-    def ask(self, **message: Any) -> dict[str, Any]:
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(message) + "\n")
-        self._process.stdin.flush()
-        return self._answer()
-
-    def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        assert line, "the nursery died"
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    def close(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait(timeout=20)
-
-
-class Served:
-    """An enhancer's process, and the words that it wrote."""
-
-    def __init__(self, nursery: Nursery, socket: Path, **more: int) -> None:
-        self.socket, self._nursery = socket, nursery
-        out = socket.with_suffix(".out")
-        out.unlink(missing_ok=True)
-        self.pid = nursery.ask(socket=str(socket), out=str(out), **more)["pid"]
-        wait_for(out.exists)
-        self._out = out.open()
-        self._rest, self._code = "", None
-
-    def line(self) -> str:
-        def more() -> bool:
-            self._rest += self._out.readline()
-            return self._rest.endswith("\n")
-
-        wait_for(more, about="for a word of the enhancer")
-        line, self._rest = self._rest.strip(), ""
-        return line
-
-    def skip(self) -> None:
-        """Over all that it has said so far."""
-        self._out.seek(0, os.SEEK_END)
-
-    def wait(self, word: str) -> str:
-        """The next line that begins with `word`."""
-        while not (line := self.line()).startswith(word):
-            pass
-        return line
-
-    def signal(self, number: int) -> None:
-        os.kill(self.pid, number)
-
-    def ended(self) -> int | None:
-        if self._code is None:
-            self._code = self._nursery.ask(poll=self.pid)["status"]
-        return self._code
-
-    def exit_code(self) -> int:
-        wait_for(lambda: self.ended() is not None, about="for the enhancer to leave")
-        assert self._code is not None
-        return self._code
-
-    def end(self) -> None:
-        if self.ended() is None:
-            self.signal(signal.SIGKILL)
-            self.exit_code()
-        self._out.close()
-
 
 @pytest.fixture(scope="module")
-def folder() -> Iterator[Path]:
-    """Short: a socket's path has room for a hundred bytes."""
-    made = Path(tempfile.mkdtemp(prefix="ourvidz-e-"))
-    yield made
-    shutil.rmtree(made)
-
-
-@pytest.fixture(scope="module")
-def nursery(tiny_root: Path) -> Iterator[Nursery]:
-    made = Nursery(tiny_root)
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
-def served(folder: Path, nursery: Nursery) -> Iterator[Served]:
+def served(enhancer_folder: Path, nursery: Nursery) -> Iterator[Served]:
     """One for all tests that do it no harm."""
-    made = Served(nursery, folder / "enhancer.sock")
+    made = Served(nursery, enhancer_folder / "enhancer.sock")
     made.wait("ready")
     yield made
     made.end()
-
-
-@pytest.fixture
-def one(folder: Path, nursery: Nursery) -> Iterator[Callable[..., Served]]:
-    """Starts one that a test may do harm to."""
-    made: list[Served] = []
-
-    def start(**more: int) -> Served:
-        made.append(Served(nursery, folder / "own.sock", **more))
-        made[-1].wait("ready")
-        return made[-1]
-
-    yield start
-    for each in made:
-        each.end()
 
 
 @pytest.fixture(scope="module")
@@ -246,8 +128,8 @@ def test_a_cancel_stops_the_server_within_a_token(served: Served) -> None:
     assert ask(served.socket).tokens > 20
 
 
-def test_who_comes_when_the_queue_is_full_is_told_so(one: Callable[..., Served]) -> None:
-    server = one(waiting=2)
+def test_who_comes_when_the_queue_is_full_is_told_so(an_enhancer: Callable[..., Served]) -> None:
+    server = an_enhancer(waiting=2)
     first = Asking(server.socket, SLOW)
     server.wait("token")
     for _ in range(3):  # one that leaves keeps no place
@@ -272,8 +154,8 @@ def _busy(address: Path) -> EnhancerAway | None:
 # -- deaths -----------------------------------------------------------------------------------------------------------------------
 
 
-def test_killed_in_the_middle_it_is_missed_at_once_and_its_socket_replaced(one: Callable[..., Served], local: Enhancer) -> None:
-    server = one()
+def test_killed_in_the_middle_it_is_missed_at_once_and_its_socket_replaced(an_enhancer: Callable[..., Served], local: Enhancer) -> None:
+    server = an_enhancer()
     asking = Asking(server.socket, SLOW)
     server.wait("token")
     server.signal(signal.SIGKILL)
@@ -284,12 +166,12 @@ def test_killed_in_the_middle_it_is_missed_at_once_and_its_socket_replaced(one: 
     assert server.socket.exists()  # nobody took it away,
     with pytest.raises(EnhancerAway, match="there is no enhancer"):
         ask(server.socket)
-    one()  # and the next one does
+    an_enhancer()  # and the next one does
     assert ask(server.socket).text == local.enhance(PROMPT, "wan", deadline_s=60, should_stop=nothing).text
 
 
-def test_one_that_was_stopped_is_given_up(one: Callable[..., Served]) -> None:
-    server = one()
+def test_one_that_was_stopped_is_given_up(an_enhancer: Callable[..., Served]) -> None:
+    server = an_enhancer()
     asking = Asking(server.socket, SLOW, silence=0.6)
     server.wait("token")
     server.signal(signal.SIGSTOP)
@@ -300,9 +182,9 @@ def test_one_that_was_stopped_is_given_up(one: Callable[..., Served]) -> None:
     assert ask(server.socket).tokens > 20
 
 
-def test_a_model_that_hangs_costs_its_limit_and_its_pulse(one: Callable[..., Served], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_hangs_costs_its_limit_and_its_pulse(an_enhancer: Callable[..., Served], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("executors.enhancer.client.GRACE", 1.0)
-    server = one()
+    server = an_enhancer()
     asking = Asking(server.socket, "hangs", deadline=0.5)
     server.wait("hangs")
     error = asking.result()
@@ -312,8 +194,8 @@ def test_a_model_that_hangs_costs_its_limit_and_its_pulse(one: Callable[..., Ser
     assert RemoteEnhancer(server.socket).there()  # though its door still opens
 
 
-def test_told_to_stop_it_finishes_what_it_has_and_lets_nobody_in(one: Callable[..., Served]) -> None:
-    server = one()
+def test_told_to_stop_it_finishes_what_it_has_and_lets_nobody_in(an_enhancer: Callable[..., Served]) -> None:
+    server = an_enhancer()
     asking = Asking(server.socket, SLOW)
     server.wait("token")
     server.signal(signal.SIGTERM)
@@ -324,8 +206,8 @@ def test_told_to_stop_it_finishes_what_it_has_and_lets_nobody_in(one: Callable[.
     assert server.exit_code() == 0
 
 
-def test_told_twice_it_lets_go(one: Callable[..., Served]) -> None:
-    server = one()
+def test_told_twice_it_lets_go(an_enhancer: Callable[..., Served]) -> None:
+    server = an_enhancer()
     asking = Asking(server.socket, SLOW)
     server.wait("token")
     server.signal(signal.SIGTERM)
@@ -343,8 +225,8 @@ def test_its_socket_and_key_are_their_owners_alone(served: Served) -> None:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
 
 
-def test_a_wrong_key_is_refused(served: Served, folder: Path) -> None:
-    other = folder / "other.sock"
+def test_a_wrong_key_is_refused(served: Served, enhancer_folder: Path) -> None:
+    other = enhancer_folder / "other.sock"
     other.symlink_to(served.socket)
     with pytest.raises(EnhancerAway, match=r"there is no enhancer at .*other\.key"):
         ask(other)
@@ -379,9 +261,9 @@ def test_a_request_for_what_there_is_not(served: Served) -> None:
         RemoteEnhancer(served.socket).enhance(PROMPT, "opera", deadline_s=60, should_stop=nothing)
 
 
-def test_a_second_one_gives_way(served: Served, nursery: Nursery, folder: Path) -> None:
-    (folder / "twin").mkdir()
-    twin = folder / "twin" / "enhancer.sock"
+def test_a_second_one_gives_way(served: Served, nursery: Nursery, enhancer_folder: Path) -> None:
+    (enhancer_folder / "twin").mkdir()
+    twin = enhancer_folder / "twin" / "enhancer.sock"
     twin.with_suffix(".lock").symlink_to(served.socket.with_suffix(".lock"))
     twin.symlink_to(served.socket)
     second = Served(nursery, twin)
