@@ -102,6 +102,7 @@ MUTANTS = {
     "a crash is held against all": Mutant(F + "on_device.sql", "place = 1 and ", "", "policy"),
     "a crash is held against an upload": Mutant(F + "on_device.sql", " and status in ('enhancing', 'generating')", "", "policy"),
     "a crash is held against the first": Mutant(F + "on_device.sql", "last.begun desc", "last.begun", "policy"),
+    "a crash is held against one enhanced elsewhere": Mutant(F + "on_device.sql", "and e.data->'on_device' is distinct from 'false'", "", "policy"),
     "bystanders wait too": Mutant(F + "lapse.sql", " or p_blamed and not p_on_device", "", "policy"),
     "nobody waits after a crash": Mutant(F + "lapse.sql", "p_blamed and not p_on_device", "not p_on_device", "policy"),
     "a crash forgets the cancel": Mutant(F + "lapse.sql", "if j.cancel_requested then", "if false then", "policy"),

@@ -228,6 +228,15 @@ def test_or_against_none_when_the_last_had_left_the_device(database: Database, j
     assert [row(database, job.job_id)["device_crashes"] for job in (slow, quick)] == [0, 0]
 
 
+def test_nor_against_one_whose_prompt_is_enhanced_elsewhere(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+    gpu = executor(jobs)
+    on_device, ahead = several(jobs, user, gpu, 2)
+    jobs.advance(on_device, "generation_started")
+    jobs.advance(ahead, "enhancement_started", on_device=False)
+    jobs.executor_gone(gpu)
+    assert [row(database, job.job_id)["device_crashes"] for job in (on_device, ahead)] == [1, 0]
+
+
 def test_what_an_earlier_claim_began_says_nothing_of_this_one(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
     first = executor(jobs, "gpu1")
     (job,) = several(jobs, user, first, 1)

@@ -13,6 +13,7 @@ as $$
       select e.xid as begun from public.job_events as e
       where e.submitted_on = j.submitted_on and e.job_id = j.id and e.claim_no = j.claim_no
         and e.type in ('enhancement_started', 'generation_started')
+        and e.data->'on_device' is distinct from 'false'  -- by the enhancer's own process, with another job on the device
       order by e.version desc limit 1
     ) as last
     where j.executor_id = p_executor
