@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from executors.models.profiles import PROFILES, named
 
 if TYPE_CHECKING:
+    from executors.orchestrator.roster import Row
     from ourvidz.bootstrap import App
     from ourvidz.config import Config
     from ourvidz.progress import Observer
@@ -93,6 +94,33 @@ class Executors:
     def profiles(self) -> list[dict[str, str]]:
         """The speed profiles there are: what each is called, what it changes, and what becomes of the pictures."""
         return [{"name": p.name, "changes": p.changes, "pictures": p.pictures} for p in PROFILES.values()]
+
+    def roster(self, *, split: bool = False, name: str | None = None, each: int = 1) -> tuple[str, Sequence[Row]]:
+        """Which processes `ourvidz up` runs on this machine, and who counted its devices."""
+        from executors.orchestrator import roster
+
+        devices = roster.devices()
+        return devices.how, roster.rows(devices, split=split, name=name, each=each)
+
+    def supervise(
+        self,
+        app: App,
+        rows: Sequence[Row],
+        *,
+        name: str | None = None,
+        idle_exit: float | None = None,
+        reopen: bool = False,
+        say: Callable[[str, str], None],
+    ) -> int:
+        """Run these processes until told to stop, or idle for `idle_exit` seconds. Returns the exit code; raises `UpAlready`."""
+        from executors.orchestrator import roster
+        from executors.orchestrator.main import Orchestrator, alone
+
+        with alone(app.config.home, name or roster.host()):
+            orchestrator = Orchestrator(app.jobs, rows, app.config.home, say)
+            if reopen:
+                orchestrator.reopen()
+            return orchestrator.run(idle_exit=idle_exit)
 
     def ensure_models(self, app: App, on_progress: Callable[[str], None]) -> None:
         """Make the tiny models where none are configured and none are there yet."""

@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from executors.errors import Cancelled, LeaseLost
+from executors.gauges import Gauges
 from ourvidz.db.connection import Ambiguous, DatabaseAway
 from ourvidz.lifecycle import Claim, Jobs
 from state.errors import ExecutorGone, StaleClaim
@@ -128,6 +129,7 @@ class Heartbeat:
         self.device = Watch(clock)
         self.holds: dict[tuple[str, int], Hold] = {}
         self._beaten = clock()
+        self._gauges = Gauges()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
@@ -210,10 +212,13 @@ class Heartbeat:
         hold.lost = True
         self.let_go(hold)
 
+    def _info(self) -> dict[str, Any]:
+        return {**self._gauges.read(), "finished": self.jobs.completed, **self._report()}
+
     def _beat(self) -> None:
         if self.stalled:
             log.error("No progress in stage %s for %.0f s: the lease is not renewed.", self.device.stage, self.device.still)
             return
         sent = self._clock()  # not when the answer came: the database counts the lease from before that
-        self.jobs.heartbeat(self.executor_id, resident=self.resident, lanes=self.lanes, info=self._report())
+        self.jobs.heartbeat(self.executor_id, resident=self.resident, lanes=self.lanes, info=self._info())
         self._beaten = sent

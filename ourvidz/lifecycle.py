@@ -8,6 +8,7 @@ call, and when that is refused it looks whether this claim's event is there alre
 from __future__ import annotations
 
 import json
+import threading
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -92,6 +93,8 @@ class Jobs:
         self.db = db
         self.screen = screen
         self.patience = patience
+        self.completed = 0  # jobs that this process completed: what an executor says of itself
+        self._counting = threading.Lock()
 
     # -- asking for jobs ----------------------------------------------------------------------------------------------------------
 
@@ -241,10 +244,17 @@ class Jobs:
 
     def complete(self, claim: Claim) -> None:
         self._write(claim, "completed", "select ourvidz.complete(%s, %s, %s)", claim.ref)
+        self._count(1)
 
     def complete_many(self, claims: Sequence[Claim]) -> list[str]:
         sql = "select ourvidz.complete_batch(%s::uuid[], %s::bigint[], %s::uuid[]) as id"
-        return [str(row["id"]) for row in self.db.rows(sql, _columns(claims))]
+        done = [str(row["id"]) for row in self.db.rows(sql, _columns(claims))]
+        self._count(len(done))
+        return done
+
+    def _count(self, jobs: int) -> None:
+        with self._counting:
+            self.completed += jobs
 
     def fail(
         self,

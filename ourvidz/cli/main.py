@@ -11,7 +11,7 @@ import sys
 
 import typer
 
-from ourvidz.cli import bulk, demo, doctor, enhancer, events, integrity, jobs, migrate, models, stats, submit, worker
+from ourvidz.cli import bulk, demo, doctor, enhancer, events, integrity, jobs, migrate, models, reaper, stats, submit, top, up, worker
 from ourvidz.cli.help import KEEP, LOOK, START, Sections
 from ourvidz.cli.out import Problem, say, stderr
 
@@ -44,16 +44,19 @@ demo.add(app, START)
 submit.add(app, START)
 worker.add(app, START)
 enhancer.add(app, START)
+up.add(app, START)
 jobs_app = typer.Typer(cls=Sections, rich_markup_mode=None, help="List, show, watch, retry and cancel jobs.")
 jobs.add(jobs_app)
 bulk.add(jobs_app)
 app.add_typer(jobs_app, name="jobs", rich_help_panel=LOOK)
 events.add(app, LOOK)
+top.add(app, LOOK)
 stats.add(app, LOOK)
 doctor.add(app, LOOK)
 migrate.add(app, KEEP)
 models.add(app, KEEP)
 integrity.add(app, KEEP)
+reaper.add(app, KEEP)
 
 _OURS = ("ourvidz.", "executors.", "state.")
 

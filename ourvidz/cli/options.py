@@ -6,6 +6,9 @@ from typing import Annotated
 
 import typer
 
+from ourvidz.cli import words
+from ourvidz.cli.out import Problem
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Go ahead without being asked.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
@@ -19,3 +22,16 @@ ErrorClass = Annotated[
     list[str] | None, typer.Option("--error-class", metavar="CLASS", help="Only jobs whose last error was of this class.")
 ]
 Since = Annotated[str | None, typer.Option("--since", metavar="TIME", help="Submitted since: 2h, 1d, 2025-07-07.")]
+IdleExit = Annotated[
+    str | None, typer.Option("--idle-exit", metavar="DURATION", help="Leave when nothing came so long: 90s, 10m, 1h, or bare seconds.")
+]
+
+
+def seconds(text: str | None, option: str) -> float | None:
+    """A duration that was typed, in seconds. Raises `Problem` naming the option."""
+    if text is None:
+        return None
+    try:
+        return words.parse_duration(text).total_seconds()
+    except ValueError as error:
+        raise Problem(f"{option}: {error}", 2) from error

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ourvidz.cli import out
+from ourvidz.cli import options, out
 from ourvidz.cli.help import about
 
 
@@ -15,7 +15,7 @@ def add(app: typer.Typer, panel: str) -> None:
     samples = (
         "ourvidz worker",
         "ourvidz worker --name gpu0 --lanes wan,wan_vace",
-        "ourvidz worker --profile exact --idle-exit 60",
+        "ourvidz worker --profile exact --idle-exit 10m",
         "ourvidz worker --warm sdxl,wan",
     )
     app.command("worker", **about(*samples, panel=panel))(worker)
@@ -26,9 +26,7 @@ def worker(
     lanes: Annotated[
         str | None, typer.Option("--lanes", metavar="LANES", help="Only these: sdxl, sdxl_ip, wan, wan_vace, by commas.")
     ] = None,
-    idle_exit: Annotated[
-        float | None, typer.Option("--idle-exit", metavar="SECONDS", min=0, help="Leave when nothing came so long.")
-    ] = None,
+    idle_exit: options.IdleExit = None,
     warm: Annotated[
         str, typer.Option("--warm", metavar="LANES", help="Load these before a job asks: auto is what the queue needs first, or none.")
     ] = "auto",
@@ -40,6 +38,7 @@ def worker(
     """
     chosen = None if lanes is None else _lanes(lanes)
     first = None if warm == "auto" else [] if warm == "none" else _lanes(warm)
+    seconds = options.seconds(idle_exit, "--idle-exit")
     from ourvidz import bootstrap
     from ourvidz.cli import executor
     from ourvidz.config import config
@@ -52,7 +51,7 @@ def worker(
             app,
             name=name,
             lanes=chosen,
-            idle_exit=idle_exit,
+            idle_exit=seconds,
             profile=profile,
             own_process=True,
             warm=first,

@@ -1,0 +1,139 @@
+"""The supervisor's side of the database, in a thread of its own: a database that is away must not keep anyone from collecting the dead.
+
+It looks at the executors' rows every second, and declares gone whom it is told of. Jobs of a dead process are with others at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from executors.orchestrator.policy import Held, Sight
+from ourvidz.db import fleet, queries
+from ourvidz.db.connection import Ambiguous, DatabaseAway
+from ourvidz.lifecycle import Jobs
+from state.policy import Policy
+
+log = logging.getLogger("ourvidz.up")
+
+EVERY = 1.0
+Life = tuple[str, int]
+"""An executor's name and its process."""
+
+
+Order = tuple[Life, str, Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the database said, and when it did, by our monotonic clock."""
+
+    at: float
+    sights: Mapping[Life, Sight] = field(default_factory=dict)
+    ready: Mapping[str, int] = field(default_factory=dict)
+    outage: float | None = None  # when the last time was that it did not answer
+
+
+@dataclass(frozen=True)
+class Burial:
+    """A dead process whose jobs went to others: what it held when it died, and which of those lanes it had served before."""
+
+    life: Life
+    held: tuple[Held, ...]
+    served: frozenset[str]
+    at: float  # by the database's clock, as seconds of the epoch
+
+    @property
+    def name(self) -> str:
+        return self.life[0]
+
+    @property
+    def pid(self) -> int:
+        return self.life[1]
+
+
+class Registry:
+    def __init__(self, jobs: Jobs, host: str, names: Collection[str], policy: Policy) -> None:
+        self._jobs, self._host, self._names, self._policy = jobs, host, list(names), policy
+        self.look: Look | None = None
+        self.burials: queue.SimpleQueue[Burial] = queue.SimpleQueue()
+        self._orders: queue.SimpleQueue[Order | None] = queue.SimpleQueue()
+        self._waiting: list[Order] = []
+        self._alive: dict[str, int] = {}
+        self._last_held: dict[Life, tuple[Held, ...]] = {}
+        self._outage: float | None = None
+        self._thread = threading.Thread(target=self._run, name="registry", daemon=True)
+        self._thread.start()
+
+    def lives(self, name: str, pid: int | None) -> None:
+        """Who has this name now. Whoever else has it and is silent was left behind by an earlier supervisor."""
+        if pid is None:
+            self._alive.pop(name, None)
+        else:
+            self._alive[name] = pid
+
+    def bury(self, life: Life, cause: str, since: Mapping[str, float]) -> None:
+        """Declare the process's executor gone; a `Burial` follows, once the database has answered, which says of the lanes whether they
+        were served after the instants of `since` (the database's clock, as `Burial.at`)."""
+        self._orders.put((life, cause, since))
+
+    def close(self) -> None:
+        """Waits a while for what is still to be told."""
+        self._orders.put(None)
+        self._thread.join(timeout=15)
+
+    def _run(self) -> None:
+        closing = False
+        while not (closing and not self._waiting):
+            try:
+                order = self._orders.get(timeout=0 if self._waiting else EVERY)
+                closing = closing or order is None
+                self._waiting += [order] if order is not None else []
+                continue  # all that is there, before the database is asked
+            except queue.Empty:
+                pass
+            try:
+                while self._waiting:
+                    self.burials.put(self._bury(*self._waiting[0]))
+                    del self._waiting[0]
+                self._take_a_look()
+            except Exception as error:  # noqa: BLE001  (whatever it was, the executors work on, and the next round comes)
+                self._outage = time.monotonic()
+                log.warning("The database did not tell how the executors are: %s", error)
+                if isinstance(error, DatabaseAway | Ambiguous):
+                    self._jobs.db.bring_back()
+                if closing:
+                    return  # their leases will run out
+                time.sleep(EVERY)
+
+    def _take_a_look(self) -> None:
+        sights: dict[Life, Sight] = {}
+        for r in fleet.lives(self._jobs.db, self._host, self._names):
+            life, held = (r["name"], r["pid"]), tuple(Held(*job) for job in r["held"])
+            if r["state"] != "gone":
+                self._last_held[life] = held
+            if life not in sights or r["state"] != "gone":
+                sights[life] = Sight(str(r["id"]), r["state"], r["lease_left"], held, int(r["info"].get("finished") or 0))
+            left_behind = r["state"] != "gone" and r["name"] in self._alive and self._alive[r["name"]] != r["pid"]
+            if left_behind and r["silent"] > 2 * self._policy.heartbeat:
+                log.info("Executor %s of process %s was left behind by an earlier start: its jobs go to others.", *life)
+                self._jobs.executor_gone(str(r["id"]), "left behind")
+        self.look = Look(time.monotonic(), sights, fleet.ready_by_lane(self._jobs.db), self._outage)
+
+    def _bury(self, life: Life, cause: str, since: Mapping[str, float]) -> Burial:
+        db, (name, pid) = self._jobs.db, life
+        rows = fleet.held_by(db, self._host, name, pid)
+        held = tuple(Held(str(r["job_id"]), r["lane"], r["status"], r["began"] or 0.0) for r in rows if r["job_id"] is not None)
+        last = self._last_held.pop(life, ())
+        if not rows:  # its lease ran out before we came: what it held then, others have by now
+            held = last
+        for executor_id in sorted({str(r["executor_id"]) for r in rows}):
+            self._jobs.executor_gone(executor_id, cause)
+        doubtful = {h.lane for h in held} & set(since)
+        served = {lane for lane in doubtful if fleet.lane_served(db, name, lane, datetime.fromtimestamp(since[lane], UTC))}
+        return Burial(life, held, frozenset(served), queries.now(db).timestamp())

@@ -1,0 +1,121 @@
+"""Which processes `ourvidz up` runs on this machine: a table. A new kind of process is one row of `KINDS`."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from state.catalog import LANES
+
+OURVIDZ = (sys.executable, "-m", "ourvidz.cli.main")
+LEASE, PULSE = "lease", "pulse"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of process. `health` is what shows that it lives: an executor's lease, or a pulse (`ourvidz.pulse`)."""
+
+    name: str
+    command: tuple[str, ...]
+    health: str
+    per_device: bool = False
+    lanes: tuple[str, ...] = ()  # an executor's; empty: all
+    when: Callable[[bool], bool] = lambda split: True  # given whether --split was
+
+
+KINDS: Sequence[Kind] = (
+    Kind("executor", ("worker",), LEASE, per_device=True, lanes=LANES, when=lambda split: not split),
+    Kind("sdxl", ("worker",), LEASE, per_device=True, lanes=("sdxl", "sdxl_ip"), when=lambda split: split),
+    Kind("wan", ("worker",), LEASE, per_device=True, lanes=("wan", "wan_vace"), when=lambda split: split),
+    # Of its own, so that leases run out and due jobs come up though every executor is dead or busy starting.
+    Kind("reaper", ("reaper",), PULSE),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One process to run. An executor is told its name and its lanes on the command line."""
+
+    name: str
+    command: tuple[str, ...]
+    health: str
+    lanes: tuple[str, ...] = ()
+    device: str | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def executor(self) -> bool:
+        return self.health == LEASE
+
+    def argv(self, lanes: Sequence[str] | None = None) -> list[str]:
+        if not self.executor:
+            return [*self.command]
+        return [*self.command, "--name", self.name, "--lanes", ",".join(self.lanes if lanes is None else lanes)]
+
+
+@dataclass(frozen=True)
+class Devices:
+    """`ids` as CUDA_VISIBLE_DEVICES takes them; none: the CPU. `how` says who counted."""
+
+    ids: tuple[str, ...]
+    how: str
+
+
+def rows(devices: Devices, *, split: bool = False, name: str | None = None, each: int = 1) -> list[Row]:
+    """Executors for every device (`each` of a kind), and one of all else."""
+    base, made = name or host(), []
+    for kind in KINDS:
+        if not kind.when(split):
+            continue
+        command = (*OURVIDZ, *kind.command)
+        if not kind.per_device:
+            made.append(Row(kind.name, command, kind.health))
+            continue
+        for at, device in enumerate(devices.ids or (None,)):
+            for n in range(each):
+                place = "cpu" if device is None else f"gpu{device if device.isdigit() else at}"
+                own = "-".join([base, place, *([kind.name] if split else []), *([str(n)] if each > 1 else [])])
+                made.append(Row(own, command, kind.health, kind.lanes, device, _shown(device)))
+    return made
+
+
+def _shown(device: str | None) -> dict[str, str]:
+    # By the order of the bus, in which NVML and nvidia-smi count; CUDA's own order is by speed.
+    return {} if device is None else {"CUDA_VISIBLE_DEVICES": device, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+
+
+def host() -> str:
+    return re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:50] or "host"
+
+
+def devices() -> Devices:
+    """What CUDA_VISIBLE_DEVICES names where somebody has set it, else what NVML or nvidia-smi count."""
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if given is not None:
+        ids = [part.strip() for part in given.split(",") if part.strip()]
+        return Devices(() if ids[:1] == ["-1"] else tuple(ids), "CUDA_VISIBLE_DEVICES")
+    for count, how in ((_by_nvml, "NVML"), (_by_nvidia_smi, "nvidia-smi")):
+        if found := count():
+            return Devices(tuple(found), how)
+    return Devices((), "no GPU found")
+
+
+def _by_nvml() -> list[str]:
+    from executors.gauges import nvml
+
+    library = nvml()
+    return [] if library is None else [str(n) for n in range(library.nvmlDeviceGetCount())]
+
+
+def _by_nvidia_smi() -> list[str]:
+    ask = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
+    try:
+        said = subprocess.run(ask, capture_output=True, text=True, timeout=20, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [line.strip() for line in said.splitlines() if line.strip().isdigit()]

@@ -1,0 +1,55 @@
+"""`ourvidz reaper`."""
+
+from __future__ import annotations
+
+import logging
+import random
+import signal
+import time
+
+import typer
+
+from ourvidz.cli.help import about
+
+LONGEST_WAIT = 5.0  # seconds, while the database is away
+
+
+def add(app: typer.Typer, panel: str) -> None:
+    app.command("reaper", **about("ourvidz reaper", "ourvidz reaper &   # on a machine without executors", panel=panel))(reaper)
+
+
+def reaper() -> None:
+    """Give jobs of executors that fell silent to others, and bring up those that are due.
+
+    Executors do it too; this one does it though all of them are dead or busy. `ourvidz up` runs one.
+    """
+    from ourvidz import bootstrap, pulse
+    from ourvidz.cli import executor
+    from ourvidz.db.connection import Ambiguous, DatabaseAway
+
+    leaving = False
+
+    def leave(*_: object) -> None:
+        nonlocal leaving
+        leaving = True
+
+    log = logging.getLogger("ourvidz.reaper")
+    with executor.told(logging.INFO), executor.own_signals():
+        signal.signal(signal.SIGTERM, leave)
+        signal.signal(signal.SIGINT, leave)
+        jobs = bootstrap.app().jobs
+        every = jobs.policy().control_poll
+        log.info("The reaper is at work.")
+        wait = every
+        while not leaving:
+            pulse.beat()
+            try:
+                told = jobs.reap()
+                wait = every
+                if told["lapsed"] or told["timed_out"]:
+                    log.info("Jobs taken from executors that fell silent: %(lapsed)d; over their time limit: %(timed_out)d.", told)
+            except (DatabaseAway, Ambiguous) as error:
+                wait = min(wait * 2, LONGEST_WAIT)
+                log.warning("%s", error)
+                jobs.db.bring_back()
+            time.sleep(wait * random.uniform(0.7, 1.0))

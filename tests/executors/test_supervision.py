@@ -1,0 +1,192 @@
+"""What a supervisor decides, with a clock of the test's own: no processes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from executors.gauges import CLOSED, Gauges
+from executors.orchestrator import roster
+from executors.orchestrator.lanes import Lanes
+from executors.orchestrator.policy import UNREGISTERED, Crash, Health, Held, Restarts, Rules, Sight, blame, closes, remembered
+from executors.orchestrator.roster import Devices
+from state.catalog import LANES
+
+RULES = Rules()
+WELL = Sight("id", "active", 25.0)
+
+
+# -- starting again -----------------------------------------------------------------------------------------------------------------
+
+
+def test_delays_double_up_to_a_bound_and_a_long_life_forgets_them() -> None:
+    deaths, delays = Restarts(), []
+    for n in range(9):
+        deaths = deaths.died(1000.0 * n, 5.0, explained=True, rules=RULES)
+        delays.append(deaths.delay(RULES))
+    assert delays == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    assert deaths.died(1e5, RULES.settled, explained=True, rules=RULES).delay(RULES) == 1
+
+
+def test_crashes_that_nothing_explains_end_in_giving_up() -> None:
+    deaths = Restarts()
+    for n in range(RULES.crashes):
+        assert not deaths.given_up(RULES)
+        deaths = deaths.died(10.0 * n, 5.0, explained=False, rules=RULES)
+    assert deaths.given_up(RULES)
+
+
+def test_crashes_far_apart_do_not_add_up_and_explained_ones_never() -> None:
+    deaths = Restarts()
+    for n in range(20):
+        deaths = deaths.died(n * RULES.window, 5.0, explained=False, rules=RULES)
+        assert not deaths.given_up(RULES)
+    for n in range(20):
+        deaths = deaths.died(20 * RULES.window + n, 5.0, explained=True, rules=RULES)
+    assert not deaths.given_up(RULES)
+
+
+# -- health -------------------------------------------------------------------------------------------------------------------------
+
+
+def hung(health: Health, now: float, *, outage: bool = False) -> bool:
+    return health.hung(now, health.patience(5.0, 180.0, outage=outage, rules=RULES))
+
+
+def test_a_start_has_its_own_patience() -> None:
+    health = Health(100.0)
+    for now in (101.0, 300.0, 100.0 + RULES.start_limit):
+        health = health.looked(None, now)
+        assert not hung(health, now)
+    assert hung(health, 101.0 + RULES.start_limit)
+    assert not hung(health.looked(WELL, 5000.0), 5000.0)
+
+
+@pytest.mark.parametrize("state", ["active", "gone"])
+def test_a_lease_that_ran_out_must_stay_so_for_two_heartbeats(state: str) -> None:
+    health = Health(0.0).looked(WELL, 10.0)
+    late = Sight("id", state, -0.1)
+    health = health.looked(late, 40.0)
+    assert not hung(health, 50.0)
+    assert hung(health, 50.1)
+    assert not hung(health.looked(WELL, 50.0), 50.1)
+    assert hung(health.looked(late, 50.1), 50.1)  # a further look does not begin anew
+
+
+def test_one_that_leaves_has_the_rest_of_its_lease_to_do_so() -> None:
+    health = Health(0.0).looked(WELL, 10.0).looked(Sight("id", "gone", 25.0), 11.0)
+    assert not hung(health, 35.0)
+
+
+def test_a_row_that_was_removed_is_no_start() -> None:
+    health = Health(0.0).looked(WELL, 10.0).looked(None, 11.0)
+    assert health.reason != UNREGISTERED
+    assert hung(health, 22.0)
+
+
+def test_after_an_outage_a_step_may_still_be_under_way() -> None:
+    health = Health(0.0).looked(WELL, 10.0).looked(Sight("id", "gone", -60.0), 100.0)
+    assert not hung(health, 200.0, outage=True)
+    assert hung(health, 281.0, outage=True)
+
+
+# -- lanes --------------------------------------------------------------------------------------------------------------------------
+
+
+def test_who_is_to_blame() -> None:
+    on_device, queued, uploading = Held("a", "wan", "generating"), Held("b", "sdxl", "queued"), Held("c", "sdxl", "uploading")
+    assert blame([uploading, queued, on_device], 5.0) == {"wan": Crash(5.0, ("a",), False)}
+    assert blame([uploading, queued], 5.0) == {"sdxl": Crash(5.0, ("b",), True)}
+    assert blame([uploading], 5.0) == blame([], 5.0) == {}
+    encoding, newer = replace(on_device, began=1.0), Held("e", "sdxl", "generating", 2.0)
+    assert blame([newer, encoding], 5.0) == {"sdxl": Crash(5.0, ("e",), False)}
+    assert blame([on_device, replace(on_device, job_id="d", status="enhancing")], 5.0) == {"wan": Crash(5.0, ("a", "d"), False)}
+
+
+def crashes(*jobs: str, loading: bool = False) -> tuple[Crash, ...]:
+    kept: tuple[Crash, ...] = ()
+    for n, job in enumerate(jobs):
+        kept = remembered(kept, Crash(float(n), (job,), loading), served=False, rules=RULES)
+    return kept
+
+
+def test_it_takes_three_crashes_of_two_jobs_or_while_loading() -> None:
+    assert closes(crashes("a", "b", "a"), RULES)
+    assert not closes(crashes("a", "b"), RULES)
+    assert not closes(crashes("a", "a", "a", "a"), RULES)  # one job that kills is quarantined by itself
+    assert closes(crashes("a", "a", "a", loading=True), RULES)
+
+
+def test_a_completed_job_of_the_lane_or_time_forgives() -> None:
+    before = crashes("a", "b")
+    assert len(remembered(before, Crash(9.0, ("c",), False), served=True, rules=RULES)) == 1
+    assert len(remembered(before, Crash(9.0, ("c",), False), served=False, rules=RULES)) == 3
+    assert len(remembered(before, Crash(RULES.lane_window + 0.5, ("c",), False), served=False, rules=RULES)) == 2
+
+
+def test_what_is_closed_stays_closed_over_restarts_until_opened(tmp_path: Path) -> None:
+    path = tmp_path / "executors" / "gpu0.lanes.json"
+    for n, job in enumerate("ab"):
+        assert Lanes(path, RULES).crashed({"wan": Crash(float(n), (job,), False)}, ()) == []
+    lanes = Lanes(path, RULES)
+    assert lanes.last_crash == {"wan": 1.0}
+    assert lanes.crashed({"wan": Crash(2.0, ("a",), False)}, ()) == ["wan"]
+    assert lanes.crashed({"wan": Crash(3.0, ("a",), False)}, ()) == []  # said once
+    again = Lanes(path, RULES)
+    assert again.closed == {"wan"}
+    assert again.jobs("wan") == ["a", "b"]
+    assert again.open() == ["wan"]
+    assert Lanes(path, RULES).closed == frozenset()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"closed": 1}', '{"closed": [], "crashes": {"wan": [{}]}}'])
+def test_a_note_that_cannot_be_read_closes_nothing(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "note.json"
+    path.write_text(text)
+    assert Lanes(path, RULES).closed == frozenset()
+
+
+# -- the roster ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_an_executor_for_each_gpu_and_one_reaper() -> None:
+    rows = roster.rows(Devices(("0", "1"), "NVML"), name="box")
+    assert [(r.name, r.device) for r in rows] == [("box-gpu0", "0"), ("box-gpu1", "1"), ("reaper", None)]
+    assert [r.env.get("CUDA_VISIBLE_DEVICES") for r in rows] == ["0", "1", None]
+    assert set(rows[0].lanes) == set(LANES)
+    assert rows[0].argv(["wan"])[-4:] == ["--name", "box-gpu0", "--lanes", "wan"]
+
+
+def test_split_serves_every_lane_once_on_each_device() -> None:
+    rows = [r for r in roster.rows(Devices(("GPU-8a", "3"), "CUDA_VISIBLE_DEVICES"), name="box", split=True) if r.executor]
+    assert [r.name for r in rows] == ["box-gpu0-sdxl", "box-gpu3-sdxl", "box-gpu0-wan", "box-gpu3-wan"]
+    for device in ("GPU-8a", "3"):
+        assert sorted(lane for r in rows if r.device == device for lane in r.lanes) == sorted(LANES)
+
+
+def test_without_a_gpu_the_cpu_and_names_stay_apart() -> None:
+    rows = roster.rows(Devices((), "no GPU found"), name="box", each=2)
+    assert [(r.name, dict(r.env)) for r in rows] == [("box-cpu-0", {}), ("box-cpu-1", {}), ("reaper", {})]
+
+
+@pytest.mark.parametrize(("said", "ids"), [("0,2", ("0", "2")), ("", ()), ("-1", ()), ("GPU-8a, MIG-b", ("GPU-8a", "MIG-b"))])
+def test_whoever_set_the_visible_devices_is_heeded(monkeypatch: pytest.MonkeyPatch, said: str, ids: tuple[str, ...]) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", said)
+    assert roster.devices() == Devices(ids, "CUDA_VISIBLE_DEVICES")
+
+
+# -- gauges -------------------------------------------------------------------------------------------------------------------------
+
+
+def test_gauges_tell_memory_time_and_what_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CLOSED, "wan,wan_vace")
+    gauges = Gauges()
+    sum(range(1_000_000))
+    told = gauges.read()
+    assert told["rss"] > 10_000_000
+    assert 0 < told["cpu"] < 64
+    assert told["closed"] == ["wan", "wan_vace"]
+    monkeypatch.delenv(CLOSED)
+    assert "closed" not in gauges.read()

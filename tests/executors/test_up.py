@@ -1,0 +1,248 @@
+"""`ourvidz up` with real processes: whatever is killed, by whatever signal, comes back, and its job is finished elsewhere or resumed."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from site_of import Site, wait_for
+from up_site import SCRIPT, Up, alive, kill, running
+
+from ourvidz.db.connection import Database
+
+LONG = 120.0  # a lease that no test waits out: what happens meanwhile, the supervisor did
+
+
+@pytest.fixture(scope="module")
+def up(shared_site: Site, tiny_root: Path) -> Iterator[Up]:
+    """Two executors on the CPU."""
+    shared_site.policy(lease=LONG)
+    with running(Up(shared_site, tiny_root, shared_site.root / "up", "--executors", "2", light=True)) as up:
+        up.executor("t-cpu-0")
+        up.executor("t-cpu-1")
+        yield up
+
+
+def gated(up: Up, **settings: object) -> str:
+    """A job that stays on the device until the gate is opened."""
+    up.gate.touch()
+    return up.site.submit(steps=1, **settings)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+def test_a_killed_executors_job_is_with_another_at_once(up: Up, number: int) -> None:
+    site, job_id = up.site, gated(up)
+    first = up.holder(job_id)
+    kill(first["pid"], number)
+    second = up.holder(job_id, first["pid"])
+    up.open()
+    up.status(job_id, "completed")
+    site.completed(job_id)
+    # The lease would have held for two minutes: the supervisor saw it die, and the other one was there.
+    assert [e["cause"] for e in site.data(job_id, "lease_expired")] == ["died"]
+    assert second["name"] != first["name"]
+    assert up.executor(first["name"], first["pid"]) != first["pid"]
+    assert up.said(f"{first['name']}: process {first['pid']} was killed by {signal.Signals(number).name}")
+
+
+def test_an_executor_told_to_leave_finishes_its_job_and_is_replaced(up: Up) -> None:
+    job_id = gated(up)
+    first = up.holder(job_id)
+    kill(first["pid"], signal.SIGTERM)
+    wait_for(lambda: up.said(f"{first['name']} | Finishing"), about="for it to hear")
+    up.open()
+    up.status(job_id, "completed")
+    assert [e["executor"] for e in up.site.data(job_id, "claimed")] == [first["name"]]
+    up.executor(first["name"], first["pid"])
+
+
+def test_a_stopped_executor_is_killed_and_replaced(up: Up) -> None:
+    site, job_id = up.site, gated(up)
+    first = up.holder(job_id)
+    site.policy(lease=2.0)
+    kill(first["pid"], signal.SIGSTOP)
+    # Its lease was granted for LONG before; what it would come to be is said here, since nobody waits so long.
+    site.db.rows("update ourvidz.executors set lease_until = now() + interval '1 s' where id = %s", (first["id"],))
+    up.holder(job_id, first["pid"])
+    wait_for(lambda: not alive(first["pid"]), about=up.text)
+    assert up.said(f"{first['name']}: process {first['pid']} hangs (")
+    up.open()
+    up.status(job_id, "completed")
+    site.completed(job_id)
+    up.executor(first["name"], first["pid"])
+    site.policy(lease=LONG)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP, signal.SIGTERM])
+def test_a_reaper_that_dies_or_hangs_is_replaced(up: Up, number: int) -> None:
+    before = up.text.count("The reaper is at work.")
+    first = up.children()["reaper"]
+    kill(first, number)
+    again = wait_for(lambda: (pid := up.children().get("reaper", first)) != first and pid, 30, "for another reaper")
+    assert not alive(first)
+    wait_for(lambda: up.said("The reaper is at work.", before + 1) and alive(again), 30, "for it to work")
+
+
+def test_a_second_one_is_refused(up: Up) -> None:
+    done = subprocess.run([sys.executable, str(SCRIPT), "up", "--name", "t"], env=up.env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert f"`ourvidz up` runs here already (process {up.pid})" in done.stderr
+
+
+def test_when_it_is_killed_all_go_and_the_next_takes_over(up: Up, tiny_root: Path) -> None:
+    """The last test with this one."""
+    site, job_id = up.site, gated(up)
+    up.holder(job_id)
+    children = up.children()
+    assert set(children) == {"t-cpu-0", "t-cpu-1", "reaper"}
+    up.signal(signal.SIGKILL)
+    wait_for(lambda: not any(alive(pid) for pid in children.values()), about="for the children to die with it")
+    up.open()
+    with running(Up(site, tiny_root, up.home, "--executors", "2", light=True)) as after:
+        after.status(job_id, "completed")
+        assert [e["cause"] for e in site.data(job_id, "lease_expired")] == ["left behind"]
+        after.signal(signal.SIGTERM)
+        assert after.left() == 0
+        assert not site.db.rows("select from ourvidz.executors where state <> 'gone'")
+
+
+# -- what crashes every time --------------------------------------------------------------------------------------------------------
+
+
+def test_a_job_that_kills_is_quarantined_and_the_others_are_served(site: Site, tiny_root: Path) -> None:
+    poison = site.submit(steps=1, seed=666)
+    with running(Up(site, tiny_root, site.root / "up", light=True, crash_seed=666)) as up:
+        others = [site.submit(steps=1) for _ in range(2)]
+        up.status(poison, "failed")
+        for job_id in others:
+            up.status(job_id, "completed")
+        assert site.row(poison)["error_class"] == "quarantined"
+        assert up.said("was killed by SIGSEGV", 3)
+        assert not up.said("is closed here")
+        assert not up.said("given up")
+        up.signal(signal.SIGTERM)
+        assert up.left() == 0
+
+
+@pytest.mark.parametrize("how", ["crash_lane", "crash_loading"])
+def test_a_model_that_kills_is_taken_out_of_service_and_the_others_served(site: Site, tiny_root: Path, how: str) -> None:
+    bad = [site.submit("image_fast", steps=1) for _ in range(3)]
+    home = site.root / "up"
+    with running(Up(site, tiny_root, home, light=True, **{how: "wan"})) as up:
+        wait_for(lambda: up.said("lane wan is closed here: its model killed the process "), 60, "for the lane to close")
+        good = site.submit(steps=1)
+        up.status(good, "completed")
+        # On the device one job is suspected first, and quarantined; that the next dies too says that it is the model.
+        assert sorted(site.row(job_id)["status"] for job_id in bad) == (["failed"] if how == "crash_lane" else ["queued"]) + ["queued"] * 2
+        assert up.text.count("was killed by") == (4 if how == "crash_lane" else 3)
+        told = wait_for(lambda: site.db.rows("select info, lanes from ourvidz.executors where state = 'active' and info ? 'closed'"))[0]
+        assert told["info"]["closed"] == ["wan"]
+        assert "wan" not in told["lanes"] and "wan_vace" in told["lanes"]
+        up.signal(signal.SIGTERM)
+        assert up.left() == 0
+    with running(Up(site, tiny_root, home, light=True)) as up:  # mended, but nobody has said so
+        first = up.executor("t-cpu")
+        assert "wan" not in site.db.rows("select lanes from ourvidz.executors where state = 'active'")[0]["lanes"]
+        up.signal(signal.SIGHUP)
+        up.executor("t-cpu", first)
+        for job_id in bad:
+            up.status(job_id, "completed", "failed")
+        assert not list(home.glob("executors/*.lanes.json"))
+
+
+def test_one_that_never_starts_is_given_up_and_the_others_go_on(site: Site, tiny_root: Path) -> None:
+    with running(Up(site, tiny_root, site.root / "up", "--split", light=True, no_start=["t-cpu-wan"])) as up:
+        wait_for(lambda: up.said("t-cpu-wan: given up"), 60, up.text)
+        assert up.said("It last said: there is no such device")
+        job_id = site.submit(steps=1)
+        up.status(job_id, "completed")
+        assert up.text.count("t-cpu-wan: process") == 3
+        up.signal(signal.SIGTERM)
+        assert up.left() == 0
+
+
+def test_when_all_are_given_up_it_fails(site: Site, tiny_root: Path) -> None:
+    with running(Up(site, tiny_root, site.root / "up", "--split", light=True, no_start=["t-cpu-wan", "t-cpu-sdxl"])) as up:
+        assert up.left() == 1
+        assert up.said("Every executor was given up")
+
+
+# -- leaving ------------------------------------------------------------------------------------------------------------------------
+
+
+def test_it_goes_home_when_nothing_comes(site: Site, tiny_root: Path) -> None:
+    job_id = site.submit(steps=1)
+    with running(Up(site, tiny_root, site.root / "up", "--idle-exit", "2s", light=True)) as up:
+        assert up.left() == 0
+        assert site.row(job_id)["status"] == "completed"
+        assert up.said("Nothing to do for 2 s")
+
+
+def test_it_drains(site: Site, tiny_root: Path) -> None:
+    with running(Up(site, tiny_root, site.root / "up", light=True)) as up:
+        job_id = gated(up)
+        up.holder(job_id)
+        waiting = site.submit(steps=1)
+        up.signal(signal.SIGTERM)
+        wait_for(lambda: up.said("| Finishing"), 20, "for it to hear")
+        assert up.process.poll() is None
+        up.open()
+        assert up.left() == 0
+        assert (site.row(job_id)["status"], site.row(waiting)["status"]) == ("completed", "queued")
+        site.completed(job_id)
+
+
+def test_told_twice_it_gives_back_and_told_three_times_it_kills(site: Site, tiny_root: Path) -> None:
+    with running(Up(site, tiny_root, site.root / "up", light=True)) as up:
+        job_id = gated(up)
+        up.holder(job_id)
+        up.signal(signal.SIGINT)
+        wait_for(lambda: up.said("| Finishing"), 20, "for it to hear")
+        up.signal(signal.SIGINT)
+        wait_for(lambda: up.said("| Giving the job"), 20, "for it to hear")
+        assert up.process.poll() is None  # it stands at the gate, and comes to no step
+        up.signal(signal.SIGINT)
+        assert up.left() == 0
+        assert site.row(job_id)["status"] == "queued"
+        assert [e["cause"] for e in site.data(job_id, "lease_expired")] == ["stopped"]
+        assert not list(up.home.glob("executors/*.lanes.json"))  # our doing, and no model's
+
+
+# -- with a Postgres of its own -----------------------------------------------------------------------------------------------------
+
+
+def test_any_process_of_the_tree_may_be_killed(site: Site, tiny_root: Path) -> None:
+    from ourvidz.db.embedded import embedded_url, status
+
+    home = site.root / "up"
+    with running(Up(site, tiny_root, home, "--executors", "2", embedded=True)) as up:  # with the real models, tiny as they are
+        wait_for(lambda: up.said("serves sdxl", 2), 60, up.text)
+        own = Site(Database(embedded_url(home)), site.loaded, site.root)
+        up.site = own
+        for victim in ("postmaster_pid", "supervisor_pid", "t-cpu-0", "reaper"):
+            job_id = gated(up)
+            up.holder(job_id)
+            pid = getattr(status(home), victim) if victim.endswith("_pid") else up.children()[victim]
+            kill(pid)
+            wait_for(lambda pid=pid: not alive(pid))
+            up.open()
+            wait_for(lambda: answers(home), 30, up.text)
+            up.status(job_id, "completed")
+        assert set(wait_for(lambda: len(c := up.children()) == 3 and c)) == {"t-cpu-0", "t-cpu-1", "reaper"}
+        up.signal(signal.SIGTERM)
+        assert up.left() == 0
+        own.db.close()
+
+
+def answers(home: Path) -> bool:
+    from ourvidz.db.embedded import embedded_url
+
+    try:
+        return Database(embedded_url(home)).rows("select 1 as yes")[0]["yes"] == 1
+    except Exception as error:
+        print(error)
+        return False

@@ -1,0 +1,100 @@
+"""`ourvidz` as people run it, except that executors die, wait or fail to start where a test says, and supervisors wait shorter.
+
+Run as a script: by the tests as `ourvidz up`, and by that as each of its processes. Production code knows nothing of this.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+VARIABLE = "UP_TEST"
+SPEC: dict[str, Any] = json.loads(os.environ.get(VARIABLE, "{}"))
+
+
+def stage() -> None:
+    """Named deaths, and a gate at which a job on the device waits."""
+    from ourvidz.lifecycle import Claim, Jobs
+
+    advance, take = Jobs.advance, Jobs.claim
+
+    def step(self: Jobs, claim: Claim, event: str, **data: Any) -> None:
+        advance(self, claim, event, **data)
+        if event == "generation_started":
+            if claim.settings.seed == SPEC.get("crash_seed") or claim.lane == SPEC.get("crash_lane"):
+                os.kill(os.getpid(), signal.SIGSEGV)
+            while Path(SPEC["gate"]).exists():
+                time.sleep(0.02)
+
+    def claim(self: Jobs, *args: Any, **more: Any) -> list[Claim]:
+        claims = take(self, *args, **more)
+        if any(c.lane == SPEC.get("crash_loading") for c in claims):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return claims
+
+    Jobs.advance, Jobs.claim = step, claim  # type: ignore[method-assign]
+
+
+def light() -> None:
+    """The executor without torch, which takes seconds to start: its families draw noise. All else is the real one."""
+    from PIL import Image
+
+    from executors.models.base import Clip, Picture
+    from executors.shelf import Shelf
+    from executors.worker import Worker, handle_signals
+    from ourvidz import bootstrap
+    from ourvidz.cli import executor
+
+    class Noise:
+        name = "noise"
+
+        def describe(self) -> dict[str, Any]:
+            return {"family": "noise", "tiny": True}
+
+        def unload(self) -> None: ...
+
+        def generate(self, work: Any, on_step: Any) -> Any:
+            for n, seed in enumerate(work.seeds):
+                on_step(n + 1, len(work.seeds))
+                picture = Image.effect_noise((64, 64), 50).convert("RGB")
+                yield Picture(picture, seed) if work.frames == 1 else Clip([picture] * 5, work.fps, seed)
+
+    class Noisy(Shelf):
+        def family(self, lane: str) -> Any:
+            return Noise()
+
+    name, lanes = (sys.argv[sys.argv.index(option) + 1] for option in ("--name", "--lanes"))
+    app = bootstrap.app()
+    with executor.told(logging.INFO):
+        worker = Worker(app.jobs, app.store, Noisy(app.config.models), app.config.home, name=name, lanes=lanes.split(","), own_process=True)
+        handle_signals(worker)
+        worker.run()
+
+
+def main() -> None:
+    if sys.argv[1] == "up":
+        from executors.orchestrator import main as orchestrator
+        from executors.orchestrator import policy, roster
+
+        roster.OURVIDZ = (sys.executable, str(Path(__file__)))
+        orchestrator.Rules = partial(policy.Rules, **SPEC["rules"])  # type: ignore[misc,assignment]
+    elif sys.argv[1] == "worker":
+        if any(name in sys.argv for name in SPEC.get("no_start", ())):
+            sys.exit("there is no such device")
+        stage()
+        if SPEC.get("light"):
+            return light()
+    from ourvidz.cli.main import main as command
+
+    command()
+
+
+if __name__ == "__main__":
+    main()

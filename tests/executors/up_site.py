@@ -1,0 +1,109 @@
+"""A running `ourvidz up`, and what can be seen of it from outside: its processes, its words, its executors' rows."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from site_of import Site, wait_for
+from up_command import VARIABLE
+
+RULES = {"first_delay": 0.1, "longest_delay": 0.5, "crashes": 3, "pulse_limit": 2.0}
+SCRIPT = Path(__file__).with_name("up_command.py")
+
+
+class Up:
+    def __init__(self, site: Site, models: Path, home: Path, *args: str, embedded: bool = False, **spec: Any) -> None:
+        self.site, self.home = site, home
+        home.mkdir(parents=True, exist_ok=True)
+        self.gate = home / "gate"
+        self.log = home / "up.log"
+        spec = {"gate": str(self.gate), **spec, "rules": {**RULES, **spec.get("rules", {})}}
+        ours = {k: v for k, v in os.environ.items() if not k.startswith(("OURVIDZ_", "DATABASE_URL", "CUDA_", "PG"))}
+        self.env = ours | {
+            "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "OMP_NUM_THREADS": "1", VARIABLE: json.dumps(spec),
+            "OURVIDZ_HOME": str(home), "OURVIDZ_MODELS": str(models), "OURVIDZ_STORAGE": str(site.root / "store"),
+            "CUDA_VISIBLE_DEVICES": "",
+        } | ({} if embedded else {"DATABASE_URL": site.db.url})  # fmt: skip
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, str(SCRIPT), "up", "--name", "t", *args], env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def said(self, words: str, times: int = 1) -> bool:
+        return self.text.count(words) >= times
+
+    @property
+    def text(self) -> str:
+        return self.log.read_text()
+
+    def children(self) -> dict[str, int]:
+        """By name: every process of which it is the parent."""
+        found = {}
+        for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split():
+            argv = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+            if "worker" in argv:
+                found[argv[argv.index("--name") + 1]] = int(pid)
+            elif "reaper" in argv:
+                found["reaper"] = int(pid)
+        return found
+
+    def executor(self, name: str, not_pid: int = 0) -> int:
+        """Waits for an executor of this name, of another process than that one, and returns its process."""
+        sql = "select pid from ourvidz.executors where name = %s and state = 'active' and pid <> %s and lease_until > now()"
+        return int(wait_for(lambda: self.site.db.rows(sql, (name, not_pid)), 60, f"for {name}\n{self.text}")[0]["pid"])
+
+    def holder(self, job_id: str, not_pid: int = 0) -> dict[str, Any]:
+        """Waits for the job to be on the device of a process, not that one: the row of its executor."""
+        sql = """select x.* from ourvidz.executors as x join public.jobs as j on j.executor_id = x.id
+                 where j.id = %s and j.status = 'generating' and x.pid <> %s"""
+        return dict(wait_for(lambda: self.site.db.rows(sql, (job_id, not_pid)), 60, f"for a holder of {job_id}\n{self.text}")[0])
+
+    def status(self, job_id: str, *wanted: str) -> None:
+        wait_for(lambda: self.site.row(job_id)["status"] in wanted, 60, f"for {job_id} to be {wanted}\n{self.text}")
+
+    def open(self) -> None:
+        """Jobs that wait at the gate go on."""
+        self.gate.unlink(missing_ok=True)
+
+    def signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def left(self) -> int:
+        return self.process.wait(timeout=60)
+
+    def close(self) -> None:
+        self.open()
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(timeout=20)
+
+
+@contextmanager
+def running(up: Up) -> Iterator[Up]:
+    try:
+        yield up
+    finally:
+        up.close()
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def kill(pid: int, number: int = signal.SIGKILL) -> None:
+    os.kill(pid, number)
