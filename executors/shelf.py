@@ -39,6 +39,7 @@ class Shelf:
         self.paths, self.profile, self.at_once = ModelPaths(root), profile, at_once
         self._budget, self._ram = budget, ram
         self._residency: Residency | None = None
+        self._coming = ""
         self.status = {status.role: status for status in files.check(root)}
         self._closed: set[str] = set()
         self._families: dict[str, Family] = {}
@@ -63,8 +64,9 @@ class Shelf:
 
     @property
     def resident(self) -> list[str]:
-        """The lanes whose next job finds its denoiser on the device."""
-        return [lane for lane in self.lanes if self._residency is not None and self._residency.on_device(DENOISERS[lane])]
+        """The lanes whose next job finds its denoiser on the device: where it is now, or where the last `family` brings it."""
+        on_device = {name for name in DENOISERS.values() if self._residency is not None and self._residency.on_device(name)}
+        return [lane for lane in self.lanes if DENOISERS[lane] in on_device | {self._coming}]
 
     @property
     def can_enhance(self) -> bool:
@@ -73,12 +75,14 @@ class Shelf:
     def family(self, lane: str) -> Family:
         """The lane's family, put together: its weights in RAM, or already on the device. Raises `ModelFileError`, `OutOfMemory`."""
         name = family_of(lane)
+        self._coming = DENOISERS[lane]
         if name not in self._families:
             family = self._make(name)
             try:
                 family.load()
             except BaseException:
                 family.unload()  # what is bad may have been read in part, and its files may be mended
+                self._coming = ""
                 raise
             self._families[name] = family
         return self._families[name]

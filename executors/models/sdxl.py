@@ -28,10 +28,12 @@ from diffusers import (
     UniPCMultistepScheduler,
 )
 from PIL import Image, ImageOps
+from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from executors.errors import BadOutput, BadWork, ModelFileError
 from executors.models import files, working
 from executors.models.base import ModelPaths, OnStep, Output, Picture, Work
+from executors.models.convert import source_of
 from executors.models.loading import loading, pick_device, quiet
 from executors.models.profiles import BITS, DEFAULT, Profile
 from executors.models.quality import check_pixels
@@ -104,7 +106,8 @@ class Sdxl:
 
     def _assemble(self) -> StableDiffusionXLPipeline:
         modules = {"vae": self.residency.load(VAE), "unet": self.residency.load(UNET), **dict(self.residency.load(TEXT).named_children())}
-        pipe = self._from_file(StableDiffusionXLPipeline, **modules, add_watermarker=False)
+        # Only tokenizers and schedule are read here, from the config folder.
+        pipe = StableDiffusionXLPipeline.from_pretrained(self.paths.sdxl_config, **modules, local_files_only=True, add_watermarker=False)
         for tokenizer in (pipe.tokenizer, pipe.tokenizer_2):
             if (have := len(tokenizer)) != VOCABULARY:
                 raise ModelFileError(f"sdxl-lustify/config: its tokenizer has {have} tokens where CLIP has {VOCABULARY}. Fetch it again")
@@ -113,24 +116,29 @@ class Sdxl:
 
     def _build_vae(self) -> torch.nn.Module:
         # By itself: read in bf16 first, its weights would have lost the bits that fp32 is for.
-        vae = self._from_file(AutoencoderKL, subfolder="vae", torch_dtype=torch.float32).eval()
+        vae = self._read(AutoencoderKL, "vae", torch.float32)
         return vae.to(memory_format=torch.channels_last) if self.profile.channels_last and self.device.type == "cuda" else vae
 
     def _build_unet(self) -> torch.nn.Module:
-        unet = self._from_file(UNet2DConditionModel, subfolder="unet", torch_dtype=self.dtype).eval()
+        unet = self._read(UNet2DConditionModel, "unet", self.dtype)
         dress(self.profile, SDXL, unet, self.device)
         return unet
 
     def _build_text(self) -> torch.nn.Module:
-        parts = {"unet": None, "vae": None, "tokenizer": None, "tokenizer_2": None}
-        pipe = self._from_file(StableDiffusionXLPipeline, **parts, torch_dtype=self.dtype, add_watermarker=False)
-        return torch.nn.ModuleDict({name: getattr(pipe, name) for name in ("text_encoder", "text_encoder_2")}).eval()
+        kinds = {"text_encoder": CLIPTextModel, "text_encoder_2": CLIPTextModelWithProjection}
+        return torch.nn.ModuleDict({name: self._read(kind, name, self.dtype) for name, kind in kinds.items()})
 
-    def _from_file(self, kind: Any, **options: Any) -> Any:
+    def _read(self, kind: Any, component: str, dtype: torch.dtype) -> torch.nn.Module:
+        """One component on the CPU: from the folder that `ourvidz models convert` made, else out of the single file."""
+        source = source_of(self.paths, "sdxl", component, dtype)
         logging.getLogger("diffusers.models.modeling_utils").setLevel(logging.ERROR)  # it warns of an empty list of modules, at every cast
-        with loading(self.paths.sdxl_file):
-            # Without `config` it would ask the hub.
-            return kind.from_single_file(str(self.paths.sdxl_file), config=str(self.paths.sdxl_config), local_files_only=True, **options)
+        with loading(source.path):
+            if not source.single_file:
+                return kind.from_pretrained(source.path, dtype=dtype, local_files_only=True, use_safetensors=True).eval()
+            others = dict.fromkeys({"unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"} - {component})
+            config = str(self.paths.sdxl_config)  # without it, it would ask the hub
+            options = {"config": config, "local_files_only": True, "torch_dtype": dtype, "add_watermarker": False}
+            return getattr(StableDiffusionXLPipeline.from_single_file(str(source.path), **others, **options), component).eval()
 
     def unload(self) -> None:
         if self._pipe is not None:

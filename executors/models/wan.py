@@ -32,6 +32,7 @@ from ..errors import BadOutput, BadWork, ModelFileError
 from ..residency import Chance, Residency
 from . import files, working
 from .base import Clip, ModelPaths, OnStep, Output, Picture, References, Work
+from .convert import source_of
 from .loading import loading, pick_device, quiet
 from .profiles import DEFAULT, Profile
 from .quality import check_pixels
@@ -121,11 +122,12 @@ class Wan:
         return facts_of(folder)
 
     def _assemble(self, mode: str) -> Any:
-        folder = self._folder(mode)
+        folder, role = self._folder(mode), "wan" if mode == T2V else "vace"
         kind = WanPipeline if mode == T2V else WanVACEPipeline
+        words = source_of(self.paths, role, "text_encoder", self.dtype).path
         for name, build, like in (
             # Text encoder and VAE are the same in both folders: whichever comes first.
-            (TEXT, partial(self._build, UMT5EncoderModel, folder / "text_encoder", self.dtype), None),
+            (TEXT, partial(self._build, UMT5EncoderModel, words, self.dtype), None),
             (VAE, partial(self._build, AutoencoderKLWan, folder / "vae", torch.float32), None),
             (DENOISERS[T2V], partial(self._build_denoiser, T2V), None),
             (DENOISERS[VACE], partial(self._build_denoiser, VACE), DENOISERS[T2V]),
