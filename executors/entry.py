@@ -49,7 +49,15 @@ class Executors:
         from executors.shelf import prepare
         from executors.worker import Worker, handle_signals
 
-        shelf = prepare(app.config.models, tiny=app.config.tiny, on_progress=say, profile=chosen, at_once=app.config.ourvidz_batch)
+        shelf = prepare(
+            app.config.models,
+            tiny=app.config.tiny,
+            on_progress=say,
+            profile=chosen,
+            at_once=app.config.ourvidz_batch,
+            budget=app.config.ourvidz_vram_budget,
+            ram=app.config.ourvidz_ram_budget,
+        )
         if not shelf.tiny:
             raise NoGuard(
                 "These are real models, and no guard model is set up to screen what they are asked for. "

@@ -10,6 +10,7 @@ On a CPU without a budget the masters are what runs, and placing is free. With a
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 import weakref
@@ -31,6 +32,7 @@ Piece = tuple[int, torch.dtype]  # of a component on the device: which master, a
 
 DEFAULT_BUDGET = 35_000_000_000  # bytes; what three families on one card were to stay under
 RESERVE = 2_000_000_000  # bytes of a card left to the driver, cuBLAS and cuDNN
+RAM_SHARE = 0.8  # of a machine's RAM that masters may take, where there is a GPU to keep them for
 LINK = 25e9  # bytes a second from pinned memory to a card: PCIe 4.0 × 16, about
 LATENCY = 0.01  # seconds a move takes whatever its size
 PINNED_FROM = 1 << 20  # bytes; smaller tensors share their pages with others, and cost nothing to copy from where they are
@@ -78,6 +80,7 @@ class Residency:
         self.device = device or pick_device()
         if budget is None and self.device.type == "cuda" and torch.cuda.is_available():
             budget = min(DEFAULT_BUDGET, torch.cuda.get_device_properties(self.device).total_memory - RESERVE)
+            ram = ram or int(RAM_SHARE * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
         self.copies = self.device.type != "cpu" or budget is not None
         self.placed = Books(budget)
         self.masters = Books(ram, "this machine's RAM", "OURVIDZ_RAM_BUDGET")

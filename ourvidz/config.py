@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_BYTES = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
+
+
+def parse_bytes(text: object) -> int:
+    """`35GB`, `32 GiB`, `500MB`, or bare bytes. Raises ValueError saying so."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]I?B|)\s*", str(text).upper())
+    count = round(float(found[1]) * _BYTES[found[2]]) if found else 0
+    if count <= 0:
+        raise ValueError(f"{str(text)[:40]!r} is no amount of memory. Write it like 35GB, 32GiB or 500MB.")
+    return count
+
+
+Bytes = Annotated[int, BeforeValidator(parse_bytes)]
 
 
 class Config(BaseSettings):
@@ -21,6 +37,8 @@ class Config(BaseSettings):
     ourvidz_profile: str = "default"  # the executors' speed profile
     ourvidz_batch: int | None = Field(default=None, ge=1, le=16)  # pictures in a pass of SDXL; unset: the profile's figure on a GPU, else 1
     ourvidz_enhancer: str = "auto"  # auto: its process when it answers, else this executor's own model; off: the latter; or its socket
+    ourvidz_vram_budget: Bytes | None = None  # on the device; unset: 35 GB or what the card has, whichever is less
+    ourvidz_ram_budget: Bytes | None = None  # weights kept in RAM; unset: four fifths of the machine's, where there is a GPU
 
     @property
     def home(self) -> Path:

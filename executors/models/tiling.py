@@ -28,7 +28,7 @@ def tiled(vae: Any, width: int, height: int, small: bool) -> Iterator[None]:
         vae.enable_tiling()
         if "tile_latent_min_size" in before:  # AutoencoderKL: square tiles; its own are 1024², which is all of a picture
             scale = before["tile_sample_min_size"] // before["tile_latent_min_size"]
-            vae.tile_latent_min_size = max(8, max(width, height) // scale // 2)
+            vae.tile_latent_min_size = max(4, max(width, height) // scale // 2)
             vae.tile_sample_min_size = vae.tile_latent_min_size * scale
         else:
             for side, size in (("height", height), ("width", width)):
