@@ -201,9 +201,7 @@ class Device:
 
     def _family(self, room: Room, lane: str) -> Family:
         try:
-            family = room.shelf.family(lane)
-            self._tell()  # a job claimed ahead prefers what its turn will find
-            return family
+            return room.shelf.family(lane)
         except ModelFileError as error:
             # The executor's fault, not the job's: that one goes back to an executor that has the model; this one serves what is left.
             moved = room.shelf.spoiled(lane)
@@ -218,6 +216,7 @@ class Device:
             self._watch.touch("generating", turn.run.room.policy.step_stall)
             was_soon, self._free_at = self.free_soon, now + (now - begun) / done * (total - done)
             if self.free_soon and not was_soon:
+                self._tell()  # by now it is all on the device: a job claimed ahead prefers what its turn will find
                 self._beat.wake.ring()
             turn.run.show("generating", done, total)
             turn.check()  # raises through the pipeline: a cancel costs no decode

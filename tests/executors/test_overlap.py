@@ -18,6 +18,7 @@ from test_refusals import keep, picture
 from wire import Wire
 
 from executors.models.base import Family, OnStep, Output, Work
+from executors.shelf import Shelf
 from executors.spool import Spool
 from executors.worker import HUNG, IN_FLIGHT, Worker
 from ourvidz.db.connection import Database
@@ -202,6 +203,14 @@ def test_none_is_taken_before_the_device_will_soon_want_it(site: Site, monkeypat
     worker.run(until=[first, second])
     site.completed(first)
     site.completed(second)
+
+
+def test_the_job_claimed_ahead_is_one_for_the_models_that_are_there_by_then(site: Site) -> None:
+    first, other, second = site.submit(steps=3), site.submit("image_fast"), site.submit()
+    worker = site.worker(shelf=Shelf(site.loaded.paths.root))  # of its own, with nothing loaded
+    worker.run(until=[first, other, second])
+    (order,) = site.db.rows("select array_agg(job_id::text order by seq) as ids from public.job_events where type = 'claimed'")
+    assert order["ids"] == [first, second, other]
 
 
 def test_who_works_for_certain_jobs_begins_no_other_meanwhile(site: Site) -> None:
