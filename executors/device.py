@@ -10,6 +10,7 @@ import logging
 import math
 import queue
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -148,6 +149,7 @@ class Device:
             self._generate(turn, self._enhance(turn))
         except BaseException as caught:
             error = caught
+            _forget_frames(caught)
             if not isinstance(caught, Exception):
                 raise  # Ctrl-C, where nobody handles signals: the worker leaves
         finally:
@@ -227,6 +229,14 @@ class Device:
                 turn.give(Made(index, output, about, self._clock() - since))
                 since = self._clock()
                 self._watch.touch()
+
+
+def _forget_frames(error: BaseException | None) -> None:
+    """An error holds the frames it came through, and they hold tensors. It is on its way to another thread, and the device to its next job:
+    which line it was stays in the traceback, what lay there goes now."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def work_of(run: Run, indices: Sequence[int]) -> Work:

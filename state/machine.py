@@ -28,7 +28,7 @@ STATUSES: Final = tuple(Status)
 ENDED: Final = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
 UNFINISHED: Final = tuple(s for s in Status if s not in ENDED)
 ON_DEVICE: Final = frozenset({Status.ENHANCING, Status.GENERATING})
-"""A lease that runs out here may be the job's own doing, and counts towards its quarantine."""
+"""A lease that runs out here may be the job's own doing: of an executor's jobs, that of the one begun last (docs/decisions/0009)."""
 
 
 class EventType(StrEnum):

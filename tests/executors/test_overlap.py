@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from site_of import CountingStore, ProbeShelf, Site, Zygote, cancel_learned, running, wait_for
 from support import Permissive
 from test_refusals import keep, picture
@@ -368,6 +369,33 @@ def test_a_job_whose_encoder_fails_stops_on_the_device_at_the_next_step(site: Si
     site.work(job_id, shelf=shelf)
     site.completed(job_id, 3)
     assert shelf.sdxl.steps == 4 + 9 and "the encoder broke" in site.said(job_id)
+
+
+def test_what_an_error_held_on_the_device_is_free_before_the_next_job(site: Site) -> None:
+    """Its job's thread may be long at telling the database."""
+    job_id = site.submit(steps=2)
+    shelf, worker_jobs = ProbeShelf(site.loaded), Jobs(site.db, Permissive())
+    tensors: list[weakref.ref[torch.Tensor]] = []
+    left: list[bool] = []
+
+    def fail(*args: Any, **more: Any) -> str:
+        gc.collect()
+        left.append(any(ref() is not None for ref in tensors))
+        return Jobs.fail(worker_jobs, *args, **more)
+
+    def breaks() -> None:
+        latents = torch.zeros(8)
+        tensors.append(weakref.ref(latents))
+        try:
+            raise RuntimeError("no memory")
+        except RuntimeError as error:
+            raise ValueError("broken") from error
+
+    worker_jobs.fail = fail  # type: ignore[method-assign]
+    at_step(shelf, job_id, 1, lambda: breaks() if not tensors else None)
+    site.work(job_id, shelf=shelf, jobs=worker_jobs)
+    site.completed(job_id)
+    assert len(tensors) == 1 and left == [False]
 
 
 def test_a_lane_that_closes_gives_back_the_job_prepared_for_it(site: Site) -> None:
