@@ -38,6 +38,7 @@ class Hub:
     hold: dict[str, int] = field(default_factory=dict)  # path: bytes after which no more come until `held` is set
     tamper: set[str] = field(default_factory=set)  # paths whose bytes are not what is stated
     refuse: dict[str, int] = field(default_factory=dict)  # repo or path: status
+    answers: dict[str, str] = field(default_factory=dict)  # revision asked for: the commit that is named instead
     ranges: bool = True
     held: threading.Event = field(default_factory=threading.Event)
     reached: threading.Event = field(default_factory=threading.Event)
@@ -110,6 +111,7 @@ def _handler(hub: Hub, name: str) -> type[BaseHTTPRequestHandler]:
             )
 
         def _list(self, repo: str, revision: str = "main") -> None:
+            revision = hub.answers.get(revision, revision)
             commit = revision if revision in hub.commits else hub.repos.get(repo, {}).get(revision)
             if commit is None:
                 return self._empty(404, **{"X-Error-Code": "RevisionNotFound" if repo in hub.repos else "RepoNotFound"})

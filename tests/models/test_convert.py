@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers import AutoencoderKL, StableDiffusionXLPipeline, UNet2DConditionModel
+from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, UMT5EncoderModel
 
 from executors.errors import DiskFull, ModelFileError
@@ -88,6 +89,26 @@ def test_the_narrowest_type_that_loses_nothing_is_kept(converted: Path) -> None:
     source = convert.source_of(ModelPaths(converted), "sdxl", "unet", torch.float32)
     kept = {t["dtype"] for file in source.path.glob("*.safetensors") for t in read_header(file).values()}
     assert kept == {"F16"}  # as the single file comes
+
+
+@pytest.mark.parametrize("kind", ["F32", "BF16"])
+def test_weights_that_another_type_would_round_stay_as_wide(tiny_root: Path, tmp_path: Path, kind: str) -> None:
+    root = tmp_path / "models"
+    shutil.copytree(tiny_root / "sdxl-lustify", root / "sdxl-lustify")
+    paths = ModelPaths(root)
+    wide = {name: t.float() * 1.0001 if t.is_floating_point() else t for name, t in load_file(paths.sdxl_file).items()}
+    if kind == "BF16":  # of a range that float16 does not have
+        wide = {name: (t * 1e-6).bfloat16() if t.is_floating_point() else t for name, t in wide.items()}
+    save_file(wide, paths.sdxl_file)
+    files.pin(root)
+    convert.convert(root, lambda _: None)
+    source = convert.source_of(paths, "sdxl", "unet", torch.float32)
+    assert {t["dtype"] for file in source.path.glob("*.safetensors") for t in read_header(file).values()} == {kind}
+    loaded = UNet2DConditionModel.from_pretrained(source.path, dtype=torch.float32, local_files_only=True)
+    pipe = StableDiffusionXLPipeline.from_single_file(
+        str(paths.sdxl_file), config=str(paths.sdxl_config), local_files_only=True, torch_dtype=torch.float32
+    )
+    assert same(pipe.unet, loaded)
 
 
 def test_converting_again_changes_nothing(root: Path) -> None:

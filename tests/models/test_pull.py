@@ -120,6 +120,21 @@ def test_a_server_without_ranges_begins_again(server: Hub, tmp_path: Path) -> No
     assert part.read_bytes() == whole
 
 
+def test_a_partial_file_that_is_too_long_is_of_something_else(server: Hub, tmp_path: Path) -> None:
+    whole, part = weights(1), tmp_path / "part"
+    commit = server.publish("a/b", {"x.safetensors": whole})
+    part.write_bytes(b"\7" * 2_000_000)
+    hub.fetch(f"{server.cdn}/{commit}/x.safetensors", part, len(whole), lambda _: None, of_hub=False)
+    assert part.read_bytes() == whole
+
+
+def test_more_than_was_announced_is_not_kept(server: Hub, tmp_path: Path) -> None:
+    commit = server.publish("a/b", {"x.safetensors": weights(1)})
+    with pytest.raises(hub.FetchError, match="sent more than"):
+        hub.fetch(f"{server.cdn}/{commit}/x.safetensors", tmp_path / "part", 1000, lambda _: None, of_hub=False)
+    assert not (tmp_path / "part").exists()
+
+
 def test_a_connection_that_never_brings_anything_is_given_up(server: Hub, tmp_path: Path) -> None:
     commit = server.publish("a/b", {"x.safetensors": weights(1)})
     server.refuse["x.safetensors"] = 503
@@ -194,6 +209,9 @@ def test_what_is_pinned_in_the_list_must_be_stated(published: Hub, tmp_path: Pat
         pull.plan(tmp_path, [replace(qwen, sha256={"model.safetensors": "0" * 64})])
     published.publish(qwen.repo, {"config.json": b"{}"})  # the branch goes on; who pinned the commit does not care
     assert [str(p) for s in got(tmp_path, [replace(qwen, revision=commit)]) for p in s.problems] == []
+    published.answers[commit] = published.repos[qwen.repo]["main"]
+    with pytest.raises(Refused, match="the hub answers with"):
+        pull.plan(tmp_path, [replace(qwen, revision=commit)])
     with pytest.raises(hub.FetchError, match="no such revision"):
         pull.plan(tmp_path, [replace(qwen, revision="f" * 40)])
 
@@ -269,6 +287,12 @@ def test_tiny_models_and_real_ones_are_kept_apart(published: Hub, tiny_root: Pat
         pull.plan(tiny_root, of("qwen"))
 
 
+def test_two_pulls_at_a_time_do_not_meet(published: Hub, tmp_path: Path) -> None:
+    made = pull.plan(tmp_path, of("qwen"))
+    with pull._alone(tmp_path), pytest.raises(ModelFileError, match="another pull runs"):
+        pull.fetch(made, lambda *_: None)
+
+
 def test_partial_files_of_other_roles_are_kept_and_of_nobody_swept(published: Hub, tmp_path: Path) -> None:
     made = pull.plan(tmp_path, of("wan"))
     part = tmp_path / next(f.part for f in made.files if f.name.endswith(SHARD))
@@ -281,9 +305,12 @@ def test_partial_files_of_other_roles_are_kept_and_of_nobody_swept(published: Hu
 
 
 @pytest.mark.parametrize("kind", ["file", "url", "hub"])
-def test_sdxl_weights_come_from_where_a_person_says(published: Hub, tiny_root: Path, tmp_path: Path, kind: str) -> None:
+def test_sdxl_weights_come_from_where_a_person_says(
+    published: Hub, tiny_root: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     commit = published.repos["someone/lustify"]["main"]
     text = {"file": str(tiny_root / sources.SDXL_FILE), "url": f"{published.cdn}/{commit}/lustify.safetensors?token=s3cret", "hub": LUSTIFY}
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
     named = sources.sdxl_weights(text[kind])
     which = [s for s in of("sdxl") if not s.saved_as]
     given = None
@@ -294,6 +321,7 @@ def test_sdxl_weights_come_from_where_a_person_says(published: Hub, tiny_root: P
     assert [str(p) for s in pull.fetch(pull.plan(tmp_path, which, given), lambda *_: None) for p in s.problems] == []
     assert (tmp_path / sources.SDXL_FILE).read_bytes() == (tiny_root / sources.SDXL_FILE).read_bytes()
     assert "s3cret" not in (tmp_path / LOCK).read_text() + repr(pull.plan(tmp_path, which, given))
+    assert {s.token for s in published.seen if s.server == "cdn"} <= {""}
     if kind == "url":  # the same address with other bytes is not what came first
         published.commits[commit]["lustify.safetensors"] = weights(1)
         (status,) = pull.fetch(pull.plan(tmp_path, which, given), lambda *_: None)
