@@ -240,7 +240,8 @@ def _make(root: Path, conversion: Conversion, role: str, key: str, size: int, sa
         raise DiskFull(f"{root / FOLDER}: {conversion.name} takes {size / 1e9:,.1f} GB, and less is free. Nothing was converted.")
     pins = _inputs(root, conversion, role)
     for name, pin in pins.items():  # a damaged source must not become a conversion that looks sound
-        say(f"{conversion.name}: checking {_FOLDERS[role]}/{name}")
+        if name.endswith(".safetensors"):
+            say(f"{conversion.name}: checking {_FOLDERS[role]}/{name}")
         if files.sha256(root / _FOLDERS[role] / name) != pin["sha256"]:
             raise ModelFileError(
                 f"{_FOLDERS[role]}/{name}: is not what its pin says, and is not converted. `ourvidz models pull {role} --deep` mends it."

@@ -124,12 +124,12 @@ def _show_plan(told: dict[str, Any], as_json: bool) -> None:
             out.cell(f["role"]),
             out.cell(f["state"], style[f["state"]]),
             model_size(f["bytes"]),
-            out.cell(f["from"], "dim"),
             out.cell(f["file"]),
+            out.cell(f["from"].removesuffix(":" + f["file"].partition("/")[2]), "dim"),  # the path twice would not fit a line
         ]
         for f in told["files"]
     ]
-    out.table(("role", "state", "bytes", "from", "to"), rows, right=("bytes",))
+    out.table(("role", "state", "bytes", "to", "from"), rows, right=("bytes",))
     out.say(f"{_sum(told)} into {told['root']}. Nothing was fetched.", "dim")
 
 

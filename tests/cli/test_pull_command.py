@@ -104,6 +104,13 @@ def test_secrets_of_signed_addresses_are_not_shown(pull: Command, server: Hub) -
     assert answer.code == 1
     assert "the server answers 403" in answer.err
     assert "very-secret" not in answer.err
+    server.publish("stabilityai/stable-diffusion-xl-base-1.0", {"model_index.json": b"{}"})
+    for status in (403, 503):
+        server.refuse = {"s.safetensors": status}
+        answer = pull("models", "pull", "sdxl", "--sdxl", f"{server.cdn}/0/s.safetensors?token=s3cret")
+        assert answer.code == 1
+        assert "s.safetensors: " in answer.err
+        assert "s3cret" not in answer.err
 
 
 def test_what_is_typed_wrong(pull: Command, tmp_path: Path) -> None:
