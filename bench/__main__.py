@@ -1,6 +1,37 @@
-"""All benchmarks that need no GPU, one after the other."""
+"""Benchmarks, by name or one after the other.
 
-from bench import claims, engine, failover, latency
+python -m bench            all of them (minutes); what needs a GPU says so where there is none
+python -m bench --list     what there is
+python -m bench latency executor
+"""
 
-for part in (engine, latency, failover, claims):
-    part.main()
+from __future__ import annotations
+
+import argparse
+import importlib
+
+PARTS = {
+    "engine": "jobs a second, with guards, events and chain, against bare SQL",
+    "latency": "from a submit to its handler, against a bare LISTEN-and-claim loop",
+    "failover": "how long until another executor has the jobs of one that was killed",
+    "claims": "a claim beside mountains of other jobs",
+    "executor": "whether the device waits; changes of family; how soon a cancel stops it (CPU, tiny models)",
+    "gpu": "true-size models on a CUDA device, against the FLOP floor and plain diffusers",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", choices=[*PARTS, []], metavar="name", help=", ".join(PARTS))
+    parser.add_argument("--list", action="store_true", help="say what each one measures, and run none")
+    asked = parser.parse_args()
+    if asked.list:
+        for name, what in PARTS.items():
+            print(f"{name:10} {what}")
+        return
+    for name in asked.names or PARTS:
+        importlib.import_module(f"bench.{name}").main([])  # imported here: some need torch, and each has the whole machine to itself
+
+
+if __name__ == "__main__":
+    main()

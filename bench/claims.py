@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from statistics import median
 from typing import Any
@@ -19,7 +19,8 @@ from typing import Any
 import psycopg
 from sqlalchemy import make_url
 
-from bench.ground import calm, connect, ground, hands, profile, submit, table
+from bench.ground import calm, connect, ground, hands, profile, submit
+from bench.report import table
 
 CLAIMS = 300
 
@@ -115,10 +116,10 @@ def scenario(
         return name, small, large, large / small
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scale", type=float, default=1.0, help="size of the mountains; 0.1 for a quick look")
-    scale = parser.parse_args().scale
+    scale = parser.parse_args(argv).scale
     many, finished = round(200_000 * scale), round(1_000_000 * scale)
 
     def held(connection: psycopg.Connection[Any], stack: ExitStack, user: str, url: str) -> None:

@@ -11,12 +11,13 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any
 
 from bench import floor
-from bench.ground import calm, connect, ground, hands, profile, submit, table, wal
+from bench.ground import calm, connect, ground, hands, profile, submit, wal
+from bench.report import table
 
 AIM = {1: 0.6, 100: 0.4}
 
@@ -99,11 +100,11 @@ def measure(url: str, jobs: int, rounds: int) -> list[tuple[str | int | float, .
     return rows
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jobs", type=int, default=1500, help="jobs a round one at a time; three times as many in batches")
     parser.add_argument("--rounds", type=int, default=3)
-    asked = parser.parse_args()
+    asked = parser.parse_args(argv)
     with ground() as url:
         head = ("drain", "plain jobs/s", "tight jobs/s", "ours jobs/s", "of plain", "aim", "of tight", "floor WAL B/job", "ours WAL B/job")
         table("Engine: queued to completed, 4 commits a job", head, measure(url, asked.jobs, asked.rounds))

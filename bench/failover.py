@@ -7,13 +7,16 @@ Aims: within the lease when nobody saw it die (30 s); within 2 s where a supervi
 
 from __future__ import annotations
 
+import argparse
 import multiprocessing
 import os
 import signal
 import time
+from collections.abc import Sequence
 from typing import Any
 
-from bench.ground import connect, ground, hands, profile, submit, table
+from bench.ground import connect, ground, hands, profile, submit
+from bench.report import table
 
 JOBS = 10
 
@@ -59,7 +62,8 @@ def rescue(url: str, *, supervised: bool) -> float:
     return taken
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(argv)
     with ground() as url:
         rows = [
             ("a supervisor saw it die", rescue(url, supervised=True), 2.0),

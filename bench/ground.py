@@ -80,12 +80,3 @@ def calm(connection: psycopg.Connection[Any]) -> None:
     with psycopg.connect(os.environ["OURVIDZ_BENCH_ADMIN"], autocommit=True) as admin:
         admin.execute("checkpoint")
     os.sync()  # else the first commits measured would wait for the disk to take what came before
-
-
-def table(title: str, head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
-    """Aligned columns on stdout."""
-    cells = [head, *[tuple(f"{c:,.2f}" if isinstance(c, float) else f"{c:,}" if isinstance(c, int) else str(c) for c in r) for r in rows]]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
-    print(f"\n{title}")
-    for row in cells:
-        print("  " + "  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))))

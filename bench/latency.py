@@ -7,16 +7,18 @@ Aim: p50 within 3× of the bare loop's, which claims in a transaction of plain s
 
 from __future__ import annotations
 
+import argparse
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from statistics import median, quantiles
 from typing import Any
 
 import psycopg
 
 from bench import floor
-from bench.ground import calm, connect, ground, hands, profile, submit, table
+from bench.ground import calm, connect, ground, hands, profile, submit
+from bench.report import table
 from ourvidz.db.connection import Listener
 
 ROUNDS = 200
@@ -105,7 +107,8 @@ def ours(url: str) -> list[float]:
     return waits
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(argv)
     with ground() as url:
         with connect(url) as connection:
             user = profile(connection)
