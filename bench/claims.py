@@ -69,7 +69,7 @@ def fill(
         )
 
 
-def costs(urls: tuple[str, str], claims: int = CLAIMS) -> tuple[float, float]:
+def costs(urls: tuple[str, str], claims: int) -> tuple[float, float]:
     """Median milliseconds of a claim of one job, as an executor makes it, in each of two databases: in turn, so that a slow minute of
     the machine falls on both. Each has `claims` jobs to give."""
     sides = [hands(url) for url in urls]
@@ -112,7 +112,7 @@ def scenario(
             for connection in (plain, mountain):
                 submit(connection, user, CLAIMS)
                 calm(connection)
-            small, large = costs(urls)
+            small, large = costs(urls, CLAIMS)
         return name, small, large, large / small
 
 

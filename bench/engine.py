@@ -20,6 +20,7 @@ from bench.ground import calm, connect, ground, hands, profile, submit, wal
 from bench.report import table
 
 AIM = {1: 0.6, 100: 0.4}
+SHAPES = ((1, 1), (4, 1), (1, 100), (4, 100))  # workers, jobs in a batch
 
 
 def drain(url: str, batch: int) -> int:
@@ -79,7 +80,7 @@ def measure(url: str, jobs: int, rounds: int) -> list[tuple[str | int | float, .
     rows: list[tuple[str | int | float, ...]] = []
     with connect(url) as connection:
         user = profile(connection)
-        for workers, batch in ((1, 1), (4, 1), (1, 100), (4, 100)):
+        for workers, batch in SHAPES:
             speeds: dict[str, list[float]] = {"plain": [], "tight": [], "ours": []}
             logged: dict[str, int] = {}
             count = jobs if batch == 1 else jobs * 3

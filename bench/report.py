@@ -87,10 +87,11 @@ def _version(package: str) -> str | None:
 
 
 def save(name: str, facts: Mapping[str, Any], figures: Any, tables: Sequence[str], folder: Path = RESULTS) -> Path:
-    """Keep a run as `<date>-<name>.json` and, for a reader, `.txt`. A run of the same day takes the older one's place."""
+    """Keep a run as `<date>-<name>.json` and, for a reader, `.txt`. Another of the same day gets a number: none is ever lost."""
     folder.mkdir(parents=True, exist_ok=True)
     stem = f"{facts['date']}-{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')}"
-    json_file = folder / f"{stem}.json"
+    free = (folder / f"{stem}{number}.json" for number in ("", *(f"-{n}" for n in range(2, 1000))))
+    json_file = next(file for file in free if not file.exists())
     json_file.write_text(json.dumps({"machine": dict(facts), "figures": figures}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     about = "\n".join(f"{key}: {_flat(value)}" for key, value in facts.items())
     json_file.with_suffix(".txt").write_text("\n\n".join([about, *tables]) + "\n", encoding="utf-8")

@@ -87,7 +87,7 @@ def make(root: Path) -> None:
 
 def _build(folder: Path) -> None:
     slots = [line.split("|") for line in SLOTS.split()]
-    tokenizer = _tokenizer(slots)
+    tokenizer = tokenizer_of(slots)
     torch.manual_seed(5)
     model = Qwen2ForCausalLM(
         Qwen2Config(
@@ -114,7 +114,7 @@ def _spelled(slots: list[list[str]]) -> list[list[str]]:
     return [[word if word in PUNCTUATION or not place else " " + word for word in slot] for place, slot in enumerate(slots)]
 
 
-def _tokenizer(slots: list[list[str]]) -> Qwen2TokenizerFast:
+def tokenizer_of(slots: list[list[str]]) -> Qwen2TokenizerFast:
     """Byte-level BPE as Qwen's, with merges enough that each word of the grammar is one token; all else falls back to bytes."""
     raw = Tokenizer(models.BPE())
     raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

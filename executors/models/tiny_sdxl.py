@@ -36,7 +36,9 @@ def make(root: Path) -> None:
         torch.manual_seed(SEED)
         pipe = _pipeline()
         _make_visible(pipe)
-        _write_config(pipe, paths.sdxl_config)
+        write_config(pipe, paths.sdxl_config)
+        facts = {"tiny": True, "scale": SCALE, "note": "random weights: the pictures are noise"}
+        (paths.sdxl_config / "tiny.json").write_text(json.dumps(facts))
         _save(
             ldm_keys.unet(pipe.unet.state_dict())
             | ldm_keys.vae(pipe.vae.state_dict())
@@ -155,7 +157,7 @@ def _make_visible(pipe: StableDiffusionXLPipeline, contrast: float = 0.5, text_g
     decoder.conv_out.bias.copy_(_round(-picture.mean((0, 2, 3)) * gain))
 
 
-def _write_config(pipe: StableDiffusionXLPipeline, folder: Path) -> None:
+def write_config(pipe: StableDiffusionXLPipeline, folder: Path) -> None:
     """The folder that `from_single_file(config=…)` reads: the JSON and vocabulary of the base model's repository, and no weights."""
     for name in ("text_encoder", "text_encoder_2"):
         getattr(pipe, name).config.save_pretrained(folder / name)
@@ -175,7 +177,6 @@ def _write_config(pipe: StableDiffusionXLPipeline, folder: Path) -> None:
         "vae": ["diffusers", "AutoencoderKL"],
     }
     (folder / "model_index.json").write_text(json.dumps(index, indent=2))
-    (folder / "tiny.json").write_text(json.dumps({"tiny": True, "scale": SCALE, "note": "random weights: the pictures are noise"}))
 
 
 def _write_tokenizer(folder: Path, pad: str) -> None:

@@ -74,7 +74,7 @@ def _vace() -> WanVACEPipeline:
 
 
 def _shared() -> dict[str, Any]:
-    tokenizer = _tokenizer()
+    tokenizer = tokenizer_of()
     torch.manual_seed(1)
     vae = AutoencoderKLWan(base_dim=4, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1, temperal_downsample=[False, True, True]).eval()
     return {
@@ -88,12 +88,16 @@ def _shared() -> dict[str, Any]:
     }
 
 
-def _tokenizer() -> T5TokenizerFast:
-    """A unigram tokenizer of single characters: any prompt is many distinct tokens, as with UMT5's own 256,300 pieces."""
+def tokenizer_of(pieces: int = 0) -> T5TokenizerFast:
+    """A unigram tokenizer of single characters: any prompt is many distinct tokens, as with UMT5's own 256,300 pieces.
+
+    `pieces`, where more are wanted: filled up to that many with some that no prompt has.
+    """
     characters = [chr(code) for code in range(33, 127)]
     vocab = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("\u2581", -2.0)]
     vocab += [(c, -3.0) for c in characters]
     vocab += [("\u2581" + c, -2.5) for c in characters]
+    vocab += [(f"\ue000{n}", -30.0) for n in range(pieces - len(vocab) - 2)]
     vocab += [("<extra_id_1>", 0.0), ("<extra_id_0>", 0.0)]
     return T5TokenizerFast(vocab=vocab, extra_ids=2, model_max_length=512)
 
