@@ -73,7 +73,7 @@ class OneFamily(Shelf):
     def family(self, lane: str) -> Family:
         name = family_of(lane)
         if self.order[-1:] != [name]:
-            self._put_away()
+            self.residency.clear()
             self.order.append(name)
             time.sleep(self.cost)
         return super().family(lane)
