@@ -26,8 +26,8 @@ lint: $(VENV)/.dev  ## ruff, mypy (strict on state and ourvidz), import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.dev  ## the engine's speed against bare SQL in the same run
-	$(BIN)/python -m bench.engine
+bench: $(VENV)/.dev  ## all benchmarks, some minutes; one by name: make bench NAME=executor
+	$(BIN)/python -m bench $(NAME)
 
 mutants: $(VENV)/.dev  ## take each guard away, and see that a test notices
 	$(BIN)/python tests/mutations.py
