@@ -40,6 +40,7 @@ TIDY = 60.0  # seconds between two rounds of housekeeping
 IN_FLIGHT = 6
 """Jobs at once: one ahead of the device, one on it, four behind. Four uploads at once hide a store that takes four times as long as the
 device, and what waits to be encoded stays small: the 81 frames of a clip are 100 MB until they are in the spool."""
+FIRST_CLAIM = 1.0  # seconds that a warm-up waits for the first claim; one takes milliseconds
 HUNG = 75  # exit code EX_TEMPFAIL of sysexits.h: not the job's end, try again
 
 
@@ -145,14 +146,23 @@ class Worker:
                 room.device.perform(turn)
 
     def _warm_up(self, room: Room) -> None:
-        """The device's thread, while the first job is claimed and prepared. A job that is ready comes before all that is only likely."""
+        """The device's thread, while the first job is prepared. A job that is ready comes before all that is only likely."""
         wanted, self._warm = self._warm, ()  # of this process's life, once
-        served = self.lanes
-        lanes = self._patiently(lambda: self.jobs.waiting_lanes(served)) if wanted is None else [lane for lane in wanted if lane in served]
-        for lane in lanes or ():
+        lanes = wanted if wanted is not None else self._needed_first(room)
+        for lane in lanes:
             if self.draining or room.heartbeat.gone or room.device.asked_for:
                 return
-            room.device.warm(room, lane)
+            if lane in self.lanes:
+                room.device.warm(room, lane)
+
+    def _needed_first(self, room: Room) -> list[str]:
+        """The lane of the job that is claimed just now, then those in whose order we would claim. A claim is given a moment to come: a
+        model that kills this process is then known by the job that it was loaded for."""
+        until = time.monotonic() + FIRST_CLAIM
+        waiting = self._patiently(lambda: self.jobs.waiting_lanes(self.lanes)) or []
+        while waiting and not room.heartbeat.holds and time.monotonic() < until and not self.draining:
+            time.sleep(0.01)
+        return list(dict.fromkeys([*(hold.claim.lane for hold in list(room.heartbeat.holds.values())), *waiting]))
 
     def _tell(self, beat: Heartbeat) -> None:
         """What is in memory, told by the device's thread: the others must not look at models while it moves them."""

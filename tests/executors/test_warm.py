@@ -49,6 +49,11 @@ class Slow(Jobs):
         return super().claim(executor_id, **more)
 
 
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("executors.worker.FIRST_CLAIM", 0.05)
+
+
 def slow(site: Site, after: threading.Event) -> Jobs:
     jobs = Slow(site.db, Permissive(), patience=20)
     jobs.after = after
@@ -62,6 +67,24 @@ def test_the_lane_that_waits_longest_is_loaded_before_its_job_is_claimed(site: S
     assert shelf.asked[0] == "wan"
     site.completed(first)
     site.completed(second)
+
+
+def test_a_claim_that_comes_at_once_is_what_its_model_is_loaded_for(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a model that kills the process is known by its job."""
+    monkeypatch.setattr("executors.worker.FIRST_CLAIM", 20)
+    job_id = site.submit()
+    shelf = Watched(site.loaded)
+    worker = site.worker(shelf=shelf, warm=None)
+    ask, holding = shelf.family, []
+
+    def family(lane: str) -> Family:
+        assert worker.heartbeat is not None
+        holding.append([hold.claim.job_id for hold in worker.heartbeat.holds.values()])
+        return ask(lane)
+
+    shelf.family = family  # type: ignore[method-assign]
+    worker.run(until=[job_id])
+    assert holding[0] == [job_id]
 
 
 def test_lanes_named_are_loaded_though_nothing_waits(site: Site) -> None:
