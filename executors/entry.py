@@ -88,6 +88,7 @@ class Executors:
         from executors.enhancer.server import Server
         from executors.models.base import ModelPaths
 
+        config.home.mkdir(parents=True, exist_ok=True)
         if config.tiny:
             self.make_tiny(config.models, say)
         model = Enhancer(ModelPaths(config.models))
