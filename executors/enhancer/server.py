@@ -176,7 +176,6 @@ class Server:
                 pause = min(wire.BEAT, max(0.0, request.left)) if not request.started else wire.BEAT
                 await asyncio.wait({made, left}, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
                 if left.done():
-                    request.gone.set()
                     log.info("Whoever asked has left after %d tokens.", request.tokens)
                     return
                 if request.left <= 0 and running.cancel():  # it never had its turn
