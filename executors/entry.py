@@ -87,6 +87,7 @@ class Executors:
         from executors.enhancer import wire
         from executors.enhancer.server import Server
         from executors.models.base import ModelPaths
+        from ourvidz import pulse
 
         config.home.mkdir(parents=True, exist_ok=True)
         if config.tiny:
@@ -97,19 +98,23 @@ class Executors:
         if about["tiny"]:
             torch.set_num_threads(1)  # as in `work`
         socket = wire.address(config.home, config.ourvidz_enhancer)
-        Server(model, socket).run(ready=lambda: say(f"{about['model']} on {about['device']} enhances prompts at {socket}."))
+        Server(model, socket, pulse=pulse.beat).run(
+            ready=lambda: say(f"{about['model']} on {about['device']} enhances prompts at {socket}.")
+        )
         return 0
 
     def profiles(self) -> list[dict[str, str]]:
         """The speed profiles there are: what each is called, what it changes, and what becomes of the pictures."""
         return [{"name": p.name, "changes": p.changes, "pictures": p.pictures} for p in PROFILES.values()]
 
-    def roster(self, *, split: bool = False, name: str | None = None, each: int = 1) -> tuple[str, Sequence[Row]]:
-        """Which processes `ourvidz up` runs on this machine, and who counted its devices."""
+    def roster(
+        self, *, split: bool = False, name: str | None = None, each: int = 1, enhancer: str | None = None
+    ) -> tuple[str, Sequence[Row]]:
+        """Which processes `ourvidz up` runs on this machine, and who counted its devices. Raises `NoSuchDevice`."""
         from executors.orchestrator import roster
 
         devices = roster.devices()
-        return devices.how, roster.rows(devices, split=split, name=name, each=each)
+        return devices.how, roster.rows(devices, split=split, name=name, each=each, enhancer=enhancer)
 
     def supervise(
         self,

@@ -105,9 +105,9 @@ class Server:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._told_to_stop, stop)
         self._key = wire.new_key(self.socket)
-        self.socket.unlink(missing_ok=True)  # a dead enhancer's: we hold the lock
         mask = os.umask(0o177)
         try:
+            # A socket that a dead enhancer left is removed in this call. Nobody else can have made it: we hold the lock.
             server = await asyncio.start_unix_server(self._client, path=self.socket, limit=wire.LONGEST)
         finally:
             os.umask(mask)

@@ -14,6 +14,7 @@ from state.catalog import LANES
 
 OURVIDZ = (sys.executable, "-m", "ourvidz.cli.main")
 LEASE, PULSE = "lease", "pulse"
+CPU = "cpu"
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,10 @@ KINDS: Sequence[Kind] = (
     # Of its own, so that leases run out and due jobs come up though every executor is dead or busy starting.
     Kind("reaper", ("reaper",), PULSE),
 )
+
+
+class NoSuchDevice(Exception):
+    """The enhancer cannot run where it was wanted."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +71,18 @@ class Devices:
     how: str
 
 
-def rows(devices: Devices, *, split: bool = False, name: str | None = None, each: int = 1) -> list[Row]:
-    """Executors for every device (`each` of a kind), and one of all else."""
+def rows(devices: Devices, *, split: bool = False, name: str | None = None, each: int = 1, enhancer: str | None = None) -> list[Row]:
+    """Executors for every device (`each` of a kind), and one of all else.
+
+    `enhancer`: run one, on this device or on the `cpu`. It has its GPU to itself, unless that is the only one.
+    """
     base, made = name or host(), []
+    if enhancer is not None:
+        if enhancer not in (CPU, *devices.ids):
+            raise NoSuchDevice(f"There is no device {enhancer!r} for the enhancer. Choose one of: {', '.join((CPU, *devices.ids))}.")
+        own = {"CUDA_VISIBLE_DEVICES": ""} if enhancer == CPU else _shown(enhancer)
+        made.append(Row("enhancer", (*OURVIDZ, "enhancer"), PULSE, device=None if enhancer == CPU else enhancer, env=own))
+        devices = Devices(tuple(d for d in devices.ids if d != enhancer) or devices.ids, devices.how)
     for kind in KINDS:
         if not kind.when(split):
             continue

@@ -19,7 +19,12 @@ COLOURS = ("cyan", "magenta", "blue", "yellow", "green")
 
 
 def add(app: typer.Typer, panel: str) -> None:
-    samples = ("ourvidz up", "ourvidz up --split --idle-exit 10m", "ourvidz up --dry-run   # which processes that would be")
+    samples = (
+        "ourvidz up",
+        "ourvidz up --split --idle-exit 10m",
+        "ourvidz up --enhancer cpu",
+        "ourvidz up --dry-run   # which processes that would be",
+    )
     app.command("up", **about(*samples, panel=panel))(up)
 
 
@@ -27,6 +32,9 @@ def up(
     split: Annotated[bool, typer.Option("--split", help="One executor for SDXL and one for Wan, on each GPU.")] = False,
     each: Annotated[int, typer.Option("--executors", metavar="N", min=1, max=32, help="So many on each GPU, or on the CPU.")] = 1,
     name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="What their names begin with; else the host's name.")] = None,
+    enhancer: Annotated[
+        str | None, typer.Option("--enhancer", metavar="DEVICE", help="Run the enhancer too, on this GPU or on the `cpu`.")
+    ] = None,
     idle_exit: options.IdleExit = None,
     reopen: Annotated[bool, typer.Option("--reopen", help="Try lanes again that were closed because their model crashed.")] = False,
     dry_run: options.DryRun = False,
@@ -43,7 +51,7 @@ def up(
     from ourvidz.cli import executor
 
     executors = executor.found() if dry_run else executor.able("`ourvidz up`")
-    how, roster = executors.roster(split=split, name=name, each=each)
+    how, roster = executors.roster(split=split, name=name, each=each, enhancer=enhancer)
     if dry_run:
         told = [{"name": r.name, "lanes": list(r.lanes), "device": r.device, "command": r.argv()} for r in roster]
         if as_json:

@@ -79,6 +79,10 @@ class Served:
             pass
         return line
 
+    def so_far(self) -> list[str]:
+        """The lines that it has written since we last read."""
+        return [line.strip() for line in self._out.readlines()]
+
     def signal(self, number: int) -> None:
         os.kill(self.pid, number)
 

@@ -166,6 +166,27 @@ def test_split_serves_every_lane_once_on_each_device() -> None:
         assert sorted(lane for r in rows if r.device == device for lane in r.lanes) == sorted(LANES)
 
 
+def test_an_enhancer_has_its_gpu_to_itself_unless_it_is_the_only_one() -> None:
+    two, one = Devices(("0", "1"), "NVML"), Devices(("0",), "NVML")
+
+    def made(devices: Devices, enhancer: str) -> list[tuple[str, str | None]]:
+        return [(r.name, r.env.get("CUDA_VISIBLE_DEVICES")) for r in roster.rows(devices, name="box", enhancer=enhancer)]
+
+    assert made(two, "1") == [("enhancer", "1"), ("box-gpu0", "0"), ("reaper", None)]
+    assert made(one, "0") == [("enhancer", "0"), ("box-gpu0", "0"), ("reaper", None)]
+    assert made(two, "cpu") == [("enhancer", ""), ("box-gpu0", "0"), ("box-gpu1", "1"), ("reaper", None)]
+    row = roster.rows(one, name="box", enhancer="cpu")[0]
+    assert row.argv()[-1] == "enhancer" and not row.executor
+    with pytest.raises(roster.NoSuchDevice, match="Choose one of: cpu, 0, 1"):
+        roster.rows(two, enhancer="2")
+
+
+def test_a_job_whose_prompt_is_enhanced_elsewhere_is_not_to_blame() -> None:
+    apart = Held("a", "wan", "enhancing", None)
+    assert set(blame([apart, Held("b", "sdxl", "generating", 2.0)], 5.0)) == {"sdxl"}
+    assert blame([apart], 5.0) == {}
+
+
 def test_without_a_gpu_the_cpu_and_names_stay_apart() -> None:
     rows = roster.rows(Devices((), "no GPU found"), name="box", each=2)
     assert [(r.name, dict(r.env)) for r in rows] == [("box-cpu-0", {}), ("box-cpu-1", {}), ("reaper", {})]

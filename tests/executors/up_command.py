@@ -46,6 +46,7 @@ def light() -> None:
     """The executor without torch, which takes seconds to start: its families draw noise. All else is the real one."""
     from PIL import Image
 
+    from executors.enhancer.client import remote
     from executors.models.base import Clip, Picture
     from executors.shelf import Shelf
     from executors.worker import Worker, handle_signals
@@ -73,7 +74,10 @@ def light() -> None:
     name, lanes = (sys.argv[sys.argv.index(option) + 1] for option in ("--name", "--lanes"))
     app = bootstrap.app()
     with executor.told(logging.INFO):
-        worker = Worker(app.jobs, app.store, Noisy(app.config.models), app.config.home, name=name, lanes=lanes.split(","), own_process=True)
+        worker = Worker(
+            app.jobs, app.store, Noisy(app.config.models), app.config.home, name=name, lanes=lanes.split(","), own_process=True,
+            enhancer=remote(app.config.ourvidz_enhancer, app.config.home),
+        )  # fmt: skip
         handle_signals(worker)
         worker.run()
 

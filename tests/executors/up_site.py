@@ -55,8 +55,8 @@ class Up:
             argv = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
             if "worker" in argv:
                 found[argv[argv.index("--name") + 1]] = int(pid)
-            elif "reaper" in argv:
-                found["reaper"] = int(pid)
+            else:
+                found.update((name, int(pid)) for name in ("reaper", "enhancer") if name in argv)
         return found
 
     def executor(self, name: str, not_pid: int = 0) -> int:

@@ -1,0 +1,41 @@
+"""`ourvidz up --enhancer`: the enhancer is one more process that is looked after, and the executors find it."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import tempfile
+from pathlib import Path
+
+from site_of import Site, wait_for
+from up_site import Up, alive, kill, running
+
+from executors.enhancer.client import remote
+
+
+def served(up: Up) -> None:
+    job_id = up.site.submit("image7b_fast_enhanced")
+    up.status(job_id, "completed")
+    assert up.site.data(job_id, "enhancement_started") == [{"on_device": False}]
+    assert up.site.row(job_id)["enhanced"]
+
+
+def test_it_serves_the_executors_and_is_replaced_when_it_dies(site: Site, tiny_root: Path) -> None:
+    home = Path(tempfile.mkdtemp(prefix="ourvidz-u-"))
+    found = remote("auto", home)
+    assert found is not None
+    try:
+        with running(Up(site, tiny_root, home, "--enhancer", "cpu", light=True)) as up:
+            up.executor("t-cpu")
+            wait_for(found.there, 90, f"for the enhancer\n{up.text}")
+            served(up)
+            first = up.children()["enhancer"]
+            kill(first, signal.SIGKILL)
+            wait_for(lambda: not alive(first) and up.children().get("enhancer", first) != first, 30, "for another")
+            wait_for(found.there, 90, f"for the next enhancer\n{up.text}")
+            served(up)
+            up.signal(signal.SIGTERM)
+            assert up.left() == 0
+            assert not found.there() and not found.address.exists()
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
