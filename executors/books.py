@@ -13,6 +13,18 @@ from dataclasses import dataclass, field
 
 from executors.errors import OutOfMemory
 
+DEFAULT_BUDGET = 35_000_000_000  # bytes; what three families on one card were to stay under
+RESERVE = 2_000_000_000  # bytes of a card left to the driver, cuBLAS and cuDNN
+LINK = 25e9  # bytes a second from pinned memory to a card: PCIe 4.0 × 16, about
+LATENCY = 0.01  # seconds a move takes whatever its size
+
+
+def budget_for(vram: int | None) -> int:
+    """Bytes for weights and working room on a card with `vram` bytes. Raises `ValueError` for a card that is smaller than the reserve."""
+    if vram is not None and vram <= RESERVE:
+        raise ValueError(f"a card of {_gb(vram)} has nothing to give: {_gb(RESERVE)} are left to the driver and its libraries")
+    return DEFAULT_BUDGET if vram is None else min(DEFAULT_BUDGET, vram - RESERVE)
+
 
 class TooBig(OutOfMemory):
     """What has to be in memory at the same time is more than the memory may hold, whatever is put out."""

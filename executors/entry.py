@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from executors.models.profiles import PROFILES, named
+from executors.models.profiles import BITS, PROFILES, named
 
 if TYPE_CHECKING:
     from executors.orchestrator.roster import Row
@@ -145,6 +145,14 @@ class Executors:
         from executors.models.tiny import make_tiny
 
         make_tiny(root, on_progress)
+
+    def plan_models(self, config: Config, vram: int | None) -> dict[str, Any]:
+        """What fits on a card of `vram` bytes (None: the budget's). Raises `ValueError` for one that is too small for anything."""
+        from executors.models.plan import plan
+
+        profile = named(config.ourvidz_profile)
+        pictures = 1 if profile.pictures == BITS else config.ourvidz_batch or profile.at_once
+        return plan(config.models, vram, config.ourvidz_vram_budget, pictures)
 
     def check_models(self, root: Path, *, deep: bool = False) -> list[dict[str, Any]]:
         """What is wrong with each role's files, if anything."""

@@ -21,7 +21,7 @@ from typing import TypeVar
 
 import torch
 
-from executors.books import Books, Item
+from executors.books import LATENCY, LINK, Books, Item, budget_for
 from executors.errors import OutOfMemory
 from executors.models.loading import pick_device, within_memory
 
@@ -30,11 +30,7 @@ log = logging.getLogger("ourvidz.residency")
 T = TypeVar("T")
 Piece = tuple[int, torch.dtype]  # of a component on the device: which master, at which precision
 
-DEFAULT_BUDGET = 35_000_000_000  # bytes; what three families on one card were to stay under
-RESERVE = 2_000_000_000  # bytes of a card left to the driver, cuBLAS and cuDNN
 RAM_SHARE = 0.8  # of a machine's RAM that masters may take, where there is a GPU to keep them for
-LINK = 25e9  # bytes a second from pinned memory to a card: PCIe 4.0 × 16, about
-LATENCY = 0.01  # seconds a move takes whatever its size
 PINNED_FROM = 1 << 20  # bytes; smaller tensors share their pages with others, and cost nothing to copy from where they are
 
 
@@ -79,7 +75,7 @@ class Residency:
     def __init__(self, device: torch.device | None = None, budget: int | None = None, ram: int | None = None) -> None:
         self.device = device or pick_device()
         if budget is None and self.device.type == "cuda" and torch.cuda.is_available():
-            budget = min(DEFAULT_BUDGET, torch.cuda.get_device_properties(self.device).total_memory - RESERVE)
+            budget = budget_for(torch.cuda.get_device_properties(self.device).total_memory)
             ram = ram or int(RAM_SHARE * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
         self.copies = self.device.type != "cpu" or budget is not None
         self.placed = Books(budget)

@@ -45,6 +45,7 @@ def lines() -> Iterator[Line]:
     yield from _safely("storage", lambda: _storage(app))
     yield from _safely("models", lambda: _models(app))
     yield from _safely("profile", lambda: _profile(app))
+    yield from _safely("budget", lambda: _budget(app))
     yield from _safely("screen", _screen)
 
 
@@ -200,6 +201,13 @@ def _models(app: App) -> Iterator[Line]:
                 f"{role['problems'][0]}{more}",
                 "Its lanes stay closed. `ourvidz models verify` lists all.",
             )
+
+
+def _budget(app: App) -> Iterator[Line]:
+    device, ram = app.config.ourvidz_vram_budget, app.config.ourvidz_ram_budget
+    on_device = words.size(device) if device else "35 GB, or what the card has if that is less"
+    in_ram = words.size(ram) if ram else "four fifths of the machine's"
+    yield Line("ok", "budget", f"on the device {on_device}; weights in RAM {in_ram}")
 
 
 def _profile(app: App) -> Iterator[Line]:

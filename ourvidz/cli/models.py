@@ -1,4 +1,4 @@
-"""`ourvidz models ls | verify | make-tiny`; pull and convert are in `model_files`."""
+"""`ourvidz models ls | verify | make-tiny`; pull and convert are in `model_files`, plan in `model_plan`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ourvidz.cli import model_files, options, out, words
+from ourvidz.cli import model_files, model_plan, options, out, words
 from ourvidz.cli.help import Sections, about
 
 
@@ -18,6 +18,7 @@ def add(app: typer.Typer, panel: str) -> None:
     models.command("make-tiny", **about("ourvidz models make-tiny", "ourvidz models make-tiny --to /tmp/models"))(make_tiny)
     models.command("pull", **about(*model_files.EXAMPLES["pull"]))(model_files.pull)
     models.command("convert", **about(*model_files.EXAMPLES["convert"]))(model_files.convert)
+    models.command("plan", **about(*model_plan.EXAMPLES))(model_plan.plan)
     app.add_typer(models, name="models", rich_help_panel=panel)
 
 
