@@ -6,12 +6,14 @@ while the next is made. (Of a model only one thread may know: loading is not saf
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import queue
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -19,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from executors.enhancing import style_of, worded
 from executors.errors import BadOutput, EnhancementFailed, Left, ModelFileError
 from executors.heartbeat import Heartbeat
-from executors.models.base import Family, Output, Work
+from executors.models.base import Family, OnStep, Output, Work
 from executors.room import Room, Run
 
 if TYPE_CHECKING:
@@ -91,6 +93,7 @@ class Device:
         """`tell` is called when what is in memory may have changed."""
         self._beat, self._watch, self._tell, self._clock = beat, beat.device, tell, clock
         self._turns: queue.SimpleQueue[Turn | None] = queue.SimpleQueue()
+        self._ahead: deque[Turn] = deque()  # the device thread's: turns that it has looked at already
         self._free_at = 0.0
 
     # -- the other threads
@@ -132,6 +135,8 @@ class Device:
 
     def next(self, timeout: float) -> Turn | None:
         """The next prepared job; None after waiting in vain, or when someone rang."""
+        if self._ahead:
+            return self._ahead.popleft()
         try:
             return self._turns.get(timeout=timeout)
         except queue.Empty:
@@ -149,7 +154,7 @@ class Device:
             self._generate(turn, self._enhance(turn))
         except BaseException as caught:
             error = caught
-            _forget_frames(caught)
+            forget_frames(caught)
             if not isinstance(caught, Exception):
                 raise  # Ctrl-C, where nobody handles signals: the worker leaves
         finally:
@@ -190,16 +195,72 @@ class Device:
         self._enter(turn, "loading", room.policy.load_stall)
         family = self._family(room, claim.lane)
         about = family.describe()
+        started = {"profile": room.shelf.profile.name, "device": str(about.get("device", ""))[:80]}
+        if others := self._others(turn, run, family):
+            self._together([turn, *others], family, about, started)
+            return
         # Only now, with the device free for it: the newest of these says whose job it was when an executor dies (lapse.sql).
-        run.jobs.advance(claim, "generation_started", profile=room.shelf.profile.name, device=str(about.get("device", ""))[:80])
+        run.jobs.advance(claim, "generation_started", **started)
         self._enter(turn, "generating", room.policy.step_stall)
+        self.make(turn, run, family, about)
+
+    def make(self, turn: Turn, run: Run, family: Family, about: Mapping[str, Any], bad: BadOutput | None = None) -> None:
+        """One job's outputs, by itself. What is bad, or was found to be before, is made once more in higher precision."""
         try:
-            self._make(turn, family, work_of(run, run.todo), run.todo, about)
+            if bad is not None:
+                raise bad
+            left = run.todo[turn.given :]  # some may have come of a pass that then failed
+            self._make(turn, family, work_of(run, left), left, about)
         except BadOutput as error:
-            run.jobs.advance(claim, "generation_repeated", reason=error.error_class)
+            run.jobs.advance(run.claim, "generation_repeated", reason=error.error_class)
             run.show("generating", note=f"{error}; once more in higher precision")
             again = run.todo[turn.given :]
             self._make(turn, family, replace(work_of(run, again), precise=True), again, about)
+
+    def _others(self, turn: Turn, run: Run, family: Family) -> list[Turn]:
+        """Prepared jobs that may share a pass with this one, taken from the queue in its order; the rest keep their places.
+
+        Only at a first claim: a crash in a pass is held against all that shared it, and afterwards each runs by itself, so that the one
+        that brings executors down is quarantined without the others.
+        """
+        room = run.room.shelf.at_once - len(run.todo)
+        key = self._key(run, family) if room > 0 else None
+        if key is None:
+            return []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                if (other := self._turns.get_nowait()) is not None:
+                    self._ahead.append(other)
+        found, rest = [], deque[Turn]()
+        for other in self._ahead:
+            mate = other.run
+            if not other.left and len(mate.todo) <= room and self._key(mate, family) == key:
+                found.append(other)
+                room -= len(mate.todo)
+            else:
+                rest.append(other)
+        self._ahead = rest
+        return found
+
+    @staticmethod
+    def _key(run: Run, family: Family) -> Hashable | None:
+        alone = run.claim.claim_no > 1 or run.claim.kind.enhance or run.claim.kind.family != family.name
+        return None if alone else family.together(work_of(run, run.todo))
+
+    def _together(self, turns: list[Turn], family: Family, about: Mapping[str, Any], started: Mapping[str, Any]) -> None:
+        from executors.together import Pass, begin  # which needs what is in this file
+
+        policy, error = turns[0].run.room.policy, None
+        try:
+            live = begin(turns, started)
+            self._watch.touch("generating", policy.step_stall)
+            Pass(self, live, family, about).make(self._pace(turns[0].run.room))
+        except BaseException as caught:
+            error = caught
+            raise
+        finally:
+            for turn in turns:
+                turn.end(error)  # of those that have ended already nobody listens
 
     def _family(self, room: Room, lane: str) -> Family:
         try:
@@ -211,15 +272,10 @@ class Device:
             raise
 
     def _make(self, turn: Turn, family: Family, work: Work, indices: Sequence[int], about: Mapping[str, Any]) -> None:
-        begun = since = self._clock()
+        since, pace = self._clock(), self._pace(turn.run.room)
 
         def on_step(done: int, total: int) -> None:
-            now = self._clock()
-            self._watch.touch("generating", turn.run.room.policy.step_stall)
-            was_soon, self._free_at = self.free_soon, now + (now - begun) / done * (total - done)
-            if self.free_soon and not was_soon:
-                self._tell()  # by now it is all on the device: a job claimed ahead prefers what its turn will find
-                self._beat.wake.ring()
+            pace(done, total)
             turn.run.show("generating", done, total)
             turn.check()  # raises through the pipeline: a cancel costs no decode
 
@@ -230,8 +286,24 @@ class Device:
                 since = self._clock()
                 self._watch.touch()
 
+    def _pace(self, room: Room) -> OnStep:
+        """Of each step of what is made now: progress, and when the device will be free."""
+        begun = self._clock()
 
-def _forget_frames(error: BaseException | None) -> None:
+        def on_step(done: int, total: int) -> None:
+            now = self._clock()
+            self._watch.touch("generating", room.policy.step_stall)
+            was_soon = self.free_soon
+            if done:  # on a GPU the first report comes before the first step has ended
+                self._free_at = now + (now - begun) / done * (total - done)
+            if self.free_soon and not was_soon:
+                self._tell()  # by now it is all on the device: a job claimed ahead prefers what its turn will find
+                self._beat.wake.ring()
+
+        return on_step
+
+
+def forget_frames(error: BaseException | None) -> None:
     """An error holds the frames it came through, and they hold tensors. It is on its way to another thread, and the device to its next job:
     which line it was stays in the traceback, what lay there goes now."""
     while error is not None:

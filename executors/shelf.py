@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from executors.errors import ModelFileError
 from executors.models import files
 from executors.models.base import Family, ModelPaths
-from executors.models.profiles import DEFAULT, Profile, check_needs
+from executors.models.profiles import DEFAULT, Profile, at_once_of, check_needs
 
 if TYPE_CHECKING:
     from executors.enhance import Enhancer
@@ -36,7 +37,7 @@ class Shelf:
     def __init__(
         self, root: Path, profile: Profile = DEFAULT, at_once: int | None = None, budget: int | None = None, ram: int | None = None
     ) -> None:
-        self.paths, self.profile, self.at_once = ModelPaths(root), profile, at_once
+        self.paths, self.profile, self._at_once = ModelPaths(root), profile, at_once
         self._budget, self._ram = budget, ram
         self._residency: Residency | None = None
         self._coming = ""
@@ -53,6 +54,11 @@ class Shelf:
     def lanes(self) -> list[str]:
         """The lanes whose models are all in order."""
         return [lane for lane, roles in LANE_ROLES.items() if lane not in self._closed and all(self.status[r].ok for r in roles)]
+
+    @cached_property
+    def at_once(self) -> int:
+        """Pictures that may share a pass of SDXL."""
+        return at_once_of(self.profile, self._at_once, gpu=self.residency.device.type == "cuda")
 
     @property
     def residency(self) -> Residency:
@@ -113,7 +119,7 @@ class Shelf:
         if name == "sdxl":
             from executors.models.sdxl import Sdxl
 
-            return Sdxl(self.paths, profile=self.profile, at_once=self.at_once, residency=self.residency)
+            return Sdxl(self.paths, profile=self.profile, at_once=self._at_once, residency=self.residency)
         from executors.models.wan import T2V, VACE, Wan
 
         modes = {mode for mode, role in ((T2V, "wan"), (VACE, "vace")) if self.status[role].ok}

@@ -83,6 +83,10 @@ class Worker:
     def lanes(self) -> list[str]:
         return [lane for lane in self.shelf.lanes if self._wanted is None or lane in self._wanted]
 
+    @property
+    def _in_flight(self) -> int:
+        return IN_FLIGHT + 2 * (self.shelf.at_once - 1)  # where a pass is shared, more are ahead of the device and on it
+
     def run(self, *, until: Collection[str] | None = None, idle_exit: float | None = None) -> None:
         """Work until drained; or until the jobs in `until` have ended; or until nothing came for `idle_exit` seconds.
 
@@ -200,9 +204,9 @@ class Worker:
         return self._patiently(lambda: self.jobs.unended(until)) or (1, 0)
 
     def _has_room(self, room: Room) -> bool:
-        """One job ahead of the device, and only when the device will soon want it; so many behind it."""
-        ahead = any(not hold.begun for hold in list(room.heartbeat.holds.values()))
-        return not ahead and len(self._threads) < IN_FLIGHT and room.device.free_soon
+        """One job ahead of the device (or as many as may share a pass), and only when the device will soon want it; so many behind it."""
+        ahead = sum(not hold.begun for hold in list(room.heartbeat.holds.values()))
+        return ahead < self.shelf.at_once and len(self._threads) < self._in_flight and room.device.free_soon
 
     def _claim(self, beat: Heartbeat) -> Claim | None:
         """The next job; None when there is none, or no telling."""
@@ -251,7 +255,7 @@ class Worker:
 
     def _stuck(self) -> bool:
         """Every place is taken by a thread that hangs, its claim given up: nothing can be claimed here any more."""
-        return len(self._threads) >= IN_FLIGHT and self.heartbeat is not None and not self.heartbeat.holds
+        return len(self._threads) >= self._in_flight and self.heartbeat is not None and not self.heartbeat.holds
 
     def _hung(self) -> None:
         """A thread cannot be killed, but its process can be: whoever started it starts another."""

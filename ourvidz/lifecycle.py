@@ -226,9 +226,27 @@ class Jobs:
 
     def advance_many(self, claims: Sequence[Claim], event: str, data: Sequence[Mapping[str, Any]] | None = None) -> list[str]:
         """The same step of many claims in one commit. Returns the ids of the jobs that moved; the others' claims were stale."""
-        payload = None if data is None else [json.dumps(d) for d in data]
+        payloads = {claim.job_id: json.dumps(d) for claim, d in zip(claims, data or [{}] * len(claims), strict=True)}
         sql = "select ourvidz.advance_batch(%s::uuid[], %s::bigint[], %s::uuid[], %s, %s::jsonb[]) as id"
-        return [str(row["id"]) for row in self.db.rows(sql, (*_columns(claims), event, payload))]
+        moved: list[str] = []
+        doubt = False
+
+        def attempt() -> list[dict[str, Any]]:
+            nonlocal doubt
+            if doubt:
+                moved.extend(claim.job_id for claim in claims if claim.job_id not in moved and self._written(claim, event, None))
+            left = [claim for claim in claims if claim.job_id not in moved]
+            try:
+                return self.db.patient(sql, (*_columns(left), event, [payloads[claim.job_id] for claim in left]), patience=self.patience)
+            except Ambiguous:
+                doubt = True
+                raise
+            except IllegalTransition as refused:
+                if doubt:  # when we looked, the first try may still have been on its way: look once more
+                    raise Ambiguous(str(refused)) from refused
+                raise
+
+        return [*moved, *(str(row["id"]) for row in _until(self.patience, attempt))]
 
     def enhanced(self, claim: Claim, prompt: str, *, seconds: float, tokens: int) -> None:
         self._write(claim, "prompt_enhanced", "select ourvidz.enhanced(%s, %s, %s, %s, %s, %s)", (*claim.ref, prompt, seconds, tokens))

@@ -6,7 +6,7 @@ A family knows nothing of jobs' states, databases, leases or files to upload. It
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -101,6 +101,17 @@ class Family(Protocol):
 
     def generate(self, work: Work, on_step: OnStep) -> Iterator[Output]:
         """Yield each output as soon as it is decoded. Raises `BadOutput` when one is NaN or of a single colour."""
+
+    def together(self, work: Work) -> Hashable | None:
+        """What works have in common that may share a pass; None for one that is made alone. The same before and after loading."""
+
+    def generate_together(self, works: Sequence[Work], on_steps: Sequence[OnStep]) -> Iterator[tuple[int, Output | Exception]]:
+        """Works of one key (`together`), each with its own seeds and callback; yields which work it is with each output.
+
+        A work whose callback raises drops out, and so does one with a bad output (`BadOutput`): its exception is yielded in place of an
+        output, at the end of the pass, and the others go on as if nothing had happened. Each output is within 1/255 (fp32) of the one made
+        alone. Raises what concerns them all: `OutOfMemory`, `ModelFileError`.
+        """
 
     def describe(self) -> dict[str, Any]:
         """Facts for an artifact's metadata: model name, tiny or not, revision or sha256, dtype, device."""

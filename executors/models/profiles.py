@@ -87,6 +87,18 @@ def named(name: str) -> Profile:
     return PROFILES[name]
 
 
+def at_once_of(profile: Profile, asked: int | None, *, gpu: bool) -> int:
+    """Pictures in a pass: what was asked for, else the profile's figure on a GPU. `exact` makes each by itself, whatever was asked."""
+    if profile.pictures == BITS:
+        return 1
+    return asked or (profile.at_once if gpu else 1)
+
+
+def facts(profile: Profile) -> dict[str, int]:
+    """What an artifact's metadata should say besides the profile's name: how many steps were taken where it was not those asked for."""
+    return {} if profile.few_steps is None else {"few_steps": profile.few_steps.steps}
+
+
 def check_needs(profile: Profile, root: Path, models: frozenset[str]) -> None:
     """Raise `UnknownProfile` for a package or a file that is not here, of those that `models` (sdxl, t2v, vace) need."""
     if absent := [name for name in profile.needs if find_spec(name) is None]:

@@ -10,7 +10,7 @@ Three components (`executors.residency`), each on the device only while its stag
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -31,15 +31,16 @@ from PIL import Image, ImageOps
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from executors.errors import BadOutput, BadWork, ModelFileError
-from executors.models import files, working
+from executors.models import files, sdxl_together, working
 from executors.models.base import ModelPaths, OnStep, Output, Picture, Work
 from executors.models.convert import source_of
+from executors.models.few_steps import distil, sampler, shortened
 from executors.models.loading import loading, pick_device, quiet
-from executors.models.profiles import BITS, DEFAULT, Profile
+from executors.models.profiles import DEFAULT, Profile, at_once_of, facts
 from executors.models.quality import check_pixels
 from executors.models.sdxl_ip import IpAdapters
 from executors.models.sdxl_prompt import PromptEncoder
-from executors.models.speed import SDXL, dress, forget
+from executors.models.speed import SDXL, compiler, dress, forgetting
 from executors.models.tiling import tiled
 from executors.models.tinydir import facts_of
 from executors.models.wan import StepReports
@@ -82,7 +83,7 @@ class Sdxl:
         self.device = residency.device if residency else device or pick_device()
         self.dtype = dtype or (torch.bfloat16 if self.device.type == "cuda" else torch.float32)
         self.profile = profile
-        self.at_once = at_once_of(profile, self.device, at_once)
+        self.at_once = at_once_of(profile, at_once, gpu=self.device.type == "cuda")
         self.residency = residency or Residency(self.device)
         self._pipe: Any = None
 
@@ -103,6 +104,7 @@ class Sdxl:
                 PromptEncoder(pipe, self.device),
             )
             self._schedule = dict(pipe.scheduler.config)
+            self._compiled = compiler(self.profile, pipe.unet, self.device)
 
     def _assemble(self) -> StableDiffusionXLPipeline:
         modules = {"vae": self.residency.load(VAE), "unet": self.residency.load(UNET), **dict(self.residency.load(TEXT).named_children())}
@@ -121,6 +123,7 @@ class Sdxl:
 
     def _build_unet(self) -> torch.nn.Module:
         unet = self._read(UNet2DConditionModel, "unet", self.dtype)
+        distil(self.profile, SDXL, unet, self.paths.root)
         dress(self.profile, SDXL, unet, self.device)
         return unet
 
@@ -156,7 +159,7 @@ class Sdxl:
             "tiny": self._tiny() is not None,
             "dtype": str(self.dtype).removeprefix("torch."),
             "device": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu",
-        }
+        } | facts(self.profile)
 
     def _tiny(self) -> dict[str, Any] | None:
         return facts_of(self.paths.sdxl_config)
@@ -174,7 +177,7 @@ class Sdxl:
         Raises `BadWork` before anything runs, `ModelFileError`, `OutOfMemory`, `BadOutput` (pictures already yielded are good), and
         whatever `on_step` raises. However it ends, the next job finds the model as if this one had never been.
         """
-        check(work)
+        check(work := shortened(self.profile, work))
         self.load()
         chance = Chance(self.residency, f"generating {work.job_type} {work.width}×{work.height}")
         try:
@@ -185,6 +188,21 @@ class Sdxl:
                 for latent in chance(partial(self._denoise_some, work, made, arguments, on_step)).split(1):
                     yield Picture(chance(partial(self._decode, latent)), work.seeds[made])
                     made += 1
+        finally:
+            self._reset()
+
+    def together(self, work: Work) -> Hashable | None:
+        return sdxl_together.key(work, self.at_once)
+
+    def generate_together(self, works: Sequence[Work], on_steps: Sequence[OnStep]) -> Iterator[tuple[int, Output | Exception]]:
+        if len(keys := {self.together(work) for work in works}) != 1 or None in keys:
+            raise BadWork(f"these {len(works)} jobs do not go together: make each alone")
+        works = [shortened(self.profile, work) for work in works]
+        for work in works:
+            check(work)
+        self.load()
+        try:
+            yield from sdxl_together.generate(self, works, on_steps)
         finally:
             self._reset()
 
@@ -222,10 +240,14 @@ class Sdxl:
 
     def _denoise_some(self, work: Work, first: int, arguments: dict[str, Any], on_step: OnStep, small: bool) -> torch.Tensor:
         seeds = work.seeds[first : first + (1 if small else self.at_once)]
-        return self._denoise(work, seeds, first, arguments, on_step)
 
-    def _denoise(self, work: Work, seeds: tuple[int, ...], first: int, arguments: dict[str, Any], on_step: OnStep) -> torch.Tensor:
-        """Latents (len(seeds), 4, H/8, W/8) in fp32."""
+        def report(done: int, steps: int) -> None:
+            on_step(first * steps + done * len(seeds), len(work.seeds) * steps)
+
+        return self._denoise(work, seeds, arguments, report)
+
+    def _denoise(self, work: Work, seeds: tuple[int, ...], arguments: dict[str, Any], report: OnStep) -> torch.Tensor:
+        """Latents (len(seeds), 4, H/8, W/8) in fp32. `arguments` are for all the seeds, or have a row for each."""
         dtype = self._precision(work)
         pipe, kind = self._pipe, StableDiffusionXLPipeline
         # On the CPU, so that one seed is one noise on every device; one each, so that a picture does not depend on its neighbours.
@@ -241,25 +263,20 @@ class Sdxl:
             pipe = kind(**modules, add_watermarker=False)
             pipe.set_progress_bar_config(disable=True)
         # A scheduler of this pass's own: a cancelled one leaves its place in the schedule behind.
-        pipe.scheduler = scheduler_named(work.scheduler, self._schedule)
-
-        def report(done: int, steps: int) -> None:
-            on_step(first * steps + done * len(seeds), len(work.seeds) * steps)
-
+        pipe.scheduler = sampler(self._schedule) if self.profile.few_steps else scheduler_named(work.scheduler, self._schedule)
         width, height = self.size_of(work)
         need = working.sdxl_denoise(width * height, len(seeds), pipe.unet.config.block_out_channels[0], (dtype or self.dtype).itemsize)
-        with self.residency.hold(UNET, *self._ip.attached, working=need, dtype=dtype):
+        shape = (len(seeds), width, height, work.guidance > 1, work.reference_type, dtype)
+        with self.residency.hold(UNET, *self._ip.attached, working=need, dtype=dtype), self._compiled(shape), forgetting(pipe.unet):
             latents = pipe(
                 **arguments,
                 num_inference_steps=work.steps,
                 guidance_scale=work.guidance,
-                num_images_per_prompt=len(seeds),
+                num_images_per_prompt=len(seeds) // len(arguments["prompt_embeds"]),
                 generator=generators,
                 output_type="latent",
                 callback_on_step_end=StepReports(self.device, report),
             ).images
-        if not torch.isfinite(latents).all():
-            raise BadOutput("the model made NaN or infinity")
         return latents.float()
 
     @torch.no_grad()
@@ -269,6 +286,8 @@ class Sdxl:
         Split from a batch, not indexed: a batch dimension that is put back has another stride, by which the convolutions choose another
         order of adding up, and so other bits.
         """
+        if not torch.isfinite(latent).all():
+            raise BadOutput("the model made NaN or infinity")
         vae = self._pipe.vae
         height, width = (side * 2 ** (len(vae.config.block_out_channels) - 1) for side in latent.shape[-2:])
         need = working.sdxl_vae(width * height, vae.config.block_out_channels[1]) // (4 if small else 1)
@@ -283,15 +302,7 @@ class Sdxl:
     def _reset(self) -> None:
         if self._pipe is not None:
             self._ip.detach()
-            forget(self._pipe.unet)
             self._pipe.scheduler = scheduler_named(None, self._schedule)
-
-
-def at_once_of(profile: Profile, device: torch.device, asked: int | None) -> int:
-    """Pictures in a pass: what was asked for, else the profile's figure on a GPU. `exact` makes each by itself, whatever was asked."""
-    if profile.pictures == BITS:
-        return 1
-    return asked or (profile.at_once if device.type == "cuda" else 1)
 
 
 def scheduler_named(name: str | None, schedule: dict[str, Any]) -> Any:

@@ -1,12 +1,13 @@
 """What a speed profile does to a denoiser: layout, step caches, quantised weights. The table is `executors.models.profiles`.
 
-`dress` once, after the weights are on the device; `forget` after every job, however it ended.
+`dress` once, when the weights have been read; `forgetting` around every pass.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -14,8 +15,11 @@ from diffusers import PyramidAttentionBroadcastConfig, TaylorSeerCacheConfig
 from diffusers.hooks import HookRegistry, apply_pyramid_attention_broadcast
 
 from executors.models.profiles import Profile
+from executors.models.regional import Regional
 
 SDXL, T2V, VACE = "sdxl", "t2v", "vace"
+Compiler = Callable[[Hashable], AbstractContextManager[bool]]
+"""Around a pass of one shape: whether it runs compiled."""
 
 
 def dress(profile: Profile, model: str, denoiser: Any, device: torch.device) -> None:
@@ -28,9 +32,17 @@ def dress(profile: Profile, model: str, denoiser: Any, device: torch.device) -> 
         CACHES[model](denoiser)
 
 
-def forget(denoiser: Any) -> None:
-    """Empty the step caches, if there are any. What a job leaves in them would show in the next one's pictures."""
-    HookRegistry.check_if_exists_or_initialize(denoiser).reset_stateful_hooks()
+@contextmanager
+def forgetting(denoiser: Any) -> Iterator[None]:
+    """Around a pass, however it ends: empties the step caches, if there are any. What it leaves in them would show in the next picture."""
+    try:
+        yield
+    finally:
+        HookRegistry.check_if_exists_or_initialize(denoiser).reset_stateful_hooks()
+
+
+def compiler(profile: Profile, denoiser: Any, device: torch.device) -> Compiler:
+    return Regional(denoiser).during if profile.compiled and device.type == "cuda" else lambda shape: nullcontext(False)
 
 
 def _broadcast(unet: Any) -> None:

@@ -33,16 +33,17 @@ from ..residency import Chance, Residency
 from . import files, working
 from .base import Clip, ModelPaths, OnStep, Output, Picture, References, Work
 from .convert import source_of
+from .few_steps import distil, shortened
 from .loading import loading, pick_device, quiet
-from .profiles import DEFAULT, Profile
+from .profiles import DEFAULT, Profile, facts
 from .quality import check_pixels
-from .speed import T2V, VACE, dress, forget
+from .speed import T2V, VACE, Compiler, compiler, dress, forgetting
 from .tiling import tiled
 from .tinydir import facts_of
+from .wan_prompt import TOKENS, PromptCache
 
 TEXT, VAE = "wan.text", "wan.vae"
 DENOISERS = {T2V: "wan.t2v", VACE: "wan.vace"}
-TOKENS = 512  # what the pipelines pad a prompt to
 MULTIPLE = 16  # VAE 8 × patch 2
 GREY = (128, 128, 128)  # what VACE takes for "nothing here yet"
 
@@ -81,6 +82,8 @@ class Wan:
         self.residency = residency or Residency(self.device)
         self._tokenizer: Any = None
         self._pipes: dict[str, Any] = {}
+        self._prompts = PromptCache()
+        self._compiled: dict[str, Compiler] = {}
 
     # Loading
 
@@ -94,6 +97,7 @@ class Wan:
                 files.require(self.paths.root, "wan" if mode == T2V else "vace")
                 chance = Chance(self.residency, f"loading {self._folder(mode).name}", loading=True)
                 self._pipes[mode] = chance(lambda small, mode=mode: self._assemble(mode))
+                self._compiled[mode] = compiler(self.profile, self._pipes[mode].transformer, self.device)
 
     def unload(self) -> None:
         self._pipes.clear()
@@ -112,7 +116,7 @@ class Wan:
             "tiny": tiny is not None,
             "dtype": str(self.dtype).removeprefix("torch."),
             "device": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu",
-        }
+        } | facts(self.profile)
 
     def _folder(self, mode: str) -> Path:
         return self.paths.wan if mode == T2V else self.paths.vace
@@ -149,6 +153,7 @@ class Wan:
     def _build_denoiser(self, mode: str) -> torch.nn.Module:
         kind = WanTransformer3DModel if mode == T2V else WanVACETransformer3DModel
         transformer = self._build(kind, self._folder(mode) / "transformer", self.dtype)
+        distil(self.profile, mode, transformer, self.paths.root)
         dress(self.profile, mode, transformer, self.device)
         return transformer
 
@@ -163,7 +168,7 @@ class Wan:
 
         Raises `BadWork` for what Wan cannot make, `BadOutput`, `OutOfMemory`, `ModelFileError`, and whatever `on_step` raises.
         """
-        check(work)
+        check(work := shortened(self.profile, work))
         width, height = self.size_of(work)
         mode = T2V if work.references.wan_mode == "none" else VACE
         self.load({mode})
@@ -173,6 +178,9 @@ class Wan:
             latents = chance(partial(self._denoise, mode, work, width, height, seed, words, on_step))
             frames = chance(partial(self._decode, mode, work, latents))
             yield Picture(frames[0], seed) if work.frames == 1 else Clip(frames, work.fps, seed)
+
+    def together(self, work: Work) -> None:
+        """Never: a clip fills a GPU by itself, and the pipeline takes one prompt a call."""
 
     def size_of(self, work: Work) -> tuple[int, int]:
         """The width and height that will be made: those asked for, or a tiny model's own in the same orientation."""
@@ -185,15 +193,12 @@ class Wan:
     @torch.no_grad()
     def _encode(self, mode: str, work: Work, small: bool) -> dict[str, torch.Tensor | None]:
         pipe = self._pipes[mode]
-        with self.residency.hold(TEXT, working=working.text(2 * TOKENS, pipe.text_encoder.config.d_ff, self.dtype.itemsize)):
-            positive, negative = pipe.encode_prompt(
-                prompt=work.prompt,
-                negative_prompt=work.negative_prompt,
-                do_classifier_free_guidance=work.guidance > 1,
-                max_sequence_length=TOKENS,
-                device=self.device,
-            )
-        return {"prompt_embeds": positive, "negative_prompt_embeds": negative}
+        need = working.text(TOKENS, pipe.text_encoder.config.d_ff, self.dtype.itemsize)
+
+        def encode(text: str) -> torch.Tensor:
+            return self._prompts.encode(pipe, text, self.device, lambda: self.residency.hold(TEXT, working=need))
+
+        return {"prompt_embeds": encode(work.prompt), "negative_prompt_embeds": encode(work.negative_prompt) if work.guidance > 1 else None}
 
     def _denoise(
         self, mode: str, work: Work, width: int, height: int, seed: int, words: dict[str, Any], on_step: OnStep, small: bool
@@ -211,7 +216,9 @@ class Wan:
             arguments = conditioning(work.references, width, height, work.frames)
             arguments["conditioning_scale"] = work.reference_strength
         try:
-            with self.residency.hold(*parts, working=self._need(mode, work, width, height, dtype or self.dtype), dtype=dtype):
+            need = self._need(mode, work, width, height, dtype or self.dtype)
+            shape = (width, height, work.frames, dtype)
+            with self.residency.hold(*parts, working=need, dtype=dtype), self._compiled[mode](shape), forgetting(pipe.transformer):
                 latents = pipe(
                     **words,
                     width=width,
@@ -228,7 +235,6 @@ class Wan:
                 ).frames
         finally:
             pipe.vae.clear_cache()
-            forget(pipe.transformer)
         return latents[:, :, len(arguments.get("reference_images", ())) :]  # a reference picture is a frame before the others
 
     def _need(self, mode: str, work: Work, width: int, height: int, dtype: torch.dtype) -> int:

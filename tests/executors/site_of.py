@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -52,6 +52,7 @@ class Probe:
     def __init__(self, family: Family, step: OnStep | None = None) -> None:
         self.family, self.step, self.name = family, step, family.name
         self.works: list[Work] = []
+        self.passes: list[list[str]] = []
         self.steps = 0
         self.outputs = 0
 
@@ -79,6 +80,13 @@ class Probe:
         for output in self.family.generate(work, stepped):
             self.outputs += 1
             yield output
+
+    def together(self, work: Work) -> Hashable | None:
+        return self.family.together(work)
+
+    def generate_together(self, works: Sequence[Work], on_steps: Sequence[OnStep]) -> Iterator[tuple[int, Output | Exception]]:
+        self.passes.append([work.job_id for work in works])
+        return self.family.generate_together(works, on_steps)
 
 
 class ProbeShelf(Shelf):

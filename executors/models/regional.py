@@ -1,0 +1,101 @@
+"""Regional compilation in the background: jobs run eagerly until their shape is compiled, and no job ever waits for a compiler.
+
+diffusers compiles a denoiser's repeated blocks (`compile_repeated_blocks`): one graph serves all blocks of a shape. A first job of a shape
+leaves copies of what its blocks were called with; a thread compiles on those; the next job of that shape finds it done. Compiled code is
+remembered by torch for the function, not for the object, so what the thread compiled is what the blocks then run.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+log = logging.getLogger("ourvidz.compile")
+
+TRIES = 3  # a compilation may run into weights that are being moved; what fails thrice is given up
+_compiling: threading.Thread | None = None
+"""One in the process: tracing sets flags that compiled code in another thread would trip over, so until it is done all run eagerly."""
+
+Call = tuple[torch.nn.Module, tuple[Any, ...], dict[str, Any]]
+
+
+class Regional:
+    """The repeated blocks of one denoiser. `during` is for the device's thread alone."""
+
+    def __init__(self, denoiser: Any, backend: str = "inductor") -> None:
+        self.backend = backend
+        self._blocks = [block for block in denoiser.modules() if type(block).__name__ in denoiser._repeated_blocks]
+        self._ready: set[Hashable] = set()
+        self._failures = 0
+
+    @contextmanager
+    def during(self, shape: Hashable) -> Iterator[bool]:
+        """Around a pass of the denoiser; `shape` is whatever its blocks' inputs depend on. Yields whether it runs compiled."""
+        global _compiling
+        if self._failures == TRIES or (_compiling is not None and _compiling.is_alive()):
+            yield False
+        elif shape in self._ready:
+            with self._compiled():
+                yield True
+        else:
+            calls: dict[Hashable, Call] = {}
+            watches = [block.register_forward_pre_hook(_recorder(calls), with_kwargs=True) for block in self._blocks]
+            try:
+                yield False
+            finally:
+                for watch in watches:
+                    watch.remove()
+                if calls:
+                    _compiling = threading.Thread(target=self._compile, args=(shape, list(calls.values())), daemon=True)
+                    _compiling.start()
+
+    @contextmanager
+    def _compiled(self) -> Iterator[None]:
+        for block in self._blocks:
+            block.compile(backend=self.backend)
+        try:
+            yield
+        except torch._dynamo.exc.TorchDynamoException as error:
+            self._failures = TRIES  # this job fails, and its next attempt runs eagerly
+            self._say(error)
+            raise
+        finally:
+            for block in self._blocks:
+                block._compiled_call_impl = None
+
+    def _compile(self, shape: Hashable, calls: list[Call]) -> None:
+        try:
+            with torch.no_grad():
+                for block, args, kwargs in calls:
+                    torch.compile(block._call_impl, backend=self.backend)(*args, **kwargs)
+            self._ready.add(shape)
+        except Exception as error:  # noqa: BLE001  (whatever a compiler fails of, or memory, eager goes on working)
+            self._failures += 1
+            self._say(error)
+
+    def _say(self, error: Exception) -> None:
+        again = "" if self._failures == TRIES else ", to be tried again"
+        log.warning("The denoiser stays uncompiled%s: %s: %s", again, type(error).__name__, str(error).partition("\n")[0])
+
+
+def wait(timeout: float) -> bool:
+    """Until nothing compiles any more; False where that takes longer than `timeout` seconds."""
+    if _compiling is not None:
+        _compiling.join(timeout)
+    return _compiling is None or not _compiling.is_alive()
+
+
+def _recorder(calls: dict[Hashable, Call]) -> Any:
+    def record(block: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        leaves = torch.utils._pytree.tree_leaves((args, kwargs))
+        kind = (type(block), tuple((leaf.shape, leaf.dtype) if isinstance(leaf, torch.Tensor) else leaf for leaf in leaves))
+        if kind not in calls:
+            args, kwargs = torch.utils._pytree.tree_map_only(torch.Tensor, lambda tensor: tensor.detach().clone(), (args, kwargs))
+            calls[kind] = (block, args, kwargs)
+
+    return record
