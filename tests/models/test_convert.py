@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,11 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, UMT5Encoder
 
 from executors.errors import DiskFull, ModelFileError
 from executors.models import convert, files
-from executors.models.base import ModelPaths
+from executors.models.base import ModelPaths, Work
 from executors.models.loading import quiet
 from executors.models.safetensors_header import read_header
+from executors.models.sdxl import Sdxl
+from executors.models.wan import Wan
 
 TYPES: dict[str, Any] = {
     "unet": UNet2DConditionModel,
@@ -216,3 +219,33 @@ def test_the_record_says_what_it_was_made_from(converted: Path) -> None:
 def _quiet() -> Iterator[None]:
     quiet()
     yield
+
+
+def test_what_a_family_makes_from_a_conversion_is_what_it_makes_from_the_source(tiny_root: Path, converted: Path) -> None:
+    def made(root: Path) -> list[bytes]:
+        cpu = torch.device("cpu")
+        asked = Work("job", "sdxl_image_fast", "a red cat", "", 512, 512, steps=2, guidance=6.0, seeds=(7,))
+        wan = replace(asked, job_type="image_fast", width=480, height=832)
+        families: list[tuple[Any, Work]] = [
+            (Sdxl(ModelPaths(root), cpu), asked),
+            (Sdxl(ModelPaths(root), cpu, torch.bfloat16), asked),
+            (Wan(ModelPaths(root), {"t2v"}, cpu, torch.bfloat16), wan),
+        ]
+        return [output.image.tobytes() for family, work in families for output in family.generate(work, lambda *_: None)]
+
+    pictures = made(converted)
+    assert len(set(pictures)) == 3
+    assert pictures == made(tiny_root)
+
+
+def test_a_family_loads_the_conversion_where_there_is_one(root: Path) -> None:
+    """Seen by what it reads: the source's weights are replaced by others, under their old pins."""
+    paths = ModelPaths(root)
+    before = Sdxl(paths, torch.device("cpu"))
+    before.load()
+    wanted = {k: v.clone() for k, v in before._pipe.unet.state_dict().items()}
+    other = {name: t * 2 if t.is_floating_point() else t for name, t in load_file(paths.sdxl_file).items()}
+    save_file(other, paths.sdxl_file, metadata={"format": "pt"})  # of the same length, as the first look at a start sees it
+    after = Sdxl(paths, torch.device("cpu"))
+    after.load()
+    assert all(torch.equal(wanted[k], v) for k, v in after._pipe.unet.state_dict().items())
