@@ -57,7 +57,7 @@ class Held:
     job_id: str
     lane: str
     status: str
-    began: float | None = 0.0  # when it last came to the device, by the database's clock; None: not yet, though the enhancer may have it
+    on_device: bool = False  # as the database tells it (on_device.sql)
 
 
 @dataclass(frozen=True)
@@ -116,10 +116,9 @@ class Crash:
 def blame(held: Collection[Held], at: float) -> dict[str, Crash]:
     """Which lanes were at work when the process died: those with a job on the device, else those whose model was being loaded for one.
     A job that was only being uploaded did nothing."""
-    on_device = [h for h in held if h.status in ("enhancing", "generating") and h.began is not None]
-    # One at a time is on the device: an earlier one of another lane is at its encoding, and says `generating` still.
-    newest = max(on_device, key=lambda h: h.began or 0.0, default=None)
-    guilty = [h for h in held if h.status == "queued"] if newest is None else [h for h in on_device if h.lane == newest.lane]
+    on_device = [h for h in held if h.on_device]
+    # What is encoded or uploaded has left the device, and a prompt may be with the enhancer; for what has not begun a model may be loaded.
+    guilty = on_device or [h for h in held if h.status == "queued"]
     return {
         lane: Crash(at, tuple(sorted(h.job_id for h in guilty if h.lane == lane)), not on_device)
         for lane in sorted({h.lane for h in guilty})

@@ -128,7 +128,7 @@ class Registry:
     def _bury(self, life: Life, cause: str, since: Mapping[str, float]) -> Burial:
         db, (name, pid) = self._jobs.db, life
         rows = fleet.held_by(db, self._host, name, pid)
-        held = tuple(Held(str(r["job_id"]), r["lane"], r["status"], r["began"]) for r in rows if r["job_id"] is not None)
+        held = tuple(Held(str(r["job_id"]), r["lane"], r["status"], r["on_device"]) for r in rows if r["job_id"] is not None)
         last = self._last_held.pop(life, ())
         if not rows:  # its lease ran out before we came: what it held then, others have by now
             held = last

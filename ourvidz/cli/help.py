@@ -11,7 +11,23 @@ if TYPE_CHECKING:
 
 START, LOOK, KEEP = "Make pictures", "Look", "Look after it"
 _SECTIONS = (START, LOOK, KEEP)
-_ORDER = ["demo", "submit", "worker", "up", "jobs", "events", "top", "stats", "doctor", "migrate", "models", "audit", "rebuild", "reaper"]
+_ORDER = [
+    "demo",
+    "submit",
+    "up",
+    "worker",
+    "enhancer",
+    "jobs",
+    "events",
+    "top",
+    "stats",
+    "doctor",
+    "migrate",
+    "models",
+    "audit",
+    "rebuild",
+    "reaper",
+]
 
 
 class Sections(TyperGroup):

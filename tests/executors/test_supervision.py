@@ -96,13 +96,13 @@ def test_after_an_outage_a_step_may_still_be_under_way() -> None:
 
 
 def test_who_is_to_blame() -> None:
-    on_device, queued, uploading = Held("a", "wan", "generating"), Held("b", "sdxl", "queued"), Held("c", "sdxl", "uploading")
-    assert blame([uploading, queued, on_device], 5.0) == {"wan": Crash(5.0, ("a",), False)}
-    assert blame([uploading, queued], 5.0) == {"sdxl": Crash(5.0, ("b",), True)}
-    assert blame([uploading], 5.0) == blame([], 5.0) == {}
-    encoding, newer = replace(on_device, began=1.0), Held("e", "sdxl", "generating", 2.0)
-    assert blame([newer, encoding], 5.0) == {"sdxl": Crash(5.0, ("e",), False)}
-    assert blame([on_device, replace(on_device, job_id="d", status="enhancing")], 5.0) == {"wan": Crash(5.0, ("a", "d"), False)}
+    on_device, encoding = Held("a", "wan", "generating", True), Held("b", "sdxl", "generating")
+    # `enhanced`: its prompt is with the enhancer's own process
+    waiting, enhanced, uploading = Held("c", "sdxl", "queued"), Held("d", "wan", "enhancing"), Held("e", "sdxl_ip", "uploading")
+    assert blame([uploading, encoding, waiting, on_device], 5.0) == {"wan": Crash(5.0, ("a",), False)}
+    assert blame([on_device, replace(on_device, job_id="f")], 5.0) == {"wan": Crash(5.0, ("a", "f"), False)}
+    assert blame([uploading, encoding, waiting, enhanced], 5.0) == {"sdxl": Crash(5.0, ("c",), True)}
+    assert blame([uploading, encoding, enhanced], 5.0) == blame([], 5.0) == {}
 
 
 def crashes(*jobs: str, loading: bool = False) -> tuple[Crash, ...]:
@@ -179,12 +179,6 @@ def test_an_enhancer_has_its_gpu_to_itself_unless_it_is_the_only_one() -> None:
     assert row.argv()[-1] == "enhancer" and not row.executor
     with pytest.raises(roster.NoSuchDevice, match="Choose one of: cpu, 0, 1"):
         roster.rows(two, enhancer="2")
-
-
-def test_a_job_whose_prompt_is_enhanced_elsewhere_is_not_to_blame() -> None:
-    apart = Held("a", "wan", "enhancing", None)
-    assert set(blame([apart, Held("b", "sdxl", "generating", 2.0)], 5.0)) == {"sdxl"}
-    assert blame([apart], 5.0) == {}
 
 
 def test_without_a_gpu_the_cpu_and_names_stay_apart() -> None:

@@ -80,7 +80,7 @@ def test_a_stopped_executor_is_killed_and_replaced(up: Up) -> None:
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP, signal.SIGTERM])
 def test_a_reaper_that_dies_or_hangs_is_replaced(up: Up, number: int) -> None:
     before = up.text.count("The reaper is at work.")
-    first = up.children()["reaper"]
+    first = wait_for(lambda: up.children().get("reaper"))
     kill(first, number)
     again = wait_for(lambda: (pid := up.children().get("reaper", first)) != first and pid, 30, "for another reaper")
     assert not alive(first)
@@ -219,11 +219,13 @@ def test_any_process_of_the_tree_may_be_killed(site: Site, tiny_root: Path) -> N
     from ourvidz.db.embedded import embedded_url, status
 
     home = site.root / "up"
-    with running(Up(site, tiny_root, home, "--executors", "2", embedded=True)) as up:  # with the real models, tiny as they are
-        wait_for(lambda: up.said("serves sdxl", 2), 60, up.text)
+    with running(
+        Up(site, tiny_root, home, "--executors", "2", "--enhancer", "cpu", embedded=True)
+    ) as up:  # with the real models, tiny as they are
+        wait_for(lambda: up.said("serves sdxl", 2) and up.said("enhances prompts at"), 60, "for all to be at work")
         own = Site(Database(embedded_url(home)), site.loaded, site.root)
         up.site = own
-        for victim in ("postmaster_pid", "supervisor_pid", "t-cpu-0", "reaper"):
+        for victim in ("postmaster_pid", "supervisor_pid", "t-cpu-0", "reaper", "enhancer"):
             job_id = gated(up)
             up.holder(job_id)
             pid = getattr(status(home), victim) if victim.endswith("_pid") else up.children()[victim]
@@ -232,7 +234,8 @@ def test_any_process_of_the_tree_may_be_killed(site: Site, tiny_root: Path) -> N
             up.open()
             wait_for(lambda: answers(home), 30, up.text)
             up.status(job_id, "completed")
-        assert set(wait_for(lambda: len(c := up.children()) == 3 and c)) == {"t-cpu-0", "t-cpu-1", "reaper"}
+        everybody = {"t-cpu-0", "t-cpu-1", "enhancer", "reaper"}
+        wait_for(lambda: set(up.children()) == everybody, about="for everybody")
         up.signal(signal.SIGTERM)
         assert up.left() == 0
         own.db.close()

@@ -24,7 +24,8 @@ grant usage on schema ourvidz to ourvidz_executor, ourvidz_analyst;
 grant execute on function
   ourvidz.register, ourvidz.heartbeat, ourvidz.held, ourvidz.claim, ourvidz.advance, ourvidz.advance_batch, ourvidz.enhanced,
   ourvidz.artifact_generated, ourvidz.artifact_uploaded, ourvidz.complete, ourvidz.complete_batch, ourvidz.fail, ourvidz.snooze,
-  ourvidz.honour_cancel, ourvidz.reap, ourvidz.executor_gone, ourvidz.drain, ourvidz.lane_order, ourvidz.now
+  ourvidz.honour_cancel, ourvidz.reap, ourvidz.executor_gone, ourvidz.on_device, ourvidz.drain, ourvidz.lane_order,
+  ourvidz.now
 to ourvidz_executor;
 
 grant execute on function ourvidz.job_as_of, ourvidz.now to ourvidz_analyst;
