@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from executors.enhancing import style_of, worded
 from executors.errors import BadOutput, EnhancementFailed, Left, ModelFileError
+from executors.guarding import judged
 from executors.heartbeat import Heartbeat
 from executors.models.base import Family, OnStep, Output, Work
 from executors.room import Room, Run
@@ -151,7 +152,8 @@ class Device:
             run.hold.begun = True
             if run.claim.lane not in run.room.shelf.lanes:
                 raise ModelFileError(f"lane {run.claim.lane} was closed here after the job was claimed")
-            self._generate(turn, self._enhance(turn))
+            run = self._guarded(turn, self._enhance(turn, self._guarded(turn, run)))
+            self._generate(turn, run)
         except BaseException as caught:
             error = caught
             forget_frames(caught)
@@ -169,9 +171,17 @@ class Device:
         turn.check()
         turn.run.show(stage)
 
-    def _enhance(self, turn: Turn) -> Run:
+    def _guarded(self, turn: Turn, run: Run) -> Run:
+        """By this executor's own model, what the enhancer's process has not judged."""
+        shelf = run.room.shelf
+        if not shelf.guarded or run.prompt in run.judged:
+            return run
+        self._enter(turn, "screening", run.room.policy.load_stall)
+        return judged(run, lambda text: shelf.guard().check(text))
+
+    def _enhance(self, turn: Turn, run: Run) -> Run:
         """By this executor's own model, what nobody has done before."""
-        run, room = turn.run, turn.run.room
+        room = run.room
         if not run.claim.kind.enhance or run.worded:
             return run
         if not run.enhancing:
@@ -245,6 +255,8 @@ class Device:
     @staticmethod
     def _key(run: Run, family: Family) -> Hashable | None:
         alone = run.claim.claim_no > 1 or run.claim.kind.enhance or run.claim.kind.family != family.name
+        if run.room.shelf.guarded and run.prompt not in run.judged:
+            return None  # its own turn will have it judged first
         return None if alone else family.together(work_of(run, run.todo))
 
     def _together(self, turns: list[Turn], family: Family, about: Mapping[str, Any], started: Mapping[str, Any]) -> None:

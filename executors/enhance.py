@@ -132,6 +132,23 @@ class Enhancer:
             return Enhanced(text if len(text) <= PROMPT_LIMIT else prompt, seconds, tokens, TINY_NOTE)
         return Enhanced(text, seconds, tokens)
 
+    def answer(self, turns: list[dict[str, str]]) -> torch.Tensor:
+        """Logits of the token that would begin the model's answer, (vocabulary,) in fp32. May raise `ModelFileError`, `OutOfMemory`."""
+        self.load()
+        return Chance(self.residency, "reading a prompt")(lambda small: self._first(turns))
+
+    @torch.inference_mode()
+    def _first(self, turns: list[dict[str, str]]) -> torch.Tensor:
+        need = working.text(tokens=CONTEXT, ffn=self._model.config.intermediate_size, width=self.dtype.itemsize)
+        inputs = self._tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+        with self.residency.hold(self.name, working=need):
+            return self._model(**inputs.to(self.device), logits_to_keep=1).logits[0, -1].float().cpu()
+
+    def token(self, text: str) -> int:
+        """The first of the tokens that `text` is read as."""
+        self.load()
+        return int(self._tokenizer(text, add_special_tokens=False).input_ids[0])
+
     def _placed(self, prompt: str, style: Style, limits: Limits) -> tuple[str, int]:
         need = working.text(tokens=CONTEXT, ffn=self._model.config.intermediate_size, width=self.dtype.itemsize)
         with self.residency.hold(self.name, working=need):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class NoGuard(Exception):
-    """Real models run only behind a guard model that screens prompts and pictures; this release has none yet."""
+    """Real models run only behind a guard model that reads each prompt first."""
 
 
 class Executors:
@@ -58,18 +58,20 @@ class Executors:
             budget=app.config.ourvidz_vram_budget,
             ram=app.config.ourvidz_ram_budget,
         )
-        if not shelf.tiny:
+        enhancer = remote(app.config.ourvidz_enhancer, app.config.home)
+        if shelf.guarded and not shelf.can_enhance and (enhancer is None or not enhancer.there()):
             raise NoGuard(
-                "These are real models, and no guard model is set up to screen what they are asked for. "
-                "Unset OURVIDZ_MODELS to work with tiny models, which need only the lexical screen."
+                "These are real models, and there is no guard model to read what they are asked for: it is Qwen (role qwen), here or in an "
+                "`ourvidz enhancer` of this machine. Run `ourvidz models pull qwen`, or unset OURVIDZ_MODELS to work with tiny models."
             )
-        import torch
+        if shelf.tiny:
+            import torch
 
-        torch.set_num_threads(1)  # tiny tensors: threads cost more than they bring, and much more on a busy machine
-        say("Tiny models with random weights: the pictures are noise, and only the lexical screen looks at prompts.")
+            torch.set_num_threads(1)  # tiny tensors: threads cost more than they bring, and much more on a busy machine
+            say("Tiny models with random weights: the pictures are noise, and only the lexical screen looks at prompts.")
         worker = Worker(
             app.jobs, app.store, shelf, app.config.home, name=name, lanes=lanes, observe=observer, own_process=own_process,
-            warm=warm, enhancer=remote(app.config.ourvidz_enhancer, app.config.home),
+            warm=warm, enhancer=enhancer,
         )  # fmt: skip
         if signals:
             handle_signals(worker)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Any
+from typing import Protocol
 
 import torch
 
@@ -41,42 +41,41 @@ def policy() -> Policy:
     return Policy(**table, version=f"guard-{hashlib.sha256(source).hexdigest()[:8]}")
 
 
+class Model(Protocol):
+    """What `executors.enhance.Enhancer` is to us."""
+
+    def answer(self, turns: list[dict[str, str]]) -> torch.Tensor: ...
+    def token(self, text: str) -> int: ...
+
+
 class Guard:
-    """A `PromptScreen`. One device thread calls it. `model` and `tokenizer` are those of an instruct model with a chat template."""
+    """A `PromptScreen` by a model that whoever calls it may use: one thread at a time."""
 
-    def __init__(self, model: Any, tokenizer: Any, rules: Policy | None = None) -> None:
-        self.model, self.tokenizer = model, tokenizer
-        self.rules = rules or policy()
-        self._letters = {letter: self._token(letter) for letter in self.rules.labels}
-        if len(set(self._letters.values())) < len(self._letters):
-            raise ScreenUnavailable("the guard's tokenizer does not tell the answers apart")
+    def __init__(self, model: Model, rules: Policy | None = None) -> None:
+        self.model, self.rules = model, rules or policy()
 
-    @torch.inference_mode()
     def check(self, text: str) -> Verdict:
-        """Raises `ScreenUnavailable` when the model has no answer."""
-        inputs = self.tokenizer.apply_chat_template(self._turns(text), add_generation_prompt=True, return_tensors="pt", return_dict=True)
-        logits = self.model(**inputs.to(self.model.device)).logits[0, -1].float()
-        chances = torch.softmax(logits, dim=-1)
+        """Raises `ScreenUnavailable` when the model has no answer, and what running it raises."""
+        letters = {letter: self.model.token(letter) for letter in self.rules.labels}
+        if len(set(letters.values())) < len(letters):
+            raise ScreenUnavailable("the guard's tokenizer does not tell the answers apart; the job does not run")
+        chances = torch.softmax(self.model.answer(self.turns(text)), dim=-1)
         if not torch.isfinite(chances).all():
-            raise ScreenUnavailable("the guard's model made NaN")
-        shares = {letter: float(chances[token]) for letter, token in self._letters.items()}
+            raise ScreenUnavailable("the guard's model made NaN; the job does not run")
+        shares = {letter: float(chances[token]) for letter, token in letters.items()}
         total = sum(shares.values())
         if total < self.rules.understood:
-            raise ScreenUnavailable("the guard's model did not answer with a letter")
+            raise ScreenUnavailable("the guard's model did not answer with a letter; the job does not run")
         allowed = sum(share for letter, share in shares.items() if not self.rules.labels[letter]) / total
         if allowed >= self.rules.allow:
             return Verdict(True, self.rules.version)
         worst = max((letter for letter in shares if self.rules.labels[letter]), key=shares.__getitem__)
         return Verdict(False, self.rules.version, self.rules.labels[worst], f"guard.{worst}")
 
-    def _turns(self, text: str) -> list[dict[str, str]]:
+    def turns(self, text: str) -> list[dict[str, str]]:
         # A text that spells the template's own markers could end its turn and write the answer.
         plain = re.sub(r"<\|[^|>]*\|>", " ", text)
         return [
             {"role": "system", "content": self.rules.system.strip()},
             {"role": "user", "content": self.rules.question.format(text=plain)},
         ]
-
-    def _token(self, letter: str) -> int:
-        tokens = self.tokenizer(letter, add_special_tokens=False).input_ids
-        return int(tokens[0])

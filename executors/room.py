@@ -13,7 +13,7 @@ from executors.shelf import Shelf
 from executors.spool import Spool
 from ourvidz.lifecycle import Claim, Jobs
 from ourvidz.progress import Observer, Progress
-from ourvidz.safety.screen import guarded_check
+from ourvidz.safety.screen import Verdict, guarded_check
 from ourvidz.storage.base import ArtifactStore
 from state.policy import Policy
 
@@ -56,6 +56,7 @@ class Run:
     todo: Sequence[int] = ()  # indices of the outputs that still have to be made; looked up once, so that all steps agree
     references: References = field(default_factory=References)
     enhancing: bool = False  # an enhancement was begun beside the device
+    judged: frozenset[str] = frozenset()  # the texts that the guard has allowed
     worded: bool = False  # the prompt is what it will be: nothing is left to enhance
 
     @property
@@ -79,6 +80,8 @@ class Run:
         """Raises `Refused`. No model sees a text that was not screened here. Fails closed."""
         # Also as the model will read it: weight signs inside a word would hide it from the screen and from no one else.
         for reading in dict.fromkeys((text, unweighted(text))):
-            verdict = guarded_check(self.jobs.screen, reading)
-            if not verdict.allowed:
-                raise Refused(verdict.category or "refused", verdict.policy_version)
+            self.obey(guarded_check(self.jobs.screen, reading))
+
+    def obey(self, verdict: Verdict) -> None:
+        if not verdict.allowed:
+            raise Refused(verdict.category or "refused", verdict.policy_version)

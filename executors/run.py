@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
-from executors.enhancing import apart
+from executors import enhancing, guarding
 from executors.errors import BadReference, Cancelled, ExecutorError, LeaseLost, ModelFileError
 from executors.heartbeat import Drained, Hold
 from executors.models.base import References
@@ -38,7 +38,7 @@ def attempt(room: Room, hold: Hold) -> str:
     claim = hold.claim
     try:
         run = Run(room, hold, claim.prompt)
-        for step in (screen, prepare, references, apart, generate, upload):
+        for step in (screen, prepare, guarding.apart, references, enhancing.apart, guarding.apart, generate, upload):
             run = step(run)
         room.jobs.complete(claim)
         room.spool.drop(claim.job_id)

@@ -12,9 +12,11 @@ from executors.errors import ModelFileError
 from executors.models import files
 from executors.models.base import Family, ModelPaths
 from executors.models.profiles import DEFAULT, Profile, at_once_of, check_needs
+from ourvidz.safety.screen import ScreenUnavailable
 
 if TYPE_CHECKING:
     from executors.enhance import Enhancer
+    from executors.guard import Guard
     from executors.residency import Residency
 
 log = logging.getLogger("ourvidz.models")
@@ -73,6 +75,19 @@ class Shelf:
         """The lanes whose next job finds its denoiser on the device: where it is now, or where the last `family` brings it."""
         on_device = {name for name in DENOISERS.values() if self._residency is not None and self._residency.on_device(name)}
         return [lane for lane in self.lanes if DENOISERS[lane] in on_device | {self._coming}]
+
+    @property
+    def guarded(self) -> bool:
+        """Whether a model reads each prompt before any other does. What tiny models make is noise, and the lexical screen is enough."""
+        return not self.tiny
+
+    def guard(self) -> Guard:
+        """The enhancer's model as a classifier. Raises `ScreenUnavailable` where there is none, `ModelFileError`, `OutOfMemory`."""
+        from executors.guard import Guard
+
+        if not self.can_enhance:
+            raise ScreenUnavailable("this executor has no guard model (role qwen); the job does not run")
+        return Guard(self.enhancer())
 
     @property
     def can_enhance(self) -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from executors.enhancer import wire
 from executors.errors import EnhancementFailed, EnhancerAway, OutOfMemory
+from ourvidz.safety.screen import ScreenUnavailable, Verdict
 
 if TYPE_CHECKING:
     from executors.enhance import Enhanced
@@ -60,6 +61,18 @@ class RemoteEnhancer:
                     return Enhanced(told["text"], told["seconds"], told["tokens"], told["note"])
                 if "failed" in told:
                     raise _error(told["failed"], str(told.get("message")))
+        raise EnhancerAway(f"the enhancer at {self.address} went away in the middle")
+
+    def judge(self, text: str, *, deadline_s: float, should_stop: Callable[[], None]) -> Verdict:
+        """The guard's verdict by the enhancer's model. Raises `EnhancerAway` as `enhance` does, `ScreenUnavailable` without an answer."""
+        with self._asked(prompt=text, deadline_s=deadline_s) as lines:
+            for told in lines(deadline_s + GRACE, should_stop):
+                if "verdict" in told:
+                    return Verdict(**told["verdict"])
+                if told.get("failed") in _AWAY:
+                    raise EnhancerAway(str(told.get("message")))
+                if "failed" in told:
+                    raise ScreenUnavailable(f"the guard could not answer ({told['failed']}); the job does not run")
         raise EnhancerAway(f"the enhancer at {self.address} went away in the middle")
 
     @contextmanager

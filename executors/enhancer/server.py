@@ -17,12 +17,18 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from executors.enhance import Enhanced, styles
 from executors.enhancer import wire
 from executors.errors import EnhancementFailed, ExecutorError
+from executors.guard import Guard
+from ourvidz.safety.screen import ScreenUnavailable, Verdict
+
+if TYPE_CHECKING:
+    import torch
 
 log = logging.getLogger("ourvidz.enhancer")
 
@@ -34,6 +40,8 @@ class Model(Protocol):
     """What `executors.enhance.Enhancer` is to us."""
 
     def enhance(self, prompt: str, family: str, *, deadline_s: float, should_stop: Callable[[], None]) -> Enhanced: ...
+    def answer(self, turns: list[dict[str, str]]) -> torch.Tensor: ...
+    def token(self, text: str) -> int: ...
     def describe(self) -> dict[str, Any]: ...
 
 
@@ -46,16 +54,16 @@ class _Gone(Exception):
 
 
 class _Request:
-    """One prompt, as the model's thread sees it."""
+    """One prompt, as the model's thread sees it: to enhance it for a family, or, without one, to judge it."""
 
     def __init__(self, model: Model, asked: dict[str, Any]) -> None:
-        self._model, self.prompt, self.family = model, str(asked["prompt"]), str(asked["family"])
+        self._model, self.prompt, self.family = model, str(asked["prompt"]), asked.get("family")
         self._limit = float(asked["deadline_s"])
         self._until = time.monotonic() + self._limit
         self.gone = threading.Event()
         self.started = False
         self.tokens = 0
-        if self.family not in styles():
+        if self.family is not None and self.family not in styles():
             raise KeyError(self.family)
 
     @property
@@ -63,11 +71,13 @@ class _Request:
         """Seconds of its limit. Its wait in the queue counts: to the job that is as long as any other."""
         return self._until - time.monotonic()
 
-    def run(self) -> Enhanced:
+    def run(self) -> Enhanced | Verdict:
         self.started = True
         self._stop_if_gone()
         if self.left <= 0:
             raise self.too_late()
+        if self.family is None:
+            return Guard(self._model).check(self.prompt)
         return self._model.enhance(self.prompt, self.family, deadline_s=self.left, should_stop=self._each_token)
 
     def too_late(self) -> EnhancementFailed:
@@ -193,20 +203,22 @@ class Server:
             self._requests.remove(request)
 
 
-def _told(made: asyncio.Future[Enhanced]) -> dict[str, Any]:
+def _told(made: asyncio.Future[Enhanced | Verdict]) -> dict[str, Any]:
     try:
         done = made.result()
     except _Gone:
         return {"failed": "enhancer_away", "message": "the enhancer was stopped"}
-    except ExecutorError as error:
+    except (ExecutorError, ScreenUnavailable) as error:
         return _failed(error)
     except Exception as error:
         log.exception("The model failed.")
         return {"failed": "unexpected", "message": f"the enhancer failed ({type(error).__name__}); its log says more"}
+    if isinstance(done, Verdict):
+        return {"verdict": asdict(done)}
     return {"text": done.text, "seconds": done.seconds, "tokens": done.tokens, "note": done.note}
 
 
-def _failed(error: ExecutorError) -> dict[str, Any]:
+def _failed(error: ExecutorError | ScreenUnavailable) -> dict[str, Any]:
     return {"failed": error.error_class, "message": str(error)}
 
 

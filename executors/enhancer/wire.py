@@ -1,8 +1,8 @@
 """What both ends agree on: where the socket lies, who may use it, and lines of JSON, one request a connection.
 
-    → {"key", "prompt", "family", "deadline_s"}                          or {"key", "ping": true}
+    → {"key", "prompt", "family", "deadline_s"} (without "family": to judge) or {"key", "ping": true}
     ← {"waiting": n} or {"tokens": n}, every `BEAT` seconds, then
-    ← {"text", "seconds", "tokens", "note"}                              or {"failed": error_class, "message"}; {"about"} for a ping
+    ← {"text", "seconds", "tokens", "note"}, or {"verdict"}              or {"failed": error_class, "message"}; {"about"} for a ping
 
 The client leaves by closing: the server then stops at its next token. Either end sees the other's death as the end of the stream.
 """

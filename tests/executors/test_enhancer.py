@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -17,12 +18,15 @@ from typing import Any
 import pytest
 from enhancer_site import PROMPT, SLOW, Nursery, Served, nothing
 from site_of import wait_for
+from taught import SHORT, STANDIN, taught
 
 from executors.enhance import Enhancer
 from executors.enhancer import wire
 from executors.enhancer.client import RemoteEnhancer, remote
+from executors.enhancer.server import _Request, _told
 from executors.errors import Cancelled, EnhancementFailed, EnhancerAway
 from executors.models.base import ModelPaths
+from ourvidz.safety.screen import ScreenUnavailable, Verdict
 
 
 @pytest.fixture(scope="module")
@@ -298,3 +302,22 @@ def test_a_folder_of_that_name_that_others_may_enter_is_not_used(tmp_path: Path)
             wire.make_private(folder)
     finally:
         folder.rmdir()
+
+
+def test_it_judges_a_text_where_no_family_is_named(served: Served) -> None:
+    """The tiny model never learned to answer with a letter: said as such through the socket, and nothing is let through."""
+    with pytest.raises(ScreenUnavailable, match="screen_unavailable"):
+        RemoteEnhancer(served.socket).judge("a quiet harbour", deadline_s=60, should_stop=nothing)
+
+
+@pytest.mark.parametrize(("text", "allowed"), [("a quiet harbour at dusk", True), (f"a quiet {STANDIN} at dusk", False)])
+def test_a_verdict_comes_whole_through_the_wire(tiny_root: Path, monkeypatch: pytest.MonkeyPatch, text: str, allowed: bool) -> None:
+    monkeypatch.setattr("executors.guard.policy", lambda: SHORT)
+
+    async def told() -> dict[str, Any]:
+        made: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        made.set_result(_Request(taught(tiny_root), {"prompt": text, "deadline_s": 60}).run())  # type: ignore[arg-type]
+        return _told(made)
+
+    verdict = Verdict(**wire.decode(wire.encode(asyncio.run(told())))["verdict"])
+    assert (verdict.allowed, verdict.policy_version) == (allowed, SHORT.version)

@@ -1,0 +1,49 @@
+"""The guard's places in a job's line: before any model sees its prompt, and again when the prompt has changed. Beside the device by the
+enhancer's own process where one answers; else on the device. With tiny models there is nothing to guard, and only the lexical screen runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from executors.errors import Cancelled, EnhancerAway, LeaseLost, Left
+from executors.heartbeat import Drained
+from executors.prompts import unweighted
+from executors.room import Run
+from ourvidz.safety.screen import ScreenUnavailable, Verdict
+
+LIMIT = 30.0  # seconds for one answer of the enhancer's process, its wait behind others included
+
+
+def apart(run: Run) -> Run:
+    """In the job's own thread. Leaves it to the device where no enhancer answers, unless this executor must not do without one."""
+    remote = run.room.enhancer
+    if not run.todo or remote is None or not (remote.only or (run.room.shelf.guarded and remote.there())):
+        return run
+
+    def each_look() -> None:
+        run.hold.watch.touch()
+        run.hold.check()
+
+    try:
+        return judged(run, lambda text: remote.judge(text, deadline_s=LIMIT, should_stop=each_look))
+    except EnhancerAway as error:
+        if remote.only:
+            raise ScreenUnavailable(f"the guard could not answer ({error}); the job does not run") from error
+        return run
+
+
+def judged(run: Run, judge: Callable[[str], Verdict]) -> Run:
+    """The run whose prompt may be given to a model. Raises `Refused`, and `ScreenUnavailable` whatever went wrong: it fails closed."""
+    if not run.room.shelf.guarded or run.prompt in run.judged:
+        return run
+    for reading in dict.fromkeys((run.prompt, unweighted(run.prompt))):
+        try:
+            verdict = judge(reading)
+        except (Cancelled, LeaseLost, Drained, Left, EnhancerAway, ScreenUnavailable):
+            raise
+        except Exception as error:  # noqa: BLE001  (not chained, and not quoted: what a tokenizer complains of may be the prompt)
+            raise ScreenUnavailable(f"the guard could not answer ({type(error).__name__}); the job does not run") from None
+        run.obey(verdict)
+    return replace(run, judged=run.judged | {run.prompt})

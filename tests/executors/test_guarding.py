@@ -1,0 +1,134 @@
+"""The guard in a job's line, with tiny models that are made to count as real: nothing is made of a text that it has not allowed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from site_of import ProbeShelf, Site, wait_for
+from taught import SHORT, STANDIN, Mind, taught
+
+from executors.enhance import Enhanced
+from executors.enhancer.client import RemoteEnhancer
+from executors.errors import EnhancerAway
+from executors.shelf import Shelf
+from ourvidz.safety.screen import Verdict
+
+
+@pytest.fixture(scope="module")
+def mind(tiny_root: Path) -> Mind:
+    return taught(tiny_root)
+
+
+@pytest.fixture(autouse=True)
+def _short_policy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("executors.guard.policy", lambda: SHORT)
+
+
+class GuardedShelf(ProbeShelf):
+    guarded = True  # type: ignore[assignment]
+
+    def __init__(self, loaded: Shelf, model: Any) -> None:
+        super().__init__(loaded)
+        self._enhancer = model
+
+
+class Writes(Mind):
+    """Enhances every prompt to this text."""
+
+    text = "a quiet harbour at dusk"
+
+    def enhance(self, *_: object, **__: object) -> Enhanced:
+        return Enhanced(self.text, 0.1, 9)
+
+
+def test_what_the_guard_allows_is_made(site: Site, loaded: Shelf, mind: Mind) -> None:
+    job_id = site.submit(prompt="two lanterns beside the old bridge")
+    site.work(job_id, shelf=GuardedShelf(loaded, mind))
+    site.completed(job_id)
+
+
+def test_what_it_refuses_is_final_and_nothing_is_made(site: Site, loaded: Shelf, mind: Mind) -> None:
+    job_id = site.submit(prompt=f"two lanterns beside the {STANDIN} bridge")
+    shelf = site.work(job_id, shelf=GuardedShelf(loaded, mind))
+    row = site.row(job_id)
+    assert (row["status"], row["error_class"], row["final"]) == ("failed", "refused_content", True)
+    (told,) = site.data(job_id, "failed")
+    assert (told["category"], told["policy_version"]) == ("minors", SHORT.version) and STANDIN not in str(told)
+    assert shelf.sdxl.works == [] and site.artifacts(job_id) == []
+    assert site.data(job_id, "generation_started") == []
+
+
+def test_a_text_that_enhancement_changed_is_read_again(site: Site, loaded: Shelf, mind: Mind) -> None:
+    writes = Writes(mind.model, mind.tokenizer)
+    writes.text = f"a quiet harbour with a {STANDIN} under warm light"
+    job_id = site.submit("image7b_fast_enhanced", prompt="a quiet harbour under warm light")
+    shelf = site.work(job_id, shelf=GuardedShelf(loaded, writes))
+    assert (site.row(job_id)["status"], site.row(job_id)["error_class"]) == ("failed", "refused_content")
+    assert shelf.wan.works == []
+
+
+@pytest.mark.parametrize("trouble", ["nonsense", "breaks"])
+def test_a_guard_that_cannot_answer_lets_nothing_through(site: Site, loaded: Shelf, mind: Mind, trouble: str) -> None:
+    class Broken(Mind):
+        def answer(self, turns: list[dict[str, str]]) -> Any:
+            if trouble == "breaks":
+                raise KeyError(turns[1]["content"])
+            return super().answer(turns) * 0
+
+    prompt = "two lanterns beside the old bridge"
+    job_id = site.submit(prompt=prompt)
+    worker = site.worker(shelf=GuardedShelf(loaded, Broken(mind.model, mind.tokenizer)))
+    site.start(worker, job_id)
+    wait_for(lambda: site.row(job_id)["errors"] == 1)
+    (told,) = site.data(job_id, "retry_scheduled")
+    assert told["class"] == "screen_unavailable"
+    assert prompt not in str(site.db.rows("select error_message from public.job_payloads where job_id = %s", (job_id,)))
+    assert worker.shelf.sdxl.works == []  # type: ignore[attr-defined]
+
+
+class Remote(RemoteEnhancer):
+    """The enhancer's process, as far as the guard asks it."""
+
+    def __init__(self, allowed: bool | None, only: bool = False) -> None:
+        super().__init__(Path("/nowhere"), only=only)
+        self.allowed = allowed
+
+    def there(self) -> bool:
+        return True
+
+    def judge(self, text: str, **_: object) -> Verdict:
+        if self.allowed is None:
+            raise EnhancerAway("it was killed")
+        return Verdict(True, "remote") if self.allowed else Verdict(False, "remote", "minors", "guard.B")
+
+
+@pytest.mark.parametrize(("allowed", "only", "status"), [(True, False, "completed"), (False, False, "failed"), (None, False, "completed")])
+def test_the_enhancers_process_judges_where_it_answers(
+    site: Site, loaded: Shelf, mind: Mind, allowed: bool | None, only: bool, status: str
+) -> None:
+    mind.asked = 0
+    job_id = site.submit(prompt="two lanterns beside the old bridge")
+    site.work(job_id, shelf=GuardedShelf(loaded, mind), enhancer=Remote(allowed, only))
+    assert site.row(job_id)["status"] == status
+    assert mind.asked == (allowed is None)  # killed in the middle: this executor's own model does it
+
+
+def test_a_judge_that_must_not_be_done_without_is_waited_for(site: Site, loaded: Shelf, mind: Mind) -> None:
+    mind.asked = 0
+    job_id = site.submit(prompt="two lanterns beside the old bridge")
+    site.start(site.worker(shelf=GuardedShelf(loaded, mind), enhancer=Remote(None, only=True)), job_id)
+    wait_for(lambda: site.row(job_id)["errors"] == 1)
+    assert site.data(job_id, "retry_scheduled")[0]["class"] == "screen_unavailable" and mind.asked == 0
+
+
+def test_no_job_slips_past_the_guard_in_anothers_pass(site: Site, loaded: Shelf, mind: Mind) -> None:
+    good = [site.submit(prompt="two lanterns beside the old bridge") for _ in range(3)]
+    bad = [site.submit(prompt=f"two lanterns beside the {STANDIN} bridge") for _ in range(3)]
+    shelf = GuardedShelf(loaded, mind)
+    shelf.at_once = 4
+    site.work(*good, *bad, shelf=shelf)
+    assert {site.row(job_id)["status"] for job_id in good} == {"completed"}
+    assert {site.row(job_id)["error_class"] for job_id in bad} == {"refused_content"}
+    assert all(STANDIN not in work.prompt for work in shelf.sdxl.works)
