@@ -139,20 +139,17 @@ def test_who_comes_when_the_queue_is_full_is_told_so(an_enhancer: Callable[..., 
     for _ in range(3):  # one that leaves keeps no place
         with pytest.raises(EnhancementFailed, match="others had"):
             ask(server.socket, deadline=0.05)
-    second = Asking(server.socket, PROMPT)
-    busy = wait_for(lambda: _busy(server.socket), about="for the queue to be full")
-    assert "2 requests wait" in str(busy) and busy.error_class == "enhancer_away"
-    assert first.result().tokens == second.result().tokens > 20
-
-
-def _busy(address: Path) -> EnhancerAway | None:
-    try:
-        ask(address, deadline=0.1)
-    except EnhancerAway as error:
-        return error
-    except EnhancementFailed:
-        return None  # the second one has not come yet
-    return None
+    with sockets.socket(sockets.AF_UNIX) as second:
+        second.settimeout(20)
+        second.connect(str(server.socket))
+        asked = {"key": wire.read_key(server.socket), "prompt": PROMPT, "family": "wan", "deadline_s": 60}
+        second.sendall(wire.encode(asked))
+        lines = second.makefile("rb")
+        assert wire.decode(lines.readline()) == {"waiting": 1}
+        with pytest.raises(EnhancerAway, match="2 requests wait"):
+            ask(server.socket)
+        assert first.result().tokens > 20
+        assert any("text" in wire.decode(line) for line in lines)  # each has its turn
 
 
 # -- deaths -----------------------------------------------------------------------------------------------------------------------
