@@ -195,7 +195,12 @@ class Device:
         def ask() -> Enhanced:
             if not room.shelf.can_enhance:
                 raise EnhancementFailed("this executor has no enhancement model")
-            return room.shelf.enhancer().enhance(run.prompt, style_of(run), deadline_s=room.policy.enhance_limit, should_stop=each_token)
+            try:
+                return room.shelf.enhancer().enhance(
+                    run.prompt, style_of(run), deadline_s=room.policy.enhance_limit, should_stop=each_token
+                )
+            finally:
+                self._watch.touch("enhancing", room.policy.load_stall)  # the database is told next, and waited for when it is away
 
         return worded(run, ask)
 
@@ -222,6 +227,7 @@ class Device:
             left = run.todo[turn.given :]  # some may have come of a pass that then failed
             self._make(turn, family, work_of(run, left), left, about)
         except BadOutput as error:
+            self._watch.touch("generating", run.room.policy.load_stall)  # as above
             run.jobs.advance(run.claim, "generation_repeated", reason=error.error_class)
             run.show("generating", note=f"{error}; once more in higher precision")
             again = run.todo[turn.given :]

@@ -16,9 +16,11 @@ import torch
 from site_of import CountingStore, ProbeShelf, Site, Zygote, cancel_learned, running, wait_for
 from support import Permissive
 from test_refusals import keep, picture
+from test_retry import nan_unless
 from wire import Wire
 
 from executors.models.base import Family, OnStep, Output, Work
+from executors.models.sdxl import Sdxl
 from executors.shelf import Shelf
 from executors.spool import Spool
 from executors.worker import HUNG, IN_FLIGHT, Worker
@@ -354,6 +356,7 @@ def test_an_upload_that_fails_does_not_touch_the_job_on_the_device_and_generates
 
 
 def test_a_job_whose_encoder_fails_stops_on_the_device_at_the_next_step(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.policy(heartbeat=60, control_poll=60)  # it need not learn from the database what happens in its own house
     job_id = site.submit(steps=3, images=3)
     shelf = ProbeShelf(site.loaded)
     encode, broken = Spool.write, []
@@ -486,6 +489,28 @@ def test_a_process_whose_device_hangs_ends_itself_when_the_lease_is_lost(site: S
     site.completed(job_id)
     assert site.data(job_id, "lease_expired")[0]["on_device"] is True
     assert "The device hangs" in (site.root / "hung" / "log-first").read_text()
+
+
+@pytest.mark.parametrize("job_type", ["image7b_fast_enhanced", "sdxl_image_fast"])
+def test_a_database_that_is_waited_for_is_no_device_that_hangs(site: Site, monkeypatch: pytest.MonkeyPatch, job_type: str) -> None:
+    """What the device's thread itself tells, between two stages: that a prompt is enhanced, or that an output was bad."""
+    job_id, waited = site.submit(job_type), []
+    monkeypatch.setattr(Sdxl, "_denoise", nan_unless(lambda work, seed: work.precise))
+    site.policy(step_stall=0.3)
+    worker = site.worker()
+    tell = {"image7b_fast_enhanced": "enhanced", "sdxl_image_fast": "advance"}[job_type]
+    verb = getattr(worker.jobs, tell)
+
+    def late(*args: Any, **more: Any) -> Any:
+        if tell == "enhanced" or "generation_repeated" in args:
+            threading.Event().wait(0.5)
+            waited.append(worker.heartbeat is not None and worker.heartbeat.stalled)
+        return verb(*args, **more)
+
+    setattr(worker.jobs, tell, late)
+    worker.run(until=[job_id])
+    site.completed(job_id)
+    assert waited == [False]
 
 
 # -- crashes -------------------------------------------------------------------------------------------------------------------------------
