@@ -96,6 +96,7 @@ class Device:
         self._turns: queue.SimpleQueue[Turn | None] = queue.SimpleQueue()
         self._ahead: deque[Turn] = deque()  # the device thread's: turns that it has looked at already
         self._free_at = 0.0
+        self.closing = False  # nothing is claimed any more: when the jobs that are here have ended, no turn will come
 
     # -- the other threads
 
@@ -107,6 +108,10 @@ class Device:
     def ring(self) -> None:
         """Something ended: look up from waiting for a turn."""
         self._turns.put(None)
+
+    def close(self) -> None:
+        self.closing = True
+        self.ring()
 
     @property
     def free_soon(self) -> bool:

@@ -125,11 +125,10 @@ class Worker:
         listener = Listener(self.jobs.db.url, executor_id, beat.ring)
         beat.start()
         log.info("Executor %s serves %s.", self.name, ", ".join(self.lanes))
-        claiming = threading.Thread(target=self._keep_claiming, args=(room, until, idle_exit), name="claims", daemon=True)
-        claiming.start()
+        threading.Thread(target=self._keep_claiming, args=(room, until, idle_exit), name="claims", daemon=True).start()
         try:
             self._warm_up(room)
-            self._serve(room, claiming)
+            self._serve(room)
             if self._failed is not None:
                 raise self._failed
             return self.draining or not (beat.gone or beat.unsure)
@@ -138,13 +137,13 @@ class Worker:
             raise
         finally:
             beat.wake.ring()
-            self._serve(room, claiming)  # only for what is given back, when we came here by an error
+            self._serve(room)  # only for what is given back, when we came here by an error
             self._leave(beat, listener)
 
-    def _serve(self, room: Room, claiming: threading.Thread) -> None:
+    def _serve(self, room: Room) -> None:
         """The device's thread: the turns of prepared jobs, until none can come any more."""
         beat = room.heartbeat
-        while claiming.is_alive() or (beat.holds and not beat.gone):
+        while not room.device.closing or (beat.holds and not beat.gone):
             turn = room.device.next(timeout=1.0)
             if turn is not None and not turn.left:
                 room.device.perform(turn)
@@ -194,7 +193,7 @@ class Worker:
             self._failed = error
         finally:
             beat.draining = True  # a job that is only prepared is given back, whyever we leave
-            room.device.ring()
+            room.device.close()
 
     def _asked(self, until: Collection[str] | None) -> tuple[int, int]:
         """How many of the jobs we work for have not ended, and how many of those nobody has. Where all are held no other is begun: it
@@ -260,7 +259,9 @@ class Worker:
     def _hung(self) -> None:
         """A thread cannot be killed, but its process can be: whoever started it starts another."""
         if self._own_process:
-            log.critical("The device hangs, and the lease is lost: this process ends itself (exit code %s), to be replaced.", HUNG)
+            at = self._watchers.report()
+            said = "The device hangs at job %s (%s), and the lease is lost: this process ends itself with exit code %s, to be replaced."
+            log.critical(said, at.get("job", "none"), at.get("stage", "idle"), HUNG)
             os._exit(HUNG)
 
     # -- the rest -----------------------------------------------------------------------------------------------------------------
