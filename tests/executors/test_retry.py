@@ -86,8 +86,8 @@ def nan_unless(good: Callable[[Work, int], bool]) -> Callable[..., Any]:
     """SDXL's denoiser, overflowing for some pictures."""
     denoise = Sdxl._denoise
 
-    def spoiled(self: Sdxl, work: Work, seeds: tuple[int, ...], first: int, arguments: Any, on_step: Any) -> Any:
-        latents = denoise(self, work, seeds, first, arguments, on_step)
+    def spoiled(self: Sdxl, work: Work, seeds: tuple[int, ...], arguments: Any, report: Any) -> Any:
+        latents = denoise(self, work, seeds, arguments, report)
         return latents if good(work, seeds[0]) else latents * float("nan")
 
     return spoiled
