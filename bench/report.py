@@ -52,7 +52,8 @@ def machine(device: str | None = None) -> dict[str, Any]:
         "processor": processor(),
         "cores": os.cpu_count(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
-        "system": f"{platform.system()} {platform.release()}",
+        "system": platform.system(),
+        "load": round(os.getloadavg()[0], 1),  # what else ran there in the last minute, ours included
         "python": platform.python_version(),
         "packages": {name: found for name in PACKAGES if (found := _version(name))},
         "commit": commit(),

@@ -28,6 +28,7 @@ from bench.gpu.ours import Ours, Post, Took
 from bench.gpu.plain import Plain
 from bench.report import machine, save, table
 from executors.models.loading import quiet
+from executors.models.profiles import DEFAULT, PROFILES, Profile, named
 
 NO_CUDA = (
     "There is no CUDA device here, so nothing was measured; "
@@ -125,7 +126,16 @@ class Figures:
 
 
 def measure(
-    card: Card, scale: Scale, models: Path, cases: Sequence[Case], *, repeat: int, upload: float, plain: bool, say: Callable[[str], None]
+    card: Card,
+    scale: Scale,
+    models: Path,
+    cases: Sequence[Case],
+    *,
+    repeat: int,
+    upload: float,
+    plain: bool,
+    say: Callable[[str], None],
+    profile: Profile = DEFAULT,
 ) -> Figures:
     """Everything, in the order of the table: first ours, all served from one shelf, then plain, when ours has left the device."""
     quiet()
@@ -134,7 +144,7 @@ def measure(
     meter = Meter(card)
     with meter.watching(), tempfile.TemporaryDirectory(prefix="ourvidz-bench-") as folder:
         post = Post(Path(folder), upload)
-        ours = Ours(card, scale, models, post, meter)
+        ours = Ours(card, scale, models, post, meter, profile)
         took: dict[str, tuple[Took, Took]] = {}
         for case in cases:
             say(f"{case.name} …")
@@ -171,6 +181,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--models", type=Path, help="keep the random models (about 41 GB) in this folder for the next run; by default they go"
     )
     parser.add_argument("--repeat", type=int, default=3, help="warm jobs of each kind, of which the median is shown")
+    parser.add_argument("--profile", choices=list(PROFILES), default=DEFAULT.name, help="the speed profile; the aims are for default")
     parser.add_argument("--upload", type=float, default=0.2, help="seconds an upload is made to take, on both sides")
     parser.add_argument("--no-plain", action="store_true", help="leave the plain script out: it takes as long as ours, and its loading")
     parser.add_argument(
@@ -195,7 +206,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             upload=asked.upload,
             plain=not asked.no_plain,
             say=lambda line: print(line, flush=True),
+            profile=named(asked.profile),
         )
     tables = figures.tables(asked.upload, DRY_RUN if asked.dry_run else "")
     if asked.save and not asked.dry_run:
-        print(f"\nKept as {os.path.relpath(save(card.name or 'gpu', machine(card.name), figures.as_dict(), tables))}")
+        print(
+            f"\nKept as {os.path.relpath(save(card.name or 'gpu', machine(card.name) | {'profile': asked.profile}, figures.as_dict(), tables))}"
+        )

@@ -20,6 +20,7 @@ from bench.gpu.meter import DECODE, DENOISE, Card, Meter
 from executors import media
 from executors.errors import Cancelled, EnhancementFailed
 from executors.models.base import Clip, Output
+from executors.models.profiles import DEFAULT, Profile
 from executors.shelf import Shelf
 
 
@@ -77,11 +78,12 @@ class Ours:
     models: Path
     post: Post
     meter: Meter
+    profile: Profile = DEFAULT
     shelf: Shelf = field(init=False)
     _asked: int = 0
 
     def __post_init__(self) -> None:
-        self.shelf = Shelf(self.models)
+        self.shelf = Shelf(self.models, self.profile)
 
     def job(self, case: Case) -> Took:
         """One job from a warm or cold shelf, as it stands."""
@@ -132,7 +134,7 @@ class Ours:
         """Leave the device to whoever comes next."""
         for lane in {case.lane for case in cases}:
             (self.shelf.enhancer() if lane == "qwen" else self.shelf.family(lane)).unload()
-        self.shelf = Shelf(self.models)
+        self.shelf = Shelf(self.models, self.profile)
         gc.collect()
         if self.card.cuda:
             torch.cuda.empty_cache()
