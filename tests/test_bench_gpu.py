@@ -100,6 +100,7 @@ def test_large_parts_are_cut_into_shards_that_load_as_one(tmp_path: Path, monkey
     weights._part(tmp_path, SMALL, "umt5", CPU.device, torch.float32)
     index = json.loads((tmp_path / "model.safetensors.index.json").read_text())
     assert len(set(index["weight_map"].values())) > 2
+    assert "encoder.embed_tokens.weight" not in index["weight_map"], "the same tensor as shared.weight, once is enough"
     loaded = UMT5EncoderModel.from_pretrained(tmp_path, local_files_only=True)
     assert torch.equal(loaded.shared.weight, dict(weights._filled(loaded, CPU.device, torch.float32, ["shared.weight"]))["shared.weight"])
 

@@ -210,6 +210,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     tables = figures.tables(asked.upload, DRY_RUN if asked.dry_run else "")
     if asked.save and not asked.dry_run:
-        print(
-            f"\nKept as {os.path.relpath(save(card.name or 'gpu', machine(card.name) | {'profile': asked.profile}, figures.as_dict(), tables))}"
-        )
+        facts = machine(card.name) | {"profile": asked.profile}
+        kept = save(card.name or "gpu", facts, figures.as_dict(), tables)
+        print(f"\nKept as {os.path.relpath(kept)}")
