@@ -123,6 +123,17 @@ def test_what_two_have_in_common_is_on_the_device_once_and_goes_with_the_last() 
     assert residency.live == 0
 
 
+def test_widened_copies_go_with_the_job_that_wanted_them() -> None:
+    residency = filled(10_000)
+    with residency.hold("b"):
+        pass
+    with residency.hold("b", dtype=torch.float64):
+        assert residency.live == 2 * bytes_of({"b"})
+    assert (residency.live, residency.load("b").x.dtype) == (0, torch.float32)
+    with residency.hold("b"), pytest.raises(ValueError, match="b: in use"), residency.hold("b", dtype=torch.float64):
+        pytest.fail("its precision changed under the one who held it")
+
+
 def test_a_hold_that_ran_out_of_memory_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     residency = filled(10_000)
     real, calls = residency.copy, []
