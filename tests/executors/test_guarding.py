@@ -121,14 +121,3 @@ def test_a_judge_that_must_not_be_done_without_is_waited_for(site: Site, loaded:
     site.start(site.worker(shelf=GuardedShelf(loaded, mind), enhancer=Remote(None, only=True)), job_id)
     wait_for(lambda: site.row(job_id)["errors"] == 1)
     assert site.data(job_id, "retry_scheduled")[0]["class"] == "screen_unavailable" and mind.asked == 0
-
-
-def test_no_job_slips_past_the_guard_in_anothers_pass(site: Site, loaded: Shelf, mind: Mind) -> None:
-    good = [site.submit(prompt="two lanterns beside the old bridge") for _ in range(3)]
-    bad = [site.submit(prompt=f"two lanterns beside the {STANDIN} bridge") for _ in range(3)]
-    shelf = GuardedShelf(loaded, mind)
-    shelf.at_once = 4
-    site.work(*good, *bad, shelf=shelf)
-    assert {site.row(job_id)["status"] for job_id in good} == {"completed"}
-    assert {site.row(job_id)["error_class"] for job_id in bad} == {"refused_content"}
-    assert all(STANDIN not in work.prompt for work in shelf.sdxl.works)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from site_of import SEED, ProbeShelf, Site, cancel_learned, wait_for
 from support import new_user
+from taught import SHORT, STANDIN, taught
 
 from executors.device import Device, Turn
 from executors.models.base import ModelPaths
@@ -210,3 +211,16 @@ def test_a_cpus_default_prepares_one_job_ahead(tiny_root: Path) -> None:
     assert Shelf(tiny_root).at_once == 1
     assert Shelf(tiny_root, DEFAULT, 3).at_once == 3
     assert Shelf(tiny_root, EXACT, 3).at_once == 1
+
+
+def test_no_job_slips_past_the_guard_in_anothers_pass(
+    site: Site, gathering: Gathering, tiny_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ProbeShelf, "guarded", True)
+    monkeypatch.setattr("executors.guard.policy", lambda: SHORT)
+    gathering.shelf._enhancer = taught(tiny_root)  # type: ignore[assignment]
+    good, bad = submit(site, "two lanterns beside the old bridge"), submit(site, f"two lanterns beside the {STANDIN} bridge")
+    gathering.run(good, bad)
+    site.completed(good)
+    assert (site.row(bad)["status"], site.row(bad)["error_class"]) == ("failed", "refused_content")
+    assert not any(bad in ids for ids in gathering.passes) and site.data(bad, "generation_started") == []
