@@ -42,6 +42,7 @@ class Device:
     def watched(self) -> Iterator[Device]:
         with (
             patch.object(Sdxl, "generate", self._through(Sdxl.generate)),
+            patch.object(Sdxl, "generate_together", self._together(Sdxl.generate_together)),
             patch.object(Wan, "generate", self._through(Wan.generate)),
             patch.object(Enhancer, "enhance", self._around(Enhancer.enhance)),
         ):
@@ -59,21 +60,30 @@ class Device:
                 self.on_step(done, total)
                 on_step(done, total)
 
-            made = generate(family, work, step)
-            try:
-                while True:
-                    begun = time.perf_counter()
-                    try:
-                        output = next(made)
-                    except StopIteration:
-                        return
-                    finally:
-                        self._worked(begun)
-                    yield output
-            finally:
-                made.close()  # type: ignore[attr-defined]
+            yield from self._timed(generate(family, work, step))
 
         return outputs
+
+    def _together(self, generate: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+        @functools.wraps(generate)
+        def outputs(*args: Any) -> Iterator[Any]:
+            yield from self._timed(generate(*args))
+
+        return outputs
+
+    def _timed(self, made: Iterator[Any]) -> Iterator[Any]:
+        try:
+            while True:
+                begun = time.perf_counter()
+                try:
+                    output = next(made)
+                except StopIteration:
+                    return
+                finally:
+                    self._worked(begun)
+                yield output
+        finally:
+            made.close()  # type: ignore[attr-defined]
 
     def _around(self, enhance: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(enhance)
