@@ -36,7 +36,6 @@ class Look:
     at: float
     sights: Mapping[Life, Sight] = field(default_factory=dict)
     ready: Mapping[str, int] = field(default_factory=dict)
-    outage: float | None = None  # when the last time was that it did not answer
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ class Registry:
         self._waiting: list[Order] = []
         self._alive: dict[str, int] = {}
         self._last_held: dict[Life, tuple[Held, ...]] = {}
-        self._outage: float | None = None
+        self.outage: float | None = None  # when the database last did not answer, by our monotonic clock
         self._thread = threading.Thread(target=self._run, name="registry", daemon=True)
         self._thread.start()
 
@@ -103,7 +102,7 @@ class Registry:
                     del self._waiting[0]
                 self._take_a_look()
             except Exception as error:  # noqa: BLE001  (whatever it was, the executors work on, and the next round comes)
-                self._outage = time.monotonic()
+                self.outage = time.monotonic()
                 log.warning("The database did not tell how the executors are: %s", error)
                 if isinstance(error, DatabaseAway | Ambiguous):
                     self._jobs.db.bring_back()
@@ -123,7 +122,7 @@ class Registry:
             if left_behind and r["silent"] > 2 * self._policy.heartbeat:
                 log.info("Executor %s of process %s was left behind by an earlier start: its jobs go to others.", *life)
                 self._jobs.executor_gone(str(r["id"]), "left behind")
-        self.look = Look(time.monotonic(), sights, fleet.ready_by_lane(self._jobs.db), self._outage)
+        self.look = Look(time.monotonic(), sights, fleet.ready_by_lane(self._jobs.db))
 
     def _bury(self, life: Life, cause: str, since: Mapping[str, float]) -> Burial:
         db, (name, pid) = self._jobs.db, life

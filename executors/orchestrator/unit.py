@@ -70,7 +70,7 @@ class Unit:
         if self._early is not None and self._early[0].pid == burial.pid:
             burial, blamed = self._early
         (_, lived, code), self._ended, self._early = self._ended, None, None
-        explained = bool(blamed) or code == 0
+        explained = bool(blamed) or code == 0 or self._after_outage
         if code and self._cause != STOPPED:
             for lane in self.lanes.crashed(blamed, burial.served):
                 self._tell_closed(lane)
@@ -122,10 +122,14 @@ class Unit:
             return f"no pulse for {now - process.heard:.0f} s" if now - process.heard > limit else None
         look = self.registry.look
         # A database that does not answer says nothing against the process; nor does one that has only just come back.
-        outage = look is not None and look.outage is not None and now - look.outage < self.policy.load_stall
-        patience = self._health.patience(self.policy.heartbeat, self.policy.load_stall, outage=outage, rules=self.rules)
+        patience = self._health.patience(self.policy.heartbeat, self.policy.load_stall, outage=self._after_outage, rules=self.rules)
         at = look.at if look is not None else process.started
         return self._health.reason if self._health.hung(at, patience) else None
+
+    @property
+    def _after_outage(self) -> bool:
+        """The database was away just now: whoever gave up waiting for it is not to blame, nor whoever lost a lease by it."""
+        return self.registry.outage is not None and time.monotonic() - self.registry.outage < self.policy.load_stall
 
     def _kill(self, process: Process, reason: str) -> None:
         self.say(f"process {process.pid} hangs ({reason}): killed, and to be replaced.")
