@@ -45,7 +45,10 @@ class Nursery:
     def close(self) -> None:
         assert self._process.stdin is not None
         self._process.stdin.close()
-        self._process.wait(timeout=20)
+        try:
+            self._process.wait(timeout=20)
+        finally:
+            self._process.kill()  # whatever it hangs in: a test that fails leaves nothing behind
 
 
 class Served:
