@@ -246,7 +246,8 @@ class Jobs:
                     raise Ambiguous(str(refused)) from refused
                 raise
 
-        return [*moved, *(str(row["id"]) for row in _until(self.patience, attempt))]
+        rows = _until(self.patience, attempt)  # first: it may add to those that had moved already
+        return [*moved, *(str(row["id"]) for row in rows)]
 
     def enhanced(self, claim: Claim, prompt: str, *, seconds: float, tokens: int) -> None:
         self._write(claim, "prompt_enhanced", "select ourvidz.enhanced(%s, %s, %s, %s, %s, %s)", (*claim.ref, prompt, seconds, tokens))

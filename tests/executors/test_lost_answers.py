@@ -117,3 +117,14 @@ def test_a_connection_that_was_closed_while_idle_is_no_doubt(site: Site, far: Jo
         " where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'"
     )
     assert far.claim(executor) == []  # and not Ambiguous
+
+
+@pytest.mark.parametrize("answer", [True, False], ids=["answer", "statement"])
+def test_jobs_that_begin_together_begin_once_each(site: Site, wire: Wire, far: Jobs, answer: bool) -> None:
+    ids = [site.submit() for _ in range(3)]
+    executor = far.register("first", "host", 1, ["sdxl"], {})
+    claims = [claim for _ in ids for claim in far.claim(executor, lanes=["sdxl"], resident=[])]
+    wire.lose("advance_batch", answer=answer)
+    assert sorted(far.advance_many(claims, "generation_started")) == sorted(ids)
+    assert wire.lost == 1
+    assert [site.types(job_id).count("generation_started") for job_id in ids] == [1, 1, 1]
