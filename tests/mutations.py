@@ -36,6 +36,7 @@ class Mutant:
 F = "functions/"
 CLAIM_NO = "j.claim_no = given.claim_no"
 TOKEN = "ourvidz.claim_token((select secret from ourvidz.executors where id = j.executor_id), j.id, j.claim_no) = given.token"
+ONE_CLAIM_NO, ONE_TOKEN = CLAIM_NO.replace("given.claim_no", "p_claim"), TOKEN.replace("given.token", "p_token")
 FENCE = f"{CLAIM_NO}\n        and {TOKEN}"
 MUTANTS = {
     # the fence
@@ -43,6 +44,9 @@ MUTANTS = {
     "no fence, random lives": Mutant(F + "lock_claims.sql", FENCE, "j.executor_id is not null", "machine"),
     "no token": Mutant(F + "lock_claims.sql", TOKEN, "j.executor_id is not null", "claims"),
     "no claim number": Mutant(F + "lock_claims.sql", CLAIM_NO, "true", "claims"),
+    "no fence of a step": Mutant(F + "append_one.sql", ONE_CLAIM_NO + "\n      and " + ONE_TOKEN, "j.executor_id is not null", "claims"),
+    "no token for a step": Mutant(F + "append_one.sql", ONE_TOKEN, "j.executor_id is not null", "claims"),
+    "no claim number for a step": Mutant(F + "append_one.sql", ONE_CLAIM_NO, "true", "claims"),
     "no fence of steps": Mutant(F + "append_held.sql", FENCE, "j.executor_id is not null", "claims"),
     "no token for steps": Mutant(F + "append_held.sql", TOKEN, "j.executor_id is not null", "claims"),
     "no claim number for steps": Mutant(F + "append_held.sql", CLAIM_NO, "true", "claims"),

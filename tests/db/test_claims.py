@@ -135,11 +135,11 @@ def test_the_own_token_does_for_no_other_job(database: Database, jobs: Jobs, use
 
 def test_of_a_batch_only_live_claims_move(database: Database, jobs: Jobs, user: User) -> None:
     owner, gpu = user("pro"), executor(jobs)
-    for n in range(4):
+    for n in range(5):
         submit(jobs, owner, prompt=f"lighthouse {n}")
-    claims = jobs.claim(gpu, limit=4)
+    claims = jobs.claim(gpu, limit=5)
     jobs.snooze(claims[1], "drain")
-    stale = [claims[1], replace(claims[3], token=str(uuid.uuid4()))]
+    stale = [claims[1], replace(claims[3], token=str(uuid.uuid4())), replace(claims[4], claim_no=claims[4].claim_no - 1)]
     assert set(jobs.advance_many(claims[:3] + stale[1:], "generation_started")) == {claims[0].job_id, claims[2].job_id}
 
 

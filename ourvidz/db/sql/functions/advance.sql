@@ -2,13 +2,16 @@
 create or replace function ourvidz.advance(p_job uuid, p_claim bigint, p_token uuid, p_event text, p_data jsonb default '{}') returns void
 language plpgsql security definer set search_path = pg_catalog, ourvidz set plan_cache_mode = force_generic_plan
 as $$
+declare
+  v_held boolean;
 begin
   if p_event in ('enhancement_started', 'generation_started', 'upload_started') then
-    perform ourvidz.append_held(array[p_job], array[p_claim], array[p_token], p_event, array[p_data]);
+    v_held := ourvidz.append_one(p_job, p_claim, p_token, p_event, p_data);
   else
     perform ourvidz.remark(array[p_job], array[p_claim], array[p_token], p_event, array[p_data]);
+    v_held := found;
   end if;
-  if not found then
+  if not v_held then
     perform ourvidz.refuse_stale(p_job, p_claim);
   end if;
 end
