@@ -47,6 +47,7 @@ MUTANTS = {
     "no fence of a step": Mutant(F + "append_one.sql", ONE_CLAIM_NO + "\n      and " + ONE_TOKEN, "j.executor_id is not null", "claims"),
     "no token for a step": Mutant(F + "append_one.sql", ONE_TOKEN, "j.executor_id is not null", "claims"),
     "no claim number for a step": Mutant(F + "append_one.sql", ONE_CLAIM_NO, "true", "claims"),
+    "an output may slip past complete": Mutant(F + "complete.sql", "<> v_outputs", "< 0", "claims"),
     "no fence of steps": Mutant(F + "append_held.sql", FENCE, "j.executor_id is not null", "claims"),
     "no token for steps": Mutant(F + "append_held.sql", TOKEN, "j.executor_id is not null", "claims"),
     "no claim number for steps": Mutant(F + "append_held.sql", CLAIM_NO, "true", "claims"),

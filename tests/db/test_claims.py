@@ -174,6 +174,25 @@ def test_a_stale_write_that_waits_for_the_lock_is_stale_when_it_has_it(database:
     assert types(database, job.job_id) == ["submitted", "claimed", "lease_expired"]
 
 
+def test_an_output_recorded_while_complete_waits_is_not_left_behind(database: Database, jobs: Jobs, user: User) -> None:
+    """Staged: complete has counted no outputs, then waits for the job's row; meanwhile this claim's earlier calls record one."""
+    submit(jobs, user())
+    job = claim(jobs, executor(jobs))
+    with ThreadPoolExecutor(1) as pool, database.driver() as earlier, psycopg.connect(database.url, autocommit=True) as late:
+        late.execute("set statement_timeout = '10s'")
+        earlier.execute("begin")
+        earlier.execute("select ourvidz.advance(%s, %s, %s, 'generation_started')", job.ref)
+        sent = pool.submit(late.execute, "select ourvidz.complete(%s, %s, %s)", job.ref)
+        wait_for_lock(database, late.info.backend_pid)
+        earlier.execute("select ourvidz.artifact_generated(%s, %s, %s, %s::jsonb)", (*job.ref, json.dumps(artifact(job))))
+        earlier.execute("select ourvidz.advance(%s, %s, %s, 'upload_started')", job.ref)
+        earlier.execute("commit")
+        with pytest.raises(psycopg.Error) as refused:
+            sent.result(10)
+    assert refused.value.sqlstate == "OV001" and "another output" in str(refused.value)
+    assert row(database, job.job_id)["status"] == "uploading"
+
+
 # -- executors and leases ---------------------------------------------------------------------------------------------------------
 
 

@@ -63,15 +63,6 @@ def test_a_rerouted_job_is_made_by_the_fallback(database: Database, jobs: Jobs, 
 SIZES = {kind: catalog.JOB_TYPES[kind].sizes for kind in FALLBACKS}
 
 
-@pytest.fixture(scope="module")
-def shared(server: Any, template: str) -> Any:
-    name = server.create(template)
-    database = Database(server.url(name))
-    yield database
-    database.close()
-    server.drop(name)
-
-
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.sampled_from(sorted(FALLBACKS)).flatmap(

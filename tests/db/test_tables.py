@@ -115,15 +115,6 @@ def asked(draw: st.DrawFn) -> tuple[catalog.JobType, dict[str, Any]]:
     return kind, {k: v for k, v in want.items() if v is not None} | ({"references": references} if references else {})
 
 
-@pytest.fixture(scope="module")
-def shared(server: Any, template: str) -> Any:
-    name = server.create(template)
-    database = Database(server.url(name))
-    yield database
-    database.close()
-    server.drop(name)
-
-
 @settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(asked())
 def test_python_and_sql_allow_the_same_settings(shared: Database, job: tuple[catalog.JobType, dict[str, Any]]) -> None:

@@ -1,0 +1,20 @@
+"""What several files of database tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from support import Server
+
+from ourvidz.db.connection import Database
+
+
+@pytest.fixture(scope="module")
+def shared(server: Server, template: str) -> Iterator[Database]:
+    """One database for all the examples of a module's properties: each brings its own jobs."""
+    name = server.create(template)
+    database = Database(server.url(name))
+    yield database
+    database.close()
+    server.drop(name)
