@@ -1,0 +1,60 @@
+"""Staging for executors whose stages overlap: who waits for whom, told by events and never by sleeping."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from site_of import ProbeShelf, Site, wait_for
+
+from executors.worker import Worker
+
+
+def at_step(shelf: ProbeShelf, job_id: str, step: int, do: Callable[[], object]) -> None:
+    """Calls `do` on the device's thread, in that step of that job."""
+    probe, before = shelf.sdxl, shelf.sdxl.step
+
+    def stepped(done: int, total: int) -> None:
+        if before is not None:
+            before(done, total)
+        if done == step and probe.works[-1].job_id == job_id:
+            do()
+
+    probe.step = stepped
+
+
+def in_put(site: Site, job_id: str, do: Callable[[], object]) -> None:
+    """Calls `do` in the first upload of that job."""
+    before, done = site.store.trouble, []
+
+    def trouble(path: str) -> None:
+        before(path)
+        if job_id in path and not done:
+            done.append(path)
+            do()
+
+    site.store.trouble = trouble
+
+
+def soon(event: threading.Event) -> Callable[[], None]:
+    def wait() -> None:
+        assert event.wait(20), "waited in vain for the other stage"
+
+    return wait
+
+
+def rounds(worker: Worker, count: int = 4) -> None:
+    """Until the thread that claims has thought about it so often again."""
+    think, thought = worker._has_room, []
+
+    def counted(room: Any) -> bool:
+        thought.append(1)
+        return think(room)
+
+    worker._has_room = counted  # type: ignore[method-assign]
+    wait_for(lambda: len(thought) >= count)
+
+
+def claimed(site: Site, *job_ids: str) -> list[str]:
+    return [job_id for job_id in job_ids if "claimed" in site.types(job_id)]
