@@ -40,6 +40,12 @@ class Config(BaseSettings):
     ourvidz_vram_budget: Bytes | None = None  # on the device; unset: 35 GB or what the card has, whichever is less
     ourvidz_ram_budget: Bytes | None = None  # weights kept in RAM; unset: four fifths of the machine's, where there is a GPU
 
+    supabase_url: str | None = None  # with the service key: Supabase Storage takes the place of the folder
+    supabase_service_key: SecretStr | None = None
+    upstash_redis_rest_url: str | None = None  # with its token: `ourvidz intake` drains it
+    upstash_redis_rest_token: SecretStr | None = None
+    callback_secret: SecretStr | None = None  # signs what is delivered to job-callback
+
     @property
     def home(self) -> Path:
         return self.ourvidz_home.expanduser().absolute()

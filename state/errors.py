@@ -13,6 +13,8 @@ class JobError(Exception):
 
     sqlstate: ClassVar[str] = "OV000"
     code: ClassVar[str] = "job_error"
+    http: ClassVar[int] = 409
+    """The HTTP status that an API answers it with."""
 
 
 class IllegalTransition(JobError):
@@ -55,6 +57,7 @@ class JobNotFound(JobError):
 
     sqlstate = "OV006"
     code = "job_not_found"
+    http = 404
 
 
 class VersionConflict(JobError):
@@ -76,6 +79,7 @@ class InvalidJob(JobError):
 
     sqlstate = "OV009"
     code = "invalid_job"
+    http = 400
 
     def __init__(self, message: str, *, field: str = "") -> None:
         super().__init__(message)
@@ -87,6 +91,7 @@ class NotAgeVerified(JobError):
 
     sqlstate = "OV010"
     code = "not_age_verified"
+    http = 403
 
 
 class FinalFailure(JobError):
@@ -108,6 +113,62 @@ class RefusedContent(JobError):
 
     sqlstate = "OV013"
     code = "refused_content"
+    http = 422
+
+
+class InsufficientTokens(JobError):
+    """The balance does not cover the job's price. Nothing was queued, nothing charged."""
+
+    sqlstate = "OV014"
+    code = "insufficient_tokens"
+    http = 402
+
+
+class TooManyJobs(JobError):
+    """The user's plan allows no more unfinished jobs. Wait for one to end, or cancel one."""
+
+    sqlstate = "OV015"
+    code = "too_many_jobs"
+    http = 429
+
+
+class RateLimited(JobError):
+    """More submits in a minute than the user's plan allows. The message says when to try again."""
+
+    sqlstate = "OV016"
+    code = "rate_limited"
+    http = 429
+
+
+class Forbidden(JobError):
+    """The caller may not do this at all: no user, another user's name on it, or not an admin."""
+
+    sqlstate = "OV017"
+    code = "forbidden"
+    http = 403
+
+
+class NotFound(JobError):
+    """What the request names is not there for this caller: a project, a video, a character, a reference. Another's counts as not there."""
+
+    sqlstate = "OV018"
+    code = "not_found"
+    http = 404
+
+
+class NoConsent(JobError):
+    """A reference picture shows a person, and no consent to use their likeness is attested for these bytes."""
+
+    sqlstate = "OV019"
+    code = "no_consent"
+    http = 403
+
+
+class LegalHold(JobError):
+    """A legal hold forbids erasing this user's data. Lift the hold first."""
+
+    sqlstate = "OV020"
+    code = "legal_hold"
 
 
 BY_SQLSTATE: dict[str, type[JobError]] = {leaf.sqlstate: leaf for leaf in JobError.__subclasses__()}

@@ -18,7 +18,7 @@ from state.machine import EventType, Status
 CODEC: Final = 1
 """The first field of the canonical bytes. A change of their form is a new number; old events keep verifying under their own."""
 
-_JOB = ("user_id", "job_type", "lane", "priority", "rank", "run_at", "project_id", "video_id", "image_id", "digest")
+_JOB = ("user_id", "job_type", "lane", "priority", "rank", "run_at", "project_id", "video_id", "image_id", "digest", "price")
 
 DATA_KEYS: Final[Mapping[EventType, tuple[str, ...]]] = {
     EventType.SUBMITTED: _JOB,
@@ -33,7 +33,7 @@ DATA_KEYS: Final[Mapping[EventType, tuple[str, ...]]] = {
     EventType.SNOOZED: ("reason", "run_at"),
     EventType.FAILED: ("class", "final", "category", "policy_version", "digest"),
     EventType.CANCELLED: (),
-    EventType.RETRIED: ("rank", "run_at"),
+    EventType.RETRIED: ("rank", "run_at", "price"),
     EventType.REROUTED: ("job_type", "lane", "rank", "from_type", "reason", "price_change", "settings"),
     EventType.REPRIORITISED: ("priority", "rank"),
     EventType.PROMPT_ENHANCED: ("seconds", "tokens", "digest"),

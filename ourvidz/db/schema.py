@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from state import catalog, events, machine, policy
+from state import catalog, events, machine, policy, wire
 
 _SQL = resources.files("ourvidz.db") / "sql"
 
@@ -25,7 +25,7 @@ def parts() -> Iterator[tuple[str, str]]:
     # A view must come after those it reads; functions may name each other in any order.
     views = ("job_timeline.sql", "queue_depth.sql", "job_durations.sql")
     laid = [*(f"functions/{name}" for name in functions), *(f"views/{name}" for name in views)]
-    names = ["retired.sql", *laid, "triggers.sql", "grants.sql"]
+    names = ["roles.sql", "retired.sql", *laid, "triggers.sql", "own.sql", "grants.sql"]
     for name in names:
         yield name, _SQL.joinpath(name).read_text()
 
@@ -86,6 +86,7 @@ def tables() -> dict[str, list[dict[str, Any]]]:
             for t in machine.TRANSITIONS
         ],
         "job_types": [_job_type(row) for row in catalog.JOB_TYPES.values()],
+        "wire_names": wire.rows(),
         "plans": [{"name": name, **plan.__dict__} for name, plan in policy.PLANS.items()],
         "policy": [{"only_row": True, **policy.settings()}],
     }
@@ -124,8 +125,8 @@ def _job_type(kind: catalog.JobType) -> dict[str, Any]:
     }
 
 
-_CLEARED_FIRST = ("transitions",)
-"""Refers to event_types, and no one refers to it: replaced whole. The others are upserted, for jobs and plans name their rows."""
+_CLEARED_FIRST = ("transitions", "wire_names")
+"""No one refers to them: replaced whole. The others are upserted, for jobs and plans name their rows."""
 
 _OPERATORS = {"policy": ("reroute_after",)}
 """Columns that an operator sets: ours are the first values, and stay out of what an upgrade lays over them."""

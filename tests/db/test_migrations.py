@@ -197,5 +197,3 @@ def test_the_api_roles_of_supabase_get_nothing(server: Server) -> None:
     finally:
         database.close()
         server.drop(name)
-        server.admin("drop role anon")
-        server.admin("drop role authenticated")

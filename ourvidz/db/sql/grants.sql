@@ -4,18 +4,14 @@ do $$
 declare
   v_role text;
 begin
-  foreach v_role in array array['ourvidz_executor', 'ourvidz_analyst'] loop
-    if not exists (select from pg_roles where rolname = v_role) then
-      execute format('create role %I nologin', v_role);
-    end if;
-  end loop;
-  foreach v_role in array array['anon', 'authenticated', 'public'] loop
-    if v_role = 'public' or exists (select from pg_roles where rolname = v_role) then
-      execute format('revoke all on schema ourvidz from %1$s; revoke all on all functions in schema ourvidz from %1$s; '
-                     'revoke all on all tables in schema ourvidz from %1$s; revoke all on sequence public.job_events_seq_seq from %1$s', v_role);
-      execute format('revoke all on public.profiles, public.jobs, public.job_payloads, public.job_events, public.artifacts, '
-                     'public.job_timeline, public.queue_depth, public.job_durations from %s', v_role);
-    end if;
+  foreach v_role in array array['anon', 'authenticated', 'service_role', 'public'] loop
+    execute format('revoke all on schema ourvidz from %1$s; revoke all on all functions in schema ourvidz from %1$s; '
+                   'revoke all on all tables in schema ourvidz from %1$s; revoke all on all sequences in schema ourvidz from %1$s; '
+                   'revoke all on sequence public.job_events_seq_seq from %1$s', v_role);
+    execute (select string_agg(format('revoke all on public.%I from %s;', name, v_role), ' ')
+             from unnest(ourvidz.our_relations()) as name where to_regclass('public.' || name) is not null);
+    execute coalesce((select string_agg(format('revoke all on function %s from %s;', oid::regprocedure, v_role), ' ')
+                      from pg_proc where pronamespace = 'public'::regnamespace and proname = any (ourvidz.our_functions())), 'select');
   end loop;
 end
 $$;

@@ -7,10 +7,13 @@ declare
   v_now constant timestamptz := ourvidz.now();
   v_fresh bigint;
   v_births bigint;
+  v_followed boolean;
   v_applied bigint := 0;
   v_rows bigint;
 begin
-  select count(*), count(*) filter (where from_status is null) into v_fresh, v_births from fresh;
+  select count(*), count(*) filter (where from_status is null),
+         bool_or(type in ('submitted', 'imported', 'retried', 'rerouted', 'completed', 'failed', 'cancelled'))
+  into v_fresh, v_births, v_followed from fresh;
   if v_births > 0 then
     insert into public.jobs
     select born.*
@@ -61,6 +64,9 @@ begin
     from fresh as e left join public.jobs as j on j.id = e.job_id
     where j.id is null or j.head_hash <> e.hash;
     raise exception 'Two events of one job came in one statement; write them one after the other.' using errcode = 'OV005';
+  end if;
+  if v_followed then
+    perform ourvidz.follow((select array_agg(row(e.*)::public.job_events) from fresh as e));
   end if;
   return null;
 end

@@ -47,7 +47,8 @@ as $$
     case when it.begins then e.occurred_at else j.created_at end,
     e.occurred_at,
     case when it.imports then (e.data->>'completed_at')::timestamptz when it.ends then e.occurred_at
-         when it.retries then null else j.completed_at end
+         when it.retries then null else j.completed_at end,
+    j.format, j.quality, j.model_type, j.worker_type, j.metadata, j.error_message  -- the older system's: no event tells them
   from (
     select e.from_status is null as begins,
            e.type = 'imported' as imports,

@@ -12,8 +12,8 @@ begin
   left join before_rows as o on o.id = n.id
   where o.id is null
      or case when n.version = o.version
-             -- `ready` is no one's fact: the clock alone turns it true.
-             then to_jsonb(n) - 'ready' <> to_jsonb(o) - 'ready' or n.ready and n.run_at > v_now
+             -- `ready` is no one's fact: the clock alone turns it true. The older system's columns are told by no event.
+             then to_jsonb(n) - ourvidz.untold() <> to_jsonb(o) - ourvidz.untold() or n.ready and n.run_at > v_now
              else n.version <> o.version + 1
                   or not exists (select from public.job_events as e
                                  where e.job_id = n.id and e.version = n.version and e.hash = n.head_hash
@@ -37,7 +37,8 @@ begin
   select n.id into v_job
   from after_rows as n
   -- A scalar subquery on purpose: one index lookup a row, whatever the planner thinks of the size of a batch.
-  where (select born = n
+  where (select case when n.metadata is null and n.model_type is null then born = n
+                     else to_jsonb(born) - ourvidz.untold() = to_jsonb(n) - ourvidz.untold() end
          from public.job_events as e cross join lateral ourvidz.evolve(null::public.jobs, e) as born
          where e.job_id = n.id and e.version = 1 and e.submitted_on = n.submitted_on and e.from_status is null
            and e.xid = pg_current_xact_id()) is not true

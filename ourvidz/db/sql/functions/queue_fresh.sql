@@ -22,7 +22,7 @@ begin
     select b.id, jsonb_strip_nulls(jsonb_build_object(
       'user_id', b.user_id, 'job_type', b.job_type, 'lane', b.lane, 'priority', b.priority, 'rank', b.rank,
       'run_at', greatest(b.run_at, p_now), 'project_id', b.project_id, 'video_id', b.video_id, 'image_id', b.image_id,
-      'digest', b.digest)) as data
+      'digest', b.digest, 'price', ourvidz.price_of(b.job_type, b.settings))) as data
     from born as b
   )
   insert into public.job_events (submitted_on, job_id, version, type, to_status, actor, occurred_at, data, prev_hash, hash)

@@ -10,6 +10,7 @@ begin
   end if;
   perform ourvidz.append(array[p_job], 'retried',
     array[jsonb_build_object('run_at', ourvidz.now(),
+                             'price', (select ourvidz.price_of(j.job_type, settings) from public.job_payloads where job_id = p_job),
                              'rank', (select start from ourvidz.next_rank(j.user_id, j.lane, 1)) + ourvidz.head_start(j.priority))],
     p_actor);
   perform ourvidz.wake(j.lane, 1);

@@ -1,0 +1,1 @@
+-- What the intake drained, refused and saw twice.

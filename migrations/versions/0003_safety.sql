@@ -1,0 +1,1 @@
+-- Consent, decisions of the screens, legal holds, erasures.

@@ -1,0 +1,72 @@
+-- What a Supabase project has and a plain Postgres lacks, as far as our policies, storage rows and clients lean on it. Made only where it
+-- is missing; what is there is Supabase's, and left as it is. (The roles are made in ourvidz/db/sql/roles.sql.)
+
+create schema if not exists auth;
+create schema if not exists storage;
+create schema if not exists extensions;
+
+do $$
+begin
+  if to_regclass('auth.users') is null then
+    create table auth.users (
+      id                 uuid primary key default gen_random_uuid(),
+      email              text,
+      raw_app_meta_data  jsonb not null default '{}',
+      raw_user_meta_data jsonb not null default '{}',
+      created_at         timestamptz not null default now(),
+      last_sign_in_at    timestamptz
+    );
+  end if;
+  -- The claims that PostgREST hands to each transaction. Both spellings: older versions set one setting a claim.
+  if to_regprocedure('auth.jwt()') is null then
+    create function auth.jwt() returns jsonb language sql stable
+    as $f$ select coalesce(nullif(current_setting('request.jwt.claim', true), ''), nullif(current_setting('request.jwt.claims', true), ''))::jsonb $f$;
+  end if;
+  if to_regprocedure('auth.uid()') is null then
+    create function auth.uid() returns uuid language sql stable
+    as $f$ select coalesce(nullif(current_setting('request.jwt.claim.sub', true), ''),
+                           nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub')::uuid $f$;
+  end if;
+  if to_regprocedure('auth.role()') is null then
+    create function auth.role() returns text language sql stable
+    as $f$ select coalesce(nullif(current_setting('request.jwt.claim.role', true), ''),
+                           nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'role') $f$;
+  end if;
+
+  if to_regclass('storage.buckets') is null then
+    create table storage.buckets (
+      id                 text primary key,
+      name               text not null unique,
+      owner              uuid,
+      public             boolean default false,
+      file_size_limit    bigint,
+      allowed_mime_types text[],
+      created_at         timestamptz default now(),
+      updated_at         timestamptz default now()
+    );
+    alter table storage.buckets enable row level security;
+  end if;
+  if to_regclass('storage.objects') is null then
+    create table storage.objects (
+      id               uuid primary key default gen_random_uuid(),
+      bucket_id        text references storage.buckets,
+      name             text,
+      owner            uuid,
+      metadata         jsonb,
+      created_at       timestamptz default now(),
+      updated_at       timestamptz default now(),
+      last_accessed_at timestamptz default now(),
+      unique (bucket_id, name)
+    );
+    alter table storage.objects enable row level security;
+  end if;
+  if to_regprocedure('storage.foldername(text)') is null then
+    create function storage.foldername(name text) returns text[] language sql immutable
+    as $f$ select (string_to_array(name, '/'))[1:array_length(string_to_array(name, '/'), 1) - 1] $f$;
+  end if;
+
+  if not exists (select from pg_publication where pubname = 'supabase_realtime') then
+    create publication supabase_realtime;
+  end if;
+end
+$$;

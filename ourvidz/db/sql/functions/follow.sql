@@ -1,0 +1,12 @@
+-- What follows from events that begin or end jobs, in their own transaction: tokens, videos, the usage report, messages to send.
+-- Each of the four is the only writer of what it keeps. Called by events_apply, once for a statement's events.
+create or replace function ourvidz.follow(p_events public.job_events[]) returns void
+language plpgsql
+as $$
+begin
+  perform ourvidz.ledger_follow(p_events);
+  perform ourvidz.videos_follow(p_events);
+  perform ourvidz.usage_follow(p_events);
+  perform ourvidz.outbox_follow(p_events);
+end
+$$;

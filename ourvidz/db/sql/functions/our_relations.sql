@@ -1,0 +1,11 @@
+-- Which relations in schema public are ours: Supabase's projects, and extensions, have others there.
+create or replace function ourvidz.our_relations() returns text[]
+language sql immutable parallel safe
+as $$
+  select '{profiles,characters,projects,videos,jobs,job_payloads,job_events,artifacts,usage_logs,consents,job_timeline,queue_depth,job_durations}'::text[]
+$$;
+
+-- And which functions there: what PostgREST offers as rpc.
+create or replace function ourvidz.our_functions() returns text[]
+language sql immutable parallel safe
+as $$ select '{queue_job,cancel_job,retry_job,approve_preview,job_status}'::text[] $$;
