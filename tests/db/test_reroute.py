@@ -14,7 +14,6 @@ from support import Clock, artifact, as_job, claim, events, executor, finish, ro
 
 from ourvidz.audit import audit, rebuild
 from ourvidz.db.connection import Database
-from ourvidz.db.migrate import migrate
 from ourvidz.lifecycle import Jobs
 from state import catalog, fallback
 from state.errors import IllegalTransition, InvalidJob, VersionConflict
@@ -300,24 +299,3 @@ def test_a_job_that_someone_holds_a_lock_on_is_passed_by(database: Database, job
 
 
 # -- the migration ----------------------------------------------------------------------------------------------------------------
-
-
-def test_a_database_of_before_is_brought_here_with_its_jobs(database: Database, jobs: Jobs, user: User) -> None:
-    """The columns come to a database that has jobs, and what an operator set there stays, whatever is laid over it later."""
-    (whole,) = database.rows("select to_jsonb(p) as policy from ourvidz.policy as p")
-    job_id = submit(jobs, user())
-    database.rows("alter table ourvidz.policy drop column reroute_after")
-    database.rows("alter table ourvidz.job_types drop column fallback")
-    database.rows("update ourvidz.alembic_version set version_num = '0001'")
-    database.rows("update ourvidz.laid set digest = 'of an older program'")
-    with database.transaction() as connection:
-        migrate(connection)
-    (now,) = database.rows("select to_jsonb(p) as policy from ourvidz.policy as p")
-    assert now == whole and now["policy"]["reroute_after"] is None
-    turn_on(database, 900)
-    database.rows("update ourvidz.laid set digest = 'of an older program'")
-    with database.transaction() as connection:
-        migrate(connection)
-    assert jobs.policy().reroute_after == 900
-    jobs.reroute(job_id)
-    assert row(database, job_id)["job_type"] == "image_fast"
