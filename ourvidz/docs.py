@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from ourvidz.safety import edge
 from state import catalog, errors, events, machine, policy
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -17,6 +18,7 @@ def pages() -> Iterator[tuple[Path, str]]:
     yield ROOT / "docs/state-machine.md", _MADE + _state_machine()
     yield ROOT / "docs/catalog.md", _MADE + _catalog()
     yield ROOT / "docs/errors.md", _MADE + _errors()
+    yield ROOT / "supabase/functions/_shared/screen/terms.json", edge.terms_json()
     readme = (ROOT / "README.md").read_text()
     begin, end = "<!-- state machine -->\n", "<!-- /state machine -->"
     if begin in readme:

@@ -1,7 +1,7 @@
 """The screen that needs no model: it refuses prompts about minors by their words and by the ages that they state.
 
-Everything that it knows is in `terms/`, plain TOML, so that the edge function can share it. The algorithm, which another
-implementation must keep:
+Everything that it knows is in `terms/`, plain TOML; `edge.py` writes it out for the edge functions, whose screen is the same, step by step
+(supabase/functions/_shared/screen). The algorithm:
 
 1. Fold the text (`fold`), and read it in up to three ways (`reading.readings`).
 2. Split each reading into tokens: runs of letters, of digits, of Chinese numerals, and single characters of Chinese and Japanese,
@@ -19,7 +19,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from ourvidz.safety.fold import with_marks
+from ourvidz.safety.fold import whole, with_marks
 from ourvidz.safety.reading import View, readings
 from ourvidz.safety.rules import TERMS, Pattern, Rules, load_rules
 from ourvidz.safety.screen import ScreenUnavailable, Verdict
@@ -28,8 +28,8 @@ MAX_TEXT = 20_000
 """Characters. A prompt has at most 4,000 and its enhancement not many more; what is longer gets no answer, and so does not run."""
 
 # Not `/` and `:`, which stand after numbers that are no ages (3/4 view, 16:9).
-_PUNCTUATION = frozenset(".,;!?()[]{}|\n。、，")
-_DASHES = frozenset("-~\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u30fb")
+PUNCTUATION = frozenset(".,;!?()[]{}|\n。、，")
+DASHES = frozenset("-~\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u30fb")
 
 
 class LexicalScreen:
@@ -44,7 +44,7 @@ class LexicalScreen:
         """Judge one text. Raises `ScreenUnavailable`: the data is missing or wrong, or the text is over `MAX_TEXT` characters."""
         try:
             rules = self._loaded()
-            if len(text) > MAX_TEXT:
+            if len(whole(text)) > MAX_TEXT:
                 raise ValueError("too long")
             rule_id = _refusal(rules, text)
         except Exception as error:  # noqa: BLE001  (whatever it is, the screen has not answered)
@@ -61,6 +61,7 @@ class LexicalScreen:
 
 def _refusal(rules: Rules, text: str) -> str | None:
     """The id of the rule that refuses the text; None if none does."""
+    text = rules.folding.known(text)
     for word in re.findall(r"[^\W\d_]+", with_marks(text)):
         if rule := rules.exact.get(word):
             return rule
@@ -82,7 +83,7 @@ def _harmless(view: View) -> set[int]:
         i
         for pattern in view.rules.harmless
         for start, end in _found(view, pattern)
-        if all(_PUNCTUATION.isdisjoint(gap) for gap in view.gaps[start + 1 : end])
+        if all(PUNCTUATION.isdisjoint(gap) for gap in view.gaps[start + 1 : end])
         for i in range(start, end)
     }
 
@@ -123,7 +124,7 @@ def _match(view: View, pattern: Pattern, k: int, i: int) -> int | None:
     item = pattern.items[k]
     if item in "|-_":
         gap = view.gaps[i]
-        here = {"|": i == len(view.tokens) or not _PUNCTUATION.isdisjoint(gap), "-": not _DASHES.isdisjoint(gap), "_": not gap}[item]
+        here = {"|": i == len(view.tokens) or not PUNCTUATION.isdisjoint(gap), "-": not DASHES.isdisjoint(gap), "_": not gap}[item]
         return _match(view, pattern, k + 1, i) if here else None
     if item.startswith("!"):
         there = i in view.numbers[pattern.language] if item == "!M" else view.end_of(item[1:], i) is not None

@@ -10,11 +10,16 @@ from functools import cached_property
 from ourvidz.safety.fold import squeezed
 from ourvidz.safety.rules import Rules
 
-_NUMERALS = "〇零一二三四五六七八九十百千两兩"
+NUMERALS = "〇零一二三四五六七八九十百千两兩"
 _SIGNS = "\u3005-\u3006\u3040-\u30fa\u30fc-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0002fa1f"
-_TOKEN = re.compile(rf"[{_NUMERALS}]+|[{_SIGNS}]|[^\W\d_{_SIGNS}{_NUMERALS}]+|\d+")
+_TOKEN = re.compile(rf"[{NUMERALS}]+|[{_SIGNS}]|[^\W\d_{_SIGNS}{NUMERALS}]+|\d+")
 _SIGN = re.compile(f"[{_SIGNS}]")
 _PIECES = 24  # tokens that one word may be cut into
+
+
+def is_sign(char: str) -> bool:
+    """Of Chinese and Japanese, which write no spaces: a token by itself."""
+    return bool(_SIGN.fullmatch(char)) and char not in NUMERALS
 
 
 def readings(rules: Rules, folded: str) -> list[str]:
@@ -92,17 +97,20 @@ class View:
         token = self.tokens[j]
         return (joined.isdigit() or token.isdigit()) and max(len(token), len(self.tokens[j - 1])) > 1
 
-    def _goes_on(self, joined: str, forms: set[str]) -> bool:
+    def _goes_on(self, joined: str, forms: list[str]) -> bool:
         """Whether a known word begins like this. But for the last letter: with the next one it may be read as another (r n)."""
         beginnings = self.rules.beginnings
         return any(form in beginnings or form[:-1] in beginnings for form in (*forms, self.rules.folding.unleet(joined)))
 
-    def forms(self, word: str) -> set[str]:
-        """The spellings of one word: its digits as letters, its repeated letters fewer."""
+    def forms(self, word: str) -> list[str]:
+        """The spellings of one word: its digits as letters, its repeated letters fewer. In an order that is no chance: the first known
+        one names the rule.
+        """
         if self.plain or word.isdigit():
-            return {word}
+            return [word]
         # Put together, letters may meet that are read as one (r n).
-        return squeezed(self.rules.folding.unify(word)) | squeezed(self.rules.folding.unify(self.rules.folding.unleet(word)))
+        folding = self.rules.folding
+        return list(dict.fromkeys(squeezed(folding.unify(word)) + squeezed(folding.unify(folding.unleet(word)))))
 
     def long_words(self) -> Iterator[str]:
         """What may hold a term: each token, what is written without a space, and what is written letter by letter."""

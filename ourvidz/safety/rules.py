@@ -6,9 +6,10 @@ Everything here raises plain exceptions on data that is not right; the screen tu
 from __future__ import annotations
 
 import hashlib
+import re
 import tomllib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -19,7 +20,7 @@ from ourvidz.safety.fold import Folding, squeezed, with_marks
 
 TERMS = Path(__file__).with_name("terms")
 
-_KEYS = {"language", "suffixes", "words", "inside", "stems", "exact", "numbers", "classes", "patterns", "harmless", "complete"}
+_KEYS = {"language", "prefixes", "suffixes", "words", "inside", "stems", "exact", "numbers", "classes", "patterns", "harmless", "complete"}
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Rules:
     folding: Folding
     wild: str
     closing: str
-    meanings: Mapping[str, frozenset[str]]  # of words and class words
+    meanings: Mapping[str, tuple[str, ...]]  # of words and class words, sorted: which rule is named must not be chance
     numbers: Mapping[str, Mapping[str, int]]  # language → word → value
     inside: Mapping[str, str]  # what a word may hold → rule id
     stems: Mapping[str, str]
@@ -70,16 +71,16 @@ class Rules:
 def load_rules(folder: Path) -> Rules:
     """Raises OSError, ValueError, KeyError, TypeError … for data that is missing or wrong; see the module."""
     sources = {path.name: path.read_bytes() for path in sorted(folder.glob("*.toml"))}
-    policy_source = sources.pop("policy.toml")
-    policy = tomllib.loads(policy_source.decode())
-    if policy["end"] != {"complete": True}:
-        raise ValueError("policy.toml is not complete")
+    shared = {name: sources.pop(name) for name in ("policy.toml", "unicode.toml")}
+    policy, unicode = (tomllib.loads(source.decode()) for source in shared.values())
+    if policy["end"] != {"complete": True} or unicode["complete"] is not True:
+        raise ValueError("policy.toml or unicode.toml is not complete")
     if sorted(sources) != sorted(f"{code}.toml" for code in policy["languages"]):
         raise ValueError("the language files are not those that policy.toml names")
-    digest = hashlib.sha256(policy_source + b"".join(sources.values())).hexdigest()[:8]
+    digest = hashlib.sha256(b"".join([*shared.values(), *sources.values()])).hexdigest()[:8]
     files = [_checked(name, tomllib.loads(source.decode())) for name, source in sources.items()]
 
-    folding = _folding(policy)
+    folding = _folding(policy, unicode)
     fold = folding.fold
     meanings: defaultdict[str, set[str]] = defaultdict(set)
     tables: dict[str, dict[str, str]] = {"inside": {}, "stems": {}, "exact": {}}
@@ -88,9 +89,9 @@ def load_rules(folder: Path) -> Rules:
     for file in files:
         code = file["language"]
         for word in _words(file, "words"):
-            for suffix in ("", *file.get("suffixes", ())):
+            for before, after in product(("", *file.get("prefixes", ())), ("", *file.get("suffixes", ()))):
                 # Squeezed too: in a text that is (chiquillooo), the letters that belong to the word are lost with the others.
-                for form in squeezed(fold(word + suffix)):
+                for form in squeezed(fold(before + word + after)):
                     meanings[form].add(f"{code}/word")
         for kind, table in tables.items():
             table.update({(with_marks if kind == "exact" else fold)(w): f"{code}/{kind}" for w in _words(file, kind)})
@@ -104,7 +105,6 @@ def load_rules(folder: Path) -> Rules:
 
     if not meanings or not patterns or "" in meanings.keys() | tables["inside"].keys() | tables["stems"].keys():
         raise ValueError("the terms are empty, or one of them folds to nothing")
-    terms = {word: min(r) for word, means in meanings.items() if (r := {m for m in means if "/" in m})}
     every = [*meanings, *tables["inside"], *(word for words in numbers.values() for word in words)]
     return Rules(
         policy_version=f"{policy['version']}+{digest}",
@@ -112,23 +112,35 @@ def load_rules(folder: Path) -> Rules:
         folding=folding,
         wild=policy["wild"],
         closing=policy["closing"],
-        meanings={word: frozenset(means) for word, means in meanings.items()},
+        meanings={word: tuple(sorted(means)) for word, means in meanings.items()},
         numbers=numbers,
         **tables,
-        starred={f"{w[:i]}*{w[i + 1 :]}": rule for w, rule in terms.items() for i in range(1, len(w) - 1)},
+        starred=_starred(meanings),
         patterns=tuple(patterns),
         harmless=tuple(harmless),
         longest=max(map(len, every)),
     )
 
 
-def _folding(policy: Mapping[str, Any]) -> Folding:
+def _starred(meanings: Mapping[str, Iterable[str]]) -> dict[str, str]:
+    """Each term with one letter as a star (ch*ld) → its rule, of several the first by name."""
+    forms: dict[str, str] = {}
+    for word, means in meanings.items():
+        if rules := [m for m in means if "/" in m]:
+            for form in (f"{word[:i]}*{word[i + 1 :]}" for i in range(1, len(word) - 1)):
+                forms[form] = min(forms.get(form, min(rules)), *rules)
+    return forms
+
+
+def _folding(policy: Mapping[str, Any], unicode: Mapping[str, Any]) -> Folding:
+    unknown = "".join("-".join(f"\\U{int(end, 16):08X}" for end in ends.split("-")) for ends in unicode["unknown"].split())
     lookalikes: dict[str, str] = {}
     for letter, likes in policy["lookalikes"].items():
         for like in likes:
             if lookalikes.setdefault(like, letter) != letter:
                 raise ValueError(f"a lookalike stands for two letters: U+{ord(like):04X}")
     return Folding(
+        unknown=re.compile(f"[{unknown}]+"),
         replace=dict(policy["replace"]),
         ignored=frozenset(policy["ignored"]),
         lookalikes=lookalikes,

@@ -1,0 +1,80 @@
+"""The lexical screen's tables as the edge functions read them: the rules as they were loaded here, and what Python knows of characters.
+
+JavaScript has no case folding, and its Unicode is of another version than Python's; so all that the screen asks of a character is written
+out, for the characters that Unicode 14 knows. Only normalisation is left to the runtime: of these characters it never changes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from itertools import groupby
+from typing import Any
+
+from ourvidz.safety import lexical, reading
+from ourvidz.safety.fold import in_digits
+from ourvidz.safety.rules import TERMS, Pattern, Rules, load_rules
+
+
+def terms_json() -> str:
+    """The text of `terms.json`, a line for each table. In ASCII: some of these characters are not seen, or change how a line is drawn."""
+    tables = compiled(load_rules(TERMS))
+    return "{\n" + ",\n".join(f"{json.dumps(name)}: {json.dumps(value, separators=(',', ':'))}" for name, value in tables.items()) + "\n}\n"
+
+
+def compiled(rules: Rules) -> dict[str, Any]:
+    folding = rules.folding
+    known = [char for char in map(chr, range(0x110000)) if not folding.unknown.match(char)]
+    numbers = {code: _by_value({w: str(n) for w, n in words.items()}) for code, words in rules.numbers.items()}
+    words = _by_value({word: " ".join(means) for word, means in rules.meanings.items()})
+    if any(ord(char) > 0xFFFF for char in "".join([*rules.meanings, *rules.inside, *rules.stems])):
+        raise ValueError("a term has a letter beyond U+FFFF, of which JavaScript makes two")
+    return {
+        "policy_version": rules.policy_version,
+        "category": rules.category,
+        "max_text": lexical.MAX_TEXT,
+        "unknown": _ranges(set(map(chr, range(0x110000))).difference(known)),
+        "dropped": _ranges(filter(folding.drops, known)),
+        "letters": _ranges(c for c in known if c.isalpha()),
+        "numerics": _ranges(c for c in known if c.isalnum() and not c.isalpha() and not c.isdecimal()),
+        "spaces": _ranges(filter(str.isspace, known)),
+        "signs": _ranges(filter(reading.is_sign, known)),
+        "numerals": reading.NUMERALS,
+        "punctuation": "".join(sorted(lexical.PUNCTUATION)),
+        "dashes": "".join(sorted(lexical.DASHES)),
+        "digits": _by_value({c: digits for c in known if (digits := in_digits(c))}, ""),
+        "casefold": [[char, folded] for char in known if (folded := char.casefold()) != char],
+        "replace": folding.replace,
+        "lookalikes": _by_value(folding.lookalikes, ""),
+        "same": list(folding.same.items()),
+        "leet": folding.leet,
+        "wild": rules.wild,
+        "closing": rules.closing,
+        "meanings": words,
+        "numbers": numbers,
+        "inside": _by_value(rules.inside),
+        "stems": _by_value(rules.stems),
+        "exact": _by_value(rules.exact),
+        "patterns": list(map(_row, rules.patterns)),
+        "harmless": list(map(_row, rules.harmless)),
+        "complete": True,
+    }
+
+
+def _row(pattern: Pattern) -> list[str | int]:
+    return [pattern.rule_id, pattern.language, " ".join(pattern.items), pattern.above, pattern.below]
+
+
+def _by_value(table: Mapping[str, str], between: str = " ") -> dict[str, str]:
+    """`table` the other way round, which is shorter: of each value its keys."""
+    keys: defaultdict[str, list[str]] = defaultdict(list)
+    for key, value in table.items():
+        keys[value].append(key)
+    return {value: between.join(keys[value]) for value in sorted(keys)}
+
+
+def _ranges(chars: Iterable[str]) -> str:
+    """Code points in hexadecimal, each range as its first and its last."""
+    runs = [[c for _, c in run] for _, run in groupby(enumerate(sorted(map(ord, chars))), lambda place: place[1] - place[0])]
+    return " ".join(f"{run[0]:x}" if len(run) == 1 else f"{run[0]:x}-{run[-1]:x}" for run in runs)

@@ -1,0 +1,59 @@
+// One spelling for all the ways in which a word can be made to look like itself. The steps are told in ourvidz/safety/fold.py.
+
+import { Characters, DROPPED, UNKNOWN } from "./characters.ts";
+
+export class Folding {
+  constructor(
+    readonly characters: Characters,
+    readonly replace: ReadonlyMap<string, string>,
+    readonly lookalikes: ReadonlyMap<string, string>,
+    readonly digits: ReadonlyMap<string, string>,
+    readonly casefold: ReadonlyMap<string, string>,
+    readonly same: readonly (readonly [string, string])[],
+    readonly leet: ReadonlyMap<string, string>,
+  ) {}
+
+  known(text: string): string {
+    return this.characters.without(text, UNKNOWN);
+  }
+
+  /** `text` is `known`. */
+  fold(text: string): string {
+    const looks = (char: string) => this.lookalikes.get(char) ?? char;
+    let folded = each(text, (char) => this.replace.get(char) ?? looks(char)).normalize("NFKD");
+    folded = each(folded, (char) => this.characters.is(char, DROPPED) ? "" : this.digits.get(char) ?? looks(char)).normalize("NFC");
+    return this.unify(each(this.lower(folded), looks));
+  }
+
+  /** The other spelling, for the few words that only an accent tells from a name: accents stay. `text` is `known`. */
+  withMarks(text: string): string {
+    return this.lower(text.normalize("NFKC"));
+  }
+
+  lower(text: string): string {
+    return each(text, (char) => this.casefold.get(char) ?? char);
+  }
+
+  unify(text: string): string {
+    for (const [said, read] of this.same) text = text.replaceAll(said, read);
+    return text;
+  }
+
+  /** Digits and symbols as the letters that they stand for (t33n), in a word that is folded already. */
+  unleet(word: string): string {
+    return each(word, (char) => this.leet.get(char) ?? char);
+  }
+}
+
+export function each(text: string, read: (char: string) => string): string {
+  let all = "";
+  for (const char of text) all += read(char);
+  return all;
+}
+
+/** `word`, and it with every letter that comes three times or more on end written once and twice (teeeen, kiiiid). */
+export function squeezed(word: string): string[] {
+  const long = /(.)\1{2,}/gsu;
+  if (word.search(long) < 0) return [word];
+  return [word, word.replace(long, "$1"), word.replace(long, "$1$1")];
+}
