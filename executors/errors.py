@@ -30,6 +30,12 @@ class BadReference(ExecutorError):
     retryable = False
 
 
+class ReferenceAway(ExecutorError):
+    """A reference picture could not be had just now: its host does not answer, or this machine cannot decode. Later it may."""
+
+    error_class = "reference_away"
+
+
 class BadOutput(ExecutorError):
     """The model made NaN or a single colour. Repeated once in higher precision, then failed: the same seeds would give the same again."""
 

@@ -1,68 +1,88 @@
-"""Reference pictures come from users: nothing about them is believed. Bytes in, one checked RGB picture out."""
+"""Reference pictures come from users: nothing about them is believed. Bytes in, one checked RGB picture out.
+
+The rules and the decoding are `executors.decoder`'s, a process for each picture: a decoder's bug, if a file finds one, finds there no
+memory of others, no secret, no file and no network. It takes about a tenth of a second (docs/decisions/0019), beside the device.
+"""
 
 from __future__ import annotations
 
-import io
-import warnings
+import os
+import re
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from threading import Timer
 
-from PIL import Image, ImageOps
+import PIL
+from PIL import Image
 
-from .errors import BadReference
+from executors import decoder
+from executors.errors import BadReference, ExecutorError, ReferenceAway
 
-FORMATS = ("PNG", "JPEG", "WEBP")
-ACCEPTED = "A reference is one PNG, JPEG or WebP picture"
 MAX_BYTES = 20 * 1024 * 1024
 MAX_PIXELS = 25_000_000
 MIN_SIDE = 64  # less than four of Wan's 16-pixel patches shows a model nothing
+WALL = 60.0  # seconds; its processor time is a third of it, so what takes longer waits for its turn
+WORDS = 2_000  # bytes of a refusal
+
+_COMMAND = (sys.executable, "-I", "-S", "-B", decoder.__file__, str(Path(PIL.__file__).parents[1]))
+# An empty environment but for what some Pythons need to find their own library.
+_ENVIRONMENT = {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "SYSTEMROOT") if name in os.environ}
 
 
 def load_reference(data: bytes, *, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS, min_side: int = MIN_SIDE) -> Image.Image:
-    """The picture in `data`: RGB, upright, without any metadata (EXIF can hold where a photo was taken).
+    """The picture in `data`: RGB, upright, without any metadata. Decoded by a process that has one task and few rights.
 
-    The type is read from the bytes, never from a name or a header. Raises `BadReference` saying what is wrong and what is accepted; sizes
-    are refused from the file's header, before a pixel is decoded.
+    Raises `BadReference` saying what is wrong and what is accepted, and `ReferenceAway` when the process could not do its work.
     """
-    if not data:
-        raise BadReference(f"The reference is empty. {ACCEPTED}.")
-    if len(data) > max_bytes:
-        raise BadReference(f"The reference has {len(data):,} bytes. {ACCEPTED} of up to {max_bytes:,} bytes.")
+    figures = [str(figure) for figure in (max_bytes, max_pixels, min_side)]
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is ours, and stricter
-            with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-                _check(picture, max_pixels, min_side)
-                picture.load()  # decodes; a truncated file is found here
-                return _plain(picture)
-    except (BadReference, MemoryError):
-        raise
-    except Image.UnidentifiedImageError:
-        raise BadReference(f"The reference is no picture of a known type. {ACCEPTED}.") from None
-    except Image.DecompressionBombError:
-        raise BadReference(f"The reference has far too many pixels. {ACCEPTED} of up to {max_pixels:,} pixels.") from None
-    except Exception as error:  # decoders raise a dozen kinds for damaged files, and whichever it is, the file is to blame
-        raise BadReference(f"The reference is truncated or damaged ({error}). {ACCEPTED}.") from error
+        child = subprocess.Popen(
+            [*_COMMAND, *figures], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=_ENVIRONMENT, cwd="/"
+        )
+    except OSError as error:
+        raise ReferenceAway(f"No process could be started to decode the reference: {error.strerror}.") from error
+    assert child.stdin is not None and child.stdout is not None
+    # Killed in time, its pipes end: nothing here can wait for longer.
+    alarm = Timer(WALL, child.kill)
+    alarm.start()
+    try:
+        with suppress(BrokenPipeError):  # it ended early; what it said, or how it ended, tells why
+            child.stdin.write(data[: max_bytes + 1])
+            child.stdin.close()
+        head = child.stdout.readline(100)
+        # Believed as little as the file: its answer is bounded by the limits that it was given.
+        size = _size(head, max_pixels)
+        body = child.stdout.read(WORDS if size is None else size[0] * size[1] * 3 + 1)
+    finally:
+        alarm.cancel()
+        child.kill()
+        child.stdout.close()
+        with suppress(BrokenPipeError):
+            child.stdin.close()
+        status = child.wait()
+    if size is not None and len(body) == size[0] * size[1] * 3:
+        return Image.frombytes("RGB", size, body)
+    if head == b"refused\n":
+        raise BadReference(body.decode(errors="replace"))
+    raise _broke(status)
 
 
-def _check(picture: Image.Image, max_pixels: int, min_side: int) -> None:
-    width, height = picture.size
-    if width * height > max_pixels:
-        raise BadReference(f"The reference has {width}×{height} pixels. {ACCEPTED} of up to {max_pixels:,} pixels.")
-    if min(width, height) < min_side:
-        raise BadReference(f"The reference has {width}×{height} pixels. {ACCEPTED} of at least {min_side} pixels a side.")
-    # MPO is what a phone's JPEG is called when a second picture (depth, the other eye) lies behind the first: still one to a person.
-    if picture.format != "MPO" and getattr(picture, "n_frames", 1) > 1:
-        raise BadReference(f"The reference is animated. {ACCEPTED} that stands still.")
+def _size(head: bytes, max_pixels: int) -> tuple[int, int] | None:
+    """What the decoder says it made, when it could be."""
+    found = re.fullmatch(rb"rgb ([0-9]{1,6}) ([0-9]{1,6})\n", head)
+    if found is None:
+        return None
+    width, height = int(found[1]), int(found[2])
+    return (width, height) if 0 < width * height <= max_pixels else None
 
 
-def _plain(picture: Image.Image) -> Image.Image:
-    upright = ImageOps.exif_transpose(picture)
-    if upright.mode in ("I", "I;16", "I;16B", "F"):
-        # 16 bits a channel: Pillow's own conversion clips at 255, which turns most of it white.
-        upright = upright.convert("I").point(lambda value: value / 257).convert("L")
-    if upright.has_transparency_data:
-        layers = upright.convert("RGBA")
-        upright = Image.alpha_composite(Image.new("RGBA", layers.size, (255, 255, 255, 255)), layers)
-    # A new image: `info` (EXIF, ICC, XMP, comments) stays behind.
-    plain = Image.new("RGB", upright.size)
-    plain.paste(upright.convert("RGB"))
-    return plain
+def _broke(status: int) -> ExecutorError:
+    """A decoder that gave no answer. A file that breaks it would break it again; a machine out of memory is another matter."""
+    if -status == signal.SIGXCPU:
+        return BadReference(f"The reference takes over {decoder.CPU} seconds to decode. {decoder.ACCEPTED}.")
+    if status == 0 or -status in (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL):
+        return BadReference(f"The reference is damaged: its decoder broke off. {decoder.ACCEPTED}.")
+    return ReferenceAway(f"The reference could not be decoded just now: the decoder ended with status {status}.")
