@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 FORMATS = ("PNG", "JPEG", "WEBP")
 ACCEPTED = "A reference is one PNG, JPEG or WebP picture"
 MEMORY = 1 << 30
-"""Bytes of address space. The largest picture allowed, 25 million pixels with transparency, takes two thirds of it."""
+"""Bytes of address space. The largest picture allowed, 25 million pixels with transparency, takes three quarters of it."""
 ROWS = 256  # written at a time
 CPU = 20  # seconds; the same picture takes about two
 

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 from executors.heartbeat import Heartbeat, Hold
 from executors.models.base import References
 from executors.prompts import unweighted
+from executors.referring import Consent, Fetch
 from executors.shelf import Shelf
 from executors.spool import Spool
+from ourvidz.fetch import fetch
 from ourvidz.lifecycle import Claim, Jobs
 from ourvidz.progress import Observer, Progress
 from ourvidz.safety.screen import Verdict, guarded_check
@@ -43,6 +45,8 @@ class Room:
     policy: Policy
     observe: Observer
     enhancer: RemoteEnhancer | None = None  # in a process of its own
+    fetch: Fetch = fetch
+    consent: Consent | None = None
 
 
 @dataclass(frozen=True)

@@ -14,19 +14,17 @@ from dataclasses import replace
 from typing import Any
 
 from executors import enhancing, guarding
-from executors.errors import BadReference, Cancelled, ExecutorError, LeaseLost, ModelFileError
+from executors.errors import Cancelled, ExecutorError, LeaseLost, ModelFileError
 from executors.heartbeat import Drained, Hold
-from executors.models.base import References
 from executors.outputs import VIDEO_THUMBNAILS, record
 from executors.prompts import build_negative
-from executors.references import load_reference
+from executors.referring import references
 from executors.room import Refused, Room, Run
 from executors.spool import Spool
 from ourvidz.db.connection import DatabaseAway
 from ourvidz.lifecycle import Claim
 from ourvidz.safety.screen import ScreenUnavailable
-from ourvidz.storage.base import ObjectMissing, StorageError
-from state.catalog import REFERENCE_BUCKET
+from ourvidz.storage.base import StorageError
 from state.errors import ExecutorGone, StaleClaim
 
 log = logging.getLogger("ourvidz.run")
@@ -117,42 +115,6 @@ def prepare(run: Run) -> Run:
     claim = run.claim
     negative = build_negative(claim.kind.family, "video" if claim.kind.video else "image", claim.negative_prompt)
     return replace(run, negative=negative.text, todo=missing(run.room.spool, claim, claim.artifacts))
-
-
-def references(run: Run) -> Run:
-    """Read the pictures the job refers to. One that cannot be read fails the job, unless it said to go on without."""
-    wanted = run.claim.settings.references
-    if not wanted or not run.todo:
-        return run
-    pictures: dict[str, Any] = {}
-    for slot, address in wanted.items():
-        run.enter("preparing")
-        try:
-            pictures[slot] = load_reference(_fetch(run, slot, address))
-        except BadReference as error:
-            if not run.claim.settings.reference_fallback or slot == "init":
-                raise
-            run.jobs.advance(run.claim, "reference_skipped", reference=slot, reason=error.error_class)
-            run.show("preparing", note=f"going on without {slot}: {error}")
-    return replace(run, references=References(**pictures))
-
-
-def _fetch(run: Run, slot: str, address: str) -> bytes:
-    """The bytes at `bucket/path`, from our own store alone, and only from the user's own folder or among their outputs."""
-    bucket, _, path = address.partition("/")
-    if not path.startswith(f"{run.claim.user_id}/"):
-        raise BadReference(f"reference {slot} is not one of this user's own objects")
-    limit = run.room.store.buckets().get(bucket, run.room.store.buckets()[REFERENCE_BUCKET]).max_bytes
-    try:
-        with run.room.store.open(bucket, path) as stream:
-            data = stream.read(limit + 1)
-    except (ObjectMissing, StorageError) as error:
-        if isinstance(error, StorageError) and error.retryable:
-            raise
-        raise BadReference(f"reference {slot} is not there: {error}") from error
-    if len(data) > limit:
-        raise BadReference(f"reference {slot} has over {limit:,} bytes")
-    return data
 
 
 def generate(run: Run) -> Run:

@@ -18,6 +18,7 @@ from typing import IO, TypeVar
 from executors.device import Device
 from executors.enhancer.client import RemoteEnhancer
 from executors.heartbeat import Heartbeat, Hold
+from executors.referring import Fetch
 from executors.room import Room
 from executors.run import attempt
 from executors.shelf import Shelf
@@ -25,6 +26,7 @@ from executors.spool import Spool
 from executors.watchers import Watchers
 from ourvidz.audit import publish_heads
 from ourvidz.db.connection import Ambiguous, DatabaseAway, Listener
+from ourvidz.fetch import fetch
 from ourvidz.lifecycle import Claim, Jobs
 from ourvidz.progress import Observer, Progress
 from ourvidz.storage.base import ArtifactStore
@@ -62,6 +64,7 @@ class Worker:
         own_process: bool = False,
         warm: Sequence[str] | None = (),
         enhancer: RemoteEnhancer | None = None,
+        fetch: Fetch = fetch,
     ) -> None:
         """`own_process`: there is nothing else in this process, so it may end itself when its device hangs. `warm`: lanes to load before a
         job asks for them; None: those that the queue needs first."""
@@ -72,6 +75,7 @@ class Worker:
         self._slot, self.name = _take_slot(home, name)
         self._watchers = Watchers(observe)
         self._enhancer = enhancer
+        self._fetch = fetch
         self._own_process = own_process
         self._warm = warm
         self._threads: set[threading.Thread] = set()  # of jobs; one that hangs keeps its place when its claim is given up
@@ -121,7 +125,9 @@ class Worker:
         self.heartbeat, beat.draining = beat, self.draining
         self._tell(beat)
         device = Device(beat, tell=lambda: self._tell(beat))
-        room = Room(self.jobs, self.store, self.shelf, self.spool, beat, device, self.policy, self._watchers.see, self._enhancer)
+        room = Room(
+            self.jobs, self.store, self.shelf, self.spool, beat, device, self.policy, self._watchers.see, self._enhancer, self._fetch
+        )
         listener = Listener(self.jobs.db.url, executor_id, beat.ring)
         beat.start()
         log.info("Executor %s serves %s.", self.name, ", ".join(self.lanes))

@@ -6,6 +6,7 @@ The database's table `ourvidz.job_types` is a copy of `JOB_TYPES`, and checks th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isfinite
@@ -137,6 +138,11 @@ REFERENCE_SLOTS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """The pictures a job of a family may refer to. The slot `style` is the one picture of any SDXL reference_type."""
 
+# What a reference may look like, here and in ourvidz.check_references: an object of our own store, or a URL, of which the fetcher
+# decides more (ourvidz.fetch). A bucket has no colon, so that no other scheme passes for one.
+_OBJECT, OBJECT_MAX = re.compile(r"[A-Za-z0-9_.-]+/[ -~]+"), 500
+_URL, URL_MAX = re.compile(r"https://[!-~]+"), 2_000
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -159,7 +165,7 @@ class Settings:
     reference_strength: float | None = None
     reference_fallback: bool = False
     on_enhance_failure: str = "continue"
-    references: Mapping[str, str] = field(default_factory=dict)  # slot → "bucket/path"
+    references: Mapping[str, str] = field(default_factory=dict)  # slot → "bucket/path" or https URL, see `shown`
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -263,6 +269,23 @@ def check_text(prompt: object, negative: object = None) -> tuple[str, str | None
     return prompt.strip(), (str(negative).strip() or None) if negative is not None else None
 
 
+def is_url(reference: str) -> bool:
+    """Whether it lies elsewhere, and has to be fetched."""
+    return _URL.fullmatch(reference) is not None
+
+
+def shown(reference: str) -> str:
+    """A reference for people to see. A URL's query may be a signature, which opens the picture to whoever reads it: it stays out."""
+    return re.sub(r"[?#].*", "?…", reference) if is_url(reference) else reference
+
+
+def reference_slots(kind: JobType) -> tuple[str, ...]:
+    """The slots that this type takes: a start only where there is one to redraw, first and last frames only where there are many."""
+    if kind.family == "wan" and not kind.video:
+        return ("single",)
+    return tuple(slot for slot in REFERENCE_SLOTS[kind.family] if slot != "init" or kind.init_image)
+
+
 def _references(kind: JobType, given: object) -> dict[str, str]:
     slots = REFERENCE_SLOTS[kind.family]
     if not isinstance(given, Mapping):
@@ -271,8 +294,11 @@ def _references(kind: JobType, given: object) -> dict[str, str]:
         if slot not in slots or (slot == "init" and not kind.init_image):
             allowed = [s for s in slots if s != "init" or kind.init_image]
             raise InvalidJob(f"{kind.name} has no reference {_short(slot)}; it takes: {', '.join(allowed)}.", field="references")
-        if not isinstance(path, str) or "/" not in path or len(path) > 500:
-            raise InvalidJob(f"Reference {slot} must be a 'bucket/path' of at most 500 characters.", field="references")
+        if not isinstance(path, str) or not (
+            (len(path) <= OBJECT_MAX and _OBJECT.fullmatch(path)) or (len(path) <= URL_MAX and _URL.fullmatch(path))
+        ):
+            either = f"a 'bucket/path' of at most {OBJECT_MAX} characters or an https:// URL of at most {URL_MAX:,}"
+            raise InvalidJob(f"Reference {slot} must be {either}, in plain ASCII.", field="references")
     if kind.init_image and "init" not in given:
         raise InvalidJob(f"{kind.name} needs an init image: give reference 'init' (--init FILE on the command line).", field="references")
     if kind.family == "wan" and not kind.video and set(given) - {"single"}:

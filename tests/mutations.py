@@ -39,6 +39,12 @@ TOKEN = "ourvidz.claim_token((select secret from ourvidz.executors where id = j.
 ONE_CLAIM_NO, ONE_TOKEN = CLAIM_NO.replace("given.claim_no", "p_claim"), TOKEN.replace("given.token", "p_token")
 FENCE = f"{CLAIM_NO}\n        and {TOKEN}"
 MUTANTS = {
+    # references
+    "any slot": Mutant(F + "check_references.sql", "if not p_kind.limits->'slots'->'in' ? v_slot", "if false", "reference_slots"),
+    "any address": Mutant(F + "check_references.sql", "<> 'string' or not (", "<> 'string' or false and not (", "reference_slots"),
+    "no end of an address": Mutant(F + "check_references.sql", "[ -~]+$'", "[ -~]+'", "reference_slots"),
+    "single beside others": Mutant(F + "check_references.sql", "p_references ? 'single' and", "false and", "reference_slots"),
+    "nothing to redraw": Mutant(F + "check_references.sql", "p_kind.init_image and not", "false and not", "reference_slots"),
     # the fence
     "no fence": Mutant(F + "lock_claims.sql", FENCE, "j.executor_id is not null", "claims"),
     "no fence, random lives": Mutant(F + "lock_claims.sql", FENCE, "j.executor_id is not null", "machine"),

@@ -8,6 +8,7 @@ import typer
 
 from ourvidz.cli import options, out, pick, words
 from ourvidz.cli.help import about
+from state.catalog import shown
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -104,7 +105,7 @@ def _facts(row: dict[str, Any], asked: dict[str, Any], now: datetime, ahead: int
         ("error", error + final if row["status"] != "completed" else ""),
         ("user", str(row["user_id"])),
         ("settings", _chosen(chosen)),
-        *((slot, address) for slot, address in references.items()),
+        *((slot, shown(address)) for slot, address in references.items()),
         ("prompt", asked.get("prompt") or "(erased)"),
         ("negative", asked.get("negative_prompt") or ""),
         ("enhanced", asked.get("enhanced_prompt") or ""),

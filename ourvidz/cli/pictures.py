@@ -31,9 +31,10 @@ def read(file: Path) -> bytes:
     try:
         clean = executors.load_reference(data)
     except Exception as error:
-        if getattr(error, "error_class", None) != "bad_reference":
+        word = getattr(error, "error_class", None)
+        if word not in ("bad_reference", "reference_away"):
             raise
-        raise Problem(f"{file}: {error}", 2) from error
+        raise Problem(f"{file}: {error}", 2 if word == "bad_reference" else 1) from error
     if len(clean) > limit:
         raise Problem(f"{file} has {words.size(len(clean))} as PNG; a reference may have {words.size(limit)}. Make it smaller.", 2)
     return clean

@@ -106,6 +106,7 @@ def limits(kind: catalog.JobType) -> Mapping[str, Any]:
         **({"fps": {"in": [catalog.FPS]}} if kind.video else {}),
         "size": {"in": [list(size) for size in kind.sizes]},
         "strength": list(catalog.STRENGTH) if kind.init_image else none,
+        "slots": {"in": list(catalog.reference_slots(kind))},  # of references (ourvidz.check_references)
         "reference_strength": list(catalog.STRENGTH),
         "reference_type": {"in": list(catalog.REFERENCE_TYPES)} if sdxl else none,
         "reference_fallback": {"in": [True, False]},

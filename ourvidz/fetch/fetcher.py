@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from ipaddress import ip_address
 from queue import Empty, SimpleQueue
@@ -74,12 +74,12 @@ def _public_roots() -> ssl.SSLContext:
 @dataclass(frozen=True)
 class Fetcher:
     """The defaults are what production uses, always: nothing in the environment or in a configuration sets these fields. Tests do, whose
-    hosts have no DNS, whose servers listen on loopback (`also`: addresses reached though they are not public) under a CA of their own."""
+    hosts have no DNS, whose servers listen on loopback (`also`: addresses and ports reached though not public) under a CA of their own."""
 
     resolve: Resolve = _system
     roots: Callable[[], ssl.SSLContext] = _public_roots
     ports: frozenset[int] = frozenset({443})
-    also: frozenset[str] = field(default=frozenset())
+    also: frozenset[tuple[str, int]] = frozenset()
 
     def get(self, url: str, limits: Limits = LIMITS) -> bytes:
         """As `fetch`."""
@@ -132,7 +132,7 @@ class Fetcher:
             if family not in (socket.AF_INET, socket.AF_INET6):
                 continue
             address = str(sockaddr[0])
-            if address not in self.also and (why := not_public(address)):
+            if (address, where.port) not in self.also and (why := not_public(address)):
                 raise FetchRefused(f"{where.host} leads to {why}: nothing is fetched from there.")
             # Made anew from the checked address alone: no flow or scope of the answer's goes along.
             ip = ip_address(address)
@@ -219,6 +219,8 @@ def _events(http: h11.Connection, wire: ssl.SSLSocket, where: Target, limits: Li
 def _judged(response: h11.Response, where: Target, limits: Limits) -> str | None:
     """Where it redirects to, or None when its body is the picture. Raises for everything else."""
     status, headers = response.status_code, dict(response.headers)
+    if sum(len(name) + len(value) for name, value in response.headers) > limits.head:  # h11 bounds only what is incomplete
+        raise FetchRefused(f"{where.host} answers with over {limits.head:,} bytes of headers.")
     if status in REDIRECTS:
         if b"location" not in headers:
             raise FetchRefused(f"{where.host} redirects to nowhere.")

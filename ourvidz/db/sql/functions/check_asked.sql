@@ -31,9 +31,8 @@ begin
       raise exception 'The prompt must have 1 to 4,000 characters.' using errcode = 'OV009', column = 'prompt';
     elsif length(a.negative_prompt) > 2000 then
       raise exception 'The negative prompt may have at most 2,000 characters.' using errcode = 'OV009', column = 'negative_prompt';
-    elsif v_type.init_image and not coalesce(a.settings->'references' ? 'init', false) then
-      raise exception '% needs an init image.', a.job_type using errcode = 'OV009', column = 'references';
     end if;
+    perform ourvidz.check_references(v_type, coalesce(a.settings->'references', '{}'));
     perform ourvidz.check_settings(a.job_type, a.settings, v_type.limits);
   end loop;
 end

@@ -1,0 +1,109 @@
+"""What a reference may look like: Python and SQL decide the same, of every type, slot and address."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support import Server, new_user
+
+from ourvidz.db.connection import Database
+from state import catalog
+from state.errors import InvalidJob
+
+SIGNED = "https://abc.supabase.co/storage/v1/object/sign/character-images/u/a.png?token=eyJhbGciOi.J9-_"
+
+
+@pytest.fixture(scope="module")
+def shared(server: Server, template: str) -> Iterator[Database]:
+    name = server.create(template)
+    database = Database(server.url(name))
+    yield database
+    database.close()
+    server.drop(name)
+
+
+def python_allows(kind: catalog.JobType, references: Any) -> bool:
+    try:
+        catalog.resolve(kind.name, {"references": references})
+    except InvalidJob as refused:
+        assert refused.field == "references"
+        return False
+    return True
+
+
+def sql_allows(database: Database, kind: catalog.JobType, references: Any) -> bool:
+    try:
+        database.rows(
+            "select ourvidz.check_references(t, %s::jsonb) from ourvidz.job_types as t where name = %s", (json.dumps(references), kind.name)
+        )
+    except InvalidJob as refused:
+        assert refused.field == "references"
+        return False
+    return True
+
+
+GOOD = ["b/p", "character-images/u/a b.png", SIGNED, "https://h", "https://" + "h" * 1992, "b/" + "p" * 498]
+BAD = [
+    "", "/", "nowhere", "/p", "b/", "http://h/p.png", "HTTPS://h/p.png", "https://", "https:///" + "h" * 1992, "ftp://h/p", "file:///etc",
+    "data:image/png;base64,AAAA", "//h/p", "https://h/p q", "https://h/\u00e9", "b/\u00e9", "b/p\n", "https://h/p\n", "https://h\nb/p",
+    "b\n/p",
+    " https://h/p", "b/" + "p" * 499, 7, None, True, ["b/p"], {"b": "p"},
+]  # fmt: skip
+KINDS = list(catalog.JOB_TYPES.values())
+
+
+@pytest.mark.parametrize(
+    "kind", [catalog.JOB_TYPES[name] for name in ("sdxl_img2img", "sdxl_image_fast", "video_fast")], ids=lambda k: k.name
+)
+def test_an_object_or_a_url_and_nothing_else(shared: Database, kind: catalog.JobType) -> None:
+    slot = catalog.reference_slots(kind)[0]
+    for address in GOOD:
+        assert python_allows(kind, {slot: address}) and sql_allows(shared, kind, {slot: address}), address
+    for address in BAD:
+        assert not python_allows(kind, {slot: address}) and not sql_allows(shared, kind, {slot: address}), address
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from(KINDS),
+    st.dictionaries(st.sampled_from(["init", "style", "single", "first_frame", "last_frame", "", "middle"]),
+                    st.sampled_from(GOOD + BAD) | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
+                    | st.text("bh:/.p\u00e9 \n?@[", max_size=8).map("https://".__add__), max_size=3),
+)  # fmt: skip
+def test_python_and_sql_allow_the_same_references(shared: Database, kind: catalog.JobType, references: dict[str, Any]) -> None:
+    assert python_allows(kind, references) == sql_allows(shared, kind, references)
+
+
+@pytest.mark.parametrize("references", [[], "b/p", 7, True])
+def test_references_are_a_mapping(shared: Database, references: Any) -> None:
+    for kind in (catalog.JOB_TYPES["video_fast"], catalog.JOB_TYPES["sdxl_img2img"]):
+        assert not python_allows(kind, references) and not sql_allows(shared, kind, references)
+
+
+def test_a_submit_by_sql_is_checked_too_and_does_not_repeat_the_url(shared: Database) -> None:
+    def submit(references: dict[str, str]) -> None:
+        job = {"user_id": new_user(shared), "job_type": "video_fast", "prompt": "a harbour", "settings": {"references": references}}
+        shared.rows("select * from ourvidz.submit_batch(%s::jsonb)", (json.dumps([job]),))
+
+    submit({"single": SIGNED})
+    with pytest.raises(InvalidJob, match="Reference single must be") as refused:
+        submit({"single": SIGNED.replace("https", "http")})
+    assert "token" not in str(refused.value) and "supabase" not in str(refused.value)
+
+
+def test_pythons_refusal_does_not_repeat_it_either() -> None:
+    with pytest.raises(InvalidJob) as refused:
+        catalog.resolve("video_fast", {"references": {"single": SIGNED.replace("https", "http")}})
+    assert "token" not in str(refused.value) and "supabase" not in str(refused.value)
+
+
+def test_people_see_a_url_without_its_signature() -> None:
+    assert catalog.shown(SIGNED) == SIGNED.partition("?")[0] + "?…"
+    assert catalog.shown("https://h/p#secret") == "https://h/p?…"
+    assert catalog.shown("https://h/p.png") == "https://h/p.png"
+    assert catalog.shown("b/what?.png") == "b/what?.png"
