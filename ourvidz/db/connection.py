@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
 from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.engine import make_url
@@ -215,6 +216,11 @@ _OTHER_TROUBLE = ("3D000", "28000", "28P01")  # no such database, no such role, 
 def plain_url(url: str) -> str:
     """The URL as libpq knows it."""
     return url.replace("postgresql+psycopg://", "postgresql://", 1)
+
+
+def keywords(url: str) -> dict[str, str]:
+    """The URL taken apart by libpq's words: host, port, user, password, dbname …"""
+    return {name: str(value) for name, value in conninfo_to_dict(plain_url(url)).items() if value is not None}
 
 
 def _sqlalchemy_url(url: str) -> str:

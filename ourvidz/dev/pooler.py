@@ -1,0 +1,41 @@
+"""A real PgBouncer in front of a database: what stands for Supavisor, and breaks whatever hangs on a session."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import quote
+
+from ourvidz.db.connection import keywords
+from ourvidz.dev.debian import Program
+from ourvidz.dev.process import Process, listening, on_free_port
+
+
+class Pooler:
+    """In transaction mode, as Supavisor is, and round robin over `size` connections: two statements of one client seldom meet one server,
+    and a session that somebody counts on shows at once. Every role of `users` is let in without a password."""
+
+    def __init__(self, program: Program, database_url: str, folder: Path, *, size: int = 4, users: tuple[str, ...] = ()) -> None:
+        found = keywords(database_url)
+        user, self.database, password = found["user"], found["dbname"], found.get("password", "")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "users.txt").write_text("".join(f'"{name}" "{password if name == user else ""}"\n' for name in {user, *users}))
+
+        def start(port: int) -> Process:
+            settings = folder / "pgbouncer.ini"
+            settings.write_text(
+                f"[databases]\n* = host={found.get('host', '127.0.0.1')} port={found.get('port', 5432)}\n"
+                f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = trust\n"
+                f"auth_file = {folder / 'users.txt'}\npool_mode = transaction\ndefault_pool_size = {size}\nmin_pool_size = {size}\n"
+                f"server_round_robin = 1\nmax_client_conn = 200\nignore_startup_parameters = extra_float_digits\n"
+            )
+            process = Process("PgBouncer", [str(program.path), str(settings)], folder / "pgbouncer.log", program.env, demoted=True)
+            return process.until(listening(port))
+
+        self.process, self.port = on_free_port(start)
+        self.url = self.as_user(user)
+
+    def as_user(self, user: str) -> str:
+        return f"postgresql://{quote(user)}@127.0.0.1:{self.port}/{quote(self.database)}"
+
+    def close(self) -> None:
+        self.process.stop()

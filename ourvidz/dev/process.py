@@ -1,0 +1,122 @@
+"""A child process of the stack: it has a log, answers before anyone uses it, and dies with its parent however that one dies."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from ourvidz.db import supervisor
+from ourvidz.db.server_user import UNNAMED_UIDS
+
+PATIENCE = 30.0  # seconds to come up, on a machine that does other things besides
+ATTEMPTS = 3  # a free port may be another's before we are on it
+
+
+class NotUp(Exception):
+    """A part did not start. The end of its log says why."""
+
+
+class Process:
+    """Started by making it, from a thread that stays: the kernel ties the child to that thread's life."""
+
+    def __init__(self, name: str, argv: Sequence[str], log: Path, env: Mapping[str, str], *, demoted: bool = False) -> None:
+        """`demoted`: for a program that refuses root. It becomes a uid that no account has, and keeps the right to pass private folders."""
+        self.name, self.log = name, log
+        uid, gid, capability = os.getuid(), os.getgid(), None
+        if demoted and uid == 0:
+            uid = gid = UNNAMED_UIDS[-1]
+            capability = supervisor.CAP_DAC_OVERRIDE
+        # Nothing secret in argv, which every account can read: it goes by the environment.
+        line = supervisor.command(list(argv), uid, gid, capability, signal.SIGKILL)
+        with log.open("ab") as file:
+            self._popen = subprocess.Popen(
+                line, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env={**_BARE, **env}, start_new_session=True
+            )
+
+    def until(self, ready: Callable[[], bool]) -> Process:
+        deadline = time.monotonic() + PATIENCE
+        while not ready():
+            if self._popen.poll() is not None or time.monotonic() > deadline:
+                ended = self._popen.returncode
+                self.stop()
+                what = f"does not answer after {PATIENCE:g} s" if ended is None else f"ended with {ended}"
+                raise NotUp(f"{self.name} {what}. The end of {self.log}:\n{self.tail()}")
+            time.sleep(0.02)
+        return self
+
+    def tail(self, lines: int = 12) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    @property
+    def pid(self) -> int:
+        return self._popen.pid
+
+    @property
+    def alive(self) -> bool:
+        return self._popen.poll() is None
+
+    def stop(self, *, kill: bool = False) -> None:
+        """SIGTERM, and SIGKILL after five seconds; at once with `kill`."""
+        if self.alive:
+            self._popen.send_signal(signal.SIGKILL if kill else signal.SIGTERM)
+        try:
+            self._popen.wait(5)
+        except subprocess.TimeoutExpired:
+            self._popen.kill()
+            self._popen.wait()
+
+
+_BARE = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR", "SSL_CERT_FILE") if name in os.environ}
+
+
+def on_free_port(start: Callable[[int], Process], port: int = 0) -> tuple[Process, int]:
+    """`start` on `port`, or on a free one."""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            chosen = port or free_port()
+            return start(chosen), chosen
+        except NotUp:
+            if port or attempt == ATTEMPTS:
+                raise
+    raise AssertionError("unreachable")
+
+
+def free_port() -> int:
+    """Below what kernels hand out by themselves: between our asking and the child's binding, no outgoing connection takes it."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as found, contextlib.suppress(OSError):
+            found.bind(("127.0.0.1", port))
+            return port
+
+
+def listening(port: int) -> Callable[[], bool]:
+    def ready() -> bool:
+        with socket.socket() as found:
+            found.settimeout(1)
+            return found.connect_ex(("127.0.0.1", port)) == 0
+
+    return ready
+
+
+def answering(url: str) -> Callable[[], bool]:
+    """Whether a GET answers with 2xx."""
+
+    def ready() -> bool:
+        from urllib.error import URLError
+        from urllib.request import urlopen
+
+        try:
+            with urlopen(url, timeout=2) as answer:
+                return 200 <= int(answer.status) < 300
+        except (URLError, OSError):
+            return False
+
+    return ready

@@ -1,0 +1,193 @@
+"""The whole stack on one machine: PostgREST, the edge functions in Deno, Storage and Upstash over Valkey, behind one gateway that speaks as
+Supabase's does. All of it are children of this process and end with it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tomllib
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from secrets import token_hex
+from types import TracebackType
+
+from ourvidz.db.connection import keywords
+from ourvidz.dev.parts import Parts, Say, bring_libraries
+from ourvidz.dev.process import Process, answering, free_port, listening, on_free_port
+from ourvidz.dev.tokens import Secret
+from ourvidz.dev.upstash import UpstashFace
+from ourvidz.dev.valkey import Valkey
+
+HERE = Path(__file__).parent
+HOST = "127.0.0.1"
+FUNCTIONS = HERE.parents[1] / "supabase" / "functions"
+
+
+@dataclass
+class Keys:
+    """What a project is opened with. Tests make new ones; `ourvidz dev up` keeps its own."""
+
+    secret: Secret = field(default_factory=Secret)
+    upstash_token: str = field(default_factory=lambda: token_hex(20), repr=False)
+    callback_secret: str = field(default_factory=lambda: "whsec_" + _webhook_secret(), repr=False)
+
+    def __post_init__(self) -> None:
+        self.anon, self.service = self.secret.anon, self.secret.service
+
+
+class Stack:
+    """Up from `with` to its end. `database_url` is any role's: PostgREST goes in as `authenticator`.
+
+    Started from a thread that stays, because its children end with that thread.
+    """
+
+    def __init__(
+        self, parts: Parts, database_url: str, folder: Path, *,
+        keys: Keys | None = None, functions: Path | None = FUNCTIONS, port: int = 0, upstash_port: int = 0, say: Say = lambda _: None,
+    ) -> None:  # fmt: skip
+        self.parts, self.folder, self.functions, self.say = parts, folder, functions, say
+        self.keys = keys or Keys()
+        self.rest_url, self._database_url = "", database_url
+        self._port, self._upstash_port = port, upstash_port
+        self.url = ""
+        self.processes: dict[str, Process] = {}
+        self.upstash: UpstashFace
+        self.valkey: Valkey
+        self._open = ExitStack()
+
+    @property
+    def anon_key(self) -> str:
+        return self.keys.anon
+
+    @property
+    def service_key(self) -> str:
+        return self.keys.service
+
+    @property
+    def secret(self) -> Secret:
+        return self.keys.secret
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """For `ourvidz up`, `ourvidz intake` and whoever else is at home on Supabase and Upstash."""
+        return {
+            "SUPABASE_URL": self.url,
+            "SUPABASE_ANON_KEY": self.anon_key,
+            "SUPABASE_SERVICE_KEY": self.service_key,
+            "UPSTASH_REDIS_REST_URL": self.upstash.url,
+            "UPSTASH_REDIS_REST_TOKEN": self.keys.upstash_token,
+            "CALLBACK_SECRET": self.keys.callback_secret,
+        }
+
+    def __enter__(self) -> Stack:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self._open as opened:
+            self.valkey = Valkey(self.parts.valkey, self.folder / "valkey").start()
+            opened.callback(self.valkey.stop)
+            self.upstash = UpstashFace(self.valkey, self.keys.upstash_token, self._upstash_port)
+            opened.callback(self.upstash.close)
+            self.rest_url = self._rest()
+            self._port = self._port or free_port()  # known before the gateway is up: the functions are told
+            self.url = f"http://{HOST}:{self._port}"
+            storage = self._storage()
+            self._gateway(storage, self._functions())
+            self._open = opened.pop_all()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._open.close()
+
+    def _start(self, name: str, argv: list[str], env: dict[str, str], path: str = "", port: int = 0, port_variable: str = "PORT") -> str:
+        """Its URL, once it listens, or answers under `path`."""
+
+        def start(port: int) -> Process:
+            log = self.folder / f"{name.replace('/', '-')}.log"
+            given = {**env, port_variable: f"tcp:{HOST}:{port}" if port_variable == "DENO_SERVE_ADDRESS" else str(port)}
+            return Process(name, argv, log, given).until(answering(f"http://{HOST}:{port}{path}") if path else listening(port))
+
+        process, port = on_free_port(start, port)
+        self.processes[name] = process
+        self._open.callback(process.stop)
+        return f"http://{HOST}:{port}"
+
+    def _rest(self) -> str:
+        """https://postgrest.org/en/v12/references/configuration.html; as Supabase sets it."""
+        admin = free_port()
+        env = {
+            "PGRST_DB_URI": _as_authenticator(self._database_url),
+            "PGRST_DB_SCHEMAS": "public",
+            "PGRST_DB_EXTRA_SEARCH_PATH": "public,extensions",
+            "PGRST_DB_ANON_ROLE": "anon",
+            "PGRST_DB_MAX_ROWS": "1000",
+            "PGRST_DB_POOL": "10",
+            "PGRST_JWT_SECRET": self.secret.value,
+            "PGRST_SERVER_HOST": HOST,
+            "PGRST_ADMIN_SERVER_PORT": str(admin),
+            "PGRST_LOG_LEVEL": "warn",
+        }
+        url = self._start("postgrest", [str(self.parts.postgrest)], env, port_variable="PGRST_SERVER_PORT")
+        self.processes["postgrest"].until(answering(f"http://{HOST}:{admin}/ready"))
+        return url
+
+    def _storage(self) -> str:
+        face = HERE / "storage_face.mjs"
+        argv = [str(self.parts.node), str(face)] if face.exists() else [sys.executable, "-m", "ourvidz.dev.storage_face"]
+        if not face.exists() and not face.with_suffix(".py").exists():
+            return "http://127.0.0.1:9"
+        env = {
+            "STORAGE_ROOT": str(self.folder / "storage"),
+            "JWT_SECRET": self.secret.value,
+            "PARTS": str(self.parts.folder),
+            "PUBLIC_URL": f"{self.url}/storage/v1",
+        }
+        return self._start("storage", argv, env, "/status")
+
+    def _functions(self) -> list[dict[str, object]]:
+        """One Deno each, as each is isolated on Supabase; asked for a JWT first unless config.toml says otherwise."""
+        found = sorted(path.parent for path in self.functions.glob("*/index.ts")) if self.functions else []
+        if not (self.functions and found):
+            return []
+        bring_libraries(self.parts, self.functions, self.say)
+        settings = self.functions.parent / "config.toml"
+        said = tomllib.loads(settings.read_text()).get("functions", {}) if settings.exists() else {}
+        env = {
+            **{name: value for name, value in self.environment.items() if name != "SUPABASE_SERVICE_KEY"},
+            "SUPABASE_SERVICE_ROLE_KEY": self.service_key,
+            **self.parts.deno_env,
+        }
+        allowed = ["--cached-only", "--frozen", "--no-prompt", "--allow-net", "--allow-env", f"--allow-read={self.functions}"]
+        routes: list[dict[str, object]] = []
+        for folder in found:
+            argv = [str(self.parts.deno), "run", *allowed, str(folder / "index.ts")]
+            url = self._start(f"functions/{folder.name}", argv, env, port_variable="DENO_SERVE_ADDRESS")
+            routes.append({"name": folder.name, "url": url, "verify": said.get(folder.name, {}).get("verify_jwt", True)})
+        return routes
+
+    def _gateway(self, storage: str, functions: list[dict[str, object]]) -> None:
+        env = {
+            **self.parts.deno_env,
+            "ANON_KEY": self.anon_key,
+            "SERVICE_KEY": self.service_key,
+            "JWT_SECRET": self.secret.value,
+            "REST": self.rest_url,
+            "STORAGE": storage,
+            "FUNCTIONS": json.dumps(functions),
+        }
+        argv = [str(self.parts.deno), "run", "--no-config", "--cached-only", "--no-prompt", "--allow-net", "--allow-env"]
+        self._start("gateway", [*argv, str(HERE / "gateway.ts")], env, port=self._port)
+
+
+def _as_authenticator(url: str) -> str:
+    """By libpq's words, since a socket's folder fits no URL's host."""
+    parts = {**keywords(url), "user": "authenticator"}
+    parts.pop("password", None)
+    return " ".join(f"{name}='{value}'" for name, value in parts.items())
+
+
+def _webhook_secret() -> str:
+    import base64
+    from secrets import token_bytes
+
+    return base64.b64encode(token_bytes(24)).decode()

@@ -1,0 +1,66 @@
+"""JSON Web Tokens as Supabase signs them (HS256 with the project's secret), and the bad ones that nobody may accept. RFC 7515, 7519."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+TEN_YEARS = 10 * 365 * 24 * 3600
+
+
+@dataclass(frozen=True)
+class Secret:
+    """A project's JWT secret: whoever has it can be anyone."""
+
+    value: str = field(default_factory=lambda: secrets.token_hex(24), repr=False)
+
+    def mint(self, claims: Mapping[str, Any], expires_in: float = 3600) -> str:
+        """Signed, valid for `expires_in` seconds from now; negative: expired."""
+        now = int(time.time())
+        payload = {"iss": "supabase", "iat": now, "exp": now + int(expires_in), **claims}
+        body = f"{_part({'alg': 'HS256', 'typ': 'JWT'})}.{_part(payload)}"
+        return f"{body}.{_base64(hmac.digest(self.value.encode(), body.encode(), hashlib.sha256))}"
+
+    @property
+    def anon(self) -> str:
+        return self.mint({"role": "anon"}, TEN_YEARS)
+
+    @property
+    def service(self) -> str:
+        return self.mint({"role": "service_role"}, TEN_YEARS)
+
+    def user(self, user_id: str, *, email: str = "", admin: bool = False, expires_in: float = 3600) -> str:
+        return self.mint(_user(user_id, email, admin), expires_in)
+
+    def expired(self, user_id: str) -> str:
+        return self.user(user_id, expires_in=-3600)
+
+
+def unsigned(user_id: str, *, admin: bool = False) -> str:
+    """`alg: none`: says who it is, and proves nothing."""
+    return f"{_part({'alg': 'none', 'typ': 'JWT'})}.{_part({**_user(user_id, '', admin), 'exp': int(time.time()) + 3600})}."
+
+
+def stripped(token: str) -> str:
+    """A good token without its signature."""
+    return token.rpartition(".")[0] + "."
+
+
+def _user(user_id: str, email: str, admin: bool) -> dict[str, Any]:
+    found = {"sub": user_id, "role": "authenticated", "aud": "authenticated", "email": email or f"{user_id[:8]}@example.com"}
+    return {**found, "app_metadata": {"role": "admin"} if admin else {}, "user_metadata": {}, "is_anonymous": False}
+
+
+def _part(value: Mapping[str, Any]) -> str:
+    return _base64(json.dumps(value, separators=(",", ":")).encode())
+
+
+def _base64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()

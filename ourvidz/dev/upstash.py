@@ -1,0 +1,229 @@
+"""Upstash's REST face in front of a real Valkey (https://upstash.com/docs/redis/features/restapi), with faults to order for tests.
+
+Spoken: `Authorization: Bearer`, POST / with a JSON array, /pipeline, /multi-exec, and the path style /lpush/key with the body as last
+argument, which the deployed edge function uses; `Upstash-Encoding: base64`. No blocking commands, no transactions over requests.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hmac
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from ourvidz.dev.valkey import HOST, Connection, ReplyError, Valkey
+
+REFUSED = frozenset({
+    "BLPOP", "BRPOP", "BLMOVE", "BRPOPLPUSH", "BLMPOP", "BZPOPMIN", "BZPOPMAX", "BZMPOP", "SUBSCRIBE", "PSUBSCRIBE", "MONITOR", "MULTI",
+    "EXEC", "DISCARD", "WATCH", "SELECT", "SHUTDOWN", "CONFIG", "DEBUG", "HELLO", "CLIENT", "QUIT", "RESET", "REPLICAOF", "SLAVEOF", "SAVE",
+    "BGSAVE", "BGREWRITEAOF",
+})  # fmt: skip
+LARGEST = 10 * 2**20  # bytes in a request, as on Upstash's paid plans
+
+
+@dataclass
+class Fault:
+    """What goes wrong with the next `times` requests that hold `command` ("*": any)."""
+
+    command: str
+    kind: str  # "lost_reply": done, never answered; "lost_request": neither; "error": a 500; "slow": answered after `seconds`
+    times: int
+    seconds: float = 0.0
+
+
+class UpstashFace:
+    """Serves from threads of this process until `close`."""
+
+    def __init__(self, valkey: Valkey, token: str, port: int = 0) -> None:
+        self.valkey, self.token = valkey, token
+        self.seen: list[list[str]] = []  # commands as they came, the first 1,000 characters of each argument
+        self.away = False
+        self._faults: list[Fault] = []
+        self._lock = threading.Lock()
+        handler = type("Handler", (_Handler,), {"face": self})
+        self._server = _Server((HOST, port), handler)
+        self.url = f"http://{HOST}:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, name="upstash", daemon=True).start()
+
+    def drop(self, command: str, times: int = 1, *, after: bool = True) -> None:
+        """The next `times` requests with `command` get no answer: after it was done, or (`after=False`) instead of it."""
+        self.fault(command, "lost_reply" if after else "lost_request", times)
+
+    def fault(self, command: str, kind: str, times: int = 1, *, seconds: float = 0.0) -> None:
+        with self._lock:
+            self._faults.append(Fault(command.upper(), kind, times, seconds))
+
+    @contextlib.contextmanager
+    def refuse(self) -> Iterator[None]:
+        """Nobody is served meanwhile: every connection is closed without an answer."""
+        self.away = True
+        try:
+            yield
+        finally:
+            self.away = False
+
+    def reset(self) -> None:
+        with self._lock:
+            self._faults.clear()
+            self.seen.clear()
+        self.away = False
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def take(self, commands: list[list[Any]]) -> Fault | None:
+        """Note what came, and use up a fault that waits for it."""
+        with self._lock:
+            self.seen += [[str(arg)[:1000] for arg in command] for command in commands]
+            names = {str(command[0]).upper() for command in commands if command} | {"*"}
+            for fault in self._faults:
+                if fault.command in names:
+                    fault.times -= 1
+                    if fault.times == 0:
+                        self._faults.remove(fault)
+                    return fault
+        return None
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1  # headers and body in one packet
+    timeout = 60
+    face: ClassVar[UpstashFace]
+    connection_to_valkey: Connection | None = None
+
+    def do_POST(self) -> None:
+        face, url = self.face, urlsplit(self.path)
+        query = parse_qsl(url.query, keep_blank_values=True)
+        size = int(self.headers.get("Content-Length") or 0)
+        if face.away or size > LARGEST:
+            return self._hang_up() if face.away else self._answer(413, {"error": "ERR max request size exceeded"})
+        body = self.rfile.read(size)
+        token = self.headers.get("Authorization", "").removeprefix("Bearer ") or dict(query).get("_token", "")
+        if not hmac.compare_digest(token.encode(), face.token.encode()):
+            return self._answer(401, {"error": "WRONGPASS invalid or missing auth token"})
+        path = url.path.strip("/")
+        commands = _commands(path, query, body)
+        if commands is None:
+            return self._answer(400, {"error": "ERR failed to parse request"})
+        fault = face.take(commands)
+        kind = fault.kind if fault else ""
+        if kind == "lost_request":
+            return self._hang_up()
+        if kind == "error":
+            return self._answer(500, {"error": "ERR internal error"})
+        try:
+            code, answer = self._run(path, commands)
+        except OSError as error:
+            self._forget()
+            code, answer = 503, {"error": f"ERR the database does not answer ({type(error).__name__})"}
+        if fault and kind == "slow":
+            time.sleep(fault.seconds)
+        return self._hang_up() if kind == "lost_reply" else self._answer(code, answer)
+
+    do_GET = do_PUT = do_HEAD = do_POST
+
+    def _run(self, path: str, commands: list[list[Any]]) -> tuple[int, Any]:
+        if path == "pipeline":
+            return 200, [self._one(command) for command in commands]
+        if path == "multi-exec":
+            return self._transaction(commands)
+        answer = self._one(commands[0])
+        return (400 if "error" in answer else 200), answer
+
+    def _one(self, command: list[Any]) -> dict[str, Any]:
+        if not command:
+            return {"error": "ERR empty command"}
+        if str(command[0]).upper() in REFUSED:
+            return {"error": f"ERR Command is not available: '{command[0]}'. See https://upstash.com/docs/redis/overall/rediscompatibility"}
+        return self._shown(self._valkey.call(*map(_bytes, command)))
+
+    def _transaction(self, commands: list[list[Any]]) -> tuple[int, Any]:
+        self._valkey.call(b"MULTI")
+        errors = [answer["error"] for answer in map(self._one, commands) if "error" in answer]
+        if errors:
+            self._valkey.call(b"DISCARD")
+            return 400, {"error": f"EXECABORT Transaction discarded because of: {errors[0]}"}
+        return 200, [self._shown(answer) for answer in self._valkey.call(b"EXEC")]
+
+    def _shown(self, answer: Any) -> dict[str, Any]:
+        return {"error": str(answer)} if isinstance(answer, ReplyError) else {"result": self._value(answer)}
+
+    def _value(self, answer: Any) -> Any:
+        if isinstance(answer, list):
+            return [self._value(item) for item in answer]
+        if not isinstance(answer, str | bytes) or answer == "OK":
+            return answer
+        raw = answer.encode() if isinstance(answer, str) else answer
+        return base64.b64encode(raw).decode() if self.headers.get("Upstash-Encoding") == "base64" else raw.decode("utf-8", "replace")
+
+    @property
+    def _valkey(self) -> Connection:
+        if self.connection_to_valkey is None:
+            self.connection_to_valkey = Connection(self.face.valkey.port)
+        return self.connection_to_valkey
+
+    def _forget(self) -> None:
+        if self.connection_to_valkey is not None:
+            self.connection_to_valkey.close()
+        self.connection_to_valkey = None
+
+    def _answer(self, code: int, value: Any) -> None:
+        data = json.dumps(value).encode()
+        self.send_response(code)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        if code == 413:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(b"" if self.command == "HEAD" else data)
+
+    def _hang_up(self) -> None:
+        self.close_connection = True
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
+
+    def finish(self) -> None:
+        self._forget()
+        with contextlib.suppress(OSError):  # whoever asked may be gone
+            super().finish()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing: a path can hold a token or a prompt."""
+
+
+def _commands(path: str, query: list[tuple[str, str]], body: bytes) -> list[list[Any]] | None:
+    """What is asked for; None when it cannot be read."""
+    if path not in ("", "pipeline", "multi-exec"):
+        last = [body] if body else []
+        more = [word for name, value in query if name != "_token" for word in ((name, value) if value else (name,))]
+        return [[*map(unquote, path.split("/")), *last, *more]]
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    commands = [found] if path == "" else found
+    return commands if isinstance(commands, list) and all(isinstance(command, list) for command in commands) else None
+
+
+def _bytes(value: Any) -> bytes:
+    """Numbers and structures as JSON writes them; half a surrogate pair becomes U+FFFD, since UTF-8 has none."""
+    if isinstance(value, bytes):
+        return value
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()

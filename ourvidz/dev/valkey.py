@@ -1,0 +1,110 @@
+"""A real Valkey, and the few lines of its protocol that the Upstash face needs (RESP2, https://valkey.io/topics/protocol/)."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+from ourvidz.dev.process import Process, listening, on_free_port
+
+HOST = "127.0.0.1"
+
+
+class ReplyError(Exception):
+    """Valkey's `-ERR …`: an answer like any other."""
+
+
+class Connection:
+    def __init__(self, port: int, timeout: float = 10.0) -> None:
+        self._socket = socket.create_connection((HOST, port), timeout)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._file = self._socket.makefile("rb")
+
+    def call(self, *args: bytes) -> Any:
+        """None, int, str (a status), bytes, a list of these, or a ReplyError, returned. Raises OSError when the connection is lost."""
+        parts = [b"*%d\r\n" % len(args), *(b"$%d\r\n%b\r\n" % (len(arg), arg) for arg in args)]
+        self._socket.sendall(b"".join(parts))
+        return self._read()
+
+    def _read(self) -> Any:
+        line = self._file.readline()
+        if not line.endswith(b"\r\n"):
+            raise ConnectionResetError("Valkey closed the connection")
+        kind, rest = line[:1], line[1:-2]
+        if kind == b":":
+            return int(rest)
+        if kind == b"+":
+            return rest.decode()
+        if kind == b"-":
+            return ReplyError(rest.decode(errors="replace"))
+        size = int(rest)
+        if size < 0:
+            return None
+        if kind == b"*":
+            return [self._read() for _ in range(size)]
+        data = self._file.read(size + 2)
+        if len(data) < size + 2:
+            raise ConnectionResetError("Valkey closed the connection")
+        return data[:-2]
+
+    def close(self) -> None:
+        self._file.close()
+        self._socket.close()
+
+
+class Valkey:
+    """A server that keeps what it has acknowledged: every write is in its file before the answer, as at Upstash. It may be stopped and
+    started again, on the same port and with the same data."""
+
+    def __init__(self, program: Path, folder: Path) -> None:
+        self._program, self._folder = program, folder
+        self.port = 0
+        self._process: Process | None = None
+
+    def start(self) -> Valkey:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._process, self.port = on_free_port(self._start, self.port)
+        return self
+
+    def _start(self, port: int) -> Process:
+        said = {
+            "port": port,
+            "bind": HOST,
+            "dir": self._folder,
+            "appendonly": "yes",
+            "appendfsync": "always",
+            "save": "",
+            "daemonize": "no",
+        }
+        argv = [str(self._program), *(word for name, value in said.items() for word in (f"--{name}", str(value)))]
+        return Process("Valkey", argv, self._folder / "valkey.log", {}).until(lambda: listening(port)() and self._loaded(port))
+
+    def _loaded(self, port: int) -> bool:
+        try:
+            connection = Connection(port)
+            try:
+                return bool(connection.call(b"PING") == "PONG")
+            finally:
+                connection.close()
+        except OSError:
+            return False
+
+    def stop(self, *, kill: bool = False) -> None:
+        if self._process:
+            self._process.stop(kill=kill)
+
+    def restart(self, *, kill: bool = False) -> None:
+        self.stop(kill=kill)
+        self.start()
+
+    def call(self, *args: str | bytes | int) -> Any:
+        """One command, straight and not by REST. Raises ReplyError."""
+        connection = Connection(self.port)
+        try:
+            answer = connection.call(*(arg if isinstance(arg, bytes) else str(arg).encode() for arg in args))
+        finally:
+            connection.close()
+        if isinstance(answer, ReplyError):
+            raise answer
+        return answer

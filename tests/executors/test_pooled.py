@@ -1,0 +1,66 @@
+"""Behind a pooler that hands each statement to another server connection: nothing of ours may hang on a session."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from site_of import Child, Site, Zygote, running, wait_for
+from stack_fixtures import Pooler
+from support import Permissive, claim, executor, finish, new_user, row, submit, types
+
+from executors.shelf import Shelf
+from ourvidz.db.connection import Database
+from ourvidz.lifecycle import Jobs
+from state.errors import StaleClaim
+
+
+@pytest.fixture
+def pooled(pgbouncer: Pooler) -> Iterator[Database]:
+    database = Database(pgbouncer.url)
+    with database.driver() as one_client:  # its second server connection comes a moment later
+        first = one_client.execute("select pg_backend_pid()").fetchone()
+        wait_for(lambda: one_client.execute("select pg_backend_pid()").fetchone() != first, about="for the pooler to switch")
+    yield database
+    database.close()
+
+
+def test_a_job_from_its_submit_to_its_end(pooled: Database) -> None:
+    jobs = Jobs(pooled, Permissive(), patience=20)
+    pooled.rows("update ourvidz.policy set backoff_base = 0.01, backoff_max = 0.01")
+    user = new_user(pooled)
+    done, lost, dropped = (submit(jobs, user) for _ in range(3))
+    first = executor(jobs, "first")
+    finish(jobs, claim(jobs, first))
+    stale = claim(jobs, first)
+    jobs.executor_gone(first)
+    second = executor(jobs, "second")
+    jobs.heartbeat(second)
+    jobs.cancel(dropped)
+    (again,) = wait_for(lambda: jobs.claim(second), about="for the lost job's next attempt")
+    assert again.job_id == stale.job_id == lost and again.claim_no > stale.claim_no
+    with pytest.raises(StaleClaim):
+        jobs.advance(stale, "generation_started")
+    finish(jobs, again)
+    assert [row(pooled, job_id)["status"] for job_id in (done, lost, dropped)] == ["completed", "completed", "cancelled"]
+    assert types(pooled, lost).count("completed") == 1
+
+
+def test_two_executors_at_once_through_the_pooler(pooled: Database, loaded: Shelf, zygote: Zygote, tmp_path: Path) -> None:
+    """With the real Listener, whose LISTEN no transaction pooler keeps: what it does not hear of is found by polling."""
+    site = Site(pooled, loaded, tmp_path)
+    jobs = [site.submit() for _ in range(4)]
+
+    def spawned(name: str, **more: int) -> Child:
+        return zygote.spawn(pooled.url, tmp_path / name, tmp_path / "store", name=name, until=jobs, **more)
+
+    with running(spawned("first", stop_at_step=1)) as first, running(spawned("second")) as second:
+        wait_for(first.stopped, about="for the first to be at work")
+        wait_for(lambda: "completed" in [site.row(job_id)["status"] for job_id in jobs], about="for the second to finish a job beside it")
+        first.signal(signal.SIGCONT)
+        assert first.wait() == second.wait() == 0
+    for job_id in jobs:
+        site.completed(job_id)
+        assert site.types(job_id).count("claimed") == 1

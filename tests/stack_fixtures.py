@@ -1,0 +1,133 @@
+"""The real parts around Postgres, for tests: Valkey, Upstash's face, PostgREST, Deno, Storage, the gateway, PgBouncer.
+
+The first run brings them into a cache; later ones need no network. A part that is missing fails the test.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from support import Server, new_user
+
+from ourvidz.db.connection import Database
+from ourvidz.dev import debian
+from ourvidz.dev.parts import Parts, bring
+from ourvidz.dev.pooler import Pooler
+from ourvidz.dev.stack import Keys, Stack
+from ourvidz.dev.tokens import Secret
+from ourvidz.dev.upstash import UpstashFace
+from ourvidz.dev.valkey import Valkey
+
+UPSTASH_TOKEN = "upstash-token-of-the-tests"
+
+
+@dataclass(frozen=True)
+class User:
+    id: str
+    token: str
+
+
+class Project:
+    """A Supabase project and an Upstash database, as a test meets them."""
+
+    def __init__(self, stack: Stack, database: Database) -> None:
+        self.stack, self.database = stack, database
+        self.url, self.upstash, self.valkey, self.secret = stack.url, stack.upstash, stack.valkey, stack.secret
+        self.anon_key, self.service_key, self.environment = stack.anon_key, stack.service_key, stack.environment
+
+    def user(self, plan: str = "free", *, verified: bool = True, admin: bool = False) -> User:
+        found = new_user(self.database, plan, verified=verified)
+        return User(found, self.secret.user(found, admin=admin))
+
+    def client(self, token: str | User | None = None) -> httpx.Client:
+        """As supabase-js would ask: the anon key beside the user's token; without one, the anon key alone."""
+        bearer = token.token if isinstance(token, User) else token or self.anon_key
+        return httpx.Client(base_url=self.url, headers={"apikey": self.anon_key, "Authorization": f"Bearer {bearer}"}, timeout=30)
+
+
+@pytest.fixture(scope="session")
+def parts() -> Parts:
+    return bring()
+
+
+@pytest.fixture(scope="session")
+def valkey(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    """One server a session; `upstash` empties it."""
+    server = Valkey(parts.valkey, tmp_path_factory.mktemp("valkey")).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def _upstash(valkey: Valkey) -> Iterator[UpstashFace]:
+    face = UpstashFace(valkey, UPSTASH_TOKEN)
+    yield face
+    face.close()
+
+
+@pytest.fixture
+def upstash(_upstash: UpstashFace) -> Iterator[UpstashFace]:
+    """Upstash's REST face over an empty Valkey, without faults: `upstash.drop("LMOVE")` loses the next reply to one."""
+    _upstash.valkey.call("FLUSHALL")
+    _upstash.reset()
+    yield _upstash
+    _upstash.reset()
+
+
+@pytest.fixture(scope="module")
+def new_project(parts: Parts, server: Server, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Project]]:
+    """Makes projects, each on a migrated database of its own: `new_project(functions=folder)`. About a second each."""
+    with ExitStack() as opened:
+
+        def make(**more: object) -> Project:
+            name = server.create(template)
+            opened.callback(server.drop, name)
+            database = Database(server.url(name))
+            opened.callback(database.close)
+            more.setdefault("keys", Keys(Secret(), UPSTASH_TOKEN))
+            started = Stack(parts, server.url(name), tmp_path_factory.mktemp("stack"), **more)  # type: ignore[arg-type]
+            return Project(opened.enter_context(started), database)
+
+        yield make
+
+
+@pytest.fixture(scope="module")
+def project(new_project: Callable[..., Project]) -> Project:
+    """The whole stack, shared by a module's tests: they tell their rows apart by their users."""
+    return new_project()
+
+
+@pytest.fixture
+def rest(project: Project) -> str:
+    return f"{project.url}/rest/v1"
+
+
+@pytest.fixture(scope="session")
+def deno(parts: Parts) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs Deno: `deno("test", "--cached-only", cwd=folder)`. Its result, whatever the exit code."""
+
+    def run(*args: str, cwd: Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        given = {**os.environ, **parts.deno_env, **(env or {})}
+        return subprocess.run([parts.deno, *args], cwd=cwd, env=given, capture_output=True, text=True, timeout=120)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def pgbouncer_program() -> debian.Program:
+    return debian.pgbouncer()
+
+
+@pytest.fixture
+def pgbouncer(pgbouncer_program: debian.Program, server: Server, database_name: str, tmp_path: Path) -> Iterator[Pooler]:
+    """In front of this test's database: `pgbouncer.url` instead of the database's own."""
+    pooler = Pooler(pgbouncer_program, server.url(database_name), tmp_path / "pgbouncer")
+    yield pooler
+    pooler.close()

@@ -1,0 +1,234 @@
+"""The parts that other tests stand on: they are the real ones, they speak as Supabase and Upstash do, and they die with their parent."""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+from stack_fixtures import Project
+
+from ourvidz.db.supervisor import _arguments_of
+from ourvidz.dev import parts as parts_of
+from ourvidz.dev import tokens
+from ourvidz.dev.parts import PartMissing, Parts
+from ourvidz.dev.stack import FUNCTIONS
+from ourvidz.dev.upstash import UpstashFace
+from ourvidz.dev.valkey import Valkey
+
+ECHO = """
+import { createClient } from "@supabase/supabase-js";
+Deno.serve(async (request) => {
+  const client = createClient(Deno.env.get("SUPABASE_URL")!, Deno.env.get("SUPABASE_ANON_KEY")!, {
+    global: { headers: { Authorization: request.headers.get("Authorization")! } },
+  });
+  const { data, error } = await client.auth.getUser(request.headers.get("Authorization")?.replace("Bearer ", ""));
+  const names = ["SUPABASE_SERVICE_ROLE_KEY", "UPSTASH_REDIS_REST_URL", "UPSTASH_REDIS_REST_TOKEN", "CALLBACK_SECRET"];
+  const given = names.filter((name) => Deno.env.get(name));
+  return Response.json({ user: data.user?.id, error: error?.message, given, path: new URL(request.url).pathname });
+});
+"""
+WHO = """
+create function public.who() returns json language sql stable as $$
+  select json_build_object('role', current_user, 'sub', current_setting('request.jwt.claims', true)::json ->> 'sub')
+$$
+"""
+
+
+@pytest.fixture(scope="module")
+def project(
+    new_project: Callable[..., Project], deno: Callable[..., subprocess.CompletedProcess[str]], tmp_path_factory: pytest.TempPathFactory
+) -> Project:
+    """With two functions of our own: one that asks for a JWT, and one that does not."""
+    supabase = tmp_path_factory.mktemp("supabase")
+    (supabase / "config.toml").write_text("[functions.open]\nverify_jwt = false\n")
+    for name in ("echo", "open"):
+        (supabase / "functions" / name).mkdir(parents=True)
+        (supabase / "functions" / name / "index.ts").write_text(ECHO)
+    for name in ("deno.json", "deno.lock"):  # ours too, so that the libraries are brought once
+        shutil.copy(FUNCTIONS / name, supabase / "functions")
+    made = new_project(functions=supabase / "functions")
+    made.database.rows(WHO)
+    made.database.rows("grant execute on function public.who() to anon, authenticated, service_role")
+    made.database.rows("notify pgrst, 'reload schema'")
+    wait_for(lambda: who(made, made.anon_key).status_code == 200)
+    return made
+
+
+def wait_for(true: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def who(project: Project, bearer: str | None, **params: str) -> httpx.Response:
+    headers = {"apikey": project.anon_key, **({"Authorization": f"Bearer {bearer}"} if bearer else {})}
+    return httpx.get(f"{project.url}/rest/v1/rpc/who", headers=headers, params=params)
+
+
+def test_postgrest_knows_who_asks(project: Project) -> None:
+    user = project.user()
+    assert who(project, user.token).json() == {"role": "authenticated", "sub": user.id}
+    assert who(project, project.service_key).json() == {"role": "service_role", "sub": None}
+    assert who(project, None).json() == {"role": "anon", "sub": None}, "without Authorization the key says who asks"
+
+
+def test_a_key_is_asked_for_before_anything_else(project: Project) -> None:
+    url = f"{project.url}/rest/v1/rpc/who"
+    assert httpx.get(url, headers={"Authorization": f"Bearer {project.service_key}"}).status_code == 401
+    assert "Invalid API key" in httpx.get(url, headers={"apikey": "guessed"}).text
+    assert httpx.get(url, params={"apikey": project.service_key}).json()["role"] == "service_role"
+
+
+def bad_tokens(project: Project, user_id: str) -> dict[str, str]:
+    good = project.secret.user(user_id)
+    return {
+        "expired": project.secret.expired(user_id),
+        "unsigned": tokens.unsigned(user_id),
+        "stripped": tokens.stripped(good),
+        "another project's": tokens.Secret().user(user_id),
+        "cut": good[:-4],
+        "nonsense": "nonsense",
+    }
+
+
+@pytest.mark.parametrize("kind", ["expired", "unsigned", "stripped", "another project's", "cut", "nonsense"])
+def test_a_bad_token_is_nobody(project: Project, kind: str) -> None:
+    token = bad_tokens(project, project.user().id)[kind]
+    with project.client(token) as client:
+        assert client.get("/rest/v1/rpc/who").status_code == 401
+        assert client.get("/auth/v1/user").status_code == 403
+        assert client.post("/functions/v1/echo").status_code == 401
+
+
+def test_a_function_has_what_supabase_gives_it(project: Project) -> None:
+    user = project.user()
+    with project.client(user) as client:
+        said = client.post("/functions/v1/echo/more?x=1", json={}).json()
+    assert said["user"] == user.id, said.get("error")
+    assert said["path"] == "/echo/more"
+    assert len(said["given"]) == 4
+
+
+def test_who_verifies_the_token_is_said_in_config_toml(project: Project) -> None:
+    assert httpx.post(f"{project.url}/functions/v1/echo").status_code == 401
+    assert httpx.options(f"{project.url}/functions/v1/echo").status_code == 200, "a preflight has no token"
+    assert httpx.post(f"{project.url}/functions/v1/open", headers={"Authorization": "Bearer nobody"}).status_code == 200
+    assert httpx.post(f"{project.url}/functions/v1/missing").status_code == 404
+
+
+def ask(face: UpstashFace, *command: object, path: str = "", **headers: str) -> httpx.Response:
+    body = list(command)
+    return httpx.post(face.url + path, json=body, headers={"Authorization": f"Bearer {face.token}", **headers})
+
+
+def test_upstash_answers_as_upstash(upstash: UpstashFace) -> None:
+    assert ask(upstash, "LPUSH", "k", "a", 2).json() == {"result": 2}
+    pushed = httpx.post(f"{upstash.url}/lpush/k", content=b'{"id": "\xc3\xa9"}', headers={"Authorization": f"Bearer {upstash.token}"})
+    assert pushed.json() == {"result": 3}
+    assert ask(upstash, "LRANGE", "k", 0, -1).json() == {"result": ['{"id": "é"}', "2", "a"]}
+    encoded = ask(upstash, "LINDEX", "k", 0, **{"Upstash-Encoding": "base64"}).json()["result"]
+    assert base64.b64decode(encoded) == b'{"id": "\xc3\xa9"}'
+    assert ask(upstash, "SET", "s", "v", **{"Upstash-Encoding": "base64"}).json() == {"result": "OK"}
+    assert ask(upstash, ["LLEN", "k"], ["GET", "none"], ["INCR", "s"], path="/pipeline").json() == [
+        {"result": 3},
+        {"result": None},
+        {"error": "ERR value is not an integer or out of range"},
+    ]
+    assert ask(upstash, ["RPOP", "k"], ["LLEN", "k"], path="/multi-exec").json() == [{"result": "a"}, {"result": 2}]
+    broken = ask(upstash, ["RPOP", "k"], ["BOGUS"], path="/multi-exec")
+    assert broken.status_code == 400 and ask(upstash, "LLEN", "k").json() == {"result": 2}, "all or nothing"
+
+
+def test_upstash_refuses_as_upstash(upstash: UpstashFace) -> None:
+    assert httpx.post(upstash.url, json=["PING"]).status_code == 401
+    assert httpx.post(upstash.url, json=["PING"], headers={"Authorization": "Bearer guessed"}).status_code == 401
+    assert ask(upstash, "BRPOP", "k", 0).status_code == 400
+    assert ask(upstash, "BOGUS").json()["error"].startswith("ERR unknown command")
+    for body in (b"{}", b"nonsense", b"[" * 100_000, b""):
+        said = httpx.post(upstash.url, content=body, headers={"Authorization": f"Bearer {upstash.token}"})
+        assert said.status_code == 400 and "error" in said.json()
+
+
+def test_a_reply_can_be_lost_after_the_deed_or_instead_of_it(upstash: UpstashFace) -> None:
+    ask(upstash, "RPUSH", "k", "a", "b", "c")
+    upstash.drop("LMOVE")
+    with pytest.raises(httpx.RemoteProtocolError):
+        ask(upstash, "LMOVE", "k", "p", "LEFT", "RIGHT")
+    assert upstash.valkey.call("LRANGE", "p", 0, -1) == [b"a"], "done, and nobody was told"
+    upstash.drop("LMOVE", after=False)
+    with pytest.raises(httpx.RemoteProtocolError):
+        ask(upstash, "LMOVE", "k", "p", "LEFT", "RIGHT")
+    assert upstash.valkey.call("LLEN", "p") == 1
+    assert ask(upstash, "LMOVE", "k", "p", "LEFT", "RIGHT").json() == {"result": "b"}
+    upstash.fault("*", "error")
+    assert ask(upstash, "PING").status_code == 500
+    with upstash.refuse(), pytest.raises(httpx.RemoteProtocolError):
+        ask(upstash, "PING")
+    assert [command[0] for command in upstash.seen] == ["RPUSH", "LMOVE", "LMOVE", "LMOVE", "PING"]
+
+
+def test_upstash_outlives_its_redis(upstash: UpstashFace, valkey: Valkey) -> None:
+    with httpx.Client(base_url=upstash.url, headers={"Authorization": f"Bearer {upstash.token}"}) as client:
+        client.post("/", json=["LPUSH", "k", "kept"])
+        valkey.stop(kill=True)
+        assert client.post("/", json=["LLEN", "k"]).status_code == 503
+        valkey.start()
+        assert client.post("/", json=["LPOP", "k"]).json() == {"result": "kept"}, "what was acknowledged is on disk"
+
+
+LIVING = """
+import sys
+from pathlib import Path
+from ourvidz.dev.parts import bring
+from ourvidz.dev.valkey import Valkey
+print(Valkey(bring().valkey, Path(sys.argv[1])).start()._process.pid, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_children_die_with_their_parent(tmp_path: Path) -> None:
+    parent = subprocess.Popen([sys.executable, "-c", LIVING, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None and parent.stdin is not None
+    child = int(parent.stdout.readline())
+    os.kill(child, 0)
+    parent.send_signal(signal.SIGKILL)
+    parent.communicate()
+    wait_for(lambda: _arguments_of(child) is None)
+
+
+def test_what_is_missing_is_said(parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OURVIDZ_PARTS", str(tmp_path / "parts"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(PartMissing, match=r"node is not on PATH.*Install Node.js"):
+        parts_of.bring()
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("OURVIDZ_PARTS", str(tmp_path / "file" / "in"))
+    with pytest.raises(PartMissing, match="Set OURVIDZ_PARTS"), parts_of.exclusive(parts_of.cache() / "x"):
+        pass
+
+
+def test_what_was_broken_off_is_not_taken_for_whole(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), parts_of.beside(tmp_path / "parts") as new:
+        (new / "half").touch()
+        raise KeyboardInterrupt
+    assert not (tmp_path / "parts").exists()
+    with parts_of.beside(tmp_path / "parts") as new:
+        assert not list(new.iterdir())
+    assert (tmp_path / "parts").is_dir()
+
+
+def test_the_gateway_is_tidy_and_typed(deno: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    folder = Path(parts_of.__file__).parent
+    for args in (["fmt", "--check", "--line-width=140"], ["lint"], ["check"]):
+        done = deno(*args, "gateway.ts", cwd=folder)
+        assert done.returncode == 0, done.stderr + done.stdout
