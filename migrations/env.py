@@ -19,6 +19,8 @@ def run(connection: Connection) -> None:
     with context.begin_transaction():
         context.run_migrations()
     lay(connection)
+    if connection.execute(text("select to_regclass('ourvidz.older_jobs')")).scalar() is not None:
+        connection.execute(text("select ourvidz.import_older()"))
 
 
 given: Connection | None = context.config.attributes.get("connection")

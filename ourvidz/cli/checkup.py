@@ -149,6 +149,11 @@ def _server(app: App, database: Database) -> Iterator[Line]:
     mend = "Only the database's clock decides, but logs of this host will not match it: set the time (ntp, chrony)." if skew > SKEW else ""
     yield Line("warn" if skew > SKEW else "ok", "clock", f"{words.duration(skew)} between this host and the database", mend)
     if found == wanted:
+        from ourvidz.db import surroundings
+
+        yield from (Line(**r.__dict__) for r in surroundings.look(database))
+        if app.config.supabase_url:
+            yield from (Line(**r.__dict__) for r in surroundings.buckets(database))
         alive = queries.executors(database)
         names = ", ".join(f"{row['name']} ({' '.join(row['lanes'])})" for row in alive)
         yield (

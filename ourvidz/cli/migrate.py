@@ -15,7 +15,7 @@ def add(app: typer.Typer, panel: str) -> None:
 
 
 def migrate(
-    check: Annotated[bool, typer.Option("--check", help="Change nothing; exit 1 when the database is not at this schema.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; say what would be done, and exit 1 if anything would.")] = False,
     local_profile: Annotated[
         bool, typer.Option("--local-profile", help="Also make one verified profile, for a database that one person uses.")
     ] = False,
@@ -30,15 +30,19 @@ def migrate(
     wanted = migrate.head()
     with database.transaction() as connection:
         found = migrate.current(connection)
+        pending = migrate.pending(connection)
         if not check:
             migrate.migrate(connection)
     if local_profile and not check:
         bootstrap.make_local_profile(database)
     if as_json:
-        out.emit({"found": found, "schema": wanted, "changed": not check and found != wanted, "current": not check or found == wanted})
-    elif check and found != wanted:
-        out.say(f"The database is at schema {found or '(none)'}; this program needs {wanted}. `ourvidz migrate` brings it there.")
+        known = {"found": found, "schema": wanted, "pending": pending if check else []}
+        out.emit(known | {"changed": not check and bool(pending), "current": not check or not pending})
+    elif check and pending:
+        out.say("`ourvidz migrate` would bring this database to this program's schema:")
+        for what in pending:
+            print(f"- {what}")
     else:
         print(f"schema {wanted}" + ("" if found == wanted else f" (was {found or 'empty'})"))
-    if check and found != wanted:
+    if check and pending:
         raise typer.Exit(1)

@@ -7,6 +7,8 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
+from ourvidz.db import schema
+
 
 def _config() -> Config:
     config = Config()
@@ -35,3 +37,39 @@ def current(connection: Connection) -> str | None:
         return None
     revision: str | None = connection.execute(text("select version_num from ourvidz.alembic_version")).scalar()
     return revision
+
+
+def pending(connection: Connection) -> list[str]:
+    """What `migrate` would do here, and what would keep it from it, in a person's words; empty where all is as it should be."""
+    found, wanted = current(connection), head()
+    told: list[str] = []
+    if found != wanted:
+        told.append(f"schema {found or '(none)'} → {wanted}")
+    elif not schema.is_current(connection):
+        told.append("functions, views, policies or copied tables differ from this program's: they are laid anew")
+    older = connection.execute(text("select to_regclass('public.jobs') is not null and to_regclass('ourvidz.jobs') is null")).scalar()
+    if older and found is None:
+        rows = connection.execute(text("select coalesce(status::text, '(none)'), count(*) from public.jobs group by 1 order by 1")).all()
+        told.append(
+            f"the older system's jobs are put aside as ourvidz.older_jobs, and imported: {', '.join(f'{n} {s}' for s, n in rows) or 'none'}"
+        )
+    if told:
+        told += [f"not allowed here: {what}" for what in _lacks(connection)]
+    return told
+
+
+def _lacks(connection: Connection) -> list[str]:
+    """The rights that a migration needs and this role has not."""
+    sql = """select r.rolname, has_database_privilege(current_database(), 'create') as schemas,
+                    r.rolsuper or r.rolcreaterole or not exists (
+                      select from unnest(cast(:roles as text[])) as name
+                      where not exists (select from pg_roles where rolname = name)) as roles,
+                    has_schema_privilege('public', 'create') as tables
+             from pg_roles as r where r.rolname = current_user"""
+    may = connection.execute(text(sql), {"roles": list(schema.ROLES)}).mappings().one()
+    words = {
+        "schemas": "create a schema in this database",
+        "roles": "create roles, of which some are missing",
+        "tables": "create tables in schema public",
+    }
+    return [f"role {may['rolname']} may not {words[right]}" for right in words if not may[right]]

@@ -16,6 +16,9 @@ from sqlalchemy import Connection, text
 
 from state import catalog, events, machine, policy, wire
 
+ROLES = ("anon", "authenticated", "service_role", "authenticator", "ourvidz_owner", "ourvidz_executor", "ourvidz_analyst")
+"""What policies and grants name; roles.sql makes those that are missing."""
+
 _SQL = resources.files("ourvidz.db") / "sql"
 
 
@@ -25,7 +28,7 @@ def parts() -> Iterator[tuple[str, str]]:
     # A view must come after those it reads; functions may name each other in any order.
     views = ("job_timeline.sql", "queue_depth.sql", "job_durations.sql")
     laid = [*(f"functions/{name}" for name in functions), *(f"views/{name}" for name in views)]
-    names = ["roles.sql", "retired.sql", *laid, "triggers.sql", "own.sql", "grants.sql"]
+    names = ["roles.sql", "retired.sql", *laid, "triggers.sql", "signup.sql", "realtime.sql", "own.sql", "grants.sql"]
     for name in names:
         yield name, _SQL.joinpath(name).read_text()
 

@@ -10,7 +10,9 @@ import pytest
 from cli_command import Command, environment
 from support import Server, claim, executor, finish, submit
 
+from ourvidz.db.connection import Database
 from ourvidz.lifecycle import Jobs
+from state.catalog import BUCKETS
 
 User = Callable[..., str]
 
@@ -51,6 +53,35 @@ def test_doctor(ourvidz: Command, jobs: Jobs) -> None:
     assert ["ok", "workers", "gpu0 (sdxl sdxl_ip wan wan_vace)", ""] in ourvidz("doctor").lines
 
 
+def test_doctor_looks_at_roles_grants_and_realtime(ourvidz: Command, database: Database) -> None:
+    def said() -> dict[str, str]:
+        return {line["what"]: line["state"] for line in ourvidz("doctor", "--json").json}
+
+    well = said()
+    assert {well[what] for what in ("roles", "owner", "policies", "grants", "realtime", "extensions")} == {"ok"}
+    for break_it, what, state in (
+        ("grant usage on schema ourvidz to anon", "grants", "missing"),
+        ("alter table public.artifacts disable row level security", "policies", "missing"),
+        ("alter publication supabase_realtime drop table public.jobs", "realtime", "warn"),
+        ("alter table public.videos owner to ourvidz", "owner", "missing"),
+    ):
+        database.rows(break_it)
+        assert said()[what] == state, break_it
+
+
+def test_doctor_compares_buckets_with_the_catalog(ourvidz: Command, database: Database) -> None:
+    on_supabase = {"SUPABASE_URL": "http://127.0.0.1:1"}
+    line = next(line for line in ourvidz("doctor", "--json", **on_supabase).json if line["what"] == "buckets")
+    assert line["state"] == "missing" and "sdxl_image_fast" in line["found"] and "buckets sync" in line["mend"]
+    for name, bucket in BUCKETS.items():
+        sql = "insert into storage.buckets (id, name, public, file_size_limit, allowed_mime_types) values (%s, %s, %s, %s, %s)"
+        database.rows(sql, (name, name, bucket.public, bucket.max_bytes, sorted(bucket.media_types)))
+    assert ["ok", "buckets", f"all {len(BUCKETS)}, with their limits and types", ""] in ourvidz("doctor", **on_supabase).lines
+    database.rows("update storage.buckets set public = true where id = 'video_high'")
+    line = next(line for line in ourvidz("doctor", "--json", **on_supabase).json if line["what"] == "buckets")
+    assert line["state"] == "warn" and "video_high" in line["found"]
+
+
 def test_doctor_makes_nothing(bare: Command, tmp_path: Path) -> None:
     """A database that cannot be reached is said, the other checks still run, and no folder appears."""
     answer = bare("doctor", "--json")
@@ -69,11 +100,16 @@ def test_migrate(server: Server, tmp_path: Path) -> None:
         assert "ourvidz migrate" in ourvidz("jobs", "ls").err
         check = ourvidz("migrate", "--check", "--json")
         assert (check.code, check.json["found"], check.json["current"]) == (1, None, False)
-        assert "`ourvidz migrate`" in ourvidz("migrate", "--check").err
+        said = ourvidz("migrate", "--check")
+        assert "`ourvidz migrate`" in said.err and said.out.startswith("- schema (none) → ")
         assert ourvidz("migrate").code == 0
         assert ourvidz("migrate", "--check").code == 0
         again = ourvidz("migrate", "--json").json
         assert (again["changed"], again["current"]) == (False, True)
+        with psycopg.connect(server.url(name), autocommit=True) as connection:
+            connection.execute("update ourvidz.laid set digest = 'of an older program'")
+        assert "laid anew" in ourvidz("migrate", "--check").out
+        assert ourvidz("migrate", "--json").json["changed"] is True
     finally:
         server.drop(name)
 

@@ -11,7 +11,7 @@ declare
 begin
   -- The digest covers what was asked, before a seed is drawn: a repeated request must equal itself. metadata.rerouted is ours to write.
   select array_agg(row(given.ord, coalesce(a.id, gen_random_uuid()), a.user_id, a.job_type, ourvidz.lane_of(kind.family, a.settings),
-                       a.idempotency_key, plan.level * 2 + kind.fast::integer, a.run_at, trim(a.prompt), a.negative_prompt,
+                       a.idempotency_key, coalesce(plan.level, 0) * 2 + kind.fast::integer, a.run_at, trim(a.prompt), a.negative_prompt,
                        kind.defaults || coalesce(a.settings, '{}'), coalesce(a.metadata, '{}') - 'rerouted', a.project_id, a.video_id, a.image_id,
                        sha256(convert_to((given.j - '{id,run_at}'::text[])::text, 'UTF8')))::ourvidz.asked_job order by given.ord)
   into v_asked

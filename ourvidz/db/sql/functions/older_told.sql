@@ -1,0 +1,29 @@
+-- What the older system's jobs tell of themselves. Read through jsonb: which columns that table has, only its own project knows.
+create or replace function ourvidz.older_told(p_now timestamptz)
+returns table (id uuid, user_id uuid, job_type text, status text, older_status text, waited boolean, recent boolean, verified boolean, level smallint,
+               created_at timestamptz, completed_at timestamptz, project_id uuid, video_id uuid, image_id uuid, prompt text, metadata jsonb,
+               error_message text, format text, quality text, model_type text, worker_type text)
+language plpgsql stable
+as $$
+begin
+  return query execute $query$
+    select (j->>'id')::uuid, coalesce((j->>'user_id')::uuid, '00000000-0000-0000-0000-000000000000'), coalesce(j->>'job_type', 'unknown'),
+           word.status, left(j->>'status', 40), word.status is null,
+           at.created > $1 - interval '1 day', coalesce(profile.age_verified, false), coalesce(plan.level, 0::smallint),
+           at.created, coalesce((j->>'completed_at')::timestamptz, (j->>'updated_at')::timestamptz, at.created),
+           coalesce((j->>'project_id')::uuid, video.project_id), (j->>'video_id')::uuid, (j->>'image_id')::uuid,
+           left(trim(coalesce(project.enhanced_prompt, project.original_prompt, j->'metadata'->>'prompt')), 4000),
+           case when jsonb_typeof(j->'metadata') = 'object' then j->'metadata' else '{}' end,
+           j->>'error_message', j->>'format', j->>'quality', j->>'model_type', j->>'worker_type'
+    from (select to_jsonb(o) as j from ourvidz.older_jobs as o) as older
+    -- The older system's words for an end; all others say that the job was waiting or at work.
+    left join (values ('completed', 'completed'), ('complete', 'completed'), ('succeeded', 'completed'), ('failed', 'failed'), ('error', 'failed'),
+                      ('cancelled', 'cancelled'), ('canceled', 'cancelled')) as word (older, status) on word.older = lower(j->>'status')
+    cross join lateral (select least(coalesce((j->>'created_at')::timestamptz, $1), $1) as created) as at
+    left join public.profiles as profile on profile.id = (j->>'user_id')::uuid
+    left join ourvidz.plans as plan on plan.name = profile.subscription_status
+    left join public.videos as video on video.id = (j->>'video_id')::uuid
+    left join public.projects as project on project.id = coalesce((j->>'project_id')::uuid, video.project_id)
+  $query$ using p_now;
+end
+$$;

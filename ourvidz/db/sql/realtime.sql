@@ -1,0 +1,15 @@
+-- What a person watches: rows pass row-level security on their way to a listener. Our publication or Supabase's, where we may.
+do $$
+declare
+  v_table text;
+begin
+  for v_table in
+    select name from unnest('{jobs,videos}'::text[]) as name
+    where not exists (select from pg_publication_tables where pubname = 'supabase_realtime' and schemaname = 'public' and tablename = name)
+  loop
+    execute format('alter publication supabase_realtime add table public.%I', v_table);
+  end loop;
+exception when insufficient_privilege or undefined_object then
+  raise notice 'publication supabase_realtime is left as it is: %', sqlerrm;
+end
+$$;

@@ -1,0 +1,75 @@
+"""What `ourvidz doctor` asks of a database beyond its schema: roles, grants, realtime, storage. Nothing here writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import resources
+
+from ourvidz.db.connection import Database
+from state.catalog import BUCKETS
+
+_MIGRATE = "`ourvidz migrate` mends it, as a role that may."
+
+
+@dataclass(frozen=True)
+class Remark:
+    """`state` is ok, warn or missing; `mend` says what to do where it is not ok."""
+
+    state: str
+    what: str
+    found: str
+    mend: str = ""
+
+
+def look(db: Database) -> Iterator[Remark]:
+    (seen,) = db.rows((resources.files("ourvidz.db") / "sql" / "queries" / "surroundings.sql").read_text())
+    yield _list("roles", seen["roles_missing"], "all seven are there", "not there: {}", _MIGRATE)
+    if seen["not_authenticators"]:
+        roles = ", ".join(seen["not_authenticators"])
+        yield Remark(
+            "warn", "roles", f"authenticator is no member of {roles}", f"grant {roles} to authenticator; else PostgREST cannot serve."
+        )
+    yield _list("owner", seen["strangers"], "all of ours belongs to ourvidz_owner", "not ourvidz_owner's: {}", _MIGRATE)
+    yield _list("policies", seen["unguarded"], "row-level security on every table of ours", "without row-level security: {}", _MIGRATE)
+    if seen["inside_open"]:
+        yield Remark("missing", "grants", "the API's roles may enter schema ourvidz", _MIGRATE)
+    else:
+        yield Remark("ok", "grants", "the API's roles have nothing in schema ourvidz")
+    if seen["open_to_all"]:
+        names = ", ".join(seen["open_to_all"])
+        mend = "Not ours, and anybody with the anon key reaches it: enable row level security on it, or revoke its grants."
+        yield Remark("warn", "grants", f"open to everybody in schema public: {names}", mend)
+    yield _list("realtime", seen["not_realtime"], "jobs and videos are published", "not published: {}", _MIGRATE, state="warn")
+    if not seen["signs_up"]:
+        mend = "Make each new user a profile yourself (a trigger on auth.users), or run `ourvidz migrate` as a role that may."
+        yield Remark("warn", "sign-up", "no trigger of ours on auth.users", mend)
+    if not seen["storage_policed"]:
+        mend = "Run `ourvidz migrate` as a role that may make policies on storage.objects; until then only the service key reaches files."
+        yield Remark("warn", "storage", "no policy of ours on storage.objects", mend)
+    yield Remark("ok", "extensions", "none needed: gen_random_uuid() and sha256() are Postgres's own")
+
+
+def buckets(db: Database) -> Iterator[Remark]:
+    """The buckets of a Supabase project against the catalog's."""
+    found = {r["id"]: r for r in db.rows("select id, public, file_size_limit, allowed_mime_types from storage.buckets")}
+    missing = [name for name in BUCKETS if name not in found]
+    differ = [
+        name
+        for name, want in BUCKETS.items()
+        if (row := found.get(name))
+        and (row["file_size_limit"], set(row["allowed_mime_types"] or ()), bool(row["public"]))
+        != (want.max_bytes, want.media_types, want.public)
+    ]
+    mend = "`ourvidz buckets sync` makes and mends them."
+    if missing or differ:
+        told = [f"missing: {', '.join(missing)}"] * bool(missing) + [f"with another limit, type or access: {', '.join(differ)}"] * bool(
+            differ
+        )
+        yield Remark("missing" if missing else "warn", "buckets", "; ".join(told), mend)
+    else:
+        yield Remark("ok", "buckets", f"all {len(BUCKETS)}, with their limits and types")
+
+
+def _list(what: str, wrong: list[str], well: str, ill: str, mend: str, *, state: str = "missing") -> Remark:
+    return Remark(state, what, ill.format(", ".join(wrong)), mend) if wrong else Remark("ok", what, well)

@@ -1,0 +1,67 @@
+"""A database as Supabase hands it out, as far as our migrations can tell: made by roles that we are not, with default privileges that give
+everything to the API's roles, and timeouts. (What the hosted service does besides, its extension supautils above all, is not here.)"""
+
+from __future__ import annotations
+
+import psycopg
+from support import OWNER, Server
+
+ROLES = {
+    "supabase_auth_admin": "nologin noinherit createrole",
+    "supabase_storage_admin": "nologin noinherit",
+    "anon": "nologin noinherit",
+    "authenticated": "nologin noinherit",
+    "service_role": "nologin noinherit bypassrls",
+    "authenticator": "login noinherit",
+}
+
+SHAPE = """
+create schema auth authorization supabase_auth_admin;
+create schema storage authorization supabase_storage_admin;
+create schema extensions;
+grant usage on schema auth, storage, extensions to {owner}, anon, authenticated, service_role;
+set role supabase_auth_admin;
+create table auth.users (
+  id uuid primary key, email text, raw_app_meta_data jsonb, raw_user_meta_data jsonb, created_at timestamptz default now());
+create function auth.uid() returns uuid language sql stable as
+  $f$ select (nullif(current_setting('request.jwt.claims', true), '')::jsonb->>'sub')::uuid $f$;
+reset role;
+create function auth.role() returns text language sql stable as
+  $f$ select nullif(current_setting('request.jwt.claims', true), '')::jsonb->>'role' $f$;
+create function auth.jwt() returns jsonb language sql stable as
+  $f$ select nullif(current_setting('request.jwt.claims', true), '')::jsonb $f$;
+alter function auth.role() owner to supabase_auth_admin;
+alter function auth.jwt() owner to supabase_auth_admin;
+grant select, insert, references, trigger on auth.users to {owner};
+set role supabase_storage_admin;
+create table storage.buckets (
+  id text primary key, name text not null unique, owner uuid, public boolean default false, avif_autodetection boolean,
+  file_size_limit bigint, allowed_mime_types text[], created_at timestamptz default now(), updated_at timestamptz default now());
+create table storage.objects (
+  id uuid primary key default gen_random_uuid(), bucket_id text references storage.buckets, name text, owner uuid,
+  metadata jsonb, created_at timestamptz default now(), updated_at timestamptz default now(), last_accessed_at timestamptz default now());
+alter table storage.objects enable row level security;
+alter table storage.buckets enable row level security;
+create function storage.foldername(name text) returns text[] language sql immutable as
+  $f$ select (string_to_array(name, '/'))[1:array_length(string_to_array(name, '/'), 1) - 1] $f$;
+grant select, insert, update, delete on storage.objects, storage.buckets to {owner}, anon, authenticated, service_role;
+reset role;
+create publication supabase_realtime;
+alter publication supabase_realtime owner to {owner};
+alter default privileges for role {owner} in schema public grant all on tables to anon, authenticated, service_role;
+alter default privileges for role {owner} in schema public grant all on functions to anon, authenticated, service_role;
+alter default privileges for role {owner} in schema public grant all on sequences to anon, authenticated, service_role;
+"""
+
+
+def supabase_database(server: Server) -> str:
+    """The name of a new database of that shape. The caller drops it."""
+    name = server.create(prefix="supabase")
+    with psycopg.connect(server.url(name, superuser=True), autocommit=True) as connection:
+        there = {role for (role,) in connection.execute("select rolname from pg_roles").fetchall()}
+        for role, options in ROLES.items():
+            if role not in there:
+                connection.execute(f"create role {role} {options}")
+        connection.execute("grant anon, authenticated, service_role to authenticator")
+        connection.execute(SHAPE.replace("{owner}", OWNER))
+    return name

@@ -1,0 +1,168 @@
+"""Databases that were there before this program: the older system's, on Supabase, with rows; and one of this program's older schemas."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from supabase_shape import supabase_database
+from support import OWNER, Permissive, Server, claim, executor, finish, row, types
+
+from ourvidz.audit import audit
+from ourvidz.db.connection import Database
+from ourvidz.db.migrate import migrate, pending
+from ourvidz.lifecycle import Jobs
+from state.errors import FinalFailure
+
+DATA = Path(__file__).parents[1] / "data"
+A = "00000000-0000-4000-8000-00000000000a"
+
+
+def job(n: int) -> str:
+    return f"00000000-0000-4000-8000-{n:012d}"
+
+
+@pytest.fixture
+def older(server: Server) -> Iterator[Database]:
+    name = supabase_database(server)
+    with psycopg.connect(server.url(name), autocommit=True) as connection:
+        connection.execute((DATA / "older_system.sql").read_text())
+    database = Database(server.url(name))
+    yield database
+    database.close()
+    server.drop(name)
+
+
+def brought(database: Database) -> Database:
+    with database.transaction() as connection:
+        migrate(connection)
+    return database
+
+
+def test_each_older_job_comes_with_one_event_and_nothing_is_lost(older: Database) -> None:
+    before = older.rows("select to_jsonb(j) as j from public.jobs as j order by id")
+    brought(older)
+    assert older.rows("select to_jsonb(j) as j from ourvidz.older_jobs as j order by id") == before
+    found = {
+        r["id"]: r
+        for r in older.rows("select id::text, status, error_class, final, lane, worker_type, error_message, metadata from public.jobs")
+    }
+    assert {int(i[-2:]): (r["status"], r["error_class"], r["final"]) for i, r in found.items()} == {
+        1: ("completed", None, False),
+        2: ("failed", "older_system", False),
+        3: ("queued", None, False),  # at work when the older system stopped, two hours ago: it is made here
+        4: ("failed", "abandoned", False),  # and this one twenty days ago: a person decides
+        5: ("failed", "abandoned", False),  # of a profile that is not verified
+        6: ("completed", None, False),  # of a type that is no more
+        7: ("cancelled", None, True),  # its prompt is not known: nobody can make it
+        8: ("failed", "abandoned", True),  # with settings that we refuse
+        9: ("completed", None, False),
+    }
+    for i in found:
+        assert types(older, i) == ["imported"], i
+    assert found[job(2)]["error_message"] == "CUDA out of memory" and found[job(1)]["metadata"]["assets"] == ["x/1.png"]
+    (times,) = older.rows(
+        """select bool_and(j.created_at = o.created_at) as same from public.jobs as j join ourvidz.older_jobs as o using (id)
+           where o.created_at is not null"""
+    )
+    assert times["same"]
+    (harbour,) = older.rows("select prompt, settings from public.job_payloads where job_id = %s", (job(1),))
+    assert harbour["prompt"] == "a quiet harbour" and harbour["settings"]["images"] == 6
+    assert older.rows("select prompt from public.job_payloads where job_id = %s", (job(2),)) == [
+        {"prompt": "a lighthouse at dusk, long exposure"}
+    ]
+    assert list(audit(older).findings) == []
+
+
+def test_the_check_says_what_would_come(older: Database) -> None:
+    with older.transaction() as connection:
+        said = pending(connection)
+    assert said[0].startswith("schema (none) → ")
+    assert "2 processing" in said[1] and "1 failed" in said[1] and "older_jobs" in said[1] and len(said) == 2
+    brought(older)
+    with older.transaction() as connection:
+        assert pending(connection) == []
+
+
+def test_what_came_lives_on(older: Database) -> None:
+    """The job of today is made, the failed one is retried by a person, what cannot be made says so; and once more changes nothing."""
+    brought(older)
+    jobs = Jobs(older, Permissive())
+    gpu = executor(jobs)
+    dunes = claim(jobs, gpu)
+    assert (dunes.job_id, dunes.prompt) == (job(3), "dunes")
+    finish(jobs, dunes)
+    jobs.retry(job(4))
+    again = claim(jobs, gpu)
+    assert again.job_id == job(4)
+    with pytest.raises(FinalFailure):
+        jobs.retry(job(8))
+    older.rows("update ourvidz.laid set digest = 'of an older program'")
+    brought(older)
+    assert len(older.rows("select 1 from public.job_events where type = 'imported'")) == 9
+    assert row(older, job(3))["status"] == "completed"
+
+
+def test_what_leant_on_the_older_tables(older: Database) -> None:
+    brought(older)
+    (key,) = older.rows(
+        "select confrelid::regclass::text as names from pg_constraint where conrelid = 'public.favourites'::regclass and contype = 'f'"
+    )
+    assert key == {"names": "jobs"}
+    assert older.rows("select jobs from public.busy") != []  # a view of the project's own still answers, over the rows put aside
+    names = [r["polname"] for r in older.rows("select polname from pg_policy")]
+    assert "Users can update own profile" not in names and "Users see their jobs" not in names
+    profiles = {str(r["id"])[-1]: r for r in older.rows("select * from public.profiles where id <> '00000000-0000-0000-0000-000000000000'")}
+    assert (profiles["a"]["token_balance"], profiles["a"]["subscription_status"], profiles["a"]["age_verified"]) == (120, "pro", True)
+    assert (profiles["b"]["token_balance"], profiles["b"]["age_verified"]) == (0, False)
+    assert older.rows("select status from public.videos") == [{"status": "preview_ready"}]
+    owners = older.rows("select distinct tableowner from pg_tables where tablename in ('profiles', 'videos', 'jobs', 'older_jobs')")
+    assert owners == [{"tableowner": "ourvidz_owner"}]
+
+
+def test_an_empty_project_of_supabase(server: Server) -> None:
+    """As its `postgres`: no superuser, no owner of auth and storage, default privileges that give everything away."""
+    name = supabase_database(server)
+    database = Database(server.url(name))
+    try:
+        assert database.rows("select current_user as me, rolsuper from pg_roles where rolname = current_user") == [
+            {"me": OWNER, "rolsuper": False}
+        ]
+        brought(database)
+        assert database.rows("select 1 from pg_tables where schemaname = 'auth' and tableowner <> 'supabase_auth_admin'") == []
+        # Whoever signs up has a profile: not verified, nothing on it.
+        user = "00000000-0000-4000-8000-0000000000aa"
+        database.rows("insert into auth.users (id, email) values (%s, 'new@example.org')", (user,))
+        assert database.rows("select email, age_verified, token_balance from public.profiles where id = %s", (user,)) == [
+            {"email": "new@example.org", "age_verified": False, "token_balance": 0}
+        ]
+    finally:
+        database.close()
+        server.drop(name)
+
+
+def test_a_database_of_before_is_brought_here_with_its_jobs(server: Server) -> None:
+    """A dump of this program's schema 0002, with jobs in it: they go on, their history verifies, and what an operator set stays."""
+    name = server.create()
+    with psycopg.connect(server.url(name), autocommit=True) as connection:
+        connection.execute(gzip.decompress((DATA / "schema_0002.sql.gz").read_bytes()).decode())
+    database = Database(server.url(name))
+    try:
+        before = database.rows("select id::text, status, version, head_hash from public.jobs order by id")
+        assert len(before) == 4
+        brought(database)
+        assert database.rows("select id::text, status, version, head_hash from public.jobs order by id") == before
+        jobs = Jobs(database, Permissive())
+        assert jobs.policy().reroute_after == 900
+        assert list(audit(database).findings) == []
+        job = claim(jobs, executor(jobs))
+        finish(jobs, job)
+        failed = next(r["id"] for r in before if r["status"] == "failed")
+        jobs.retry(failed)
+        assert row(database, failed)["status"] == "queued"
+    finally:
+        database.close()
+        server.drop(name)
