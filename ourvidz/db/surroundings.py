@@ -58,7 +58,7 @@ def buckets(db: Database) -> Iterator[Remark]:
         name
         for name, want in BUCKETS.items()
         if (row := found.get(name))
-        and (row["file_size_limit"], set(row["allowed_mime_types"] or ()), bool(row["public"]))
+        and (row["file_size_limit"], frozenset(row["allowed_mime_types"] or ()), bool(row["public"]))
         != (want.max_bytes, want.media_types, want.public)
     ]
     mend = "`ourvidz buckets sync` makes and mends them."
