@@ -10,8 +10,9 @@ Supabase Storage would refuse.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Protocol
 from uuid import UUID
@@ -46,6 +47,15 @@ class Stored:
     bytes: int
     sha256: str
     media_type: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of a listing: the object's size in bytes, and when it was written (UTC, by the store's clock)."""
+
+    path: str
+    bytes: int
+    written: datetime
 
 
 class BucketLimit(Protocol):
@@ -106,6 +116,12 @@ class ObjectMissing(StorageError):
     error_class = "object_missing"
 
 
+class StorageDenied(StorageError):
+    """The store does not let us: the key is wrong, or may not do this. A person mends the configuration."""
+
+    error_class = "storage_denied"
+
+
 class SourceLost(StorageError):
     """The file to store is missing, empty or unreadable. The spool has lost it: it must be made again, then stored."""
 
@@ -130,7 +146,7 @@ class StorageUnavailable(StorageError):
 class ArtifactStore(Protocol):
     """Objects in buckets. Safe to use from several threads and processes at once.
 
-    Every method may raise `BucketMissing`, `PathRefused` and `StorageUnavailable`.
+    Every method may raise `BucketMissing`, `PathRefused`, `StorageDenied` and `StorageUnavailable`.
     """
 
     def buckets(self) -> Mapping[str, BucketLimit]:
@@ -157,6 +173,17 @@ class ArtifactStore(Protocol):
         """The paths of all objects under `folder`, at any depth, sorted. `folder` is whole segments ("user" or "user/job"), so
         that a user's erasure cannot take another whose id begins alike. Nothing there: empty.
         """
+
+    def entries(self, bucket: str, folder: str = "") -> Iterator[Entry]:
+        """The same objects, with size and time, in any order and as they are found: a bucket may hold more than fits in memory."""
+
+    def sign(self, bucket: str, path: str, seconds: int) -> str:
+        """An address at which anyone can read the object for so long, without a key. A folder's is a `file:` URL, which does not
+        expire: its rights are the folder's own. Raises `ObjectMissing`.
+        """
+
+    def sweep_unfinished(self, before: datetime, *, dry_run: bool = False) -> int:
+        """Remove what uploads that were cut off have left, if they were begun before then; how many. No object is among them."""
 
     def delete(self, bucket: str, path: str) -> bool:
         """Delete the object; False if there was none, so that a sweep can be repeated."""

@@ -17,16 +17,17 @@ import secrets
 import stat as st
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from math import inf
 from pathlib import Path
 from typing import BinaryIO
 
 from ourvidz.storage.base import (
     BucketLimit,
-    ObjectExists,
+    Entry,
     ObjectMissing,
     ObjectTooLarge,
     PathRefused,
-    SourceLost,
     StorageFull,
     StorageUnavailable,
     Stored,
@@ -35,8 +36,8 @@ from ourvidz.storage.base import (
     check_path,
     media_type_of,
 )
+from ourvidz.storage.source import CHUNK, hashed, opened, settle
 
-_CHUNK = 1 << 20
 _TEMP = ".tmp"  # no bucket or object may begin with a dot, so this cannot be one
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # A sweep or a delete may remove an empty folder between our making it and our linking into it. It takes two to collide again and
@@ -62,12 +63,12 @@ class FolderStore:
         return self._buckets
 
     def put(self, bucket: str, path: str, source: Path, media_type: str) -> Stored:
-        with _opened(source) as file:
+        with opened(source) as file:
             size = os.fstat(file.fileno()).st_size
             limit = admit(self._buckets, bucket, path, media_type, size)
             # Before the copy, so that a retry of an upload that succeeded needs no room.
             if (present := self.stat(bucket, path)) is not None:
-                return _settle(present, _hash(file)[1])
+                return settle(present, hashed(file)[1])
             with _told():
                 size, sha256 = self._publish(bucket, path, file, limit.max_bytes)
             return Stored(bucket, path, size, sha256, media_type)
@@ -87,22 +88,34 @@ class FolderStore:
         if file is None:
             return None
         with file, _told():
-            size, sha256 = _hash(file)
+            size, sha256 = hashed(file)
         return Stored(bucket, path, size, sha256, media_type_of(path) or "application/octet-stream")
 
     def list(self, bucket: str, folder: str = "") -> Sequence[str]:
+        return sorted(entry.path for entry in self.entries(bucket, folder))
+
+    def entries(self, bucket: str, folder: str = "") -> Iterator[Entry]:
         check_bucket(self._buckets, bucket)
         parts = check_path(folder.rstrip("/")).split("/") if folder else []
-        found = []
+        return self._walk(bucket, parts)
+
+    def _walk(self, bucket: str, parts: Sequence[str]) -> Iterator[Entry]:
         with _told(), suppress(FileNotFoundError), self._folder(bucket, *parts) as top:
             # fwalk follows no links; of what people drop into such folders (.DS_Store), only what `open` would accept is listed.
             for where, _, names, fd in os.fwalk(".", dir_fd=top):
                 for name in names:
                     path = "/".join([*parts, *Path(where).parts, name])
                     with suppress(PathRefused, FileNotFoundError):
-                        if st.S_ISREG(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode):
-                            found.append(check_path(path))
-        return sorted(found)
+                        about = os.stat(name, dir_fd=fd, follow_symlinks=False)
+                        if st.S_ISREG(about.st_mode):
+                            yield Entry(check_path(path), about.st_size, datetime.fromtimestamp(about.st_mtime, UTC))
+
+    def sign(self, bucket: str, path: str, seconds: int) -> str:
+        self.open(bucket, path).close()
+        return self._root.joinpath(bucket, path).as_uri()
+
+    def sweep_unfinished(self, before: datetime, *, dry_run: bool = False) -> int:
+        return self._sweep_temp(before.timestamp(), dry_run)
 
     def delete(self, bucket: str, path: str) -> bool:
         check_bucket(self._buckets, bucket)
@@ -156,7 +169,7 @@ class FolderStore:
                         present = self.stat(bucket, path)
                         if present is None:
                             continue  # deleted since
-                        _settle(present, sha256)
+                        settle(present, sha256)
                     # Also when another put it there: it may have died before this line.
                     os.fsync(parent)
                     return size, sha256
@@ -187,18 +200,23 @@ class FolderStore:
         finally:
             os.close(fd)
 
-    def _sweep_temp(self) -> None:
-        """Remove what writers that were killed have left. Their locks died with them; a living one's is held, so no clock is asked."""
+    def _sweep_temp(self, before: float = inf, dry_run: bool = False) -> int:
+        """Remove what writers that were killed have left. Their locks died with them; a living one's is held, so no clock need be asked."""
+        swept = 0
         for temp in (self._root / _TEMP).iterdir():
             with suppress(OSError), temp.open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                temp.unlink()
+                if os.fstat(file.fileno()).st_mtime < before:
+                    if not dry_run:
+                        temp.unlink()
+                    swept += 1
+        return swept
 
 
 def _copy(source: BinaryIO, fd: int, max_bytes: int, bucket: str) -> tuple[int, str]:
     """Size in bytes and sha256 of what was written. Counts again: the file may have grown since it was admitted."""
     digest, size = hashlib.sha256(), 0
-    while chunk := source.read(_CHUNK):
+    while chunk := source.read(CHUNK):
         size += len(chunk)
         if size > max_bytes:
             raise ObjectTooLarge(size, max_bytes, bucket)
@@ -207,34 +225,6 @@ def _copy(source: BinaryIO, fd: int, max_bytes: int, bucket: str) -> tuple[int, 
         while rest:
             rest = rest[os.write(fd, rest) :]
     return size, digest.hexdigest()
-
-
-def _hash(file: BinaryIO) -> tuple[int, str]:
-    """Size in bytes and sha256 of what is left to read."""
-    digest, size = hashlib.sha256(), 0
-    while chunk := file.read(_CHUNK):
-        digest.update(chunk)
-        size += len(chunk)
-    return size, digest.hexdigest()
-
-
-def _settle(present: Stored, sha256: str) -> Stored:
-    if present.sha256 != sha256:
-        raise ObjectExists(f"{present.path!r} in bucket {present.bucket!r} already holds other content")
-    return present
-
-
-@contextmanager
-def _opened(source: Path) -> Iterator[BinaryIO]:
-    try:
-        file = source.open("rb")
-    except OSError as error:
-        raise SourceLost(f"cannot read {source.name!r}: {error.strerror}") from error
-    with file:
-        about = os.fstat(file.fileno())
-        if not st.S_ISREG(about.st_mode) or about.st_size == 0:
-            raise SourceLost(f"{source.name!r} is empty, or not a file")
-        yield file
 
 
 @contextmanager

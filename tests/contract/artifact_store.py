@@ -13,7 +13,9 @@ import tracemalloc
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.request import urlopen
 from uuid import uuid4
 
 import pytest
@@ -172,6 +174,8 @@ class ArtifactStoreContract:
             lambda: store.read("../" + IMAGES, "a.png"),
             lambda: store.list("nowhere"),
             lambda: store.delete("", "a.png"),
+            lambda: store.entries("nowhere"),
+            lambda: store.sign("nowhere", "a.png", 60),
         ):
             with pytest.raises(BucketMissing):
                 call()
@@ -209,6 +213,27 @@ class ArtifactStoreContract:
         assert store.list(IMAGES, "u1/j") == paths[:2]
         assert store.list(VIDEOS) == []
 
+    def test_entries_say_size_and_time(self, store: ArtifactStore, make: Make) -> None:
+        began = datetime.now(UTC) - timedelta(seconds=2)  # a file system's clock may be coarse
+        store.put(IMAGES, "u1/j/1-0.png", make(b"picture"), "image/png")
+        store.put(IMAGES, "u2/j/1-0.png", make(b"another"), "image/png")
+        (entry,) = store.entries(IMAGES, "u1")
+        assert (entry.path, entry.bytes) == ("u1/j/1-0.png", 7)
+        assert began < entry.written < datetime.now(UTC) + timedelta(seconds=2)
+        assert sorted(e.path for e in store.entries(IMAGES)) == ["u1/j/1-0.png", "u2/j/1-0.png"]
+
+    def test_a_signed_address_needs_no_key(self, store: ArtifactStore, make: Make) -> None:
+        store.put(IMAGES, "u/j/1-0.png", make(b"picture"), "image/png")
+        with urlopen(store.sign(IMAGES, "u/j/1-0.png", 60), timeout=20) as answer:
+            assert answer.read() == b"picture"
+        with pytest.raises(ObjectMissing):
+            store.sign(IMAGES, "u/j/2-0.png", 60)
+
+    def test_sweeping_what_is_unfinished_takes_no_object(self, store: ArtifactStore, make: Make) -> None:
+        store.put(IMAGES, "u/j/1-0.png", make(b"picture"), "image/png")
+        assert store.sweep_unfinished(datetime.now(UTC) + timedelta(days=1)) == 0
+        assert store.read(IMAGES, "u/j/1-0.png") == b"picture"
+
     @pytest.mark.parametrize("path", HOSTILE_PATHS)
     def test_hostile_paths_are_refused(self, store: ArtifactStore, make: Make, path: str) -> None:
         for call in (
@@ -216,12 +241,15 @@ class ArtifactStoreContract:
             lambda: store.stat(IMAGES, path),
             lambda: store.open(IMAGES, path),
             lambda: store.delete(IMAGES, path),
+            lambda: store.sign(IMAGES, path, 60),
         ):
             with pytest.raises(PathRefused):
                 call()
         if path not in ("", "a/"):  # the root folder, and a folder with its slash
             with pytest.raises(PathRefused):
                 store.list(IMAGES, path)
+            with pytest.raises(PathRefused):
+                store.entries(IMAGES, path)
 
     # The store outlives the examples on purpose: nothing that any of them asks may be found or harm it.
     @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

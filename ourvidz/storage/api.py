@@ -1,0 +1,97 @@
+"""Requests to Supabase Storage: sent with the key and with time limits, answered with a response or a leaf of `base`, and repeated where
+that is safe.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
+
+from ourvidz.storage.base import StorageUnavailable
+from ourvidz.storage.refusals import Away, told
+
+# Seconds: to connect; and that nothing at all may move in either direction. Storage copies an object of 200 MB when it moves it, and
+# answers when that is done.
+TIMEOUT = httpx.Timeout(60, connect=10)
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How often something is tried, and the seconds between: doubled each time up to `longest`, or what the server asked for."""
+
+    tries: int = 5
+    first: float = 0.5
+    longest: float = 8.0
+
+    def __call__(self, may: Iterable[type[Exception]] = (Away,), *, changing: bool = False) -> Retrying:
+        """`changing`: a request that must not be repeated once it may have been acted on."""
+
+        def again(error: BaseException) -> bool:
+            return isinstance(error, tuple(may)) and not (changing and isinstance(error, Away) and error.done)
+
+        return Retrying(retry=retry_if_exception(again), stop=stop_after_attempt(self.tries), wait=self._wait, reraise=True)
+
+    def _wait(self, state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        asked = error.after if isinstance(error, Away) else 0.0
+        return max(asked, min(self.first * 2.0 ** (state.attempt_number - 1), self.longest))
+
+
+class Api:
+    """Safe to use from several threads. `url` is the project's (https://….supabase.co), `key` its service key."""
+
+    def __init__(self, url: str, key: str, patience: Patience) -> None:
+        self.url, self.patience = f"{url.rstrip('/')}/storage/v1", patience
+        # Both headers: new secret keys are no JWTs, and the gateway takes them as `apikey` alone. Identity: bytes as they are stored.
+        headers = {"authorization": f"Bearer {key}", "apikey": key, "accept-encoding": "identity", "user-agent": "ourvidz"}
+        self._client = httpx.Client(headers=headers, timeout=TIMEOUT)
+
+    def send(self, method: str, path: str, doing: str, *, stream: bool = False, json: Any = None, **more: Any) -> httpx.Response:
+        """One request, once. Raises the leaf that its answer means. With `stream` the caller closes the response."""
+        try:
+            request = self._client.build_request(method, self.url + path, json=json, **more)
+            response = self._client.send(request, stream=True)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            raise Away(f"Supabase Storage cannot be reached. {doing}: {_named(error)}", done=False) from error
+        except httpx.TransportError as error:
+            raise Away(f"Supabase Storage did not answer. {doing}: {_named(error)}", done=True) from error
+        except httpx.InvalidURL as error:
+            raise StorageUnavailable(f"SUPABASE_URL is no address of a project: {error}") from error
+        if response.is_success and stream:
+            return response
+        try:
+            body = response.read()
+        except httpx.TransportError as error:
+            raise Away(f"Supabase Storage broke off its answer. {doing}: {_named(error)}", done=True) from error
+        finally:
+            response.close()
+        if not response.is_success:
+            raise told(response.status_code, body, response.headers, doing)
+        return response
+
+    def ask(self, method: str, path: str, doing: str, *, changing: bool = False, **more: Any) -> httpx.Response:
+        """Repeated while it is unanswered. With `changing` only what was surely not done is repeated."""
+        return self.patience(changing=changing)(self.send, method, path, doing, **more)
+
+
+def answer(response: httpx.Response, doing: str) -> Any:
+    """The JSON of an answer. What answers with something else is no Supabase Storage."""
+    try:
+        return response.json()
+    except json.JSONDecodeError as error:
+        raise StorageUnavailable(f"{doing}: the answer is no JSON. Look at SUPABASE_URL: is it a Supabase project?") from error
+
+
+def field(found: Mapping[str, Any], name: str, doing: str) -> Any:
+    if name not in found:
+        raise StorageUnavailable(f"{doing}: the answer has no {name!r}. Look at SUPABASE_URL: is it a Supabase project?")
+    return found[name]
+
+
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__}{f' ({error})' if str(error) else ''}"

@@ -1,0 +1,106 @@
+"""What an answer of Supabase Storage that is no success means, in the words of `base`.
+
+Its plain routes answer HTTP 400 with the true code as a string in the body (`statusCode`), beside a `code` and an older `error` word; its
+resumable ones answer with the true code and a line of text; a gateway before it answers as it likes. Checked against the source of
+supabase/storage (`src/http/error-handler.ts`, `src/internal/errors/codes.ts`, `src/http/routes/tus/lifecycle.ts`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from ourvidz.storage.base import (
+    BucketMissing,
+    MediaTypeRefused,
+    ObjectExists,
+    ObjectMissing,
+    ObjectTooLarge,
+    PathRefused,
+    StorageDenied,
+    StorageError,
+    StorageFull,
+    StorageUnavailable,
+)
+
+LONGEST_AFTER = 60.0
+"""Seconds of a Retry-After that are honoured; an executor holds a lease meanwhile."""
+
+_BY_WORD: Mapping[str, type[StorageError]] = {
+    "NoSuchBucket": BucketMissing,
+    "Bucket not found": BucketMissing,  # servers older than `code`
+    "NoSuchKey": ObjectMissing,
+    "not_found": ObjectMissing,
+    "InvalidKey": PathRefused,
+    "InvalidMimeType": MediaTypeRefused,
+    "invalid_mime_type": MediaTypeRefused,
+    "InvalidJWT": StorageDenied,
+    "SlowDown": StorageUnavailable,
+}
+_BY_CODE: Mapping[int, type[StorageError]] = {
+    401: StorageDenied,
+    402: StorageFull,  # a hosted project over its quota
+    403: StorageDenied,
+    404: ObjectMissing,
+    408: StorageUnavailable,
+    409: ObjectExists,
+    410: ObjectMissing,
+    413: ObjectTooLarge,
+    415: MediaTypeRefused,
+    423: StorageUnavailable,  # locked by another request
+    429: StorageUnavailable,
+    507: StorageFull,
+}
+_INTERRUPTED = "Request aborted"  # @tus/server to the first of two requests for one upload, with status 400
+_NOT_DONE = (429, 503)  # the request was turned away before anything was done with it
+
+
+class Away(StorageUnavailable):
+    """No answer, or none of use. `done`: whether the request may have been acted on all the same. `after`: seconds it asks us to wait."""
+
+    def __init__(self, message: str, *, done: bool, after: float = 0.0) -> None:
+        super().__init__(message)
+        self.done, self.after = done, after
+
+
+class TooLarge(ObjectTooLarge):
+    """The server's limit, which may be under the bucket's: a hosted project has one of its own."""
+
+    def __init__(self, message: str) -> None:
+        StorageError.__init__(self, message)
+
+
+def told(status: int, body: bytes, headers: Mapping[str, str], doing: str) -> StorageError:
+    """The leaf for an answer. `doing` says what was asked of which object; nothing of our request's headers gets into it."""
+    said = _json(body)
+    inner = str(said.get("statusCode", ""))
+    code = int(inner) if inner.isdigit() else status
+    words = [str(said.get(key, "")) for key in ("code", "error")]
+    message = str(said.get("message") or "") or body[:200].decode(errors="replace")
+    line = f"{doing}: {' '.join(message.split())[:200]} ({code}{' ' + words[0] if words[0] else ''})"
+    leaf = next((_BY_WORD[word] for word in words if word in _BY_WORD), None) or _BY_CODE.get(code)
+    if code == 400 and _INTERRUPTED in message:
+        leaf = StorageUnavailable
+    if leaf is StorageUnavailable or (leaf is None and code >= 500):
+        return Away(f"Supabase Storage did not do it. {line}", done=code not in _NOT_DONE, after=_after(headers))
+    if leaf is ObjectTooLarge:
+        return TooLarge(f"{line}. The limit is the bucket's, or the whole project's (Storage settings), whichever is less")
+    if leaf is StorageDenied:
+        return StorageDenied(f"{line}. Look at SUPABASE_SERVICE_KEY: it must be the service (secret) key of this project")
+    if leaf is BucketMissing:
+        return BucketMissing(f"{line}. `ourvidz buckets sync` makes what is missing")
+    return (leaf or StorageError)(line)
+
+
+def _json(body: bytes) -> dict[str, object]:
+    try:
+        found = json.loads(body)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _after(headers: Mapping[str, str]) -> float:
+    """Seconds, of the form that Supabase's gateways send; a date is not waited for."""
+    text = headers.get("retry-after", "")
+    return min(float(text), LONGEST_AFTER) if text.isdigit() else 0.0

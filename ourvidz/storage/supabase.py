@@ -1,0 +1,229 @@
+"""Artifacts in Supabase Storage.
+
+Storage looks whether a path is taken when an upload *begins*, and replaces what is there when it *ends*: two uploads that overlap would
+both succeed, and the later overwrite the earlier. A move is refused by the database's unique key. So an object is uploaded under a hidden
+name that holds its hash, and then moved to its own: of two writers one wins, no reader sees half an object, and an upload whose answer was
+lost can be looked up by name. What is left under hidden names by those who were killed, `sweep_unfinished` removes.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import httpx
+
+from ourvidz.storage import tus
+from ourvidz.storage.api import Api, Patience, answer, field
+from ourvidz.storage.base import (
+    BucketLimit,
+    Entry,
+    ObjectExists,
+    ObjectMissing,
+    PathRefused,
+    SourceLost,
+    StorageError,
+    StorageUnavailable,
+    Stored,
+    admit,
+    check_bucket,
+    check_path,
+)
+from ourvidz.storage.refusals import Away
+from ourvidz.storage.source import CHUNK, hashed, opened, settle
+
+RESUMABLE = tus.PIECE
+"""Bytes above which an upload is resumable (Supabase's advice)."""
+
+HIDDEN = ".staging/"  # no path of ours begins with a dot, and no user's folder is called so
+_PAGE = 1000  # the most that a listing gives
+
+
+class SupabaseStorage:
+    """An `ArtifactStore` at `url` (https://….supabase.co) with the project's service key. Makes no request until it is used."""
+
+    def __init__(self, url: str, key: str, buckets: Mapping[str, BucketLimit], patience: Patience | None = None) -> None:
+        self.api = Api(url, key, patience or Patience())
+        self._buckets = dict(buckets)
+
+    def buckets(self) -> Mapping[str, BucketLimit]:
+        return self._buckets
+
+    def put(self, bucket: str, path: str, source: Path, media_type: str) -> Stored:
+        with opened(source) as file:
+            before = os.fstat(file.fileno())
+            admit(self._buckets, bucket, path, media_type, before.st_size)
+            size, sha256 = hashed(file)
+            # Before the upload, so that a retry of one that succeeded sends nothing.
+            if (present := self.stat(bucket, path)) is not None:
+                return settle(present, sha256)
+            target = tus.Target(bucket, f"{HIDDEN}{path}.{sha256[:32]}", media_type, size)
+            note = tus.note_of(source)
+            self._stage(target, file, note)
+            after = os.fstat(file.fileno())
+            if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+                self._discard(target)
+                raise SourceLost(f"{source.name!r} changed while it was sent")
+            self._publish(target, path, sha256)
+            with suppress(OSError):
+                note.unlink(missing_ok=True)
+            return Stored(bucket, path, size, sha256, media_type)
+
+    def open(self, bucket: str, path: str) -> BinaryIO:
+        doing = f"reading {bucket}/{self._checked(bucket, path)}"
+        response = self.api.ask("GET", f"/object/authenticated/{bucket}/{path}", doing, stream=True)
+        return io.BufferedReader(_Body(response, doing), CHUNK)
+
+    def read(self, bucket: str, path: str) -> bytes:
+        with self.open(bucket, path) as file:
+            return file.read()
+
+    def stat(self, bucket: str, path: str) -> Stored | None:
+        """Reads the object: what its metadata promise is what someone said, and this is what is there."""
+        try:
+            found = self._info(bucket, self._checked(bucket, path))
+            with self.open(bucket, path) as file:
+                size, sha256 = hashed(file)
+        except ObjectMissing:
+            return None
+        return Stored(bucket, path, size, sha256, str(found.get("content_type")))
+
+    def list(self, bucket: str, folder: str = "") -> Sequence[str]:
+        return sorted(entry.path for entry in self.entries(bucket, folder))
+
+    def entries(self, bucket: str, folder: str = "") -> Iterator[Entry]:
+        check_bucket(self._buckets, bucket)
+        prefix = f"{check_path(folder.rstrip('/'))}/" if folder else ""
+        return (entry for entry in self._pages(bucket, prefix) if _is_ours(entry.path))
+
+    def sign(self, bucket: str, path: str, seconds: int) -> str:
+        doing = f"signing {bucket}/{self._checked(bucket, path)}"
+        response = self.api.ask("POST", f"/object/sign/{bucket}/{path}", doing, json={"expiresIn": seconds})
+        return f"{self.api.url}{field(answer(response, doing), 'signedURL', doing)}"
+
+    def sweep_unfinished(self, before: datetime, *, dry_run: bool = False) -> int:
+        swept = 0
+        for bucket in self._buckets:
+            # Taken whole before the first is deleted: what is left by killed writers is little.
+            for entry in [e for e in self._pages(bucket, HIDDEN) if e.written < before]:
+                swept += dry_run or self._delete(bucket, entry.path)
+        return swept
+
+    def delete(self, bucket: str, path: str) -> bool:
+        return self._delete(bucket, self._checked(bucket, path))
+
+    # -- the two steps of an upload -------------------------------------------------------------------------------------------------
+
+    def _stage(self, target: tus.Target, file: BinaryIO, note: Path) -> None:
+        """Upload under the hidden name. Its content is in the name: found there whole, it is ours whoever brought it."""
+        for attempt in self.api.patience((Away, ObjectExists)):
+            with attempt:
+                if attempt.retry_state.attempt_number > 1 and self._is_whole(target):
+                    return
+                if target.size > RESUMABLE:
+                    tus.upload(self.api, target, file, note)
+                    if not self._is_whole(target):  # the server has the bytes, and died before it made an object of them
+                        note.unlink(missing_ok=True)
+                        raise Away(f"{target}: all bytes are there, and no object", done=True)
+                    return
+                headers = {"content-type": target.media_type, "content-length": str(target.size), "cache-control": "max-age=3600"}
+                body = tus.span(file, 0, target.size)
+                self.api.send("POST", f"/object/{target.bucket}/{target.name}", str(target), headers=headers, content=body)
+
+    def _publish(self, target: tus.Target, path: str, sha256: str) -> None:
+        """Give it its own name. Done is what the object at that name says, whatever became of the answers."""
+        doing = f"publishing {target.bucket}/{path}"
+        asked = {"bucketId": target.bucket, "sourceKey": target.name, "destinationKey": path}
+        for attempt in self.api.patience():
+            with attempt:
+                try:
+                    self.api.send("POST", "/object/move", doing, json=asked)
+                except (Away, ObjectExists, ObjectMissing) as error:
+                    present = self.stat(target.bucket, path)
+                    if present is None and isinstance(error, Away):
+                        raise
+                    if present is None:
+                        raise StorageUnavailable(f"{doing}: what was uploaded is gone again") from error
+                    if isinstance(error, ObjectExists):
+                        self._discard(target)
+                    settle(present, sha256)
+
+    def _is_whole(self, target: tus.Target) -> bool:
+        try:
+            return bool(self._info(target.bucket, target.name).get("size") == target.size)
+        except ObjectMissing:
+            return False
+
+    def _discard(self, target: tus.Target) -> None:
+        with suppress(StorageError):  # the sweep takes it
+            self._delete(target.bucket, target.name)
+
+    # -- what both names have in common ---------------------------------------------------------------------------------------------
+
+    def _checked(self, bucket: str, path: str) -> str:
+        check_bucket(self._buckets, bucket)
+        return check_path(path)
+
+    def _info(self, bucket: str, name: str) -> Mapping[str, Any]:
+        doing = f"looking at {bucket}/{name}"
+        found = answer(self.api.ask("GET", f"/object/info/authenticated/{bucket}/{name}", doing), doing)
+        if not isinstance(found, dict):
+            raise StorageUnavailable(f"{doing}: the answer is no object's description")
+        return found
+
+    def _delete(self, bucket: str, name: str) -> bool:
+        try:
+            self.api.ask("DELETE", f"/object/{bucket}/{name}", f"deleting {bucket}/{name}")
+        except ObjectMissing:
+            return False
+        return True
+
+    def _pages(self, bucket: str, prefix: str) -> Iterator[Entry]:
+        doing, asked = f"listing {bucket}/{prefix}", {"prefix": prefix, "limit": _PAGE}
+        while True:
+            page = answer(self.api.ask("POST", f"/object/list-v2/{bucket}", doing, json=asked), doing)
+            for row in field(page, "objects", doing):
+                size = int((row.get("metadata") or {}).get("size") or 0)
+                yield Entry(str(row["name"]), size, datetime.fromisoformat(str(row["created_at"])))
+            if not page.get("hasNext"):
+                return
+            asked["cursor"] = field(page, "nextCursor", doing)
+
+
+class _Body(io.RawIOBase):
+    """An answer's bytes as they come."""
+
+    def __init__(self, response: httpx.Response, doing: str) -> None:
+        self._response, self._doing = response, doing
+        self._chunks, self._rest = response.iter_raw(), b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            while not self._rest:
+                self._rest = next(self._chunks)
+        except StopIteration:
+            return 0
+        except httpx.TransportError as error:
+            raise Away(f"Supabase Storage broke off. {self._doing}: {type(error).__name__}", done=False) from error
+        count = min(len(buffer), len(self._rest))
+        buffer[:count], self._rest = self._rest[:count], self._rest[count:]
+        return count
+
+    def close(self) -> None:
+        self._response.close()
+        super().close()
+
+
+def _is_ours(path: str) -> bool:
+    """Whether `open` would take it: of what others put into a bucket (placeholders, hidden names), only that is listed."""
+    with suppress(PathRefused):
+        return bool(check_path(path))
+    return False

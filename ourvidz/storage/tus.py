@@ -1,0 +1,129 @@
+"""A resumable upload (TUS 1.0, https://tus.io/protocols/resumable-upload) to Supabase Storage, in pieces of 6 MB as it asks for.
+
+The upload's id is kept in a note beside the file, so that whoever comes after a kill, on the same host, goes on where the server is. What
+the server has it says itself: no count of ours is trusted after an answer was lost.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from ourvidz.storage.api import Api
+from ourvidz.storage.base import ObjectExists, ObjectMissing, SourceLost, StorageUnavailable
+from ourvidz.storage.refusals import Away
+
+PIECE = 6 * 1024 * 1024
+_PATH = "/upload/resumable"
+_VERSION = {"tus-resumable": "1.0.0"}
+_READ = 1 << 16
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a file goes, and as what. `size` in bytes."""
+
+    bucket: str
+    name: str
+    media_type: str
+    size: int
+
+    def __str__(self) -> str:
+        return f"uploading {self.bucket}/{self.name}"
+
+
+def note_of(source: Path) -> Path:
+    return source.with_name(f"{source.name}.upload")
+
+
+def upload(api: Api, target: Target, file: BinaryIO, note: Path) -> None:
+    """Bring all of the file to the server. Raises what `Api.send` does; after a broken connection only when several tries in a row have
+    brought nothing more over.
+    """
+    upload_id = _noted(note, target)
+    offset = _offset(api, target, upload_id) if upload_id else None
+    if upload_id is None or offset is None:
+        upload_id, offset = _begin(api, target), 0
+        _keep(note, target, upload_id)
+    while offset < target.size:
+        offset = _piece(api, target, file, upload_id, offset)
+
+
+def _piece(api: Api, target: Target, file: BinaryIO, upload_id: str, offset: int) -> int:
+    """Send what comes at `offset`; the offset that the server has afterwards, which is more."""
+    sure = True
+    for attempt in api.patience((Away, ObjectExists)):
+        with attempt:
+            if not sure:
+                there = _offset(api, target, upload_id)
+                if there is None:
+                    raise StorageUnavailable(f"{target}: the server has forgotten the upload; it begins again at the next try")
+                if there > offset:
+                    return there
+            sure = False  # until it answers; 409 is its word for another offset than ours, too
+            length = min(PIECE, target.size - offset)
+            headers = {**_VERSION, "upload-offset": str(offset), "content-length": str(length)}
+            headers["content-type"] = "application/offset+octet-stream"
+            response = api.send("PATCH", f"{_PATH}/{upload_id}", str(target), headers=headers, content=span(file, offset, length))
+            return _count(response.headers.get("upload-offset"), target)
+    raise AssertionError("tenacity gives the last error")
+
+
+def _begin(api: Api, target: Target) -> str:
+    about = {"bucketName": target.bucket, "objectName": target.name, "contentType": target.media_type, "cacheControl": "3600"}
+    metadata = ",".join(f"{key} {b64encode(value.encode()).decode()}" for key, value in about.items())
+    headers = {**_VERSION, "upload-length": str(target.size), "upload-metadata": metadata}
+    response = api.ask("POST", _PATH, str(target), headers=headers)  # one begun twice is left to expire
+    # Only the last segment counts: behind a gateway the host and prefix it names need not be ours, and our key goes nowhere else.
+    upload_id = str(response.headers.get("location", "")).rstrip("/").rpartition("/")[2]
+    if not upload_id:
+        raise StorageUnavailable(f"{target}: the server began an upload and did not say where")
+    return upload_id
+
+
+def _offset(api: Api, target: Target, upload_id: str) -> int | None:
+    """How many bytes the server has; None if it knows of no such upload (any more)."""
+    try:
+        response = api.ask("HEAD", f"{_PATH}/{upload_id}", str(target), headers=_VERSION)
+    except ObjectMissing:
+        return None
+    return _count(response.headers.get("upload-offset"), target)
+
+
+def _count(text: str | None, target: Target) -> int:
+    if text is None or not text.isdigit() or int(text) > target.size:
+        raise StorageUnavailable(f"{target}: the server counts {text!r} of {target.size} bytes")
+    return int(text)
+
+
+def span(file: BinaryIO, offset: int, length: int) -> Iterator[bytes]:
+    """These bytes of the file, a little at a time. Raises `SourceLost` if the file has become shorter."""
+    file.seek(offset)
+    while length:
+        chunk = file.read(min(_READ, length))
+        if not chunk:
+            raise SourceLost("the file became shorter while it was sent")
+        length -= len(chunk)
+        yield chunk
+
+
+def _noted(note: Path, target: Target) -> str | None:
+    """The upload that someone before us began of this very file to this very name."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        found = json.loads(note.read_text())
+        if found["name"] == f"{target.bucket}/{target.name}" and found["size"] == target.size:
+            return str(found["upload"])
+    return None
+
+
+def _keep(note: Path, target: Target, upload_id: str) -> None:
+    temporary = note.with_name(f"{note.name}.{os.getpid()}")
+    with suppress(OSError):  # a file in a folder that we may not write to: after a kill its upload begins again
+        temporary.write_text(json.dumps({"name": f"{target.bucket}/{target.name}", "size": target.size, "upload": upload_id}))
+        temporary.replace(note)

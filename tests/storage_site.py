@@ -1,0 +1,161 @@
+"""Supabase Storage as the tests have it: a face with its real HTTP API, and a line to it on which things go wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+import httpx
+
+from ourvidz.dev import parts, storage_face
+from ourvidz.dev.tokens import Secret
+from ourvidz.storage.api import Patience
+from ourvidz.storage.base import BucketLimit
+from ourvidz.storage.supabase import SupabaseStorage
+
+QUICK = Patience(tries=4, first=0.01, longest=0.05)
+
+
+@dataclass(frozen=True)
+class Face:
+    """A project's Storage at `url`."""
+
+    url: str
+    root: Path
+    secret: Secret = field(repr=False)
+
+    def clear(self, buckets: Mapping[str, BucketLimit]) -> None:
+        """No objects, and these buckets, with their limits."""
+        with self.client() as client:
+            for found in client.get("/bucket").json():
+                for row in client.post(f"/object/list-v2/{found['id']}", json={"prefix": ""}).json()["objects"]:
+                    client.delete(f"/object/{found['id']}/{row['name']}").raise_for_status()
+            known = {found["id"] for found in client.get("/bucket").json()}
+            for name, limit in buckets.items():
+                body = {"public": limit.public, "file_size_limit": limit.max_bytes, "allowed_mime_types": sorted(limit.media_types)}
+                asked = client.put(f"/bucket/{name}", json=body) if name in known else client.post("/bucket", json={"name": name, **body})
+                asked.raise_for_status()
+
+    def client(self, token: str | None = None) -> httpx.Client:
+        return httpx.Client(base_url=f"{self.url}/storage/v1", headers={"authorization": f"Bearer {token or self.secret.service}"}, timeout=20)
+
+    def store(self, buckets: Mapping[str, BucketLimit], url: str = "", patience: Patience = QUICK) -> SupabaseStorage:
+        return SupabaseStorage(url or self.url, self.secret.service, buckets, patience)
+
+
+@contextmanager
+def a_face(root: Path, limit: int | None = None) -> Iterator[Face]:
+    secret = Secret()
+    with storage_face.running(parts.bring(), root, secret.value, limit=limit) as url:
+        yield Face(url, root, secret)
+
+
+@dataclass
+class Trouble:
+    """What happens to the next `times` requests whose first line matches. `at`: after so many bytes of the body the line is cut; `lost`:
+    the answer does not come back; `answer`: what is said instead of asking the face; `wait`: seconds before anything is passed on.
+    """
+
+    pattern: str
+    times: int = 1
+    at: int | None = None
+    lost: bool = False
+    answer: bytes | None = None
+    wait: float = 0.0
+    then: Callable[[], None] | None = None  # called when it has happened
+
+
+def said(status: str, body: bytes = b"{}", **headers: str) -> bytes:
+    lines = [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return "\r\n".join([f"HTTP/1.1 {status}", f"content-length: {len(body)}", "connection: close", *lines, "", ""]).encode() + body
+
+
+class Line:
+    """Passes HTTP/1.1 on, a request a connection, and keeps the first line of each."""
+
+    def __init__(self, url: str) -> None:
+        self._to = ("127.0.0.1", int(url.rpartition(":")[2]))
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.trouble: list[Trouble] = []
+        self.asked: list[str] = []
+        self.sent = 0  # bytes of bodies that went towards the face
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Line:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._listener.close()
+
+    def count(self, pattern: str) -> int:
+        return sum(1 for line in self.asked if re.search(pattern, line))
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, contextlib.suppress(OSError):
+            head = b""
+            while b"\r\n\r\n" not in head:
+                if not (data := client.recv(65536)):
+                    return
+                head += data
+            head, _, body = head.partition(b"\r\n\r\n")
+            first = head.partition(b"\r\n")[0].decode()
+            trouble = self._next(first)
+            if trouble and trouble.wait:
+                time.sleep(trouble.wait)
+            if trouble and trouble.answer is not None:
+                client.sendall(trouble.answer)
+                client.shutdown(socket.SHUT_WR)
+                while client.recv(65536):  # let it finish its sentence
+                    pass
+            else:
+                self._pass(client, head, body, trouble)
+        if trouble and trouble.then:
+            trouble.then()
+
+    def _pass(self, client: socket.socket, head: bytes, body: bytes, trouble: Trouble | None) -> None:
+        length = int((re.search(rb"(?i)\r\ncontent-length: *(\d+)", head) or [0, 0])[1])
+        head = re.sub(rb"(?i)\r\nconnection:[^\r]*", b"", head) + b"\r\nconnection: close\r\n\r\n"
+        limit = length if trouble is None or trouble.at is None else min(trouble.at, length)
+        with socket.create_connection(self._to) as server:
+            server.sendall(head)
+            passed = 0
+            while True:
+                part = body[: limit - passed]
+                server.sendall(part)
+                passed += len(part)
+                if passed >= limit:
+                    break
+                if not (body := client.recv(65536)):
+                    return
+            with self._lock:
+                self.sent += passed
+            if trouble and trouble.at is not None:
+                return
+            while data := server.recv(65536):
+                if not (trouble and trouble.lost):
+                    client.sendall(data)
+
+    def _next(self, first: str) -> Trouble | None:
+        with self._lock:
+            self.asked.append(first)
+            for trouble in self.trouble:
+                if trouble.times > 0 and re.search(trouble.pattern, first):
+                    trouble.times -= 1
+                    return trouble
+        return None
