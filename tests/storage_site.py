@@ -6,7 +6,6 @@ import contextlib
 import re
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -45,7 +44,9 @@ class Face:
                 asked.raise_for_status()
 
     def client(self, token: str | None = None) -> httpx.Client:
-        return httpx.Client(base_url=f"{self.url}/storage/v1", headers={"authorization": f"Bearer {token or self.secret.service}"}, timeout=20)
+        return httpx.Client(
+            base_url=f"{self.url}/storage/v1", headers={"authorization": f"Bearer {token or self.secret.service}"}, timeout=20
+        )
 
     def store(self, buckets: Mapping[str, BucketLimit], url: str = "", patience: Patience = QUICK) -> SupabaseStorage:
         return SupabaseStorage(url or self.url, self.secret.service, buckets, patience)
@@ -69,8 +70,8 @@ class Trouble:
     at: int | None = None
     lost: bool = False
     answer: bytes | None = None
-    wait: float = 0.0
-    then: Callable[[], None] | None = None  # called when it has happened
+    before: Callable[[], object] | None = None
+    then: Callable[[], object] | None = None
 
 
 def said(status: str, body: bytes = b"{}", **headers: str) -> bytes:
@@ -116,8 +117,8 @@ class Line:
             head, _, body = head.partition(b"\r\n\r\n")
             first = head.partition(b"\r\n")[0].decode()
             trouble = self._next(first)
-            if trouble and trouble.wait:
-                time.sleep(trouble.wait)
+            if trouble and trouble.before:
+                trouble.before()
             if trouble and trouble.answer is not None:
                 client.sendall(trouble.answer)
                 client.shutdown(socket.SHUT_WR)

@@ -4,8 +4,8 @@ that is safe.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,18 +79,13 @@ class Api:
         return self.patience(changing=changing)(self.send, method, path, doing, **more)
 
 
-def answer(response: httpx.Response, doing: str) -> Any:
-    """The JSON of an answer. What answers with something else is no Supabase Storage."""
+@contextmanager
+def understood(doing: str) -> Iterator[None]:
+    """Taking an answer apart. One that is not as Storage's are comes from something else."""
     try:
-        return response.json()
-    except json.JSONDecodeError as error:
-        raise StorageUnavailable(f"{doing}: the answer is no JSON. Look at SUPABASE_URL: is it a Supabase project?") from error
-
-
-def field(found: Mapping[str, Any], name: str, doing: str) -> Any:
-    if name not in found:
-        raise StorageUnavailable(f"{doing}: the answer has no {name!r}. Look at SUPABASE_URL: is it a Supabase project?")
-    return found[name]
+        yield
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise StorageUnavailable(f"{doing}: the answer makes no sense. Look at SUPABASE_URL: is it a Supabase project?") from error
 
 
 def _named(error: Exception) -> str:

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import httpx
 
 from ourvidz.storage import tus
-from ourvidz.storage.api import Api, Patience, answer, field
+from ourvidz.storage.api import Api, Patience, understood
 from ourvidz.storage.base import (
     BucketLimit,
     Entry,
@@ -86,12 +86,12 @@ class SupabaseStorage:
     def stat(self, bucket: str, path: str) -> Stored | None:
         """Reads the object: what its metadata promise is what someone said, and this is what is there."""
         try:
-            found = self._info(bucket, self._checked(bucket, path))
+            _, media_type = self._info(bucket, self._checked(bucket, path))
             with self.open(bucket, path) as file:
                 size, sha256 = hashed(file)
         except ObjectMissing:
             return None
-        return Stored(bucket, path, size, sha256, str(found.get("content_type")))
+        return Stored(bucket, path, size, sha256, media_type)
 
     def list(self, bucket: str, folder: str = "") -> Sequence[str]:
         return sorted(entry.path for entry in self.entries(bucket, folder))
@@ -104,7 +104,8 @@ class SupabaseStorage:
     def sign(self, bucket: str, path: str, seconds: int) -> str:
         doing = f"signing {bucket}/{self._checked(bucket, path)}"
         response = self.api.ask("POST", f"/object/sign/{bucket}/{path}", doing, json={"expiresIn": seconds})
-        return f"{self.api.url}{field(answer(response, doing), 'signedURL', doing)}"
+        with understood(doing):
+            return f"{self.api.url}{response.json()['signedURL']}"
 
     def sweep_unfinished(self, before: datetime, *, dry_run: bool = False) -> int:
         swept = 0
@@ -155,7 +156,7 @@ class SupabaseStorage:
 
     def _is_whole(self, target: tus.Target) -> bool:
         try:
-            return bool(self._info(target.bucket, target.name).get("size") == target.size)
+            return self._info(target.bucket, target.name)[0] == target.size
         except ObjectMissing:
             return False
 
@@ -169,12 +170,13 @@ class SupabaseStorage:
         check_bucket(self._buckets, bucket)
         return check_path(path)
 
-    def _info(self, bucket: str, name: str) -> Mapping[str, Any]:
+    def _info(self, bucket: str, name: str) -> tuple[int, str]:
+        """Size in bytes and media type, as the server has noted them."""
         doing = f"looking at {bucket}/{name}"
-        found = answer(self.api.ask("GET", f"/object/info/authenticated/{bucket}/{name}", doing), doing)
-        if not isinstance(found, dict):
-            raise StorageUnavailable(f"{doing}: the answer is no object's description")
-        return found
+        response = self.api.ask("GET", f"/object/info/authenticated/{bucket}/{name}", doing)
+        with understood(doing):
+            found = response.json()
+            return int(found["size"]), str(found["content_type"])
 
     def _delete(self, bucket: str, name: str) -> bool:
         try:
@@ -185,14 +187,18 @@ class SupabaseStorage:
 
     def _pages(self, bucket: str, prefix: str) -> Iterator[Entry]:
         doing, asked = f"listing {bucket}/{prefix}", {"prefix": prefix, "limit": _PAGE}
-        while True:
-            page = answer(self.api.ask("POST", f"/object/list-v2/{bucket}", doing, json=asked), doing)
-            for row in field(page, "objects", doing):
-                size = int((row.get("metadata") or {}).get("size") or 0)
-                yield Entry(str(row["name"]), size, datetime.fromisoformat(str(row["created_at"])))
-            if not page.get("hasNext"):
-                return
-            asked["cursor"] = field(page, "nextCursor", doing)
+        while asked:
+            response = self.api.ask("POST", f"/object/list-v2/{bucket}", doing, json=asked)
+            with understood(doing):
+                page = response.json()
+                found = [_entry(row) for row in page["objects"]]
+                asked = {**asked, "cursor": page["nextCursor"]} if page["hasNext"] else {}
+            yield from found
+
+
+def _entry(row: Mapping[str, Any]) -> Entry:
+    size = (row["metadata"] or {}).get("size") or 0  # null while a server of some versions is still at it
+    return Entry(str(row["name"]), int(size), datetime.fromisoformat(row["created_at"]))
 
 
 class _Body(io.RawIOBase):

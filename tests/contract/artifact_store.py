@@ -252,13 +252,13 @@ class ArtifactStoreContract:
                 store.entries(IMAGES, path)
 
     # The store outlives the examples on purpose: nothing that any of them asks may be found or harm it.
-    @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.differing_executors])
     @given(path=some.text(max_size=300) | some.lists(some.sampled_from(["..", ".", "", "a", ".tmp", "\\", "\0", "é"])).map("/".join))
     def test_any_path_is_refused_or_missing(self, store: ArtifactStore, path: str) -> None:
         with suppress(PathRefused):
             assert store.stat(IMAGES, path) is None
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.differing_executors])  # one an adapter
     @given(
         user=some.text(),
         claim_no=some.integers(-5, 10**6),

@@ -1,16 +1,38 @@
-"""The Supabase adapter against the contract, and what only a server at the end of a line can do to it."""
+"""The Supabase adapter against the contract, and its words for what the server refuses."""
 
 from __future__ import annotations
 
+import json
+import logging
+import time
+import traceback
 from collections.abc import Mapping
+from pathlib import Path
 
+import httpx
 import pytest
-from storage_site import Face
+from storage_site import QUICK, Face, Line, Trouble, said
 
-from ourvidz.storage.base import BucketLimit
+from ourvidz.storage.base import (
+    BucketLimit,
+    BucketMissing,
+    MediaTypeRefused,
+    ObjectExists,
+    ObjectTooLarge,
+    PathRefused,
+    StorageDenied,
+    StorageError,
+    StorageFull,
+    StorageUnavailable,
+)
+from ourvidz.storage.refusals import Away, told
 from ourvidz.storage.supabase import SupabaseStorage
 
-from .artifact_store import ArtifactStoreContract, StoreFactory
+from .artifact_store import BUCKETS, IMAGES, MB, VIDEOS, ArtifactStoreContract, Limit, StoreFactory
+
+PATH = "u/j/1-0.png"
+WIDER = {IMAGES: Limit(500 * MB, frozenset({"image/png", "video/mp4"})), VIDEOS: Limit(500 * MB, frozenset({"image/png", "video/mp4"}))}
+"""What a program would hold of the buckets whose catalog is newer than the server's buckets."""
 
 
 class TestSupabaseStorage(ArtifactStoreContract):
@@ -20,3 +42,153 @@ class TestSupabaseStorage(ArtifactStoreContract):
             return face.store(buckets)
 
         return make
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "picture"
+    path.write_bytes(b"picture")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("bucket", "path", "size", "media_type", "leaf"),
+    [
+        (IMAGES, "a.mp4", 10, "video/mp4", MediaTypeRefused),
+        (IMAGES, "a.png", 5 * MB + 1, "image/png", ObjectTooLarge),
+        (VIDEOS, "a.png", 7 * MB, "image/png", MediaTypeRefused),  # resumable
+        (VIDEOS, "a.mp4", 101 * MB, "video/mp4", ObjectTooLarge),
+        ("nowhere", "a.png", 10, "image/png", BucketMissing),
+    ],
+)
+def test_what_the_server_refuses_has_its_leaf(
+    face: Face, tmp_path: Path, bucket: str, path: str, size: int, media_type: str, leaf: type[StorageError]
+) -> None:
+    store = face.store({**WIDER, "nowhere": WIDER[IMAGES]})
+    source = tmp_path / "source"
+    with source.open("wb") as file:
+        file.truncate(size)
+    with pytest.raises(leaf) as raised:
+        store.put(bucket, path, source, media_type)
+    assert not raised.value.retryable and path in str(raised.value)
+    assert store.list(IMAGES) == store.list(VIDEOS) == []
+    assert next(store._pages(IMAGES, ""), None) is None  # nor under a hidden name
+
+
+@pytest.mark.parametrize("key", ["no.such.key", "expired", "forged"])
+def test_a_wrong_key_is_told_and_never_shown(face: Face, source: Path, key: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    key = {"expired": face.secret.expired("u"), "forged": f"{face.secret.service[:-6]}aaaaaa"}.get(key, key)
+    store = SupabaseStorage(face.url, key, BUCKETS, QUICK)
+    for call in (
+        lambda: store.put(IMAGES, PATH, source, "image/png"),
+        lambda: store.delete(IMAGES, PATH),
+        lambda: store.list(IMAGES),
+        lambda: store.sign(IMAGES, PATH, 5),
+    ):
+        with pytest.raises(StorageDenied) as raised:
+            call()
+        assert "SUPABASE_SERVICE_KEY" in str(raised.value) and not raised.value.retryable
+        assert key not in "".join(traceback.format_exception(raised.value)) + repr(store)
+    assert key not in caplog.text
+
+
+def test_keys_that_are_no_service_key_may_not_put(face: Face, source: Path) -> None:
+    for key in (face.secret.anon, face.secret.user("u")):
+        with pytest.raises(StorageDenied):
+            SupabaseStorage(face.url, key, BUCKETS, QUICK).put(IMAGES, PATH, source, "image/png")
+
+
+def body(status: int | str, code: str = "", error: str = "", message: str = "no") -> bytes:
+    return json.dumps({"statusCode": str(status), "code": code, "error": error, "message": message}).encode()
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "leaf"),
+    [
+        (400, body(409, "ResourceAlreadyExists", "Duplicate"), ObjectExists),
+        (400, body(409, "", "Duplicate"), ObjectExists),  # before there was a `code`
+        (400, body(415, "InvalidMimeType", "invalid_mime_type"), MediaTypeRefused),
+        (400, body(413, "EntityTooLarge", "Payload too large"), ObjectTooLarge),
+        (413, b"<html>nginx</html>", ObjectTooLarge),
+        (400, body(404, "NoSuchBucket", "Bucket not found"), BucketMissing),
+        (400, body(404, "", "Bucket not found"), BucketMissing),
+        (400, body(403, "AccessDenied", "Unauthorized"), StorageDenied),
+        (401, b'{"message":"No API key found in request"}', StorageDenied),
+        (400, body(400, "InvalidKey"), PathRefused),
+        (400, body("what"), StorageError),
+        (400, b"[]", StorageError),
+        (400, b"Request aborted due to lock acquired", Away),
+        (402, b"", StorageFull),
+        (507, b"", StorageFull),
+        (423, body(423, "ResourceLocked"), Away),
+        (429, body(429, "SlowDown"), Away),
+        (500, body(500, "InternalError"), Away),
+        (544, body(544, "DatabaseTimeout"), Away),
+        (502, b"\xff\xfe bad gateway", Away),
+    ],
+)
+def test_the_true_code_is_in_the_body(status: int, answer: bytes, leaf: type[StorageError]) -> None:
+    error = told(status, answer, {}, "reading b/p")
+    assert type(error) is leaf or (leaf is ObjectTooLarge and isinstance(error, leaf))
+    assert "reading b/p" in str(error)
+
+
+def test_what_it_says_is_cut_short_and_in_one_line() -> None:
+    text = str(told(400, body(400, message="a\nb\n" * 5000), {}, "reading"))
+    assert len(text) < 400 and "\n" not in text
+
+
+@pytest.mark.parametrize(("header", "after"), [("7", 7.0), ("100000", 60.0), ("soon", 0.0), ("-1", 0.0)])
+def test_how_long_it_asks_us_to_wait(header: str, after: float) -> None:
+    error = told(429, b"", {"retry-after": header}, "reading")
+    assert isinstance(error, Away) and error.after == after and not error.done
+
+
+def test_who_is_asked_to_wait_waits(face: Face, line: Line, source: Path) -> None:
+    store = face.store(BUCKETS, line.url)
+    line.trouble = [Trouble("POST /storage/v1/object/sdxl", times=1, answer=said("429 Too Many", retry_after="1"))]
+    began = time.monotonic()
+    store.put(IMAGES, PATH, source, "image/png")
+    assert time.monotonic() - began >= 1.0
+    assert line.count("POST /storage/v1/object/sdxl") == 2
+
+
+def test_a_signed_address_ends_and_is_of_one_object(face: Face, source: Path) -> None:
+    store = face.store(BUCKETS)
+    store.put(IMAGES, PATH, source, "image/png")
+    store.put(IMAGES, "u/j/2-0.png", source, "image/png")
+    address = store.sign(IMAGES, PATH, 1)
+    assert httpx.get(address).content == b"picture"
+    assert httpx.get(address, headers={"range": "bytes=1-3"}).content == b"ict"  # a player seeks
+    for wrong in (address.replace("1-0", "2-0"), address[:-4] + "aaaa", address.partition("?")[0]):
+        assert httpx.get(wrong).status_code == 400
+    time.sleep(1.1)
+    assert httpx.get(address).status_code == 400
+
+
+def test_a_listing_of_many_pages_is_whole(face: Face, source: Path) -> None:
+    store = face.store(BUCKETS)
+    with face.client() as client:
+        for n in range(1005):
+            asked = client.post(f"/object/{IMAGES}/u/{n}/1-0.png", content=b"x", headers={"content-type": "image/png"})
+            asked.raise_for_status()
+    assert len(set(store.list(IMAGES, "u"))) == 1005
+    assert store.list(IMAGES, "u/7") == ["u/7/1-0.png"]
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://nowhere.invalid", "ftp://x", "not an address", ""])
+def test_no_server_there_is_said(url: str, source: Path) -> None:
+    store = SupabaseStorage(url, "key", BUCKETS, QUICK)
+    with pytest.raises(StorageUnavailable) as raised:
+        store.put(IMAGES, PATH, source, "image/png")
+    assert raised.value.retryable
+
+
+@pytest.mark.parametrize("answer", [b"<html>", b"{}", b"[]", b"null", b""])
+def test_some_other_server_there_is_said(line: Line, answer: bytes, source: Path) -> None:
+    store = SupabaseStorage(line.url, "key", BUCKETS, QUICK)
+    line.trouble = [Trouble("", times=99, answer=said("200 OK", answer))]
+    for call in (lambda: store.list(IMAGES), lambda: store.sign(IMAGES, PATH, 9), lambda: store.put(VIDEOS, "a.mp4", source, "video/mp4")):
+        with pytest.raises(StorageError):
+            call()

@@ -1,0 +1,271 @@
+"""Uploads to Supabase Storage while the line breaks, answers are lost and processes are killed: whole objects or none, and once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import signal
+import threading
+import tracemalloc
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+import pytest
+from storage_site import QUICK, Face, Line, Trouble, said
+
+from ourvidz.storage.base import ObjectExists, SourceLost, StorageUnavailable, Stored, object_path
+from ourvidz.storage.supabase import HIDDEN, SupabaseStorage
+from ourvidz.storage.tus import PIECE, note_of
+
+from .artifact_store import BUCKETS, JOB, MB, USER, VIDEOS
+
+spawn = multiprocessing.get_context("spawn")
+PATH = object_path(USER, JOB, 1, 0, "mp4")
+PATCH = "PATCH /storage/v1/upload/resumable/"
+SMALL, BIG = 1000, 2 * PIECE + 1000  # one request; three pieces
+LATER = timedelta(days=1)
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Callable[[int], Path]:
+    def make(size: int) -> Path:
+        path = tmp_path / f"video-{size}"
+        with path.open("wb") as file:
+            for n in range(0, size, MB):
+                file.write(hashlib.sha256(str(n).encode()).digest() * (MB // 32))  # no two megabytes are alike
+            file.truncate(size)
+        return path
+
+    return make
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def put(store: SupabaseStorage, source: Path) -> Stored:
+    return store.put(VIDEOS, PATH, source, "video/mp4")
+
+
+def hidden(store: SupabaseStorage) -> list[str]:
+    return [entry.path for entry in store._pages(VIDEOS, HIDDEN)]
+
+
+def is_stored(face: Face, source: Path) -> bool:
+    found = face.store(BUCKETS).stat(VIDEOS, PATH)
+    return found is not None and (found.bytes, found.sha256, found.media_type) == (source.stat().st_size, sha256(source), "video/mp4")
+
+
+def test_sixty_megabytes_over_a_line_that_breaks(face: Face, line: Line, video: Callable[[int], Path]) -> None:
+    source, store = video(60 * MB), face.store(BUCKETS, line.url)
+    line.trouble = [
+        Trouble(PATCH, at=5 * MB),
+        Trouble(PATCH, at=1),
+        Trouble(PATCH, lost=True),
+        Trouble(PATCH, at=0),
+        Trouble("HEAD", lost=True),
+        Trouble(PATCH, answer=said("502 Bad Gateway")),
+        Trouble(PATCH, at=3 * MB),
+    ]
+    # The face takes a piece as it comes, so what is cut off is not sent twice.
+    tracemalloc.start()
+    try:
+        put(store, source)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert all(trouble.times == 0 for trouble in line.trouble)
+    assert is_stored(face, source) and hidden(store) == []
+    assert peak < 8 * MB
+    assert line.sent < 60 * MB + 5 * MB
+    assert not note_of(source).exists()
+
+
+# Every request of an upload, as it is seen on the line.
+STEPS = {
+    SMALL: ["GET .*/info/.*1-0.mp4 ", "POST .*/object/video_fast/", "POST .*/object/move"],
+    BIG: ["GET .*/info/.*1-0.mp4 ", "POST .*/upload/resumable", PATCH, "GET .*/info/.*staging", "POST .*/object/move"],
+}
+MISHAPS = {
+    "the line is cut": {"at": 0},
+    "the answer is lost": {"lost": True},
+    "unavailable": {"answer": said("503 Service Unavailable")},
+    "too many": {"answer": said("429 Too Many Requests")},
+    "an error of its own": {"answer": said("500 Internal Server Error", b'{"statusCode":"500","code":"InternalError"}')},
+}
+
+
+@pytest.mark.parametrize("mishap", MISHAPS)
+@pytest.mark.parametrize(("size", "step"), [(size, step) for size, steps in STEPS.items() for step in steps])
+def test_whatever_happens_to_a_request_the_object_is_stored_once(
+    face: Face, line: Line, video: Callable[[int], Path], size: int, step: str, mishap: str
+) -> None:
+    source, store = video(size), face.store(BUCKETS, line.url)
+    line.trouble = [Trouble(step, **MISHAPS[mishap])]
+    stored = put(store, source)
+    assert line.trouble[0].times == 0
+    assert stored.sha256 == sha256(source) and is_stored(face, source)
+    assert store.list(VIDEOS) == [PATH] and hidden(store) == []
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_the_answer_to_each_piece_may_be_lost(face: Face, line: Line, video: Callable[[int], Path], n: int) -> None:
+    source, store = video(BIG), face.store(BUCKETS, line.url)
+    line.trouble = [Trouble(PATCH, times=n - 1), Trouble(PATCH, lost=True)]
+    put(store, source)
+    assert line.trouble[1].times == 0 and is_stored(face, source)
+    assert line.count(PATCH) == 3  # what was lost had arrived
+
+
+@pytest.mark.parametrize("step", ["POST .*/object/video_fast/", "POST .*/object/move"])
+def test_a_store_that_stays_away_is_said(face: Face, line: Line, video: Callable[[int], Path], step: str) -> None:
+    source, store = video(SMALL), face.store(BUCKETS, line.url)
+    line.trouble = [Trouble(step, times=99, answer=said("503 Service Unavailable"))]
+    with pytest.raises(StorageUnavailable) as raised:
+        put(store, source)
+    assert raised.value.retryable
+    assert line.count(step) == QUICK.tries
+    assert store.list(VIDEOS) == []
+    line.trouble.clear()
+    put(store, source)
+    assert is_stored(face, source) and hidden(store) == []
+
+
+def test_what_may_have_been_done_is_looked_up_before_it_is_sent_again(face: Face, line: Line, video: Callable[[int], Path]) -> None:
+    source, store = video(SMALL), face.store(BUCKETS, line.url)
+    line.trouble = [Trouble("POST .*/object/video_fast/", lost=True), Trouble("POST .*/object/move", lost=True)]
+    put(store, source)
+    assert line.count("POST .*/object/video_fast/") == line.count("POST .*/object/move") == 1
+
+
+def _put_elsewhere(url: str, key: str, path: str, source: Path) -> None:
+    SupabaseStorage(url, key, BUCKETS, QUICK).put(VIDEOS, path, source, "video/mp4")
+
+
+def test_who_comes_after_a_kill_goes_on_where_the_server_is(face: Face, line: Line, video: Callable[[int], Path]) -> None:
+    source, gone = video(5 * PIECE), threading.Event()
+    process = spawn.Process(target=_put_elsewhere, args=(line.url, face.secret.service, PATH, source))
+
+    def kill() -> None:
+        os.kill(process.pid or 0, signal.SIGKILL)
+        gone.set()
+
+    # The line first, so that the process has no time to try again.
+    line.trouble = [Trouble(PATCH, times=2), Trouble(PATCH, at=MB, then=kill)]
+    process.start()
+    assert gone.wait(60)
+    process.join(20)
+    assert process.exitcode == -signal.SIGKILL
+    line.trouble, line.asked, line.sent = [], [], 0
+    put(face.store(BUCKETS, line.url), source)
+    assert line.count("POST .*/upload/resumable") == 0
+    assert line.sent < 3 * PIECE + 1000
+    assert is_stored(face, source)
+
+
+@pytest.mark.parametrize("note", ['{"name": 1}', "", "[]", None])
+def test_a_note_that_is_of_no_use_is_not_believed(face: Face, line: Line, video: Callable[[int], Path], note: str | None) -> None:
+    source, store = video(BIG), face.store(BUCKETS, line.url)
+    if note is None:  # of an upload that the server has forgotten
+        target = f"{VIDEOS}/{HIDDEN}{PATH}.{sha256(source)[:32]}"
+        note = json.dumps({"name": target, "size": BIG, "upload": "bm8vc3VjaC91cGxvYWQ"})
+    note_of(source).write_text(note)
+    put(store, source)
+    assert is_stored(face, source)
+    assert line.count("POST .*/upload/resumable") == 1
+
+
+def test_another_file_at_the_same_place_is_another_upload(face: Face, line: Line, video: Callable[[int], Path]) -> None:
+    source, store = video(BIG), face.store(BUCKETS, line.url)
+    line.trouble = [Trouble(PATCH), Trouble(PATCH, times=99, at=0)]
+    with pytest.raises(StorageUnavailable):
+        put(store, source)
+    assert note_of(source).exists()
+    source.write_bytes(os.urandom(BIG))
+    line.trouble.clear()
+    put(store, source)
+    assert is_stored(face, source)
+
+
+def test_a_file_that_changes_while_it_is_sent_is_not_stored(face: Face, line: Line, video: Callable[[int], Path]) -> None:
+    def shorter(source: Path) -> None:
+        os.truncate(source, source.stat().st_size // 2)
+
+    def other(source: Path) -> None:
+        with source.open("r+b") as file:
+            file.write(b"changed")
+
+    for size, change in ((BIG, shorter), (BIG, other), (SMALL, shorter), (SMALL, other)):
+        source, store = video(size), face.store(BUCKETS, line.url)
+        begins = PATCH if size == BIG else "POST .*/object/video_fast/"
+        line.trouble = [Trouble(begins, at=100, then=partial(change, source))]
+        with pytest.raises(SourceLost):
+            put(store, source)
+        assert store.list(VIDEOS) == [] and hidden(store) == []
+
+
+def test_of_two_that_overlap_the_later_does_not_overwrite(face: Face, line: Line, video: Callable[[int], Path], tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_bytes(os.urandom(BIG))
+    source, store = video(BIG), face.store(BUCKETS, line.url)
+    line.trouble = [Trouble(PATCH, times=2), Trouble(PATCH, before=lambda: put(face.store(BUCKETS), other))]
+    with pytest.raises(ObjectExists):
+        put(store, source)
+    assert is_stored(face, other) and hidden(store) == []
+
+
+def test_two_with_the_same_file_and_note_both_succeed(face: Face, video: Callable[[int], Path]) -> None:
+    source, together, results = video(BIG), threading.Barrier(2), []
+
+    def write() -> None:
+        store = face.store(BUCKETS)
+        together.wait(10)
+        results.append(put(store, source))
+
+    threads = [threading.Thread(target=write) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(results) == 2 and results[0] == results[1]
+    assert is_stored(face, source)
+
+
+def test_a_stale_claim_publishes_nothing_of_the_newer_ones(face: Face, line: Line, video: Callable[[int], Path], tmp_path: Path) -> None:
+    """The stale one was stopped in the middle of its upload; when it wakes, the newer has finished under the number that is its own."""
+    newer, late = tmp_path / "newer", video(BIG)
+    newer.write_bytes(os.urandom(BIG))
+    second = object_path(USER, JOB, 2, 0, "mp4")
+    line.trouble = [Trouble(PATCH, before=lambda: face.store(BUCKETS).put(VIDEOS, second, newer, "video/mp4"))]
+    put(face.store(BUCKETS, line.url), late)
+    store = face.store(BUCKETS)
+    found = store.stat(VIDEOS, second)
+    assert found is not None and found.sha256 == sha256(newer)
+    assert store.list(VIDEOS, f"{USER}/{JOB}") == [PATH, second]  # the sweep takes what no row names
+
+
+def test_what_killed_writers_leave_is_swept_when_it_is_old(face: Face, line: Line, video: Callable[[int], Path]) -> None:
+    source, store = video(SMALL), face.store(BUCKETS, line.url)
+    line.trouble = [Trouble("POST .*/object/move", times=99, answer=said("503 Service Unavailable"))]
+    with pytest.raises(StorageUnavailable):
+        put(store, source)
+    assert store.list(VIDEOS) == [] and len(hidden(store)) == 1
+    assert store.sweep_unfinished(datetime.now(UTC) - LATER) == 0
+    assert store.sweep_unfinished(datetime.now(UTC) + LATER, dry_run=True) == 1
+    assert store.sweep_unfinished(datetime.now(UTC) + LATER) == 1
+    assert hidden(store) == []
+
+
+def test_an_object_whose_bytes_break_off_is_no_short_object(face: Face, line: Line, video: Callable[[int], Path]) -> None:
+    source = video(BIG)
+    put(face.store(BUCKETS), source)
+    half = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % BIG + bytes(1000)
+    store = face.store(BUCKETS, line.url)
+    line.trouble = [Trouble("GET .*/object/authenticated/", times=99, answer=half)]
+    with pytest.raises(StorageUnavailable):
+        store.read(VIDEOS, PATH)
