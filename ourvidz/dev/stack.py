@@ -5,7 +5,6 @@ Supabase's does. All of it are children of this process and end with it.
 from __future__ import annotations
 
 import json
-import sys
 import tomllib
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from secrets import token_hex
 from types import TracebackType
 
 from ourvidz.db.connection import keywords
+from ourvidz.dev import storage_face
 from ourvidz.dev.parts import Parts, Say, bring_libraries
 from ourvidz.dev.process import Process, answering, free_port, listening, on_free_port
 from ourvidz.dev.tokens import Secret
@@ -132,17 +132,8 @@ class Stack:
         return url
 
     def _storage(self) -> str:
-        face = HERE / "storage_face.mjs"
-        argv = [str(self.parts.node), str(face)] if face.exists() else [sys.executable, "-m", "ourvidz.dev.storage_face"]
-        if not face.exists() and not face.with_suffix(".py").exists():
-            return "http://127.0.0.1:9"
-        env = {
-            "STORAGE_ROOT": str(self.folder / "storage"),
-            "JWT_SECRET": self.secret.value,
-            "PARTS": str(self.parts.folder),
-            "PUBLIC_URL": f"{self.url}/storage/v1",
-        }
-        return self._start("storage", argv, env, "/status")
+        argv, env = storage_face.command(self.parts, self.folder / "storage", self.secret.value)
+        return self._start("storage", argv, dict(env), "/status")
 
     def _functions(self) -> list[dict[str, object]]:
         """One Deno each, as each is isolated on Supabase; asked for a JWT first unless config.toml says otherwise."""

@@ -5,66 +5,43 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import re
 import shutil
-import subprocess
-import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from queue import Empty, Queue
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from ourvidz.dev.parts import Parts
+from ourvidz.dev.parts import Parts
+from ourvidz.dev.process import Process, answering, on_free_port
 
 _HERE = Path(__file__).parent
-START = 30.0  # seconds until it must listen; a busy machine takes a few
 
 
-def command(parts: Parts, root: Path, secret: str, *, port: int = 0, limit: int | None = None) -> tuple[list[str], Mapping[str, str]]:
-    """What runs it, and in which environment. It listens on 127.0.0.1 and prints `storage on PORT`; objects are kept under `root`,
-    tokens are those of `secret` (the project's JWT secret), and no object may be larger than `limit` bytes.
+def command(parts: Parts, root: Path, secret: str, *, limit: int | None = None) -> tuple[list[str], Mapping[str, str]]:
+    """What runs it, and in which environment, PORT beside that: it listens there on 127.0.0.1. Objects are kept under `root`, tokens are
+    those of `secret` (the project's JWT secret), and no object may be larger than `limit` bytes.
     """
     program = _beside_modules(parts.folder)
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
     # Each right is named: the program is ours, the libraries are not.
     rights = ["--allow-net=127.0.0.1", "--allow-env", f"--allow-read={root},{parts.folder}", f"--allow-write={root}"]
     argv = [str(parts.deno), "run", "--quiet", "--no-prompt", "--no-remote", "--node-modules-dir=manual", *rights, str(program)]
-    told = {"PORT": str(port), "ROOT": str(root), "JWT_SECRET": secret, **({"FILE_SIZE_LIMIT": str(limit)} if limit else {})}
+    told = {"ROOT": str(root), "JWT_SECRET": secret, **({"FILE_SIZE_LIMIT": str(limit)} if limit else {})}
     return argv, {**parts.deno_env, **told}
 
 
 @contextlib.contextmanager
-def running(parts: Parts, root: Path, secret: str, *, port: int = 0, limit: int | None = None) -> Iterator[str]:
-    """The face, up as long as the block lasts; gives what SUPABASE_URL is. Raises RuntimeError with what it said if it does not start."""
-    argv, told = command(parts, root, secret, port=port, limit=limit)
-    with (root / "log").open("a") as log:
-        process = subprocess.Popen(
-            argv, env={**os.environ, **told}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True
-        )
+def running(parts: Parts, root: Path, secret: str, *, limit: int | None = None) -> Iterator[str]:
+    """The face, up as long as the block lasts; gives what SUPABASE_URL is. Raises NotUp with what it said if it does not start."""
+    argv, told = command(parts, root, secret, limit=limit)
+
+    def start(port: int) -> Process:
+        process = Process("storage", argv, root / "log", {**told, "PORT": str(port)})
+        return process.until(answering(f"http://127.0.0.1:{port}/status"))
+
+    process, port = on_free_port(start)
     try:
-        yield f"http://127.0.0.1:{_port(process, root / 'log')}"
+        yield f"http://127.0.0.1:{port}"
     finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _port(process: subprocess.Popen[str], log: Path) -> str:
-    lines: Queue[str] = Queue()
-
-    def read() -> None:
-        for line in process.stdout or ():
-            lines.put(line)
-
-    threading.Thread(target=read, daemon=True).start()
-    with contextlib.suppress(Empty):
-        if found := re.search(r"storage on (\d+)", lines.get(timeout=START)):
-            return found[1]
-    raise RuntimeError(f"the storage face did not start: {log.read_text()[-2000:]}")
+        process.stop()
 
 
 def _beside_modules(folder: Path) -> Path:

@@ -1,7 +1,7 @@
 /** Supabase Storage's HTTP API over a folder, for tests and `ourvidz dev up`: the routes, words and rules that its clients meet, as its
  * source has them. Not there: image transformation, S3, signed uploads, copies, the older `list`, and a database behind it.
  *
- * Environment: PORT (0: any; the one taken is printed), ROOT, JWT_SECRET, FILE_SIZE_LIMIT (bytes; the project's own). */
+ * Environment: PORT, ROOT, JWT_SECRET, FILE_SIZE_LIMIT (bytes; the project's own). */
 import { Access, type Caller, NOBODY } from "./access.ts";
 import { Refusal, refuse } from "./errors.ts";
 import { Objects, type Row } from "./objects.ts";
@@ -20,6 +20,7 @@ type Ask = { request: Request; url: URL; caller: Caller; bucket: string; name: s
 type Answer = Response | Promise<Response>;
 
 const ROUTES: [string, RegExp, "open" | "known", (ask: Ask) => Answer][] = [
+  ["GET", /^\/status$/, "open", () => new Response(null)],
   ["GET", /^\/bucket\/?$/, "known", ({ caller }) => Response.json(service(caller) && objects.allBuckets())],
   ["POST", /^\/bucket\/?$/, "known", ({ request, caller }) => keepBucket(request, caller)],
   ["GET", /^\/bucket\/(?<bucket>[^/]+)$/, "known", ({ caller, bucket }) => Response.json(service(caller) && objects.bucket(bucket))],
@@ -163,8 +164,4 @@ async function signed({ request, url, bucket, name }: Ask): Promise<Response> {
   return await serve(request, objects.find("anyone", bucket, name));
 }
 
-Deno.serve({
-  hostname: "127.0.0.1",
-  port: Number(env("PORT", "0")),
-  onListen: ({ port }) => console.log(`storage on ${port}`),
-}, answer);
+Deno.serve({ hostname: "127.0.0.1", port: Number(env("PORT")), onListen: () => console.log("listening") }, answer);
