@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from ourvidz.bootstrap import App
     from ourvidz.config import Config
     from ourvidz.progress import Observer
+
+log = logging.getLogger("ourvidz.worker")
 
 
 class NoGuard(Exception):
@@ -45,10 +48,16 @@ class Executors:
         `own_process`: nobody else's, so it ends itself (exit code 75) when its device hangs; whoever started it starts another.
         """
         chosen = named(profile or app.config.ourvidz_profile)
+        from executors import credentials
         from executors.enhancer.client import remote
+        from executors.provenance import Seal
         from executors.shelf import prepare
         from executors.worker import Worker, handle_signals
+        from ourvidz.safety import images
 
+        eye = images.find(app.config.ourvidz_image_screen)
+        credential = credentials.find(app.config.home, app.config.ourvidz_c2pa_cert, app.config.ourvidz_c2pa_key)
+        seal = Seal(credential, required=app.config.ourvidz_c2pa == "required", tsa=app.config.ourvidz_c2pa_tsa)
         shelf = prepare(
             app.config.models,
             tiny=app.config.tiny,
@@ -69,9 +78,12 @@ class Executors:
 
             torch.set_num_threads(1)  # tiny tensors: threads cost more than they bring, and much more on a busy machine
             say("Tiny models with random weights: the pictures are noise, and only the lexical screen looks at prompts.")
+        say(seal.credential.said)
+        if eye is None:
+            (log.warning if shelf.guarded else say)(images.NONE[shelf.guarded])
         worker = Worker(
             app.jobs, app.store, shelf, app.config.home, name=name, lanes=lanes, observe=observer, own_process=own_process,
-            warm=warm, enhancer=enhancer,
+            warm=warm, enhancer=enhancer, seal=seal, eye=eye,
         )  # fmt: skip
         if signals:
             handle_signals(worker)
@@ -215,6 +227,25 @@ class Executors:
         out = io.BytesIO()
         load_reference(data).save(out, "PNG", compress_level=1)
         return out.getvalue()
+
+    def signer(self, config: Config) -> dict[str, Any]:
+        """What outputs are signed with here; makes nothing. Raises `BadCredential`."""
+        from executors import credentials, provenance
+
+        own = config.ourvidz_c2pa_cert is not None or config.ourvidz_c2pa_key is not None
+        if not own and not credentials.place(config.home).exists():
+            return {"development": True, "said": "A development certificate, which nobody trusts, is made when first needed."}
+        credential = credentials.find(config.home, config.ourvidz_c2pa_cert, config.ourvidz_c2pa_key)
+        provenance.Seal(credential)  # tries it
+        return {"development": credential.development, "said": credential.said}
+
+    def read_provenance(self, path: Path, trust: Path | None = None) -> dict[str, Any]:
+        """What the file says of itself, and whether that can be believed (`executors.provenance.read`); without a manifest, what its
+        plain tags say. Raises `OSError`, `BadCredential` for a `trust` that holds no certificates."""
+        from executors import credentials, provenance
+
+        said = provenance.read(path, credentials.anchors(trust))
+        return said if said["state"] != "none" else said | {"tags": provenance.tags(path, said["media_type"])}
 
     def draw_references(self) -> dict[str, bytes]:
         """Neutral pictures as PNG, by name, for a demo to refer to."""

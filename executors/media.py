@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import BinaryIO
 from xml.sax.saxutils import quoteattr
 
 import av
@@ -91,6 +92,18 @@ def encode_mp4(frames: Sequence[Image.Image], fps: int, path: Path, info: dict[s
 def middle_frame(frames: Sequence[Image.Image]) -> Image.Image:
     """The frame that stands for a video: neither its first, often a reference, nor its last."""
     return frames[len(frames) // 2]
+
+
+def frames_at(file: BinaryIO, wanted: Sequence[int]) -> list[Image.Image]:
+    """These frames of a video, by number, which rise. Raises `av.FFmpegError`, `ValueError` when it has fewer."""
+    found: list[Image.Image] = []
+    with av.open(file) as video:
+        for number, frame in enumerate(video.decode(video=0)):
+            if number in wanted:
+                found.append(frame.to_image())
+    if len(found) < len(wanted):
+        raise ValueError(f"a video ends before frame {wanted[len(found)]}")
+    return found
 
 
 def _common_size(frames: Sequence[Image.Image]) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,35 +15,51 @@ from ourvidz.storage.base import object_path, thumbnail_path
 from state.catalog import MP4, PNG, WEBP
 
 THUMBNAIL = 256  # pixels, longest side
+Fill = Callable[[Path], object]
 VIDEO_THUMBNAILS = "video-thumbnails"
 
 
-def record(run: Run, made: Made) -> None:
-    """Encode an output and its thumbnail into the spool, and say that they are there: a retry on this host need not make them again."""
-    for artifact, fill in _encoded(run, made):
-        path, sha256 = run.room.spool.write(run.claim.job_id, name_of(artifact), fill)
+def record(run: Run, made: Made, allowed: str | None = None) -> None:
+    """Encode an output and its thumbnail into the spool, sign them, and say that they are there: a retry on this host need not make them
+    again. `allowed`: the rules of the image screen that let it through."""
+    facts = _facts(run, made)
+    for artifact, fill in _encoded(run, made, facts):
+        signed: dict[str, Any] = {}
+
+        def sealed(path: Path, artifact: dict[str, Any] = artifact, fill: Fill = fill, signed: dict[str, Any] = signed) -> None:
+            fill(path)
+            signed |= run.room.seal.put(path, artifact["media_type"], facts | {"output": artifact["index"], "kind": artifact["kind"]})
+
+        path, sha256 = run.room.spool.write(run.claim.job_id, name_of(artifact), sealed)
         whole = artifact | {"bytes": path.stat().st_size, "sha256": sha256, "spool": run.room.spool.id}
+        whole["metadata"] = artifact["metadata"] | {"provenance": signed, "screened": allowed}
         run.jobs.artifact_generated(run.claim, whole, seconds=made.seconds)
 
 
-def _encoded(run: Run, made: Made) -> Iterator[tuple[dict[str, Any], Callable[[Path], object]]]:
+def _facts(run: Run, made: Made) -> dict[str, Any]:
+    """What a file tells of how it was made, to whoever has it: neither the prompt nor the user."""
+    claim, about = run.claim, made.about
+    was = claim.metadata.get("rerouted")
+    return {
+        "job": claim.job_id,
+        "job_type": claim.job_type,
+        "model": str(about.get("model") or about.get("models") or about.get("family")),
+        "tiny": bool(about.get("tiny")),
+        "seed": made.output.seed,
+        "profile": run.room.shelf.profile.name,
+        **({"asked_for": was["job_type"]} if was else {}),
+        "settings": {k: v for k, v in claim.settings.as_dict().items() if k not in ("references", "seed")},
+    }
+
+
+def _encoded(run: Run, made: Made, facts: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], Fill]]:
     claim, s = run.claim, run.claim.settings
     index, output, about, profile = made.index, made.output, made.about, run.room.shelf.profile.name
     picture = media.middle_frame(output.frames) if isinstance(output, Clip) else output.image
     was = claim.metadata.get("rerouted")  # what was asked for, where a fallback makes the job (ourvidz.reroute_job writes it)
     asked = (was["settings"]["width"], was["settings"]["height"]) if was else (s.width, s.height)
     width, height = picture.size
-    info = {
-        "Software": "OurVidz",
-        "ourvidz:job": claim.job_id,
-        "ourvidz:job_type": claim.job_type,
-        "ourvidz:model": str(about.get("model") or about.get("models") or about.get("family")),
-        "ourvidz:tiny": str(bool(about.get("tiny"))).lower(),
-        "ourvidz:seed": str(output.seed),
-        "ourvidz:profile": profile,
-        **({"ourvidz:asked_for": was["job_type"]} if was else {}),
-        "ourvidz:settings": " ".join(f"{k}={v}" for k, v in s.as_dict().items() if k not in ("references", "seed")),
-    }
+    info = {"Software": "OurVidz", **{f"ourvidz:{name}": _text(fact) for name, fact in facts.items()}}
     where: dict[str, Any] = {
         "index": index,
         "bucket": claim.job_type,
@@ -72,3 +88,9 @@ def _encoded(run: Run, made: Made) -> Iterator[tuple[dict[str, Any], Callable[[P
     bucket = VIDEO_THUMBNAILS if isinstance(output, Clip) else claim.job_type
     thumbnail = {"kind": "thumbnail", "bucket": bucket, "path": thumbnail_path(*address), "media_type": WEBP}
     yield where | size | thumbnail, lambda path: path.write_bytes(small)
+
+
+def _text(fact: Any) -> str:
+    if isinstance(fact, dict):
+        return " ".join(f"{name}={value}" for name, value in fact.items())
+    return str(fact).lower() if isinstance(fact, bool) else str(fact)

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 from executors.heartbeat import Heartbeat, Hold
 from executors.models.base import References
 from executors.prompts import unweighted
+from executors.provenance import Seal
 from executors.referring import Consent, Fetch
 from executors.shelf import Shelf
 from executors.spool import Spool
 from ourvidz.fetch import fetch
 from ourvidz.lifecycle import Claim, Jobs
 from ourvidz.progress import Observer, Progress
+from ourvidz.safety.images import Watchful
 from ourvidz.safety.screen import Verdict, guarded_check
 from ourvidz.storage.base import ArtifactStore
 from state.policy import Policy
@@ -25,11 +27,13 @@ if TYPE_CHECKING:
 
 
 class Refused(Exception):
-    """The screen refused the text: the job fails for good."""
+    """A screen refused the text, or a picture: the job fails for good."""
 
-    def __init__(self, category: str, policy_version: str) -> None:
-        super().__init__(f"The prompt was refused ({category}, policy {policy_version}).")
-        self.verdict = {"category": category, "policy_version": policy_version}
+    def __init__(self, verdict: Verdict, what: str = "prompt", sha256: str | None = None) -> None:
+        """`sha256` of the picture, in hex, stands in the event for it, salted. (The prompt's hash is made where the prompt is.)"""
+        category = verdict.category or "refused"
+        super().__init__(f"The {what} was refused ({category}, policy {verdict.policy_version}).")
+        self.verdict = {"category": category, "policy_version": verdict.policy_version, **({"sha256": sha256} if sha256 else {})}
 
 
 @dataclass(frozen=True)
@@ -44,9 +48,11 @@ class Room:
     device: Device
     policy: Policy
     observe: Observer
+    seal: Seal
     enhancer: RemoteEnhancer | None = None  # in a process of its own
     fetch: Fetch = fetch
     consent: Consent | None = None
+    eye: Watchful | None = None  # the image screen, where an operator has one
 
 
 @dataclass(frozen=True)
@@ -88,4 +94,4 @@ class Run:
 
     def obey(self, verdict: Verdict) -> None:
         if not verdict.allowed:
-            raise Refused(verdict.category or "refused", verdict.policy_version)
+            raise Refused(verdict)

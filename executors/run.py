@@ -1,5 +1,5 @@
-"""One job, as one straight line of named steps over one value: screen → references → (device: enhance → generate) → encode → upload →
-complete. Each step is skipped when an earlier attempt has done it.
+"""One job, as one straight line of named steps over one value: screen → references → (device: enhance → generate) → encode → look again →
+upload → complete. Each step is skipped when an earlier attempt has done it.
 
 Each job walks its line in a thread of its own, so one uploads while the next is on the device and a third is prepared. They meet only
 at the device, which takes them one by one (`executors.device`). `attempt` is the single place that catches an error and hands it to policy.
@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
-from executors import enhancing, guarding
+from executors import enhancing, guarding, looking
 from executors.errors import Cancelled, ExecutorError, LeaseLost, ModelFileError
 from executors.heartbeat import Drained, Hold
 from executors.outputs import VIDEO_THUMBNAILS, record
@@ -35,9 +35,7 @@ def attempt(room: Room, hold: Hold) -> str:
     (another claim has the job), or unsaid (we may have it still, and could not say what became of it)."""
     claim = hold.claim
     try:
-        run = Run(room, hold, claim.prompt)
-        for step in (screen, prepare, guarding.apart, references, enhancing.apart, guarding.apart, generate, upload):
-            run = step(run)
+        _walk(Run(room, hold, claim.prompt))
         room.jobs.complete(claim)
         room.spool.drop(claim.job_id)
         if claim.claim_no > 1:
@@ -58,12 +56,28 @@ def attempt(room: Room, hold: Hold) -> str:
         return _quietly(lambda: room.jobs.snooze(claim, "model_file", 1.0), "snoozed")
     except Refused as refusal:
         said, verdict = str(refusal), refusal.verdict
-        return _quietly(lambda: room.jobs.fail(claim, "refused_content", said, final=True, verdict=verdict), "failed")
+        word = _quietly(lambda: room.jobs.fail(claim, "refused_content", said, final=True, verdict=verdict), "failed")
+        if word == "failed":
+            room.spool.drop(claim.job_id)
+        return word
     except Exception as error:
         name, retryable = classify(error)
         log.log(logging.WARNING if retryable else logging.ERROR, "Job %s: %s", claim.job_id, error, exc_info=name == "unexpected")
         said = str(error) or type(error).__name__
         return _quietly(lambda: room.jobs.fail(claim, name, said, retryable=retryable), "failed")
+
+
+def _walk(run: Run) -> None:
+    steps = (
+        screen, prepare, guarding.apart, references, looking.references, enhancing.apart, guarding.apart, generate, looking.again, upload,
+    )  # fmt: skip
+    try:
+        for step in steps:
+            run = step(run)
+    except Refused:
+        # Before it is said: said first and cut short here, the job would be over and its objects still up. This way it is tried again.
+        looking.withdraw(run.room, run.claim)
+        raise
 
 
 def classify(error: Exception) -> tuple[str, bool]:
@@ -124,8 +138,9 @@ def generate(run: Run) -> Run:
     run.hold.watch.rest()  # the device has a watch of its own
     with closing(run.room.device.offer(run).outputs()) as outputs:
         for made in outputs:
+            allowed = looking.output(run, made)
             run.hold.watch.touch("encoding", run.room.policy.load_stall)
-            record(run, made)
+            record(run, made, allowed)
             run.hold.watch.rest()
     return run
 

@@ -15,9 +15,11 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import IO, TypeVar
 
+from executors import credentials
 from executors.device import Device
 from executors.enhancer.client import RemoteEnhancer
 from executors.heartbeat import Heartbeat, Hold
+from executors.provenance import Seal
 from executors.referring import Fetch
 from executors.room import Room
 from executors.run import attempt
@@ -29,6 +31,7 @@ from ourvidz.db.connection import Ambiguous, DatabaseAway, Listener
 from ourvidz.fetch import fetch
 from ourvidz.lifecycle import Claim, Jobs
 from ourvidz.progress import Observer, Progress
+from ourvidz.safety.images import Watchful
 from ourvidz.storage.base import ArtifactStore
 from state.errors import ExecutorGone
 from state.policy import Policy
@@ -65,17 +68,20 @@ class Worker:
         warm: Sequence[str] | None = (),
         enhancer: RemoteEnhancer | None = None,
         fetch: Fetch = fetch,
+        seal: Seal | None = None,
+        eye: Watchful | None = None,
     ) -> None:
         """`own_process`: there is nothing else in this process, so it may end itself when its device hangs. `warm`: lanes to load before a
-        job asks for them; None: those that the queue needs first."""
+        job asks for them; None: those that the queue needs first. `seal` signs the outputs, by default with the development certificate
+        under `home`; `eye` is the image screen."""
         self.jobs, self.store, self.shelf, self.home = jobs, store, shelf, home
         self.policy = policy or jobs.policy()
         self.spool = Spool(home / "spool", self.policy.spool_bytes)
         self._wanted = None if lanes is None else frozenset(lanes)
         self._slot, self.name = _take_slot(home, name)
         self._watchers = Watchers(observe)
-        self._enhancer = enhancer
-        self._fetch = fetch
+        self._enhancer, self._fetch, self._eye = enhancer, fetch, eye
+        self._seal = seal or Seal(credentials.development(home))
         self._own_process = own_process
         self._warm = warm
         self._threads: set[threading.Thread] = set()  # of jobs; one that hangs keeps its place when its claim is given up
@@ -126,8 +132,9 @@ class Worker:
         self._tell(beat)
         device = Device(beat, tell=lambda: self._tell(beat))
         room = Room(
-            self.jobs, self.store, self.shelf, self.spool, beat, device, self.policy, self._watchers.see, self._enhancer, self._fetch
-        )
+            self.jobs, self.store, self.shelf, self.spool, beat, device, self.policy, self._watchers.see, self._seal,
+            enhancer=self._enhancer, fetch=self._fetch, eye=self._eye,
+        )  # fmt: skip
         listener = Listener(self.jobs.db.url, executor_id, beat.ring)
         beat.start()
         log.info("Executor %s serves %s.", self.name, ", ".join(self.lanes))

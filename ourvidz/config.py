@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -37,6 +37,12 @@ class Config(BaseSettings):
     ourvidz_profile: str = "default"  # the executors' speed profile
     ourvidz_batch: int | None = Field(default=None, ge=1, le=16)  # pictures in a pass of SDXL; unset: the profile's figure on a GPU, else 1
     ourvidz_enhancer: str = "auto"  # auto: its process when it answers, else this executor's own model; off: the latter; or its socket
+    ourvidz_c2pa: Literal["required", "optional"] = "required"  # optional: an output that cannot be signed goes out without
+    ourvidz_c2pa_cert: Path | None = None  # PEM, the signing certificate first; unset, with its key: this machine's development one
+    ourvidz_c2pa_key: Path | None = None
+    ourvidz_c2pa_tsa: str | None = None  # URL of a timestamp authority (RFC 3161); unset: signatures bear no time
+    ourvidz_c2pa_trust: Path | None = None  # PEM of the issuers that `ourvidz provenance` trusts
+    ourvidz_image_screen: str | None = None  # name of an entry point of the group ourvidz.image_screens
     ourvidz_vram_budget: Bytes | None = None  # on the device; unset: 35 GB or what the card has, whichever is less
     ourvidz_ram_budget: Bytes | None = None  # weights kept in RAM; unset: four fifths of the machine's, where there is a GPU
 

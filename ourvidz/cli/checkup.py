@@ -47,6 +47,8 @@ def lines() -> Iterator[Line]:
     yield from _safely("profile", lambda: _profile(app))
     yield from _safely("budget", lambda: _budget(app))
     yield from _safely("screen", _screen)
+    yield from _safely("images", lambda: _images(app))
+    yield from _safely("provenance", lambda: _provenance(app))
 
 
 def _safely(what: str, check: Callable[[], Iterator[Line]]) -> Iterator[Line]:
@@ -65,7 +67,7 @@ def _python() -> Line:
 
 
 def _extras() -> Iterator[Line]:
-    needed = {name: _version(name) for name in ("torch", "diffusers", "transformers", "pillow", "av")}
+    needed = {name: _version(name) for name in ("torch", "diffusers", "transformers", "pillow", "av", "c2pa-python")}
     absent = [name for name, found in needed.items() if found is None]
     if absent:
         yield Line("warn", "executors", f"not installed: {', '.join(absent)}", f"Only a machine that makes pictures needs them: {HINT}")
@@ -240,3 +242,22 @@ def _screen() -> Iterator[Line]:
         )
     else:
         yield Line("ok", "screen", f"lexical, policy {verdict.policy_version}")
+
+
+def _images(app: App) -> Iterator[Line]:
+    from ourvidz.safety import images
+
+    if images.find(app.config.ourvidz_image_screen) is None:
+        yield Line("ok" if app.config.tiny else "warn", "images", images.NONE[not app.config.tiny])
+    else:
+        yield Line("ok", "images", f"the image screen {app.config.ourvidz_image_screen} looks at references and outputs")
+
+
+def _provenance(app: App) -> Iterator[Line]:
+    from ourvidz.cli import executor
+
+    if _version("c2pa-python") is None:
+        return  # said above, among what an executor needs
+    found = executor.found().signer(app.config)
+    optional = " What cannot be signed is published unsigned." if app.config.ourvidz_c2pa == "optional" else ""
+    yield Line("warn" if found["development"] and not app.config.tiny else "ok", "provenance", found["said"] + optional)

@@ -11,7 +11,24 @@ import sys
 
 import typer
 
-from ourvidz.cli import bulk, demo, doctor, enhancer, events, integrity, jobs, migrate, models, reaper, stats, submit, top, up, worker
+from ourvidz.cli import (
+    bulk,
+    demo,
+    doctor,
+    enhancer,
+    events,
+    integrity,
+    jobs,
+    migrate,
+    models,
+    provenance,
+    reaper,
+    stats,
+    submit,
+    top,
+    up,
+    worker,
+)
 from ourvidz.cli.help import KEEP, LOOK, START, Sections
 from ourvidz.cli.out import Problem, say, stderr
 
@@ -52,6 +69,7 @@ app.add_typer(jobs_app, name="jobs", rich_help_panel=LOOK)
 events.add(app, LOOK)
 top.add(app, LOOK)
 stats.add(app, LOOK)
+provenance.add(app, LOOK)
 doctor.add(app, LOOK)
 migrate.add(app, KEEP)
 models.add(app, KEEP)

@@ -7,7 +7,9 @@ verdict. Neither verdicts nor errors carry the text or any word of it: they end 
 from __future__ import annotations
 
 import queue
+import re
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -39,35 +41,44 @@ class PromptScreen(Protocol):
 
 
 def guarded_check(screen: PromptScreen, text: str, timeout_s: float = 10.0) -> Verdict:
-    """The way to ask any screen: whatever goes wrong in it, slowness and a strange answer too, becomes `ScreenUnavailable`.
+    """The way to ask any screen of prompts: see `guarded`."""
+    return guarded("prompt screen", lambda: screen.check(text), timeout_s)
+
+
+def guarded(screen: str, ask: Callable[[], object], timeout_s: float) -> Verdict:
+    """The verdict that `ask` returns. Whatever goes wrong in it, slowness and a strange answer too, becomes `ScreenUnavailable`.
 
     `timeout_s` is in seconds. A screen that hangs keeps its thread (a daemon) until the process ends.
     """
     answers: queue.SimpleQueue[Verdict | str] = queue.SimpleQueue()
 
-    def ask() -> None:
+    def answered() -> None:
         try:
-            answer = screen.check(text)
-            answers.put(answer if _whole(answer) else "it gave no verdict")
+            answer = ask()
+            answers.put(answer if isinstance(answer, Verdict) and _whole(answer) else "it gave no verdict")
         except BaseException as error:  # noqa: BLE001  (MemoryError, SystemExit: nothing may let a job through)
             answers.put(type(error).__name__)
 
-    threading.Thread(target=ask, name="prompt-screen", daemon=True).start()
+    threading.Thread(target=answered, name=screen.replace(" ", "-"), daemon=True).start()
     try:
         answer = answers.get(timeout=timeout_s)
     except queue.Empty:
         answer = f"no answer within {timeout_s:g} s"
     if isinstance(answer, str):
         # The screen's own exception is left out, chained or not: its message could quote the prompt.
-        raise ScreenUnavailable(f"the prompt screen could not answer ({answer}); the job does not run")
+        raise ScreenUnavailable(f"the {screen} could not answer ({answer}); the job does not run")
     return answer
 
 
-def _whole(answer: object) -> bool:
+def _whole(answer: Verdict) -> bool:
     """A verdict that says yes or no, under which rules, and for a no why. A screen written elsewhere may return anything."""
     return (
-        isinstance(answer, Verdict)
-        and isinstance(answer.allowed, bool)
-        and bool(answer.policy_version)
-        and answer.allowed == (answer.category is None)
+        isinstance(answer.allowed, bool)
+        and _word(answer.policy_version)
+        and (answer.category is None if answer.allowed else _word(answer.category))
     )
+
+
+def _word(value: object) -> bool:
+    """Short and in one piece: it goes into events, where no sentence may."""
+    return isinstance(value, str) and re.fullmatch(r"[\w.:+/-]{1,80}", value, re.ASCII) is not None

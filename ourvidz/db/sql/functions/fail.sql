@@ -15,8 +15,9 @@ begin
   select * into j from public.jobs where id = p_job;
   update public.job_payloads set error_message = left(p_message, 2000) where job_id = p_job;
   if p_verdict <> '{}' then
-    -- A refusal is recorded with the text's salted hash, never with the text.
-    select p_verdict || jsonb_build_object('digest', encode(sha256(salt || convert_to(coalesce(enhanced_prompt, prompt), 'UTF8')), 'hex'))
+    -- A refusal is recorded with the salted hash of the text, or of a picture's sha256; never with the text or the picture.
+    select p_verdict - 'sha256' || jsonb_build_object('digest', encode(sha256(salt || coalesce(
+      decode(p_verdict ->> 'sha256', 'hex'), convert_to(coalesce(enhanced_prompt, prompt), 'UTF8'))), 'hex'))
     into p_verdict from public.job_payloads where job_id = p_job;
   end if;
   return ourvidz.fail_attempt(j, p_class, p_retryable and not p_final, 'executor',

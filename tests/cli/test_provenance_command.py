@@ -1,0 +1,57 @@
+"""`ourvidz provenance`, as people run it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from cli_command import Command
+
+pytest.importorskip("c2pa")
+
+from PIL import Image
+
+from executors import credentials
+from executors.media import encode_png
+from executors.provenance import Seal
+
+FACTS = {"job": "3f0c", "model": "lustify", "seed": 4711, "settings": {"steps": 25}}
+
+
+@pytest.fixture
+def signed(tmp_path: Path) -> Path:
+    path = tmp_path / "picture.png"
+    path.write_bytes(encode_png(Image.new("RGB", (64, 64), (20, 90, 60)), {"ourvidz:job": "3f0c"}))
+    Seal(credentials.development(tmp_path / "home")).put(path, "image/png", FACTS)
+    return path
+
+
+def test_it_tells_what_made_a_file_and_who_signed_it(bare: Command, signed: Path) -> None:
+    answer = bare("provenance", str(signed))
+    told = dict(answer.lines)
+    assert answer.code == 0
+    assert told["state"].startswith("unchanged") and "nobody trusts" in told["signer"]
+    assert (told["job"], told["seed"], told["model"]) == ("3f0c", "4711", "lustify")
+    assert bare("provenance", str(signed), "--json").json["generation"] == FACTS
+
+
+def test_a_changed_file_is_told_and_is_exit_1(bare: Command, signed: Path) -> None:
+    data = bytearray(signed.read_bytes())
+    data[data.index(b"IDAT") + 30] ^= 1
+    signed.write_bytes(data)
+    answer = bare("provenance", str(signed))
+    assert answer.code == 1 and dict(answer.lines)["state"].startswith("CHANGED")
+    assert "assertion.dataHash.mismatch" in dict(answer.lines)["problems"]
+
+
+def test_without_claims_the_plain_tags_are_shown_and_it_is_exit_1(bare: Command, tmp_path: Path) -> None:
+    (tmp_path / "plain.png").write_bytes(encode_png(Image.new("RGB", (64, 64)), {"ourvidz:job": "3f0c"}))
+    answer = bare("provenance", "plain.png")
+    assert answer.code == 1 and dict(answer.lines)["tag job"] == "3f0c"
+
+
+def test_a_list_of_issuers_that_holds_none_is_said(bare: Command, signed: Path, tmp_path: Path) -> None:
+    (tmp_path / "none.pem").write_text("nobody")
+    answer = bare("provenance", str(signed), "--trust", "none.pem")
+    assert answer.code == 1 and "holds no certificates" in answer.err
+    assert bare("provenance", "nowhere.png").code == 1

@@ -1,0 +1,317 @@
+"""The image screen in a job's line: every reference before a model sees it, every output before anything of its job is published.
+
+What the stand-ins refuse is a neutral marker; the pictures are the tiny models' noise and plain colours.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from site_of import PROMPT, Site, wait_for
+
+from executors.looking import sampled
+from ourvidz.safety import images
+from ourvidz.safety.images import NoImageScreen, Sight, Watchful
+from ourvidz.safety.screen import ScreenUnavailable, Verdict
+from state.catalog import REFERENCE_BUCKET
+from state.errors import FinalFailure
+
+RED = (200, 10, 10)
+
+
+class Refuses:
+    """Refuses what `which` says, and keeps what it was shown."""
+
+    def __init__(self, which: Callable[[Image.Image, Sight], bool] = lambda picture, sight: False) -> None:
+        self.which = which
+        self.shown: list[Sight] = []
+        self.sizes: set[tuple[int, int]] = set()
+
+    def check(self, picture: bytes, sight: Sight) -> Verdict:
+        with Image.open(io.BytesIO(picture), formats=["PNG"]) as seen:
+            self.shown.append(sight)
+            self.sizes.add(seen.size)
+            refused = self.which(seen.convert("RGB"), sight)
+        return Verdict(False, "sight-3", "marked") if refused else Verdict(True, "sight-3")
+
+
+def published(site: Site, job_id: str) -> list[str]:
+    return [path for bucket in site.store.buckets() for path in site.store.list(bucket, f"{site.user}/{job_id}")]
+
+
+def refused(site: Site, job_id: str) -> None:
+    row = site.row(job_id)
+    assert (row["status"], row["error_class"], row["final"]) == ("failed", "refused_content", True), site.said(job_id)
+    told = site.data(job_id, "failed")[-1]
+    assert len(told.pop("digest")) == 64
+    assert told == {"class": "refused_content", "final": True, "category": "marked", "policy_version": "sight-3"}
+    assert published(site, job_id) == []
+    assert not list(site.root.glob(f"*/spool/{job_id}"))
+    site.intact(job_id)
+    with pytest.raises(FinalFailure):
+        site.jobs.retry(job_id)
+
+
+def with_reference(site: Site, colour: tuple[int, int, int]) -> str:
+    path = site.root / "reference.png"
+    Image.new("RGB", (96, 96), colour).save(path)
+    address = f"{site.user}/{colour[0]}.png"
+    site.store.put(REFERENCE_BUCKET, address, path, "image/png")
+    return f"{REFERENCE_BUCKET}/{address}"
+
+
+@pytest.mark.parametrize(("frames", "looked_at"), [(81, [0, 16, 32, 40, 48, 64, 80]), (1, [0]), (2, [0, 1]), (17, [0, 8, 16])])
+def test_of_a_clip_the_ends_the_middle_and_each_second_are_looked_at(frames: int, looked_at: list[int]) -> None:
+    assert sampled(frames) == looked_at
+
+
+def test_every_picture_is_shown_and_its_row_says_by_which_rules_it_passed(site: Site) -> None:
+    screen = Refuses()
+    job_id = site.submit(images=3)
+    site.work(job_id, eye=Watchful(screen))
+    site.completed(job_id, images=3)
+    assert [(s.kind, s.index, s.frame) for s in screen.shown] == [("output", n, None) for n in range(3)]
+    for artifact in site.artifacts(job_id):
+        assert artifact["metadata"]["screened"] == "sight-3"
+        assert artifact["metadata"]["provenance"]["signed"] is True
+
+
+def test_without_a_screen_the_row_says_so(site: Site) -> None:
+    job_id = site.submit()
+    site.work(job_id)
+    assert [a["metadata"]["screened"] for a in site.artifacts(job_id)] == [None, None]
+
+
+def test_the_frames_of_a_clip_are_shown_and_one_of_them_is_enough(site: Site) -> None:
+    screen = Refuses(lambda picture, sight: sight.frame == 48)
+    job_id = site.submit("video_fast")
+    site.work(job_id, eye=Watchful(screen))
+    refused(site, job_id)
+    assert [s.frame for s in screen.shown] == [0, 16, 32, 40, 48]
+
+
+def test_one_refused_output_refuses_the_whole_job(site: Site) -> None:
+    screen = Refuses(lambda picture, sight: sight.index == 2)
+    job_id = site.submit(images=6)
+    site.work(job_id, eye=Watchful(screen))
+    refused(site, job_id)
+    assert site.store.puts == [] and [s.index for s in screen.shown] == [0, 1, 2]
+    assert "output 2" in site.said(job_id) and PROMPT not in site.said(job_id)
+
+
+def test_a_refused_reference_is_seen_by_no_model(site: Site) -> None:
+    screen = Refuses(lambda picture, sight: picture.getpixel((0, 0)) == RED)
+    job_id = site.submit("sdxl_img2img", references={"init": with_reference(site, RED)}, strength=0.5, steps=4, reference_fallback=True)
+    shelf = site.work(job_id, eye=Watchful(screen))
+    refused(site, job_id)
+    assert [(s.kind, s.slot) for s in screen.shown] == [("reference", "init")]
+    assert shelf.sdxl.works == []
+
+
+def test_an_allowed_reference_is_used(site: Site) -> None:
+    screen = Refuses(lambda picture, sight: picture.getpixel((0, 0)) == RED)
+    job_id = site.submit("sdxl_img2img", references={"init": with_reference(site, (10, 200, 10))}, strength=0.5, steps=4)
+    site.work(job_id, eye=Watchful(screen))
+    site.completed(job_id)
+    assert [s.kind for s in screen.shown] == ["reference", "output"]
+
+
+# -- what an earlier claim left ----------------------------------------------------------------------------------------------------------
+
+
+def half_uploaded(site: Site, job_type: str = "sdxl_image_fast", *, after: int, **settings: int) -> str:
+    """A job whose first claim has generated all and lost its store after so many uploads. Nothing has looked at it."""
+    job_id = site.submit(job_type, **settings)
+    put: list[str] = []
+
+    def trouble(path: str) -> None:
+        if len(put) == after:
+            raise OSError("the store is away")
+        put.append(path)
+
+    site.store.trouble = trouble
+    worker = site.worker(home="host")
+    thread = site.start(worker)
+    wait_for(lambda: site.row(job_id)["errors"] >= 1)
+    worker.stop()
+    thread.join(20)
+    site.store.trouble = lambda _: None
+    assert len(published(site, job_id)) == after
+    return job_id
+
+
+@pytest.mark.parametrize("after", [0, 1])
+def test_what_lies_in_the_spool_is_looked_at_again_and_what_is_up_comes_down(site: Site, after: int) -> None:
+    site.policy(backoff_base=0.5, backoff_max=0.5)  # room to drain the first worker before its next attempt
+    job_id = half_uploaded(site, after=after, images=3)
+    screen = Refuses(lambda picture, sight: sight.index == 1)
+    shelf = site.work(job_id, home="host", eye=Watchful(screen))
+    assert shelf.sdxl.works == []  # resumed
+    refused(site, job_id)
+
+
+def test_a_clip_in_the_spool_is_looked_at_again(site: Site) -> None:
+    site.policy(backoff_base=0.5, backoff_max=0.5)
+    job_id = half_uploaded(site, "video_fast", after=0)
+    screen = Refuses()
+    shelf = site.work(job_id, home="host", eye=Watchful(screen))
+    site.completed(job_id)
+    assert shelf.wan.works == [] and [s.frame for s in screen.shown] == sampled(81)
+
+
+def test_a_job_whose_withdrawal_was_cut_short_is_not_completed_without_its_picture(site: Site) -> None:
+    site.policy(backoff_base=0.5, backoff_max=0.5)
+    job_id = half_uploaded(site, after=1, images=3)
+    (gone,) = published(site, job_id)
+    site.store.delete("sdxl_image_fast", gone)
+    site.work(job_id, home="host", eye=Watchful(Refuses()))
+    assert site.row(job_id)["status"] == "failed" and "no longer in its bucket" in site.said(job_id)
+
+
+def test_a_store_that_is_away_does_not_end_a_refusal_halfway(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The picture must come down before the job is over: cut short, it is tried again."""
+    site.policy(backoff_base=0.5, backoff_max=0.5)
+    job_id = half_uploaded(site, after=1, images=3)
+    delete, away = site.store.delete, []
+
+    def once(bucket: str, path: str) -> bool:
+        if not away:
+            away.append(path)
+            raise OSError("the store is away")
+        return delete(bucket, path)
+
+    monkeypatch.setattr(site.store, "delete", once)
+    site.work(job_id, home="host", eye=Watchful(Refuses(lambda picture, sight: sight.index == 1)))
+    assert away
+    refused(site, job_id)
+
+
+# -- a screen that cannot answer ----------------------------------------------------------------------------------------------------------
+
+
+class Killed:
+    """A screen in a process of its own, which is killed while it looks."""
+
+    def check(self, picture: bytes, sight: Sight) -> Verdict:
+        process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        with process:
+            os.kill(process.pid, signal.SIGKILL)
+            assert process.stdout is not None
+            return Verdict(process.stdout.readline() == "ok\n", "sight-3", process.stdout.readline()[:0] or None)
+
+
+class Hangs:
+    def __init__(self) -> None:
+        self.end = threading.Event()
+
+    def check(self, picture: bytes, sight: Sight) -> Verdict:
+        self.end.wait(20)
+        return Verdict(True, "late")
+
+
+class Raises:
+    def check(self, picture: bytes, sight: Sight) -> Verdict:
+        raise MemoryError(PROMPT)
+
+
+class Leaves:
+    def check(self, picture: bytes, sight: Sight) -> Verdict:
+        raise SystemExit(0)
+
+
+class Answers:
+    def __init__(self, answer: object) -> None:
+        self.answer = answer
+
+    def check(self, picture: bytes, sight: Sight) -> Verdict:
+        return self.answer  # type: ignore[return-value]
+
+
+NONSENSE = [
+    None,
+    True,
+    "allowed",
+    Verdict(True, ""),
+    Verdict(False, "sight-3"),
+    Verdict(True, "sight-3", "marked"),
+    Verdict(1, "sight-3"),  # type: ignore[arg-type]
+    Verdict(False, "sight-3", "a sentence about what was seen"),
+    Verdict(False, "sight-3", ["marked"]),  # type: ignore[arg-type]
+]
+
+
+@pytest.mark.parametrize("screen", [Killed, Hangs, Raises, Leaves], ids=lambda kind: kind.__name__)
+def test_a_screen_in_trouble_lets_nothing_out_and_the_job_is_tried_again(site: Site, screen: type) -> None:
+    made = screen()
+    job_id = site.submit(images=3)
+    site.start(site.worker(eye=Watchful(made, timeout_s=0.2)), job_id)
+    wait_for(lambda: site.row(job_id)["errors"] == 1)
+    told = site.data(job_id, "retry_scheduled")[0]
+    assert told["class"] == "screen_unavailable"
+    assert published(site, job_id) == [] and PROMPT not in site.said(job_id)
+    if isinstance(made, Hangs):
+        made.end.set()
+
+
+@pytest.mark.parametrize("answer", NONSENSE, ids=str)
+def test_nonsense_is_no_verdict(answer: object) -> None:
+    with pytest.raises(ScreenUnavailable):
+        Watchful(Answers(answer)).check(b"", Sight("job", "sdxl_image_fast", "output", index=0))
+
+
+def test_a_screen_that_hangs_takes_only_so_many_threads() -> None:
+    screen = Hangs()
+    watchful, sight = Watchful(screen, timeout_s=0.01), Sight("job", "sdxl_image_fast", "output", index=0)
+    before = threading.active_count()
+    for _ in range(images.HANGING + 5):
+        with pytest.raises(ScreenUnavailable):
+            watchful.check(b"", sight)
+    assert threading.active_count() - before <= images.HANGING
+    screen.end.set()
+    wait_for(lambda: threading.active_count() <= before)
+    assert watchful.check(b"", sight).allowed
+
+
+# -- found by name ------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package with entry points of the group, as pip would leave it."""
+    (tmp_path / "a_screen.py").write_text("class Broken:\n    def __init__(self): raise RuntimeError('no weights')\nclass Blind: pass\n")
+    info = tmp_path / "a_screen-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: a-screen\nVersion: 1\n")
+    (info / "entry_points.txt").write_text(
+        "[ourvidz.image_screens]\nmarks = test_image_screen:Refuses\nbroken = a_screen:Broken\nblind = a_screen:Blind\naway = nowhere:It\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_screen_is_found_by_its_name() -> None:
+    found = images.find("marks")
+    assert found is not None
+    red = io.BytesIO()
+    Image.new("RGB", (8, 8), RED).save(red, "PNG")
+    assert found.check(red.getvalue(), Sight("job", "sdxl_image_fast", "output", index=0)) == Verdict(True, "sight-3")
+    assert images.find(None) is None
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("other", r"Installed: away, blind, broken, marks"), ("broken", "no weights"), ("away", "nowhere"), ("blind", "no method")],
+)
+def test_a_screen_that_is_wanted_is_never_done_without(name: str, said: str) -> None:
+    with pytest.raises(NoImageScreen, match=said):
+        images.find(name)
