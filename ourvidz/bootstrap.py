@@ -5,6 +5,7 @@ What is heavy is imported inside, so that whoever only asks for help waits for n
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -99,6 +100,15 @@ def make_local_profile(database: Database) -> None:
     sql = """insert into public.profiles (id, age_verified, subscription_status) values (%s, true, 'premium')
              on conflict (id) do nothing"""
     database.rows(sql, (LOCAL_USER,))
+
+
+def make_people(database: Database, people: Iterable[tuple[str, bool, int]]) -> None:
+    """Users of a stack to develop on: (id, age verified, tokens). Who is there already keeps what they have."""
+    for user, verified, _tokens in people:
+        profile = """insert into public.profiles (id, age_verified, subscription_status) values (%s, %s, 'premium')
+                     on conflict (id) do nothing"""
+        database.rows(profile, (user, verified))  # before the user, whose sign-up makes one that is not verified
+        database.rows("insert into auth.users (id, email) values (%s, %s) on conflict (id) do nothing", (user, f"{user[-4:]}@example.com"))
 
 
 def app() -> App:

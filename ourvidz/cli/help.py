@@ -27,6 +27,7 @@ _ORDER = [
     "audit",
     "rebuild",
     "reaper",
+    "dev",
 ]
 
 

@@ -14,6 +14,7 @@ import typer
 from ourvidz.cli import (
     bulk,
     demo,
+    dev,
     doctor,
     enhancer,
     events,
@@ -75,6 +76,7 @@ migrate.add(app, KEEP)
 models.add(app, KEEP)
 integrity.add(app, KEEP)
 reaper.add(app, KEEP)
+dev.add(app, KEEP)
 
 _OURS = ("ourvidz.", "executors.", "state.")
 

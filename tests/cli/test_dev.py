@@ -1,0 +1,103 @@
+"""`ourvidz dev up`: one command, then the stack answers as Supabase and Upstash do, until Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from cli_command import Command, environment
+
+from ourvidz.db.supervisor import _arguments_of
+
+ANY_PORT = ("--port", "0", "--upstash-port", "0")
+
+
+@pytest.fixture(scope="module")
+def command(tmp_path_factory: pytest.TempPathFactory) -> Command:
+    folder = tmp_path_factory.mktemp("dev")
+    # A database that must never be reached: the stack is on the embedded one.
+    return Command(environment(folder / "home", DATABASE_URL="postgresql://nobody@127.0.0.1:1/none"), folder)
+
+
+@pytest.fixture(scope="module")
+def running(command: Command) -> Iterator[subprocess.Popen[str]]:
+    process = command.start("dev", "up", "--json", *ANY_PORT)
+    yield process
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
+@pytest.fixture(scope="module")
+def stack(running: subprocess.Popen[str]) -> dict[str, Any]:
+    assert running.stdout is not None and running.stderr is not None
+    line = running.stdout.readline()
+    assert line, running.stderr.read()
+    found: dict[str, Any] = json.loads(line)
+    return found
+
+
+def test_a_users_token_opens_what_is_theirs(stack: dict[str, Any]) -> None:
+    verified, unverified = stack["users"]
+    assert (verified["age_verified"], unverified["age_verified"]) == (True, False)
+    for user in stack["users"]:
+        headers = {"apikey": stack["SUPABASE_ANON_KEY"], "Authorization": f"Bearer {user['jwt']}"}
+        assert httpx.get(f"{stack['SUPABASE_URL']}/auth/v1/user", headers=headers).json()["id"] == user["id"]
+        assert httpx.get(f"{stack['SUPABASE_URL']}/rest/v1/", headers=headers).status_code == 200
+
+
+def test_redis_is_spoken_to_as_at_upstash(stack: dict[str, Any]) -> None:
+    headers = {"Authorization": f"Bearer {stack['UPSTASH_REDIS_REST_TOKEN']}"}
+    assert httpx.get(f"{stack['UPSTASH_REDIS_REST_URL']}/llen/sdxl_queue", headers=headers).json() == {"result": 0}
+
+
+def test_env_tells_a_shell(command: Command, stack: dict[str, Any]) -> None:
+    told = command("dev", "env")
+    assert told.code == 0 and told.err == ""
+    shown = subprocess.run(["sh", "-c", f"{told.out}\nprintenv SUPABASE_URL USER_TOKEN DATABASE_URL"], capture_output=True, text=True)
+    assert shown.stdout.splitlines() == [stack["SUPABASE_URL"], stack["USER_TOKEN"], ""]
+    assert command("dev", "env", "--json").json["SUPABASE_SERVICE_KEY"] == stack["SUPABASE_SERVICE_KEY"]
+    assert Path(stack["env_file"]).stat().st_mode & 0o077 == 0, "keys are their owner's alone"
+
+
+def test_one_home_has_one_stack(command: Command, stack: dict[str, Any]) -> None:
+    refused = command("dev", "up", *ANY_PORT)
+    assert refused.code == 1 and "up already" in refused.err
+    taken = command("dev", "up", "--home", str(command.cwd / "other"), "--port", stack["SUPABASE_URL"].rpartition(":")[2])
+    assert taken.code == 1 and "`--port 0`" in taken.err
+
+
+def test_before_there_was_one(bare: Command) -> None:
+    said = bare("dev", "env")
+    assert said.code == 1 and "`ourvidz dev up`" in said.err
+
+
+def test_ctrl_c_stops_everything_and_the_next_one_is_the_same_project(
+    command: Command, running: subprocess.Popen[str], stack: dict[str, Any]
+) -> None:
+    running.send_signal(signal.SIGINT)
+    assert running.wait(timeout=60) == 0
+    assert all(_arguments_of(pid) is None for pid in stack["pids"].values())
+    assert "not up now" in command("dev", "env").err
+    again = command.start("dev", "up", "--json", *ANY_PORT)
+    assert again.stdout is not None
+    try:
+        found = json.loads(again.stdout.readline())
+        headers = {"apikey": stack["SUPABASE_ANON_KEY"], "Authorization": f"Bearer {stack['USER_TOKEN']}"}
+        assert found["SUPABASE_URL"] != stack["SUPABASE_URL"]
+        assert httpx.get(f"{found['SUPABASE_URL']}/rest/v1/", headers=headers).status_code == 200, "keys last"
+        again.kill()
+        again.wait()
+        deadline = time.monotonic() + 30
+        while any(_arguments_of(pid) is not None for pid in found["pids"].values()):
+            assert time.monotonic() < deadline, "a part outlived the kill of its parent"
+            time.sleep(0.02)
+    finally:
+        again.kill()
+        again.communicate()
