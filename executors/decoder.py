@@ -93,8 +93,8 @@ def _plain(opened: Image.Image) -> Image.Image:
     return plain
 
 
-def seal() -> None:
-    """Gives up, for good, all that decoding does not need. What decoding imports must be imported before."""
+def seal(memory: int = MEMORY, cpu: int = CPU) -> None:
+    """Gives up, for good, all that decoding does not need. What decoding imports must be imported before. Bytes, and seconds."""
     import resource
 
     _leave()
@@ -104,7 +104,7 @@ def seal() -> None:
 
     Image.preinit()
     for what, most in (
-        (resource.RLIMIT_AS, MEMORY),
+        (resource.RLIMIT_AS, memory),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_NPROC, 0),
@@ -112,7 +112,7 @@ def seal() -> None:
     ):
         if what != resource.RLIMIT_AS or sys.platform != "darwin":  # which refuses it
             resource.setrlimit(what, (most, most))
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU, CPU + 2))  # the first ends it with a signal that says why
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu + 2))  # the first ends it with a signal that says why
 
 
 def _leave() -> None:
@@ -126,10 +126,10 @@ def _leave() -> None:
     libc.unshare(0x10000000 | 0x40000000 | 0x08000000)  # CLONE_NEWUSER, CLONE_NEWNET, CLONE_NEWIPC
 
 
-def main(source: BinaryIO, sink: BinaryIO, max_bytes: int, max_pixels: int, min_side: int) -> None:
+def main(source: BinaryIO, sink: BinaryIO, max_bytes: int, max_pixels: int, min_side: int, memory: int, cpu: int) -> None:
     # Pillow refuses twice this by itself, WebP's canvas before it is made. What is between is ours to refuse, with its size.
     Image.MAX_IMAGE_PIXELS = 2 * max_pixels
-    seal()
+    seal(memory, cpu)
     try:
         made = picture(source.read(max_bytes + 1), max_bytes, max_pixels, min_side)
         sink.write(f"rgb {made.width} {made.height}\n".encode())
@@ -141,5 +141,5 @@ def main(source: BinaryIO, sink: BinaryIO, max_bytes: int, max_pixels: int, min_
 
 
 if __name__ == "__main__":
-    main(sys.stdin.buffer, sys.stdout.buffer, *map(int, sys.argv[2:5]))
+    main(sys.stdin.buffer, sys.stdout.buffer, *map(int, sys.argv[2:7]))
     os._exit(0)  # nothing to tidy, and no interpreter to unwind under a full memory

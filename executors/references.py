@@ -37,7 +37,7 @@ def load_reference(data: bytes, *, max_bytes: int = MAX_BYTES, max_pixels: int =
 
     Raises `BadReference` saying what is wrong and what is accepted, and `ReferenceAway` when the process could not do its work.
     """
-    figures = [str(figure) for figure in (max_bytes, max_pixels, min_side)]
+    figures = [str(figure) for figure in (max_bytes, max_pixels, min_side, decoder.MEMORY, decoder.CPU)]
     try:
         child = subprocess.Popen(
             [*_COMMAND, *figures], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=_ENVIRONMENT, cwd="/"
@@ -63,8 +63,10 @@ def load_reference(data: bytes, *, max_bytes: int = MAX_BYTES, max_pixels: int =
         with suppress(BrokenPipeError):
             child.stdin.close()
         status = child.wait()
-    if size is not None and len(body) == size[0] * size[1] * 3:
-        return Image.frombytes("RGB", size, body)
+    if size is not None and len(body) >= size[0] * size[1] * 3:
+        if len(body) == size[0] * size[1] * 3:
+            return Image.frombytes("RGB", size, body)
+        status = 0  # it was talking on when it was killed, which was not the machine's doing
     if head == b"refused\n":
         raise BadReference(body.decode(errors="replace"))
     raise _broke(status)

@@ -13,6 +13,7 @@ import trustme
 
 NAMES = ("pictures.example.net", "elsewhere.example.net")
 PICTURES, ELSEWHERE = NAMES
+NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
 Behaviour = Callable[[ssl.SSLSocket], None]
 
 
@@ -69,7 +70,7 @@ class Origin:
                 while b"\r\n\r\n" not in request and (part := wire.recv(65_536)):
                     request += part
                 self.asked.append(request)
-                answer = self.says[request.split(b" ")[1].decode()]
+                answer = self.says.get(request.split(b" ")[1].decode(), NOT_FOUND)
                 if isinstance(answer, bytes):
                     wire.sendall(answer)
                 else:

@@ -101,3 +101,17 @@ def test_a_name_with_one_address_that_is_not_public_leads_nowhere(ip: IPv4Addres
     fetcher = replace(Fetcher(), resolve=lambda _, port: [info(address, port) for address in answer])
     with pytest.raises(FetchRefused, match=r"pictures\.example\.net leads to"):
         fetcher.get("https://pictures.example.net/a.png")
+
+
+@pytest.mark.parametrize("host", ["\u212aelvin.example.net", "picture\u017f.example.net", "b\u00fccher.example.net"])
+def test_letters_that_fold_into_ascii_are_not_ascii(host: str) -> None:
+    with pytest.raises(FetchRefused, match="beyond ASCII"):
+        target(f"https://{host}/")
+    assert target("https://XN--BCHER-KVA.example.net/").host == "xn--bcher-kva.example.net"
+
+
+def test_production_knows_one_port() -> None:
+    for port in (0, 22, 80, 442, 444, 6379, 8443, 65_979):  # the last is 443 more than 65,536
+        with pytest.raises(FetchRefused, match=f"Port {port} is not allowed"):
+            Fetcher().get(f"https://pictures.example.net:{port}/")
+    assert target("https://pictures.example.net:443/").authority == target("https://pictures.example.net").authority

@@ -1,0 +1,152 @@
+"""Files that mean harm, or look as if they did, and what becomes of each: a part of its refusal, or the size of the picture.
+
+    python tests/models/hostile_files.py    decodes all; prints as JSON what became of each and the decoders' peak memory in bytes
+
+In a process of its own, since a child's peak counts from its parent's size.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import resource
+import struct
+import sys
+import zlib
+from functools import cache
+
+from PIL import Image
+
+Outcome = str | tuple[int, int]
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+def chunk(name: bytes, body: bytes, length: int | None = None) -> bytes:
+    return struct.pack(">I", len(body) if length is None else length) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+
+def png(
+    *extra: bytes,
+    width: int = 80,
+    height: int = 70,
+    depth: int = 8,
+    colour: int = 2,
+    interlaced: int = 0,
+    rows: bytes | None = None,
+    idat: bytes = b"",
+) -> bytes:
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlaced)
+    if rows is None:
+        rows = (b"\0" + b"\x55" * (width * {0: 1, 2: 3, 3: 1}[colour] * depth // 8)) * height
+    return SIGNATURE + chunk(b"IHDR", header) + b"".join(extra) + chunk(b"IDAT", idat or zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def encoded(kind: str, mode: str = "RGB", size: tuple[int, int] = (80, 70), **options: object) -> bytes:
+    out = io.BytesIO()
+    gradient = Image.linear_gradient("L").resize(size)
+    gradient.convert(mode).save(out, kind, **options)
+    return out.getvalue()
+
+
+def riff(width: int, height: int) -> bytes:
+    """A WebP of these sides in name, and one pixel in truth."""
+    body = b"WEBPVP8X" + struct.pack("<I", 10) + b"\0\0\0\0" + (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    body += encoded("WEBP", size=(1, 1), lossless=True)[12:]
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def scans(count: int, size: tuple[int, int]) -> bytes:
+    """A progressive JPEG whose last scan comes again and again; a decoder goes over all its blocks for each."""
+    data = encoded("JPEG", "L", size, progressive=True, quality=30)
+    last = data.rindex(b"\xff\xda")
+    return data[:-2] + data[last:-2] * count + data[-2:]
+
+
+def sized(data: bytes, width: int, height: int) -> bytes:
+    """A JPEG with other sides in its frame header."""
+    frame = data.index(b"\xff\xc0") + 5
+    return data[:frame] + struct.pack(">HH", height, width) + data[frame + 4 :]
+
+
+@cache
+def nothing(length: int) -> bytes:
+    return zlib.compress(bytes(length), 9)
+
+
+def files() -> dict[str, tuple[bytes, Outcome]]:
+    jpeg, plain = encoded("JPEG"), png()
+    two = {"save_all": True, "append_images": [Image.new("RGB", (80, 70), (9, 9, 9))]}
+    cycle = b"Exif\0\0II*\0\x08\0\0\0" + b"\1\0" + struct.pack("<HHII", 0x8769, 4, 1, 8) + struct.pack("<I", 8)
+    nan = struct.pack("<d", float("nan"))
+    exif_nan = b"II*\0\x08\0\0\0" + b"\1\0" + struct.pack("<HHII", 0x0112, 12, 1, 26) + struct.pack("<I", 0) + nan
+    big_exif = b"Exif\0\0MM\0*\0\0\0\x08\0\0" + b"where it was taken" * 3_600
+    return {
+        "nothing": (b"", "empty"),
+        "words": (b"these are words", "no picture"),
+        "zeros": (bytes(100_000), "no picture"),
+        "a signature alone": (SIGNATURE, "no picture"),
+        "another's signature": (SIGNATURE + jpeg, "no picture"),
+        "half": (jpeg[: len(jpeg) // 2], "damaged"),
+        "half a PNG": (plain[: len(plain) - 30], "damaged"),
+        "a sum that is wrong": (plain.replace(b"IDAT", b"IDAT\0", 1), "damaged"),
+        "sides of 60,000": (png(width=60_000, height=60_000, rows=b"\0"), "pixels"),
+        "sides of 2^31": (png(width=2**31 - 1, height=2**31 - 1, rows=b"\0"), "pixels"),
+        "no sides": (png(width=0, height=0, rows=b"\0"), "no picture"),
+        "one long side": (png(width=25_000_000, height=1, rows=b"\0"), "at least 64"),
+        "a black square that is too big": (png(width=5_001, height=5_001, colour=0, rows=bytes(5_002 * 5_001)), "pixels"),
+        "a JPEG's sides": (sized(jpeg, 65_500, 65_500), "pixels"),
+        "a WebP's sides": (riff(16_384, 16_384), "pixels"),
+        "a WebP of less than it says": (riff(5_000, 5_000), "damaged"),
+        "a bomb in its profile": (png(chunk(b"iCCP", b"x\0\0" + nothing(500_000_000))), "damaged"),
+        "a bomb in its text": (png(chunk(b"zTXt", b"x\0\0" + nothing(500_000_000))), "damaged"),
+        "a bomb in its words": (png(chunk(b"iTXt", b"x\0\1\0\0\0" + nothing(500_000_000))), "damaged"),
+        "ninety texts of a megabyte": (png(*[chunk(b"zTXt", b"x\0\0" + nothing(1_000_000))] * 90), "damaged"),
+        "a bomb behind its pixels": (png(idat=nothing(500_000_000), colour=0), (80, 70)),
+        "a chunk of four gigabytes": (SIGNATURE + plain[8:33] + chunk(b"tEXt", b"x", 2**32 - 1), "damaged"),
+        "a hundred thousand chunks": (png(*[chunk(b"vpAg", b"")] * 100_000), (80, 70)),
+        "colours beyond colour": (png(chunk(b"cHRM", b"\xff" * 32), chunk(b"gAMA", b"\xff" * 4), chunk(b"pHYs", b"\xff" * 9)), (80, 70)),
+        "a rotation that is no number": (png(chunk(b"eXIf", exif_nan)), (80, 70)),
+        "a palette of nothing": (png(chunk(b"PLTE", b""), colour=3), (80, 70)),
+        "a palette without its colours": (png(chunk(b"PLTE", b"\1\2\3"), colour=3), (80, 70)),
+        "EXIF that goes in circles": (encoded("JPEG", exif=cycle), (80, 70)),
+        "EXIF of its largest size": (encoded("JPEG", exif=big_exif), (80, 70)),
+        "16 bits": (png(depth=16, colour=0), (80, 70)),
+        "CMYK": (encoded("JPEG", "CMYK"), (80, 70)),
+        "interlaced in name": (png(interlaced=1), "damaged"),
+        "an archive behind it": (plain + b"PK\x03\x04" + bytes(1_000), (80, 70)),
+        "a page in its comment": (encoded("JPEG", comment=b"--><script>alert(1)</script><!--"), (80, 70)),
+        "an animated PNG": (encoded("PNG", **two), "animated"),
+        "an animated WebP": (encoded("WEBP", **two), "animated"),
+        "a phone's two pictures": (encoded("MPO", **two), (80, 70)),
+        "a GIF": (encoded("GIF"), "no picture"),
+        "a GIF that says 65535": (b"GIF89a" + b"\xff" * 4 + bytes(100), "no picture"),
+        "a TIFF": (encoded("TIFF"), "no picture"),
+        "a PDF": (encoded("PDF"), "no picture"),
+        "an icon with a PNG inside": (encoded("ICO"), "no picture"),
+        "PostScript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 80 70\n(/etc/passwd) (r) file\n", "no picture"),
+        "an SVG that points elsewhere": (b'<svg xmlns="http://www.w3.org/2000/svg"><image href="https://127.0.0.1/"/></svg>', "no picture"),
+        "XML that wants a file": (
+            b'<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]><svg>&b;</svg>',
+            "no picture",
+        ),
+        "a drawing of another program": (
+            b"push graphic-context\nimage over 0,0 0,0 'https://127.0.0.1/'\npop graphic-context",
+            "no picture",
+        ),
+        "a film": (b"\0\0\0\x18ftypmp42" + bytes(1_000), "no picture"),
+        "an AVIF": (b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf" + bytes(1_000), "no picture"),
+    }
+
+
+if __name__ == "__main__":
+    from executors.errors import BadReference
+    from executors.references import load_reference
+
+    became: dict[str, Outcome] = {}
+    for name, (data, _) in files().items():
+        try:
+            became[name] = load_reference(data).size
+        except BadReference as error:
+            became[name] = str(error)
+    unit = 1 if sys.platform == "darwin" else 1024
+    print(json.dumps({"became": became, "peak": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit}))

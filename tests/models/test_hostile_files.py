@@ -1,0 +1,166 @@
+"""Pictures that mean harm, and the process that meets them."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import hostile_files
+import pytest
+
+from executors import decoder, references
+from executors.errors import BadReference, ExecutorError, ReferenceAway
+from executors.references import load_reference
+
+FILES = hostile_files.files()
+
+
+def test_these_are_many() -> None:
+    assert len(FILES) >= 20
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_each_is_refused_or_taken_as_a_plain_picture(name: str) -> None:
+    data, outcome = FILES[name]
+    if isinstance(outcome, str):
+        with pytest.raises(BadReference, match=outcome) as refused:
+            load_reference(data)
+        assert refused.value.args[0].isprintable() and len(str(refused.value)) < 500
+    else:
+        made = load_reference(data)
+        assert (made.mode, made.size, made.info, dict(made.getexif())) == ("RGB", outcome, {}, {})
+
+
+def test_their_decoders_keep_to_their_memory() -> None:
+    """All of them, and the largest picture that is allowed; it needs more than any of these may ever have."""
+    here = Path(hostile_files.__file__)
+    told = subprocess.run(
+        [sys.executable, here], capture_output=True, timeout=120, check=True, env={"PYTHONPATH": str(Path(references.__file__).parents[1])}
+    )
+    found = json.loads(told.stdout)
+    assert found["became"].keys() == FILES.keys()
+    assert found["peak"] < 256 << 20 < decoder.MEMORY
+
+
+def test_a_jpeg_of_ten_thousand_scans_runs_out_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoder, "CPU", 1)
+    with pytest.raises(BadReference, match="over 1 seconds to decode"):
+        load_reference(hostile_files.scans(10_000, (4_000, 4_000)))
+
+
+def test_what_takes_too_much_memory_is_the_files_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoder, "MEMORY", 160 << 20)
+    with pytest.raises(BadReference, match=r"too much memory|damaged"):
+        load_reference(hostile_files.encoded("PNG", "RGBA", (5_000, 5_000)))
+
+
+# -- the process -------------------------------------------------------------------------------------------------------------------------
+
+
+def sealed(code: str) -> list[str]:
+    """What `code` prints in a process that has sealed itself as a decoder does."""
+    head = f"""
+        import sys
+        sys.path += [{references._COMMAND[5]!r}, {str(Path(decoder.__file__).parent)!r}]
+        import decoder, os, resource, socket
+        def attempt(what):
+            try:
+                what()
+            except (OSError, MemoryError) as error:
+                print(type(error).__name__, getattr(error, "strerror", ""))
+            else:
+                print("done")
+        decoder.seal()
+    """
+    program = textwrap.dedent(head) + textwrap.dedent(code)
+    ran = subprocess.run(
+        [*references._COMMAND[:4], "-c", program], env=references._ENVIRONMENT, capture_output=True, timeout=60, text=True, cwd="/"
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        "open('/etc/passwd')",
+        "open('/dev/null', 'w')",
+        "os.pipe()",
+        "os.dup(0)",
+        "os.listdir('/')",
+        "socket.socket()",
+        "socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)",
+        "socket.socket(socket.AF_UNIX)",
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)) or open('/etc/passwd')",
+        "os.close(0) or socket.socket()",
+    ],
+)
+def test_a_decoder_can_open_nothing(what: str) -> None:
+    (said,) = (
+        sealed(f"attempt(lambda: {what})") if "setrlimit" not in what else sealed(f"try: {what}\nexcept (OSError, ValueError): print('no')")
+    )
+    assert said in ("OSError Too many open files", "OSError Invalid argument", "no")
+
+
+def test_a_decoder_has_a_bounded_memory_and_time() -> None:
+    assert sealed("attempt(lambda: bytearray(1 << 30))") == ["MemoryError "]
+    names = ("AS", "CPU", "CORE", "FSIZE", "NPROC", "NOFILE")
+    said = sealed(f"print([resource.getrlimit(getattr(resource, 'RLIMIT_' + name)) for name in {names}])")
+    assert said == [str([(decoder.MEMORY,) * 2, (decoder.CPU, decoder.CPU + 2), (0, 0), (0, 0), (0, 0), (0, 0)])]
+
+
+def test_a_decoder_finds_neither_our_modules_nor_our_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://hush")
+    ours = "[m for m in sys.modules if m.split('.')[0] in ('torch', 'ourvidz', 'executors', 'state')]"
+    tell = f"import os, sys; print('refused'); print(sorted(os.environ), {ours})"
+    monkeypatch.setattr(
+        references, "_COMMAND", (*references._COMMAND[:4], "-c", f"sys = __import__('sys'); sys.stdin.buffer.read(); {tell}")
+    )
+    with pytest.raises(BadReference) as said:
+        load_reference(b"x")
+    assert "DATABASE_URL" not in str(said.value) and "HOME" not in str(said.value) and str(said.value).strip().endswith("[]")
+
+
+def end_by(number: signal.Signals) -> str:
+    return f"import os; os.kill(os.getpid(), {int(number)})"
+
+
+BROKEN: dict[str, tuple[str, type[ExecutorError]]] = {
+    "its decoder crashed": (end_by(signal.SIGSEGV), BadReference),
+    "its decoder gave up": (end_by(signal.SIGABRT), BadReference),
+    "it was killed for its memory": (end_by(signal.SIGKILL), ReferenceAway),
+    "it never started": ("raise SystemExit(1)", ReferenceAway),
+    "it says nothing": ("", BadReference),
+    "it says nonsense": ("print('rgb -1 80'); print('x' * 1000)", BadReference),
+    "it says too little": ("print('rgb 80 70'); print('x' * 1000)", BadReference),
+    "it says too much": ("print('rgb 8 7'); print('x' * 1000)", BadReference),
+    "it says more than was allowed": ("print('rgb 5001 5001')", BadReference),
+    "it never stops": ("print('rgb 80 70')\nwhile True: sys.stdout.write('x' * 65536)", BadReference),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_what_a_decoder_says_is_not_believed(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, kind = BROKEN[what]
+    monkeypatch.setattr(references, "_COMMAND", (*references._COMMAND[:4], "-c", f"import sys\nsys.stdin.buffer.read()\n{code}"))
+    with pytest.raises(kind):
+        load_reference(bytes(1_000_000))
+
+
+@pytest.mark.parametrize("code", ["import time; time.sleep(600)", "import sys, time; sys.stdin.buffer.read(); time.sleep(600)"])
+def test_a_decoder_that_hangs_is_killed(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(references, "_COMMAND", (*references._COMMAND[:4], "-c", code))
+    monkeypatch.setattr(references, "WALL", 0.5)
+    with pytest.raises(ReferenceAway, match="status -9") as away:
+        load_reference(bytes(1_000_000))
+    assert away.value.retryable
+
+
+def test_a_machine_that_can_start_no_process_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(references, "_COMMAND", ("/nowhere/python",))
+    with pytest.raises(ReferenceAway, match="No such file"):
+        load_reference(hostile_files.png())
