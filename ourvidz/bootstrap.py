@@ -90,6 +90,10 @@ class App:
 
     @cached_property
     def store(self) -> ArtifactStore:
+        if (project := self.config.supabase) is not None:
+            from ourvidz.storage.supabase import SupabaseStorage
+
+            return SupabaseStorage(*project, BUCKETS)
         from ourvidz.storage.folder import FolderStore
 
         return FolderStore(self.config.storage, BUCKETS)

@@ -70,6 +70,12 @@ class Config(BaseSettings):
         return self.ourvidz_storage.expanduser().absolute() if self.ourvidz_storage else self.home / "storage"
 
     @property
+    def supabase(self) -> tuple[str, str] | None:
+        """URL and service key of the project whose Storage has the buckets; None where a folder stands for them."""
+        key = self.supabase_service_key
+        return (self.supabase_url, key.get_secret_value()) if self.supabase_url and key is not None else None
+
+    @property
     def spool(self) -> Path:
         return self.home / "spool"
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 
 import httpx
+import pytest
 
 from ourvidz.dev import parts, storage_face
 from ourvidz.dev.tokens import Secret
@@ -34,10 +35,11 @@ class Face:
     def clear(self, buckets: Mapping[str, BucketLimit]) -> None:
         """No objects, and these buckets, with their limits."""
         with self.client() as client:
-            for found in client.get("/bucket").json():
-                for row in client.post(f"/object/list-v2/{found['id']}", json={"prefix": ""}).json()["objects"]:
-                    client.delete(f"/object/{found['id']}/{row['name']}").raise_for_status()
             known = {found["id"] for found in client.get("/bucket").json()}
+            for bucket in known:
+                while rows := client.post(f"/object/list-v2/{bucket}", json={"prefix": ""}).json()["objects"]:
+                    for row in rows:
+                        client.delete(f"/object/{bucket}/{row['name']}").raise_for_status()
             for name, limit in buckets.items():
                 body = {"public": limit.public, "file_size_limit": limit.max_bytes, "allowed_mime_types": sorted(limit.media_types)}
                 asked = client.put(f"/bucket/{name}", json=body) if name in known else client.post("/bucket", json={"name": name, **body})
@@ -50,6 +52,13 @@ class Face:
 
     def store(self, buckets: Mapping[str, BucketLimit], url: str = "", patience: Patience = QUICK) -> SupabaseStorage:
         return SupabaseStorage(url or self.url, self.secret.service, buckets, patience)
+
+
+@pytest.fixture(scope="session")
+def standing_face(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Face]:
+    """One for the whole session: `clear` it first."""
+    with a_face(tmp_path_factory.mktemp("storage")) as face:
+        yield face
 
 
 @contextmanager
@@ -88,6 +97,7 @@ class Line:
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.trouble: list[Trouble] = []
         self.asked: list[str] = []
+        self.heads: list[str] = []
         self.sent = 0  # bytes of bodies that went towards the face
         self._lock = threading.Lock()
 
@@ -116,7 +126,7 @@ class Line:
                 head += data
             head, _, body = head.partition(b"\r\n\r\n")
             first = head.partition(b"\r\n")[0].decode()
-            trouble = self._next(first)
+            trouble = self._next(first, head.decode().lower())
             if trouble and trouble.before:
                 trouble.before()
             if trouble and trouble.answer is not None:
@@ -152,9 +162,10 @@ class Line:
                 if not (trouble and trouble.lost):
                     client.sendall(data)
 
-    def _next(self, first: str) -> Trouble | None:
+    def _next(self, first: str, head: str) -> Trouble | None:
         with self._lock:
             self.asked.append(first)
+            self.heads.append(head)
             for trouble in self.trouble:
                 if trouble.times > 0 and re.search(trouble.pattern, first):
                     trouble.times -= 1

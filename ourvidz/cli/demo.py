@@ -119,12 +119,12 @@ def demo(
 
 
 def _app(home: Path | None) -> App:
-    """The embedded program, whatever the environment says of databases and models."""
+    """The embedded program, whatever the environment says of databases, models and projects."""
     from ourvidz.bootstrap import App
     from ourvidz.config import Config, config
 
     given = config()
-    return App(Config(database_url=None, ourvidz_models=None, ourvidz_home=home or given.home))
+    return App(Config(database_url=None, ourvidz_models=None, supabase_url=None, ourvidz_home=home or given.home))
 
 
 def _version(app: App) -> str:

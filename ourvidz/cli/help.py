@@ -24,6 +24,7 @@ _ORDER = [
     "doctor",
     "migrate",
     "models",
+    "buckets",
     "audit",
     "rebuild",
     "reaper",

@@ -124,9 +124,11 @@ def _chosen(s: dict[str, Any]) -> str:
 
 
 def with_files(app: App, artifacts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Each with `file`, its path in the folder that stands for the buckets; None while it is not there yet."""
+    """Each with `file`: its path in the folder that stands for the buckets, or bucket/path where a project has them (`ourvidz buckets link`
+    makes an address of that); None while it is not there yet."""
     for a in artifacts:
-        a["file"] = str(app.config.storage / a["bucket"] / a["path"]) if a["uploaded_at"] else None
+        address = f"{a['bucket']}/{a['path']}"
+        a["file"] = (address if app.config.supabase else str(app.config.storage / address)) if a["uploaded_at"] else None
     return artifacts
 
 

@@ -94,7 +94,8 @@ def finish(app: App, row: dict[str, Any], *, as_json: bool, open_it: bool = Fals
                 print(a["file"])
     if row["status"] == "completed":
         if open_it and made and made[0]["file"]:
-            typer.launch(made[0]["file"])
+            first = made[0]
+            typer.launch(app.store.sign(first["bucket"], first["path"], 3600) if app.config.supabase else first["file"])
         return
     if row["status"] == "failed":
         advice = "no retry may follow" if row["final"] else f"`ourvidz jobs retry {str(row['id'])[:8]}` starts it anew"

@@ -12,6 +12,7 @@ import sys
 import typer
 
 from ourvidz.cli import (
+    buckets,
     bulk,
     demo,
     dev,
@@ -74,6 +75,9 @@ provenance.add(app, LOOK)
 doctor.add(app, LOOK)
 migrate.add(app, KEEP)
 models.add(app, KEEP)
+buckets_app = typer.Typer(cls=Sections, rich_markup_mode=None, help="Make the buckets, and clear what nothing names out of them.")
+buckets.add(buckets_app)
+app.add_typer(buckets_app, name="buckets", rich_help_panel=KEEP)
 integrity.add(app, KEEP)
 reaper.add(app, KEEP)
 dev.add(app, KEEP)

@@ -1,21 +1,13 @@
-"""One Storage face for all the files here; each test has it empty."""
+"""The Storage face, empty for each test, with the contract's buckets; and a line to it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from storage_site import Face, Line, a_face
+from storage_site import Face, Line
 
 from .artifact_store import BUCKETS
-
-
-@pytest.fixture(scope="session")
-def standing_face(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Face]:
-    root: Path = tmp_path_factory.mktemp("storage")
-    with a_face(root) as face:
-        yield face
 
 
 @pytest.fixture

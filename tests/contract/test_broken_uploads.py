@@ -9,6 +9,7 @@ import os
 import signal
 import threading
 import tracemalloc
+from base64 import b64encode
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -141,6 +142,15 @@ def test_what_may_have_been_done_is_looked_up_before_it_is_sent_again(face: Face
     line.trouble = [Trouble("POST .*/object/video_fast/", lost=True), Trouble("POST .*/object/move", lost=True)]
     put(store, source)
     assert line.count("POST .*/object/video_fast/") == line.count("POST .*/object/move") == 1
+
+
+@pytest.mark.parametrize("size", STEPS)
+def test_it_says_the_type_and_never_asks_to_overwrite(face: Face, line: Line, video: Callable[[int], Path], size: int) -> None:
+    put(face.store(BUCKETS, line.url), video(size))
+    assert not any("x-upsert" in head for head in line.heads)
+    (begun,) = (head for head in line.heads if head.startswith("post") and "/object/move" not in head)
+    assert ("content-type: video/mp4" if size == SMALL else b64encode(b"video/mp4").decode().lower()) in begun
+    assert f"-length: {size}" in begun
 
 
 def _put_elsewhere(url: str, key: str, path: str, source: Path) -> None:

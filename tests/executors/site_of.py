@@ -202,7 +202,7 @@ class Site:
             previous = event.hash
         assert fold(told, job_id) == as_job(self.row(job_id))
 
-    def completed(self, job_id: str, images: int = 1, stores: tuple[FolderStore, ...] = ()) -> None:
+    def completed(self, job_id: str, images: int = 1, stores: tuple[ArtifactStore, ...] = ()) -> None:
         """Completed once and whole: every output is where its row says, byte for byte, with the seeds that were asked for."""
         self.intact(job_id)
         assert self.row(job_id)["status"] == "completed", (self.types(job_id), self.said(job_id))

@@ -1,0 +1,6 @@
+-- Of these objects of a bucket those that no artifact names, and whether the database knows their jobs at all: where it does not, it may
+-- be the wrong database. A row is written before its object, and so none comes to be named later.
+select o.path, j.id is not null as known
+from unnest(%(paths)s::text[], %(jobs)s::uuid[]) as o (path, job_id)
+left join public.jobs as j on j.id = o.job_id
+where not exists (select from public.artifacts as a where a.bucket = %(bucket)s and a.path = o.path)

@@ -1,0 +1,57 @@
+"""The buckets of a Supabase project, held against the catalog's: what is to be made, what to be changed. Nothing is ever deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ourvidz.storage.api import Api, understood
+from ourvidz.storage.base import BucketLimit, ObjectExists
+
+
+@dataclass(frozen=True)
+class Row:
+    """A bucket. `state`: as asked, missing, differs, or not ours. `differs`: setting → what it is there (ours is in `wanted`)."""
+
+    name: str
+    state: str
+    wanted: Mapping[str, Any]
+    differs: Mapping[str, Any]
+
+
+def compare(api: Api, buckets: Mapping[str, BucketLimit]) -> Sequence[Row]:
+    """Ours in the catalog's order, then what else the project has."""
+    doing = "listing the buckets"
+    response = api.ask("GET", "/bucket", doing)
+    with understood(doing):
+        there = {found["id"]: _settings(found) for found in response.json()}
+    rows = [_row(name, _wanted(limit), there.get(name)) for name, limit in buckets.items()]
+    return [*rows, *(Row(name, "not ours", settings, {}) for name, settings in there.items() if name not in buckets)]
+
+
+def bring(api: Api, row: Row) -> None:
+    """Make or change one. Raises the leaf for what the project refuses, such as a limit over its own."""
+    if row.state == "missing":
+        try:
+            api.ask("POST", "/bucket", f"making bucket {row.name}", json={"id": row.name, "name": row.name, **row.wanted})
+            return
+        except ObjectExists:
+            pass  # made by our first try, whose answer was lost, or by someone else: its settings are brought all the same
+    api.ask("PUT", f"/bucket/{row.name}", f"changing bucket {row.name}", json=dict(row.wanted))
+
+
+def _row(name: str, wanted: Mapping[str, Any], there: Mapping[str, Any] | None) -> Row:
+    if there is None:
+        return Row(name, "missing", wanted, {})
+    differs = {key: value for key, value in there.items() if value != wanted[key]}
+    return Row(name, "differs" if differs else "as asked", wanted, differs)
+
+
+def _wanted(limit: BucketLimit) -> Mapping[str, Any]:
+    return {"public": limit.public, "file_size_limit": limit.max_bytes, "allowed_mime_types": sorted(limit.media_types)}
+
+
+def _settings(found: Mapping[str, Any]) -> Mapping[str, Any]:
+    types = found["allowed_mime_types"]
+    return {"public": found["public"], "file_size_limit": found["file_size_limit"], "allowed_mime_types": types and sorted(types)}
