@@ -70,3 +70,13 @@ begin
   end if;
 end
 $$;
+
+-- A copy of state/errors.py: what each SQLSTATE of ours is called, and the HTTP status it is answered with.
+create table ourvidz.refusals (
+  name text primary key,
+  code text not null,
+  http integer not null
+);
+
+-- A plain INSERT keeps its words (in a BEFORE trigger) a moment before its row is there.
+alter table public.job_payloads alter constraint job_payloads_job_id_fkey deferrable initially deferred;

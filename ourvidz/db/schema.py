@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from state import catalog, events, machine, policy, wire
+from state import catalog, errors, events, machine, policy, wire
 
 ROLES = ("anon", "authenticated", "service_role", "authenticator", "ourvidz_owner", "ourvidz_executor", "ourvidz_analyst")
 """What policies and grants name; roles.sql makes those that are missing."""
@@ -28,7 +28,7 @@ def parts() -> Iterator[tuple[str, str]]:
     # A view must come after those it reads; functions may name each other in any order.
     views = ("job_timeline.sql", "queue_depth.sql", "job_durations.sql")
     laid = [*(f"functions/{name}" for name in functions), *(f"views/{name}" for name in views)]
-    names = ["roles.sql", "retired.sql", *laid, "triggers.sql", "signup.sql", "realtime.sql", "own.sql", "grants.sql"]
+    names = ["roles.sql", "retired.sql", *laid, "triggers.sql", "signup.sql", "realtime.sql", "own.sql", "grants.sql", "policies.sql"]
     for name in names:
         yield name, _SQL.joinpath(name).read_text()
 
@@ -90,6 +90,7 @@ def tables() -> dict[str, list[dict[str, Any]]]:
         ],
         "job_types": [_job_type(row) for row in catalog.JOB_TYPES.values()],
         "wire_names": wire.rows(),
+        "refusals": [{"name": leaf.sqlstate, "code": leaf.code, "http": leaf.http} for leaf in errors.BY_SQLSTATE.values()],
         "plans": [{"name": name, **plan.__dict__} for name, plan in policy.PLANS.items()],
         "policy": [{"only_row": True, **policy.settings()}],
     }

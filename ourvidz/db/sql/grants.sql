@@ -4,7 +4,7 @@ do $$
 declare
   v_role text;
 begin
-  foreach v_role in array array['anon', 'authenticated', 'service_role', 'public'] loop
+  foreach v_role in array array['anon', 'authenticated', 'service_role', 'ourvidz_admin', 'public'] loop
     execute format('revoke all on schema ourvidz from %1$s; revoke all on all functions in schema ourvidz from %1$s; '
                    'revoke all on all tables in schema ourvidz from %1$s; revoke all on all sequences in schema ourvidz from %1$s; '
                    'revoke all on sequence public.job_events_seq_seq from %1$s', v_role);
@@ -28,15 +28,9 @@ grant execute on function ourvidz.job_as_of, ourvidz.now to ourvidz_analyst;
 grant select on public.job_timeline, public.queue_depth, public.job_durations to ourvidz_analyst;
 
 -- What both may read: events and figures. Executors ask whether an event was written whose answer got lost, and what is left to upload.
-grant select on public.jobs, public.job_events, public.artifacts, public.queue_depth, ourvidz.policy, ourvidz.laid,
+grant select on public.job_events, public.artifacts, public.queue_depth, ourvidz.policy, ourvidz.laid,
   ourvidz.alembic_version
 to ourvidz_executor, ourvidz_analyst;
 -- Who works and who fell silent, for supervisors and people who watch. All but the secret that claims' tokens are drawn from.
 grant select (id, name, host, pid, lanes, resident, state, waiting, lane, lane_since, started_at, beat_at, lease_until, info)
 on ourvidz.executors to ourvidz_executor, ourvidz_analyst;
-drop policy if exists staff_reads on public.jobs;
-create policy staff_reads on public.jobs for select to ourvidz_executor, ourvidz_analyst using (true);
-drop policy if exists staff_reads on public.job_events;
-create policy staff_reads on public.job_events for select to ourvidz_executor, ourvidz_analyst using (true);
-drop policy if exists staff_reads on public.artifacts;
-create policy staff_reads on public.artifacts for select to ourvidz_executor, ourvidz_analyst using (true);

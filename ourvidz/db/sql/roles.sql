@@ -15,7 +15,8 @@ begin
       (5, 'authenticated', 'nologin'),
       -- Policies let service_role through besides, for where its attribute is not ours to give.
       (6, 'service_role', 'nologin' || case when v_may_bypass then ' bypassrls' else '' end),
-      (7, 'authenticator', 'login noinherit')
+      (7, 'ourvidz_admin', 'nologin'),      -- what an admin's request becomes (public.before_request)
+      (8, 'authenticator', 'login noinherit')
     ) as wanted (n, name, options)
     where not exists (select from pg_roles where rolname = wanted.name)
     order by n

@@ -3,11 +3,16 @@ create or replace trigger events_apply after insert on public.job_events
   referencing new table as fresh for each statement execute function ourvidz.events_apply();
 create or replace trigger events_append_only before update or delete or truncate on public.job_events
   for each statement execute function ourvidz.refuse_change();
-create or replace trigger jobs_bare_write before insert or update of
+-- Of the engine's own writes, which come from a trigger, the WHEN clauses see no more than that.
+create or replace trigger jobs_ask before insert on public.jobs
+  for each row when (pg_trigger_depth() = 0) execute function ourvidz.jobs_ask();
+create or replace trigger jobs_asked after insert on public.jobs  -- by its name before jobs_guard_insert, which looks for the events
+  referencing new table as after_rows for each statement when (pg_trigger_depth() = 0) execute function ourvidz.jobs_asked();
+create or replace trigger jobs_bare_write before update of
   id, status, version, head_hash, submitted_on, user_id, job_type, lane, project_id, video_id, image_id, priority, rank, run_at,
   claim_no, executor_id, claimed_at, deadline, attempts, errors, crashes, device_crashes, crashed_on, snoozes, cancel_requested,
   error_class, final, enhanced, generated, uploaded, created_at, updated_at, completed_at on public.jobs
-  for each statement execute function ourvidz.refuse_bare_write();
+  for each row when (pg_trigger_depth() = 0) execute function ourvidz.refuse_bare_write();
 create or replace trigger jobs_guard_insert after insert on public.jobs
   referencing new table as after_rows for each statement execute function ourvidz.jobs_guard_insert();
 create or replace trigger jobs_guard_update after update on public.jobs
@@ -17,6 +22,8 @@ create or replace trigger jobs_never_deleted before delete or truncate on public
 
 alter table public.job_events enable always trigger events_apply;
 alter table public.job_events enable always trigger events_append_only;
+alter table public.jobs enable always trigger jobs_ask;
+alter table public.jobs enable always trigger jobs_asked;
 alter table public.jobs enable always trigger jobs_bare_write;
 alter table public.jobs enable always trigger jobs_guard_insert;
 alter table public.jobs enable always trigger jobs_guard_update;

@@ -6,20 +6,9 @@ language plpgsql security definer set search_path = pg_catalog, ourvidz set plan
 as $$
 declare
   v_now constant timestamptz := ourvidz.now();
-  v_asked ourvidz.asked_job[];
+  v_asked constant ourvidz.asked_job[] := ourvidz.read_asked(p_jobs);
   v_fresh ourvidz.asked_job[];
 begin
-  -- The digest covers what was asked, before a seed is drawn: a repeated request must equal itself. metadata.rerouted is ours to write.
-  select array_agg(row(given.ord, coalesce(a.id, gen_random_uuid()), a.user_id, a.job_type, ourvidz.lane_of(kind.family, a.settings),
-                       a.idempotency_key, coalesce(plan.level, 0) * 2 + kind.fast::integer, a.run_at, trim(a.prompt), a.negative_prompt,
-                       kind.defaults || coalesce(a.settings, '{}'), coalesce(a.metadata, '{}') - 'rerouted', a.project_id, a.video_id, a.image_id,
-                       sha256(convert_to((given.j - '{id,run_at}'::text[])::text, 'UTF8')))::ourvidz.asked_job order by given.ord)
-  into v_asked
-  from jsonb_array_elements(p_jobs) with ordinality as given (j, ord)
-  cross join lateral jsonb_populate_record(null::ourvidz.asked_job, given.j) as a
-  left join ourvidz.job_types as kind on kind.name = a.job_type
-  left join public.profiles as profile on profile.id = a.user_id
-  left join ourvidz.plans as plan on plan.name = coalesce(profile.subscription_status, 'free');
   perform ourvidz.check_asked(v_asked);
 
   -- One at a time for each id and key: a second submit waits here, then finds the first one's job. In a fixed number of slots and in

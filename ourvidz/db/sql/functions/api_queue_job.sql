@@ -1,0 +1,28 @@
+-- queue_job: the caller's own job. The same idempotency key with the same request is the same job, at any pace.
+create or replace function ourvidz.api_queue_job(p jsonb) returns jsonb
+language plpgsql
+as $$
+declare
+  v_me record;
+  v_key constant text := p->>'idempotency_key';
+  v_made record;
+begin
+  select * into v_me from ourvidz.caller();
+  if v_me.user_id is null then
+    raise exception 'Nobody is signed in: a job is asked for by a user.'
+      using errcode = 'OV017', hint = 'Send the user''s own JWT. (An operator''s own connection calls ourvidz.submit_batch.)';
+  elsif length(v_key) not between 1 and 200 then
+    raise exception 'An idempotency key has 1 to 200 characters.' using errcode = 'OV009', column = 'idempotency_key';
+  elsif p->>'character_id' is not null then
+    p := jsonb_set(p, '{metadata}', coalesce(nullif(p->'metadata', 'null'), '{}') || jsonb_build_object('character_id', p->'character_id'));
+  end if;
+  perform pg_advisory_xact_lock(hashtext('ourvidz.pace'), hashtext(v_me.user_id::text));
+  if not exists (select from public.job_payloads where user_id = v_me.user_id and idempotency_key = v_key) then
+    perform ourvidz.check_pace(v_me.user_id);
+  end if;
+  select * into v_made from ourvidz.submit_batch(jsonb_build_array(
+    ourvidz.check_owned(p || jsonb_build_object('user_id', v_me.user_id)) || jsonb_build_object('request', p)), 'person');
+  return ourvidz.seen(v_made.job_id)
+      || jsonb_build_object('created', v_made.created, 'balance', (select token_balance from public.profiles where id = v_me.user_id));
+end
+$$;

@@ -1,0 +1,47 @@
+-- Refuses what goes beyond a user's plan: unfinished jobs at a time (OV015), and submits within a minute (OV016), by the database's clock.
+-- One of a user's requests at a time comes through this door, so that a storm of them cannot overshoot. Operators' own connections, and
+-- the intake, do not come this way: the intake asks check_unfinished alone.
+create or replace function ourvidz.check_pace(p_user uuid) returns void
+language plpgsql
+as $$
+declare
+  v_now constant timestamptz := ourvidz.now();
+  v_plan ourvidz.plans;
+  v_since timestamptz;
+  v_wait integer;
+begin
+  perform pg_advisory_xact_lock(hashtext('ourvidz.pace'), hashtext(p_user::text));
+  perform ourvidz.check_unfinished(p_user, 1);
+  v_plan := ourvidz.plan_of(p_user);
+  -- The last but as many as the plan allows: while it is younger than a minute there is no room.
+  select created_at into v_since from public.jobs
+  where user_id = p_user order by created_at desc offset v_plan.submits_per_minute - 1 limit 1;
+  if v_since > v_now - interval '1 minute' then
+    v_wait := ceil(extract(epoch from v_since + interval '1 minute' - v_now));
+    raise exception 'More than % jobs within a minute: try again in % s.', v_plan.submits_per_minute, v_wait
+      using errcode = 'OV016', detail = format('Retry after %s s.', v_wait);
+  end if;
+end
+$$;
+
+-- p_more: how many are about to be added.
+create or replace function ourvidz.check_unfinished(p_user uuid, p_more integer) returns void
+language plpgsql
+as $$
+declare
+  v_plan constant ourvidz.plans := ourvidz.plan_of(p_user);
+begin
+  if (select count(*) + p_more > v_plan.unfinished
+      from (select from public.jobs where user_id = p_user and completed_at is null limit v_plan.unfinished) as unfinished) then
+    raise exception 'The plan % allows % unfinished jobs: wait for one to end, or cancel one.', v_plan.name, v_plan.unfinished
+      using errcode = 'OV015';
+  end if;
+end
+$$;
+
+create or replace function ourvidz.plan_of(p_user uuid) returns ourvidz.plans
+language sql stable
+as $$
+  select plan from ourvidz.plans as plan
+  where plan.name in ('free', (select subscription_status from public.profiles where id = p_user)) order by plan.level desc limit 1
+$$;

@@ -1,0 +1,28 @@
+-- A job as its user sees it. `word` is the older front end's: queued | processing | completed | failed.
+create or replace function ourvidz.seen(p_job uuid) returns jsonb
+language sql stable
+as $$
+  select jsonb_build_object(
+    'job_id', j.id, 'job', to_jsonb(j) - '{head_hash,ready,rank,lane,crashed_on,executor_id,deadline}'::text[],
+    'status', j.status, 'version', j.version,
+    'word', case when j.status in ('queued', 'completed') then j.status when j.status in ('failed', 'cancelled') then 'failed' else 'processing' end,
+    'position', place.n, 'eta_seconds', ceil(place.eta),
+    'stage', j.status, 'progress', jsonb_build_object('generated', made.generated, 'uploaded', made.uploaded,
+                                                      'total', coalesce((p.settings->>'images')::integer, 1)),
+    'price', (select (e.data->>'price')::bigint from public.job_events as e
+              where e.job_id = j.id and e.type in ('submitted', 'retried') order by e.version desc limit 1),
+    'error', case when j.status = 'cancelled' then jsonb_build_object('class', 'cancelled', 'message', 'cancelled')
+                  when j.error_class is not null then jsonb_build_object('class', j.error_class, 'message', p.error_message) end,
+    'assets', made.assets)
+  from public.jobs as j
+  left join public.job_payloads as p on p.job_id = j.id
+  cross join lateral ourvidz.place(j) as place
+  cross join lateral (
+    select count(*) filter (where kind <> 'thumbnail') as generated,
+           count(*) filter (where kind <> 'thumbnail' and uploaded_at is not null) as uploaded,
+           coalesce(jsonb_agg(jsonb_build_object('bucket', bucket, 'path', path, 'kind', kind, 'index', index, 'media_type', media_type)
+                              order by kind = 'thumbnail', index) filter (where uploaded_at is not null), '[]') as assets
+    from public.artifacts where job_id = j.id
+  ) as made
+  where j.id = p_job
+$$;
