@@ -59,7 +59,7 @@ def fill(
                 "type": "sdxl_image_fast" if lane == "sdxl" else "image_fast",
             },
         )
-        for name in ("jobs_bare_write", "jobs_guard_insert", "jobs_guard_update", "jobs_never_deleted"):
+        for name in ("jobs_ask", "jobs_asked", "jobs_bare_write", "jobs_guard_insert", "jobs_guard_update", "jobs_never_deleted"):
             connection.execute(f"alter table public.jobs enable always trigger {name}")
         connection.execute(
             """insert into public.job_payloads (job_id, user_id, prompt, settings, salt, body_digest)

@@ -60,11 +60,26 @@ MUTANTS = {
     # the guards
     "no guard of updates": Mutant(F + "jobs_guard.sql", "or case when n.version = o.version", "or case when true then false when true", "guards"),
     "no guard of inserts": Mutant(F + "jobs_guard.sql", "is not true\n  limit 1", "is null and false\n  limit 1", "guards"),
-    "no guard of bare writes": Mutant(F + "refuse_bare_write.sql", "pg_trigger_depth() < 2", "false", "guards"),
+    "no guard of bare writes": Mutant(F + "refuse_bare_write.sql", "  raise exception 'A", "  return new; raise exception 'A", "guards"),
     "history may change": Mutant(F + "refuse_change.sql", "  raise exception", "  return null; raise exception", "guards"),
     "guards sleep for replicas": Mutant("triggers.sql", "enable always trigger jobs_bare_write", "enable trigger jobs_bare_write", "guards"),
     "a future job may be made ready": Mutant(F + "jobs_guard.sql", " or n.ready and n.run_at > v_now", "", "guards"),
     "xids may be forged": Mutant(F + "jobs_guard.sql", "\n           and e.xid = pg_current_xact_id())", ")", "guards"),
+    # the plain INSERT, and the rpc
+    "the row may differ from its event": Mutant(F + "events_apply.sql", "where ourvidz.told(j) = ourvidz.told(b)", "", "guards"),
+    "a birth's hash": Mutant(F + "born.sql", "and e.hash = ourvidz.event_hash", "and true or e.hash = ourvidz.event_hash", "guards"),
+    "a callback ends jobs": Mutant(F + "refuse_bare_write.sql", "new.status := old.status;", "", "plain_insert"),
+    "in anybody's name": Mutant(F + "jobs_ask.sql", "if v_me.role <> 'service_role' and", "if false and", "plain_insert"),
+    "folded columns of the client's": Mutant(F + "check_given.sql", "     <> '{}' then", "     is null then", "plain_insert"),
+    "any status": Mutant(F + "check_given.sql", "n.status <> 'queued'", "false", "plain_insert"),
+    "no pace for a plain insert": Mutant(F + "jobs_ask.sql", "perform ourvidz.check_pace(new.user_id);", "", "plain_insert"),
+    "no pace": Mutant(F + "check_pace.sql", "if v_since > v_now - interval '1 minute' then", "if false then", "rpc"),
+    "a storm overshoots": Mutant(F + "check_pace.sql", "  perform pg_advisory_xact_lock(hashtext('ourvidz.pace'), hashtext(p_user::text));", "  perform 1;", "rpc"),
+    "another's project": Mutant(F + "check_owned.sql", "= (p->>'project_id')::uuid and user_id = v_user", "= (p->>'project_id')::uuid", "rpc"),
+    "another's video": Mutant(F + "check_owned.sql", "= (p->>'video_id')::uuid and user_id = v_user", "= (p->>'video_id')::uuid", "rpc"),
+    "another's character": Mutant(F + "check_owned.sql", "public.characters where user_id = v_user and", "public.characters where", "rpc"),
+    "another's picture": Mutant(F + "check_owned.sql", "v_said not like 'https://%'", "false", "rpc"),
+    "another's job": Mutant(F + "api_on_job.sql", "v_me.role is null or", "true or", "rpc"),
     # the chain
     "no previous hash": Mutant(F + "events_apply.sql", "and e.prev_hash = j.head_hash", "", "guards"),
     "no hash": Mutant(

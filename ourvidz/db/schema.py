@@ -28,7 +28,18 @@ def parts() -> Iterator[tuple[str, str]]:
     # A view must come after those it reads; functions may name each other in any order.
     views = ("job_timeline.sql", "queue_depth.sql", "job_durations.sql")
     laid = [*(f"functions/{name}" for name in functions), *(f"views/{name}" for name in views)]
-    names = ["roles.sql", "retired.sql", *laid, "triggers.sql", "signup.sql", "realtime.sql", "own.sql", "grants.sql", "policies.sql"]
+    names = [
+        "roles.sql",
+        "retired.sql",
+        *laid,
+        "triggers.sql",
+        "signup.sql",
+        "realtime.sql",
+        "own.sql",
+        "grants.sql",
+        "policies.sql",
+        "supabase.sql",
+    ]
     for name in names:
         yield name, _SQL.joinpath(name).read_text()
 

@@ -120,6 +120,7 @@ class Stack:
             "PGRST_DB_SCHEMAS": "public",
             "PGRST_DB_EXTRA_SEARCH_PATH": "public,extensions",
             "PGRST_DB_ANON_ROLE": "anon",
+            "PGRST_DB_PRE_REQUEST": "public.before_request",
             "PGRST_DB_MAX_ROWS": "1000",
             "PGRST_DB_POOL": "10",
             "PGRST_JWT_SECRET": self.secret.value,

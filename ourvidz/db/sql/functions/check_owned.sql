@@ -30,7 +30,7 @@ begin
   v_settings := ourvidz.wire_settings(p->>'job_type', coalesce(nullif(p->'config', 'null'), '{}'), p->'metadata');
   for v_said in select value from jsonb_each_text(v_settings->'references') loop
     -- An address elsewhere is the fetcher's to judge; an object of ours lies in its user's own folder.
-    if v_said not like 'https://%' and (split_part(v_said, '/', 2) is distinct from v_user::text or v_said ~ '/([.]{0,2})(/|$)') then
+    if v_said not like 'https://%' and (v_said !~ format('^[^/]+/%s/.', v_user) or v_said ~ '/[.]{0,2}(/|$)') then
       perform ourvidz.refuse_missing('reference picture', 'references');
     end if;
   end loop;

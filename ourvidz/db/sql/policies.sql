@@ -1,0 +1,85 @@
+-- Who may do what with our tables, as data. A verb without a row here is nobody's; columns not named may not be written. Policies of an
+-- older system on these tables go: one too many lets through what the others keep. Owners are not asked, and functions run as the owner.
+do $$
+declare
+  -- In this form the planner asks once a statement, and finds a user's rows by their index. An `or` for admins would take that away:
+  -- an admin's request becomes another role instead (public.before_request).
+  v_mine constant text := 'user_id = (select auth.uid())';
+  v_my_job constant text := 'exists (select from public.jobs as j where j.id = job_id and j.user_id = (select auth.uid()))';
+  v_my_scene constant text := v_mine || ' and (project_id is null or exists (select from public.projects as p where p.id = project_id and p.user_id = (select auth.uid())))';
+  v_my_project constant text := v_mine || ' and (character_id is null or exists (select from public.characters as c where c.id = character_id and c.user_id = (select auth.uid())))';
+  v_jobs constant text := 'user_id, job_type, format, quality, model_type, metadata, project_id, video_id, image_id, status';
+  v_words constant text := 'job_id, user_id, prompt, negative_prompt, settings, metadata, idempotency_key, enhanced_prompt, error_message';
+  v_events constant text := 'id, status, version, submitted_on, user_id, job_type, lane, project_id, video_id, image_id, priority, rank, ready, run_at, claim_no, executor_id, claimed_at, deadline, attempts, errors, crashes, device_crashes, crashed_on, snoozes, cancel_requested, error_class, final, enhanced, generated, uploaded, created_at, updated_at, completed_at, head_hash, format, quality, model_type, worker_type';
+  p record;
+begin
+  for p in select * from pg_policies where schemaname = 'public' and tablename = any (ourvidz.our_relations()) loop
+    execute format('drop policy %I on public.%I', p.policyname, p.tablename);
+  end loop;
+
+  for p in select * from (values
+    ('authenticated', 'profiles', 'select', null, 'id = (select auth.uid())'),
+    ('authenticated', 'profiles', 'insert', 'id', 'id = (select auth.uid())'),
+    ('authenticated', 'profiles', 'update', 'last_login', 'id = (select auth.uid())'),
+    ('authenticated', 'characters', 'select', null, v_mine),
+    ('authenticated', 'characters', 'insert', 'user_id, name, description, appearance_tags, reference_image_url', v_mine),
+    ('authenticated', 'characters', 'update', 'name, description, appearance_tags, reference_image_url', v_mine),
+    ('authenticated', 'characters', 'delete', null, v_mine),
+    ('authenticated', 'projects', 'select', null, v_mine),
+    ('authenticated', 'projects', 'insert', 'user_id, title, original_prompt, enhanced_prompt, character_id, target_duration', v_my_project),
+    ('authenticated', 'projects', 'update', 'title, original_prompt, enhanced_prompt, character_id, target_duration', v_my_project),
+    ('authenticated', 'projects', 'delete', null, v_mine),
+    ('authenticated', 'videos', 'select', null, v_mine),
+    ('authenticated', 'videos', 'insert', 'user_id, project_id, scene_number', v_my_scene),
+    ('authenticated', 'videos', 'update', 'project_id, scene_number', v_my_scene),
+    ('authenticated', 'videos', 'delete', null, v_mine),
+    ('authenticated', 'jobs', 'select', null, v_mine),
+    ('authenticated', 'jobs', 'insert', v_jobs, v_mine),
+    ('authenticated', 'job_payloads', 'select', v_words, v_mine),
+    ('authenticated', 'job_events', 'select', null, v_my_job),
+    ('authenticated', 'artifacts', 'select', null, v_my_job),
+    ('authenticated', 'usage_logs', 'select', null, v_mine),
+    ('authenticated', 'usage_logs', 'insert', 'user_id, action, format, quality, credits_consumed, metadata', v_mine),
+    ('authenticated', 'consents', 'select', null, v_mine),
+    -- The deployed callback, and our edge functions.
+    ('service_role', 'profiles', 'select', null, 'true'),
+    ('service_role', 'characters', 'select', null, 'true'),
+    ('service_role', 'projects', 'select', null, 'true'),
+    ('service_role', 'videos', 'select', null, 'true'),
+    ('service_role', 'jobs', 'select', null, 'true'),
+    ('service_role', 'jobs', 'insert', v_jobs, 'true'),
+    ('service_role', 'jobs', 'update', 'status, metadata, error_message, completed_at', 'true'),
+    ('service_role', 'artifacts', 'select', null, 'true'),
+    ('service_role', 'usage_logs', 'insert', 'user_id, action, format, quality, credits_consumed, metadata', 'true'),
+    ('service_role', 'usage_logs', 'select', null, 'true'),
+    -- An admin sees everything, and writes through functions alone.
+    ('ourvidz_admin', 'profiles', 'select', null, 'true'),
+    ('ourvidz_admin', 'characters', 'select', null, 'true'),
+    ('ourvidz_admin', 'projects', 'select', null, 'true'),
+    ('ourvidz_admin', 'videos', 'select', null, 'true'),
+    ('ourvidz_admin', 'jobs', 'select', null, 'true'),
+    ('ourvidz_admin', 'job_payloads', 'select', v_words, 'true'),
+    ('ourvidz_admin', 'job_events', 'select', null, 'true'),
+    ('ourvidz_admin', 'artifacts', 'select', null, 'true'),
+    ('ourvidz_admin', 'usage_logs', 'select', null, 'true'),
+    ('ourvidz_admin', 'consents', 'select', null, 'true'),
+    -- Executors and analysts: events and figures. The older system's metadata holds words, and stays out.
+    ('ourvidz_executor', 'jobs', 'select', v_events, 'true'),
+    ('ourvidz_executor', 'job_events', 'select', null, 'true'),
+    ('ourvidz_executor', 'artifacts', 'select', null, 'true'),
+    ('ourvidz_analyst', 'jobs', 'select', v_events, 'true'),
+    ('ourvidz_analyst', 'job_events', 'select', null, 'true'),
+    ('ourvidz_analyst', 'artifacts', 'select', null, 'true')
+  ) as wanted (role, name, verb, columns, whose)
+  where to_regclass('public.' || name) is not null loop
+    execute format('grant %s%s on public.%I to %I', p.verb, coalesce('(' || p.columns || ')', ''), p.name, p.role);
+    execute format('create policy %I on public.%I for %s to %I %s', p.role || ' ' || p.verb, p.name, p.verb, p.role,
+                   case p.verb when 'insert' then format('with check (%s)', p.whose) else format('using (%s)', p.whose) end
+                   || case p.verb when 'update' then format(' with check (%s)', p.whose) else '' end);
+  end loop;
+end
+$$;
+grant usage on schema public to anon, authenticated, service_role, ourvidz_admin;
+grant select on public.job_timeline, public.job_durations to authenticated, ourvidz_admin;
+grant execute on function public.queue_job, public.cancel_job, public.retry_job, public.job_status to authenticated, service_role, ourvidz_admin;
+grant execute on function public.before_request to anon, authenticated, service_role, ourvidz_admin;

@@ -1,0 +1,41 @@
+-- What our policies ask of Supabase's own schemas, and what is ours in them. There they belong to Supabase's roles: whatever we may not do
+-- is left as it is, and `ourvidz doctor` says so.
+do $$
+declare
+  v_mine constant text := '(storage.foldername(name))[1] = (select auth.uid())::text';
+  p record;
+begin
+  for p in select * from (values
+    ('usage of auth', 'grant usage on schema auth to anon, authenticated, service_role, ourvidz_admin'),
+    ('usage of storage', 'grant usage on schema storage to anon, authenticated, service_role, ourvidz_admin'),
+    ('tables of storage', 'grant select, insert, update, delete on storage.objects to anon, authenticated, service_role'),
+    ('tables of storage', 'grant select on storage.objects to ourvidz_admin'),
+    ('tables of storage', 'grant select on storage.buckets to anon, authenticated, service_role, ourvidz_admin'),
+    ('publication', (select string_agg(format('alter publication supabase_realtime add table public.%I;', name), ' ')
+                     from unnest(array['jobs', 'videos']) as name, pg_publication as realtime
+                     where realtime.pubname = 'supabase_realtime' and not realtime.puballtables and not exists (
+                       select from pg_publication_tables as t where t.pubname = realtime.pubname and t.schemaname = 'public' and t.tablename = name))),
+    ('pre-request', 'grant ourvidz_admin to authenticator'),
+    ('pre-request', case when not exists (select from pg_db_role_setting as s, unnest(s.setconfig) as told
+                                          where s.setrole = 'authenticator'::regrole and told like 'pgrst.db_pre_request=%') then
+       format('alter role authenticator in database %I set pgrst.db_pre_request = ''public.before_request''', current_database()) end),
+    ('objects', format('drop policy if exists "ourvidz own" on storage.objects; create policy "ourvidz own" on storage.objects for select '
+                       'to authenticated using (bucket_id = any (%L) and %s)', ourvidz.our_buckets(false), v_mine)),
+    ('objects', format('drop policy if exists "ourvidz upload" on storage.objects; create policy "ourvidz upload" on storage.objects '
+                       'for insert to authenticated with check (bucket_id = ''character-images'' and %s)', v_mine)),
+    ('objects', format('drop policy if exists "ourvidz public" on storage.objects; create policy "ourvidz public" on storage.objects '
+                       'for select to anon, authenticated using (bucket_id = any (%L))', ourvidz.our_buckets(true))),
+    ('objects', format('drop policy if exists "ourvidz admin" on storage.objects; create policy "ourvidz admin" on storage.objects '
+                       'for select to ourvidz_admin using (bucket_id = any (%L))', ourvidz.our_buckets(false) || ourvidz.our_buckets(true))),
+    ('objects', format('drop policy if exists "ourvidz service" on storage.objects; create policy "ourvidz service" on storage.objects '
+                       'to service_role using (bucket_id = any (%1$L)) with check (bucket_id = any (%1$L))',
+                       ourvidz.our_buckets(false) || ourvidz.our_buckets(true)))
+  ) as wanted (what, statement) where statement is not null loop
+    begin
+      execute p.statement;
+    exception when insufficient_privilege then
+      raise notice 'ourvidz may not set up % here: %', p.what, sqlerrm;
+    end;
+  end loop;
+end
+$$;
