@@ -34,7 +34,7 @@ class Unacceptable(Exception):
 
 
 def picture(data: bytes, max_bytes: int, max_pixels: int, min_side: int) -> Image.Image:
-    """The picture in `data`: RGB, upright, without any metadata (EXIF can hold where a photo was taken).
+    """The picture in `data`: RGB and upright.
 
     The type is read from the bytes, never from a name or a header. Raises `Unacceptable` saying what is wrong and what is accepted; sizes
     are refused from the file's header, before a pixel is decoded.
@@ -87,10 +87,7 @@ def _plain(opened: Image.Image) -> Image.Image:
     if upright.has_transparency_data:
         layers = upright.convert("RGBA")
         upright = Image.alpha_composite(Image.new("RGBA", layers.size, (255, 255, 255, 255)), layers)
-    # A new image: `info` (EXIF, ICC, XMP, comments) stays behind.
-    plain = Image.new("RGB", upright.size)
-    plain.paste(upright.convert("RGB"))
-    return plain
+    return upright.convert("RGB")
 
 
 def seal(memory: int = MEMORY, cpu: int = CPU) -> None:

@@ -33,7 +33,7 @@ _ENVIRONMENT = {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "SYSTEMRO
 
 
 def load_reference(data: bytes, *, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS, min_side: int = MIN_SIDE) -> Image.Image:
-    """The picture in `data`: RGB, upright, without any metadata. Decoded by a process that has one task and few rights.
+    """The picture in `data`: RGB, upright, without any metadata (EXIF can hold where a photo was taken). Decoded by a process of its own.
 
     Raises `BadReference` saying what is wrong and what is accepted, and `ReferenceAway` when the process could not do its work.
     """
@@ -54,8 +54,9 @@ def load_reference(data: bytes, *, max_bytes: int = MAX_BYTES, max_pixels: int =
             child.stdin.close()
         head = child.stdout.readline(100)
         # Believed as little as the file: its answer is bounded by the limits that it was given.
-        size = _size(head, max_pixels)
-        body = child.stdout.read(WORDS if size is None else size[0] * size[1] * 3 + 1)
+        width, height = _size(head, max_pixels)
+        whole = width * height * 3
+        body = child.stdout.read(whole + 1 if whole else WORDS)
     finally:
         alarm.cancel()
         child.kill()
@@ -63,22 +64,20 @@ def load_reference(data: bytes, *, max_bytes: int = MAX_BYTES, max_pixels: int =
         with suppress(BrokenPipeError):
             child.stdin.close()
         status = child.wait()
-    if size is not None and len(body) >= size[0] * size[1] * 3:
-        if len(body) == size[0] * size[1] * 3:
-            return Image.frombytes("RGB", size, body)
-        status = 0  # it was talking on when it was killed, which was not the machine's doing
     if head == b"refused\n":
         raise BadReference(body.decode(errors="replace"))
+    if whole and len(body) == whole:
+        return Image.frombytes("RGB", (width, height), body)
+    if head and (not whole or len(body) > whole):
+        status = 0  # it talked nonsense, or on and on: that it was killed then was not the machine's doing
     raise _broke(status)
 
 
-def _size(head: bytes, max_pixels: int) -> tuple[int, int] | None:
-    """What the decoder says it made, when it could be."""
+def _size(head: bytes, max_pixels: int) -> tuple[int, int]:
+    """What the decoder says it made, or nothing when that cannot be."""
     found = re.fullmatch(rb"rgb ([0-9]{1,6}) ([0-9]{1,6})\n", head)
-    if found is None:
-        return None
-    width, height = int(found[1]), int(found[2])
-    return (width, height) if 0 < width * height <= max_pixels else None
+    width, height = (int(found[1]), int(found[2])) if found else (0, 0)
+    return (width, height) if width * height <= max_pixels else (0, 0)
 
 
 def _broke(status: int) -> ExecutorError:
