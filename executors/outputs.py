@@ -24,16 +24,22 @@ def record(run: Run, made: Made, allowed: str | None = None) -> None:
     again. `allowed`: the rules of the image screen that let it through."""
     facts = _facts(run, made)
     for artifact, fill in _encoded(run, made, facts):
-        signed: dict[str, Any] = {}
-
-        def sealed(path: Path, artifact: dict[str, Any] = artifact, fill: Fill = fill, signed: dict[str, Any] = signed) -> None:
-            fill(path)
-            signed |= run.room.seal.put(path, artifact["media_type"], facts | {"output": artifact["index"], "kind": artifact["kind"]})
-
-        path, sha256 = run.room.spool.write(run.claim.job_id, name_of(artifact), sealed)
-        whole = artifact | {"bytes": path.stat().st_size, "sha256": sha256, "spool": run.room.spool.id}
-        whole["metadata"] = artifact["metadata"] | {"provenance": signed, "screened": allowed}
+        whole = _spooled(run, artifact, fill, facts | {"output": artifact["index"], "kind": artifact["kind"]})
+        whole["metadata"] |= {"screened": allowed}
         run.jobs.artifact_generated(run.claim, whole, seconds=made.seconds)
+
+
+def _spooled(run: Run, artifact: Mapping[str, Any], fill: Fill, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The artifact's row, once its file lies in the spool. Signed last, so the row's sha256 is the signed file's."""
+    signed: dict[str, Any] = {}
+
+    def sealed(path: Path) -> None:
+        fill(path)
+        signed.update(run.room.seal.put(path, artifact["media_type"], facts))
+
+    path, sha256 = run.room.spool.write(run.claim.job_id, name_of(artifact), sealed)
+    written = {"bytes": path.stat().st_size, "sha256": sha256, "spool": run.room.spool.id}
+    return {**artifact, **written, "metadata": artifact["metadata"] | {"provenance": signed}}
 
 
 def _facts(run: Run, made: Made) -> dict[str, Any]:
@@ -43,7 +49,7 @@ def _facts(run: Run, made: Made) -> dict[str, Any]:
     return {
         "job": claim.job_id,
         "job_type": claim.job_type,
-        "model": str(about.get("model") or about.get("models") or about.get("family")),
+        "model": about.get("model") or about.get("models") or about.get("family"),
         "tiny": bool(about.get("tiny")),
         "seed": made.output.seed,
         "profile": run.room.shelf.profile.name,
@@ -59,7 +65,7 @@ def _encoded(run: Run, made: Made, facts: Mapping[str, Any]) -> Iterator[tuple[d
     was = claim.metadata.get("rerouted")  # what was asked for, where a fallback makes the job (ourvidz.reroute_job writes it)
     asked = (was["settings"]["width"], was["settings"]["height"]) if was else (s.width, s.height)
     width, height = picture.size
-    info = {"Software": "OurVidz", **{f"ourvidz:{name}": _text(fact) for name, fact in facts.items()}}
+    info = {"Software": "OurVidz", **{f"ourvidz:{name}": _text(name, fact) for name, fact in facts.items()}}
     where: dict[str, Any] = {
         "index": index,
         "bucket": claim.job_type,
@@ -90,7 +96,7 @@ def _encoded(run: Run, made: Made, facts: Mapping[str, Any]) -> Iterator[tuple[d
     yield where | size | thumbnail, lambda path: path.write_bytes(small)
 
 
-def _text(fact: Any) -> str:
-    if isinstance(fact, dict):
-        return " ".join(f"{name}={value}" for name, value in fact.items())
+def _text(name: str, fact: Any) -> str:
+    if name == "settings":
+        return " ".join(f"{key}={value}" for key, value in fact.items())
     return str(fact).lower() if isinstance(fact, bool) else str(fact)
