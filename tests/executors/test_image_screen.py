@@ -5,6 +5,7 @@ What the stand-ins refuse is a neutral marker; the pictures are the tiny models'
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import signal
@@ -39,6 +40,7 @@ class Refuses:
     def check(self, picture: bytes, sight: Sight) -> Verdict:
         with Image.open(io.BytesIO(picture), formats=["PNG"]) as seen:
             self.shown.append(sight)
+            self.last = hashlib.sha256(picture).digest()
             self.sizes.add(seen.size)
             refused = self.which(seen.convert("RGB"), sight)
         return Verdict(False, "sight-3", "marked") if refused else Verdict(True, "sight-3")
@@ -48,11 +50,12 @@ def published(site: Site, job_id: str) -> list[str]:
     return [path for bucket in site.store.buckets() for path in site.store.list(bucket, f"{site.user}/{job_id}")]
 
 
-def refused(site: Site, job_id: str) -> None:
+def refused(site: Site, job_id: str, screen: Refuses) -> None:
     row = site.row(job_id)
     assert (row["status"], row["error_class"], row["final"]) == ("failed", "refused_content", True), site.said(job_id)
     told = site.data(job_id, "failed")[-1]
-    assert len(told.pop("digest")) == 64
+    salt = site.db.rows("select salt from public.job_payloads where job_id = %s", (job_id,))[0]["salt"]
+    assert told.pop("digest") == hashlib.sha256(bytes(salt) + screen.last).hexdigest()
     assert told == {"class": "refused_content", "final": True, "category": "marked", "policy_version": "sight-3"}
     assert published(site, job_id) == []
     assert not list(site.root.glob(f"*/spool/{job_id}"))
@@ -95,7 +98,7 @@ def test_the_frames_of_a_clip_are_shown_and_one_of_them_is_enough(site: Site) ->
     screen = Refuses(lambda picture, sight: sight.frame == 48)
     job_id = site.submit("video_fast")
     site.work(job_id, eye=Watchful(screen))
-    refused(site, job_id)
+    refused(site, job_id, screen)
     assert [s.frame for s in screen.shown] == [0, 16, 32, 40, 48]
 
 
@@ -103,7 +106,7 @@ def test_one_refused_output_refuses_the_whole_job(site: Site) -> None:
     screen = Refuses(lambda picture, sight: sight.index == 2)
     job_id = site.submit(images=6)
     site.work(job_id, eye=Watchful(screen))
-    refused(site, job_id)
+    refused(site, job_id, screen)
     assert site.store.puts == [] and [s.index for s in screen.shown] == [0, 1, 2]
     assert "output 2" in site.said(job_id) and PROMPT not in site.said(job_id)
 
@@ -112,7 +115,7 @@ def test_a_refused_reference_is_seen_by_no_model(site: Site) -> None:
     screen = Refuses(lambda picture, sight: picture.getpixel((0, 0)) == RED)
     job_id = site.submit("sdxl_img2img", references={"init": with_reference(site, RED)}, strength=0.5, steps=4, reference_fallback=True)
     shelf = site.work(job_id, eye=Watchful(screen))
-    refused(site, job_id)
+    refused(site, job_id, screen)
     assert [(s.kind, s.slot) for s in screen.shown] == [("reference", "init")]
     assert shelf.sdxl.works == []
 
@@ -156,7 +159,7 @@ def test_what_lies_in_the_spool_is_looked_at_again_and_what_is_up_comes_down(sit
     screen = Refuses(lambda picture, sight: sight.index == 1)
     shelf = site.work(job_id, home="host", eye=Watchful(screen))
     assert shelf.sdxl.works == []  # resumed
-    refused(site, job_id)
+    refused(site, job_id, screen)
 
 
 def test_a_clip_in_the_spool_is_looked_at_again(site: Site) -> None:
@@ -190,9 +193,10 @@ def test_a_store_that_is_away_does_not_end_a_refusal_halfway(site: Site, monkeyp
         return delete(bucket, path)
 
     monkeypatch.setattr(site.store, "delete", once)
-    site.work(job_id, home="host", eye=Watchful(Refuses(lambda picture, sight: sight.index == 1)))
+    screen = Refuses(lambda picture, sight: sight.index == 1)
+    site.work(job_id, home="host", eye=Watchful(screen))
     assert away
-    refused(site, job_id)
+    refused(site, job_id, screen)
 
 
 # -- a screen that cannot answer ----------------------------------------------------------------------------------------------------------
@@ -258,6 +262,7 @@ def test_a_screen_in_trouble_lets_nothing_out_and_the_job_is_tried_again(site: S
     told = site.data(job_id, "retry_scheduled")[0]
     assert told["class"] == "screen_unavailable"
     assert published(site, job_id) == [] and PROMPT not in site.said(job_id)
+    assert {Hangs: "no answer within", Raises: "MemoryError", Leaves: "SystemExit"}.get(screen, "") in site.said(job_id)
     if isinstance(made, Hangs):
         made.end.set()
 

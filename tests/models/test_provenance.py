@@ -241,8 +241,9 @@ def test_the_development_certificate_is_trusted_by_nobodys_list(png: Path, tmp_p
         ({"days": -1}, "ended"),
         ({"other_key": True}, "not the certificate's"),
         ({"purpose": ExtendedKeyUsageOID.SERVER_AUTH}, "cannot sign"),
+        ({"purpose": ObjectIdentifier("1.3.6.1.4.1.311.76.59.1.9")}, "missing required EKU"),
     ],
-    ids=["expired", "another's key", "a web server's"],
+    ids=["expired", "another's key", "a web server's", "one for other claims"],
 )
 def test_a_certificate_that_cannot_sign_is_found_out_at_the_start(tmp_path: Path, given: dict[str, object], said: str) -> None:
     cert, key, _ = issued(tmp_path, **given)  # type: ignore[arg-type]
