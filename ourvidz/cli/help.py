@@ -28,6 +28,7 @@ _ORDER = [
     "audit",
     "rebuild",
     "reaper",
+    "intake",
     "dev",
 ]
 

@@ -19,6 +19,7 @@ from ourvidz.cli import (
     doctor,
     enhancer,
     events,
+    intake,
     integrity,
     jobs,
     migrate,
@@ -80,6 +81,7 @@ buckets.add(buckets_app)
 app.add_typer(buckets_app, name="buckets", rich_help_panel=KEEP)
 integrity.add(app, KEEP)
 reaper.add(app, KEEP)
+intake.add(app, KEEP)
 dev.add(app, KEEP)
 
 _OURS = ("ourvidz.", "executors.", "state.")

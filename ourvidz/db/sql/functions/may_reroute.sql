@@ -1,4 +1,5 @@
--- The guard of `rerouted` events, whoever writes them: to the type's own fallback and its plain lane, and to nothing else.
+-- The guard of `rerouted` events, whoever writes them: to the type's own fallback and its plain lane; or, as a message told after its row,
+-- to another lane of the same type's family.
 -- plpgsql, so that it is not inlined into events_apply: other events then cost nothing for it.
 create or replace function ourvidz.may_reroute(p_job_type text, p_data jsonb) returns boolean
 language plpgsql stable
@@ -6,6 +7,10 @@ as $$
 begin
   return exists (
     select from ourvidz.job_types as kind join ourvidz.job_types as fallback on fallback.name = kind.fallback
-    where kind.name = p_job_type and fallback.name = p_data->>'job_type' and ourvidz.lane_of(fallback.family, '{}') = p_data->>'lane');
+    where kind.name = p_job_type and fallback.name = p_data->>'job_type' and ourvidz.lane_of(fallback.family, '{}') = p_data->>'lane'
+    union all
+    select from ourvidz.job_types as kind
+    where p_data->>'reason' = 'message' and kind.name = p_job_type and kind.name = p_data->>'job_type'
+      and p_data->>'lane' in (ourvidz.lane_of(kind.family, '{}'), ourvidz.lane_of(kind.family, '{"references": {"style": "", "single": ""}}')));
 end
 $$;

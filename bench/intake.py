@@ -1,0 +1,98 @@
+"""Messages a second from Redis to committed rows, against a bare RPOP-and-INSERT loop over the same REST face in the same run.
+
+    python -m bench.intake [--messages 2000]
+
+The bare loop is what a worker without guarantees does: RPOP over REST, INSERT, commit, next. It loses a message with each lost reply,
+checks nothing and writes no event. Aim: at least 0.8 of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+import psycopg
+
+from bench.ground import calm, connect, ground, profile
+from bench.report import table
+from ourvidz.db.connection import Database
+from ourvidz.dev.parts import bring
+from ourvidz.dev.upstash import UpstashFace
+from ourvidz.dev.valkey import Valkey
+from ourvidz.intake.drain import Drainer
+from ourvidz.intake.upstash import Upstash
+
+TOKEN = "bench"
+
+
+def push(face: UpstashFace, user: str, messages: int, queue: str) -> None:
+    for _ in range(messages):
+        one = {
+            "id": str(uuid.uuid4()),
+            "type": "sdxl_image_fast",
+            "prompt": "a lighthouse in a storm",
+            "user_id": user,
+            "bucket": "sdxl_image_fast",
+        }
+        more = {"config": {"num_inference_steps": 25, "guidance_scale": 7.5}, "metadata": {}, "model_variant": "lustify_sdxl"}
+        face.valkey.call("LPUSH", queue, json.dumps(one | more).encode())
+
+
+def bare(url: str, redis: Upstash, messages: int) -> float:
+    with connect(url) as connection:
+        connection.execute(
+            "create table bare_jobs (id uuid primary key, user_id uuid, job_type text, prompt text, config jsonb, status text)"
+        )
+        begun = time.perf_counter()
+        for _ in range(messages):
+            (raw,) = redis.pipeline([("RPOP", "bare_queue")])
+            one = json.loads(raw)
+            row = (one["id"], one["user_id"], one["type"], one["prompt"], json.dumps(one["config"]))
+            connection.execute("insert into bare_jobs values (%s, %s, %s, %s, %s, 'queued')", row)
+        return messages / (time.perf_counter() - begun)
+
+
+def ours(url: str, redis: Upstash, messages: int) -> float:
+    drainer = Drainer(Database(url), redis, ("sdxl_queue", "wan_queue"))
+    begun = time.perf_counter()
+    while drainer.once():
+        pass
+    took = time.perf_counter() - begun
+    if drainer.totals != {"drained": messages}:
+        raise SystemExit(f"Not all became jobs: {drainer.totals}")
+    return messages / took
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--messages", type=int, default=2000)
+    messages = parser.parse_args(argv).messages
+    with ground() as url, tempfile.TemporaryDirectory() as folder:
+        valkey = Valkey(bring().valkey, Path(folder)).start()
+        face = UpstashFace(valkey, TOKEN)
+        redis = Upstash(face.url, TOKEN)
+        try:
+            with connect(url) as connection:
+                user = profile(connection)
+                push(face, user, messages, "bare_queue")
+                push(face, user, messages, "sdxl_queue")
+                calm(connection)
+            floor, found = bare(url, redis, messages), ours(url, redis, messages)
+            rows = [("bare RPOP and INSERT", floor, None), ("ours: nothing lost, nothing doubled", found, found / floor)]
+            table(f"{messages:,} messages from Redis (REST) to committed rows", ("way", "messages/s", "of bare (aim ≥ 0.8)"), rows)
+        finally:
+            redis.close()
+            face.close()
+            valkey.stop()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except psycopg.OperationalError as error:
+        raise SystemExit(f"The benchmark's database could not be reached: {error}") from error

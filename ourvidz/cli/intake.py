@@ -1,0 +1,180 @@
+"""`ourvidz intake`: drains Upstash into Postgres, and looks after what could not be read."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ourvidz.cli import options, out
+from ourvidz.cli.help import Sections, about
+
+if TYPE_CHECKING:
+    from ourvidz.intake.dead import Letter
+    from ourvidz.intake.upstash import Upstash
+
+Older = Annotated[bool, typer.Option("--older-queue", help="Also job_queue, which older senders push to.")]
+Ids = Annotated[
+    list[str] | None, typer.Argument(metavar="[ID]...", help="Dead letters, by the first characters of their id.", show_default=False)
+]
+Every = Annotated[bool, typer.Option("--all", help="Every one of them.")]
+Reason = Annotated[str | None, typer.Option("--reason", metavar="REASON", help="Only those refused for it: bad_field, OV009 …")]
+
+
+def add(app: typer.Typer, panel: str) -> None:
+    ours = typer.Typer(cls=Sections, rich_markup_mode=None, help="Drain Upstash's queues into Postgres.")
+    ours.command("run", **about("ourvidz intake run", "ourvidz intake run --once --json", "ourvidz intake run --older-queue"))(run)
+    ours.command("stats", **about("ourvidz intake stats", "ourvidz intake stats --days 30 --json"))(stats)
+    dead = typer.Typer(cls=Sections, rich_markup_mode=None, help="Messages that make no job: list them, put them back, drop them.")
+    dead.command("ls", **about("ourvidz intake dead ls", "ourvidz intake dead ls --reason bad_field"))(ls)
+    dead.command("retry", **about("ourvidz intake dead retry 3f2a", "ourvidz intake dead retry --reason OV014 --yes"))(retry)
+    dead.command("drop", **about("ourvidz intake dead drop 3f2a", "ourvidz intake dead drop --all --dry-run"))(drop)
+    ours.add_typer(dead, name="dead")
+    app.add_typer(ours, name="intake", rich_help_panel=panel)
+
+
+def run(
+    once: Annotated[bool, typer.Option("--once", help="Until the queues are empty, then leave.")] = False,
+    older_queue: Older = False,
+    as_json: options.Json = False,
+) -> None:
+    """Move messages from Redis to Postgres, for as long as it runs.
+
+    Nothing is lost or doubled, whatever fails in between; `ourvidz up` runs one where Upstash is configured.
+    """
+    from ourvidz import bootstrap, pulse
+    from ourvidz.cli import executor
+    from ourvidz.intake.drain import Drainer, drain
+
+    leaving = False
+
+    def leave(*_: object) -> None:
+        nonlocal leaving
+        leaving = True
+
+    def wait(seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while not leaving and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, 0.5))
+            pulse.beat()
+
+    redis = _redis()
+    with executor.told(logging.INFO), executor.own_signals():
+        signal.signal(signal.SIGTERM, leave)
+        signal.signal(signal.SIGINT, leave)
+        drainer = Drainer(bootstrap.app().database, redis, _queues(older_queue))
+        out.say(f"Draining {', '.join(drainer.queues)}.", "dim")
+        if once:
+            while not leaving and drainer.once():
+                pulse.beat()
+        else:
+            drain(drainer, lambda: leaving, pulse=pulse.beat, wait=wait)
+    if as_json:
+        out.emit(drainer.totals)
+    else:
+        out.say(", ".join(f"{n} {outcome}" for outcome, n in sorted(drainer.totals.items())) or "Nothing came.")
+
+
+def stats(
+    days: Annotated[int, typer.Option("--days", min=1, help="Of so many days back.")] = 7,
+    as_json: options.Json = False,
+) -> None:
+    """Count what came: made a job, joined its row, came again, was refused and why."""
+    from ourvidz import bootstrap
+    from ourvidz.db import intake
+
+    rows = intake.counts(bootstrap.app().database, days)
+    if as_json:
+        out.emit(rows)
+        return
+    names = ("day", "queue", "outcome", "reason")
+    out.table([*names, "messages"], ([*(out.cell(row[name]) for name in names), out.number(row["n"])] for row in rows), right=("messages",))
+
+
+def ls(reason: Reason = None, as_json: options.Json = False) -> None:
+    """List the dead letters. What a person wrote is not shown."""
+    letters = _letters(_redis(), reason)
+    if as_json:
+        out.emit([letter.__dict__ for letter in letters])
+        return
+    rows = (
+        [out.cell(letter.id), out.cell(letter.queue), out.cell(letter.at), out.cell(letter.reason, "red"), out.cell(letter.detail)]
+        for letter in letters
+    )
+    out.table(["id", "queue", "since", "reason", "what is wrong"], rows)
+    if not letters:
+        out.say("No dead letters.", "dim")
+
+
+def retry(
+    ids: Ids = None, reason: Reason = None, everything: Every = False, dry_run: options.DryRun = False, yes: options.Yes = False,
+    as_json: options.Json = False,
+) -> None:  # fmt: skip
+    """Put dead letters back into their queues."""
+    from ourvidz.intake import dead
+
+    redis = _redis()
+    chosen = _chosen(redis, ids, reason, everything, "put back", dry_run, yes)
+    _told(chosen, [dead.retry(redis, letter) for letter in chosen] if not dry_run else [], "put back", as_json, dry_run)
+
+
+def drop(
+    ids: Ids = None, reason: Reason = None, everything: Every = False, dry_run: options.DryRun = False, yes: options.Yes = False,
+    as_json: options.Json = False,
+) -> None:  # fmt: skip
+    """Forget dead letters for good."""
+    from ourvidz.intake import dead
+
+    redis = _redis()
+    chosen = _chosen(redis, ids, reason, everything, "dropped", dry_run, yes)
+    _told(chosen, [dead.drop(redis, letter) for letter in chosen] if not dry_run else [], "dropped", as_json, dry_run)
+
+
+def _redis() -> Upstash:
+    from ourvidz.config import config
+    from ourvidz.intake.upstash import Upstash
+
+    url, token = config().upstash_redis_rest_url, config().upstash_redis_rest_token
+    if not url or token is None:
+        raise out.Problem("Which Redis? Set UPSTASH_REDIS_REST_URL and UPSTASH_REDIS_REST_TOKEN.", 2)
+    return Upstash(url, token.get_secret_value())
+
+
+def _queues(older: bool) -> tuple[str, ...]:
+    from ourvidz.intake.message import OLDER_QUEUE, QUEUES
+
+    return (*QUEUES, OLDER_QUEUE) if older else QUEUES
+
+
+def _letters(redis: Upstash, reason: str | None) -> list[Letter]:
+    from ourvidz.intake import dead
+
+    return [letter for letter in dead.letters(redis, _queues(True)) if reason in (None, letter.reason)]
+
+
+def _chosen(
+    redis: Upstash, ids: Sequence[str] | None, reason: str | None, everything: bool, done: str, dry_run: bool, yes: bool
+) -> list[Letter]:
+    if not ids and not reason and not everything:
+        raise out.Problem("Which dead letters? Give ids, --reason, or --all. `ourvidz intake dead ls` lists them.", 2)
+    found = [letter for letter in _letters(redis, reason) if not ids or any(letter.id.startswith(start) for start in ids)]
+    if missing := [start for start in ids or () if not any(letter.id.startswith(start) for letter in found)]:
+        raise out.Problem(f"There is no dead letter {missing[0][:40]!r}. `ourvidz intake dead ls` lists them.")
+    if found and not ids and not dry_run:
+        out.confirm(f"{len(found)} dead letters will be {done}.", yes=yes)
+    return found
+
+
+def _told(chosen: Sequence[Letter], done: Sequence[bool], word: str, as_json: bool, dry_run: bool) -> None:
+    count = len(chosen) if dry_run else sum(done)
+    if as_json:
+        out.emit({"letters": [letter.id for letter in chosen], "done": 0 if dry_run else count})
+    else:
+        out.say(
+            f"{count} {'would be ' if dry_run else ''}{word}."
+            + (f" {len(chosen) - count} were gone already." if count < len(chosen) else "")
+        )

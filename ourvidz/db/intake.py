@@ -1,0 +1,51 @@
+"""What the intake asks of the database, and what people ask about the intake."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import psycopg
+
+from ourvidz.db.connection import Database
+
+Row = dict[str, Any]
+
+
+class Indigestible(Exception):
+    """Postgres cannot hold what the messages say, though they passed every check of ours. `sqlstate` tells which."""
+
+    def __init__(self, sqlstate: str) -> None:
+        super().__init__(f"Postgres cannot take this message (SQLSTATE {sqlstate}).")
+        self.sqlstate = sqlstate
+
+
+def take(db: Database, queue: str, messages: Sequence[Mapping[str, Any]], *, patience: float) -> list[Row]:
+    """What became of each, in order: {outcome, reason?, field?, detail?}. Safe to repeat: the same message is the same job.
+
+    Raises `Indigestible` when one of them cannot be stored at all, `DatabaseAway`, `Ambiguous`.
+    """
+    sql = "select ourvidz.intake(%s, %s::jsonb) as done"
+    try:
+        rows = db.patient(sql, (queue, json.dumps(list(messages))), patience=patience)
+    except psycopg.DataError as error:
+        raise Indigestible(error.sqlstate or "22000") from None  # its words quote what came
+    return sorted(rows[0]["done"], key=lambda done: int(done["ord"]))
+
+
+def record(db: Database, queue: str, records: Sequence[Mapping[str, Any]], *, patience: float) -> None:
+    """Count messages that were refused before the database was asked."""
+    db.patient("select ourvidz.intake_record(%s, %s::jsonb)", (queue, json.dumps(list(records))), patience=patience)
+
+
+def forget(db: Database) -> int:
+    """Forget messages of over 30 days; their counts stay."""
+    return int(db.rows("select ourvidz.intake_forget() as n")[0]["n"])
+
+
+def counts(db: Database, days: int) -> list[Row]:
+    """Messages by day, queue, outcome and reason, the newest day first."""
+    sql = """select day, queue, outcome, reason, n from ourvidz.intake_counts
+             where day > (ourvidz.now() at time zone 'UTC')::date - %s::integer order by day desc, queue, outcome, reason"""
+    return db.rows(sql, (days,))

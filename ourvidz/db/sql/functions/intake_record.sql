@@ -1,0 +1,31 @@
+-- Counts what became of messages, and remembers them for a while. In the transaction of intake() where one made them; refusals that were
+-- found before the database was asked come here alone.
+create or replace function ourvidz.intake_record(p_queue text, p_records jsonb) returns void
+language plpgsql security definer set search_path = pg_catalog, ourvidz
+as $$
+declare
+  v_now constant timestamptz := ourvidz.now();
+begin
+  insert into ourvidz.intake_messages (at, queue, outcome, message_id, digest, reason, field)
+  select v_now, p_queue, r.outcome, r.message_id, decode(r.digest, 'hex'), r.reason, left(r.field, 80)
+  from jsonb_to_recordset(p_records) as r (outcome text, message_id uuid, digest text, reason text, field text);
+  insert into ourvidz.intake_counts as c (day, queue, outcome, reason, n)
+  select (v_now at time zone 'UTC')::date, p_queue, r.outcome, coalesce(r.reason, ''), count(*)
+  from jsonb_to_recordset(p_records) as r (outcome text, reason text)
+  group by r.outcome, coalesce(r.reason, '') order by r.outcome, coalesce(r.reason, '')
+  on conflict (day, queue, outcome, reason) do update set n = c.n + excluded.n;
+end
+$$;
+
+-- Forgets messages that nobody will send again. Returns how many.
+create or replace function ourvidz.intake_forget(p_older interval default interval '30 days') returns bigint
+language plpgsql security definer set search_path = pg_catalog, ourvidz
+as $$
+declare
+  v_count bigint;
+begin
+  delete from ourvidz.intake_messages where at < ourvidz.now() - p_older;
+  get diagnostics v_count = row_count;
+  return v_count;
+end
+$$;

@@ -1,0 +1,157 @@
+"""Moves messages from Redis queues into Postgres: at least once out of Redis, exactly one job per message id in Postgres.
+
+    queue ──move──▶ queue:processing ──intake()──▶ committed ──acknowledge──▶ gone
+                                     └──refused──▶ queue:dead (with the reason), in one transaction of Redis
+
+A message leaves the processing list only after its job is committed, or together with its way into the dead-letter list. So whatever
+is lost (a reply, the drainer, Redis for a while) leaves it in one of the lists, from which it is taken again; and taken twice it is the
+same job, by its id.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from ourvidz.db import intake
+from ourvidz.db.connection import Ambiguous, Database, DatabaseAway
+from ourvidz.intake import dead
+from ourvidz.intake.message import RefusedMessage, Taken, digest, read
+from ourvidz.intake.upstash import RedisAway, Upstash
+
+log = logging.getLogger("ourvidz.intake")
+
+BATCH = 50  # messages in one request and one transaction
+FIRST_WAIT, IDLE_WAIT, AWAY_WAIT = 0.05, 2.0, 30.0  # seconds: after the last message, at most when idle, at most while Redis is away
+SWEEP = 30.0  # seconds between two looks at what lies in the processing lists
+MOVE = """local moved = {}
+for i = 1, tonumber(ARGV[1]) do
+  local message = redis.call('LMOVE', KEYS[1], KEYS[2], 'RIGHT', 'LEFT')
+  if not message then break end
+  moved[i] = message
+end
+return moved"""
+# From the end, where the oldest lie: ours are found at once.
+ACKNOWLEDGE = """for i = 1, #ARGV do redis.call('LREM', KEYS[1], -1, ARGV[i]) end
+return #ARGV"""
+
+
+def processing(queue: str) -> str:
+    return f"{queue}:processing"
+
+
+@dataclass
+class Drainer:
+    """Drains `queues`, one pass at a time. Several drainers may share queues: they cost each other work, never a message."""
+
+    db: Database
+    redis: Upstash
+    queues: Sequence[str]
+    batch: int = BATCH
+    patience: float = 60.0  # seconds for which a pass outlives a database that is away
+    at: Callable[[str], None] = lambda point: None  # where a test kills us: named points between any two steps
+    totals: dict[str, int] = field(default_factory=dict)
+    _swept: float = -SWEEP
+
+    def once(self) -> int:
+        """One pass: what lay in the processing lists, where it is time to look, then what the queues hold. Returns how many messages
+        went into Postgres or to the dead letters. Raises `RedisAway`, `RedisRefused`, `DatabaseAway`; then they lie where they lay."""
+        handled = 0
+        if time.monotonic() - self._swept >= SWEEP:
+            handled = sum(self._handle(queue, self._left(queue)) for queue in self.queues)
+            self._swept = time.monotonic()
+        try:
+            for queue, raws in self._fetch().items():
+                handled += self._handle(queue, raws)
+        except BaseException:
+            self._swept = -SWEEP  # an answer may have been lost: the next pass looks before it fetches
+            raise
+        return handled
+
+    def _left(self, queue: str) -> list[bytes]:
+        (found,) = self.redis.pipeline([("LRANGE", processing(queue), "0", str(10 * BATCH - 1))])
+        return list(reversed(found or []))  # the oldest lie at the end
+
+    def _fetch(self) -> dict[str, list[bytes]]:
+        # One command a queue, whatever it holds: Upstash counts each, and waits for its disk after each.
+        answers = self.redis.pipeline([("EVAL", MOVE, "2", queue, processing(queue), str(self.batch)) for queue in self.queues])
+        self.at("fetched")
+        return dict(zip(self.queues, answers, strict=True))
+
+    def _handle(self, queue: str, raws: Sequence[bytes]) -> int:
+        taken: list[Taken] = []
+        for raw in raws:
+            try:
+                taken.append(read(raw, queue))
+            except RefusedMessage as refusal:
+                self._refuse(queue, raw, refusal, counted=False)
+        if taken:
+            self._commit(queue, taken)
+        return len(raws)
+
+    def _commit(self, queue: str, taken: Sequence[Taken]) -> None:
+        try:
+            done = intake.take(self.db, queue, [message.asked for message in taken], patience=self.patience)
+        except intake.Indigestible as error:
+            if len(taken) > 1:
+                for message in taken:
+                    self._commit(queue, [message])
+                return
+            self._refuse(queue, taken[0].raw, RefusedMessage(error.sqlstate, str(error), "", taken[0].asked["id"]), counted=False)
+            return
+        self.at("committed")
+        settled = []
+        for message, became in zip(taken, done, strict=True):
+            if became["outcome"] == "refused":
+                refusal = RefusedMessage(became["reason"], became["detail"], became.get("field", ""), message.asked["id"])
+                self._refuse(queue, message.raw, refusal, counted=True)
+            else:
+                self._count(became["outcome"])
+                settled.append(message.raw)
+        if settled:
+            # What we read as JSON is UTF-8, so it may travel in JSON back.
+            self.redis.pipeline([("EVAL", ACKNOWLEDGE, "1", processing(queue), *(raw.decode() for raw in settled))])
+        self.at("acknowledged")
+
+    def _refuse(self, queue: str, raw: bytes, refusal: RefusedMessage, *, counted: bool) -> None:
+        """To the dead letters. In Postgres first: a refusal that is counted twice is seen, one that is not counted is not."""
+        if not counted:
+            record = {"outcome": "refused", "reason": refusal.reason, "field": refusal.field or None, "digest": digest(raw)}
+            intake.record(self.db, queue, [record | {"message_id": refusal.message_id}], patience=self.patience)
+        self.at("refusal counted")
+        dead.bury(self.redis, queue, raw, refusal)
+        self._count("refused")
+        log.warning("A message in %s was refused (%s): %s `ourvidz intake dead ls` lists it.", queue, refusal.reason, refusal.detail)
+        self.at("buried")
+
+    def _count(self, outcome: str) -> None:
+        self.totals[outcome] = self.totals.get(outcome, 0) + 1
+
+
+def drain(
+    drainer: Drainer, leaving: Callable[[], bool], *, pulse: Callable[[], None] = lambda: None, wait: Callable[[float], None] = time.sleep
+) -> None:
+    """Until `leaving()`: at once while messages come, ever more seldom when none do (up to `IDLE_WAIT` s), and patiently while Redis or
+    Postgres is away. Everything else goes on meanwhile: nothing but this process waits for Redis."""
+    delay, away = FIRST_WAIT, 0
+    forgotten = time.monotonic()
+    while not leaving():
+        pulse()
+        try:
+            handled = drainer.once()
+            if away:
+                log.info("Redis and Postgres are there again.")
+            away = 0
+            delay = 0.0 if handled else min(max(delay * 2, FIRST_WAIT), IDLE_WAIT)
+            if time.monotonic() - forgotten > 3600:
+                intake.forget(drainer.db)
+                forgotten = time.monotonic()
+        except (RedisAway, DatabaseAway, Ambiguous) as error:
+            away += 1
+            delay = min(AWAY_WAIT, 0.2 * 2**away)
+            log.log(logging.WARNING if away in (1, 5) or away % 20 == 0 else logging.DEBUG, "%s. Trying again in %.0f s.", error, delay)
+        if delay:
+            wait(delay * random.uniform(0.7, 1.0))

@@ -1,0 +1,218 @@
+"""From Redis to committed rows: what arrives, what a row that is there already means, and what is counted."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import pytest
+from pushing import counted, lengths, made, message, push
+from support import claim, executor, row, types
+
+from ourvidz.db.connection import Database
+from ourvidz.dev.upstash import UpstashFace
+from ourvidz.intake import dead
+from ourvidz.intake.drain import Drainer, drain
+from ourvidz.intake.upstash import RedisAway, RedisRefused, Upstash
+from ourvidz.lifecycle import Jobs
+
+User = Callable[..., str]
+
+
+def empty(drainer: Drainer) -> None:
+    while drainer.once():
+        pass
+
+
+def payload(db: Database, job_id: str) -> dict[str, object]:
+    (found,) = db.rows("select prompt, negative_prompt, settings, metadata from public.job_payloads where job_id = %s", (job_id,))
+    return found
+
+
+def plain_insert(db: Database, user: str, job_type: str, metadata: str, job_id: str) -> None:
+    """As the deployed edge function: the row first, then the message with its id."""
+    db.rows(
+        "insert into public.jobs (id, user_id, job_type, format, metadata, status) values (%s, %s, %s, 'image', %s::jsonb, 'queued')",
+        (job_id, user, job_type, metadata),
+    )
+
+
+def test_messages_become_jobs_in_the_order_they_were_pushed(
+    database: Database, upstash: UpstashFace, drainer: Drainer, user: User, jobs: Jobs
+) -> None:
+    owner = user()
+    sent = [message(owner, prompt=f"pier {n}", negative_prompt="fog") for n in range(70)]
+    video = message(owner, "video_fast")
+    older = message(owner, "image_fast")
+    push(upstash, *sent, video)
+    push(upstash, older, queue="job_queue")
+    empty(drainer)
+    assert {*made(database)} == {one["id"] for one in (*sent, video, older)}
+    assert types(database, sent[0]["id"]) == ["submitted"]
+    first = payload(database, sent[0]["id"])
+    assert (first["prompt"], first["negative_prompt"]) == ("pier 0", "fog")
+    clip = payload(database, video["id"])["settings"]
+    assert isinstance(clip, dict) and (clip["frames"], clip["frames_asked"], clip["steps"]) == (81, 83, 25)
+    assert lengths(upstash) == lengths(upstash, "wan_queue") == lengths(upstash, "job_queue") == (0, 0, 0)
+    assert counted(database) == {"drained": 72} and drainer.totals == {"drained": 72}
+    assert claim(jobs, executor(jobs, lanes=["sdxl"])).job_id == sent[0]["id"]
+
+
+def test_the_same_message_again_is_the_same_job(database: Database, upstash: UpstashFace, drainer: Drainer, user: User) -> None:
+    one = message(user())
+    push(upstash, one, one)
+    empty(drainer)
+    push(upstash, one)
+    empty(drainer)
+    assert made(database) == [one["id"]]
+    assert lengths(upstash) == (0, 0, 0)
+    assert sum(counted(database).values()) == 3 and counted(database)["repeated"] >= 1
+
+
+def test_a_row_that_was_inserted_first_is_the_job(database: Database, upstash: UpstashFace, drainer: Drainer, user: User) -> None:
+    """The row wins where both say something; what only the message says is recorded, and the price of it held."""
+    owner, one = user(), message(user(), prompt="what the message says")
+    one["user_id"] = owner
+    one["config"] |= {"num_images": 3, "seed": 5}
+    plain_insert(database, owner, "sdxl_image_fast", '{"prompt": "what the row says", "seed": 9}', one["id"])
+    before = database.rows("select token_balance as n from public.profiles where id = %s", (owner,))[0]["n"]
+    push(upstash, one)
+    empty(drainer)
+    found = payload(database, one["id"])
+    settings = found["settings"]
+    assert isinstance(settings, dict)
+    assert (found["prompt"], settings["seed"], settings["steps"], settings["images"]) == ("what the row says", 9, 25, 3)
+    assert types(database, one["id"]) == ["submitted", "rerouted"]
+    after = database.rows("select token_balance as n from public.profiles where id = %s", (owner,))[0]["n"]
+    assert before - after == 2
+    assert counted(database) == {"joined": 1}
+    push(upstash, one)
+    empty(drainer)
+    assert counted(database) == {"joined": 1, "repeated": 1} and len(types(database, one["id"])) == 2
+
+
+def test_a_message_moves_its_row_to_the_models_that_it_needs(
+    database: Database, upstash: UpstashFace, drainer: Drainer, user: User, jobs: Jobs
+) -> None:
+    owner, one = user(), message(user(), "video_fast")
+    one["user_id"] = owner
+    one["metadata"] = {"start_reference_url": f"scene-previews/{owner}/a.png"}
+    plain_insert(database, owner, "video_fast", '{"prompt": "a pier"}', one["id"])
+    assert row(database, one["id"])["lane"] == "wan"
+    push(upstash, one)
+    empty(drainer)
+    assert row(database, one["id"])["lane"] == "wan_vace"
+    assert claim(jobs, executor(jobs, lanes=["wan_vace"])).settings.references == {"first_frame": f"scene-previews/{owner}/a.png"}
+
+
+def test_a_claimed_job_keeps_its_settings(database: Database, upstash: UpstashFace, drainer: Drainer, user: User, jobs: Jobs) -> None:
+    owner, one = user(), message(user())
+    one["user_id"] = owner
+    plain_insert(database, owner, "sdxl_image_fast", '{"prompt": "a pier"}', one["id"])
+    held = claim(jobs, executor(jobs))
+    push(upstash, one)
+    empty(drainer)
+    settings = payload(database, one["id"])["settings"]
+    assert isinstance(settings, dict) and settings["steps"] == held.settings.steps == 15
+    assert counted(database) == {"joined": 1}
+
+
+def test_one_bad_message_among_many_harms_none(database: Database, upstash: UpstashFace, drainer: Drainer, user: User) -> None:
+    owner, unverified = user(), user(verified=False)
+    good = [message(owner) for _ in range(20)]
+    bad = [message(unverified), message(owner) | {"config": {"num_inference_steps": 61}}, message(owner) | {"type": "poster"}]
+    theirs = message(owner)
+    push(upstash, *good[:10], *bad, good[10], b"not json", *good[11:], theirs | {"user_id": unverified}, theirs)
+    empty(drainer)
+    assert {*made(database)} == {one["id"] for one in (*good, theirs)}
+    letters = {letter.reason: letter for letter in dead.letters(drainer.redis, drainer.queues)}
+    assert {"OV009", "OV010", "no_json"} <= set(letters)
+    assert (lengths(upstash)[2], lengths(upstash, "wan_queue")[2]) == (4, 1)
+    assert counted(database) == {"drained": 21, "refused": 5}
+
+
+def test_anothers_id_is_refused(database: Database, upstash: UpstashFace, drainer: Drainer, user: User) -> None:
+    mine, forged = message(user()), message(user())
+    push(upstash, mine)
+    empty(drainer)
+    push(upstash, forged | {"id": mine["id"]})
+    empty(drainer)
+    assert str(row(database, mine["id"])["user_id"]) == mine["user_id"]
+    (letter,) = dead.letters(drainer.redis, drainer.queues)
+    assert letter.reason == "OV008" and forged["prompt"] not in letter.detail
+
+
+def test_dead_letters_go_back_or_away(database: Database, upstash: UpstashFace, drainer: Drainer, user: User) -> None:
+    """One that failed for a reason that has passed is put back; the bytes are the very ones that came."""
+    owner = user(verified=False)
+    one, other = message(owner), b"\xff\xfe no text at all \x00"
+    push(upstash, one, other)
+    empty(drainer)
+    assert made(database) == [] and lengths(upstash) == (0, 0, 2)
+    database.rows("update public.profiles set age_verified = true where id = %s", (owner,))
+    letters = {letter.reason: letter for letter in dead.letters(drainer.redis, drainer.queues)}
+    assert dead.retry(drainer.redis, letters["OV010"]) and not dead.retry(drainer.redis, letters["OV010"])
+    empty(drainer)
+    assert made(database) == [one["id"]] and lengths(upstash) == (0, 0, 1)
+    assert dead.retry(drainer.redis, letters["no_json"])
+    assert upstash.valkey.call("LRANGE", "sdxl_queue", "0", "-1") == [other]
+    empty(drainer)
+    (again,) = dead.letters(drainer.redis, drainer.queues)
+    assert again.id == letters["no_json"].id
+    assert dead.drop(drainer.redis, again) and not dead.drop(drainer.redis, again)
+    assert lengths(upstash) == (0, 0, 0)
+
+
+def test_what_postgres_cannot_hold_is_buried_alone(database: Database, upstash: UpstashFace, drainer: Drainer, user: User) -> None:
+    """Were something to pass every check of ours, it must not stop the messages behind it for ever."""
+    good = message(user())
+    database.rows(
+        """create function public.poison() returns trigger language plpgsql as $$
+           begin if new.prompt = 'poison' then raise exception 'no' using errcode = '22P05'; end if; return new; end $$"""
+    )
+    database.rows("create trigger poison before insert on public.job_payloads for each row execute function public.poison()")
+    push(upstash, message(good["user_id"], prompt="poison"), good)
+    empty(drainer)
+    assert made(database) == [good["id"]]
+    (letter,) = dead.letters(drainer.redis, drainer.queues)
+    assert letter.reason == "22P05"
+
+
+def test_it_asks_often_while_messages_come_and_seldom_when_none_do(
+    database: Database, upstash: UpstashFace, drainer: Drainer, user: User
+) -> None:
+    owner = user()
+    push(upstash, *(message(owner) for _ in range(60)))
+    waits: list[float] = []
+    rounds = iter(range(14))
+    drain(drainer, lambda: next(rounds, None) is None, wait=waits.append)
+    assert len(made(database)) == 60
+    idle = waits[:]
+    assert len(idle) >= 8 and all(a < b * 1.5 for a, b in itertools.pairwise(idle)) and idle[0] < 0.2
+    assert max(idle) <= 2.0 and max(idle) > 1.0
+    rounds = iter(range(2))
+    upstash.seen.clear()
+    drain(drainer, lambda: next(rounds, None) is None, wait=waits.append)
+    assert len(upstash.seen) == 6  # one command a queue and a pass: each is paid for
+
+
+def test_redis_away_and_back(database: Database, upstash: UpstashFace, drainer: Drainer, user: User, jobs: Jobs) -> None:
+    owner = user()
+    waits: list[float] = []
+    with upstash.refuse():
+        with pytest.raises(RedisAway):
+            drainer.once()
+        rounds = iter(range(6))
+        drain(drainer, lambda: next(rounds, None) is None, wait=waits.append)
+        assert waits == sorted(waits) or max(waits) > 4 * min(waits)  # it lets Redis breathe
+        from support import submit
+
+        submit(jobs, owner)  # nothing else waits for Redis
+    push(upstash, message(owner))
+    empty(drainer)
+    assert len(made(database)) == 2
+
+
+def test_a_wrong_token_is_said_and_not_waited_for(upstash: UpstashFace) -> None:
+    with pytest.raises(RedisRefused, match="UPSTASH_REDIS_REST_TOKEN"):
+        Upstash(upstash.url, "wrong").pipeline([("LLEN", "sdxl_queue")])
