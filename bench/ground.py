@@ -18,7 +18,7 @@ from ourvidz.db.migrate import migrate
 from ourvidz.lifecycle import Jobs
 from ourvidz.safety.screen import Verdict
 
-USER = "00000000-0000-4000-8000-00000000000{}"
+USER = "00000000-0000-4000-8000-{:012}"
 
 
 class NoScreen:

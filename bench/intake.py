@@ -30,8 +30,12 @@ from ourvidz.intake.upstash import Upstash
 TOKEN = "bench"
 
 
-def push(face: UpstashFace, user: str, messages: int, queue: str) -> None:
-    for _ in range(messages):
+EACH = 50  # messages of one user: a plan allows no more than a hundred unfinished jobs
+
+
+def push(face: UpstashFace, users: Sequence[str], messages: int, queue: str) -> None:
+    for n in range(messages):
+        user = users[n // EACH]
         one = {
             "id": str(uuid.uuid4()),
             "type": "sdxl_image_fast",
@@ -78,9 +82,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         redis = Upstash(face.url, TOKEN)
         try:
             with connect(url) as connection:
-                user = profile(connection)
-                push(face, user, messages, "bare_queue")
-                push(face, user, messages, "sdxl_queue")
+                users = [profile(connection, n) for n in range(1, messages // EACH + 2)]
+                push(face, users, messages, "bare_queue")
+                push(face, users, messages, "sdxl_queue")
                 calm(connection)
             floor, found = bare(url, redis, messages), ours(url, redis, messages)
             rows = [("bare RPOP and INSERT", floor, None), ("ours: nothing lost, nothing doubled", found, found / floor)]

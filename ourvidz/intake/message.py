@@ -97,6 +97,7 @@ def _asked(message: Message, queue: str) -> dict[str, Any]:
         "job_type": kind.name,
         "prompt": prompt,
         "negative_prompt": negative,
+        "config": message.config,
         "settings": settings,
         # What the message itself chose: beside a row that is there, only this counts.
         "told": {name: value for name, value in settings.items() if name in told or (name == "frames_asked" and "frames" in told)},

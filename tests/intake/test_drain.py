@@ -29,18 +29,20 @@ def payload(db: Database, job_id: str) -> dict[str, object]:
     return found
 
 
-def plain_insert(db: Database, user: str, job_type: str, metadata: str, job_id: str) -> None:
+def plain_insert(db: Database, one: dict[str, object], metadata: str) -> None:
     """As the deployed edge function: the row first, then the message with its id."""
-    db.rows(
-        "insert into public.jobs (id, user_id, job_type, format, metadata, status) values (%s, %s, %s, 'image', %s::jsonb, 'queued')",
-        (job_id, user, job_type, metadata),
+    (made,) = db.rows(
+        """insert into public.jobs (user_id, job_type, format, metadata, status) values (%s, %s, 'image', %s::jsonb, 'queued')
+           returning id""",
+        (one["user_id"], one["type"], metadata),
     )
+    one["id"] = str(made["id"])
 
 
 def test_messages_become_jobs_in_the_order_they_were_pushed(
     database: Database, upstash: UpstashFace, drainer: Drainer, user: User, jobs: Jobs
 ) -> None:
-    owner = user()
+    owner = user("premium")
     sent = [message(owner, prompt=f"pier {n}", negative_prompt="fog") for n in range(70)]
     video = message(owner, "video_fast")
     older = message(owner, "image_fast")
@@ -71,10 +73,10 @@ def test_the_same_message_again_is_the_same_job(database: Database, upstash: Ups
 
 def test_a_row_that_was_inserted_first_is_the_job(database: Database, upstash: UpstashFace, drainer: Drainer, user: User) -> None:
     """The row wins where both say something; what only the message says is recorded, and the price of it held."""
-    owner, one = user(), message(user(), prompt="what the message says")
-    one["user_id"] = owner
+    owner = user()
+    one = message(owner, prompt="what the message says")
     one["config"] |= {"num_images": 3, "seed": 5}
-    plain_insert(database, owner, "sdxl_image_fast", '{"prompt": "what the row says", "seed": 9}', one["id"])
+    plain_insert(database, one, '{"prompt": "what the row says", "seed": 9}')
     before = database.rows("select token_balance as n from public.profiles where id = %s", (owner,))[0]["n"]
     push(upstash, one)
     empty(drainer)
@@ -94,10 +96,10 @@ def test_a_row_that_was_inserted_first_is_the_job(database: Database, upstash: U
 def test_a_message_moves_its_row_to_the_models_that_it_needs(
     database: Database, upstash: UpstashFace, drainer: Drainer, user: User, jobs: Jobs
 ) -> None:
-    owner, one = user(), message(user(), "video_fast")
-    one["user_id"] = owner
+    owner = user()
+    one = message(owner, "video_fast")
     one["metadata"] = {"start_reference_url": f"scene-previews/{owner}/a.png"}
-    plain_insert(database, owner, "video_fast", '{"prompt": "a pier"}', one["id"])
+    plain_insert(database, one, '{"prompt": "a pier"}')
     assert row(database, one["id"])["lane"] == "wan"
     push(upstash, one)
     empty(drainer)
@@ -106,9 +108,9 @@ def test_a_message_moves_its_row_to_the_models_that_it_needs(
 
 
 def test_a_claimed_job_keeps_its_settings(database: Database, upstash: UpstashFace, drainer: Drainer, user: User, jobs: Jobs) -> None:
-    owner, one = user(), message(user())
-    one["user_id"] = owner
-    plain_insert(database, owner, "sdxl_image_fast", '{"prompt": "a pier"}', one["id"])
+    owner = user()
+    one = message(owner)
+    plain_insert(database, one, '{"prompt": "a pier"}')
     held = claim(jobs, executor(jobs))
     push(upstash, one)
     empty(drainer)
@@ -118,7 +120,7 @@ def test_a_claimed_job_keeps_its_settings(database: Database, upstash: UpstashFa
 
 
 def test_one_bad_message_among_many_harms_none(database: Database, upstash: UpstashFace, drainer: Drainer, user: User) -> None:
-    owner, unverified = user(), user(verified=False)
+    owner, unverified = user("premium"), user(verified=False)
     good = [message(owner) for _ in range(20)]
     bad = [message(unverified), message(owner) | {"config": {"num_inference_steps": 61}}, message(owner) | {"type": "poster"}]
     theirs = message(owner)
@@ -129,6 +131,28 @@ def test_one_bad_message_among_many_harms_none(database: Database, upstash: Upst
     assert {"OV009", "OV010", "no_json"} <= set(letters)
     assert (lengths(upstash)[2], lengths(upstash, "wan_queue")[2]) == (4, 1)
     assert counted(database) == {"drained": 21, "refused": 5}
+
+
+def test_anothers_things_are_not_there(database: Database, upstash: UpstashFace, drainer: Drainer, user: User) -> None:
+    mine, theirs = user(), user()
+    (project,) = database.rows("insert into public.projects (user_id, title) values (%s, 'theirs') returning id", (theirs,))
+    push(
+        upstash,
+        message(mine) | {"project_id": str(project["id"])},
+        message(mine) | {"metadata": {"reference_image_url": f"character-images/{theirs}/face.png"}},
+        message(theirs) | {"project_id": str(project["id"])},
+    )
+    empty(drainer)
+    assert len(made(database)) == 1
+    assert [letter.reason for letter in dead.letters(drainer.redis, drainer.queues)] == ["OV018", "OV018"]
+
+
+def test_no_more_than_the_plan_allows_wait_at_once(database: Database, upstash: UpstashFace, drainer: Drainer, user: User) -> None:
+    owner = user("free")
+    push(upstash, *(message(owner) for _ in range(8)))
+    empty(drainer)
+    assert len(made(database)) == 5 and lengths(upstash) == (0, 0, 3)
+    assert {letter.reason for letter in dead.letters(drainer.redis, drainer.queues)} == {"OV015"}
 
 
 def test_anothers_id_is_refused(database: Database, upstash: UpstashFace, drainer: Drainer, user: User) -> None:
@@ -181,7 +205,7 @@ def test_what_postgres_cannot_hold_is_buried_alone(database: Database, upstash: 
 def test_it_asks_often_while_messages_come_and_seldom_when_none_do(
     database: Database, upstash: UpstashFace, drainer: Drainer, user: User
 ) -> None:
-    owner = user()
+    owner = user("premium")
     push(upstash, *(message(owner) for _ in range(60)))
     waits: list[float] = []
     rounds = iter(range(14))

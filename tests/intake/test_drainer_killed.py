@@ -54,7 +54,7 @@ def whole(database: Database, upstash: UpstashFace, drainer: Drainer, good: list
 def test_killed(
     database: Database, server: Server, database_name: str, upstash: UpstashFace, drainer: Drainer, user: User, point: str, nth: int
 ) -> None:
-    good, bad = mixed(user())
+    good, bad = mixed(user("premium"))
     push(upstash, *good[:3], bad[0], *good[3:6], bad[1], good[6], queue="sdxl_queue")
     command = [
         sys.executable,
@@ -77,7 +77,7 @@ def test_killed(
 def test_replies_lost(
     database: Database, upstash: UpstashFace, new_drainer: Callable[..., Drainer], user: User, moment: str, times: int, after: bool
 ) -> None:
-    good, bad = mixed(user())
+    good, bad = mixed(user("premium"))
     push(upstash, *good[:4], *bad, *good[4:], queue="sdxl_queue")
     point, command = MOMENTS[moment]
     left = [times]
@@ -99,7 +99,7 @@ def test_a_reply_of_postgres_lost(database: Database, upstash: UpstashFace, drai
     from ourvidz.db import intake
     from ourvidz.db.connection import Ambiguous
 
-    good, _ = mixed(user())
+    good, _ = mixed(user("premium"))
     push(upstash, *good)
     whole_take = intake.take
 
@@ -119,8 +119,8 @@ def test_a_reply_of_postgres_lost(database: Database, upstash: UpstashFace, drai
 def test_several_drainers_share_the_queues(
     database: Database, upstash: UpstashFace, new_drainer: Callable[..., Drainer], user: User
 ) -> None:
-    owner = user()
-    good = [message(owner) for _ in range(120)]
+    owner = user("premium")
+    good = [message(owner) for _ in range(90)]
     push(upstash, *good)
     drainers = [new_drainer(batch=5) for _ in range(4)]
     threads = [threading.Thread(target=settle, args=(one,)) for one in drainers]

@@ -15,6 +15,7 @@ begin
   elsif exists (select from ourvidz.intake_messages where message_id = j.id and outcome in ('drained', 'joined')) then
     v_outcome := 'repeated';
   elsif j.claim_no = 0 and j.status = 'queued' then
+    perform ourvidz.check_owned(p_message);
     perform ourvidz.intake_settings(j, p_message->'told');
   end if;
   return jsonb_build_object('ord', p_message->'ord', 'outcome', v_outcome);
