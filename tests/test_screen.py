@@ -116,7 +116,7 @@ def test_every_term_is_refused_in_every_disguise(code: str, name: str) -> None:
     assert passed == []
 
 
-@pytest.mark.parametrize("code", [code for code in LANGUAGES if code not in ("ja", "ru", "zh")])
+@pytest.mark.parametrize("code", [code for code in LANGUAGES if code not in ("ar", "ja", "ko", "ru", "zh")])
 @pytest.mark.parametrize("name", LATIN_DISGUISES)
 def test_every_latin_term_is_refused_in_latin_disguises(code: str, name: str) -> None:
     words = [w for w in listed(code, "words") if latin(w)]
@@ -219,6 +219,16 @@ def test_ages_in_words(age: int, phrase: str) -> None:
         ("sedici anni", 16), ("sedicenne", 16), ("venticinque anni", 25), ("dezesseis anos", 16), ("vinte e cinco anos", 25),
         ("шестнадцать лет", 16), ("шестнадцатилетняя", 16), ("семнадцати лет", 17), ("двадцать один год", 21), ("тридцать пять лет", 35),
         ("十六岁", 16), ("十七歳", 17), ("十八岁", 18), ("二十五岁", 25), ("三十五歳", 35), ("五岁", 5), ("两岁", 2),
+        ("عمرها ١٥ سنة", 15), ("خمسة عشر عاما", 15), ("سبع عشرة سنة", 17), ("ثمانية عشر عاما", 18), ("خمسة وعشرون عاما", 25), ("دون سن 18", 17),
+        ("عشر سنوات", 10), ("عشرون عاما", 20), ("ستاشر سنة", 16),
+        ("पंद्रह साल की", 15), ("१६ वर्षीय", 16), ("सत्रह साल", 17), ("अठारह साल", 18), ("पच्चीस साल की", 25), ("30 साल की", 30), ("उम्र 16", 16),
+        ("15세", 15), ("17 세 여자", 17), ("열다섯 살", 15), ("열일곱살의", 17), ("열여덟 살", 18), ("스물다섯 살", 25), ("스물 다섯 살", 25), ("십육 세", 16),
+        ("18세 미만", 17), ("25세 여성", 25), ("서른 살", 30), ("10대", 10), ("20대 여성", 20), ("다섯살", 5), ("스물다섯살", 25),
+        ("on altı yaşında", 16), ("bir on yedi yaşında", 17), ("onyedi yaşında", 17), ("on sekiz yaşında", 18), ("yirmi beş yaşında", 25),
+        ("18 yaş altı", 17), ("18 yaşından küçük", 17), ("30 yaşında", 30), ("on yaşında", 10),
+        ("szesnaście lat", 16), ("siedemnastu lat", 17), ("17-letnia", 17), ("szesnastoletnia", 16), ("osiemnaście lat", 18), ("25-letnia", 25),
+        ("dwadzieścia pięć lat", 25), ("osiemnastoletnia", 18), ("dwudziestopięcioletnia", 25), ("poniżej 18 lat", 17),
+        ("une dix-sept ans", 17), ("una diez y siete años", 17), ("quatre-vingt-dix-sept ans", 97), ("soixante-dix-sept ans", 77),
         ("one hundred years old", 100), ("one hundred and five years old", 105), ("5 hundred years old", 500), ("1,000 years old", 1000),
         ("18.5 years old", 18), ("2.5 years old", 2), ("twenty one years old", 21), ("fourty two years old", 42), ("00017 years old", 17),
         ("6 months old", 0), ("eighteen months old", 1), ("40 weeks old", 0), ("1 year old", 1), ("l7 years old", 17),
@@ -283,7 +293,7 @@ def test_a_refusal_names_rules_and_never_words() -> None:
     assert verdict == Verdict(False, RULES.policy_version, "minors", "en/word")
     rules = {rule for means in RULES.meanings.values() for rule in means if "/" in rule} | {p.rule_id for p in RULES.patterns}
     # A rule's name may say "school"; what it must not do is tell terms apart.
-    assert len(rules) < 60
+    assert len(rules) <= 6 * len(LANGUAGES)
 
 
 # --- it fails closed
@@ -361,7 +371,7 @@ def test_the_policy_version_tells_the_exact_data(data: Path) -> None:
 def test_no_class_is_left_unused() -> None:
     used = {item.strip("!") for p in (*RULES.patterns, *RULES.harmless) for item in p.items}
     named = {f"{code}.{name}" for code, file in LANGUAGES.items() for name in file["classes"]}
-    assert {n for n in named - used if not n.endswith((".tens", ".and"))} == set()
+    assert {n for n in named - used if not n.endswith((".tens", ".teens", ".and"))} == set()
 
 
 def test_too_long_a_text_gets_no_answer() -> None:

@@ -55,6 +55,7 @@ def compiled(rules: Rules) -> dict[str, Any]:
         "numbers": numbers,
         "inside": _by_value(rules.inside),
         "stems": _by_value(rules.stems),
+        "apart": sorted(rules.apart),
         "exact": _by_value(rules.exact),
         "patterns": list(map(_row, rules.patterns)),
         "harmless": list(map(_row, rules.harmless)),

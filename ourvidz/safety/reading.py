@@ -72,9 +72,9 @@ class View:
         """The token by itself and put together with those that follow.
 
         Whole words of a sentence must not make a new one by chance: of pieces that spaces part, at most one may have over two
-        letters, unless together they have six. What no space parts is one piece ("chi-ld").
+        letters, unless together they have six; and of those `apart` none is made. What no space parts is one piece ("chi-ld").
         """
-        joined, piece, long = "", 0, 0
+        joined, written, piece, long = "", "", 0, 0
         for j in range(i, min(i + _PIECES, len(self.tokens))):
             if j in self.hidden or (j > i and len(joined) > self.rules.longest):
                 return
@@ -83,11 +83,12 @@ class View:
             if j > i and self.parted[j] and self._number_meets_word(joined, j):
                 return
             joined += self.tokens[j]
+            written += self.gaps[j] * (j > i) + self.tokens[j]
             before = 0 if j == i or self.parted[j] else piece
             piece = before + len(self.tokens[j])
             long += piece > 2 >= before
             forms = self.forms(joined)
-            if j == i or long <= 1 or len(joined) >= 6:
+            if j == i or ((long <= 1 or len(joined) >= 6) and written not in self.rules.apart):
                 yield from ((form, j + 1) for form in forms)
             if not self._goes_on(joined, forms):
                 return
@@ -144,7 +145,10 @@ class View:
             adds, j = False, i
             while (atom := self._digits(j) if not run else None) or (atom := self._number_word(code, j)):
                 value, end = atom
-                adds |= not self.tokens[j].isdigit() and (value >= 20 or self.end_of(f"{code}.tens", j) is not None)
+                ten = self.end_of(f"{code}.tens", j) is not None
+                if ten and run and not adds:
+                    break  # "a sixteen" in languages that say "one ten six" is no seventeen
+                adds |= not self.tokens[j].isdigit() and (value >= 20 or ten or self.end_of(f"{code}.teens", j) is not None)
                 run.append((j, value, end))
                 link = self.end_of(f"{code}.and", end) if adds else None  # twenty and one
                 j = link if link is not None and self._number_word(code, link) else end

@@ -20,7 +20,21 @@ from ourvidz.safety.fold import Folding, squeezed, with_marks
 
 TERMS = Path(__file__).with_name("terms")
 
-_KEYS = {"language", "prefixes", "suffixes", "words", "inside", "stems", "exact", "numbers", "classes", "patterns", "harmless", "complete"}
+_KEYS = {
+    "language",
+    "prefixes",
+    "suffixes",
+    "words",
+    "inside",
+    "stems",
+    "exact",
+    "numbers",
+    "classes",
+    "patterns",
+    "harmless",
+    "apart",
+    "complete",
+}
 
 
 @dataclass(frozen=True)
@@ -48,6 +62,7 @@ class Rules:
     inside: Mapping[str, str]  # what a word may hold → rule id
     stems: Mapping[str, str]
     exact: Mapping[str, str]
+    apart: frozenset[str]  # words in a row that are not put together
     starred: Mapping[str, str]  # term with one letter as a star → rule id
     patterns: tuple[Pattern, ...]
     harmless: tuple[Pattern, ...]
@@ -115,6 +130,7 @@ def load_rules(folder: Path) -> Rules:
         meanings={word: tuple(sorted(means)) for word, means in meanings.items()},
         numbers=numbers,
         **tables,
+        apart=frozenset(" ".join(map(fold, row.split())) for file in files for row in file.get("apart", ())),
         starred=_starred(meanings),
         patterns=tuple(patterns),
         harmless=tuple(harmless),

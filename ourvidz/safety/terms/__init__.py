@@ -2,11 +2,13 @@
 
 A language file holds (all may be missing but `language` and `complete`; words are a list, or one text with spaces between them):
 
-words     whole words, with the language's `suffixes` too, also disguised or in pieces
+words     whole words, with the language's `prefixes` and `suffixes` too, also disguised or in pieces
 inside    refused also within a longer word
 stems     refused at the beginning of a word
 exact     whole words in which the accents count: without them they are other people's names
-numbers   rows of a value and its words; words of 20 and above, and those of the class `tens`, add up with their neighbours
+apart     words in a row that, put together, would be a term by chance
+numbers   rows of a value and its words; words of 20 and above add up with their neighbours, those of the class `tens` with what follows
+          (diez y seis), those of `teens` with what comes before (خمسة عشر)
 classes   named sets of words for the patterns
 patterns  sequences that are refused
 harmless  sequences whose words do not count; they are taken away first

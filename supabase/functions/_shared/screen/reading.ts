@@ -95,21 +95,24 @@ export class View {
 
   /** The token by itself and put together with those that follow; what may be put together is told in reading.py. */
   #spellings(i: number): Found[] {
-    const { longest, characters } = this.rules;
+    const { longest, characters, apart } = this.rules;
     const found: Found[] = [];
-    let joined = "", length = 0, piece = 0, long = 0;
+    let joined = "", written = "", length = 0, piece = 0, long = 0;
     for (let j = i; j < Math.min(i + PIECES, this.tokens.length); j++) {
       const token = this.tokens[j]!;
       if (this.hidden.has(j) || (j > i && length > longest)) return found;
       if (this.plain && j > i && !(this.#sizes[j] === 1 && characters.is(token, SIGN))) return found;
       if (j > i && this.parted[j] && this.#numberMeetsWord(joined, j)) return found;
       joined += token;
+      written += j === i ? token : this.gaps[j]! + token;
       length += this.#sizes[j]!;
       const before = j === i || this.parted[j] ? 0 : piece;
       piece = before + this.#sizes[j]!;
       if (piece > 2 && before <= 2) long++;
       const forms = this.forms(joined);
-      if (j === i || long <= 1 || length >= 6) found.push(...forms.map((form): Found => [form, j + 1]));
+      if (j === i || ((long <= 1 || length >= 6) && !apart.has(written))) {
+        found.push(...forms.map((form): Found => [form, j + 1]));
+      }
       if (!this.#goesOn(joined, forms)) return found;
     }
     return found;
@@ -174,7 +177,9 @@ export class View {
         const atom = (run.length ? undefined : this.#digits(j)) ?? this.#numberWord(code, j);
         if (atom === undefined) break;
         const [value, ends] = atom;
-        if (!isDigits(this.tokens[j]!) && (value >= 20 || this.endOf(`${code}.tens`, j) !== undefined)) adds = true;
+        const ten = this.endOf(`${code}.tens`, j) !== undefined;
+        if (ten && run.length && !adds) break; // "a sixteen" in languages that say "one ten six" is no seventeen
+        if (!isDigits(this.tokens[j]!) && (value >= 20 || ten || this.endOf(`${code}.teens`, j) !== undefined)) adds = true;
         run.push({ begins: j, value, ends });
         const link = adds ? this.endOf(`${code}.and`, ends) : undefined; // twenty and one
         j = link !== undefined && this.#numberWord(code, link) ? link : ends;

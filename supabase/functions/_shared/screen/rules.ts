@@ -30,6 +30,7 @@ export interface Terms {
   inside: Keys;
   stems: Keys;
   exact: Keys;
+  apart: string[];
   patterns: (string | number)[][];
   harmless: (string | number)[][];
   complete: boolean;
@@ -61,6 +62,7 @@ export interface Rules {
   readonly stems: ReadonlyMap<string, string>;
   readonly stemSizes: readonly number[];
   readonly exact: ReadonlyMap<string, string>;
+  readonly apart: ReadonlySet<string>;
   readonly starred: ReadonlyMap<string, string>;
   readonly patterns: readonly Pattern[];
   readonly harmless: readonly Pattern[];
@@ -109,6 +111,7 @@ export function loadRules(terms: Terms): Rules {
     stems,
     stemSizes: sizes(stems),
     exact: byKey(terms.exact, " "),
+    apart: new Set(terms.apart),
     starred: starred(meanings),
     patterns,
     harmless: terms.harmless.map(pattern),
