@@ -6,12 +6,12 @@ import re
 import shutil
 import threading
 import time
-import tomllib
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from disguises import LANGUAGES, POLICY, disguised, latin, leet, listed
 from hypothesis import example, given, settings
 from hypothesis import strategies as some
 
@@ -23,104 +23,20 @@ from ourvidz.safety.screen import ScreenUnavailable, Verdict, guarded_check
 HARMLESS = [line for line in (Path(__file__).parent / "data" / "harmless_prompts.txt").read_text().splitlines() if line]
 SCREEN = LexicalScreen()
 RULES = load_rules(TERMS)
-POLICY = tomllib.loads((TERMS / "policy.toml").read_text())
-LANGUAGES = {code: tomllib.loads((TERMS / f"{code}.toml").read_text()) for code in POLICY["languages"]}
 
 
 def allowed(text: str) -> bool:
     return SCREEN.check(text).allowed
 
 
-def listed(code: str, kind: str) -> list[str]:
-    words = LANGUAGES[code].get(kind, "")
-    return words.split() if isinstance(words, str) else words
-
-
 # --- terms in disguise
 
 
-def latin(word: str) -> bool:
-    return all(c in "abcdefghijklmnopqrstuvwxyz" for c in unicodedata.normalize("NFKD", word) if unicodedata.category(c) != "Mn")
-
-
-def leet(word: str) -> str:
-    """All vowels but the first letter: a word keeps a letter, or it would be a number."""
-    return word[0] + "".join({"a": "4", "e": "3", "i": "1", "o": "0"}.get(c, c) for c in word[1:])
-
-
-def symbols(word: str) -> str:
-    return word[0] + "".join({"a": "@", "i": "!", "s": "$"}.get(c, c) for c in word[1:-1]) + word[-1]  # at the end it is just a "!"
-
-
-def lookalike(pick: int) -> Callable[[str], str]:
-    return lambda word: "".join((POLICY["lookalikes"].get(c) or c)[min(pick, len(POLICY["lookalikes"].get(c) or c) - 1)] for c in word)
-
-
-def fancy(start: int) -> Callable[[str], str]:
-    return lambda word: "".join(chr(start + ord(c) - ord("a")) if "a" <= c <= "z" else c for c in word)
-
-
-DISGUISES: dict[str, Callable[[str], str]] = {
-    "plain": str,
-    "capitals": str.upper,
-    "mixed case": lambda w: "".join(c.upper() if i % 2 else c for i, c in enumerate(w)),
-    "spaces": " ".join,
-    "wide spaces": "   ".join,
-    "dots": ".".join,
-    "hyphens": "-".join,
-    "underscores": "_".join,
-    "hearts": " ♥ ".join,
-    "zero width": "\u200b".join,
-    "soft hyphens": "\u00ad".join,
-    "joiners": "\u2060\ufeff".join,
-    "fillers": "\u3164".join,
-    "controls": "\x00".join,
-    "variation selectors": "\ufe0f".join,
-    "right to left": lambda w: f"\u202e{w}\u202c",
-    "cut": lambda w: f"{w[:2]} {w[2:]}",
-    "hyphenated": lambda w: f"{w[: len(w) // 2]}-{w[len(w) // 2 :]}",
-    "in quotes": lambda w: f"“{w}”",
-    "hashtag": lambda w: f"#{w}",
-    "exclaimed": lambda w: f"{w}!!!",
-    "with a number": lambda w: f"{w}18",
-    "possessive": lambda w: f"{w}'s",
-}
-LATIN_DISGUISES: dict[str, Callable[[str], str]] = {
-    "leet": leet,
-    "symbols": symbols,
-    "leet, spaces": lambda w: " ".join(leet(w)),
-    "leet, a number": lambda w: leet(w[:-1]) + w[-1] + "18",  # 0 and 18 would be 018
-    "marks": "\u0336".join,
-    "accents": lambda w: "".join(f"{c}\u0301" if c in "aeou" else c for c in w),
-    "long": lambda w: w[0] * 5 + w[1:],
-    "Cyrillic": lookalike(0),
-    "other letters": lookalike(2),
-    "more letters": lookalike(4),
-    "small capitals": lookalike(6),
-    "full width": fancy(0xFF41),
-    "mathematical": fancy(0x1D4EA),
-    "circled": fancy(0x24D0),
-    "capitals in boxes": lambda w: "".join(chr(0x1F130 + ord(c) - ord("a")) if "a" <= c <= "z" else c for c in w),
-    "a star": lambda w: f"{w[:1]}*{w[2:]}",
-    "rn for m": lambda w: w.replace("m", "rn"),
-    "l for i": lambda w: w.replace("i", "l"),
-    "i for l": lambda w: w.replace("l", "I"),
-    "1 for l": lambda w: w[0] + w[1:].replace("l", "1"),
-}
-
-
 @pytest.mark.parametrize("code", LANGUAGES)
-@pytest.mark.parametrize("name", DISGUISES)
-def test_every_term_is_refused_in_every_disguise(code: str, name: str) -> None:
-    passed = [w for w in listed(code, "words") if allowed(f"a photo of {DISGUISES[name](w)}")]
+def test_terms_are_refused_in_every_disguise(code: str) -> None:
+    """The first terms of a language; all of them in test_screen_edge.py, where the edge functions' screen sees them too."""
+    passed = [(name, word) for name, word, text in disguised(code, first=8) if allowed(f"a photo of {text}")]
     assert passed == []
-
-
-@pytest.mark.parametrize("code", [code for code in LANGUAGES if code not in ("ar", "ja", "ko", "ru", "zh")])
-@pytest.mark.parametrize("name", LATIN_DISGUISES)
-def test_every_latin_term_is_refused_in_latin_disguises(code: str, name: str) -> None:
-    words = [w for w in listed(code, "words") if latin(w)]
-    assert words and [w for w in words if allowed(f"a photo of {LATIN_DISGUISES[name](w)}")] == []
 
 
 @pytest.mark.parametrize("code", LANGUAGES)
@@ -219,14 +135,18 @@ def test_ages_in_words(age: int, phrase: str) -> None:
         ("sedici anni", 16), ("sedicenne", 16), ("venticinque anni", 25), ("dezesseis anos", 16), ("vinte e cinco anos", 25),
         ("шестнадцать лет", 16), ("шестнадцатилетняя", 16), ("семнадцати лет", 17), ("двадцать один год", 21), ("тридцать пять лет", 35),
         ("十六岁", 16), ("十七歳", 17), ("十八岁", 18), ("二十五岁", 25), ("三十五歳", 35), ("五岁", 5), ("两岁", 2),
-        ("عمرها ١٥ سنة", 15), ("خمسة عشر عاما", 15), ("سبع عشرة سنة", 17), ("ثمانية عشر عاما", 18), ("خمسة وعشرون عاما", 25), ("دون سن 18", 17),
+        ("عمرها ١٥ سنة", 15), ("خمسة عشر عاما", 15), ("سبع عشرة سنة", 17), ("ثمانية عشر عاما", 18), ("خمسة وعشرون عاما", 25),
+        ("دون سن 18", 17),
         ("عشر سنوات", 10), ("عشرون عاما", 20), ("ستاشر سنة", 16),
-        ("पंद्रह साल की", 15), ("१६ वर्षीय", 16), ("सत्रह साल", 17), ("अठारह साल", 18), ("पच्चीस साल की", 25), ("30 साल की", 30), ("उम्र 16", 16),
-        ("15세", 15), ("17 세 여자", 17), ("열다섯 살", 15), ("열일곱살의", 17), ("열여덟 살", 18), ("스물다섯 살", 25), ("스물 다섯 살", 25), ("십육 세", 16),
+        ("पंद्रह साल की", 15), ("१६ वर्षीय", 16), ("सत्रह साल", 17), ("अठारह साल", 18), ("पच्चीस साल की", 25), ("30 साल की", 30),
+        ("उम्र 16", 16),
+        ("15세", 15), ("17 세 여자", 17), ("열다섯 살", 15), ("열일곱살의", 17), ("열여덟 살", 18), ("스물다섯 살", 25), ("스물 다섯 살", 25),
+        ("십육 세", 16),
         ("18세 미만", 17), ("25세 여성", 25), ("서른 살", 30), ("10대", 10), ("20대 여성", 20), ("다섯살", 5), ("스물다섯살", 25),
         ("on altı yaşında", 16), ("bir on yedi yaşında", 17), ("onyedi yaşında", 17), ("on sekiz yaşında", 18), ("yirmi beş yaşında", 25),
         ("18 yaş altı", 17), ("18 yaşından küçük", 17), ("30 yaşında", 30), ("on yaşında", 10),
-        ("szesnaście lat", 16), ("siedemnastu lat", 17), ("17-letnia", 17), ("szesnastoletnia", 16), ("osiemnaście lat", 18), ("25-letnia", 25),
+        ("szesnaście lat", 16), ("siedemnastu lat", 17), ("17-letnia", 17), ("szesnastoletnia", 16), ("osiemnaście lat", 18),
+        ("25-letnia", 25),
         ("dwadzieścia pięć lat", 25), ("osiemnastoletnia", 18), ("dwudziestopięcioletnia", 25), ("poniżej 18 lat", 17),
         ("une dix-sept ans", 17), ("una diez y siete años", 17), ("quatre-vingt-dix-sept ans", 97), ("soixante-dix-sept ans", 77),
         ("one hundred years old", 100), ("one hundred and five years old", 105), ("5 hundred years old", 500), ("1,000 years old", 1000),
@@ -251,7 +171,7 @@ def test_ages_in_other_words(text: str, age: int) -> None:
 
 def test_harmless_prompts_pass() -> None:
     refused = [(line, SCREEN.check(line).rule_id) for line in HARMLESS if not allowed(line)]
-    assert len(HARMLESS) >= 150 and len(refused) <= len(HARMLESS) / 100, refused
+    assert len(set(HARMLESS)) >= 500 and len(refused) <= len(HARMLESS) / 100, refused
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n", "!!!", "17", "🙂", "\ud800", "\x00", "*", "a*b", "١٧", "①"])

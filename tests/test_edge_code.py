@@ -1,0 +1,20 @@
+"""The edge functions' code as Deno judges it: formatted, without what its linter finds, typed strictly, its own tests green."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+
+import pytest
+
+from ourvidz.dev.parts import Parts, bring_libraries
+from ourvidz.docs import ROOT
+
+FUNCTIONS = ROOT / "supabase/functions"
+
+
+@pytest.mark.parametrize("command", ["fmt --check", "lint", "check --cached-only .", "test --cached-only --no-prompt _shared"])
+def test_deno_has_nothing_to_say(parts: Parts, deno: Callable[..., subprocess.CompletedProcess[str]], command: str) -> None:
+    bring_libraries(parts, FUNCTIONS)
+    done = deno(*command.split(), cwd=FUNCTIONS)
+    assert done.returncode == 0, done.stdout + done.stderr
