@@ -1,0 +1,112 @@
+"""Who may do what: what tests/db/test_access.py finds by trying, verb by verb, must be this. What is not named is refused.
+
+A relation or function of ours that is not named here at all fails the suite. `user` is each of two users; `own` are their rows, and the
+columns follow where not all are meant.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+Verbs = dict[str, str]
+
+OWN: Final[Verbs] = {"select": "own"}
+ALL: Final[Verbs] = {"select": "all"}
+USAGE = "user_id action format quality credits_consumed metadata"
+JOB = "user_id job_type format quality model_type metadata project_id video_id image_id status"
+WORDS = "job_id user_id prompt negative_prompt settings metadata idempotency_key enhanced_prompt error_message"
+FIGURES = (
+    "id status version head_hash submitted_on user_id job_type lane project_id video_id image_id priority rank ready run_at claim_no executor_id"
+    " claimed_at deadline attempts errors crashes device_crashes crashed_on snoozes cancel_requested error_class final enhanced generated"
+    " uploaded created_at updated_at completed_at format quality model_type worker_type"
+)
+EXECUTORS = "id name host pid lanes resident state waiting lane lane_since started_at beat_at lease_until info"
+CHARACTER = "name description appearance_tags reference_image_url"
+PROJECT = "title original_prompt enhanced_prompt character_id target_duration"
+
+RELATIONS: Final[dict[str, dict[str, Verbs]]] = {
+    "public.profiles": {
+        "user": {"select": "own", "insert": "own id", "update": "own last_login"},
+        "admin": ALL,
+        "service_role": ALL,
+    },
+    "public.characters": {
+        "user": {"select": "own", "insert": f"own user_id {CHARACTER}", "update": f"own {CHARACTER}", "delete": "own"},
+        "admin": ALL,
+        "service_role": ALL,
+    },
+    "public.projects": {
+        "user": {"select": "own", "insert": f"own user_id {PROJECT}", "update": f"own {PROJECT}", "delete": "own"},
+        "admin": ALL,
+        "service_role": ALL,
+    },
+    "public.videos": {
+        "user": {
+            "select": "own",
+            "insert": "own user_id project_id scene_number",
+            "update": "own project_id scene_number",
+            "delete": "own",
+        },
+        "admin": ALL,
+        "service_role": ALL,
+    },
+    "public.jobs": {
+        "user": {"select": "own", "insert": f"own {JOB}"},
+        "admin": ALL,
+        "service_role": {"select": "all", "insert": f"all {JOB}", "update": "all status metadata error_message completed_at"},
+        "ourvidz_executor": {"select": f"all {FIGURES}"},
+        "ourvidz_analyst": {"select": f"all {FIGURES}"},
+    },
+    "public.job_payloads": {"user": {"select": f"own {WORDS}"}, "admin": {"select": f"all {WORDS}"}},
+    "public.job_events": {"user": OWN, "admin": ALL, "ourvidz_executor": ALL, "ourvidz_analyst": ALL},
+    "public.artifacts": {"user": OWN, "admin": ALL, "service_role": ALL, "ourvidz_executor": ALL, "ourvidz_analyst": ALL},
+    "public.usage_logs": {
+        "user": {"select": "own", "insert": f"own {USAGE}"},
+        "admin": ALL,
+        "service_role": {"select": "all", "insert": f"all {USAGE}"},
+    },
+    "public.job_timeline": {"user": OWN, "admin": ALL, "ourvidz_analyst": ALL},
+    "public.job_durations": {"user": OWN, "admin": ALL, "ourvidz_analyst": ALL},
+    "public.queue_depth": {"ourvidz_executor": ALL, "ourvidz_analyst": ALL},
+    "public.job_events_seq_seq": {},
+    "ourvidz.alembic_version": {"ourvidz_executor": ALL, "ourvidz_analyst": ALL},
+    "ourvidz.event_types": {},
+    "ourvidz.executors": {"ourvidz_executor": {"select": f"all {EXECUTORS}"}, "ourvidz_analyst": {"select": f"all {EXECUTORS}"}},
+    "ourvidz.job_types": {},
+    "ourvidz.laid": {"ourvidz_executor": ALL, "ourvidz_analyst": ALL},
+    "ourvidz.plans": {},
+    "ourvidz.policy": {"ourvidz_executor": ALL, "ourvidz_analyst": ALL},
+    "ourvidz.refusals": {},
+    "ourvidz.shares": {},
+    "ourvidz.transitions": {},
+    "ourvidz.wire_names": {},
+}
+
+API: Final = frozenset({"user", "admin", "service_role"})
+EXECUTOR: Final = frozenset({"ourvidz_executor"})
+
+FUNCTIONS: Final[dict[str, frozenset[str]]] = {
+    "public.queue_job": API,
+    "public.cancel_job": API,
+    "public.retry_job": API,
+    "public.job_status": API,
+    "public.before_request": API | {"anon"},
+    **{
+        f"ourvidz.{name}": EXECUTOR
+        for name in (
+            "register", "heartbeat", "held", "claim", "advance", "advance_batch", "enhanced", "artifact_generated", "artifact_uploaded",
+            "complete", "complete_batch", "fail", "snooze", "honour_cancel", "reap", "executor_gone", "on_device", "drain", "lane_order",
+        )
+    },
+    "ourvidz.now": EXECUTOR | {"ourvidz_analyst"},
+    "ourvidz.job_as_of": frozenset({"ourvidz_analyst"}),
+}  # fmt: skip
+"""Functions that somebody may call. Those of schema ourvidz that are not named are internal: nobody's. In schema public all are named."""
+
+WRITES: Final[Verbs] = dict.fromkeys(("select", "insert", "update", "delete"), "all")
+BUCKETS: Final[dict[str, dict[str, Verbs]]] = {
+    "private": {"user": OWN, "admin": ALL, "service_role": WRITES},
+    "character-images": {"user": {"select": "own", "insert": "own"}, "admin": ALL, "service_role": WRITES},
+    "system-assets": {"anon": ALL, "user": ALL, "admin": ALL, "service_role": WRITES},
+}
+"""Rows of storage.objects, by bucket. What is no bucket of ours is nobody's by us."""

@@ -1,0 +1,369 @@
+"""Who may do what, tried: every relation, function and bucket, as each role with its claims, on one user's rows and another's, under the
+default privileges that Supabase sets. What is found must be what tests/db/access_matrix.py says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+import pytest
+from access_matrix import BUCKETS, FUNCTIONS, RELATIONS, Verbs
+from api import Api, api_of
+from support import Permissive, Server, claim, executor, finish, new_user, submit
+
+from ourvidz.db.connection import Database
+from ourvidz.db.migrate import migrate
+from ourvidz.lifecycle import Jobs
+from state import catalog
+
+API_ROLES = "anon, authenticated, service_role"
+SAMPLES: dict[str, dict[str, Any]] = {
+    "public.profiles": {"id": "{user}"},
+    "public.characters": {"user_id": "{user}", "name": "x"},
+    "public.projects": {"user_id": "{user}", "title": "x"},
+    "public.videos": {"user_id": "{user}", "scene_number": 1},
+    "public.jobs": {"user_id": "{user}", "job_type": "image_fast", "metadata": '{{"prompt": "a lighthouse"}}', "status": "queued"},
+    "public.usage_logs": {"user_id": "{user}", "action": "x"},
+}
+"""A row that whoever may insert at all could insert."""
+
+MADE_FOR_THIS = {"23505", "23503", "23514", "23502", "OV014", "OV015"}
+"""Refusals of the row, not of the right: a second profile, a row that others refer to, a column that may not be null, an empty purse."""
+NOT_WRITTEN_AT_ALL = ("55000", "0A000", "428C9")
+"""A view, a sequence, a generated column: Postgres says so before it looks at rights."""
+
+
+@dataclass(frozen=True)
+class Persona:
+    name: str
+    kind: str  # as the matrix names it
+    role: str
+    user: str | None = None
+    admin: bool = False
+
+
+@dataclass(frozen=True)
+class Field:
+    """A database with rows of two users, and everyone who may come to it."""
+
+    database: Database
+    api: Api
+    users: tuple[str, str]
+    jobs: dict[str, str]  # whose
+    personas: tuple[Persona, ...]
+
+    def owner(self, row: dict[str, Any]) -> str | None:
+        """Whose a row is; none for rows that are no one's."""
+        if found := row.get("user_id") or (row.get("id") if "id" in row and str(row["id"]) in self.users else None):
+            return str(found)
+        return self.jobs.get(str(row.get("job_id") or row.get("id")))
+
+    @contextmanager
+    def attempt(self, cursor: psycopg.Cursor[Any]) -> Iterator[None]:
+        """Whatever it does is undone."""
+        with cursor.connection.transaction(force_rollback=True):
+            yield
+
+
+@pytest.fixture(scope="module")
+def field(server: Server, template: str) -> Iterator[Field]:
+    name = server.create()
+    database = Database(server.url(name))
+    for kind in ("tables", "functions", "sequences"):
+        database.rows(f"alter default privileges in schema public grant all on {kind} to {API_ROLES}")
+        database.rows(f"alter default privileges grant all on {kind} to {API_ROLES}")
+    with database.transaction() as connection:
+        migrate(connection)
+    users = (new_user(database, "premium"), new_user(database, "premium"))
+    whose = fill(database, users)
+    anon, admin = Persona("anon", "anon", "anon"), Persona("admin", "admin", "authenticated", new_user(database), True)
+    a, b = (Persona(n, "user", "authenticated", u) for n, u in zip("AB", users, strict=True))
+    others = (Persona(r, r, r) for r in ("service_role", "ourvidz_executor", "ourvidz_analyst"))
+    with api_of(server, name) as api:
+        yield Field(database, api, users, whose, (anon, a, b, admin, *others))
+    database.close()
+    server.drop(name)
+
+
+def fill(database: Database, users: tuple[str, str]) -> dict[str, str]:
+    """A finished and a waiting job of each, and a row of each in every other table that has owners."""
+    jobs, whose = Jobs(database, Permissive()), {}
+    gpu = executor(jobs)
+    for bucket in [*catalog.BUCKETS, "somebody-elses"]:
+        database.rows("insert into storage.buckets (id, name) values (%s, %s)", (bucket, bucket))
+    whose |= {submit(jobs, user): user for user in users}
+    for _ in users:
+        finish(jobs, claim(jobs, gpu))
+    for user in users:
+        whose[submit(jobs, user)] = user
+        for table in ("characters", "projects", "videos", "usage_logs"):
+            columns = {k: v.format(user=user) if isinstance(v, str) else v for k, v in SAMPLES[f"public.{table}"].items()}
+            names = ", ".join(columns)
+            database.rows(f"insert into public.{table} ({names}) values ({', '.join(['%s'] * len(columns))})", list(columns.values()))
+        for bucket in [*catalog.BUCKETS, "somebody-elses"]:
+            database.rows("insert into storage.objects (bucket_id, name) values (%s, %s)", (bucket, f"{user}/a.png"))
+    return whose
+
+
+RELATIONS_OF_OURS = """select format('%s.%s', n.nspname, c.relname) as name from pg_class as c join pg_namespace as n on n.oid = c.relnamespace
+                       where n.nspname in ('public', 'ourvidz') and c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')"""
+
+
+def relations(database: Database) -> set[str]:
+    return {r["name"] for r in database.rows(RELATIONS_OF_OURS)}
+
+
+def columns(database: Database, relation: str) -> list[str]:
+    sql = "select attname from pg_attribute where attrelid = %s::regclass and attnum > 0 and not attisdropped order by attnum"
+    return [r["attname"] for r in database.rows(sql, (relation,))]
+
+
+def permitted(cursor: psycopg.Cursor[Any], query: str, params: Any = ()) -> list[dict[str, Any]] | None:
+    """The rows it gave, or None when the right to do it at all was refused."""
+    try:
+        with cursor.connection.transaction(force_rollback=True):
+            cursor.execute(query, params)
+            return cursor.fetchall() if cursor.description else []
+    except psycopg.Error as error:
+        if error.sqlstate in MADE_FOR_THIS:
+            return []
+        if error.sqlstate == "42501" and "permission denied for" in str(error):
+            return None
+        if error.sqlstate in ("42501", "OV017", *NOT_WRITTEN_AT_ALL):  # row-level security, jobs_ask
+            return None
+        raise
+
+
+def found(field: Field, relation: str, who: Persona) -> Verbs:
+    """What this one can do with this relation, in the matrix's words: each verb tried with each column, and on each user's rows."""
+    names = columns(field.database, relation)
+    rows = field.database.rows(f"select * from {relation}")
+    told: Verbs = {}
+
+    def note(verb: str, owners: set[str | None], allowed: list[str]) -> None:
+        mine, every = {who.user}, {field.owner(r) for r in rows}
+        if not allowed or (not owners and rows):
+            return
+        known = "own" if who.user and owners == mine and len(every) > 1 else "all" if owners == every else f"some: {owners}"
+        told[verb] = known if set(allowed) == set(names) else f"{known} {' '.join(allowed)}"
+
+    with field.api.request(who.role, who.user, admin=who.admin) as cursor:
+        readable = [c for c in names if permitted(cursor, f'select "{c}" from {relation} limit 0') is not None]
+        seen = permitted(cursor, f"select {', '.join(map(_quoted, readable))} from {relation}") if readable else []
+        note("select", {field.owner(r) for r in seen or []}, readable)
+        writable = [c for c in names if _may_insert(cursor, relation, c)]
+        if writable:
+            given = [u for u in field.users if permitted(cursor, *_insert(relation, u)) is not None]
+            note("insert", set(given), writable)
+        changed: set[str | None] = set()
+        changeable = []
+        for c in names:
+            done = permitted(cursor, f'update {relation} set "{c}" = "{c}" returning {_whose(relation, readable)}')
+            if done is not None:
+                changeable.append(c)
+                changed |= {field.owner(r) for r in done}
+        note("update", changed, changeable)
+        gone = permitted(cursor, f"delete from {relation} returning {_whose(relation, readable)}")
+        note("delete", {field.owner(r) for r in gone or []}, names if gone is not None else [])
+    return told
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"'
+
+
+def _whose(relation: str, readable: list[str]) -> str:
+    return ", ".join(c for c in ("user_id", "job_id", "id") if c in readable) or "1 as one"
+
+
+def _may_insert(cursor: psycopg.Cursor[Any], relation: str, column: str) -> bool:
+    try:
+        with cursor.connection.transaction(force_rollback=True):
+            cursor.execute(f'insert into {relation} ("{column}") values (null)')
+    except psycopg.errors.InsufficientPrivilege as error:
+        return "row-level security" in str(error)
+    except psycopg.Error as error:
+        assert error.sqlstate not in ("42P01", "42601"), error
+        return error.sqlstate not in NOT_WRITTEN_AT_ALL
+    return True
+
+
+def _insert(relation: str, user: str) -> tuple[str, list[Any]]:
+    given = SAMPLES[relation]
+    values = [v.format(user=user) if isinstance(v, str) else v for v in given.values()]
+    return f"insert into {relation} ({', '.join(given)}) values ({', '.join(['%s'] * len(given))})", values
+
+
+def expected(matrix: dict[str, Verbs], who: Persona) -> Verbs:
+    return {verb: " ".join(said.split()) for verb, said in matrix.get(who.kind, {}).items()}
+
+
+def same(one: Verbs, other: Verbs) -> bool:
+    def told(verbs: Verbs) -> dict[str, tuple[str, frozenset[str]]]:
+        return {verb: (said.split()[0], frozenset(said.split()[1:])) for verb, said in verbs.items()}
+
+    return told(one) == told(other)
+
+
+# -- the matrix --------------------------------------------------------------------------------------------------------------------
+
+
+def test_every_relation_has_an_entry(field: Field) -> None:
+    assert relations(field.database) == set(RELATIONS), "tests/db/access_matrix.py must say who may do what with it"
+
+
+@pytest.mark.parametrize("relation", sorted(RELATIONS))
+def test_relations(field: Field, relation: str) -> None:
+    for who in field.personas:
+        assert same(can := found(field, relation, who), expected(RELATIONS[relation], who)), (relation, who.name, can)
+
+
+def test_functions(field: Field) -> None:
+    """Each is called as each: what is not refused may be called."""
+    sql = """select format('%s.%s', n.nspname, p.proname) as name, n.nspname as schema,
+                    (select coalesce(string_agg(format('null::%s', t::regtype), ', ' order by o), '') from unnest(p.proargtypes)
+                     with ordinality as a (t, o)) as arguments
+             from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace where n.nspname in ('public', 'ourvidz')"""
+    functions = field.database.rows(sql)
+    assert {f["name"] for f in functions} >= set(FUNCTIONS)
+    assert {f["name"] for f in functions if f["schema"] == "public"} <= set(FUNCTIONS), "tests/db/access_matrix.py must say who may call it"
+    for who in field.personas:
+        with field.api.request(who.role, who.user, admin=who.admin) as cursor:
+            for f in functions:
+                may = _may_call(cursor, f"select {f['name']}({f['arguments']})")
+                assert may == (who.kind in FUNCTIONS.get(f["name"], ())), (f["name"], who.name, may)
+
+
+def _may_call(cursor: psycopg.Cursor[Any], query: str) -> bool:
+    try:
+        with cursor.connection.transaction(force_rollback=True):
+            cursor.execute(query)
+    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedObject):  # its arguments' types are not seen either
+        return False
+    except psycopg.Error:
+        return True  # it began
+    return True
+
+
+@pytest.mark.parametrize("bucket", [*catalog.BUCKETS, "somebody-elses"])
+def test_buckets(field: Field, bucket: str) -> None:
+    ours = bucket in catalog.BUCKETS
+    matrix = BUCKETS.get(bucket, BUCKETS["private"]) if ours else {}
+    for who in field.personas:
+        if who.kind == "service_role" and not ours:
+            continue  # which may bypass all policies, at Supabase
+        assert (can := _found_in_bucket(field, bucket, who)) == expected(matrix, who), (bucket, who.name, can)
+
+
+def _found_in_bucket(field: Field, bucket: str, who: Persona) -> Verbs:
+    told: Verbs = {}
+    tries = {
+        "select": "select name from storage.objects where bucket_id = %(bucket)s and name like %(mine)s",
+        "insert": "insert into storage.objects (bucket_id, name) values (%(bucket)s, %(new)s) returning %(new)s as name",
+        "update": "update storage.objects set metadata = '{}' where bucket_id = %(bucket)s and name like %(mine)s returning name",
+        "delete": "delete from storage.objects where bucket_id = %(bucket)s and name like %(mine)s returning name",
+    }
+    with field.api.request(who.role, who.user, admin=who.admin) as cursor:
+        for verb, query in tries.items():
+            reached = {
+                user
+                for user in field.users
+                if permitted(cursor, query, {"bucket": bucket, "mine": f"{user}/%", "new": f"{user}/new.png"})
+            }  # fmt: skip
+            if reached:
+                told[verb] = "all" if reached == set(field.users) else "own" if reached == {who.user} else f"some: {reached}"
+    return told
+
+
+def test_the_buckets_of_the_policies_are_the_catalogs(database: Database) -> None:
+    for public in (True, False):
+        (row,) = database.rows("select ourvidz.our_buckets(%s) as names", (public,))
+        assert set(row["names"]) == {name for name, bucket in catalog.BUCKETS.items() if bucket.public is public}
+
+
+# -- the matrix itself --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mistake", "relation", "seen"),
+    [
+        ("alter table public.characters disable row level security", "public.characters", "all"),
+        ("create policy everyone on public.characters for select using (true)", "public.characters", "all"),
+        ("grant select (salt) on public.job_payloads to authenticated", "public.job_payloads", "own"),
+        ("alter view public.job_timeline set (security_invoker = false)", "public.job_timeline", "all"),
+    ],
+)
+def test_it_goes_red(server: Server, template: str, mistake: str, relation: str, seen: str) -> None:
+    name = server.create(template)
+    database = Database(server.url(name))
+    users = (new_user(database), new_user(database))
+    whose = fill(database, users)
+    user = Persona("A", "user", "authenticated", users[0])
+    with api_of(server, name) as api:
+        field = Field(database, api, users, whose, (user,))
+        assert same(found(field, relation, user), expected(RELATIONS[relation], user))
+        database.rows(mistake)
+        now = found(field, relation, user)
+    database.close()
+    server.drop(name)
+    assert not same(now, expected(RELATIONS[relation], user)) and now["select"].split()[0] == seen
+
+
+def test_a_table_without_a_policy_goes_red(field: Field) -> None:
+    """Made after the migration, as somebody would: Supabase's default privileges hand it to everyone, and it has no entry."""
+    user = field.personas[1]
+    field.database.rows("create table public.diaries (id uuid primary key default gen_random_uuid(), user_id uuid not null)")
+    try:
+        for owner in field.users:
+            field.database.rows("insert into public.diaries (user_id) values (%s)", (owner,))
+        assert relations(field.database) - set(RELATIONS) == {"public.diaries"}
+        SAMPLES["public.diaries"] = {"user_id": "{user}"}
+        can = found(field, "public.diaries", user)
+    finally:
+        field.database.rows("drop table public.diaries")
+        SAMPLES.pop("public.diaries", None)
+    assert can == {"select": "all", "insert": "all", "update": "all", "delete": "all"}
+
+
+def test_api_roles_reach_no_schema_of_ours(field: Field) -> None:
+    for role in ("anon", "authenticated", "service_role", "ourvidz_admin"):
+        assert field.database.rows("select has_schema_privilege(%s, 'ourvidz', 'usage') as may", (role,)) == [{"may": False}]
+
+
+def test_owner_and_search_path(field: Field) -> None:
+    """Definer functions run as ourvidz_owner, which nobody can be, whatever the caller's search_path."""
+    wrong = field.database.rows("""select p.oid::regprocedure::text as name from pg_proc as p
+        where p.pronamespace in ('public'::regnamespace, 'ourvidz'::regnamespace)
+          and (p.proowner <> 'ourvidz_owner'::regrole
+               or p.prosecdef and not coalesce(array_to_string(p.proconfig, ',') like '%%search_path=pg_catalog%%', false))""")
+    assert wrong == []
+    assert field.database.rows("select rolcanlogin from pg_roles where rolname = 'ourvidz_owner'") == [{"rolcanlogin": False}]
+
+
+def test_views_ask_as_their_caller(field: Field) -> None:
+    views = field.database.rows("""select c.relname, coalesce(array_to_string(c.reloptions, ','), '') as options from pg_class as c
+        where c.relkind = 'v' and c.relnamespace in ('public'::regnamespace, 'ourvidz'::regnamespace)""")
+    assert views and all("security_invoker=true" in v["options"] for v in views)
+
+
+def test_realtime_publishes_jobs_and_videos(field: Field) -> None:
+    rows = field.database.rows("select tablename from pg_publication_tables where pubname = 'supabase_realtime' and schemaname = 'public'")
+    assert {r["tablename"] for r in rows} == {"jobs", "videos"}
+
+
+def test_an_admin_of_ones_own_making(field: Field) -> None:
+    """Only app_metadata, which users cannot write, makes an admin; and only of a signed-in user."""
+    for claims, role in (
+        ({"role": "authenticated", "user_metadata": {"role": "admin"}}, "authenticated"),
+        ({"role": "authenticated", "app_metadata": {"role": "analyst"}}, "authenticated"),
+        ({"role": "anon", "app_metadata": {"role": "admin"}}, "anon"),
+    ):
+        with field.api.connection.transaction(), field.api.connection.cursor() as cursor:
+            cursor.execute("select set_config('request.jwt.claims', %s, true)", (json.dumps(claims),))
+            cursor.execute(f"set local role {role}")
+            cursor.execute("select public.before_request()")
+            assert cursor.execute("select current_user").fetchone() == (role,)
