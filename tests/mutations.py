@@ -72,7 +72,7 @@ MUTANTS = {
     "in anybody's name": Mutant(F + "jobs_ask.sql", "if v_me.role <> 'service_role' and", "if false and", "plain_insert"),
     "folded columns of the client's": Mutant(F + "check_given.sql", "     <> '{}' then", "     is null then", "plain_insert"),
     "any status": Mutant(F + "check_given.sql", "n.status <> 'queued'", "false", "plain_insert"),
-    "no pace for a plain insert": Mutant(F + "jobs_ask.sql", "perform ourvidz.check_pace(new.user_id);", "", "plain_insert"),
+    "no pace for a plain insert": Mutant(F + "jobs_ask.sql", "perform ourvidz.check_pace(v_user);", "", "plain_insert"),
     "no pace": Mutant(F + "check_pace.sql", "if v_since > v_now - interval '1 minute' then", "if false then", "rpc"),
     "a storm overshoots": Mutant(F + "check_pace.sql", "  perform pg_advisory_xact_lock(hashtext('ourvidz.pace'), hashtext(p_user::text));", "  perform 1;", "rpc"),
     "another's project": Mutant(F + "check_owned.sql", "= (p->>'project_id')::uuid and user_id = v_user", "= (p->>'project_id')::uuid", "rpc"),

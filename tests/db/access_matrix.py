@@ -15,11 +15,9 @@ ALL: Final[Verbs] = {"select": "all"}
 USAGE = "user_id action format quality credits_consumed metadata"
 JOB = "user_id job_type format quality model_type metadata project_id video_id image_id status"
 WORDS = "job_id user_id prompt negative_prompt settings metadata idempotency_key enhanced_prompt error_message"
-FIGURES = (
-    "id status version head_hash submitted_on user_id job_type lane project_id video_id image_id priority rank ready run_at claim_no executor_id"
-    " claimed_at deadline attempts errors crashes device_crashes crashed_on snoozes cancel_requested error_class final enhanced generated"
-    " uploaded created_at updated_at completed_at format quality model_type worker_type"
-)
+FIGURES = """id status version head_hash submitted_on user_id job_type lane project_id video_id image_id priority rank ready run_at claim_no
+  executor_id claimed_at deadline attempts errors crashes device_crashes crashed_on snoozes cancel_requested error_class final enhanced
+  generated uploaded created_at updated_at completed_at format quality model_type worker_type"""
 EXECUTORS = "id name host pid lanes resident state waiting lane lane_since started_at beat_at lease_until info"
 CHARACTER = "name description appearance_tags reference_image_url"
 PROJECT = "title original_prompt enhanced_prompt character_id target_duration"

@@ -109,8 +109,8 @@ def fill(database: Database, users: tuple[str, str]) -> dict[str, str]:
     return whose
 
 
-RELATIONS_OF_OURS = """select format('%s.%s', n.nspname, c.relname) as name from pg_class as c join pg_namespace as n on n.oid = c.relnamespace
-                       where n.nspname in ('public', 'ourvidz') and c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')"""
+RELATIONS_OF_OURS = """select format('%s.%s', relnamespace::regnamespace, relname) as name from pg_class
+  where relnamespace in ('public'::regnamespace, 'ourvidz'::regnamespace) and relkind in ('r', 'p', 'v', 'm', 'f', 'S')"""
 
 
 def relations(database: Database) -> set[str]:

@@ -15,6 +15,8 @@ begin
       raise exception '% must be an object.', v_said using errcode = 'OV009', column = v_said;
     elsif length((p->v_said)::text) > 32768 then
       raise exception '% may have at most 32,768 characters.', v_said using errcode = 'OV009', column = v_said;
+    elsif p->v_said @? '$.**{20 to last}' then  -- readers of JSON in other languages fall over ten thousand levels
+      raise exception '% may have at most 20 levels.', v_said using errcode = 'OV009', column = v_said;
     end if;
   end loop;
   select * into v_project from public.projects where id = (p->>'project_id')::uuid and user_id = v_user;

@@ -1,0 +1,185 @@
+"""Through real PostgREST, with real JWTs: what a user, another, an admin, the service key and nobody get to see and do; what is wrong with
+a request is said with a status, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+from support import row, types
+
+from ourvidz.dev.tokens import stripped, unsigned
+
+Project = Any
+ASK = {"job_type": "sdxl_image_fast", "prompt": "a lighthouse"}
+
+
+def rpc(project: Project, who: Any, verb: str, **named: Any) -> httpx.Response:
+    with project.client(who) as client:
+        return client.post(f"/rest/v1/rpc/{verb}", json=named)
+
+
+def get(project: Project, who: Any, path: str) -> list[dict[str, Any]]:
+    with project.client(who) as client:
+        answer = client.get(f"/rest/v1/{path}")
+    assert answer.status_code == 200, answer.text
+    return list(answer.json())
+
+
+def counts(project: Project) -> tuple[int, ...]:
+    tables = ("jobs", "job_payloads", "job_events", "usage_logs")
+    return tuple(project.database.rows(f"select count(*) as n from public.{t}")[0]["n"] for t in tables)
+
+
+def test_a_job_from_ask_to_status(project: Project) -> None:
+    user, other, admin = project.user(), project.user(), project.user(admin=True)
+    made = rpc(project, user, "queue_job", **ASK, config={"num_images": 3})
+    assert made.status_code == 200, made.text
+    job_id = made.json()["job_id"]
+    assert types(project.database, job_id) == ["submitted"]
+    for who, seen in ((user, 1), (other, 0), (admin, 1), (project.service_key, 1)):
+        assert len(get(project, who, f"jobs?id=eq.{job_id}")) == seen
+        assert rpc(project, who, "job_status", job_id=job_id).status_code == (200 if seen else 404)
+    assert [len(get(project, who, f"job_events?job_id=eq.{job_id}")) for who in (user, other, admin)] == [1, 0, 1]
+    said = rpc(project, other, "cancel_job", job_id=job_id)
+    assert (said.status_code, said.json()["code"]) == (404, "OV006")
+    assert rpc(project, user, "cancel_job", job_id=job_id).json()["word"] == "failed"
+    assert rpc(project, user, "retry_job", job_id=job_id).json()["status"] == "queued"
+
+
+def test_an_admin_sees_all_and_writes_nothing(project: Project) -> None:
+    user, admin = project.user(), project.user(admin=True)
+    rpc(project, user, "queue_job", **ASK)
+    for table in ("profiles", "jobs", "job_events"):
+        assert len(get(project, admin, f"{table}?select=*&limit=1000")) > 1, table
+        assert {r.get("user_id", r.get("id")) for r in get(project, user, f"{table}?limit=1000")} <= {user.id, None}, table
+    with project.client(admin) as client:
+        for path, change in (("profiles", {"age_verified": True}), ("jobs", {"status": "completed"}), ("characters", {"name": "x"})):
+            assert client.patch(f"/rest/v1/{path}?id=eq.{user.id}", json=change).status_code == 403
+        assert client.post("/rest/v1/characters", json={"user_id": admin.id, "name": "x"}).status_code == 403
+
+
+def test_the_deployed_functions_insert_and_callback(project: Project) -> None:
+    user = project.user()
+    plain = {"user_id": user.id, "job_type": "sdxl_image_high", "format": "sdxl_image", "quality": "high", "model_type": "sdxl-high",
+             "metadata": {"prompt": "a lighthouse", "num_images": 1}, "project_id": None, "video_id": None, "image_id": None,
+             "status": "queued"}  # fmt: skip
+    with project.client(user) as client:
+        made = client.post("/rest/v1/jobs?select=*", json=plain, headers={"Prefer": "return=representation"})
+        assert made.status_code == 201, made.text
+        (job,) = made.json()
+        forged = client.post("/rest/v1/jobs", json=plain | {"user_id": project.user().id})
+        assert (forged.status_code, forged.json()["code"]) == (403, "OV017")
+        log = {"user_id": user.id, "action": "job_queued", "format": "sdxl_image", "quality": "high", "credits_consumed": 2, "metadata": {}}
+        assert client.post("/rest/v1/usage_logs", json=log).status_code == 201
+        assert client.post("/rest/v1/usage_logs", json=log | {"job_id": job["id"]}).status_code == 403
+    assert job["id"] and types(project.database, job["id"]) == ["submitted"] and job["status"] == "queued"
+    with project.client(project.service_key) as client:
+        change = {"status": "completed", "completed_at": "2025-07-07T12:00:00Z", "metadata": {"seed": 1}, "error_message": None}
+        done = client.patch(f"/rest/v1/jobs?id=eq.{job['id']}", json=change, headers={"Prefer": "return=representation"})
+        assert done.status_code == 200 and done.json()[0]["status"] == "queued" and done.json()[0]["metadata"] == {"seed": 1}
+    assert types(project.database, job["id"]) == ["submitted"]
+
+
+def test_who_is_nobody(project: Project) -> None:
+    user = project.user()
+    rpc(project, user, "queue_job", **ASK)
+    before = counts(project)
+    for token in (project.secret.expired(user.id), unsigned(user.id), stripped(user.token), "nonsense", user.token[:-4] + "AAAA"):
+        assert rpc(project, token, "queue_job", **ASK).status_code == 401, token
+    for answer in (rpc(project, None, "queue_job", **ASK), rpc(project, project.service_key, "queue_job", **ASK)):
+        assert answer.status_code in (401, 403), answer.text
+    with project.client() as client:  # a stolen anon key
+        for table in ("profiles", "characters", "projects", "videos", "jobs", "job_payloads", "job_events", "artifacts", "usage_logs"):
+            assert client.get(f"/rest/v1/{table}").status_code == 401, table
+    assert counts(project) == before
+
+
+def test_refusals_have_a_status(project: Project) -> None:
+    user = project.user()
+    unverified = rpc(project, project.user(verified=False), "queue_job", **ASK)
+    assert (unverified.status_code, unverified.json()["code"]) == (403, "OV010")
+    for _ in range(5):
+        assert rpc(project, user, "queue_job", **ASK).status_code == 200
+    full = rpc(project, user, "queue_job", **ASK)
+    assert (full.status_code, full.json()["code"]) == (429, "OV015") and full.json()["message"]
+    quick = project.user("premium")
+    project.database.rows("update ourvidz.plans set submits_per_minute = 2 where name = 'premium'")
+    said = [rpc(project, quick, "queue_job", **ASK) for _ in range(3)]
+    assert [a.status_code for a in said] == [200, 200, 429] and 1 <= int(said[2].headers["Retry-After"]) <= 60
+    project.database.rows("update ourvidz.plans set submits_per_minute = 120 where name = 'premium'")
+
+
+def test_a_hundred_at_once_with_one_key(project: Project) -> None:
+    user = project.user()
+
+    def ask(_: int) -> str:
+        answer = rpc(project, user, "queue_job", **ASK, idempotency_key="one")
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["job_id"])
+
+    with ThreadPoolExecutor(10) as pool:
+        assert len(set(pool.map(ask, range(100)))) == 1
+    changed = rpc(project, user, "queue_job", **(ASK | {"prompt": "a tower"}), idempotency_key="one")
+    assert (changed.status_code, changed.json()["code"]) == (409, "OV008")
+
+
+# -- bad input ---------------------------------------------------------------------------------------------------------------------
+
+NUL, HALF, LONG = "a\\u0000b", "\\ud800", "x" * 1_000_000
+DEEP = "[" * 10_000 + "]" * 10_000
+TEXT = [f'"{NUL}"', f'"{HALF}"', f'"{LONG}"', "7", "[]", "{}", "true"]
+UUIDS = ['"x"', '""', "7", "{}", f'"{NUL}"', f'"{uuid.UUID(int=5)}"']
+OBJECTS = ['"x"', "7", "[]", f'{{"a": "{NUL}"}}', f'{{"a": "{HALF}"}}', f'{{"a": "{LONG}"}}', f'{{"a": {DEEP}}}']
+WRONG: dict[str, list[str]] = {
+    "job_type": [*TEXT, "null", '""', '"video_imaginary"'],
+    "prompt": [f'"{NUL}"', f'"{HALF}"', f'"{LONG}"', "null", '""', '"  "'],
+    "negative_prompt": [f'"{NUL}"', f'"{HALF}"', f'"{LONG}"'],
+    "config": [*OBJECTS, '{"beauty": 1}', '{"num_images": 2}', '{"num_images": "3"}', '{"seed": -1}', '{"steps": 1e300}', '{"size": "9*9"}',
+               '{"num_inference_steps": 61}', '{"reference_image_url": {}}', '{"reference_image_url": "http://example.org/a.png"}'],
+    "metadata": [*OBJECTS, '{"character_id": 7}', '{"steps": "15"}'],
+    "project_id": UUIDS,
+    "video_id": UUIDS,
+    "image_id": UUIDS[:-1],
+    "character_id": UUIDS,
+    "idempotency_key": ['""', f'"{NUL}"', f'"{HALF}"', f'"{"x" * 201}"', f'"{LONG}"'],
+    "beauty": ["1"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_each_field_wrong(project: Project, name: str) -> None:
+    """Refused with a 4xx and a code; nothing half-done; and the server still answers."""
+    user = project.user("premium")
+    before = counts(project)
+    with project.client(user) as client:
+        for value in WRONG[name]:
+            fields = {k: json.dumps(v) for k, v in ASK.items()} | {name: value}
+            body = "{" + ", ".join(f'"{k}": {v}' for k, v in fields.items()) + "}"
+            answer = client.post("/rest/v1/rpc/queue_job", content=body, headers={"Content-Type": "application/json"})
+            assert 400 <= answer.status_code < 500, (name, value[:60], answer.status_code, answer.text[:300])
+            assert answer.json()["code"] and LONG not in answer.text, (name, value[:60])
+        assert counts(project) == before
+        assert client.post("/rest/v1/rpc/queue_job", json=ASK).status_code == 200
+
+
+def test_fields_missing(project: Project) -> None:
+    user = project.user()
+    for body in ({}, {"prompt": "a lighthouse"}, {"job_type": "image_fast"}):
+        answer = rpc(project, user, "queue_job", **body)
+        assert 400 <= answer.status_code < 500 and answer.json()["code"], answer.text
+
+
+def test_no_job_is_answered_alike(project: Project) -> None:
+    user = project.user()
+    for verb in ("job_status", "cancel_job", "retry_job"):
+        said = rpc(project, user, verb, job_id=str(uuid.UUID(int=3)))
+        assert (said.status_code, said.json()["code"]) == (404, "OV006")
+        assert rpc(project, user, verb, job_id="x").status_code == 400
+    made = rpc(project, user, "queue_job", **ASK).json()["job_id"]
+    assert rpc(project, user, "cancel_job", job_id=made, version=7).json()["code"] == "OV007"
+    assert row(project.database, made)["status"] == "queued"
