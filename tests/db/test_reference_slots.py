@@ -107,3 +107,14 @@ def test_people_see_a_url_without_its_signature() -> None:
     assert catalog.shown("https://h/p#secret") == "https://h/p?…"
     assert catalog.shown("https://h/p.png") == "https://h/p.png"
     assert catalog.shown("b/what?.png") == "b/what?.png"
+
+
+def test_one_picture_or_the_two_ends_of_a_film(shared: Database) -> None:
+    kind = catalog.JOB_TYPES["video_fast"]
+    for together, fine in (
+        (["first_frame", "last_frame"], True),
+        (["single", "first_frame"], False),
+        (["single", "last_frame"], False),
+    ):
+        references = dict.fromkeys(together, "b/p")
+        assert (python_allows(kind, references), sql_allows(shared, kind, references)) == (fine, fine), together
