@@ -17,6 +17,7 @@ from state.errors import JobError
 
 if TYPE_CHECKING:
     from ourvidz.db.connection import Database
+    from ourvidz.delivery.sending import Keyring
     from ourvidz.lifecycle import Jobs
     from ourvidz.storage.base import ArtifactStore
 
@@ -97,6 +98,16 @@ class App:
         from ourvidz.storage.folder import FolderStore
 
         return FolderStore(self.config.storage, BUCKETS)
+
+    @cached_property
+    def keyring(self) -> Keyring:
+        """What signs messages. Receivers name variables of their own, so it holds the environment."""
+        import os
+
+        from ourvidz.delivery.sending import Keyring
+
+        key = self.config.supabase_service_key
+        return Keyring(os.environ, self.config.supabase_url, key.get_secret_value() if key else None)
 
 
 def make_local_profile(database: Database) -> None:

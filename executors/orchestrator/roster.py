@@ -35,6 +35,7 @@ KINDS: Sequence[Kind] = (
     Kind("wan", ("worker",), LEASE, per_device=True, lanes=("wan", "wan_vace"), when=lambda split: split),
     # Of its own, so that leases run out and due jobs come up though every executor is dead or busy starting.
     Kind("reaper", ("reaper",), PULSE),
+    Kind("deliverer", ("deliver", "run"), PULSE),
 )
 
 

@@ -18,6 +18,7 @@ _ORDER = [
     "worker",
     "enhancer",
     "jobs",
+    "videos",
     "events",
     "top",
     "stats",
@@ -30,6 +31,7 @@ _ORDER = [
     "reaper",
     "intake",
     "dev",
+    "deliver",
 ]
 
 

@@ -14,6 +14,7 @@ import typer
 from ourvidz.cli import (
     buckets,
     bulk,
+    deliver,
     demo,
     dev,
     doctor,
@@ -26,10 +27,12 @@ from ourvidz.cli import (
     models,
     provenance,
     reaper,
+    receivers,
     stats,
     submit,
     top,
     up,
+    videos,
     worker,
 )
 from ourvidz.cli.help import KEEP, LOOK, START, Sections
@@ -69,6 +72,9 @@ jobs_app = typer.Typer(cls=Sections, rich_markup_mode=None, help="List, show, wa
 jobs.add(jobs_app)
 bulk.add(jobs_app)
 app.add_typer(jobs_app, name="jobs", rich_help_panel=LOOK)
+videos_app = typer.Typer(cls=Sections, rich_markup_mode=None, help="Show scenes, and approve their previews.")
+videos.add(videos_app)
+app.add_typer(videos_app, name="videos", rich_help_panel=LOOK)
 events.add(app, LOOK)
 top.add(app, LOOK)
 stats.add(app, LOOK)
@@ -83,6 +89,12 @@ integrity.add(app, KEEP)
 reaper.add(app, KEEP)
 intake.add(app, KEEP)
 dev.add(app, KEEP)
+deliver_app = typer.Typer(cls=Sections, rich_markup_mode=None, help="Tell receivers of jobs: callbacks, signed and repeated.")
+deliver.add(deliver_app)
+receivers_app = typer.Typer(cls=Sections, rich_markup_mode=None, help="Who is told of jobs.")
+receivers.add(receivers_app)
+deliver_app.add_typer(receivers_app, name="receivers")
+app.add_typer(deliver_app, name="deliver", rich_help_panel=KEEP)
 
 _OURS = ("ourvidz.", "executors.", "state.")
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from state import catalog, errors, events, machine, policy, wire
+from state import catalog, errors, events, machine, policy, scenes, wire
 
 ROLES = ("anon", "authenticated", "service_role", "authenticator", "ourvidz_owner", "ourvidz_executor", "ourvidz_analyst")
 """What policies and grants name; roles.sql makes those that are missing."""
@@ -102,6 +102,7 @@ def tables() -> dict[str, list[dict[str, Any]]]:
         "job_types": [_job_type(row) for row in catalog.JOB_TYPES.values()],
         "wire_names": wire.rows(),
         "refusals": [{"name": leaf.sqlstate, "code": leaf.code, "http": leaf.http} for leaf in errors.BY_SQLSTATE.values()],
+        "scene_steps": scenes.rows(),
         "plans": [{"name": name, **plan.__dict__} for name, plan in policy.PLANS.items()],
         "policy": [{"only_row": True, **policy.settings()}],
     }
@@ -141,7 +142,7 @@ def _job_type(kind: catalog.JobType) -> dict[str, Any]:
     }
 
 
-_CLEARED_FIRST = ("transitions", "wire_names")
+_CLEARED_FIRST = ("transitions", "wire_names", "scene_steps")
 """No one refers to them: replaced whole. The others are upserted, for jobs and plans name their rows."""
 
 _OPERATORS = {"policy": ("reroute_after",)}

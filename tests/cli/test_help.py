@@ -66,7 +66,7 @@ def test_every_command_has_an_example_that_parses(path: tuple[str, ...]) -> None
 
 
 def test_data_can_be_had_as_json() -> None:
-    silent = {("worker",), ("enhancer",), ("reaper",), ("models", "make-tiny")}  # these print no data
+    silent = {("worker",), ("enhancer",), ("reaper",), ("deliver", "run"), ("models", "make-tiny")}  # these print no data
     assert all("--json" in {o for p in command.params for o in p.opts} for path, command in ALL.items() if path not in silent)
 
 

@@ -151,9 +151,9 @@ def test_a_note_that_cannot_be_read_closes_nothing(tmp_path: Path, text: str) ->
 # -- the roster ---------------------------------------------------------------------------------------------------------------------
 
 
-def test_an_executor_for_each_gpu_and_one_reaper() -> None:
+def test_an_executor_for_each_gpu_and_one_of_all_else() -> None:
     rows = roster.rows(Devices(("0", "1"), "NVML"), name="box")
-    assert [(r.name, r.device) for r in rows] == [("box-gpu0", "0"), ("box-gpu1", "1"), ("reaper", None)]
+    assert [(r.name, r.device) for r in rows] == [("box-gpu0", "0"), ("box-gpu1", "1"), ("reaper", None), ("deliverer", None)]
     assert [r.env.get("CUDA_VISIBLE_DEVICES") for r in rows] == ["0", "1", None]
     assert set(rows[0].lanes) == set(LANES)
     assert rows[0].argv(["wan"])[-4:] == ["--name", "box-gpu0", "--lanes", "wan"]
@@ -172,9 +172,9 @@ def test_an_enhancer_has_its_gpu_to_itself_unless_it_is_the_only_one() -> None:
     def made(devices: Devices, enhancer: str) -> list[tuple[str, str | None]]:
         return [(r.name, r.env.get("CUDA_VISIBLE_DEVICES")) for r in roster.rows(devices, name="box", enhancer=enhancer)]
 
-    assert made(two, "1") == [("enhancer", "1"), ("box-gpu0", "0"), ("reaper", None)]
-    assert made(one, "0") == [("enhancer", "0"), ("box-gpu0", "0"), ("reaper", None)]
-    assert made(two, "cpu") == [("enhancer", ""), ("box-gpu0", "0"), ("box-gpu1", "1"), ("reaper", None)]
+    assert made(two, "1") == [("enhancer", "1"), ("box-gpu0", "0"), ("reaper", None), ("deliverer", None)]
+    assert made(one, "0") == [("enhancer", "0"), ("box-gpu0", "0"), ("reaper", None), ("deliverer", None)]
+    assert made(two, "cpu") == [("enhancer", ""), ("box-gpu0", "0"), ("box-gpu1", "1"), ("reaper", None), ("deliverer", None)]
     row = roster.rows(one, name="box", enhancer="cpu")[0]
     assert row.argv()[-1] == "enhancer" and not row.executor
     with pytest.raises(roster.NoSuchDevice, match="Choose one of: cpu, 0, 1"):
@@ -183,7 +183,7 @@ def test_an_enhancer_has_its_gpu_to_itself_unless_it_is_the_only_one() -> None:
 
 def test_without_a_gpu_the_cpu_and_names_stay_apart() -> None:
     rows = roster.rows(Devices((), "no GPU found"), name="box", each=2)
-    assert [(r.name, dict(r.env)) for r in rows] == [("box-cpu-0", {}), ("box-cpu-1", {}), ("reaper", {})]
+    assert [(r.name, dict(r.env)) for r in rows] == [("box-cpu-0", {}), ("box-cpu-1", {}), ("reaper", {}), ("deliverer", {})]
 
 
 @pytest.mark.parametrize(("said", "ids"), [("0,2", ("0", "2")), ("", ()), ("-1", ()), ("GPU-8a, MIG-b", ("GPU-8a", "MIG-b"))])

@@ -98,7 +98,7 @@ def test_when_it_is_killed_all_go_and_the_next_takes_over(up: Up, tiny_root: Pat
     site, job_id = up.site, gated(up)
     up.holder(job_id)
     children = up.children()
-    assert set(children) == {"t-cpu-0", "t-cpu-1", "reaper"}
+    assert set(children) == {"t-cpu-0", "t-cpu-1", "reaper", "deliverer"}
     up.signal(signal.SIGKILL)
     wait_for(lambda: not any(alive(pid) for pid in children.values()), about="for the children to die with it")
     up.open()
@@ -225,7 +225,7 @@ def test_any_process_of_the_tree_may_be_killed(site: Site, tiny_root: Path) -> N
         wait_for(lambda: up.said("serves sdxl", 2) and up.said("enhances prompts at"), 60, "for all to be at work")
         own = Site(Database(embedded_url(home)), site.loaded, site.root)
         up.site = own
-        for victim in ("postmaster_pid", "supervisor_pid", "t-cpu-0", "reaper", "enhancer"):
+        for victim in ("postmaster_pid", "supervisor_pid", "t-cpu-0", "reaper", "deliverer", "enhancer"):
             job_id = gated(up)
             up.holder(job_id)
             pid = getattr(status(home), victim) if victim.endswith("_pid") else up.children()[victim]
@@ -234,7 +234,7 @@ def test_any_process_of_the_tree_may_be_killed(site: Site, tiny_root: Path) -> N
             up.open()
             wait_for(lambda: answers(home), 30, up.text)
             up.status(job_id, "completed")
-        everybody = {"t-cpu-0", "t-cpu-1", "enhancer", "reaper"}
+        everybody = {"t-cpu-0", "t-cpu-1", "enhancer", "reaper", "deliverer"}
         wait_for(lambda: set(up.children()) == everybody, about="for everybody")
         up.signal(signal.SIGTERM)
         assert up.left() == 0

@@ -56,7 +56,8 @@ class Up:
             if "worker" in argv:
                 found[argv[argv.index("--name") + 1]] = int(pid)
             else:
-                found.update((name, int(pid)) for name in ("reaper", "enhancer") if name in argv)
+                words = {"reaper": "reaper", "enhancer": "enhancer", "deliver": "deliverer"}
+                found.update((name, int(pid)) for word, name in words.items() if word in argv)
         return found
 
     def executor(self, name: str, not_pid: int = 0) -> int:

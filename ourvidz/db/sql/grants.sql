@@ -24,6 +24,13 @@ grant execute on function
   ourvidz.now
 to ourvidz_executor;
 
+-- A deliverer may run beside executors: it takes messages and tells of them, and changes no receiver.
+grant execute on function ourvidz.outbox_due, ourvidz.outbox_take, ourvidz.outbox_sent, ourvidz.outbox_unsent, ourvidz.outbox_prune
+to ourvidz_executor;
+grant select on ourvidz.outbox, ourvidz.receivers to ourvidz_executor;
+grant select on ourvidz.outbox to ourvidz_analyst;
+grant select (name, events, enabled, exhausted, disabled_at, disabled_reason) on ourvidz.receivers to ourvidz_analyst;
+
 grant execute on function ourvidz.job_as_of, ourvidz.now to ourvidz_analyst;
 grant select on public.job_timeline, public.queue_depth, public.job_durations to ourvidz_analyst;
 

@@ -28,3 +28,17 @@ alter table public.jobs enable always trigger jobs_bare_write;
 alter table public.jobs enable always trigger jobs_guard_insert;
 alter table public.jobs enable always trigger jobs_guard_update;
 alter table public.jobs enable always trigger jobs_never_deleted;
+
+drop trigger if exists videos_guard_insert on public.videos;
+create trigger videos_guard_insert before insert on public.videos for each row
+  when (new.status <> 'draft' or (new.preview_url, new.video_url, new.thumbnail_url, new.resolution, new.preview_job_id, new.video_job_id,
+                                  new.current_job_id, new.approved_at, new.duration) is distinct from
+        (null::text, null::text, null::text, null::text, null::uuid, null::uuid, null::uuid, null::timestamptz, null::float8))
+  execute function ourvidz.videos_guard();
+drop trigger if exists videos_guard_update on public.videos;
+create trigger videos_guard_update before update on public.videos for each row
+  when ((old.status, old.preview_url, old.video_url, old.thumbnail_url, old.resolution, old.preview_job_id, old.video_job_id,
+         old.current_job_id, old.approved_at, old.duration) is distinct from
+        (new.status, new.preview_url, new.video_url, new.thumbnail_url, new.resolution, new.preview_job_id, new.video_job_id,
+         new.current_job_id, new.approved_at, new.duration))
+  execute function ourvidz.videos_guard();

@@ -8,12 +8,14 @@ declare
   v_fresh bigint;
   v_births bigint;
   v_followed boolean;
+  v_started boolean;
   v_applied bigint := 0;
   v_rows bigint;
 begin
   select count(*), count(*) filter (where from_status is null),
-         bool_or(type in ('submitted', 'imported', 'retried', 'rerouted', 'completed', 'failed', 'cancelled'))
-  into v_fresh, v_births, v_followed from fresh;
+         bool_or(type in ('submitted', 'imported', 'retried', 'rerouted', 'completed', 'failed', 'cancelled')),
+         bool_or(from_status = 'queued' and to_status in ('enhancing', 'generating'))
+  into v_fresh, v_births, v_followed, v_started from fresh;
   if v_births > 0 then
     -- A row that a plain INSERT brought (jobs_ask) is there before its event: it must be the very row that the event tells.
     if pg_trigger_depth() > 1 then
@@ -66,6 +68,8 @@ begin
   end if;
   if v_followed then
     perform ourvidz.follow((select array_agg(row(e.*)::public.job_events) from fresh as e));
+  elsif v_started and exists (select from ourvidz.receivers where enabled and 'processing' = any (events)) then
+    perform ourvidz.outbox_follow((select array_agg(row(e.*)::public.job_events) from fresh as e));
   end if;
   return null;
 end

@@ -1,0 +1,141 @@
+"""`ourvidz deliver run | ls | redeliver`."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ourvidz.cli import options, out, pick, words
+from ourvidz.cli.help import about
+
+if TYPE_CHECKING:
+    from ourvidz.db.connection import Database
+
+Dead = Annotated[bool, typer.Option("--dead", help="Those that ran out of tries.")]
+OfJob = Annotated[str | None, typer.Option("--job", metavar="ID", help="Those about this job.")]
+STYLE = {"delivered": "green", "waiting": "cyan", "dead": "red"}
+
+
+def add(app: typer.Typer) -> None:
+    app.command("run", **about("ourvidz deliver run", "ourvidz deliver run --once"))(run)
+    app.command("ls", **about("ourvidz deliver ls", "ourvidz deliver ls --failed", "ourvidz deliver ls --job 3f2a --json"))(ls)
+    app.command("redeliver", **about("ourvidz deliver redeliver 9c41", "ourvidz deliver redeliver --dead --yes"))(redeliver)
+
+
+def run(once: Annotated[bool, typer.Option("--once", help="Leave when nothing is due.")] = False) -> None:
+    """Tell receivers of jobs: send what waits in the outbox.
+
+    Each message is signed, and sent again for a day until it is taken. Several may run at once; `ourvidz up` runs one. With SUPABASE_URL
+    and CALLBACK_SECRET set, the project's function job-callback is a receiver.
+    """
+    from ourvidz import bootstrap, pulse
+    from ourvidz.cli import executor
+    from ourvidz.delivery.deliverer import Deliverer
+    from ourvidz.delivery.receivers import SECRET, follow_environment
+    from ourvidz.delivery.signature import BadSecret
+    from state.errors import InvalidJob
+
+    log = logging.getLogger("ourvidz.deliver")
+    with executor.told(logging.INFO), executor.own_signals():
+        app = bootstrap.app()
+        try:
+            if said := follow_environment(app.database, app.config.supabase_url, signs=bool(app.keyring.keys(SECRET))):
+                log.info(said)
+        except (InvalidJob, BadSecret) as error:
+            log.error("job-callback of SUPABASE_URL is not told of jobs: %s", error)
+        deliverer = Deliverer(app.database, app.keyring, beat=pulse.beat)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: deliverer.stop())
+        log.info("The deliverer is at work.")
+        deliverer.run(once=once)
+    if once:
+        out.say(f"{words.count(deliverer.sent, 'message')} delivered, {deliverer.failed:,} to be tried again or dead.", "dim")
+
+
+def ls(
+    failed: Annotated[bool, typer.Option("--failed", help="Those whose last try failed.")] = False,
+    dead: Dead = False,
+    job: OfJob = None,
+    to: Annotated[str | None, typer.Option("--to", metavar="NAME", help="Those for this receiver.")] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, max=100_000, help="At most so many.")] = 30,
+    as_json: options.Json = False,
+) -> None:
+    """List messages about jobs, newest first."""
+    from ourvidz import bootstrap
+    from ourvidz.db import outbox
+
+    db = bootstrap.app().database
+    about_job = str(pick.job(db, job)["id"]) if job else None
+    rows = outbox.messages(db, state="dead" if dead else None, failing=failed, job_id=about_job, receiver=to, limit=limit)
+    if as_json:
+        return out.emit([{k: v for k, v in row.items() if k != "now"} for row in rows])
+    if not rows:
+        return out.say("No such messages.", "dim")
+    out.table(("id", "to", "job", "says", "state", "made", "tries", "next", "last"), [_line(row) for row in rows], right=("tries",))
+
+
+def _line(row: dict[str, Any]) -> list[out.Cell]:
+    return [
+        out.job_id(row["id"]),
+        out.cell(row["receiver"]),
+        out.job_id(row["job_id"]),
+        out.cell(row["status"]),
+        out.cell(row["state"], STYLE[row["state"]]),
+        out.since(row["created_at"], row["now"]),
+        out.number(row["attempts"]),
+        out.since(row["next_at"] if row["state"] == "waiting" else None, row["now"]),
+        out.cell(row["last_error"], "dim"),
+    ]
+
+
+def redeliver(
+    ids: Annotated[
+        list[str] | None, typer.Argument(metavar="[ID]...", help="Messages, by id or its first characters.", show_default=False)
+    ] = None,
+    dead: Dead = False,
+    job: OfJob = None,
+    dry_run: options.DryRun = False,
+    yes: options.Yes = False,
+    as_json: options.Json = False,
+) -> None:
+    """Send messages again, with all their tries, whatever became of them.
+
+    They keep their ids: a receiver that had one knows that it did.
+    """
+    from ourvidz import bootstrap
+    from ourvidz.db import outbox
+
+    if bool(ids) + dead + (job is not None) != 1:
+        raise out.Problem("Which messages? Give ids, or --dead, or --job ID: one of the three.", 2)
+    db = bootstrap.app().database
+    if ids:
+        found = list(dict.fromkeys(_message(db, one) for one in ids))
+    else:
+        about_job = str(pick.job(db, job)["id"]) if job else None
+        found = [str(r["id"]) for r in outbox.messages(db, state="dead" if dead else None, job_id=about_job, limit=100_000)]
+    if dry_run:
+        return (
+            out.emit({"dry_run": True, "would": found}) if as_json else out.say(f"Would send {words.count(len(found), 'message')} again.")
+        )
+    if found and not ids:
+        out.confirm(f"Send {words.count(len(found), 'message')} again?", yes=yes)
+    count = outbox.redeliver(db, found)
+    if as_json:
+        return out.emit({"dry_run": False, "done": found})
+    out.say(f"{words.count(count, 'message')} will be sent again.", "green" if count else "")
+    shut = [r["name"] for r in outbox.receivers(db) if not r["enabled"] and r["waiting"]]
+    if shut:
+        out.say(f"Disabled, so that theirs wait: {', '.join(shut)}. `ourvidz deliver receivers enable NAME` opens one.", "yellow")
+
+
+def _message(db: Database, prefix: str) -> str:
+    from ourvidz.db import outbox
+
+    found = outbox.by_prefix(db, prefix) if len(prefix.strip()) >= pick.LEAST else []
+    if len(found) != 1:
+        reason = "begins the ids of several" if found else "is no message's id, nor its beginning (4 characters or more)"
+        raise out.Problem(f"{prefix[:50]!r} {reason}. `ourvidz deliver ls` lists them.", 2 if found else 1)
+    return found[0]

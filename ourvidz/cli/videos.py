@@ -1,0 +1,75 @@
+"""`ourvidz videos show | approve`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from ourvidz.cli import options, out, pick, words
+from ourvidz.cli.help import about
+
+SceneId = Annotated[str, typer.Argument(metavar="ID", help="A scene's id, or its first characters (4 or more).", show_default=False)]
+
+
+def add(app: typer.Typer) -> None:
+    app.command("show", **about("ourvidz videos show 7b1e", "ourvidz videos show 7b1e --json | jq -r .preview_url"))(show)
+    app.command("approve", **about("ourvidz videos approve 7b1e", "ourvidz videos approve 7b1e --type video_fast --picture 2"))(approve)
+
+
+def show(scene: SceneId, as_json: options.Json = False) -> None:
+    """Show a scene: its preview, its final video, and where they are."""
+    from ourvidz import bootstrap
+
+    row = _scene(bootstrap.app().database, scene)
+    now = row.pop("now")
+    if as_json:
+        return out.emit(row)
+    jobs = {
+        kind: f"{row[f'{kind}_job_id']} ({row[f'{kind}_job_status']})" if row[f"{kind}_job_id"] else "" for kind in ("preview", "video")
+    }
+    out.fields([
+        ("scene", str(row["id"])),
+        ("status", row["status"]),
+        ("project", row["project"] or ""),
+        ("preview", row["preview_url"] or ""),
+        ("preview job", jobs["preview"]),
+        ("approved", words.ago(row["approved_at"], now) if row["approved_at"] else ""),
+        ("video", row["video_url"] or ""),
+        ("video job", jobs["video"]),
+        ("duration", words.duration(row["duration"]) if row["duration"] else ""),
+        ("resolution", row["resolution"] or ""),
+    ])  # fmt: skip
+
+
+def approve(
+    scene: SceneId,
+    job_type: Annotated[str, typer.Option("--type", metavar="JOB_TYPE", help="How the final video is made.")] = "video_high",
+    picture: Annotated[int, typer.Option("--picture", metavar="N", min=0, help="Which, where the preview made several: from 0.")] = 0,
+    as_json: options.Json = False,
+) -> None:
+    """Approve a scene's preview: its final video, which begins with that picture, is queued.
+
+    Approved twice is approved once.
+    """
+    from ourvidz import bootstrap
+    from ourvidz.db import scenes
+
+    db = bootstrap.app().database
+    answer = scenes.approve(db, str(_scene(db, scene)["id"]), job_type, picture=picture)
+    if as_json:
+        return out.emit(answer)
+    said = "makes its final video" if answer["created"] else f"was queued before, and is {answer['status']}"
+    out.say(f"Job {answer['job_id']} ({answer['job_type']}) {said}. `ourvidz jobs watch {answer['job_id'][:8]}` follows it.", "green")
+
+
+def _scene(db: Any, prefix: str) -> dict[str, Any]:
+    from ourvidz.db import scenes
+
+    found = scenes.by_prefix(db, prefix) if len(prefix.strip().replace("-", "")) >= pick.LEAST else []
+    if len(found) != 1:
+        reason = (
+            "begins the ids of several scenes: give more characters" if found else "is no scene's id, nor its first 4 characters or more"
+        )
+        raise out.Problem(f"{prefix[:50]!r} {reason}.", 2 if found else 1)
+    return found[0]

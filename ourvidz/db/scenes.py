@@ -1,0 +1,37 @@
+"""Scenes, as people see them: rows of `videos`, which follow the events of their jobs (`ourvidz.videos_follow`)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ourvidz.db.connection import Database
+
+Row = dict[str, Any]
+
+
+def by_prefix(db: Database, prefix: str) -> list[Row]:
+    """Scenes whose id begins so, newest first: at most eleven."""
+    digits = prefix.strip().lower().replace("-", "")
+    if not digits or len(digits) > 32 or set(digits) - set("0123456789abcdef"):
+        return []
+    sql = """select v.*, p.title as project, preview.status as preview_job_status, final.status as video_job_status,
+                    final.job_type as video_job_type, ourvidz.now() as now
+             from public.videos as v left join public.projects as p on p.id = v.project_id
+             left join public.jobs as preview on preview.id = v.preview_job_id left join public.jobs as final on final.id = v.video_job_id
+             where v.id between %s::uuid and %s::uuid order by v.created_at desc limit 11"""
+    return db.rows(sql, (digits.ljust(32, "0"), digits.ljust(32, "f")))
+
+
+def approve(
+    db: Database, video_id: str, job_type: str, config: Mapping[str, Any] | None = None, *, picture: int = 0, key: str | None = None
+) -> Row:
+    """Queue the final video that begins with the scene's preview: {job_id, created, status, job_type, video_id, approved_at}.
+
+    Raises `NotFound`, `InvalidJob`, `IllegalTransition` (no finished preview, or approved before with another choice) and what a submit
+    raises.
+    """
+    sql = "select public.approve_preview(%s, %s, %s::jsonb, %s, %s) as answer"
+    answer: Row = db.rows(sql, (video_id, job_type, json.dumps(config or {}), key, picture))[0]["answer"]
+    return answer

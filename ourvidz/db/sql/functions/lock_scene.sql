@@ -1,0 +1,21 @@
+-- The caller's own scene; admins, the service and operators have everybody's. Two who approve it at once follow each other, by a lock that
+-- submits do not take: those lock the row itself, and the user's balance before it, so locking the row here could be a deadlock.
+create or replace function ourvidz.lock_scene(p_video uuid) returns public.videos
+language plpgsql
+as $$
+declare
+  v_scene public.videos;
+  v_caller record := ourvidz.caller();
+begin
+  if v_caller.role is not null and v_caller.role <> 'service_role' and v_caller.user_id is null then
+    raise exception 'Nobody is signed in.' using errcode = 'OV017', hint = 'Send the user''s token.';
+  end if;
+  perform pg_advisory_xact_lock(hashtextextended('ourvidz.scene ' || p_video, 0));
+  select * into v_scene from public.videos
+  where id = p_video and (user_id = v_caller.user_id or v_caller.admin or v_caller.role is null or v_caller.role = 'service_role');
+  if not found then
+    raise exception 'There is no scene %.', coalesce(p_video::text, '(none)') using errcode = 'OV018';
+  end if;
+  return v_scene;
+end
+$$;

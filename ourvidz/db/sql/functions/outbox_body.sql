@@ -1,0 +1,39 @@
+-- What a message says, made of what is there now: asked for again after an erasure, it holds no text any more. Paths are those within the
+-- bucket that the metadata names. An event's own version goes along, since messages may come in any order.
+create or replace function ourvidz.outbox_body(o ourvidz.outbox) returns jsonb
+language sql stable
+as $$
+  select jsonb_strip_nulls(jsonb_build_object(
+    'job_id', o.job_id,
+    'status', case o.status when 'cancelled' then 'failed' else o.status end,
+    'assets', coalesce(made.assets, '[]'),
+    'error_message', case o.status when 'cancelled' then 'cancelled'
+                                   when 'failed' then coalesce(p.error_message, e.data->>'class', 'failed') end,
+    'enhancedPrompt', case when o.status <> 'processing' then p.enhanced_prompt end,
+    'metadata', jsonb_build_object(
+      'version', o.job_version, 'occurred_at', e.occurred_at, 'true_status', e.to_status, 'error_class', e.data->>'class',
+      'job_type', j.job_type, 'bucket', coalesce(made.bucket, j.job_type), 'user_id', j.user_id,
+      'project_id', j.project_id, 'video_id', j.video_id, 'image_id', j.image_id,
+      'seed', p.settings->'seed', 'seeds', made.seeds, 'num_images', made.images, 'thumbnails', made.thumbnails,
+      'generation_time', case when o.status = 'completed' then ran.seconds end)))
+  from public.jobs as j
+  join public.job_events as e on e.job_id = j.id and e.version = o.job_version
+  left join public.job_payloads as p on p.job_id = j.id
+  left join lateral (
+    select jsonb_agg(a.path order by a.index) filter (where a.kind <> 'thumbnail') as assets,
+           jsonb_agg(a.seed order by a.index) filter (where a.kind <> 'thumbnail') as seeds,
+           jsonb_agg(a.bucket || '/' || a.path order by a.index) filter (where a.kind = 'thumbnail') as thumbnails,
+           nullif(count(*) filter (where a.kind = 'image'), 0) as images,
+           min(a.bucket) filter (where a.kind <> 'thumbnail') as bucket
+    from public.artifacts as a where a.job_id = j.id and a.uploaded_at is not null and o.status = 'completed'
+  ) as made on true
+  left join lateral (
+    -- From the start of the generation that came to something until its last output.
+    select round(extract(epoch from made_at - max(x.occurred_at)), 3) as seconds
+    from (select max(g.occurred_at) as made_at from public.job_events as g
+          where g.job_id = j.id and g.version < o.job_version and g.type = 'artifact_generated') as last
+    join public.job_events as x on x.job_id = j.id and x.type = 'generation_started' and x.occurred_at <= last.made_at
+    group by made_at
+  ) as ran on true
+  where j.id = o.job_id
+$$;

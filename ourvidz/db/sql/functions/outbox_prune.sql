@@ -1,0 +1,17 @@
+-- Forgets what was delivered 30 days ago, and what died 90 days ago. At most 10,000 at a time; returns how many.
+create or replace function ourvidz.outbox_prune() returns integer
+language plpgsql security definer set search_path = pg_catalog, ourvidz
+as $$
+declare
+  v_now constant timestamptz := ourvidz.now();
+  v_count integer;
+begin
+  delete from ourvidz.outbox
+  where id in (select id from ourvidz.outbox
+               where coalesce(delivered_at, dead_at) < v_now - interval '30 days'
+                 and (delivered_at is not null or dead_at < v_now - interval '90 days')
+               limit 10000 for update skip locked);
+  get diagnostics v_count = row_count;
+  return v_count;
+end
+$$;

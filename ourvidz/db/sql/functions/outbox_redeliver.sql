@@ -1,0 +1,12 @@
+-- A person sends messages again, dead or delivered, with all their tries: under the same ids, as ever. Returns how many.
+create or replace function ourvidz.outbox_redeliver(p_messages uuid[]) returns integer
+language plpgsql security definer set search_path = pg_catalog, ourvidz
+as $$
+declare
+  v_count integer;
+begin
+  update ourvidz.outbox set delivered_at = null, dead_at = null, attempts = 0, next_at = ourvidz.now() where id = any (p_messages);
+  get diagnostics v_count = row_count;
+  return v_count;
+end
+$$;

@@ -1,0 +1,1 @@
+"""Messages about jobs, sent after their commit: an outbox in the database, and whoever empties it."""

@@ -1,0 +1,94 @@
+"""One message, one POST, one outcome. Whatever the other side does, it is over within `LIMIT` seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from ourvidz.delivery.signature import headers, keys
+
+if TYPE_CHECKING:
+    import httpx
+
+    from ourvidz.db.outbox import Message
+
+LIMIT = 15.0  # seconds for all of it: names, connection, TLS, request, status
+USER_AGENT = "OurVidz-Webhooks/1"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """`status`: the HTTP status, if any came. `error`: None when it is delivered, else words without anything the other side wrote."""
+
+    status: int | None
+    error: str | None = None
+    wait_s: float | None = None  # how long the receiver asked us to wait
+
+
+@dataclass(frozen=True)
+class Keyring:
+    """What the deliverer's environment holds: secrets by the name of their variable, and the service key with the project it belongs to."""
+
+    environment: Mapping[str, str]
+    supabase_url: str | None = None
+    service_key: str | None = None
+
+    def keys(self, name: str) -> list[bytes]:
+        """None where the variable is not set. Raises `BadSecret`."""
+        return keys(self.environment.get(name, ""))
+
+    def authorization(self, url: str) -> dict[str, str]:
+        """The service key opens the whole project: it goes to that project's own origin, and nowhere else."""
+        if self.service_key is None or self.supabase_url is None or _origin(url) != _origin(self.supabase_url):
+            return {}
+        return {"authorization": f"Bearer {self.service_key}"}
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+
+
+async def send(client: httpx.AsyncClient, message: Message, ring: Keyring) -> Outcome:
+    """POST it. 2xx is delivered; a redirect is not followed, since who signs for one address does not mean another."""
+
+    body = json.dumps(message.body, ensure_ascii=False, separators=(",", ":")).encode()
+    told = {"content-type": "application/json", "user-agent": USER_AGENT, **ring.authorization(message.url)}
+    told |= headers(f"msg_{message.id}", int(message.taken_at.timestamp()), body, ring.keys(message.secret_env))
+    try:
+        # httpx's own limits are for each read: one who sends a byte now and then would never come to an end.
+        async with asyncio.timeout(LIMIT):
+            async with client.stream("POST", message.url, content=body, headers=told) as answer:
+                return _outcome(answer)  # its body is of no use to us, and may be endless
+    except TimeoutError:
+        return Outcome(None, f"no answer within {LIMIT:g} s")
+    except Exception as error:  # noqa: BLE001  (whatever it was, this message is tried again later, and the others go on)
+        return Outcome(None, _words(error))
+
+
+def _outcome(answer: httpx.Response) -> Outcome:
+    status = answer.status_code
+    if answer.is_success:
+        return Outcome(status)
+    if answer.is_redirect:
+        return Outcome(status, f"it answered {status}, a redirect, which is not followed: give the receiver its true URL")
+    asked = answer.headers.get("retry-after", "")
+    return Outcome(status, f"it answered {status}", float(asked) if asked.isascii() and asked.isdigit() and len(asked) < 10 else None)
+
+
+def _words(error: Exception) -> str:
+    import httpx
+
+    kinds: dict[type[Exception], str] = {
+        httpx.TimeoutException: "it did not answer in time",
+        httpx.ConnectError: "no connection",
+        httpx.RemoteProtocolError: "it hung up, or spoke no HTTP",
+        httpx.InvalidURL: "its URL is none",
+        httpx.HTTPError: "the connection broke",
+    }
+    said = next((words for kind, words in kinds.items() if isinstance(error, kind)), "it could not be sent")
+    return f"{said} ({type(error).__name__})"

@@ -1,0 +1,141 @@
+"""`ourvidz deliver` and `ourvidz videos` as people type them."""
+
+from __future__ import annotations
+
+import http.server
+import signal
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from cli_command import Command
+from support import artifact, claim, executor, finish, new_user, submit
+
+from ourvidz.db.connection import Database
+from ourvidz.lifecycle import Jobs
+
+
+class _Answers(http.server.BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        self.server.seen.append(self.headers["webhook-id"])  # type: ignore[attr-defined]
+        self.send_response(404 if self.path == "/none" else 200)
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None: ...
+
+
+@pytest.fixture
+def receiver() -> Iterator[http.server.ThreadingHTTPServer]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Answers)
+    server.seen = []  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join(timeout=5)
+
+
+SECRET = {"CALLBACK_SECRET": "whsec_aGVsbG8="}
+
+
+def done(jobs: Jobs) -> str:
+    job_id = submit(jobs, new_user(jobs.db, "premium"))
+    finish(jobs, claim(jobs, executor(jobs)))
+    return job_id
+
+
+def test_a_message_from_its_receiver_to_its_delivery(ourvidz: Command, jobs: Jobs, receiver: Any) -> None:
+    url = f"http://127.0.0.1:{receiver.server_port}"
+    assert "Nobody is told" in ourvidz("deliver", "receivers", "ls").err
+    assert "hears of completed, failed, cancelled" in ourvidz("deliver", "receivers", "add", "mine", url + "/none").err
+    job_id = done(jobs)
+    assert ourvidz("deliver", "run", "--once").err.strip().startswith("The deliverer is at work.\nMessages for mine wait: CALLBACK_SECRET")
+    told = ourvidz("deliver", "run", "--once", **SECRET)
+    assert told.code == 0 and "0 messages delivered, 1 to be tried again" in told.err
+    (failed,) = ourvidz("deliver", "ls", "--failed", "--json").json
+    assert (failed["job_id"], failed["state"], failed["last_error"], failed["attempts"]) == (job_id, "waiting", "it answered 404", 1)
+    assert ourvidz("deliver", "ls", "--dead", "--json").json == []
+
+    changed = ourvidz("deliver", "receivers", "add", "mine", url, "--processing", "--json").json
+    assert (changed["url"], changed["events"][0]) == (url, "processing")
+    refused = ourvidz("deliver", "redeliver", "--job", job_id)
+    assert refused.code == 2 and "--yes" in refused.err
+    assert ourvidz("deliver", "redeliver", "--job", job_id, "--dry-run", "--json").json["would"] == [failed["id"]]
+    assert ourvidz("deliver", "redeliver", failed["id"][:8]).code == 0
+    assert "1 message delivered" in ourvidz("deliver", "run", "--once", **SECRET).err
+    assert receiver.seen == [f"msg_{failed['id']}"] * 2
+    (line,) = ourvidz("deliver", "ls", "--job", job_id[:8]).lines
+    assert line[:5] == [failed["id"], "mine", job_id, "completed", "delivered"]
+
+
+def test_receivers_are_tried_opened_and_closed(ourvidz: Command, receiver: Any) -> None:
+    url = f"http://127.0.0.1:{receiver.server_port}"
+    ourvidz("deliver", "receivers", "add", "mine", url, "--secret-env", "MINE")
+    assert ourvidz("deliver", "receivers", "test", "mine").code == 2
+    assert ourvidz("deliver", "receivers", "test", "mine", "--json", MINE="plain").json == {
+        "receiver": "mine",
+        "status": 200,
+        "error": None,
+    }
+    ourvidz("deliver", "receivers", "add", "mine", url + "/none")
+    answer = ourvidz("deliver", "receivers", "test", "mine", MINE="plain")
+    assert (answer.code, answer.err.strip()) == (1, "mine it answered 404.")
+    assert "mine is disabled" in ourvidz("deliver", "receivers", "disable", "mine").err
+    listed = ourvidz("deliver", "receivers", "ls")
+    assert listed.lines[0][:2] == ["mine", "disabled"] and "mine is disabled: by person" in listed.err
+    assert ourvidz("deliver", "receivers", "enable", "mine", "--json").json["enabled"]
+
+
+def test_what_is_refused(ourvidz: Command) -> None:
+    for args, code in (
+        (["receivers", "add", "mine"], 1),
+        (["receivers", "add", "mine", "http://example.com"], 2),
+        (["receivers", "add", "Mine", "https://example.com"], 2),
+        (["receivers", "enable", "mine"], 1),
+        (["receivers", "test", "mine"], 1),
+        (["redeliver"], 2),
+        (["redeliver", "--dead", "--job", "3f2a"], 2),
+        (["redeliver", "zzzz"], 1),
+        (["redeliver", "1"], 1),
+    ):
+        answer = ourvidz("deliver", *args)
+        assert (answer.code, answer.out) == (code, ""), args
+        assert answer.err.startswith("error: "), args
+
+
+def test_it_leaves_when_told_and_makes_the_projects_own_receiver(ourvidz: Command, database: Database, receiver: Any, jobs: Jobs) -> None:
+    url = f"http://127.0.0.1:{receiver.server_port}"
+    running = Command(ourvidz.env | SECRET | {"SUPABASE_URL": url}, ourvidz.cwd).start("deliver", "run")
+    try:
+        assert running.stderr is not None
+        assert f"job-callback is told of jobs at {url}/functions/v1/job-callback." in running.stderr.readline()
+        assert "The deliverer is at work." in running.stderr.readline()
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(timeout=30) == 0
+    finally:
+        running.kill()
+        running.wait(timeout=10)
+        for pipe in (running.stdout, running.stderr):
+            assert pipe is not None
+            pipe.close()
+    assert [r["name"] for r in database.rows("select name from ourvidz.receivers")] == ["job-callback"]
+
+
+def test_a_scene_is_shown_and_its_preview_approved(ourvidz: Command, database: Database, jobs: Jobs) -> None:
+    owner = new_user(database, "premium")
+    scene = database.rows("insert into public.videos (user_id) values (%s) returning id::text", (owner,))[0]["id"]
+    refused = ourvidz("videos", "approve", scene[:8])
+    assert refused.code == 1 and "not made yet" in refused.err
+    submit(jobs, owner, video_id=scene)
+    job = claim(jobs, executor(jobs))
+    finish(jobs, job)
+    made = artifact(job)
+    shown = dict(ourvidz("videos", "show", scene[:8]).lines)
+    assert (shown["status"], shown["preview"]) == ("preview_ready", f"{made['bucket']}/{made['path']}")
+    first = ourvidz("videos", "approve", scene[:8], "--type", "video_fast", "--json").json
+    assert first["created"] and not ourvidz("videos", "approve", scene, "--type", "video_fast", "--json").json["created"]
+    assert ourvidz("videos", "show", scene, "--json").json["video_job_id"] == first["job_id"]
+    assert ourvidz("videos", "show", "1").code == 1

@@ -1,0 +1,264 @@
+"""The deliverer against real HTTP: what receivers get, what they may do to us, and what they cannot."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from a_receiver import Receiver
+from conftest import SECRET
+from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+
+from ourvidz.db import outbox
+from ourvidz.db.connection import Database
+from ourvidz.delivery import sending
+from ourvidz.delivery.deliverer import Deliverer
+from ourvidz.delivery.receivers import follow_environment
+from ourvidz.delivery.sending import Keyring
+from ourvidz.delivery.signature import BadSecret, keys
+from state.errors import InvalidJob
+
+Deliver = Callable[[], Deliverer]
+Done = Callable[[], str]
+Tell = Callable[..., None]
+OTHER = "whsec_" + "b3RoZXIgc2VjcmV0IG9mIG91cnM="
+
+
+def wait_for(condition: Callable[[], Any], about: str, seconds: float = 30) -> Any:
+    until = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < until, about
+        time.sleep(0.01)
+    return found
+
+
+# -- what they get --------------------------------------------------------------------------------------------------------------
+
+
+def test_it_is_signed_as_standard_webhooks_says(receiver: Receiver, tell: Tell, done: Done, deliver: Deliver) -> None:
+    tell()
+    job_id = done()
+    deliver()
+    (got,) = receiver.got
+    assert Webhook(SECRET).verify(got.raw, got.headers) == got.body
+    assert got.body["job_id"] == job_id and got.body["status"] == "completed" and len(got.body["assets"]) == 1
+    assert got.id.startswith("msg_") and got.headers["content-type"] == "application/json"
+    assert "authorization" not in got.headers
+    with pytest.raises(WebhookVerificationError):
+        Webhook(OTHER).verify(got.raw, got.headers)
+    with pytest.raises(WebhookVerificationError):
+        Webhook(SECRET).verify(got.raw.replace(b"completed", b"cancelled"), got.headers)
+
+
+def test_while_a_secret_is_changed_both_sign(database: Database, receiver: Receiver, tell: Tell, done: Done) -> None:
+    tell(secret_env="HOOK")
+    done()
+    Deliverer(database, Keyring({"HOOK": f"{SECRET} {OTHER} plain"})).run(once=True)
+    (got,) = receiver.got
+    for secret in (SECRET, OTHER, b"plain"):
+        Webhook(secret).verify(got.raw, got.headers)
+
+
+@pytest.mark.parametrize("held", ["", "  ", "whsec_", "whsec_no base64!"])
+def test_without_a_secret_nothing_goes_out_and_all_waits(
+    database: Database, receiver: Receiver, tell: Tell, done: Done, deliver: Deliver, held: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    tell(secret_env="HOOK")
+    tell("/other", "two")
+    done()
+    Deliverer(database, Keyring({"HOOK": held, "CALLBACK_SECRET": SECRET})).run(once=True)
+    assert [got.path for got in receiver.got] == ["/other"]
+    (waiting,) = outbox.messages(database, state="waiting")
+    assert waiting["attempts"] == 0
+    assert "HOOK" in caplog.text and "base64!" not in caplog.text
+    Deliverer(database, Keyring({"HOOK": OTHER})).run(once=True)
+    Webhook(OTHER).verify(receiver.got[-1].raw, receiver.got[-1].headers)
+
+
+def test_secrets() -> None:
+    assert keys("whsec_aGVsbG8= raw") == [b"hello", b"raw"]
+    with pytest.raises(BadSecret) as refused:
+        keys("whsec_secret-word")
+    assert "secret-word" not in str(refused.value)
+
+
+def test_the_service_key_goes_to_its_own_project_alone(database: Database, receiver: Receiver, tell: Tell, done: Done) -> None:
+    project = receiver.url("")
+    ring = Keyring({"CALLBACK_SECRET": SECRET}, project + "/", "service-key")
+    assert (
+        follow_environment(database, project + "/", signs=True) == f"job-callback is told of jobs at {project}/functions/v1/job-callback."
+    )
+    assert follow_environment(database, project, signs=True) == ""
+    outbox.receiver_set(database, "alien", receiver.url("/other").replace("127.0.0.1", "localhost"))
+    done()
+    Deliverer(database, ring).run(once=True)
+    ours, alien = receiver.to("/functions/v1/job-callback"), receiver.to("/other")
+    assert [got.headers["authorization"] for got in ours] == ["Bearer service-key"]
+    assert len(alien) == 1 and "authorization" not in alien[0].headers
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://example.com/functions", "https://example.com.evil.org/", "https://example.com:444/", "https://example.org/example.com"],
+)
+def test_an_address_that_only_looks_alike_gets_no_key(url: str) -> None:
+    ring = Keyring({}, "https://example.com", "service-key")
+    assert ring.authorization(url) == {}
+    assert ring.authorization("https://EXAMPLE.com:443/x") == {"authorization": "Bearer service-key"}
+
+
+def test_the_default_receiver_follows_the_environment(database: Database) -> None:
+    assert follow_environment(database, None, signs=True) == follow_environment(database, "https://a.supabase.co", signs=False) == ""
+    assert outbox.receivers(database) == []
+    follow_environment(database, "https://a.supabase.co", signs=True)
+    outbox.receiver_set(database, "job-callback", events=["failed"])
+    outbox.receiver_enable(database, "job-callback", on=False)
+    follow_environment(database, "https://b.supabase.co", signs=True)
+    (found,) = outbox.receivers(database)
+    assert found["url"] == "https://b.supabase.co/functions/v1/job-callback"
+    assert (found["events"], found["enabled"], found["secret_env"]) == (["failed"], False, "CALLBACK_SECRET")
+    with pytest.raises(InvalidJob):
+        follow_environment(database, "http://b.supabase.co", signs=True)
+
+
+# -- what they do ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "said"),
+    [
+        ("/500", 500, "it answered 500"),
+        ("/redirect", 307, "it answered 307, a redirect, which is not followed: give the receiver its true URL"),
+        ("/drop", None, "it hung up, or spoke no HTTP (RemoteProtocolError)"),
+        ("/nonsense", None, "it hung up, or spoke no HTTP (RemoteProtocolError)"),
+        ("/hang", None, "no answer within 0.4 s"),
+        ("/drip", None, "no answer within 0.4 s"),
+    ],
+)
+def test_what_is_not_delivered_is_tried_later(
+    database: Database, receiver: Receiver, tell: Tell, done: Done, deliver: Deliver, monkeypatch: pytest.MonkeyPatch,
+    path: str, status: int | None, said: str, caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(sending, "LIMIT", 0.4)
+    tell(path)
+    done()
+    deliver()
+    (row,) = outbox.messages(database)
+    assert (row["state"], row["attempts"], row["last_status"], row["last_error"]) == ("waiting", 1, status, said)
+    assert receiver.to("/other") == [], "a redirect was followed"
+    assert "secrets of mine" not in caplog.text
+
+
+def test_who_takes_it_and_lies_about_the_rest_has_taken_it(
+    database: Database, receiver: Receiver, tell: Tell, done: Done, deliver: Deliver
+) -> None:
+    tell("/lies")
+    done()
+    deliver()
+    (row,) = outbox.messages(database)
+    assert (row["state"], row["last_status"]) == ("delivered", 200)
+
+
+def test_nobody_listens(database: Database, done: Done, deliver: Deliver) -> None:
+    outbox.receiver_set(database, "one", "http://127.0.0.1:1/")
+    done()
+    deliver()
+    (row,) = outbox.messages(database)
+    assert row["last_error"] == "no connection (ConnectError)"
+
+
+def test_a_thousand_messages_pass_one_who_hangs(database: Database, receiver: Receiver, ring: Keyring, tell: Tell, done: Done) -> None:
+    tell("/hang", "hangs")
+    tell("/ok")
+    done()
+    # One end, told a thousand times.
+    database.rows("alter table ourvidz.outbox drop constraint outbox_job_id_job_version_receiver_key")
+    database.rows("""insert into ourvidz.outbox (receiver, job_id, job_version, status, created_at, next_at)
+                     select receiver, job_id, job_version, status, created_at, next_at from ourvidz.outbox, generate_series(1, 999)""")
+    deliverer = Deliverer(database, ring)
+    thread = threading.Thread(target=deliverer.run)
+    thread.start()
+    try:
+        wait_for(lambda: len(receiver.to("/ok")) >= 1000, "the others were held up", 60)
+        assert len(receiver.to("/hang")) == 4, "as many as one receiver's senders, and no more"
+        assert not outbox.messages(database, state="delivered", receiver="hangs")
+    finally:
+        deliverer.stop()
+        receiver.opened.set()
+        thread.join(timeout=20)
+    assert not thread.is_alive()
+
+
+# -- what happens to us ---------------------------------------------------------------------------------------------------------
+
+KILLED = """
+import sys
+from ourvidz.db import outbox
+from ourvidz.db.connection import Database
+from ourvidz.delivery.deliverer import Deliverer
+from ourvidz.delivery.sending import Keyring
+import os, signal
+# Between the answer and the word to the database: where a message is sent and nobody knows.
+outbox.sent = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+Deliverer(Database(sys.argv[1]), Keyring({"CALLBACK_SECRET": sys.argv[2]}), lease=0.5).run(once=True)
+"""
+
+
+def test_killed_between_sending_and_saying_so_it_is_sent_again_under_the_same_id(
+    database: Database, receiver: Receiver, tell: Tell, done: Done, deliver: Deliver
+) -> None:
+    tell()
+    done()
+    for _ in range(2):
+        died = subprocess.run(
+            [sys.executable, "-c", KILLED, database.url, SECRET], timeout=60, check=False,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+        )  # fmt: skip
+        assert died.returncode == -signal.SIGKILL
+        wait_for(lambda: outbox.due(database), "the lease does not run out")
+    deliver()
+    assert len(receiver.got) == 3
+    assert len({got.id for got in receiver.got}) == 1
+    assert len({got.raw for got in receiver.got}) == 1
+    for got in receiver.got:
+        Webhook(SECRET).verify(got.raw, got.headers)
+    (row,) = outbox.messages(database)
+    assert row["state"] == "delivered"
+
+
+def test_several_deliverers_send_each_message_once(database: Database, receiver: Receiver, ring: Keyring, tell: Tell, done: Done) -> None:
+    tell()
+    for _ in range(12):
+        done()
+    threads = [threading.Thread(target=Deliverer(database, ring).run, kwargs={"once": True}) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert len(receiver.got) == 12 == len({got.id for got in receiver.got})
+
+
+def test_what_is_being_sent_when_it_leaves_is_left_to_the_next(
+    database: Database, receiver: Receiver, ring: Keyring, tell: Tell, done: Done, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ourvidz.delivery.deliverer.LEAVE", 0.1)
+    tell("/hang")
+    done()
+    deliverer = Deliverer(database, ring, lease=0.5)
+    thread = threading.Thread(target=deliverer.run)
+    thread.start()
+    wait_for(lambda: receiver.got, "it is not sent")
+    deliverer.stop()
+    thread.join(timeout=20)
+    assert not thread.is_alive()
+    receiver.opened.set()
+    wait_for(lambda: outbox.due(database), "it is lost")
+    Deliverer(database, ring).run(once=True)
+    assert [got.id for got in receiver.got] == [receiver.got[0].id] * 2
