@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from executors.errors import BadReference, ReferenceAway
 from executors.models.base import References
-from executors.references import load_reference
+from executors.references import MIN_SIDE, load_reference
 from ourvidz.fetch import FetchRefused, FetchUnavailable
 from ourvidz.storage.base import ObjectMissing, StorageError
-from state.catalog import REFERENCE_BUCKET, is_url
+from state.catalog import JOB_TYPES, REFERENCE_BUCKET, is_url
 
 if TYPE_CHECKING:
     from executors.room import Run
@@ -38,7 +38,7 @@ def references(run: Run) -> Run:
             data = _fetched(run, slot, address) if is_url(address) else _stored(run, slot, address)
             if run.room.consent is not None:
                 run.room.consent(run, slot, hashlib.sha256(data).hexdigest())
-            pictures[slot] = load_reference(data)
+            pictures[slot] = load_reference(data, min_side=_least(address))
         except (BadReference, ReferenceAway) as error:
             # What may come back is waited for, as long as there are attempts to wait with.
             waits = error.retryable and run.claim.attempts < run.room.policy.max_attempts
@@ -47,6 +47,11 @@ def references(run: Run) -> Run:
             run.jobs.advance(run.claim, "reference_skipped", reference=slot, reason=error.error_class)
             run.show("preparing", note=f"going on without {slot}: {error}")
     return replace(run, references=References(**pictures))
+
+
+def _least(address: str) -> int:
+    """A picture that we made is good enough to begin with, however small: tiny models' are, and a preview must lead to its film with them."""
+    return 1 if address.partition("/")[0] in JOB_TYPES else MIN_SIDE
 
 
 def _fetched(run: Run, slot: str, url: str) -> bytes:

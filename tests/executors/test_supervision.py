@@ -154,7 +154,7 @@ def test_a_note_that_cannot_be_read_closes_nothing(tmp_path: Path, text: str) ->
 def test_an_executor_for_each_gpu_and_one_of_all_else() -> None:
     rows = roster.rows(Devices(("0", "1"), "NVML"), name="box")
     assert [(r.name, r.device) for r in rows] == [("box-gpu0", "0"), ("box-gpu1", "1"), ("reaper", None), ("deliverer", None)]
-    assert [r.env.get("CUDA_VISIBLE_DEVICES") for r in rows] == ["0", "1", None]
+    assert [r.env.get("CUDA_VISIBLE_DEVICES") for r in rows] == ["0", "1", None, None]
     assert set(rows[0].lanes) == set(LANES)
     assert rows[0].argv(["wan"])[-4:] == ["--name", "box-gpu0", "--lanes", "wan"]
 
