@@ -81,5 +81,5 @@ end
 $$;
 grant usage on schema public to anon, authenticated, service_role, ourvidz_admin;
 grant select on public.job_timeline, public.job_durations to authenticated, ourvidz_admin;
-grant execute on function public.queue_job, public.cancel_job, public.retry_job, public.job_status to authenticated, service_role, ourvidz_admin;
+grant execute on function public.queue_job, public.cancel_job, public.retry_job, public.approve_preview, public.job_status to authenticated, service_role, ourvidz_admin;
 grant execute on function public.before_request to anon, authenticated, service_role, ourvidz_admin;

@@ -7,13 +7,12 @@ declare
   v_preview public.jobs;
   v_words public.job_payloads;
   v_picture public.artifacts;
+  v_asked jsonb;
   v_settings jsonb;
 begin
   select * into v_kind from ourvidz.job_types where name = p_choice->>'job_type';
   if not coalesce(v_kind.video, false) then
     raise exception '"%" makes no video.', left(coalesce(p_choice->>'job_type', '(none)'), 40) using errcode = 'OV009', column = 'job_type';
-  elsif jsonb_typeof(p_choice->'config') <> 'object' then
-    raise exception 'config must be an object.' using errcode = 'OV009', column = 'config';
   end if;
   select * into v_preview from public.jobs where id = p_scene.preview_job_id;
   if v_preview.status is distinct from 'completed' then
@@ -27,7 +26,10 @@ begin
     raise exception 'Picture % of the preview of scene % is not there.', p_choice->>'index', p_scene.id
       using errcode = 'OV018', hint = 'Choose another, or make a new preview.';
   end if;
-  v_settings := ourvidz.wire_settings(v_kind.name, p_choice->'config', '{}');
+  v_asked := ourvidz.check_owned(jsonb_build_object(
+    'user_id', p_scene.user_id, 'job_type', v_kind.name, 'config', p_choice->'config', 'prompt', v_words.prompt,
+    'negative_prompt', v_words.negative_prompt, 'video_id', p_scene.id, 'project_id', coalesce(v_preview.project_id, p_scene.project_id)));
+  v_settings := v_asked->'settings';
   if v_settings->'references' ?| '{single,first_frame}' then
     raise exception 'The final video begins with the approved picture: config may name a last_frame, and no other picture.'
       using errcode = 'OV009', column = 'config';
@@ -38,11 +40,9 @@ begin
       from jsonb_array_elements(v_kind.limits->'size'->'in') with ordinality as sizes (side, n)
       order by round(abs(ln((side->>0)::numeric / (side->>1)::numeric) - ln(v_picture.width::numeric / v_picture.height)), 6), n limit 1);
   end if;
-  return jsonb_build_object(
-    'user_id', p_scene.user_id, 'job_type', v_kind.name, 'prompt', v_words.prompt, 'negative_prompt', v_words.negative_prompt,
+  return v_asked || jsonb_build_object(
+    'request', p_choice, 'metadata', jsonb_build_object('approved', p_choice),
     'settings', v_settings || jsonb_build_object('references', coalesce(v_settings->'references', '{}')
-                  || jsonb_build_object('first_frame', v_picture.bucket || '/' || v_picture.path)),
-    'metadata', jsonb_build_object('approved', p_choice),
-    'project_id', coalesce(v_preview.project_id, p_scene.project_id), 'video_id', p_scene.id);
+                  || jsonb_build_object('first_frame', v_picture.bucket || '/' || v_picture.path)));
 end
 $$;
