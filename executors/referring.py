@@ -50,7 +50,7 @@ def references(run: Run) -> Run:
 
 
 def _least(address: str) -> int:
-    """A picture that we made is good enough to begin with, however small: tiny models' are, and a preview must lead to its film with them."""
+    """A picture that we made is good to begin with, however small: tiny models' are, and their previews must lead to films."""
     return 1 if address.partition("/")[0] in JOB_TYPES else MIN_SIDE
 
 
