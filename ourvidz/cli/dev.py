@@ -69,6 +69,7 @@ def up(
             url = _database(where)
             _say("Valkey, PostgREST, the edge functions, Storage …")
             with Stack(brought, url, place, keys=project.keys(place), port=port, upstash_port=upstash_port, say=_say) as stack:
+                _buckets(stack)
                 variables = project.environment(stack, where)
                 file = project.keep(place, variables)
                 _show(stack, variables, file, as_json)
@@ -116,6 +117,17 @@ def _database(home: Path) -> str:
     app = App(Config(database_url=None, ourvidz_home=home))
     make_people(app.database, [(person.id, person.verified, person.tokens) for person in PEOPLE])
     return app.database_url
+
+
+def _buckets(stack: Stack) -> None:
+    from ourvidz.storage.api import Api, Patience
+    from ourvidz.storage.buckets import bring, compare
+    from state.catalog import BUCKETS
+
+    api = Api(stack.url, stack.service_key, Patience())
+    for row in compare(api, BUCKETS):
+        if row.state in ("missing", "differs"):
+            bring(api, row)
 
 
 def _free(port: int, option: str) -> None:

@@ -49,7 +49,24 @@ def test_a_users_token_opens_what_is_theirs(stack: dict[str, Any]) -> None:
     for user in stack["users"]:
         headers = {"apikey": stack["SUPABASE_ANON_KEY"], "Authorization": f"Bearer {user['jwt']}"}
         assert httpx.get(f"{stack['SUPABASE_URL']}/auth/v1/user", headers=headers).json()["id"] == user["id"]
-        assert httpx.get(f"{stack['SUPABASE_URL']}/rest/v1/", headers=headers).status_code == 200
+        rows = httpx.get(f"{stack['SUPABASE_URL']}/rest/v1/profiles?select=id,age_verified", headers=headers).json()
+        assert rows == [{"id": user["id"], "age_verified": user["age_verified"]}]
+
+
+def test_a_job_by_rest_is_the_commands_job(command: Command, stack: dict[str, Any]) -> None:
+    verified, unverified = stack["users"]
+
+    def insert(user: dict[str, Any]) -> httpx.Response:
+        headers = {"apikey": stack["SUPABASE_ANON_KEY"], "Authorization": f"Bearer {user['jwt']}", "Prefer": "return=representation"}
+        job = {"user_id": user["id"], "job_type": "sdxl_image_fast", "status": "queued", "metadata": {"prompt": "a lighthouse at dusk"}}
+        return httpx.post(f"{stack['SUPABASE_URL']}/rest/v1/jobs", headers=headers, json=job)
+
+    made = insert(verified)
+    assert made.status_code == 201, made.text
+    assert insert(unverified).json()["code"] == "OV010", "nobody's age is taken on trust"
+    env = {"DATABASE_URL": "", "SUPABASE_URL": stack["SUPABASE_URL"], "SUPABASE_SERVICE_KEY": stack["SUPABASE_SERVICE_KEY"]}
+    assert [row["id"] for row in command("jobs", "ls", "--json", **env).json] == [made.json()[0]["id"]]
+    assert {row["state"] for row in command("buckets", "ls", "--json", **env).json} == {"as asked"}
 
 
 def test_redis_is_spoken_to_as_at_upstash(stack: dict[str, Any]) -> None:
@@ -91,7 +108,7 @@ def test_ctrl_c_stops_everything_and_the_next_one_is_the_same_project(
         found = json.loads(again.stdout.readline())
         headers = {"apikey": stack["SUPABASE_ANON_KEY"], "Authorization": f"Bearer {stack['USER_TOKEN']}"}
         assert found["SUPABASE_URL"] != stack["SUPABASE_URL"]
-        assert httpx.get(f"{found['SUPABASE_URL']}/rest/v1/", headers=headers).status_code == 200, "keys last"
+        assert httpx.get(f"{found['SUPABASE_URL']}/rest/v1/jobs?select=id", headers=headers).status_code == 200, "keys last"
         again.kill()
         again.wait()
         deadline = time.monotonic() + 30
