@@ -55,3 +55,21 @@ def test_a_list_of_issuers_that_holds_none_is_said(bare: Command, signed: Path, 
     answer = bare("provenance", str(signed), "--trust", "none.pem")
     assert answer.code == 1 and "holds no certificates" in answer.err
     assert bare("provenance", "nowhere.png").code == 1
+
+
+def test_an_executor_does_not_start_without_the_screen_or_certificate_it_was_told_to_use(bare: Command, tmp_path: Path) -> None:
+    answer = bare("worker", OURVIDZ_IMAGE_SCREEN="nobodys")
+    assert answer.code == 1 and "'nobodys'" in answer.err and "ourvidz.image_screens" in answer.err
+    answer = bare("worker", OURVIDZ_C2PA_CERT=str(tmp_path / "cert.pem"))
+    assert answer.code == 1 and "go together" in answer.err
+
+
+def test_doctor_says_who_trusts_what_is_made_here_and_who_looks_at_it(bare: Command, tmp_path: Path) -> None:
+    def lines(**env: str) -> dict[str, tuple[str, str]]:
+        return {line["what"]: (line["state"], line["found"]) for line in bare("doctor", "--json", **env).json}
+
+    tiny = lines()
+    assert tiny["provenance"][0] == tiny["images"][0] == "ok" and "nobody trusts" in tiny["provenance"][1]
+    assert not (tmp_path / "home" / "c2pa").exists()  # the doctor only looks
+    real = lines(OURVIDZ_MODELS=str(tmp_path), OURVIDZ_C2PA="optional")
+    assert real["provenance"][0] == real["images"][0] == "warn" and "published unsigned" in real["provenance"][1]
