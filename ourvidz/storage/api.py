@@ -4,6 +4,7 @@ that is safe.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any
 import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 
-from ourvidz.storage.base import StorageUnavailable
+from ourvidz.storage.base import StorageDenied, StorageUnavailable
 from ourvidz.storage.refusals import Away, told
 
 # Seconds: to connect; and that nothing at all may move in either direction. Storage copies an object of 200 MB when it moves it, and
@@ -47,6 +48,9 @@ class Api:
 
     def __init__(self, url: str, key: str, patience: Patience) -> None:
         self.url, self.patience = f"{url.rstrip('/')}/storage/v1", patience
+        key = key.strip()
+        if not re.fullmatch(r"[!-~]+", key):  # what no header can hold, an error of the library's would quote
+            raise StorageDenied("SUPABASE_SERVICE_KEY is empty, or holds what no key holds. Copy it anew from the project's API settings.")
         # Both headers: new secret keys are no JWTs, and the gateway takes them as `apikey` alone. Identity: bytes as they are stored.
         headers = {"authorization": f"Bearer {key}", "apikey": key, "accept-encoding": "identity", "user-agent": "ourvidz"}
         self._client = httpx.Client(headers=headers, timeout=TIMEOUT)

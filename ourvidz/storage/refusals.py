@@ -89,6 +89,8 @@ def told(status: int, body: bytes, headers: Mapping[str, str], doing: str) -> St
         return StorageDenied(f"{line}. Look at SUPABASE_SERVICE_KEY: it must be the service (secret) key of this project")
     if leaf is BucketMissing:
         return BucketMissing(f"{line}. `ourvidz buckets sync` makes what is missing")
+    if code < 400:
+        return StorageError(f"{line}. It sends us elsewhere: write SUPABASE_URL as https://PROJECT.supabase.co")
     return (leaf or StorageError)(line)
 
 

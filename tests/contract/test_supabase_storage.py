@@ -93,6 +93,17 @@ def test_a_wrong_key_is_told_and_never_shown(face: Face, source: Path, key: str,
     assert key not in caplog.text
 
 
+@pytest.mark.parametrize("key", ["", " ", "two\nlines", "schlüssel"])
+def test_what_no_header_can_hold_is_refused_unquoted(face: Face, key: str) -> None:
+    with pytest.raises(StorageDenied) as raised:
+        SupabaseStorage(face.url, key, BUCKETS)
+    assert not key.strip() or key not in str(raised.value)
+
+
+def test_a_key_from_a_file_may_end_in_a_line_break(face: Face, source: Path) -> None:
+    assert SupabaseStorage(face.url, f"{face.secret.service}\n", BUCKETS).put(IMAGES, PATH, source, "image/png").bytes == 7
+
+
 def test_keys_that_are_no_service_key_may_not_put(face: Face, source: Path) -> None:
     for key in (face.secret.anon, face.secret.user("u")):
         with pytest.raises(StorageDenied):
@@ -118,6 +129,7 @@ def body(status: int | str, code: str = "", error: str = "", message: str = "no"
         (400, body(400, "InvalidKey"), PathRefused),
         (400, body("what"), StorageError),
         (400, b"[]", StorageError),
+        (301, b"", StorageError),
         (400, b"Request aborted due to lock acquired", Away),
         (402, b"", StorageFull),
         (507, b"", StorageFull),
