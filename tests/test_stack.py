@@ -211,7 +211,7 @@ from ourvidz.dev.parts import bring
 from ourvidz.dev.valkey import Valkey
 from ourvidz.storage.supabase import SupabaseStorage
 from state.catalog import BUCKETS
-print(Valkey(bring().valkey, Path(sys.argv[1])).start()._process.pid, flush=True)
+print(Valkey(bring().valkey, Path(sys.argv[1])).start().process.pid, flush=True)
 sys.stdin.read()
 """
 

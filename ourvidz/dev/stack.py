@@ -86,6 +86,8 @@ class Stack:
         with self._open as opened:
             self.valkey = Valkey(self.parts.valkey, self.folder / "valkey").start()
             opened.callback(self.valkey.stop)
+            if self.valkey.process:
+                self.processes["valkey"] = self.valkey.process
             self.upstash = UpstashFace(self.valkey, self.keys.upstash_token, self._upstash_port)
             opened.callback(self.upstash.close)
             self.rest_url = self._rest()

@@ -60,11 +60,11 @@ class Valkey:
     def __init__(self, program: Path, folder: Path) -> None:
         self._program, self._folder = program, folder
         self.port = 0
-        self._process: Process | None = None
+        self.process: Process | None = None
 
     def start(self) -> Valkey:
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._process, self.port = on_free_port(self._start, self.port)
+        self.process, self.port = on_free_port(self._start, self.port)
         return self
 
     def _start(self, port: int) -> Process:
@@ -91,8 +91,8 @@ class Valkey:
             return False
 
     def stop(self, *, kill: bool = False) -> None:
-        if self._process:
-            self._process.stop(kill=kill)
+        if self.process:
+            self.process.stop(kill=kill)
 
     def restart(self, *, kill: bool = False) -> None:
         self.stop(kill=kill)

@@ -100,6 +100,7 @@ def test_ctrl_c_stops_everything_and_the_next_one_is_the_same_project(
 ) -> None:
     running.send_signal(signal.SIGINT)
     assert running.wait(timeout=60) == 0
+    assert {"valkey", "postgrest", "storage", "gateway"} <= set(stack["pids"])
     assert all(_arguments_of(pid) is None for pid in stack["pids"].values())
     assert "not up now" in command("dev", "env").err
     again = command.start("dev", "up", "--json", *ANY_PORT)
