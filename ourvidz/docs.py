@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ourvidz.safety import edge
 from state import catalog, errors, events, machine, policy
+from state.wire import MODEL_VARIANTS
 
 ROOT = Path(__file__).resolve().parent.parent
 _MADE = "<!-- Made from the code by `make docs`; change it there. -->\n\n"
@@ -19,6 +20,7 @@ def pages() -> Iterator[tuple[Path, str]]:
     yield ROOT / "docs/catalog.md", _MADE + _catalog()
     yield ROOT / "docs/errors.md", _MADE + _errors()
     yield ROOT / "supabase/functions/_shared/screen/terms.json", edge.terms_json()
+    yield ROOT / "supabase/functions/_shared/catalog.ts", _edge_catalog()
     readme = (ROOT / "README.md").read_text()
     begin, end = "<!-- state machine -->\n", "<!-- /state machine -->"
     if begin in readme:
@@ -87,6 +89,35 @@ def _errors() -> str:
     return "# Errors\n\nThe database refuses with these SQLSTATEs; in Python each is a leaf of `state.errors.JobError`.\n\n" + _table(
         ("SQLSTATE", "Python", "meaning"), rows
     )
+
+
+def _edge_catalog() -> str:
+    """The job types as the edge functions need them, laid out as `deno fmt` would."""
+    rows = "".join(
+        f"""  {t.name}: {{
+    name: "{t.name}",
+    queue: "{t.queue}",
+    modelVariant: "{MODEL_VARIANTS[t.family]}",
+    isSDXL: {str(t.family == "sdxl").lower()},
+    price: {t.price},
+  }},
+"""
+        for t in catalog.JOB_TYPES.values()
+    )
+    return f"""// Made from state/catalog.py by `make docs`; change it there.
+
+export interface JobType {{
+  readonly name: string;
+  readonly queue: string;
+  readonly modelVariant: string;
+  readonly isSDXL: boolean;
+  /** Tokens for an image, or for a video. */
+  readonly price: number;
+}}
+
+export const JOB_TYPES: Readonly<Record<string, JobType>> = {{
+{rows}}};
+"""
 
 
 def main() -> None:

@@ -53,6 +53,9 @@ REFERENCES: Final[Mapping[str, Mapping[str, str]]] = {
     "sdxl": {"reference_image_url": "style", "image": "style", "init_image": "init", "init_image_url": "init"},
 }
 
+MODEL_VARIANTS: Final[Mapping[str, str]] = {"sdxl": "lustify_sdxl", "wan": "wan_2_1_1_3b"}
+"""What a message and the edge function call a family's model."""
+
 IGNORED: Final = (
     "expected_time",
     "content_type",

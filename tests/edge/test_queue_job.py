@@ -1,0 +1,185 @@
+"""queue-job, over HTTP as a browser calls it: the gateway, Deno, PostgREST, row-level security, the row."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import Any
+
+import httpx
+import pytest
+from stack_fixtures import Project, User
+from support import types
+
+from state.catalog import JOB_TYPES
+
+FIELDS = {"success", "job", "message", "queueLength", "modelVariant", "jobType", "queue", "isSDXL", "negativePromptSupported"}
+"""What the deployed function answers; front ends read these."""
+
+
+def ask(project: Project, who: User | str | None, body: Any, **headers: str) -> httpx.Response:
+    with project.client(who) as client:
+        return client.post("/functions/v1/queue-job", content=json.dumps(body), headers=headers)
+
+
+def jobs_of(project: Project, user: User) -> list[dict[str, Any]]:
+    return project.database.rows("select * from public.jobs where user_id = %s order by created_at", (user.id,))
+
+
+def balance(project: Project, user: User) -> int:
+    return int(project.database.rows("select token_balance as n from public.profiles where id = %s", (user.id,))[0]["n"])
+
+
+@pytest.mark.parametrize("job_type", [name for name, kind in JOB_TYPES.items() if not kind.init_image])
+def test_every_type_is_queued(project: Project, job_type: str) -> None:
+    user, kind = project.user("premium"), JOB_TYPES[job_type]
+    before = balance(project, user)
+    answer = ask(project, user, {"jobType": job_type, "metadata": {"prompt": "a lighthouse at dusk", "seed": 5}})
+    told = answer.json()
+    assert answer.status_code == 200 and told.keys() >= FIELDS, told
+    assert (told["success"], told["jobType"], told["queue"], told["isSDXL"]) == (True, job_type, kind.queue, kind.family == "sdxl")
+    assert told["price"] == kind.price == before - balance(project, user) and told["balance"] == before - kind.price
+    (row,) = jobs_of(project, user)
+    assert told["job"]["id"] == str(row["id"]) and told["job"]["status"] == "queued" and told["position"] >= 1
+    assert types(project.database, told["job"]["id"]) == ["submitted"]
+    (words,) = project.database.rows("select prompt, settings from public.job_payloads where job_id = %s", (row["id"],))
+    assert words["prompt"] == "a lighthouse at dusk" and words["settings"]["seed"] == 5
+
+
+def test_a_projects_prompt_and_the_negative_one(project: Project) -> None:
+    user = project.user()
+    sql = "insert into public.projects (user_id, original_prompt, enhanced_prompt) values (%s, 'a pier', 'a pier, long exposure') returning id"
+    (mine,) = project.database.rows(sql, (user.id,))
+    body = {"jobType": "image_fast", "metadata": {"negative_prompt": "fog"}, "projectId": str(mine["id"])}
+    told = ask(project, user, body).json()
+    (words,) = project.database.rows("select prompt, negative_prompt from public.job_payloads where job_id = %s", (told["job"]["id"],))
+    assert words == {"prompt": "a pier, long exposure", "negative_prompt": "fog"}
+
+
+def test_an_idempotency_key_is_one_job(project: Project) -> None:
+    user, body = project.user(), {"jobType": "image_fast", "metadata": {"prompt": "a pier"}}
+    first, again = (ask(project, user, body, **{"Idempotency-Key": "k1"}).json() for _ in range(2))
+    assert first["job"]["id"] == again["job"]["id"] and (first["created"], again["created"]) == (True, False)
+    changed = ask(project, user, body | {"metadata": {"prompt": "dunes"}}, **{"Idempotency-Key": "k1"})
+    assert (changed.status_code, changed.json()["code"]) == (409, "OV008")
+    assert len(jobs_of(project, user)) == 1
+
+
+def test_a_hundred_at_once_with_one_key_are_one_job_and_one_hold(project: Project) -> None:
+    user, body = project.user("premium"), {"jobType": "video_fast", "metadata": {"prompt": "a pier"}}
+    before, answers = balance(project, user), []
+
+    def call() -> None:
+        answers.append(ask(project, user, body, **{"Idempotency-Key": "storm"}))
+
+    threads = [threading.Thread(target=call) for _ in range(100)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert {answer.status_code for answer in answers} == {200}, {answer.text for answer in answers if answer.status_code != 200}
+    assert len({answer.json()["job"]["id"] for answer in answers}) == 1 and sum(answer.json()["created"] for answer in answers) == 1
+    assert len(jobs_of(project, user)) == 1 and before - balance(project, user) == 20
+
+
+BODY = {"jobType": "image_fast", "metadata": {"prompt": "a pier"}}
+DEEP: dict[str, Any] = {}
+for _ in range(900):
+    DEEP = {"a": DEEP}
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "told"),
+    [
+        ({"jobType": "poster", "metadata": {}}, 400, "validJobTypes"), ({"metadata": {}}, 400, "validJobTypes"),
+        ({"jobType": ["image_fast"]}, 400, "validJobTypes"), ({"jobType": "toString"}, 400, "validJobTypes"), ([], 400, "details"),
+        ("text", 400, "details"), (None, 400, "details"), (BODY | {"user_id": "x"}, 400, "field"), (BODY | {"metadata": []}, 400, "field"),
+        (BODY | {"metadata": {}}, 400, "details"), (BODY | {"metadata": {"prompt": ["a"]}}, 400, "field"),
+        (BODY | {"metadata": {"prompt": "a\0b"}}, 400, "details"), (BODY | {"metadata": {"prompt": "\ud800"}}, 400, "details"),
+        (BODY | {"metadata": {"prompt": "x" * 4001}}, 400, "field"), (BODY | {"metadata": {"prompt": "x", "steps": 900}}, 400, "code"),
+        (BODY | {"metadata": {"prompt": "x", "steps": "5"}}, 400, "code"), (BODY | {"metadata": {"prompt": "x", "note": "a\0"}}, 400, "details"),
+        (BODY | {"projectId": "5"}, 400, "field"), (BODY | {"metadata": {"prompt": "x", "a": DEEP}}, 400, "details"),
+        (BODY | {"metadata": {"prompt": "x", "a": "y" * 2**20}}, 413, "details"),
+    ],
+    ids=range(20),
+)  # fmt: skip
+def test_bad_input_is_refused_by_name(project: Project, body: Any, status: int, told: str) -> None:
+    user = project.user()
+    answer = ask(project, user, body)
+    said = answer.json()
+    assert answer.status_code == status, answer.text
+    assert said["success"] is False and said["error"] and said["details"] and told in said
+    assert jobs_of(project, user) == []
+
+
+def test_no_json_at_all(project: Project) -> None:
+    with project.client(project.user()) as client:
+        for raw in (b"", b"{", b"\xff\xfe", b"[" * 100_000):
+            assert client.post("/functions/v1/queue-job", content=raw).status_code == 400
+        assert client.get("/functions/v1/queue-job").status_code == 405
+        preflight = client.options("/functions/v1/queue-job", headers={"Origin": "https://ourvidz.lovable.app"})
+        assert preflight.status_code == 204 and "authorization" in preflight.headers["access-control-allow-headers"]
+
+
+def test_who_may_not(project: Project) -> None:
+    """No token, a stolen anon key, an expired, unsigned or foreign token; an unverified profile; no tokens left; too many jobs."""
+    user = project.user()
+    for token in (None, project.secret.expired(user.id), project.secret.unsigned(user.id), type(project.secret)().user(user.id)):
+        assert ask(project, token, BODY).status_code in (401, 403), token
+    assert jobs_of(project, user) == []
+    unverified = ask(project, project.user(verified=False), BODY)
+    assert (unverified.status_code, unverified.json()["code"]) == (403, "OV010")
+    for _ in range(5):
+        assert ask(project, user, BODY).status_code == 200
+    full = ask(project, user, BODY)
+    assert (full.status_code, full.json()["code"]) == (429, "OV015")
+
+
+def test_faster_than_the_plan_allows(project: Project) -> None:
+    """Ten a minute on the free plan: the eleventh is told when to come again."""
+    user = project.user()
+    for n in range(10):
+        told = ask(project, user, BODY).json()
+        project.database.rows("select ourvidz.cancel(%s)", (told["job"]["id"],))
+        assert told["success"], n
+    answer = ask(project, user, BODY)
+    assert (answer.status_code, answer.json()["code"]) == (429, "OV016")
+    assert 1 <= int(answer.headers["retry-after"]) <= 60 and answer.json()["retryAfter"] == int(answer.headers["retry-after"])
+
+
+def test_without_enough_tokens(project: Project) -> None:
+    user = project.user()
+    project.database.rows("select ourvidz.revoke_tokens(%s, %s, 'spent', 'all of it')", (user.id, balance(project, user) - 19))
+    answer = ask(project, user, {"jobType": "video_fast", "metadata": {"prompt": "a pier"}})
+    assert (answer.status_code, answer.json()["code"]) == (402, "OV014")
+    assert jobs_of(project, user) == [] and balance(project, user) == 19
+
+
+def test_anothers_things_are_not_there(project: Project) -> None:
+    user, other = project.user(), project.user()
+    (theirs,) = project.database.rows("insert into public.projects (user_id, original_prompt) values (%s, 'a pier') returning id", (other.id,))
+    (video,) = project.database.rows("insert into public.videos (user_id) values (%s) returning id", (other.id,))
+    for more in (
+        {"projectId": str(theirs["id"])},
+        {"videoId": str(video["id"])},
+        {"metadata": {"prompt": "x", "reference_image_url": f"character-images/{other.id}/face.png"}},
+    ):
+        answer = ask(project, user, BODY | more)
+        assert (answer.status_code, answer.json()["code"]) == (404, "OV018"), more
+    assert jobs_of(project, user) == []
+
+
+def test_a_refused_prompt_is_not_queued_and_not_repeated(project: Project) -> None:
+    """Where the words stand is no matter: the request, the project, the negative prompt."""
+    from ourvidz.safety.lexical import LexicalScreen
+
+    word = "schoolgirl"  # of the term lists: clinical by itself
+    assert not LexicalScreen().check(word).allowed
+    user = project.user()
+    (mine,) = project.database.rows("insert into public.projects (user_id, original_prompt) values (%s, %s) returning id", (user.id, word))
+    for body in ({"metadata": {"prompt": word}}, {"metadata": {"prompt": "a pier", "negativePrompt": word}}, {"projectId": str(mine["id"])}):
+        answer = ask(project, user, BODY | body)
+        said = answer.json()
+        assert (answer.status_code, said["code"], said["success"]) == (422, "OV013", False)
+        assert said["category"] and said["policyVersion"] and word not in answer.text
+    assert jobs_of(project, user) == []
