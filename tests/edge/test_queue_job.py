@@ -11,6 +11,7 @@ import pytest
 from stack_fixtures import Project, User
 from support import types
 
+from ourvidz.dev.tokens import stripped, unsigned
 from state.catalog import JOB_TYPES
 
 FIELDS = {"success", "job", "message", "queueLength", "modelVariant", "jobType", "queue", "isSDXL", "negativePromptSupported"}
@@ -124,7 +125,7 @@ def test_no_json_at_all(project: Project) -> None:
 def test_who_may_not(project: Project) -> None:
     """No token, a stolen anon key, an expired, unsigned or foreign token; an unverified profile; no tokens left; too many jobs."""
     user = project.user()
-    for token in (None, project.secret.expired(user.id), project.secret.unsigned(user.id), type(project.secret)().user(user.id)):
+    for token in (None, project.secret.expired(user.id), unsigned(user.id), stripped(user.token), type(project.secret)().user(user.id)):
         assert ask(project, token, BODY).status_code in (401, 403), token
     assert jobs_of(project, user) == []
     unverified = ask(project, project.user(verified=False), BODY)
@@ -157,7 +158,9 @@ def test_without_enough_tokens(project: Project) -> None:
 
 def test_anothers_things_are_not_there(project: Project) -> None:
     user, other = project.user(), project.user()
-    (theirs,) = project.database.rows("insert into public.projects (user_id, original_prompt) values (%s, 'a pier') returning id", (other.id,))
+    (theirs,) = project.database.rows(
+        "insert into public.projects (user_id, original_prompt) values (%s, 'a pier') returning id", (other.id,)
+    )
     (video,) = project.database.rows("insert into public.videos (user_id) values (%s) returning id", (other.id,))
     for more in (
         {"projectId": str(theirs["id"])},
@@ -177,7 +180,11 @@ def test_a_refused_prompt_is_not_queued_and_not_repeated(project: Project) -> No
     assert not LexicalScreen().check(word).allowed
     user = project.user()
     (mine,) = project.database.rows("insert into public.projects (user_id, original_prompt) values (%s, %s) returning id", (user.id, word))
-    for body in ({"metadata": {"prompt": word}}, {"metadata": {"prompt": "a pier", "negativePrompt": word}}, {"projectId": str(mine["id"])}):
+    for body in (
+        {"metadata": {"prompt": word}},
+        {"metadata": {"prompt": "a pier", "negativePrompt": word}},
+        {"projectId": str(mine["id"])},
+    ):
         answer = ask(project, user, BODY | body)
         said = answer.json()
         assert (answer.status_code, said["code"], said["success"]) == (422, "OV013", False)
