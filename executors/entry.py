@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ourvidz.bootstrap import App
     from ourvidz.config import Config
     from ourvidz.progress import Observer
+    from ourvidz.safety.screen import PromptScreen
 
 log = logging.getLogger("ourvidz.worker")
 
@@ -116,6 +117,23 @@ class Executors:
             ready=lambda: say(f"{about['model']} on {about['device']} enhances prompts at {socket}.")
         )
         return 0
+
+    def guard(self, config: Config, *, say: Callable[[str], None] = lambda _: None) -> PromptScreen:
+        """The screen that reads for meaning, loaded here. Raises `NoGuard` with tiny models alone, `ModelFileError`."""
+        if config.tiny:
+            raise NoGuard(
+                "There is no guard model, and tiny models with random weights judge nothing. "
+                "Run `ourvidz models pull qwen` and set OURVIDZ_MODELS."
+            )
+        from executors.enhance import Enhancer
+        from executors.guard import Guard
+        from executors.models.base import ModelPaths
+
+        model = Enhancer(ModelPaths(config.models))
+        model.load()
+        about = model.describe()
+        say(f"{about['model']} on {about['device']} reads the texts.")
+        return Guard(model)
 
     def profiles(self) -> list[dict[str, str]]:
         """The speed profiles there are: what each is called, what it changes, and what becomes of the pictures."""

@@ -26,6 +26,7 @@ _ORDER = [
     "migrate",
     "models",
     "buckets",
+    "safety",
     "audit",
     "rebuild",
     "reaper",

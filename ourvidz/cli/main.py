@@ -28,6 +28,7 @@ from ourvidz.cli import (
     provenance,
     reaper,
     receivers,
+    safety,
     stats,
     submit,
     top,
@@ -82,6 +83,7 @@ provenance.add(app, LOOK)
 doctor.add(app, LOOK)
 migrate.add(app, KEEP)
 models.add(app, KEEP)
+safety.add(app, KEEP)
 buckets_app = typer.Typer(cls=Sections, rich_markup_mode=None, help="Make the buckets, and clear what nothing names out of them.")
 buckets.add(buckets_app)
 app.add_typer(buckets_app, name="buckets", rich_help_panel=KEEP)

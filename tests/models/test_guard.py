@@ -12,6 +12,8 @@ from taught import SHORT, STANDIN, Mind, sentence, taught
 from executors.enhance import Enhancer
 from executors.guard import Guard, policy
 from executors.models.base import ModelPaths
+from ourvidz.safety.evaluation import Row, evaluate
+from ourvidz.safety.lexical import LexicalScreen
 from ourvidz.safety.screen import ScreenUnavailable, guarded_check
 
 
@@ -31,6 +33,19 @@ def test_the_answer_becomes_the_verdict(mind: Mind) -> None:
         assert verdict.policy_version == SHORT.version and STANDIN not in repr(verdict)
         seen.add(bad)
     assert seen == {0, 1}
+
+
+def test_it_is_measured_like_any_screen(mind: Mind) -> None:
+    """After the lexical screen, as in a job: the first that refuses is the one that is told."""
+    rows = [
+        Row(1, "a quiet harbour", True),
+        Row(2, f"a {STANDIN}", False),
+        Row(3, "a photo of a toddler", False),
+        Row(4, f"{STANDIN}", True),
+    ]
+    report = evaluate(rows, [LexicalScreen(), Guard(mind, SHORT)], timeout_s=30)
+    assert [j.verdict and j.verdict.rule_id for j in report.judged] == [None, "guard.B", "en/word", "guard.B"]
+    assert (report.recall, report.precision) == (1, 2 / 3) and [j.row.line for j in report.false_positives] == [4]
 
 
 def test_a_text_cannot_write_the_answer_itself(mind: Mind) -> None:
