@@ -76,6 +76,16 @@ def timed(work: Callable[[str, int], int], url: str, batch: int, workers: int) -
     return total, taken
 
 
+def deliver(connection: Any) -> None:
+    """An output for each queued job, uploaded: a job that delivers nothing costs nothing, and would be paid back at its end."""
+    connection.execute(
+        """insert into public.artifacts (job_id, index, kind, claim_no, bucket, path, media_type, width, height, bytes, sha256, uploaded_at,
+                                         created_at)
+           select id, 0, 'image', 1, job_type, id || '.png', 'image/png', 8, 8, 100, repeat('0', 64), created_at, created_at
+           from public.jobs where status = 'queued'"""
+    )
+
+
 def measure(url: str, jobs: int, rounds: int) -> list[tuple[str | int | float, ...]]:
     rows: list[tuple[str | int | float, ...]] = []
     with connect(url) as connection:
@@ -86,6 +96,7 @@ def measure(url: str, jobs: int, rounds: int) -> list[tuple[str | int | float, .
             count = jobs if batch == 1 else jobs * 3
             for _ in range(rounds):  # in turn, so that a slow minute of the machine falls on all
                 submit(connection, user, count)
+                deliver(connection)
                 for name, work in (("plain", plain_drain), ("tight", tight_drain), ("ours", drain)):
                     if name != "ours":
                         floor.prepare(connection)

@@ -55,7 +55,8 @@ def hands(url: str) -> Jobs:
 
 def profile(connection: psycopg.Connection[Any], n: int = 1, plan: str = "premium") -> str:
     user = USER.format(n)
-    sql = "insert into profiles (id, age_verified, subscription_status) values (%s, true, %s) on conflict do nothing"
+    sql = """insert into profiles (id, age_verified, subscription_status, token_balance) values (%s, true, %s, 1000000000)
+             on conflict do nothing"""
     connection.execute(sql, (user, plan))
     return user
 

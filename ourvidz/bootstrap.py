@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 LOCAL_USER = str(UUID(int=1))
 """The one verified profile of the embedded, single-user mode."""
+LOCAL_TOKENS = 1_000_000
 
 
 class NotMigrated(JobError):
@@ -111,10 +112,14 @@ class App:
 
 
 def make_local_profile(database: Database) -> None:
-    """The one verified profile of a database that one person uses: the embedded one, or where they asked for it."""
-    sql = """insert into public.profiles (id, age_verified, subscription_status) values (%s, true, 'premium')
+    """The one verified profile of a database that one person uses: the embedded one, or where they asked for it. Prices are shown there
+    and held as everywhere, but it never runs out of tokens."""
+    sql = """insert into public.profiles (id, age_verified, subscription_status, token_balance) values (%s, true, 'premium', %s)
              on conflict (id) do nothing"""
-    database.rows(sql, (LOCAL_USER,))
+    database.rows(sql, (LOCAL_USER, LOCAL_TOKENS))
+    sql = """select ourvidz.grant_tokens(id, %(full)s - token_balance, 'A person alone with their computer pays nobody.')
+             from public.profiles where id = %(user)s and token_balance < %(full)s / 2"""
+    database.rows(sql, {"user": LOCAL_USER, "full": LOCAL_TOKENS})
 
 
 def make_people(database: Database, people: Iterable[tuple[str, bool, int]]) -> None:

@@ -99,7 +99,8 @@ class Jobs:
     # -- asking for jobs ----------------------------------------------------------------------------------------------------------
 
     def submit(self, job: NewJob) -> Submitted:
-        """Queue a job. Raises `InvalidJob`, `RefusedContent`, `NotAgeVerified`, `IdempotencyConflict`; then nothing was written."""
+        """Queue a job. Raises `InvalidJob`, `RefusedContent`, `NotAgeVerified`, `IdempotencyConflict`, `InsufficientTokens`; then nothing
+        was written."""
         return self.submit_many([job])[0]
 
     def submit_many(self, jobs: Iterable[NewJob], *, actor: str = "person") -> list[Submitted]:

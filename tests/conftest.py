@@ -100,8 +100,8 @@ def jobs(database: Database) -> Jobs:
 
 @pytest.fixture
 def user(database: Database) -> Callable[..., str]:
-    """Makes a profile and returns its id: `user()`, `user("premium")`, `user(verified=False)`."""
-    return lambda plan="free", *, verified=True: new_user(database, plan, verified=verified)
+    """Makes a profile and returns its id: `user()`, `user("premium")`, `user(verified=False)`, `user(tokens=3)`."""
+    return lambda plan="free", **more: new_user(database, plan, **more)
 
 
 @pytest.fixture

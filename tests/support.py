@@ -91,9 +91,10 @@ class Clock:
         return self.set(self.at + timedelta(seconds=seconds))
 
 
-def new_user(db: Database, plan: str = "free", *, verified: bool = True) -> str:
+def new_user(db: Database, plan: str = "free", *, verified: bool = True, tokens: int = 1_000_000) -> str:
     user = str(uuid.uuid4())
-    db.rows("insert into public.profiles (id, age_verified, subscription_status) values (%s, %s, %s)", (user, verified, plan))
+    sql = "insert into public.profiles (id, age_verified, subscription_status, token_balance) values (%s, %s, %s, %s)"
+    db.rows(sql, (user, verified, plan, tokens))
     return user
 
 

@@ -29,6 +29,7 @@ _ORDER = [
     "safety",
     "audit",
     "rebuild",
+    "tokens",
     "reaper",
     "intake",
     "dev",

@@ -1,4 +1,4 @@
-"""`ourvidz audit` and `ourvidz rebuild`: is the history whole, and do the rows follow from it?"""
+"""`ourvidz audit` and `ourvidz rebuild`: is the history whole, and do the rows and the tokens follow from it?"""
 
 from __future__ import annotations
 
@@ -29,11 +29,13 @@ def audit(
 ) -> None:
     """Check that the history is whole, and that the rows follow from it.
 
-    Every job's chain of events is verified, its row compared with their fold, and both with the heads that were published. Exit 1 when
-    something is found.
+    Every job's chain of events is verified, its row compared with their fold, and both with the heads that were published; and the ledger
+    of tokens with them (`ourvidz tokens check`). Exit 1 when something is found.
     """
     from ourvidz import bootstrap
     from ourvidz.audit import audit, publish_heads
+    from ourvidz.cli import tokens
+    from ourvidz.db import ledger
 
     app = bootstrap.app()
     file = heads or app.config.heads
@@ -42,20 +44,25 @@ def audit(
     known = file if file.is_file() else None
     with _progress("audit") as tell:
         report = audit(app.database, known, on_progress=tell)
+    uneven = ledger.check(app.database)
     published = publish_heads(app.database, file) if publish and not report.findings else None
     if as_json:
         findings = [_finding(f) for f in report.findings]
-        out.emit({"jobs": report.jobs, "events": report.events, "findings": findings, "published": published})
+        out.emit(
+            {"jobs": report.jobs, "events": report.events, "findings": findings, "ledger": tokens.as_data(uneven), "published": published}
+        )
     else:
         _findings(report.findings)
         print(f"{words.count(report.jobs, 'job')}, {words.count(report.events, 'event')}, {words.count(len(report.findings), 'finding')}")
+        tokens.findings(uneven)
+        print(tokens.summary(uneven))
         if published is not None:
             out.say(f"{words.count(published, 'head')} written to {file}. Keep a copy where this database's owner cannot write.", "dim")
         elif known is None:
             out.say("No published heads to compare with: a cut tail or a missing job would not be seen. `--publish` writes them.", "yellow")
     if publish and report.findings:
         out.say("No heads were published: look into the findings first.", "yellow")
-    if report.findings:
+    if report.findings or uneven:
         raise typer.Exit(1)
 
 

@@ -31,6 +31,7 @@ from ourvidz.cli import (
     safety,
     stats,
     submit,
+    tokens,
     top,
     up,
     videos,
@@ -88,6 +89,7 @@ buckets_app = typer.Typer(cls=Sections, rich_markup_mode=None, help="Make the bu
 buckets.add(buckets_app)
 app.add_typer(buckets_app, name="buckets", rich_help_panel=KEEP)
 integrity.add(app, KEEP)
+tokens.add(app, KEEP)
 reaper.add(app, KEEP)
 intake.add(app, KEEP)
 dev.add(app, KEEP)

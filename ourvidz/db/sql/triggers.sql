@@ -20,6 +20,18 @@ create or replace trigger jobs_guard_update after update on public.jobs
 create or replace trigger jobs_never_deleted before delete or truncate on public.jobs
   for each statement execute function ourvidz.refuse_change();
 
+create or replace trigger tokens_move after insert on ourvidz.token_entries
+  referencing new table as fresh for each statement execute function ourvidz.tokens_move();
+create or replace trigger tokens_append_only before update or delete or truncate on ourvidz.token_entries
+  for each statement execute function ourvidz.refuse_change('To correct it, write another: ourvidz.grant_tokens, ourvidz.revoke_tokens.');
+-- After, so that it sees what is written, whatever other triggers made of it.
+create or replace trigger balance_guard after update on public.profiles
+  for each row when (old.token_balance is distinct from new.token_balance) execute function ourvidz.balance_guard();
+create or replace trigger balance_opened after insert on public.profiles
+  for each row when (new.token_balance > 0) execute function ourvidz.balance_opened();
+create or replace trigger balance_closed after delete on public.profiles
+  for each row when (old.token_balance > 0) execute function ourvidz.balance_opened();
+
 alter table public.job_events enable always trigger events_apply;
 alter table public.job_events enable always trigger events_append_only;
 alter table public.jobs enable always trigger jobs_ask;
@@ -42,3 +54,9 @@ create trigger videos_guard_update before update on public.videos for each row
         (new.status, new.preview_url, new.video_url, new.thumbnail_url, new.resolution, new.preview_job_id, new.video_job_id,
          new.current_job_id, new.approved_at, new.duration))
   execute function ourvidz.videos_guard();
+
+alter table ourvidz.token_entries enable always trigger tokens_move;
+alter table ourvidz.token_entries enable always trigger tokens_append_only;
+alter table public.profiles enable always trigger balance_guard;
+alter table public.profiles enable always trigger balance_opened;
+alter table public.profiles enable always trigger balance_closed;

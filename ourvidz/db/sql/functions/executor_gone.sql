@@ -11,6 +11,7 @@ begin
   update ourvidz.executors set state = 'gone', waiting = false where id = p_executor;
   -- In the order of ids, as lock_claims does: no deadlock with a batch. Locked before we ask which was on the device.
   perform from public.jobs where executor_id = p_executor order by id for update;
+  perform ourvidz.lock_profiles(array(select user_id from public.jobs where executor_id = p_executor));
   v_on_device := ourvidz.on_device(p_executor);
   for j in select * from public.jobs where executor_id = p_executor order by id for update loop
     perform ourvidz.lapse(j, p_cause, j.id = any (v_on_device), cardinality(v_on_device) > 0);

@@ -1,6 +1,7 @@
 -- Where a user's next p_jobs jobs enter a lane: start-time fair queueing (Goyal, Vin, Cheng 1996). A user who was away starts at the
 -- lane's virtual time; one with jobs waiting starts behind them; a plan's weight sets how far each job moves the user on. The upsert's
--- row lock makes two submits of one user follow each other. Returns the start and the step between the jobs.
+-- row lock makes two submits of one user follow each other. Returns the start and the step between the jobs. The profile is locked first:
+-- the price will be held on it, and whoever has locked it waits for no share of its user's (docs/decisions/0021).
 create or replace function ourvidz.next_rank(p_user uuid, p_lane text, p_jobs bigint, out start float8, out step float8)
 language plpgsql
 as $$
@@ -9,7 +10,7 @@ declare
 begin
   select 1.0 / coalesce(plan.weight, 1) into step
   from public.profiles as profile left join ourvidz.plans as plan on plan.name = profile.subscription_status
-  where profile.id = p_user;
+  where profile.id = p_user for no key update of profile;
   -- With nobody waiting all have been served: everyone starts level with whoever got furthest.
   select coalesce(
     (select rank - ourvidz.head_start(priority) from public.jobs where ready and lane = p_lane order by rank, run_at limit 1),

@@ -7,21 +7,30 @@ as $$
 declare
   v_now constant timestamptz := ourvidz.now();
   v_executor uuid;
+  v_gone uuid[];
+  v_late uuid[];
   j public.jobs;
 begin
   lapsed := 0; timed_out := 0; promoted := 0;
   if not pg_try_advisory_xact_lock(hashtextextended('ourvidz.reap', 0)) then
     return next; return;
   end if;
+  -- Locked before anything is written, in the order that everyone locks in: jobs by their ids, then their users' balances.
   -- A claim in flight when its executor was declared gone may commit afterwards: such an executor is gone once more.
-  for v_executor in
+  v_gone := array(
     select id from ourvidz.executors as e
     where state <> 'gone' and lease_until <= v_now or state = 'gone' and exists (select from public.jobs where executor_id = e.id)
-    order by id for update skip locked
-  loop
+    order by id for update skip locked);
+  perform from public.jobs where executor_id = any (v_gone) order by id for update;
+  v_late := array(
+    select id from public.jobs where executor_id is not null and executor_id <> all (v_gone) and deadline <= v_now
+    order by id limit 100 for update skip locked);
+  perform ourvidz.lock_profiles(array(select user_id from public.jobs where executor_id = any (v_gone) or id = any (v_late)));
+
+  foreach v_executor in array v_gone loop
     lapsed := lapsed + ourvidz.executor_gone(v_executor, 'lease ran out');
   end loop;
-  for j in select * from public.jobs where executor_id is not null and deadline <= v_now order by id limit 100 for update skip locked loop
+  for j in select * from public.jobs where id = any (v_late) order by id loop
     update public.job_payloads set error_message = 'The attempt took longer than its time limit.' where job_id = j.id;
     perform ourvidz.fail_attempt(j, 'timeout', true, 'reaper');
     timed_out := timed_out + 1;
@@ -30,7 +39,9 @@ begin
   if promoted > 0 then
     perform ourvidz.wake(lane, promoted) from unnest(array(select distinct lane from public.jobs where ready)) as lane;
   end if;
-  perform ourvidz.reroute_stranded();
+  if lapsed + timed_out = 0 then  -- next time, then: these lock balances of their own
+    perform ourvidz.reroute_stranded();
+  end if;
   delete from ourvidz.executors as e using ourvidz.policy
   where e.state = 'gone' and e.beat_at < v_now - make_interval(secs => policy.executor_forgotten)
     and not exists (select from public.jobs where executor_id = e.id);

@@ -1,9 +1,9 @@
--- Events are never changed, and neither they nor jobs deleted: the history is the product.
+-- Events and transfers of tokens are never changed, and neither they nor jobs deleted: the history is the product.
 create or replace function ourvidz.refuse_change() returns trigger
 language plpgsql
 as $$
 begin
   raise exception '% on %.% is refused: it is append-only.', tg_op, tg_table_schema, tg_table_name
-    using errcode = 'OV003', hint = 'To take a person''s words away, erase the payload; the events hold none.';
+    using errcode = 'OV003', hint = coalesce(tg_argv[0], 'To take a person''s words away, erase the payload; the events hold none.');
 end
 $$;

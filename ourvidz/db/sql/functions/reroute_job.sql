@@ -1,5 +1,7 @@
 -- Reroutes a job whose row is locked. The payload gets settings that the fallback can serve; what was asked for stays in the event, as far
 -- as it is figures and words from lists (what check_settings knows), and whole beside the prompt. Internal: reroute and the reaper call it.
+-- The job holds the fallback's price from now on, unless that is more and the balance does not cover it: then it keeps the old one. Its
+-- owner did not ask for this, and waits for a picture that was paid for.
 create or replace function ourvidz.reroute_job(j public.jobs, p_reason text, p_actor text) returns void
 language plpgsql
 as $$
@@ -9,6 +11,8 @@ declare
   v_asked jsonb;
   v_settings jsonb;
   v_lane text;
+  v_start float8;
+  v_change bigint;
 begin
   select settings into v_asked from public.job_payloads where job_id = j.id;
   if ourvidz.why_not_reroute(j.id, j.job_type, v_asked) is not null then
@@ -20,6 +24,10 @@ begin
   v_settings := ourvidz.reroute_settings(v_kind, v_fallback, v_asked);
   perform ourvidz.check_settings(v_fallback.name, v_settings, v_fallback.limits);
   v_lane := ourvidz.lane_of(v_fallback.family, v_settings);
+  select start into v_start from ourvidz.next_rank(j.user_id, v_lane, 1);  -- which locks the profile
+  select case when held = 0 or v_fallback.price - v_kind.price > (select token_balance from public.profiles where id = j.user_id) then 0
+              else v_fallback.price - v_kind.price end into v_change
+  from (select coalesce(sum(amount), 0) as held from ourvidz.token_entries where job_id = j.id and account = 'held') as entries;
 
   update public.job_payloads
   set settings = v_settings,
@@ -27,8 +35,8 @@ begin
   where job_id = j.id;
   perform ourvidz.append(array[j.id], 'rerouted', array[jsonb_build_object(
     'job_type', v_fallback.name, 'lane', v_lane,
-    'rank', (select start from ourvidz.next_rank(j.user_id, v_lane, 1)) + ourvidz.head_start(j.priority),
-    'from_type', v_kind.name, 'reason', p_reason, 'price_change', v_fallback.price - v_kind.price,
+    'rank', v_start + ourvidz.head_start(j.priority),
+    'from_type', v_kind.name, 'reason', p_reason, 'price_change', v_change,
     'settings', (select jsonb_object_agg(key, value) from jsonb_each(v_asked) where key in ('width', 'height') or v_kind.limits ? key))],
     p_actor);
   if j.ready then

@@ -1,0 +1,305 @@
+"""Tokens follow jobs: held, captured for what was delivered, given back; by double entry, once, and never below zero."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import psycopg
+import pytest
+from books import accounts, balance, deliver, kinds, moves, sound, usage
+from forge import Forger
+from support import Clock, claim, executor, finish, row, submit, types
+
+from ourvidz.audit import rebuild
+from ourvidz.db import ledger
+from ourvidz.db.connection import Database
+from ourvidz.lifecycle import Jobs
+from state.catalog import JOB_TYPES
+from state.errors import InsufficientTokens
+from state.machine import EventType, Status
+
+User = Callable[..., str]
+
+
+# -- a job's price ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(JOB_TYPES))
+def test_every_type_holds_its_price_and_earns_it(database: Database, jobs: Jobs, user: User, name: str) -> None:
+    owner, kind = user(tokens=100), JOB_TYPES[name]
+    references = {"references": {"init": "character-images/u/a.png"}} if kind.init_image else {}
+    job_id = submit(jobs, owner, name, settings=references)
+    assert accounts(database, owner) == {"issued": -100, "available": 100 - kind.price, "held": kind.price}
+    finish(jobs, claim(jobs, executor(jobs)))
+    assert kinds(database, job_id) == [("hold", kind.price), ("capture", -kind.price)]
+    assert accounts(database, owner) == {"issued": -100, "available": 100 - kind.price, "revenue": kind.price}
+    assert balance(database, owner) == 100 - kind.price
+    sound(database)
+
+
+@pytest.mark.parametrize(("made", "costs"), [(6, 24), (4, 16), (1, 4), (0, 0)])
+def test_a_batch_that_ends_short_is_charged_for_what_was_delivered(
+    database: Database, jobs: Jobs, user: User, made: int, costs: int
+) -> None:
+    owner = user(tokens=24)
+    job_id = submit(jobs, owner, "sdxl_image_premium", settings={"images": 6})
+    assert balance(database, owner) == 0
+    deliver(jobs, claim(jobs, executor(jobs)), made)  # thumbnails, too, are outputs, and cost nothing
+    assert accounts(database, owner) == {k: v for k, v in {"issued": -24, "available": 24 - costs, "revenue": costs}.items() if v}
+    (_, ended) = usage(database, job_id)
+    assert (ended["tokens_consumed"], ended["metadata"].get("refunded", 0)) == (costs, 24 - costs)
+    sound(database)
+
+
+def test_what_was_recorded_and_never_uploaded_costs_nothing(database: Database, jobs: Jobs, user: User) -> None:
+    """No verb completes such a job; an event that somebody writes by hand does."""
+    owner = user(tokens=10)
+    job_id = submit(jobs, owner, "sdxl_image_fast", settings={"images": 3})
+    job = claim(jobs, executor(jobs))
+    jobs.advance(job, "generation_started")
+    jobs.advance(job, "upload_started")
+    database.rows(
+        """insert into public.artifacts (job_id, index, kind, claim_no, bucket, path, media_type, width, height, bytes, sha256, created_at)
+           select %s, n, 'image', 1, 'b', n::text, 'image/png', 8, 8, 1, repeat('0', 64), now() from generate_series(0, 2) as n""",
+        (job_id,),
+    )
+    database.rows("update public.artifacts set uploaded_at = now() where index = 1")
+    with database.driver() as connection:
+        forger = Forger(connection)
+        forger.insert(forger.next(job_id, EventType.COMPLETED, Status.COMPLETED))
+    assert kinds(database, job_id) == [("hold", 3), ("capture", -1), ("release", -2)]
+
+
+def test_a_job_that_does_not_come_to_its_end_costs_nothing(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+    owner = user(tokens=40)
+    gpu = executor(jobs)
+    cancelled, failed, quick = submit(jobs, owner), submit(jobs, owner, "video_fast"), submit(jobs, owner, "image_high")
+    assert balance(database, owner) == 15
+    jobs.cancel(cancelled)
+    jobs.fail(claim(jobs, gpu), "broken", "It broke.", retryable=False)
+    job = claim(jobs, gpu)
+    assert {job.job_id, cancelled} | {failed, quick} == {cancelled, failed, quick}
+    jobs.advance(job, "generation_started")
+    jobs.cancel(job.job_id)
+    jobs.honour_cancel(job)
+    assert accounts(database, owner) == {"issued": -40, "available": 40}
+    for job_id in (cancelled, failed, quick):
+        assert [kind for kind, _ in kinds(database, job_id)] == ["hold", "release"]
+        jobs.cancel(cancelled)  # asked again: nothing is given back again
+    assert balance(database, owner) == 40
+    sound(database)
+
+
+def test_tries_in_between_hold_what_they_held(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+    owner, gpu = user(tokens=5), executor(jobs)
+    job_id = submit(jobs, owner, "sdxl_image_high")
+    jobs.snooze(claim(jobs, gpu), "drain")
+    job = claim(jobs, gpu)
+    jobs.advance(job, "generation_started")
+    jobs.fail(job, "out_of_memory", "No memory.")
+    clock.advance(60)
+    jobs.reap()
+    gpu = executor(jobs, "gpu1")
+    claim(jobs, gpu)
+    clock.advance(40)
+    jobs.reap()
+    assert types(database, job_id).count("lease_expired") == 1
+    assert kinds(database, job_id) == [("hold", 2)] and balance(database, owner) == 3
+    clock.advance(60)
+    jobs.reap()
+    finish(jobs, claim(jobs, executor(jobs, "gpu2")))
+    assert kinds(database, job_id) == [("hold", 2), ("capture", -2)]
+    sound(database)
+
+
+def test_a_retried_job_holds_anew_or_is_refused(database: Database, jobs: Jobs, user: User) -> None:
+    owner = user(tokens=3)
+    job_id = submit(jobs, owner, "sdxl_image_high")
+    jobs.cancel(job_id)
+    jobs.retry(job_id)
+    assert kinds(database, job_id) == [("hold", 2), ("release", -2), ("hold", 2)]
+    jobs.cancel(job_id)
+    ledger.revoke(database, owner, 2, "spent elsewhere")
+    before = row(database, job_id)
+    with pytest.raises(InsufficientTokens, match=r"takes 2 tokens.* is 1"):
+        jobs.retry(job_id)
+    assert row(database, job_id) == before and balance(database, owner) == 1
+    sound(database)
+
+
+def test_a_balance_that_does_not_cover_it_queues_nothing(database: Database, jobs: Jobs, user: User) -> None:
+    owner = user(tokens=39)
+    with pytest.raises(InsufficientTokens, match=f"takes 40 tokens, and the balance of profile {owner} is 39") as refused:
+        submit(jobs, owner, "video_high")
+    assert "the balance" in str(refused.value) and refused.value.http == 402
+    cause = refused.value.__cause__
+    assert isinstance(cause, psycopg.Error) and json.loads(cause.diag.message_detail or "") == {"needed": 40, "balance": 39}
+    for table in ("public.jobs", "public.job_events", "public.job_payloads", "public.usage_logs"):
+        assert database.rows(f"select 1 from {table}") == []
+    assert balance(database, owner) == 39
+    # All or none: a batch that would go too far.
+    with pytest.raises(InsufficientTokens, match="takes 42 tokens"):
+        jobs.submit_many([_new(owner, "video_fast"), _new(owner, "video_fast"), _new(owner, "image_fast")])
+    assert database.rows("select 1 from public.jobs") == [] and balance(database, owner) == 39
+    submit(jobs, owner, "video_fast")
+    assert balance(database, owner) == 19
+
+
+def test_in_a_batch_of_many_users_one_who_cannot_pay_stops_all(database: Database, jobs: Jobs, user: User) -> None:
+    rich, poor = user(tokens=50), user(tokens=1)
+    with pytest.raises(InsufficientTokens, match=poor):
+        jobs.submit_many([_new(rich, "image_fast"), _new(poor, "image_fast")])
+    assert (balance(database, rich), balance(database, poor)) == (50, 1)
+    made = jobs.submit_many([_new(rich, "image_fast"), _new(poor, "sdxl_image_fast"), _new(rich, "video_fast")])
+    assert len(made) == 3 and (balance(database, rich), balance(database, poor)) == (28, 0)
+    sound(database)
+
+
+def _new(user: str, kind: str, **more: object) -> object:
+    from ourvidz.lifecycle import NewJob
+
+    return NewJob(user, kind, "a lighthouse at dusk", **more)  # type: ignore[arg-type]
+
+
+def test_the_same_key_again_holds_once(database: Database, jobs: Jobs, user: User) -> None:
+    owner = user(tokens=20)
+    first = submit(jobs, owner, "video_fast", idempotency_key="one")
+    assert submit(jobs, owner, "video_fast", idempotency_key="one") == first  # with nothing left to pay a second
+    made = jobs.submit_many([_new(owner, "video_fast", idempotency_key="one")] * 3)  # type: ignore[list-item]
+    assert {m.id for m in made} == {first} and kinds(database, first) == [("hold", 20)]
+
+
+def test_a_batch_of_completions_and_its_users(database: Database, jobs: Jobs, user: User) -> None:
+    owners = [user(tokens=30) for _ in range(3)]
+    for owner in owners:
+        jobs.submit_many([_new(owner, "sdxl_image_fast", settings={"images": 3}) for _ in range(2)])  # type: ignore[misc]
+    claims = jobs.claim(executor(jobs), limit=6)
+    jobs.advance_many(claims, "generation_started")
+    jobs.advance_many(claims, "upload_started")
+    for n, job in enumerate(claims):  # 0, 1 or 2 of 3 images
+        database.rows(
+            """insert into public.artifacts (job_id, index, kind, claim_no, bucket, path, media_type, width, height, bytes, sha256,
+                                             created_at, uploaded_at)
+               select %s, n, 'image', 1, 'b', gen_random_uuid(), 'image/png', 8, 8, 1, repeat('0', 64), now(), now()
+               from generate_series(1, %s) as n""",
+            (job.job_id, n % 3),
+        )
+    jobs.complete_many(claims)
+    for n, job in enumerate(claims):
+        assert dict(kinds(database, job.job_id)) == {"hold": 3, "release": n % 3 - 3} | ({"capture": -(n % 3)} if n % 3 else {})
+    assert sum(balance(database, o) for o in owners) == 90 - 6
+    sound(database)
+
+
+# -- reroutes ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_dearer_fallback_holds_the_difference(database: Database, jobs: Jobs, user: User) -> None:
+    owner = user(tokens=10)
+    job_id = submit(jobs, owner, "sdxl_image_high")
+    jobs.reroute(job_id)
+    assert kinds(database, job_id) == [("hold", 2), ("adjust", 2)] and balance(database, owner) == 6
+    sound(database)
+    finish(jobs, claim(jobs, executor(jobs)))
+    assert accounts(database, owner) == {"issued": -10, "available": 6, "revenue": 4}
+    sound(database)
+
+
+def test_one_who_cannot_pay_the_difference_keeps_the_old_price(database: Database, jobs: Jobs, user: User) -> None:
+    owner = user(tokens=3)
+    job_id = submit(jobs, owner, "sdxl_image_high")
+    jobs.reroute(job_id)
+    assert row(database, job_id)["job_type"] == "image_high"
+    assert database.rows("select data->'price_change' as c from public.job_events where type = 'rerouted'") == [{"c": 0}]
+    assert kinds(database, job_id) == [("hold", 2)] and balance(database, owner) == 1
+    sound(database)
+
+
+def test_a_cheaper_fallback_gives_back(database: Database, jobs: Jobs, user: User) -> None:
+    database.rows("update ourvidz.job_types set price = 7 where name = 'sdxl_image_high'")
+    owner = user(tokens=10)
+    job_id = submit(jobs, owner, "sdxl_image_high")
+    jobs.reroute(job_id)
+    assert kinds(database, job_id) == [("hold", 7), ("adjust", -3)] and balance(database, owner) == 6
+    jobs.cancel(job_id)
+    assert accounts(database, owner) == {"issued": -10, "available": 10}
+    sound(database)
+
+
+# -- jobs of before ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_job_without_a_price_moves_nothing(database: Database, jobs: Jobs, user: User) -> None:
+    owner = user(tokens=10)
+    with database.driver() as connection:
+        forger = Forger(connection)
+        told = {"user_id": owner, "job_type": "sdxl_image_fast", "lane": "sdxl", "run_at": "2025-07-07T12:00:00+00:00"}
+        old, done = forger.first(data=told), forger.first(EventType.IMPORTED, Status.COMPLETED, told)
+        forger.insert(old)
+        forger.insert(done)
+    database.rows(
+        """insert into public.job_payloads (job_id, user_id, prompt, settings, salt, body_digest)
+           select %s, %s, 'x', defaults, '', '' from ourvidz.job_types where name = 'sdxl_image_fast'""", (old.job_id, owner))  # fmt: skip
+    sound(database)
+    jobs.reroute(old.job_id)
+    jobs.cancel(old.job_id)
+    assert moves(database, old.job_id) == moves(database, done.job_id) == [] and balance(database, owner) == 10
+    sound(database)
+    jobs.retry(old.job_id)  # from now on it has one
+    assert kinds(database, old.job_id) == [("hold", 2)]
+    sound(database)
+    assert usage(database, done.job_id) == []
+
+
+def test_rebuilt_rows_cost_nothing_again(database: Database, jobs: Jobs, user: User, superuser: psycopg.Connection) -> None:
+    owner = user()
+    finish(jobs, _and_claim(jobs, owner))
+    failed = submit(jobs, owner)
+    jobs.cancel(failed)
+    told = [database.rows(f"select * from {t} order by 1, 2, 3") for t in ("ourvidz.token_entries", "public.usage_logs")]
+    superuser.execute("set session_replication_role = replica")
+    for trigger in ("jobs_bare_write", "jobs_guard_update", "jobs_never_deleted"):
+        superuser.execute(f"alter table public.jobs disable trigger {trigger}")
+    superuser.execute("update public.jobs set errors = 9")
+    for trigger in ("jobs_bare_write", "jobs_guard_update", "jobs_never_deleted"):
+        superuser.execute(f"alter table public.jobs enable always trigger {trigger}")
+    assert len(rebuild(database, verify=False)) == 2
+    assert rebuild(database, verify=True) == ()
+    assert told == [database.rows(f"select * from {t} order by 1, 2, 3") for t in ("ourvidz.token_entries", "public.usage_logs")]
+    sound(database)
+
+
+def _and_claim(jobs: Jobs, owner: str) -> object:
+    submit(jobs, owner)
+    return claim(jobs, executor(jobs))
+
+
+# -- the report -------------------------------------------------------------------------------------------------------------------
+
+
+def test_usage_repeats_what_the_events_cost(database: Database, jobs: Jobs, user: User) -> None:
+    owner, gpu = user(), executor(jobs)
+    job_id = submit(jobs, owner, "video7b_high_enhanced")
+    jobs.cancel(job_id)
+    jobs.retry(job_id)
+    finish(jobs, claim(jobs, gpu))
+    price = JOB_TYPES["video7b_high_enhanced"].price
+    kind = {"job_type": "video7b_high_enhanced"}
+    assert [(u["action"], u["tokens_consumed"], u["metadata"]) for u in usage(database, job_id)] == [
+        ("job_queued", 0, kind | {"held": price}),
+        ("job_cancelled", 0, kind | {"refunded": price}),
+        ("job_queued", 0, kind | {"held": price}),
+        ("job_completed", price, kind),
+    ]
+    assert {(u["format"], u["quality"]) for u in usage(database, job_id)} == {("video", "high")}
+    versions = [u["job_version"] for u in usage(database, job_id)]
+    assert versions == [1, 2, 3, row(database, job_id)["version"]]
+    failed = submit(jobs, owner, "image_fast")
+    jobs.fail(claim(jobs, gpu), "broken", "It broke.", retryable=False)
+    assert [(u["action"], u["format"], u["quality"]) for u in usage(database, failed)] == [
+        ("job_queued", "image", "fast"), ("job_failed", "image", "fast")]  # fmt: skip
+    # The deployed function's own rows have no job, and stay possible.
+    database.rows("insert into public.usage_logs (user_id, action, credits_consumed) values (%s, 'video_generation', 1)", (owner,))
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        database.rows("insert into public.usage_logs (user_id, action, job_id, job_version) values (%s, 'x', %s, 1)", (owner, job_id))
