@@ -120,7 +120,7 @@ def test_audit_and_heads(ourvidz: Command, jobs: Jobs, user: User, tmp_path: Pat
     submit(jobs, user())
     assert ourvidz("audit", "--heads", heads).code == 2
     first = ourvidz("audit", "--heads", heads, "--publish", "--json")
-    assert (first.code, first.json) == (0, {"jobs": 2, "events": 2, "findings": [], "published": 2})
+    assert (first.code, first.json) == (0, {"jobs": 2, "events": 2, "findings": [], "ledger": [], "published": 2})
     assert ourvidz("audit", "--heads", heads).out == "2 jobs, 2 events, 0 findings\nledger: ok\n"
     superuser.execute("set session_replication_role = replica")
     superuser.execute("alter table public.job_events disable trigger all")

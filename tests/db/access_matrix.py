@@ -79,6 +79,8 @@ RELATIONS: Final[dict[str, dict[str, Verbs]]] = {
     "ourvidz.policy": {"ourvidz_executor": ALL, "ourvidz_analyst": ALL},
     "ourvidz.refusals": {},
     "ourvidz.shares": {},
+    "ourvidz.token_entries": {},
+    "ourvidz.token_entries_seq_seq": {},
     "ourvidz.transitions": {},
     "ourvidz.wire_names": {},
 }

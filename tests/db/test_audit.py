@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from support import Clock, claim, events, executor, finish, row, submit
+from support import Clock, claim, events, executor, finish, new_user, row, submit
 
 from ourvidz.audit import KINDS, audit, publish_heads, rebuild
 from ourvidz.db.connection import Database
@@ -220,11 +220,12 @@ def test_only_what_moved_is_published_again(database: Database, jobs: Jobs, thre
 def test_an_event_that_commits_late_is_not_passed_by(database: Database, jobs: Jobs, three: list[str], tmp_path: Path) -> None:
     """Staged: an older transaction commits after a newer one was published."""
     heads = tmp_path / "heads"
+    other = submit(jobs, new_user(database))  # whose balance the older one does not hold
     publish_heads(database, heads)
-    waiting = [job for job in three if row(database, job)["executor_id"] is None and row(database, job)["status"] == "queued"]
+    waiting = next(job for job in three if row(database, job)["executor_id"] is None and row(database, job)["status"] == "queued")
     with database.driver() as slow, slow.transaction():
-        slow.execute("select ourvidz.cancel(%s)", (waiting[0],))
-        jobs.cancel(waiting[1])  # newer, and committed first
+        slow.execute("select ourvidz.cancel(%s)", (waiting,))
+        jobs.cancel(other)  # newer, and committed first
         assert publish_heads(database, heads) == 0  # it waits for the older one
     assert publish_heads(database, heads) == 2
     assert found(database, heads) == []
