@@ -124,10 +124,10 @@ def make_local_profile(database: Database) -> None:
 
 def make_people(database: Database, people: Iterable[tuple[str, bool, int]]) -> None:
     """Users of a stack to develop on: (id, age verified, tokens). Who is there already keeps what they have."""
-    for user, verified, _tokens in people:
-        profile = """insert into public.profiles (id, age_verified, subscription_status) values (%s, %s, 'premium')
+    for user, verified, tokens in people:
+        profile = """insert into public.profiles (id, age_verified, subscription_status, token_balance) values (%s, %s, 'premium', %s)
                      on conflict (id) do nothing"""
-        database.rows(profile, (user, verified))  # before the user, whose sign-up makes one that is not verified
+        database.rows(profile, (user, verified, tokens))  # before the user, whose sign-up makes one that is not verified
         database.rows("insert into auth.users (id, email) values (%s, %s) on conflict (id) do nothing", (user, f"{user[-4:]}@example.com"))
 
 
