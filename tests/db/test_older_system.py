@@ -12,6 +12,7 @@ from supabase_shape import supabase_database
 from support import OWNER, Permissive, Server, claim, executor, finish, row, types
 
 from ourvidz.audit import audit
+from ourvidz.db import ledger
 from ourvidz.db.connection import Database
 from ourvidz.db.migrate import migrate, pending
 from ourvidz.lifecycle import Jobs
@@ -161,8 +162,10 @@ def test_a_database_of_before_is_brought_here_with_its_jobs(server: Server) -> N
         job = claim(jobs, executor(jobs))
         finish(jobs, job)
         failed = next(r["id"] for r in before if r["status"] == "failed")
+        assert ledger.check(database) == []  # jobs of before prices hold nothing, ended or not
+        ledger.grant(database, str(row(database, failed)["user_id"]), 40, "since schema 0003 a retry has its price")
         jobs.retry(failed)
-        assert row(database, failed)["status"] == "queued"
+        assert row(database, failed)["status"] == "queued" and ledger.check(database) == []
     finally:
         database.close()
         server.drop(name)
