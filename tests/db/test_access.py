@@ -13,10 +13,11 @@ import psycopg
 import pytest
 from access_matrix import BUCKETS, FUNCTIONS, RELATIONS, Verbs
 from api import Api, api_of
-from support import Permissive, Server, claim, executor, finish, new_user, submit
+from support import OWNER, Permissive, Server, claim, executor, finish, new_user, submit
 
 from ourvidz.db.connection import Database
 from ourvidz.db.migrate import migrate
+from ourvidz.db.schema import lay
 from ourvidz.lifecycle import Jobs
 from state import catalog
 
@@ -353,6 +354,22 @@ def test_views_ask_as_their_caller(field: Field) -> None:
 def test_realtime_publishes_jobs_and_videos(field: Field) -> None:
     rows = field.database.rows("select tablename from pg_publication_tables where pubname = 'supabase_realtime' and schemaname = 'public'")
     assert {r["tablename"] for r in rows} == {"jobs", "videos"}
+
+
+def test_postgrest_is_told_to_ask_first(server: Server, field: Field) -> None:
+    """Where the migrating role may set it, as at Supabase. Where it may not, an admin is a user like any other, and `doctor` says so."""
+    parameter = f"set on parameter pgrst.db_pre_request {{}} {OWNER}"
+    told = """select setconfig from pg_db_role_setting where setrole = 'authenticator'::regrole
+              and setdatabase = (select oid from pg_database where datname = current_database())"""
+    assert field.database.rows(told) == []
+    server.admin(f"grant {parameter.format('to')}")
+    try:
+        field.database.rows("update ourvidz.laid set digest = 'of an older program'")
+        with field.database.transaction() as connection:
+            assert lay(connection)
+        assert field.database.rows(told) == [{"setconfig": ["pgrst.db_pre_request=public.before_request"]}]
+    finally:
+        server.admin(f"revoke {parameter.format('from')}")
 
 
 def test_an_admin_of_ones_own_making(field: Field) -> None:

@@ -159,6 +159,30 @@ def test_a_trigger_of_ones_own_is_no_way_round(database: Database, two: dict[str
             assert refused.value.sqlstate == "OV004", (name, refused.value)
 
 
+def test_a_job_is_born_once(database: Database, two: dict[str, str]) -> None:
+    """A row may be there before its event (jobs_ask); from a trigger of one's own, another's birth is still refused, on any day."""
+    with database.driver() as connection:
+        forger = Forger(connection)
+        connection.execute("create temp table mine (event public.job_events)")
+        connection.execute(
+            f"create function pg_temp.bear() returns trigger language plpgsql as $$ begin insert into {E} (submitted_on, job_id, version,"
+            " type, to_status, actor, occurred_at, data, prev_hash, hash)"
+            " select (new.event).submitted_on, (new.event).job_id, 1, 'submitted',"
+            " 'queued', 'person', (new.event).occurred_at, (new.event).data, (new.event).prev_hash, (new.event).hash; return new; end $$"
+        )
+        connection.execute("create trigger t after insert on mine for each row execute function pg_temp.bear()")
+        first = forger.first()
+        again = forger.changed(first, job_id=two["id"], occurred_at=first.occurred_at - timedelta(days=1))
+        for event in (again, forger.changed(first, hash=bytes(32))):
+            given = (event.occurred_at.date(), event.job_id, event.occurred_at, event.data_text, event.prev_hash, event.hash)
+            with pytest.raises(psycopg.Error) as refused, connection.transaction():
+                connection.execute(
+                    "insert into mine values (row(1, null, %s, %s, 1, 'submitted', null, 'queued', null, 'person', %s, %s, %s, %s))", given
+                )
+            assert refused.value.sqlstate in ("23505", "OV005"), refused.value
+    assert len(events(database, two["id"])) == 1
+
+
 @pytest.fixture
 def forger(database: Database) -> Iterator[Forger]:
     with database.driver() as connection:

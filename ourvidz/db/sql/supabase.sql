@@ -15,9 +15,10 @@ begin
                      from unnest(array['jobs', 'videos']) as name, pg_publication as realtime
                      where realtime.pubname = 'supabase_realtime' and not realtime.puballtables and not exists (
                        select from pg_publication_tables as t where t.pubname = realtime.pubname and t.schemaname = 'public' and t.tablename = name))),
-    ('pre-request', 'grant ourvidz_admin to authenticator'),
+    ('pre-request', case when not pg_has_role('authenticator', 'ourvidz_admin', 'member') then 'grant ourvidz_admin to authenticator' end),
     ('pre-request', case when not exists (select from pg_db_role_setting as s, unnest(s.setconfig) as told
-                                          where s.setrole = 'authenticator'::regrole and told like 'pgrst.db_pre_request=%') then
+                                          where s.setrole = 'authenticator'::regrole and told like 'pgrst.db_pre_request=%'
+                                            and s.setdatabase in (0, (select oid from pg_database where datname = current_database()))) then
        format('alter role authenticator in database %I set pgrst.db_pre_request = ''public.before_request''', current_database()) end),
     ('objects', format('drop policy if exists "ourvidz own" on storage.objects; create policy "ourvidz own" on storage.objects for select '
                        'to authenticated using (bucket_id = any (%L) and %s)', ourvidz.our_buckets(false), v_mine)),
@@ -35,6 +36,8 @@ begin
       execute p.statement;
     exception when insufficient_privilege then
       raise notice 'ourvidz may not set up % here: %', p.what, sqlerrm;
+    when unique_violation or duplicate_object then
+      raise notice '% was set up by another migration in the same moment', p.what;
     end;
   end loop;
 end

@@ -1,0 +1,80 @@
+"""What row-level security costs a user's list of jobs, in a table of ten thousand jobs and in one of a million, in the same run.
+
+    python -m bench.rls [--scale 1.0]
+
+The list is what a front end asks PostgREST for: the newest twenty, of whoever asks, with no condition but the policy. The user's own jobs,
+a hundred, are the oldest of all, so nothing finds them by walking from the newest. Aim: within 1.5×, and no plan that reads others' rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Sequence
+from statistics import median
+from typing import Any
+
+import psycopg
+from sqlalchemy import make_url
+
+from bench.claims import fill
+from bench.ground import calm, connect, ground, profile
+from bench.report import table
+
+LIST = "select * from public.jobs order by created_at desc limit 20"
+USERS, MINE, ASKED = 500, 100, 300
+
+
+def crowd(connection: psycopg.Connection[Any], jobs: int, first: int) -> None:
+    """Jobs of many users, newer than ours."""
+    for n in range(USERS):
+        fill(connection, jobs // USERS, profile(connection, first + n), status="completed")
+
+
+def listed(connection: psycopg.Connection[Any], user: str) -> tuple[float, float, int]:
+    """Median and worst milliseconds of the list as its user, and how many rows of the table its plan threw away."""
+    times = []
+    with connection.transaction():
+        connection.execute("select set_config('request.jwt.claims', %s, true)", (json.dumps({"sub": user, "role": "authenticated"}),))
+        connection.execute("set local role authenticated")
+        (plan,) = connection.execute(f"explain (analyze, format json) {LIST}").fetchone() or ([],)
+        for _ in range(ASKED):
+            begun = time.perf_counter()
+            rows = connection.execute(LIST).fetchall()
+            times.append((time.perf_counter() - begun) * 1000)
+            assert len(rows) == 20
+    return median(times), sorted(times)[-ASKED // 20], _thrown_away(plan[0]["Plan"])
+
+
+def _as_superuser(url: str) -> str:
+    """Who may become any role, as PostgREST's authenticator does."""
+    return make_url(os.environ["OURVIDZ_BENCH_ADMIN"]).set(database=make_url(url).database).render_as_string(hide_password=False)
+
+
+def _thrown_away(node: dict[str, Any]) -> int:
+    return int(node.get("Rows Removed by Filter", 0)) + sum(_thrown_away(inner) for inner in node.get("Plans", ()))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scale", type=float, default=1.0, help="of the million; 0.1 for a quick look")
+    scale = parser.parse_args(argv).scale
+    rows: list[tuple[Any, ...]] = []
+    with ground() as url, connect(url) as connection, connect(_as_superuser(url)) as asking:
+        user = profile(connection, 1)
+        fill(connection, MINE, user, status="completed")
+        done = 0
+        for total in (10_000, round(1_000_000 * scale)):
+            crowd(connection, total - done, 100)
+            done = total
+            calm(connection)
+            listed(asking, user)  # caches
+            rows.append((f"{total:,} jobs", *listed(asking, user)))
+    table(f"A user's newest 20 under RLS, {ASKED} times", ("in a table of", "median ms", "p95 ms", "rows thrown away"), rows)
+    print(f"\nratio {rows[1][1] / rows[0][1]:.2f}, aim ≤ 1.5")
+
+
+if __name__ == "__main__":
+    main()
