@@ -19,6 +19,7 @@ FIGURES = """id status version head_hash submitted_on user_id job_type lane proj
   executor_id claimed_at deadline attempts errors crashes device_crashes crashed_on snoozes cancel_requested error_class final enhanced
   generated uploaded created_at updated_at completed_at format quality model_type worker_type"""
 EXECUTORS = "id name host pid lanes resident state waiting lane lane_since started_at beat_at lease_until info"
+RECEIVERS = "name events enabled exhausted disabled_at disabled_reason"
 CHARACTER = "name description appearance_tags reference_image_url"
 PROJECT = "title original_prompt enhanced_prompt character_id target_duration"
 
@@ -75,9 +76,13 @@ RELATIONS: Final[dict[str, dict[str, Verbs]]] = {
     "ourvidz.intake_messages_seq_seq": {},
     "ourvidz.job_types": {},
     "ourvidz.laid": {"ourvidz_executor": ALL, "ourvidz_analyst": ALL},
+    "ourvidz.older_scene_words": {},
+    "ourvidz.outbox": {"ourvidz_executor": ALL, "ourvidz_analyst": ALL},
     "ourvidz.plans": {},
     "ourvidz.policy": {"ourvidz_executor": ALL, "ourvidz_analyst": ALL},
+    "ourvidz.receivers": {"ourvidz_executor": ALL, "ourvidz_analyst": {"select": f"all {RECEIVERS}"}},
     "ourvidz.refusals": {},
+    "ourvidz.scene_steps": {},
     "ourvidz.shares": {},
     "ourvidz.token_entries": {},
     "ourvidz.token_entries_seq_seq": {},
@@ -92,12 +97,14 @@ FUNCTIONS: Final[dict[str, frozenset[str]]] = {
     "public.queue_job": API,
     "public.cancel_job": API,
     "public.retry_job": API,
+    "public.approve_preview": API,
     "public.job_status": API,
     "public.before_request": API | {"anon"},
     **{
         f"ourvidz.{name}": EXECUTOR
         for name in (
             "register", "heartbeat", "held", "claim", "advance", "advance_batch", "enhanced", "artifact_generated", "artifact_uploaded",
+            "outbox_due", "outbox_take", "outbox_sent", "outbox_unsent", "outbox_prune",
             "complete", "complete_batch", "fail", "snooze", "honour_cancel", "reap", "executor_gone", "on_device", "drain", "lane_order",
         )
     },
