@@ -49,7 +49,8 @@ def test_every_type_is_queued(project: Project, job_type: str) -> None:
 
 def test_a_projects_prompt_and_the_negative_one(project: Project) -> None:
     user = project.user()
-    sql = "insert into public.projects (user_id, original_prompt, enhanced_prompt) values (%s, 'a pier', 'a pier, long exposure') returning id"
+    sql = """insert into public.projects (user_id, original_prompt, enhanced_prompt) values (%s, 'a pier', 'a pier, long exposure')
+             returning id"""
     (mine,) = project.database.rows(sql, (user.id,))
     body = {"jobType": "image_fast", "metadata": {"negative_prompt": "fog"}, "projectId": str(mine["id"])}
     told = ask(project, user, body).json()
@@ -98,7 +99,8 @@ for _ in range(900):
         (BODY | {"metadata": {}}, 400, "details"), (BODY | {"metadata": {"prompt": ["a"]}}, 400, "field"),
         (BODY | {"metadata": {"prompt": "a\0b"}}, 400, "details"), (BODY | {"metadata": {"prompt": "\ud800"}}, 400, "details"),
         (BODY | {"metadata": {"prompt": "x" * 4001}}, 400, "field"), (BODY | {"metadata": {"prompt": "x", "steps": 900}}, 400, "code"),
-        (BODY | {"metadata": {"prompt": "x", "steps": "5"}}, 400, "code"), (BODY | {"metadata": {"prompt": "x", "note": "a\0"}}, 400, "details"),
+        (BODY | {"metadata": {"prompt": "x", "steps": "5"}}, 400, "code"),
+        (BODY | {"metadata": {"prompt": "x", "note": "a\0"}}, 400, "details"),
         (BODY | {"projectId": "5"}, 400, "field"), (BODY | {"metadata": {"prompt": "x", "a": DEEP}}, 400, "details"),
         (BODY | {"metadata": {"prompt": "x", "a": "y" * 2**20}}, 413, "details"),
     ],
