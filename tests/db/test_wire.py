@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ourvidz.db.connection import Database
 from state import wire
-from state.catalog import JOB_TYPES
+from state.catalog import JOB_TYPES, resolve
 from state.errors import InvalidJob
 
 NAMES = sorted({*wire.NAMES, *wire.REFERENCES["sdxl"], *wire.REFERENCES["wan"], *wire.IGNORED})
@@ -49,6 +49,41 @@ def test_both_read_alike(shared: Database, job_type: str, config: dict[str, Any]
     assert _outcome(lambda: wire.settings(job_type, config, metadata)) == _outcome(lambda: _sql(shared, job_type, config, metadata))
 
 
+ASKED = st.fixed_dictionaries({}, optional={
+    "num_inference_steps": st.integers(-1, 90), "guidance_scale": st.floats(0, 16) | st.integers(0, 16), "num_images": st.integers(0, 7),
+    "seed": st.integers(-1, 2**32), "sample_shift": st.sampled_from([0.5, 1, 5.0, 13]),
+    "sample_solver": st.sampled_from(["unipc", "magic"]),
+    "scheduler": st.sampled_from(["EulerDiscreteScheduler", "Magic"]),
+    "strength": st.sampled_from([0.05, 0.1, 0.75, 1.0]),
+    "frame_num": st.sampled_from([1, 80, 81, 83, 84, 85]), "size": st.sampled_from(["480*832", "832*480", "1024*1024", "1280*1280", "7*7"]),
+    "reference_image_url": st.sampled_from(["a/b.png", "https://example.org/a.png", "nothing", 5]),
+    "reference_type": st.sampled_from(["style", "mood"]),
+    "reference_strength": st.sampled_from([0.05, 0.5]), "first_frame": st.just("a/b.png"), "last_frame": st.just("a/c.png"),
+    "init_image": st.just("a/d.png"), "reference_fallback": st.sampled_from([True, "yes"]),
+    "on_enhance_failure": st.sampled_from(["fail", "cry"]),
+})  # fmt: skip
+
+
+@settings(max_examples=500, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(job_type=st.sampled_from(list(JOB_TYPES)), config=ASKED)
+def test_a_job_asked_for_in_sql_is_the_one_that_python_makes(shared: Database, job_type: str, config: dict[str, Any]) -> None:
+    """Whole settings, or a refusal: the rpc, the plain INSERT and the intake come to the same."""
+    assert _outcome(lambda: _whole(job_type, config), "refused") == _outcome(lambda: _whole_sql(shared, job_type, config), "refused")
+
+
+def _whole(job_type: str, config: dict[str, Any]) -> Any:
+    return json.loads(json.dumps(resolve(job_type, wire.settings(job_type, config, {})).as_dict()))
+
+
+def _whole_sql(database: Database, job_type: str, config: dict[str, Any]) -> Any:
+    sql = """select s.settings, ourvidz.check_references(k, coalesce(s.settings->'references', '{}')),
+                    ourvidz.check_settings(k.name, s.settings, k.limits)
+             from ourvidz.job_types as k
+             cross join lateral ourvidz.whole_settings(k, ourvidz.wire_settings(k.name, %s::jsonb, '{}')) as s (settings)
+             where k.name = %s"""
+    return database.rows(sql, (json.dumps(config), job_type))[0]["settings"]
+
+
 def _sql(database: Database, *given: Any) -> Any:
     (row,) = database.rows("select ourvidz.wire_settings(%s, %s::jsonb, %s::jsonb) as s", (given[0], *map(json.dumps, given[1:])))
     found: dict[str, Any] = row["s"]
@@ -58,8 +93,8 @@ def _sql(database: Database, *given: Any) -> Any:
     return found
 
 
-def _outcome(ask: Any) -> Any:
+def _outcome(ask: Any, word: str = "") -> Any:
     try:
         return ask()
     except InvalidJob as refused:
-        return refused.field
+        return word or refused.field

@@ -10,11 +10,9 @@ begin
   if not found or coalesce(p_prompt, '') = '' then
     return null;
   end if;
-  v_settings := v_kind.defaults || jsonb_build_object('seed', floor(random() * 4294967296)::bigint)
-                || ourvidz.wire_settings(p_type, '{}', p_metadata);
-  if v_kind.init_image and not coalesce(v_settings->'references' ? 'init', false) then
-    return null;
-  end if;
+  v_settings := jsonb_build_object('seed', floor(random() * 4294967296)::bigint)
+                || ourvidz.whole_settings(v_kind, ourvidz.wire_settings(p_type, '{}', p_metadata));
+  perform ourvidz.check_references(v_kind, coalesce(v_settings->'references', '{}'));
   perform ourvidz.check_settings(p_type, v_settings, v_kind.limits);
   return v_settings;
 exception when sqlstate 'OV009' then

@@ -6,8 +6,8 @@ begin
   -- The digest covers what was asked, before a seed is drawn: a repeated request must equal itself. `request` is its body where the job
   -- was made out of more than that (a project's prompt, say). metadata.rerouted is ours to write.
   return (select array_agg(row(given.ord, coalesce(a.id, gen_random_uuid()), a.user_id, a.job_type, ourvidz.lane_of(kind.family, a.settings),
-                       a.idempotency_key, plan.level * 2 + kind.fast::integer, a.run_at, trim(a.prompt), a.negative_prompt,
-                       kind.defaults || coalesce(a.settings, '{}'), coalesce(a.metadata, '{}') - 'rerouted', a.project_id, a.video_id, a.image_id,
+                       a.idempotency_key, coalesce(plan.level, 0) * 2 + kind.fast::integer, a.run_at, trim(a.prompt), a.negative_prompt,
+                       ourvidz.whole_settings(kind, a.settings), coalesce(a.metadata, '{}') - 'rerouted', a.project_id, a.video_id, a.image_id,
                        sha256(convert_to(coalesce(given.j->'request', given.j - '{id,run_at}'::text[])::text, 'UTF8'))
                        )::ourvidz.asked_job order by given.ord)
   from jsonb_array_elements(p_jobs) with ordinality as given (j, ord)
