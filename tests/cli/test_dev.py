@@ -69,6 +69,19 @@ def test_a_job_by_rest_is_the_commands_job(command: Command, stack: dict[str, An
     assert {row["state"] for row in command("buckets", "ls", "--json", **env).json} == {"as asked"}
 
 
+def test_the_edge_function_queues_one_and_its_price_is_held(stack: dict[str, Any]) -> None:
+    def ask(user: dict[str, Any]) -> httpx.Response:
+        body = {"jobType": "sdxl_image_fast", "metadata": {"prompt": "a lighthouse at dusk"}}
+        return httpx.post(f"{stack['SUPABASE_URL']}/functions/v1/queue-job", headers={"Authorization": f"Bearer {user['jwt']}"}, json=body)
+
+    verified, unverified = stack["users"]
+    queued = ask(verified).json()
+    assert queued["success"] is True and queued["job"]["user_id"] == verified["id"]
+    assert 0 < queued["price"] <= verified["tokens"] - queued["balance"]
+    refused = ask(unverified)
+    assert (refused.status_code, refused.json()["success"]) == (403, False)
+
+
 def test_redis_is_spoken_to_as_at_upstash(stack: dict[str, Any]) -> None:
     headers = {"Authorization": f"Bearer {stack['UPSTASH_REDIS_REST_TOKEN']}"}
     assert httpx.get(f"{stack['UPSTASH_REDIS_REST_URL']}/llen/sdxl_queue", headers=headers).json() == {"result": 0}
