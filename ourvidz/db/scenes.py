@@ -27,7 +27,7 @@ def by_prefix(db: Database, prefix: str) -> list[Row]:
 def approve(
     db: Database, video_id: str, job_type: str, config: Mapping[str, Any] | None = None, *, picture: int = 0, key: str | None = None
 ) -> Row:
-    """Queue the final video that begins with the scene's preview. Returns it as job_status does, with created, video_id, job_type, approved_at.
+    """Queue the final video that begins with the scene's preview. Returns it as job_status does, and created, approved_at …
 
     Raises `NotFound`, `InvalidJob`, `IllegalTransition` (no finished preview, or approved before with another choice) and what a submit
     raises.

@@ -235,7 +235,7 @@ def test_any_process_of_the_tree_may_be_killed(site: Site, tiny_root: Path) -> N
             wait_for(lambda: answers(home), 30, up.text)
             up.status(job_id, "completed")
         everybody = {"t-cpu-0", "t-cpu-1", "enhancer", "reaper", "deliverer"}
-        wait_for(lambda: set(up.children()) == everybody, about="for everybody")
+        wait_for(lambda: set(up.children()) == everybody, 60, up.text)
         up.signal(signal.SIGTERM)
         assert up.left() == 0
         own.db.close()
