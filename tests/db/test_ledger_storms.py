@@ -8,6 +8,7 @@ import random
 import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import psycopg
@@ -159,7 +160,7 @@ def test_a_backend_killed_in_the_middle_leaves_the_sums(tmp_path: Path) -> None:
         jobs, owner = Jobs(database, Permissive(), patience=30), new_user(database, tokens=100)
         job = uploading(jobs, owner)
         asked = f'[{{"user_id": "{owner}", "job_type": "video_fast", "prompt": "x"}}]'
-        with psycopg.connect(server.url) as doomed, psycopg.connect(server.url, autocommit=True) as witness:
+        with closing(psycopg.connect(server.url)) as doomed, closing(psycopg.connect(server.url, autocommit=True)) as witness:
             doomed.execute("select ourvidz.complete(%s, %s, %s)", job.ref)
             doomed.execute("select ourvidz.submit_batch(%s::jsonb)", (asked,))
             os.kill(doomed.info.backend_pid, signal.SIGKILL)
