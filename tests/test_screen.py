@@ -174,6 +174,14 @@ def test_harmless_prompts_pass() -> None:
     assert len(set(HARMLESS)) >= 500 and len(refused) <= len(HARMLESS) / 100, refused
 
 
+def test_words_that_meet_by_chance_are_no_term_unless_joined() -> None:
+    assert len(RULES.apart) > 10
+    for row in RULES.apart:
+        assert allowed(f"a lamp, {row} lamp"), row
+        for joined in ("", "-", ".", "_"):
+            assert not allowed(f"a lamp, {row.replace(' ', joined)} lamp"), row
+
+
 @pytest.mark.parametrize("text", ["", " ", "\n", "!!!", "17", "🙂", "\ud800", "\x00", "*", "a*b", "١٧", "①"])
 def test_odd_texts_get_an_answer(text: str) -> None:
     assert allowed(text)
@@ -189,7 +197,7 @@ def test_numbers_in_one_character_are_read() -> None:
 def test_what_no_version_of_unicode_agrees_on_is_not_read() -> None:
     """A private character, half of one, one that came after Unicode 14, one whose kind changed; and two halves are one character."""
     for nothing in ("\ue000", "\ud83d", "\udc76", "\U0001fae8", "\U0001171e", "\u0378"):
-        assert not allowed(f"a photo of a tod{nothing}dler"), ascii(nothing)
+        assert not allowed(f"a photo of a tod{nothing}dler") and not allowed(f"una foto de ni{nothing}ña"), ascii(nothing)
     assert not allowed("a photo of a \ud83d\udc76")
     unknown = [c for c in map(chr, range(0x110000)) if RULES.folding.unknown.fullmatch(c)]
     assert len(unknown) == 969_351 and not any(c in RULES.folding.lookalikes or c in RULES.folding.replace for c in unknown)

@@ -116,6 +116,20 @@ def test_made_up_sentences_get_the_same_answer(edge: Ask) -> None:
     assert len({python(text).get("rule_id") for text in texts}) > 40
 
 
+@pytest.mark.parametrize(
+    ("one", "ten", "rest", "years"), [("une", "dix", "sept", "ans"), ("una", "diez y", "siete", "años"), ("bir", "on", "yedi", "yaşında")]
+)
+def test_numbers_in_pieces_get_the_same_answer(edge: Ask, one: str, ten: str, rest: str, years: str) -> None:
+    """Read as one number they would be eighteen."""
+    texts = [f"{one} {ten} {rest} {years}", f"{ten} {rest} {years}"]
+    assert differing(edge, texts) == []
+    assert not any(python(text)["allowed"] for text in texts)
+
+
+def test_words_that_meet_get_the_same_answer(edge: Ask) -> None:
+    assert differing(edge, [row.replace(" ", between) for row in sorted(RULES.apart) for between in (" ", "  ", "-", "", "_", "\n")]) == []
+
+
 def test_every_character_is_read_alike(edge: Ask) -> None:
     """All 1,114,112 of them, in texts of neighbours and one by one between letters."""
     rows = [range(start, start + 4096) for start in range(0, sys.maxunicode + 1, 4096)]
