@@ -243,6 +243,7 @@ def test_a_job_without_a_price_moves_nothing(database: Database, jobs: Jobs, use
            select %s, %s, 'x', defaults, '', '' from ourvidz.job_types where name = 'sdxl_image_fast'""", (old.job_id, owner))  # fmt: skip
     sound(database)
     jobs.reroute(old.job_id)
+    assert database.rows("select data->'price_change' as c from public.job_events where type = 'rerouted'") == [{"c": 0}]
     jobs.cancel(old.job_id)
     assert moves(database, old.job_id) == moves(database, done.job_id) == [] and balance(database, owner) == 10
     sound(database)

@@ -152,6 +152,28 @@ def test_staged_a_refund_waits_for_a_submit_and_both_count(database: Database, j
     sound(database)
 
 
+def test_staged_a_place_in_the_order_is_taken_after_the_balance(database: Database, jobs: Jobs, user: User) -> None:
+    """One transaction has taken a place and will give tokens back; another has the balance and will take a place."""
+    owner = user(tokens=10)
+    held = submit(jobs, owner, "image_high")
+    asked = f'[{{"user_id": "{owner}", "job_type": "image_fast", "prompt": "x"}}]'
+    with psycopg.connect(database.url) as one, psycopg.connect(database.url) as other, ThreadPoolExecutor(1) as crew:
+
+        def grants_and_submits() -> None:
+            other.execute("select ourvidz.grant_tokens(%s, 5, 'a gift')", (owner,))
+            other.execute("select ourvidz.submit_batch(%s::jsonb)", (asked,))
+            other.commit()
+
+        one.execute("select ourvidz.next_rank(%s, 'wan', 1)", (owner,))
+        waits = crew.submit(grants_and_submits)
+        wait_for_lock(database, other.info.backend_pid)
+        one.execute("select ourvidz.cancel(%s)", (held,))
+        one.commit()
+        waits.result(20)
+    assert accounts(database, owner) == {"issued": -15, "available": 13, "held": 2}
+    sound(database)
+
+
 def test_a_backend_killed_in_the_middle_leaves_the_sums(tmp_path: Path) -> None:
     with EmbeddedPostgres(tmp_path / "postgres") as server:
         database = Database(server.url)
