@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import psycopg
 import pytest
 from a_receiver import Receiver
-from support import Clock
+from support import Clock, Server
 
 from ourvidz.db import outbox
 from ourvidz.db.connection import Database
 from ourvidz.delivery.deliverer import LEASE, Deliverer
+from ourvidz.delivery.receivers import follow_environment
+from ourvidz.delivery.sending import Keyring
 from state.errors import InvalidJob, NotFound
 
 DELAYS = [5, 30, 120, 600, 1800, 3600, 10800, 21600, 43200]
@@ -236,3 +239,22 @@ def test_a_receiver_is_changed_in_part_and_refused_by_name(database: Database) -
         outbox.receiver_set(database, "two")
     with pytest.raises(NotFound):
         outbox.receiver_enable(database, "two", on=True)
+
+
+def test_an_executors_role_delivers_and_changes_no_receiver(
+    database: Database, receiver: Receiver, ring: Keyring, server: Server, database_name: str, tell: Tell, done: Done
+) -> None:
+    tell()
+    done()
+    url = server.url(database_name, superuser=True)
+    own = Database(f"{url}{'&' if '?' in url else '?'}options=-c%20role%3Dourvidz_executor")
+    try:
+        assert own.rows("select current_user::text as me") == [{"me": "ourvidz_executor"}]
+        Deliverer(own, ring).run(once=True)
+        assert len(receiver.got) == 1
+        assert not outbox.may_set_receivers(own) and outbox.may_set_receivers(database)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            outbox.receiver_set(own, "one", "https://example.com")
+        assert "may not change receivers" in follow_environment(own, "https://a.supabase.co", signs=True)
+    finally:
+        own.close()
