@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable
 
+import psycopg
 import pytest
 from pushing import counted, lengths, made, message, push
 from support import claim, executor, row, types
@@ -105,6 +107,41 @@ def test_a_message_moves_its_row_to_the_models_that_it_needs(
     empty(drainer)
     assert row(database, one["id"])["lane"] == "wan_vace"
     assert claim(jobs, executor(jobs, lanes=["wan_vace"])).settings.references == {"first_frame": f"scene-previews/{owner}/a.png"}
+
+
+def test_a_message_brings_nothing_of_anothers_to_its_row(database: Database, upstash: UpstashFace, drainer: Drainer, user: User) -> None:
+    one = message(user(), "video_fast") | {"metadata": {"start_reference_url": f"scene-previews/{user()}/a.png"}}
+    plain_insert(database, one, '{"prompt": "a pier"}')
+    push(upstash, one)
+    empty(drainer)
+    assert row(database, str(one["id"]))["lane"] == "wan" and len(types(database, str(one["id"]))) == 1
+    (letter,) = dead.letters(drainer.redis, drainer.queues)
+    assert letter.reason == "OV018"
+
+
+def test_a_message_reroutes_within_its_type_alone(database: Database) -> None:
+    def may(job_type: str, lane: str, reason: str = "message") -> bool:
+        told = json.dumps({"reason": reason, "job_type": job_type, "lane": lane})
+        return bool(database.rows("select ourvidz.may_reroute('video_fast', %s::jsonb) as may", (told,))[0]["may"])
+
+    assert may("video_fast", "wan_vace") and may("video_fast", "wan")
+    assert not may("video_fast", "sdxl") and not may("image_fast", "wan") and not may("video_fast", "wan_vace", "lane_empty")
+
+
+def test_a_fault_of_the_database_is_no_refusal(database: Database, upstash: UpstashFace, drainer: Drainer, user: User) -> None:
+    """The message stays where it is until the fault is mended."""
+    one = message(user())
+    database.rows(
+        "create function public.fault() returns trigger language plpgsql as $$ begin raise exception 'no' using errcode = 'XX000'; end $$"
+    )
+    database.rows("create trigger fault before insert on public.job_payloads for each row execute function public.fault()")
+    push(upstash, one)
+    with pytest.raises(psycopg.Error):
+        drainer.once()
+    assert lengths(upstash) == (0, 1, 0)
+    database.rows("drop trigger fault on public.job_payloads")
+    empty(drainer)
+    assert made(database) == [one["id"]]
 
 
 def test_a_claimed_job_keeps_its_settings(database: Database, upstash: UpstashFace, drainer: Drainer, user: User, jobs: Jobs) -> None:
