@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import re
 from collections.abc import Sequence
 
 PREFIX = "whsec_"
@@ -16,11 +17,11 @@ class BadSecret(Exception):
 
 
 def keys(secrets: str) -> list[bytes]:
-    """The keys that a variable holds: one secret, or several with spaces between them while they are being changed.
+    """The keys that a variable holds: one secret, or several with spaces or commas between them while they are being changed.
 
     `whsec_…` is base64, as the specification has it; any other word is its own UTF-8 bytes. Raises `BadSecret`.
     """
-    return [_key(word) for word in secrets.split()]
+    return [_key(word) for word in re.split(r"[\s,]+", secrets) if word]
 
 
 def _key(word: str) -> bytes:

@@ -83,7 +83,7 @@ def test_without_a_secret_nothing_goes_out_and_all_waits(
 
 
 def test_secrets() -> None:
-    assert keys("whsec_aGVsbG8= raw") == [b"hello", b"raw"]
+    assert keys("whsec_aGVsbG8= raw,other") == [b"hello", b"raw", b"other"]
     with pytest.raises(BadSecret) as refused:
         keys("whsec_secret-word")
     assert "secret-word" not in str(refused.value)
