@@ -32,8 +32,8 @@ _ORDER = [
     "tokens",
     "reaper",
     "intake",
-    "dev",
     "deliver",
+    "dev",
 ]
 
 

@@ -71,8 +71,8 @@ RELATIONS: Final[dict[str, dict[str, Verbs]]] = {
     "ourvidz.alembic_version": {"ourvidz_executor": ALL, "ourvidz_analyst": ALL},
     "ourvidz.event_types": {},
     "ourvidz.executors": {"ourvidz_executor": {"select": f"all {EXECUTORS}"}, "ourvidz_analyst": {"select": f"all {EXECUTORS}"}},
-    "ourvidz.intake_counts": {},
-    "ourvidz.intake_messages": {},
+    "ourvidz.intake_counts": {"ourvidz_executor": ALL, "ourvidz_analyst": ALL},
+    "ourvidz.intake_messages": {"ourvidz_executor": ALL, "ourvidz_analyst": ALL},
     "ourvidz.intake_messages_seq_seq": {},
     "ourvidz.job_types": {},
     "ourvidz.laid": {"ourvidz_executor": ALL, "ourvidz_analyst": ALL},
@@ -105,6 +105,7 @@ FUNCTIONS: Final[dict[str, frozenset[str]]] = {
         for name in (
             "register", "heartbeat", "held", "claim", "advance", "advance_batch", "enhanced", "artifact_generated", "artifact_uploaded",
             "outbox_due", "outbox_take", "outbox_sent", "outbox_unsent", "outbox_prune",
+            "intake", "intake_record", "intake_forget",
             "complete", "complete_batch", "fail", "snooze", "honour_cancel", "reap", "executor_gone", "on_device", "drain", "lane_order",
         )
     },

@@ -9,8 +9,9 @@ from collections.abc import Callable
 import psycopg
 import pytest
 from pushing import counted, lengths, made, message, push
-from support import claim, executor, row, types
+from support import Server, claim, executor, row, types
 
+from ourvidz.db import intake
 from ourvidz.db.connection import Database
 from ourvidz.dev.upstash import UpstashFace
 from ourvidz.intake import dead
@@ -272,6 +273,17 @@ def test_redis_away_and_back(database: Database, upstash: UpstashFace, drainer: 
     push(upstash, message(owner))
     empty(drainer)
     assert len(made(database)) == 2
+
+
+def test_an_executors_role_is_enough(server: Server, database_name: str, database: Database, upstash: UpstashFace, user: User) -> None:
+    url = server.url(database_name, superuser=True)
+    theirs = Database(f"{url}{'&' if '?' in url else '?'}options=-c%20role%3Dourvidz_executor")
+    push(upstash, message(user()), b"no json")
+    drainer = Drainer(theirs, Upstash(upstash.url, upstash.token), ("sdxl_queue",))
+    empty(drainer)
+    assert drainer.totals == {"drained": 1, "refused": 1} and len(made(database)) == 1
+    assert intake.forget(theirs) == 0 and {r["outcome"] for r in intake.counts(theirs, 1)} == {"drained", "refused"}
+    theirs.close()
 
 
 def test_a_wrong_token_is_said_and_not_waited_for(upstash: UpstashFace) -> None:
