@@ -169,6 +169,12 @@ MUTANTS = {
     "a key means what it will": Mutant(F + "issue_tokens.sql", "is distinct from (p_kind, p_amount)", "is null", "balances"),
     "profiles in any order": Mutant(F + "next_rank.sql", " for no key update of profile", "", "ledger_storms"),
     "remarks are made twice": Mutant(F + "remark.sql", "where not exists (", "where not exists (select limit 0) or not exists (", "ambiguity"),
+    # scenes
+    "a scene hears every job": Mutant(F + "videos_follow.sql", "or v_step.job_id = case when", "or true or v_step.job_id = case when", "scenes"),
+    "another's job moves a scene": Mutant(F + "videos_follow.sql", " and v.user_id = v_step.user_id", "", "scenes"),
+    "scenes may be written by hand": Mutant(F + "videos_guard.sql", "current_user <> 'ourvidz_owner'", "false", "scenes"),
+    "two may approve at once": Mutant(F + "lock_scene.sql", "perform pg_advisory_xact_lock", "-- perform pg_advisory_xact_lock", "scenes"),
+    "anyone's scene may be approved": Mutant(F + "lock_scene.sql", "(user_id = v_caller.user_id or", "(true or", "scenes"),
 }  # fmt: skip
 
 
