@@ -15,6 +15,7 @@ PARTS = {
     "latency": "from a submit to its handler, against a bare LISTEN-and-claim loop",
     "failover": "how long until another executor has the jobs of one that was killed",
     "claims": "a claim beside mountains of other jobs",
+    "rls": "a user's list of jobs under row-level security, in a table of 10,000 and of 1,000,000",
     "intake": "messages from Redis to committed rows, against a bare RPOP-and-INSERT loop",
     "rls": "a user's list of jobs under row-level security, in a table of a million",
     "executor": "whether the device waits; changes of family; how soon a cancel stops it (CPU, tiny models)",

@@ -372,6 +372,16 @@ def test_postgrest_is_told_to_ask_first(server: Server, field: Field) -> None:
         server.admin(f"revoke {parameter.format('from')}")
 
 
+@pytest.mark.parametrize("table", ["jobs", "characters", "projects", "videos", "usage_logs"])
+def test_a_list_is_found_by_its_users_index(field: Field, table: str) -> None:
+    """The policy itself is the index's condition: what others have costs nothing (bench/rls.py)."""
+    user = field.personas[1]
+    with field.api.request(user.role, user.user) as cursor:
+        cursor.execute("set local enable_seqscan = off")
+        plan = "\n".join(str(r["QUERY PLAN"]) for r in cursor.execute(f"explain select * from public.{table}"))
+    assert "Index Cond: (user_id = " in plan and "Filter" not in plan, plan
+
+
 def test_an_admin_of_ones_own_making(field: Field) -> None:
     """Only app_metadata, which users cannot write, makes an admin; and only of a signed-in user."""
     for claims, role in (

@@ -17,7 +17,7 @@ as $$
 declare
   v_user constant uuid := ourvidz.check_mine(p->>'job_id');
 begin
-  perform pg_advisory_xact_lock(hashtext('ourvidz.pace'), hashtext(v_user::text));
+  perform ourvidz.one_at_a_time(v_user);
   perform ourvidz.check_unfinished(v_user, 1);
   perform ourvidz.retry((p->>'job_id')::uuid, (p->>'version')::integer);
   return ourvidz.seen((p->>'job_id')::uuid)

@@ -16,7 +16,7 @@ begin
   elsif p->>'character_id' is not null then
     p := jsonb_set(p, '{metadata}', coalesce(nullif(p->'metadata', 'null'), '{}') || jsonb_build_object('character_id', p->'character_id'));
   end if;
-  perform pg_advisory_xact_lock(hashtext('ourvidz.pace'), hashtext(v_me.user_id::text));
+  perform ourvidz.one_at_a_time(v_me.user_id);
   if not exists (select from public.job_payloads where user_id = v_me.user_id and idempotency_key = v_key) then
     perform ourvidz.check_pace(v_me.user_id);
   end if;

@@ -1,5 +1,5 @@
 -- Refuses what goes beyond a user's plan: unfinished jobs at a time (OV015), and submits within a minute (OV016), by the database's clock.
--- One of a user's requests at a time comes through this door, so that a storm of them cannot overshoot. Operators' own connections, and
+-- Operators' own connections, and
 -- the intake, do not come this way: the intake asks check_unfinished alone.
 create or replace function ourvidz.check_pace(p_user uuid) returns void
 language plpgsql
@@ -10,7 +10,7 @@ declare
   v_since timestamptz;
   v_wait integer;
 begin
-  perform pg_advisory_xact_lock(hashtext('ourvidz.pace'), hashtext(p_user::text));
+  perform ourvidz.one_at_a_time(p_user);
   perform ourvidz.check_unfinished(p_user, 1);
   v_plan := ourvidz.plan_of(p_user);
   -- The last but as many as the plan allows: while it is younger than a minute there is no room.
@@ -23,6 +23,11 @@ begin
   end if;
 end
 $$;
+
+-- Of a user's requests one comes through the door at a time, so that a storm of them cannot overshoot what is counted here.
+create or replace function ourvidz.one_at_a_time(p_user uuid) returns void
+language sql
+as $$ select pg_advisory_xact_lock(hashtext('ourvidz.pace'), hashtext(p_user::text)) $$;
 
 -- p_more: how many are about to be added.
 create or replace function ourvidz.check_unfinished(p_user uuid, p_more integer) returns void

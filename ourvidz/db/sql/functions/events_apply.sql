@@ -25,7 +25,7 @@ begin
     end if;
     insert into public.jobs
     select b.* from fresh as e cross join lateral ourvidz.born(e, v_now) as b
-    where v_applied = 0 or not exists (select from public.jobs where id = e.job_id);
+    where pg_trigger_depth() = 1 or not exists (select from public.jobs where id = e.job_id);
     get diagnostics v_rows = row_count;
     v_applied := v_applied + v_rows;
   end if;
