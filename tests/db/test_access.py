@@ -372,6 +372,18 @@ def test_postgrest_is_told_to_ask_first(server: Server, field: Field) -> None:
         server.admin(f"revoke {parameter.format('from')}")
 
 
+def test_ones_own_things_refer_to_ones_own(field: Field) -> None:
+    a, b = field.personas[1:3]
+    for table, column, theirs in (("projects", "character_id", "characters"), ("videos", "project_id", "projects")):
+        for owner, may in ((a.user, True), (b.user, False)):
+            (other,) = field.database.rows(f"select id from public.{theirs} where user_id = %s", (owner,))
+            for query in (f"insert into public.{table} (user_id, {column}) values (%s, %s)",
+                          f"update public.{table} set {column} = %(other)s"):  # fmt: skip
+                with field.api.request(a.role, a.user) as cursor:
+                    params = {"other": other["id"]} if "%(other)s" in query else (a.user, other["id"])
+                    assert (permitted(cursor, query, params) is not None) is may, (query, owner)
+
+
 @pytest.mark.parametrize("table", ["jobs", "characters", "projects", "videos", "usage_logs"])
 def test_a_list_is_found_by_its_users_index(field: Field, table: str) -> None:
     """The policy itself is the index's condition: what others have costs nothing (bench/rls.py)."""

@@ -22,7 +22,7 @@ begin
     end if;
     select v_final.id as job_id, false as created into v_made;
   else
-    perform pg_advisory_xact_lock(hashtext('ourvidz.pace'), hashtext(v_scene.user_id::text));
+    perform ourvidz.one_at_a_time(v_scene.user_id);
     if (ourvidz.caller()).role is not null
        and not exists (select from public.job_payloads where user_id = v_scene.user_id and idempotency_key = v_key) then
       perform ourvidz.check_pace(v_scene.user_id);

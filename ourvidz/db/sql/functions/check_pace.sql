@@ -1,6 +1,5 @@
 -- Refuses what goes beyond a user's plan: unfinished jobs at a time (OV015), and submits within a minute (OV016), by the database's clock.
--- Operators' own connections, and
--- the intake, do not come this way: the intake asks check_unfinished alone.
+-- Operators' own connections, and the intake, do not come this way: the intake asks check_unfinished alone.
 create or replace function ourvidz.check_pace(p_user uuid) returns void
 language plpgsql
 as $$
