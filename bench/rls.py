@@ -66,21 +66,27 @@ def _thrown_away(node: dict[str, Any]) -> int:
     return int(node.get("Rows Removed by Filter", 0)) + sum(_thrown_away(inner) for inner in node.get("Plans", ()))
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scale", type=float, default=1.0, help="of the million; 0.1 for a quick look")
-    scale = parser.parse_args(argv).scale
+def compared(totals: Sequence[int]) -> list[tuple[Any, ...]]:
+    """For each size of the table: its size, and what `listed` says."""
     rows: list[tuple[Any, ...]] = []
     with ground() as url, connect(url) as connection, connect(_as_superuser(url)) as asking:
         user = profile(connection, 1)
         fill(connection, MINE, user, status="completed")
         done = 0
-        for total in (10_000, round(1_000_000 * scale)):
+        for total in totals:
             crowd(connection, total - done)
             done = total
             calm(connection)
             listed(asking, user)  # caches
             rows.append((f"{total:,} jobs", *listed(asking, user)))
+    return rows
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scale", type=float, default=1.0, help="of the million; 0.1 for a quick look")
+    scale = parser.parse_args(argv).scale
+    rows = compared((10_000, round(1_000_000 * scale)))
     table(f"A user's newest 20 under RLS, {ASKED} times", ("in a table of", "median ms", "p95 ms", "rows thrown away"), rows)
     print(f"\nratio {rows[1][1] / rows[0][1]:.2f}, aim ≤ 1.5")
 

@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from bench import claims, engine, executor, failover, latency
+from bench import claims, engine, executor, failover, latency, rls
 from bench.ground import connect, ground, profile, submit
 from bench.report import machine, save, text
 
@@ -108,12 +108,20 @@ def test_figures_line_up_and_one_that_there_is_not_is_a_dash() -> None:
     ]
 
 
+def test_rls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rls, "ASKED", 20)
+    rows = rls.compared((500, 2_000))
+    assert [r[0] for r in rows] == ["500 jobs", "2,000 jobs"] and all(median > 0 and thrown == 0 for _, median, _, thrown in rows)
+
+
 def test_the_list_of_benchmarks_starts_nothing() -> None:
     run = subprocess.run(
         [sys.executable, "-m", "bench", "--list"], capture_output=True, text=True, timeout=60, cwd=Path(__file__).parents[1]
     )
     assert run.returncode == 0, run.stderr
-    assert [line.split()[0] for line in run.stdout.splitlines()] == ["engine", "latency", "failover", "claims", "executor", "gpu"]
+    assert [line.split()[0] for line in run.stdout.splitlines()] == [
+        "engine", "latency", "failover", "claims", "rls", "intake", "executor", "gpu",
+    ]  # fmt: skip
 
 
 def test_the_jobs_of_a_benchmark_wait_in_its_own_database(url: str) -> None:
