@@ -76,6 +76,12 @@ class Config(BaseSettings):
         return (self.supabase_url, key.get_secret_value()) if self.supabase_url and key is not None else None
 
     @property
+    def upstash(self) -> tuple[str, str] | None:
+        """REST URL and token of the Redis that the intake drains; None where there is none."""
+        token = self.upstash_redis_rest_token
+        return (self.upstash_redis_rest_url, token.get_secret_value()) if self.upstash_redis_rest_url and token is not None else None
+
+    @property
     def spool(self) -> Path:
         return self.home / "spool"
 

@@ -18,6 +18,14 @@ CPU = "cpu"
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """`split`: an executor for each family. `intake`: Upstash is configured."""
+
+    split: bool = False
+    intake: bool = False
+
+
+@dataclass(frozen=True)
 class Kind:
     """A kind of process. `health` is what shows that it lives: an executor's lease, or a pulse (`ourvidz.pulse`)."""
 
@@ -26,16 +34,17 @@ class Kind:
     health: str
     per_device: bool = False
     lanes: tuple[str, ...] = ()  # an executor's; empty: all
-    when: Callable[[bool], bool] = lambda split: True  # given whether --split was
+    when: Callable[[Wanted], bool] = lambda wanted: True
 
 
 KINDS: Sequence[Kind] = (
-    Kind("executor", ("worker",), LEASE, per_device=True, lanes=LANES, when=lambda split: not split),
-    Kind("sdxl", ("worker",), LEASE, per_device=True, lanes=("sdxl", "sdxl_ip"), when=lambda split: split),
-    Kind("wan", ("worker",), LEASE, per_device=True, lanes=("wan", "wan_vace"), when=lambda split: split),
+    Kind("executor", ("worker",), LEASE, per_device=True, lanes=LANES, when=lambda wanted: not wanted.split),
+    Kind("sdxl", ("worker",), LEASE, per_device=True, lanes=("sdxl", "sdxl_ip"), when=lambda wanted: wanted.split),
+    Kind("wan", ("worker",), LEASE, per_device=True, lanes=("wan", "wan_vace"), when=lambda wanted: wanted.split),
     # Of its own, so that leases run out and due jobs come up though every executor is dead or busy starting.
     Kind("reaper", ("reaper",), PULSE),
     Kind("deliverer", ("deliver", "run"), PULSE),
+    Kind("intake", ("intake", "run"), PULSE, when=lambda wanted: wanted.intake),
 )
 
 
@@ -72,7 +81,9 @@ class Devices:
     how: str
 
 
-def rows(devices: Devices, *, split: bool = False, name: str | None = None, each: int = 1, enhancer: str | None = None) -> list[Row]:
+def rows(
+    devices: Devices, wanted: Wanted = Wanted(), *, name: str | None = None, each: int = 1, enhancer: str | None = None
+) -> list[Row]:  # fmt: skip
     """Executors for every device (`each` of a kind), and one of all else.
 
     `enhancer`: run one, on this device or on the `cpu`. It has its GPU to itself, unless that is the only one.
@@ -85,7 +96,7 @@ def rows(devices: Devices, *, split: bool = False, name: str | None = None, each
         made.append(Row("enhancer", (*OURVIDZ, "enhancer"), PULSE, device=None if enhancer == CPU else enhancer, env=own))
         devices = Devices(tuple(d for d in devices.ids if d != enhancer) or devices.ids, devices.how)
     for kind in KINDS:
-        if not kind.when(split):
+        if not kind.when(wanted):
             continue
         command = (*OURVIDZ, *kind.command)
         if not kind.per_device:
@@ -94,7 +105,7 @@ def rows(devices: Devices, *, split: bool = False, name: str | None = None, each
         for at, device in enumerate(devices.ids or (None,)):
             for n in range(each):
                 place = "cpu" if device is None else f"gpu{device if device.isdigit() else at}"
-                own = "-".join([base, place, *([kind.name] if split else []), *([str(n)] if each > 1 else [])])
+                own = "-".join([base, place, *([kind.name] if wanted.split else []), *([str(n)] if each > 1 else [])])
                 made.append(Row(own, command, kind.health, kind.lanes, device, _shown(device)))
     return made
 

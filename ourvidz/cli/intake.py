@@ -138,10 +138,10 @@ def _redis() -> Upstash:
     from ourvidz.config import config
     from ourvidz.intake.upstash import Upstash
 
-    url, token = config().upstash_redis_rest_url, config().upstash_redis_rest_token
-    if not url or token is None:
+    found = config().upstash
+    if found is None:
         raise out.Problem("Which Redis? Set UPSTASH_REDIS_REST_URL and UPSTASH_REDIS_REST_TOKEN.", 2)
-    return Upstash(url, token.get_secret_value())
+    return Upstash(*found)
 
 
 def _queues(older: bool) -> tuple[str, ...]:

@@ -40,7 +40,9 @@ def up(
     dry_run: options.DryRun = False,
     as_json: Annotated[bool, typer.Option("--json", help="With --dry-run: print JSON.")] = False,
 ) -> None:
-    """Run this machine: an executor for each GPU and a reaper, started again when they die.
+    """Run this machine: an executor for each GPU, the reaper and the deliverer, started again when they die.
+
+    The intake too, where UPSTASH_REDIS_REST_URL and UPSTASH_REDIS_REST_TOKEN say which Redis.
 
     Ctrl-C or SIGTERM once: running jobs are finished first. Twice: they are given back. A third time kills. SIGHUP tries again what was
     given up. Without a GPU one executor runs on the CPU; CUDA_VISIBLE_DEVICES chooses among GPUs.
@@ -49,9 +51,10 @@ def up(
     if name is not None and not re.fullmatch(r"[A-Za-z0-9._-]{1,50}", name):
         raise out.Problem(f"--name: {name[:60]!r} is no name. Use up to 50 letters, digits, dots, dashes and underscores.", 2)
     from ourvidz.cli import executor
+    from ourvidz.config import config
 
     executors = executor.found() if dry_run else executor.able("`ourvidz up`")
-    how, roster = executors.roster(split=split, name=name, each=each, enhancer=enhancer)
+    how, roster = executors.roster(split=split, intake=config().upstash is not None, name=name, each=each, enhancer=enhancer)
     if dry_run:
         told = [{"name": r.name, "lanes": list(r.lanes), "device": r.device, "command": r.argv()} for r in roster]
         if as_json:

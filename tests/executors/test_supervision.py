@@ -11,7 +11,7 @@ from executors.gauges import CLOSED, Gauges
 from executors.orchestrator import roster
 from executors.orchestrator.lanes import Lanes
 from executors.orchestrator.policy import UNREGISTERED, Crash, Health, Held, Restarts, Rules, Sight, blame, closes, remembered
-from executors.orchestrator.roster import Devices
+from executors.orchestrator.roster import PULSE, Devices, Wanted
 from state.catalog import LANES
 
 RULES = Rules()
@@ -159,8 +159,15 @@ def test_an_executor_for_each_gpu_and_one_of_all_else() -> None:
     assert rows[0].argv(["wan"])[-4:] == ["--name", "box-gpu0", "--lanes", "wan"]
 
 
+def test_redis_is_drained_where_there_is_one() -> None:
+    none = Devices((), "no GPU found")
+    assert "intake" not in {r.name for r in roster.rows(none)}
+    (row,) = (r for r in roster.rows(none, Wanted(intake=True)) if r.name == "intake")
+    assert (row.argv()[-2:], row.health, row.executor) == (["intake", "run"], PULSE, False)
+
+
 def test_split_serves_every_lane_once_on_each_device() -> None:
-    rows = [r for r in roster.rows(Devices(("GPU-8a", "3"), "CUDA_VISIBLE_DEVICES"), name="box", split=True) if r.executor]
+    rows = [r for r in roster.rows(Devices(("GPU-8a", "3"), "CUDA_VISIBLE_DEVICES"), Wanted(split=True), name="box") if r.executor]
     assert [r.name for r in rows] == ["box-gpu0-sdxl", "box-gpu3-sdxl", "box-gpu0-wan", "box-gpu3-wan"]
     for device in ("GPU-8a", "3"):
         assert sorted(lane for r in rows if r.device == device for lane in r.lanes) == sorted(LANES)

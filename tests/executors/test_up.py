@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from site_of import Site, wait_for
 from up_site import SCRIPT, Up, alive, kill, running
 
 from ourvidz.db.connection import Database
+from ourvidz.dev.upstash import UpstashFace
 
 LONG = 120.0  # a lease that no test waits out: what happens meanwhile, the supervisor did
 
@@ -107,7 +110,21 @@ def test_when_it_is_killed_all_go_and_the_next_takes_over(up: Up, tiny_root: Pat
         assert [e["cause"] for e in site.data(job_id, "lease_expired")] == ["left behind"]
         after.signal(signal.SIGTERM)
         assert after.left() == 0
-        assert not site.db.rows("select from ourvidz.executors where state <> 'gone'")
+        assert not site.db.rows("select 1 from ourvidz.executors where state <> 'gone'")
+
+
+def test_redis_is_drained_and_its_drainer_comes_back(site: Site, tiny_root: Path, upstash: UpstashFace) -> None:
+    env = {"UPSTASH_REDIS_REST_URL": upstash.url, "UPSTASH_REDIS_REST_TOKEN": upstash.token}
+    message = {"type": "sdxl_image_fast", "prompt": "a lighthouse", "user_id": site.user, "config": {"num_inference_steps": 1}}
+    with running(Up(site, tiny_root, site.root / "up", light=True, env=env)) as up:
+        for number in (0, 1):
+            upstash.valkey.call("LPUSH", "sdxl_queue", json.dumps({"id": str(UUID(int=number)), **message}).encode())
+            wait_for(lambda number=number: site.db.rows("select 1 from public.jobs where id = %s", (UUID(int=number),)), 30, "for it")
+            up.status(str(UUID(int=number)), "completed")
+            if number == 0:
+                kill(up.children()["intake"])
+        up.signal(signal.SIGTERM)
+        assert up.left() == 0
 
 
 # -- what crashes every time --------------------------------------------------------------------------------------------------------

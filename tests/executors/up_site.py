@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,18 +20,21 @@ SCRIPT = Path(__file__).with_name("up_command.py")
 
 
 class Up:
-    def __init__(self, site: Site, models: Path, home: Path, *args: str, embedded: bool = False, **spec: Any) -> None:
+    def __init__(
+        self, site: Site, models: Path, home: Path, *args: str, embedded: bool = False, env: Mapping[str, str] | None = None, **spec: Any
+    ) -> None:
         self.site, self.home = site, home
         home.mkdir(parents=True, exist_ok=True)
         self.gate = home / "gate"
         self.log = home / "up.log"
         spec = {"gate": str(self.gate), **spec, "rules": {**RULES, **spec.get("rules", {})}}
-        ours = {k: v for k, v in os.environ.items() if not k.startswith(("OURVIDZ_", "DATABASE_URL", "CUDA_", "PG"))}
+        others = ("OURVIDZ_", "DATABASE_URL", "CUDA_", "PG", "SUPABASE_", "UPSTASH_")
+        ours = {k: v for k, v in os.environ.items() if not k.startswith(others)}
         self.env = ours | {
             "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "OMP_NUM_THREADS": "1", VARIABLE: json.dumps(spec),
             "OURVIDZ_HOME": str(home), "OURVIDZ_MODELS": str(models), "OURVIDZ_STORAGE": str(site.root / "store"),
             "CUDA_VISIBLE_DEVICES": "",
-        } | ({} if embedded else {"DATABASE_URL": site.db.url})  # fmt: skip
+        } | ({} if embedded else {"DATABASE_URL": site.db.url}) | dict(env or {})  # fmt: skip
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, str(SCRIPT), "up", "--name", "t", *args], env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log
@@ -56,7 +59,7 @@ class Up:
             if "worker" in argv:
                 found[argv[argv.index("--name") + 1]] = int(pid)
             else:
-                words = {"reaper": "reaper", "enhancer": "enhancer", "deliver": "deliverer"}
+                words = {"reaper": "reaper", "enhancer": "enhancer", "deliver": "deliverer", "intake": "intake"}
                 found.update((name, int(pid)) for word, name in words.items() if word in argv)
         return found
 

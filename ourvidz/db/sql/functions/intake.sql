@@ -7,12 +7,15 @@ as $$
 declare
   v_known jsonb;
   v_fresh jsonb;
+  v_again jsonb;
   v_done jsonb := '[]';
 begin
-  select coalesce(jsonb_agg(m order by n) filter (where there), '[]'), coalesce(jsonb_agg(m order by n) filter (where not there), '[]')
-  into v_known, v_fresh
+  select coalesce(jsonb_agg(m order by n) filter (where there and nth = 1), '[]'),
+         coalesce(jsonb_agg(m order by n) filter (where not there and nth = 1), '[]'), coalesce(jsonb_agg(m order by n) filter (where nth > 1), '[]')
+  into v_known, v_fresh, v_again
   from (
-    select given.n, given.j || jsonb_build_object('ord', given.n) as m, exists (select from public.jobs where id = (given.j->>'id')::uuid) as there
+    select given.n, given.j || jsonb_build_object('ord', given.n) as m, exists (select from public.jobs where id = (given.j->>'id')::uuid) as there,
+           row_number() over (partition by given.j->>'id' order by given.n) as nth
     from jsonb_array_elements(p_messages) with ordinality as given (j, n)
   ) as sorted;
 
@@ -29,34 +32,10 @@ begin
   perform ourvidz.intake_record(p_queue, (
     select coalesce(jsonb_agg(r || jsonb_build_object('message_id', m->'id', 'digest', m->'digest')), '[]')
     from jsonb_array_elements(v_done) as r cross join lateral (select p_messages->((r->>'ord')::integer - 1) as m) as its));
-  return v_done;
-end
-$$;
-
--- New messages in one go: all of them or none.
-create or replace function ourvidz.intake_fresh(p_messages jsonb) returns jsonb
-language plpgsql
-as $$
-begin
-  perform ourvidz.check_unfinished(user_id, jobs)
-  from (select (m->>'user_id')::uuid as user_id, count(*)::integer as jobs from jsonb_array_elements(p_messages) as m group by 1) as of_user;
-  return (
-    select coalesce(jsonb_agg(jsonb_build_object('ord', p_messages->(s.ord::integer - 1)->'ord',
-                                                 'outcome', case when s.created then 'drained' else 'repeated' end)), '[]')
-    from ourvidz.submit_batch((
-      -- Whose project, video and pictures they are is asked here, as at every door; the settings are those that were resolved.
-      select coalesce(jsonb_agg(ourvidz.check_owned(m) || jsonb_build_object('settings', m->'settings') - '{ord,told,digest}'::text[] order by n), '[]')
-      from jsonb_array_elements(p_messages) with ordinality as given (m, n)), 'intake') as s);
-end
-$$;
-
--- Goes on where a message was refused; whatever else went wrong is raised again, and the message stays where it is.
-create or replace function ourvidz.only_refusals(p_state text, p_message text) returns void
-language plpgsql
-as $$
-begin
-  if p_state not like 'OV%' then
-    raise exception '%', p_message using errcode = p_state;
+  if v_again <> '[]' then  -- a later message of the same job meets what became of the first
+    select v_done || jsonb_agg(r || jsonb_build_object('ord', v_again->((r->>'ord')::integer - 1)->'ord')) into v_done
+    from jsonb_array_elements(ourvidz.intake(p_queue, v_again)) as r;
   end if;
+  return v_done;
 end
 $$;

@@ -1,0 +1,172 @@
+"""Everything at work at once, as deployed: a project with its buckets, an executor on tiny models, the deliverer, the intake at hand; and
+the front end, which knows a user's token and nothing else."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+from stack_fixtures import Project, User
+
+from executors.shelf import prepare
+from executors.worker import Worker
+from ourvidz.bootstrap import App
+from ourvidz.config import Config
+from ourvidz.delivery.deliverer import Deliverer
+from ourvidz.delivery.receivers import follow_environment
+from ourvidz.delivery.sending import Keyring
+from ourvidz.intake.drain import Drainer
+from ourvidz.intake.message import QUEUES
+from ourvidz.intake.upstash import Upstash
+from ourvidz.storage.buckets import bring, compare
+from ourvidz.storage.supabase import SupabaseStorage
+from state.catalog import BUCKETS
+
+Rows = list[dict[str, Any]]
+PATIENCE = 60.0  # seconds for a job, on a machine that does other things besides
+
+
+class FrontEnd:
+    """A browser: supabase-js with one user's token."""
+
+    def __init__(self, project: Project, user: User) -> None:
+        self.user, self._http = user, project.client(user)
+
+    def __enter__(self) -> FrontEnd:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def get(self, path: str) -> Rows:
+        answer = self._http.get(f"/rest/v1/{path}")
+        assert answer.status_code == 200, answer.text
+        return list(answer.json())
+
+    def one(self, path: str) -> dict[str, Any]:
+        (found,) = self.get(path)
+        return found
+
+    def insert(self, table: str, **row: Any) -> dict[str, Any]:
+        answer = self._http.post(f"/rest/v1/{table}", json=row, headers={"Prefer": "return=representation"})
+        assert answer.status_code == 201, answer.text
+        (made,) = answer.json()
+        return dict(made)
+
+    def rpc(self, verb: str, **named: Any) -> dict[str, Any]:
+        answer = self._http.post(f"/rest/v1/rpc/{verb}", json=named)
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    def queue(self, job_type: str, ids: Mapping[str, str] | None = None, **metadata: Any) -> dict[str, Any]:
+        """The edge function's whole answer."""
+        answer = self._http.post("/functions/v1/queue-job", json={"jobType": job_type, "metadata": metadata, **(ids or {})})
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    def download(self, bucket: str, path: str) -> httpx.Response:
+        return self._http.get(f"/storage/v1/object/authenticated/{bucket}/{path}")
+
+    def status(self, job_id: str) -> dict[str, Any]:
+        return self.rpc("job_status", job_id=job_id)
+
+    def wait(self, job_id: str, word: str = "completed") -> dict[str, Any]:
+        """Polls as a front end does that hears nothing by Realtime."""
+        told = until(lambda: (s := self.status(job_id))["word"] in ("completed", "failed") and s, f"for {job_id}")
+        assert told["word"] == word, told
+        return dict(told)
+
+    @property
+    def tokens(self) -> int:
+        return int(self.one("profiles?select=token_balance")["token_balance"])
+
+
+class Deployment:
+    def __init__(self, project: Project, app: App, redis: Upstash) -> None:
+        self.project, self.app = project, app
+        self.drainer = Drainer(app.database, redis, QUEUES)
+        self.heard: Rows = []
+
+    def front_end(self, plan: str = "premium", **more: Any) -> FrontEnd:
+        return FrontEnd(self.project, self.project.user(plan, **more))
+
+    def push(self, message: Mapping[str, Any]) -> None:
+        """As the deployed edge function does it: the path style, its key in the path and the message as body."""
+        queue = "sdxl_queue" if str(message["type"]).startswith("sdxl") else "wan_queue"
+        environment = self.project.environment
+        answer = httpx.post(
+            f"{environment['UPSTASH_REDIS_REST_URL']}/lpush/{queue}",
+            content=json.dumps(message),
+            headers={"Authorization": f"Bearer {environment['UPSTASH_REDIS_REST_TOKEN']}", "Content-Type": "application/json"},
+        )
+        assert answer.status_code == 200 and answer.json()["result"] >= 1, answer.text
+
+    def drain(self) -> dict[str, int]:
+        """What became of the messages that were there."""
+        self.drainer.totals = {}
+        while self.drainer.once():
+            pass
+        return self.drainer.totals
+
+    def delivered(self, job_id: str) -> dict[str, Any]:
+        """The message about the job's end, once job-callback has taken it: what it was told."""
+        sql = """select o.attempts, o.last_status, ourvidz.outbox_body(o) as body from ourvidz.outbox as o
+                 where o.job_id = %s and o.delivered_at is not null"""
+        (told,) = until(lambda: self.project.database.rows(sql, (job_id,)), f"for job-callback to hear of {job_id}")
+        assert (told["attempts"], told["last_status"]) == (1, 200), told
+        return dict(told["body"])
+
+
+@contextmanager
+def deployed(project: Project, home: Path) -> Iterator[Deployment]:
+    """Until the end of `with`. Everything is put together by the program's own composition root."""
+    names = {"database_url": project.database.url, "ourvidz_home": home}
+    app = App(Config(**names, **{name.lower(): value for name, value in project.environment.items()}))  # type: ignore[arg-type]
+    assert isinstance(app.store, SupabaseStorage)
+    for row in compare(app.store.api, BUCKETS):
+        bring(app.store.api, row)
+    ring = Keyring(project.environment, project.url, project.service_key)
+    assert follow_environment(app.database, project.url, signs=True)
+    deliverer = Deliverer(app.database, ring)
+    worker = Worker(app.jobs, app.store, prepare(app.config.models, tiny=True, on_progress=lambda _: None), home, name="deployed")
+    with ExitStack() as opened:
+        redis = Upstash(project.upstash.url, project.upstash.token)
+        opened.callback(redis.close)
+        for run, stop in ((worker.run, worker.stop), (deliverer.run, deliverer.stop)):
+            thread = threading.Thread(target=run, daemon=True)
+            thread.start()
+            opened.callback(thread.join, 30)
+            opened.callback(stop)
+        yield Deployment(project, app, redis)
+
+
+def until(what: Callable[[], Any], about: str) -> Any:
+    end = time.monotonic() + PATIENCE
+    while not (found := what()):
+        assert time.monotonic() < end, f"waited {PATIENCE:.0f} s in vain {about}"
+        time.sleep(0.1)
+    return found
+
+
+def message(user: User, job_type: str, prompt: str, job_id: str = "", **config: Any) -> dict[str, Any]:
+    """What the deployed function pushes (SPEC §6), its steps few: they are not what is tried."""
+    sdxl = job_type.startswith("sdxl")
+    video = job_type.startswith("video")
+    sdxl_config = {"width": 1024, "height": 1024, "num_inference_steps": 2, "guidance_scale": 7.5, "scheduler": "EulerDiscreteScheduler",
+                   "num_images": 1, "expected_time": 30}  # fmt: skip
+    wan_config = {"size": "480*832", "sample_steps": 2, "sample_guide_scale": 6.5, "sample_solver": "unipc", "sample_shift": 5.0,
+                  "frame_num": 83 if video else 1, "enhance_prompt": "enhanced" in job_type}  # fmt: skip
+    kind = {"content_type": "video/mp4", "file_extension": "mp4"} if video else {"content_type": "image/png", "file_extension": "png"}
+    return {
+        "id": job_id or str(uuid.uuid4()), "type": job_type, "prompt": prompt, "user_id": user.id, "created_at": "2025-07-07T12:00:00.000Z",
+        "config": (sdxl_config if sdxl else wan_config) | kind | config, "negative_prompt": "fog", "video_id": None, "image_id": None,
+        "character_id": None, "model_variant": "lustify_sdxl" if sdxl else "wan_2_1_1_3b", "bucket": job_type,
+        "metadata": {"prompt": prompt},
+    }  # fmt: skip
