@@ -30,12 +30,20 @@ _STEP = f"""with moved as (
   where id = any (%(ids)s) returning j.*
 ) {_EVENT}"""
 
+# What a completed job's tokens and its line in the usage report take.
+_CHARGE = """insert into floor_entries (user_id, account, amount, kind, job_id, job_version, actor, at)
+select user_id, leg.account, leg.amount, 'capture', id, version, 'executor', updated_at
+from {source} cross join (values ('held', -1), ('revenue', 1)) as leg (account, amount)"""
+_REPORT = """insert into floor_usage (user_id, action, format, quality, tokens_consumed, metadata, created_at, job_id, job_version)
+select user_id, 'job_completed', 'image', 'fast', 1, jsonb_build_object('job_type', job_type), updated_at, id, version from {source}"""
+
 _DONE = f"""with moved as (
   update floor_jobs as j
   set status = 'completed', version = version + 1, executor_id = null, claimed_at = null, deadline = null,
       updated_at = clock_timestamp(), completed_at = clock_timestamp()
   where id = any (%(ids)s) returning j.*
-) {_EVENT}"""
+), charged as ({_CHARGE.format(source="moved")}), reported as ({_REPORT.format(source="moved")})
+{_EVENT}"""
 
 _CLAIMED = '{"executor_id": "00000000-0000-4000-8000-000000000001", "executor": "bench", "deadline": "2025-07-07T12:00:00.000000+00:00"}'
 
@@ -45,8 +53,12 @@ def prepare(connection: psycopg.Connection[Any]) -> None:
     connection.execute("create table if not exists floor_jobs (like public.jobs including all)")
     connection.execute("alter table floor_jobs set (fillfactor = 70)")
     connection.execute("create table if not exists floor_events (like public.job_events including all)")
+    connection.execute("create table if not exists floor_entries (like ourvidz.token_entries including all)")
+    connection.execute("create table if not exists floor_usage (like public.usage_logs including all)")
     # Drained once already, where both ways of the floor are measured.
     connection.execute("delete from floor_events where job_id in (select id from public.jobs where ready)")
+    for followed in ("floor_entries", "floor_usage"):
+        connection.execute(f"delete from {followed} where job_id in (select id from public.jobs where ready)")
     connection.execute("delete from floor_jobs where id in (select id from public.jobs where ready)")
     connection.execute("insert into floor_jobs select * from public.jobs where ready")
 
@@ -61,7 +73,10 @@ _END = """update floor_jobs
   set status = 'completed', version = version + 1, executor_id = null, claimed_at = null, deadline = null,
       updated_at = clock_timestamp(), completed_at = clock_timestamp()
   where id = any (%s)"""
-_TELL = _EVENT.replace("from moved", "from floor_jobs where id = any (%(ids)s)")
+_OF_THESE = "floor_jobs where id = any (%(ids)s)"
+_TELL = _EVENT.replace("from moved", f"from {_OF_THESE}")
+_CHARGE_THESE = _CHARGE.format(source="(select * from " + _OF_THESE + ") as done")
+_REPORT_THESE = _REPORT.format(source="(select * from " + _OF_THESE + ") as done")
 
 
 def plain_claim(connection: psycopg.Connection[Any], limit: int) -> list[Any]:
@@ -92,6 +107,8 @@ def plain(connection: psycopg.Connection[Any], batch: int) -> int:
         with connection.transaction():
             connection.execute(_END, (ids,))
             connection.execute(_TELL, {"ids": ids, "event": "completed", "data": '{"artifacts": 0}'})
+            connection.execute(_CHARGE_THESE, {"ids": ids})
+            connection.execute(_REPORT_THESE, {"ids": ids})
         done += len(ids)
     return done
 
