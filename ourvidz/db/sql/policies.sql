@@ -6,11 +6,15 @@ declare
   -- an admin's request becomes another role instead (public.before_request).
   v_mine constant text := 'user_id = (select auth.uid())';
   v_my_job constant text := 'exists (select from public.jobs as j where j.id = job_id and j.user_id = (select auth.uid()))';
-  v_my_scene constant text := v_mine || ' and (project_id is null or exists (select from public.projects as p where p.id = project_id and p.user_id = (select auth.uid())))';
-  v_my_project constant text := v_mine || ' and (character_id is null or exists (select from public.characters as c where c.id = character_id and c.user_id = (select auth.uid())))';
+  v_my_scene constant text := v_mine || ' and (project_id is null or exists (select from public.projects as p '
+                                         'where p.id = project_id and p.user_id = (select auth.uid())))';
+  v_my_project constant text := v_mine || ' and (character_id is null or exists (select from public.characters as c '
+                                           'where c.id = character_id and c.user_id = (select auth.uid())))';
   v_jobs constant text := 'user_id, job_type, format, quality, model_type, metadata, project_id, video_id, image_id, status';
   v_words constant text := 'job_id, user_id, prompt, negative_prompt, settings, metadata, idempotency_key, enhanced_prompt, error_message';
-  v_events constant text := 'id, status, version, submitted_on, user_id, job_type, lane, project_id, video_id, image_id, priority, rank, ready, run_at, claim_no, executor_id, claimed_at, deadline, attempts, errors, crashes, device_crashes, crashed_on, snoozes, cancel_requested, error_class, final, enhanced, generated, uploaded, created_at, updated_at, completed_at, head_hash, format, quality, model_type, worker_type';
+  -- The older system's metadata and messages hold words.
+  v_figures constant text := (select string_agg(quote_ident(attname), ', ') from pg_attribute where attrelid = 'public.jobs'::regclass
+                              and attnum > 0 and not attisdropped and attname not in ('metadata', 'error_message'));
   p record;
 begin
   for p in select * from pg_policies where schemaname = 'public' and tablename = any (ourvidz.our_relations()) loop
@@ -63,11 +67,11 @@ begin
     ('ourvidz_admin', 'artifacts', 'select', null, 'true'),
     ('ourvidz_admin', 'usage_logs', 'select', null, 'true'),
     ('ourvidz_admin', 'consents', 'select', null, 'true'),
-    -- Executors and analysts: events and figures. The older system's metadata holds words, and stays out.
-    ('ourvidz_executor', 'jobs', 'select', v_events, 'true'),
+    -- Executors and analysts: events and figures.
+    ('ourvidz_executor', 'jobs', 'select', v_figures, 'true'),
     ('ourvidz_executor', 'job_events', 'select', null, 'true'),
     ('ourvidz_executor', 'artifacts', 'select', null, 'true'),
-    ('ourvidz_analyst', 'jobs', 'select', v_events, 'true'),
+    ('ourvidz_analyst', 'jobs', 'select', v_figures, 'true'),
     ('ourvidz_analyst', 'job_events', 'select', null, 'true'),
     ('ourvidz_analyst', 'artifacts', 'select', null, 'true')
   ) as wanted (role, name, verb, columns, whose)
@@ -81,5 +85,6 @@ end
 $$;
 grant usage on schema public to anon, authenticated, service_role, ourvidz_admin;
 grant select on public.job_timeline, public.job_durations to authenticated, ourvidz_admin;
-grant execute on function public.queue_job, public.cancel_job, public.retry_job, public.approve_preview, public.job_status to authenticated, service_role, ourvidz_admin;
+grant execute on function public.queue_job, public.cancel_job, public.retry_job, public.approve_preview, public.job_status
+to authenticated, service_role, ourvidz_admin;
 grant execute on function public.before_request to anon, authenticated, service_role, ourvidz_admin;
