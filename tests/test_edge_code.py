@@ -13,7 +13,9 @@ from ourvidz.docs import ROOT
 FUNCTIONS = ROOT / "supabase/functions"
 
 
-@pytest.mark.parametrize("command", ["fmt --check", "lint", "check --cached-only .", "test --cached-only --no-prompt _shared"])
+@pytest.mark.parametrize(
+    "command", ["fmt --check", "lint", "check --cached-only .", "test --cached-only --no-prompt --allow-env _shared queue-job"]
+)
 def test_deno_has_nothing_to_say(parts: Parts, deno: Callable[..., subprocess.CompletedProcess[str]], command: str) -> None:
     bring_libraries(parts, FUNCTIONS)
     done = deno(*command.split(), cwd=FUNCTIONS)

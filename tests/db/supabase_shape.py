@@ -15,6 +15,8 @@ ROLES = {
     "authenticator": "login noinherit",
 }
 
+TIMEOUTS = {"anon": 3, "authenticated": 8}  # seconds for a statement; PostgREST sets them as it becomes the role
+
 SHAPE = """
 create schema auth authorization supabase_auth_admin;
 create schema storage authorization supabase_storage_admin;
@@ -63,5 +65,7 @@ def supabase_database(server: Server) -> str:
             if role not in there:
                 connection.execute(f"create role {role} {options}")
         connection.execute("grant anon, authenticated, service_role to authenticator")
+        for role, seconds in TIMEOUTS.items():
+            connection.execute(f"alter role {role} set statement_timeout = '{seconds}s'")
         connection.execute(SHAPE.replace("{owner}", OWNER))
     return name
