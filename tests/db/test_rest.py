@@ -114,6 +114,26 @@ def test_refusals_have_a_status(project: Project) -> None:
     project.database.rows("update ourvidz.plans set submits_per_minute = 120 where name = 'premium'")
 
 
+def test_an_empty_purse(project: Project) -> None:
+    """402, by the rpc and by the plain INSERT; nothing is queued and nothing charged."""
+    poor = str(uuid.uuid4())
+    project.database.rows("insert into public.profiles (id, age_verified, token_balance) values (%s, true, 3)", (poor,))
+    who = project.secret.user(poor)
+    paid = rpc(project, who, "queue_job", **ASK, idempotency_key="one")
+    assert (paid.status_code, paid.json()["price"], paid.json()["balance"]) == (200, 1, 2)
+    before = counts(project)
+    dear = rpc(project, who, "queue_job", job_type="video_fast", prompt="a lighthouse")
+    with project.client(who) as client:
+        plain = {"user_id": poor, "job_type": "video_fast", "metadata": {"prompt": "a lighthouse"}, "status": "queued"}
+        inserted = client.post("/rest/v1/jobs", json=plain)
+    for answer in (dear, inserted):
+        assert (answer.status_code, answer.json()["code"]) == (402, "OV014"), answer.text
+    assert counts(project) == before
+    assert rpc(project, who, "queue_job", **ASK, idempotency_key="one").json()["balance"] == 2
+    assert rpc(project, who, "cancel_job", job_id=paid.json()["job_id"]).status_code == 200
+    assert rpc(project, who, "retry_job", job_id=paid.json()["job_id"]).json()["balance"] == 2
+
+
 def test_a_hundred_at_once_with_one_key(project: Project) -> None:
     user = project.user()
 
@@ -124,6 +144,8 @@ def test_a_hundred_at_once_with_one_key(project: Project) -> None:
 
     with ThreadPoolExecutor(10) as pool:
         assert len(set(pool.map(ask, range(100)))) == 1
+    (purse,) = project.database.rows("select token_balance as b from public.profiles where id = %s", (user.id,))
+    assert purse["b"] == 1_000_000 - 1  # one hold
     changed = rpc(project, user, "queue_job", **(ASK | {"prompt": "a tower"}), idempotency_key="one")
     assert (changed.status_code, changed.json()["code"]) == (409, "OV008")
 

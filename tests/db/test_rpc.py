@@ -60,7 +60,7 @@ def test_a_job_queued_by_its_user(database: Database, user: User, api: Api) -> N
     assert str(found["user_id"]) == owner and types(database, answer["job_id"]) == ["submitted"]
     assert (answer["created"], answer["status"], answer["word"], answer["version"], answer["position"]) == (True, "queued", "queued", 1, 1)
     assert answer["price"] == 6 and answer["progress"] == {"generated": 0, "uploaded": 0, "total": 6}
-    assert answer["balance"] == database.rows("select token_balance as b from public.profiles where id = %s", (owner,))[0]["b"]
+    assert answer["balance"] == 1_000_000 - 6
     assert answer["job"]["job_type"] == "sdxl_image_fast" and "head_hash" not in answer["job"]
     assert queue(api, owner)["position"] == 2
 
