@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from books import balance, sound
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 from mutations import VARIABLE
 from support import Clock, Permissive, Server, artifact, new_user
 
@@ -26,8 +26,11 @@ from state.policy import FALLBACKS
 TYPES = st.sampled_from(
     [("sdxl_image_fast", 1), ("sdxl_image_fast", 3), ("sdxl_image_premium", 1), ("sdxl_image_high", 6), ("video_fast", 1)]
 )
+ENDS = {"completed", "failed", "cancelled"}
 who = st.integers(0, 1)
 which = st.integers(0, 99)
+claimed = precondition(lambda self: self.claims)  # a step that nothing can come of is not drawn: few examples go far
+begun = precondition(lambda self: self.made)
 
 
 class Purses(RuleBasedStateMachine):
@@ -36,7 +39,7 @@ class Purses(RuleBasedStateMachine):
     ends: ClassVar[set[str]] = set()
     refused: ClassVar[int] = 0
 
-    @initialize(tokens=st.tuples(st.integers(0, 40), st.integers(0, 40)))
+    @initialize(tokens=st.tuples(st.integers(0, 60), st.integers(5, 20)))
     def begin(self, tokens: tuple[int, int]) -> None:
         self.jobs = Jobs(self.database, Permissive())
         self.users = [new_user(self.database, "premium", tokens=n) for n in tokens]
@@ -78,12 +81,14 @@ class Purses(RuleBasedStateMachine):
         for made in self.tried(price * count <= self.spendable[user], lambda: self.jobs.submit_many(asked)) or ():
             self.holds(user, made.id, price)
 
+    @begun
     @rule(limit=st.integers(1, 3))
     def claim(self, limit: int) -> None:
         self.jobs.heartbeat(self.gpu)
         for job in self.jobs.claim(self.gpu, limit=limit):
             self.claims[job.job_id] = job
 
+    @claimed
     @rule(n=which, images=st.integers(0, 6))
     def complete(self, n: int, images: int) -> None:
         if (job := self.held(n)) is None:
@@ -103,6 +108,7 @@ class Purses(RuleBasedStateMachine):
         self.jobs.complete(job)
         self.ends_with(job.job_id, self.made[job.job_id][1] * images // asked)
 
+    @claimed
     @rule(n=which, retryable=st.booleans())
     def fail(self, n: int, retryable: bool) -> None:
         if (job := self.held(n)) is not None:
@@ -111,6 +117,7 @@ class Purses(RuleBasedStateMachine):
             else:
                 self.ends_with(job.job_id, 0)
 
+    @begun
     @rule(n=which)
     def cancel(self, n: int) -> None:
         if (job_id := self.any(n, "queued", "generating", "uploading")) is not None:
@@ -118,6 +125,7 @@ class Purses(RuleBasedStateMachine):
                 self.jobs.honour_cancel(self.claims[job_id])
             self.ends_with(job_id, 0)
 
+    @begun
     @rule(n=which)
     def retry(self, n: int) -> None:
         if (job_id := self.any(n, "failed", "cancelled")) is not None:
@@ -128,6 +136,7 @@ class Purses(RuleBasedStateMachine):
             if self.tried(price <= self.spendable[r["user"]], lambda: self.jobs.retry(job_id) or True):
                 self.holds(r["user"], job_id, price)
 
+    @begun
     @rule(n=which)
     def reroute(self, n: int) -> None:
         job_id = self.any(n, "queued")
@@ -144,6 +153,7 @@ class Purses(RuleBasedStateMachine):
         self.spendable[r["user"]] -= change
         self.made[job_id] = r["user"], self.made[job_id][1] + change
 
+    @claimed
     @rule()
     def crash(self) -> None:
         """The executor is lost; its jobs wait again, or, lost too often, fail."""
@@ -191,7 +201,7 @@ class Purses(RuleBasedStateMachine):
             (self.users,),
         ):
             assert r["held"] == self.made[r["id"]][1] and 0 <= r["charged"] <= r["priced"], r
-            if r["status"] in ("completed", "failed", "cancelled"):
+            if r["status"] in ENDS:
                 assert r["held"] == 0
                 self.ends.add(r["status"])
 
@@ -208,18 +218,20 @@ def test_two_small_purses(server: Server, template: str) -> None:
     Purses.database = Database(server.url(name))
     Purses.clock = Clock(Purses.database)
     try:
-        run_state_machine_as_test(  # type: ignore[no-untyped-call]
-            Purses,
-            settings=settings(
-                max_examples=int(os.environ.get("OURVIDZ_MACHINE_EXAMPLES", "15")),
-                stateful_step_count=25,
-                deadline=None,
-                suppress_health_check=list(HealthCheck),
-                print_blob=True,
-                phases=[p for p in Phase if not (os.environ.get(VARIABLE) and p in (Phase.shrink, Phase.explain))],
-            ),
-        )
-        assert Purses.ends == {"completed", "failed", "cancelled"} and Purses.refused > 10
+        for _ in range(5):  # a few examples now and then miss one end: they are drawn again until all were seen
+            if Purses.ends < ENDS or Purses.refused <= 10:
+                run_state_machine_as_test(  # type: ignore[no-untyped-call]
+                    Purses,
+                    settings=settings(
+                        max_examples=int(os.environ.get("OURVIDZ_MACHINE_EXAMPLES", "15")),
+                        stateful_step_count=30,
+                        deadline=None,
+                        suppress_health_check=list(HealthCheck),
+                        print_blob=True,
+                        phases=[p for p in Phase if not (os.environ.get(VARIABLE) and p in (Phase.shrink, Phase.explain))],
+                    ),
+                )
+        assert Purses.ends == ENDS and Purses.refused > 10
     finally:
         Purses.database.close()
         server.drop(name)
