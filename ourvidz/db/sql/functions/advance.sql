@@ -1,6 +1,6 @@
 -- One step of one claim. Raises OV002 when the claim is stale, OV001 when the step may not follow.
 create or replace function ourvidz.advance(p_job uuid, p_claim bigint, p_token uuid, p_event text, p_data jsonb default '{}') returns void
-language plpgsql security definer set search_path = pg_catalog, ourvidz set plan_cache_mode = force_generic_plan
+language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_held boolean;

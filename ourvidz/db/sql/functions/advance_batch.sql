@@ -2,7 +2,7 @@
 create or replace function ourvidz.advance_batch(
   p_jobs uuid[], p_claims bigint[], p_tokens uuid[], p_event text, p_data jsonb[] default null
 ) returns setof uuid
-language plpgsql security definer set search_path = pg_catalog, ourvidz set plan_cache_mode = force_generic_plan
+language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 begin
   if p_event in ('enhancement_started', 'generation_started', 'upload_started') then

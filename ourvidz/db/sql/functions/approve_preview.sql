@@ -4,7 +4,7 @@
 create or replace function public.approve_preview(
   video_id uuid, job_type text default 'video_high', config jsonb default '{}', idempotency_key text default null, index integer default 0
 ) returns jsonb
-language sql security definer set search_path = pg_catalog, ourvidz
+language sql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$
   select ourvidz.answer('approve_preview', jsonb_build_object(
     'video_id', approve_preview.video_id, 'job_type', approve_preview.job_type, 'config', approve_preview.config,

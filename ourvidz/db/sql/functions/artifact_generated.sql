@@ -1,7 +1,7 @@
 -- Records an output that lies in the claim's spool: what it is, its sha256 and size. A retry on the same host uploads it from there.
 create or replace function ourvidz.artifact_generated(p_job uuid, p_claim bigint, p_token uuid, p_artifact jsonb, p_seconds float8 default null)
 returns void
-language plpgsql security definer set search_path = pg_catalog, ourvidz set plan_cache_mode = force_generic_plan
+language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
   a public.artifacts := jsonb_populate_record(null::public.artifacts, p_artifact);

@@ -1,7 +1,7 @@
 -- Says that the recorded output is in its bucket, byte for byte: from now on it is the job's, whatever becomes of this claim.
 create or replace function ourvidz.artifact_uploaded(p_job uuid, p_claim bigint, p_token uuid, p_kind text, p_index integer, p_sha256 text)
 returns void
-language plpgsql security definer set search_path = pg_catalog, ourvidz set plan_cache_mode = force_generic_plan
+language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
   a public.artifacts;

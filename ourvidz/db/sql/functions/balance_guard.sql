@@ -14,7 +14,7 @@ $$;
 -- A profile that comes with a balance (a row of the older system, a sign-up's gift) opens its account with it; one that goes returns it.
 -- Nobody gives tokens to themselves: a user's own INSERT begins with none.
 create or replace function ourvidz.balance_opened() returns trigger
-language plpgsql security definer set search_path = pg_catalog, ourvidz
+language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$
 declare
   v_caller constant record := ourvidz.caller();

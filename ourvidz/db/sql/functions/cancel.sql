@@ -1,7 +1,7 @@
 -- Cancels at once what nobody works on; asks the executor otherwise, which stops within a step. Asked twice is asked once.
 -- Returns `cancelled` or `cancel_requested`.
 create or replace function ourvidz.cancel(p_job uuid, p_version integer default null, p_actor text default 'person') returns text
-language plpgsql security definer set search_path = pg_catalog, ourvidz set plan_cache_mode = force_generic_plan
+language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
   j public.jobs := ourvidz.lock_seen(p_job, p_version);

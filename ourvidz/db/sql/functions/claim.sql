@@ -2,7 +2,7 @@
 -- marks the executor as waiting, so that the next submit wakes it.
 create or replace function ourvidz.claim(p_executor uuid, p_lanes text[] default null, p_resident text[] default null, p_limit integer default 1)
 returns setof ourvidz.claimed_job
-language plpgsql security definer set search_path = pg_catalog, ourvidz set plan_cache_mode = force_generic_plan
+language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_now constant timestamptz := ourvidz.now();

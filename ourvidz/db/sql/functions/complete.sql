@@ -1,6 +1,6 @@
 -- The last step. A job with an output that is recorded but not uploaded is not done. Raises as advance does.
 create or replace function ourvidz.complete(p_job uuid, p_claim bigint, p_token uuid) returns void
-language plpgsql security definer set search_path = pg_catalog, ourvidz set plan_cache_mode = force_generic_plan
+language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_outputs bigint;

@@ -1,6 +1,6 @@
 -- The executor stops claiming (draining), or has finished and goes (gone; it must hold nothing, or use executor_gone).
 create or replace function ourvidz.drain(p_executor uuid, p_done boolean default false) returns void
-language plpgsql security definer set search_path = pg_catalog, ourvidz set plan_cache_mode = force_generic_plan
+language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 begin
   if p_done and exists (select from public.jobs where executor_id = p_executor) then

@@ -1,7 +1,7 @@
 -- Keeps an enhanced prompt, once: a retry on any host finds it. The text goes to the payload, its salted hash into the event.
 create or replace function ourvidz.enhanced(p_job uuid, p_claim bigint, p_token uuid, p_text text, p_seconds float8, p_tokens integer)
 returns void
-language plpgsql security definer set search_path = pg_catalog, ourvidz set plan_cache_mode = force_generic_plan
+language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_digest text;

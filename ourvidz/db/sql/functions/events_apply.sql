@@ -1,7 +1,7 @@
 -- Fires once for each INSERT into job_events: an event that may happen moves its job, and one that may not undoes the statement.
 -- This is the only writer of a job's folded columns; jobs_guard refuses all others. Set-based, so batches cost little more than one.
 create or replace function ourvidz.events_apply() returns trigger
-language plpgsql security definer set search_path = pg_catalog, ourvidz set plan_cache_mode = force_generic_plan set enable_seqscan = off
+language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
 as $$
 declare
   v_now constant timestamptz := ourvidz.now();

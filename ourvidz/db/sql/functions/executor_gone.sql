@@ -1,7 +1,7 @@
 -- Declares an executor dead and gives its jobs back at once: the reaper when its lease ran out, a supervisor that saw the process die.
 -- Returns how many jobs it had. What the executor may still send is refused.
 create or replace function ourvidz.executor_gone(p_executor uuid, p_cause text default 'died') returns bigint
-language plpgsql security definer set search_path = pg_catalog, ourvidz set plan_cache_mode = force_generic_plan
+language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
   j public.jobs;

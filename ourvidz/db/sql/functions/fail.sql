@@ -4,7 +4,7 @@ create or replace function ourvidz.fail(
   p_job uuid, p_claim bigint, p_token uuid, p_class text, p_message text, p_retryable boolean default true, p_final boolean default false,
   p_verdict jsonb default '{}'
 ) returns text
-language plpgsql security definer set search_path = pg_catalog, ourvidz set plan_cache_mode = force_generic_plan
+language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
   j public.jobs;

@@ -1,7 +1,7 @@
 -- Extends the executor's lease, and with it those of all its jobs. Not sent by an executor whose current stage has stalled.
 create or replace function ourvidz.heartbeat(p_executor uuid, p_resident text[] default null, p_lanes text[] default null, p_info jsonb default null)
 returns timestamptz
-language plpgsql security definer set search_path = pg_catalog, ourvidz set plan_cache_mode = force_generic_plan
+language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_until timestamptz;

@@ -2,7 +2,7 @@
 -- takes, `told` (the settings that the message gave) and `digest` (SHA-256, hex, of its bytes). Answers {ord, outcome, reason?, field?,
 -- detail?} for each, and counts it in the same transaction.
 create or replace function ourvidz.intake(p_queue text, p_messages jsonb) returns jsonb
-language plpgsql security definer set search_path = pg_catalog, ourvidz set plan_cache_mode = force_generic_plan
+language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_known jsonb;

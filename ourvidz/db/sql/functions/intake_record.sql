@@ -1,7 +1,7 @@
 -- Counts what became of messages, and remembers them for a while. In the transaction of intake() where one made them; refusals that were
 -- found before the database was asked come here alone.
 create or replace function ourvidz.intake_record(p_queue text, p_records jsonb) returns void
-language plpgsql security definer set search_path = pg_catalog, ourvidz
+language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$
 declare
   v_now constant timestamptz := ourvidz.now();
@@ -19,7 +19,7 @@ $$;
 
 -- Forgets messages that nobody will send again. Returns how many.
 create or replace function ourvidz.intake_forget(p_older interval default interval '30 days') returns bigint
-language plpgsql security definer set search_path = pg_catalog, ourvidz
+language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$
 declare
   v_count bigint;

@@ -1,6 +1,6 @@
 -- The job as it stood at an instant, told from its events; no row when it did not exist yet. `ready` is what it was when last told.
 create or replace function ourvidz.job_as_of(p_job uuid, p_at timestamptz) returns public.jobs
-language sql stable security definer set search_path = pg_catalog, ourvidz set plan_cache_mode = force_generic_plan
+language sql stable security definer set search_path = pg_catalog, ourvidz, pg_temp set plan_cache_mode = force_generic_plan
 as $$
   select ourvidz.fold(e order by e.version) from public.job_events as e where e.job_id = p_job and e.occurred_at <= p_at
 $$;

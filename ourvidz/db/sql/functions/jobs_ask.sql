@@ -2,11 +2,11 @@
 -- any job, and then the very row that its `submitted` event will tell. The event follows in jobs_asked. Both by way of `answer`, so that
 -- PostgREST is told why.
 create or replace function ourvidz.jobs_ask() returns trigger
-language plpgsql security definer set search_path = pg_catalog, ourvidz
+language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$ begin return jsonb_populate_record(new, ourvidz.answer('plain_row', to_jsonb(new))); end $$;
 
 create or replace function ourvidz.jobs_asked() returns trigger
-language plpgsql security definer set search_path = pg_catalog, ourvidz
+language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$ begin perform ourvidz.answer('plain_events', (select jsonb_agg(id) from after_rows)); return null; end $$;
 
 create or replace function ourvidz.api_plain_row(p jsonb) returns jsonb

@@ -1,6 +1,6 @@
 -- Enabled receivers that have messages to send now, with how many (counted up to 1,000).
 create or replace function ourvidz.outbox_due() returns table (receiver text, url text, secret_env text, messages bigint)
-language plpgsql security definer set search_path = pg_catalog, ourvidz
+language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$
 declare
   v_now constant timestamptz := ourvidz.now();

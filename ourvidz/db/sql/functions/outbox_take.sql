@@ -2,7 +2,7 @@
 -- deliverer that is killed loses nothing, and one that was killed after sending has it sent again, under the same id.
 create or replace function ourvidz.outbox_take(p_receiver text, p_lease double precision)
 returns table (id uuid, attempts integer, url text, secret_env text, taken_at timestamptz, body jsonb)
-language plpgsql security definer set search_path = pg_catalog, ourvidz
+language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$
 declare
   v_now constant timestamptz := ourvidz.now();

@@ -3,7 +3,7 @@
 -- dropped. p_wait: seconds that the receiver asked for. Returns retry, dead or overtaken.
 create or replace function ourvidz.outbox_unsent(p_message uuid, p_attempts integer, p_status integer, p_error text, p_wait double precision)
 returns text
-language plpgsql security definer set search_path = pg_catalog, ourvidz
+language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$
 declare
   v_now constant timestamptz := ourvidz.now();

@@ -5,7 +5,7 @@ create or replace function public.queue_job(
   project_id uuid default null, video_id uuid default null, image_id uuid default null, character_id uuid default null,
   idempotency_key text default null
 ) returns jsonb
-language sql security definer set search_path = pg_catalog, ourvidz
+language sql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$
   select ourvidz.answer('queue_job', jsonb_build_object(
     'job_type', queue_job.job_type, 'prompt', queue_job.prompt, 'negative_prompt', queue_job.negative_prompt, 'config', queue_job.config,
@@ -14,13 +14,13 @@ as $$
 $$;
 
 create or replace function public.cancel_job(job_id uuid, version integer default null) returns jsonb
-language sql security definer set search_path = pg_catalog, ourvidz
+language sql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$ select ourvidz.answer('cancel_job', jsonb_build_object('job_id', cancel_job.job_id, 'version', cancel_job.version)) $$;
 
 create or replace function public.retry_job(job_id uuid, version integer default null) returns jsonb
-language sql security definer set search_path = pg_catalog, ourvidz
+language sql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$ select ourvidz.answer('retry_job', jsonb_build_object('job_id', retry_job.job_id, 'version', retry_job.version)) $$;
 
 create or replace function public.job_status(job_id uuid) returns jsonb
-language sql stable security definer set search_path = pg_catalog, ourvidz
+language sql stable security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$ select ourvidz.answer('job_status', jsonb_build_object('job_id', job_status.job_id)) $$;

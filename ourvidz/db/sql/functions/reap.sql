@@ -2,7 +2,7 @@
 -- stranded, where policy says so. Anyone may call it, as often as they like; one at a time does the work. Returns what it did.
 create or replace function ourvidz.reap()
 returns table (lapsed bigint, timed_out bigint, promoted bigint)
-language plpgsql security definer set search_path = pg_catalog, ourvidz set plan_cache_mode = force_generic_plan
+language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_now constant timestamptz := ourvidz.now();

@@ -1,7 +1,7 @@
 -- Makes a receiver, or changes one: what is null stays as it was.
 create or replace function ourvidz.receiver_set(p_name text, p_url text default null, p_events text[] default null, p_secret_env text default null)
 returns void
-language plpgsql security definer set search_path = pg_catalog, ourvidz
+language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$
 declare
   v_constraint text;

@@ -2,7 +2,7 @@
 -- its place. (Whoever gets past it, with a trigger of their own, meets jobs_guard.) The older system's callback, which comes with the
 -- service key, may say what it likes of status and end: it is not heard, and the rest of its words is kept.
 create or replace function ourvidz.refuse_bare_write() returns trigger
-language plpgsql security definer set search_path = pg_catalog, ourvidz
+language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$
 begin
   if (select role from ourvidz.caller()) = 'service_role' then

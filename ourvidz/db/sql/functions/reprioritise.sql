@@ -1,7 +1,7 @@
 -- Moves a waiting job forwards or backwards by the difference that its priority makes to its place.
 create or replace function ourvidz.reprioritise(p_job uuid, p_priority integer, p_version integer default null, p_actor text default 'person')
 returns integer
-language plpgsql security definer set search_path = pg_catalog, ourvidz set plan_cache_mode = force_generic_plan
+language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
   j public.jobs := ourvidz.lock_seen(p_job, p_version);

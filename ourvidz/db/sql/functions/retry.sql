@@ -1,6 +1,6 @@
 -- A person starts a failed or cancelled job anew: counts go back to zero, finished steps stay done, and it enters its lane's order again.
 create or replace function ourvidz.retry(p_job uuid, p_version integer default null, p_actor text default 'person') returns integer
-language plpgsql security definer set search_path = pg_catalog, ourvidz set plan_cache_mode = force_generic_plan
+language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
   j public.jobs := ourvidz.lock_seen(p_job, p_version);

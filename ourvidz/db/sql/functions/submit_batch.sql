@@ -2,7 +2,7 @@
 -- negative_prompt, metadata, project_id, video_id, image_id. The same id or key again, with the same body, is the same job.
 create or replace function ourvidz.submit_batch(p_jobs jsonb, p_actor text default 'system')
 returns table (ord bigint, job_id uuid, created boolean)
-language plpgsql security definer set search_path = pg_catalog, ourvidz set plan_cache_mode = force_generic_plan
+language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_now constant timestamptz := ourvidz.now();

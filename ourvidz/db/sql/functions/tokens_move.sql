@@ -2,7 +2,7 @@
 -- This is the only writer of profiles.token_balance; balance_guard refuses all others. Profiles are locked in the order of their ids, after
 -- the jobs of the transaction: whoever moves tokens locks alike.
 create or replace function ourvidz.tokens_move() returns trigger
-language plpgsql security definer set search_path = pg_catalog, ourvidz set plan_cache_mode = force_generic_plan
+language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_even boolean;
