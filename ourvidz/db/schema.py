@@ -16,7 +16,7 @@ from sqlalchemy import Connection, text
 
 from state import catalog, errors, events, machine, policy, scenes, wire
 
-ROLES = ("anon", "authenticated", "service_role", "authenticator", "ourvidz_owner", "ourvidz_executor", "ourvidz_analyst")
+ROLES = ("anon", "authenticated", "service_role", "authenticator", "ourvidz_owner", "ourvidz_admin", "ourvidz_executor", "ourvidz_analyst")
 """What policies and grants name; roles.sql makes those that are missing."""
 
 _SQL = resources.files("ourvidz.db") / "sql"
