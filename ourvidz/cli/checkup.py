@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import platform
-import shutil
 import subprocess
 import sys
 import time
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
     from ourvidz.bootstrap import App
     from ourvidz.db.connection import Database
 
-SKEW, FREE = 2.0, 5e9  # seconds between two clocks, bytes on a disk: beyond these we say so
+SKEW = 2.0  # seconds between two clocks: beyond that we say so
 
 
 @dataclass(frozen=True)
@@ -37,12 +35,14 @@ class Line:
 
 def lines() -> Iterator[Line]:
     from ourvidz import bootstrap
+    from ourvidz.cli import checkup_services
 
     app = bootstrap.app()
     yield _python()
     yield from _extras()
     yield from _safely("database", lambda: _database(app))
-    yield from _safely("storage", lambda: _storage(app))
+    yield from _safely("storage", lambda: checkup_services.storage(app))
+    yield from _safely("redis", lambda: checkup_services.redis(app))
     yield from _safely("models", lambda: _models(app))
     yield from _safely("profile", lambda: _profile(app))
     yield from _safely("budget", lambda: _budget(app))
@@ -151,11 +151,11 @@ def _server(app: App, database: Database) -> Iterator[Line]:
     mend = "Only the database's clock decides, but logs of this host will not match it: set the time (ntp, chrony)." if skew > SKEW else ""
     yield Line("warn" if skew > SKEW else "ok", "clock", f"{words.duration(skew)} between this host and the database", mend)
     if found == wanted:
+        from ourvidz.cli import checkup_services
         from ourvidz.db import surroundings
 
         yield from (Line(**r.__dict__) for r in surroundings.look(database))
-        if app.config.supabase_url:
-            yield from (Line(**r.__dict__) for r in surroundings.buckets(database))
+        yield from checkup_services.callbacks(app.config, database)
         alive = queries.executors(database)
         names = ", ".join(f"{row['name']} ({' '.join(row['lanes'])})" for row in alive)
         yield (
@@ -163,27 +163,6 @@ def _server(app: App, database: Database) -> Iterator[Line]:
             if alive
             else Line("warn", "workers", "no executor is alive", "`ourvidz worker` starts one; `submit --wait` and `demo` bring their own.")
         )
-
-
-def _storage(app: App) -> Iterator[Line]:
-    folder = app.config.storage
-    nearest = next(p for p in (folder, *folder.parents) if p.exists())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        yield Line(
-            "missing",
-            "storage",
-            f"{nearest} cannot be written to",
-            "Give this account the right to, or set OURVIDZ_STORAGE (or OURVIDZ_HOME) elsewhere.",
-        )
-        return
-    free = shutil.disk_usage(nearest).free
-    mend = (
-        "A video takes a few megabytes, and the spool up to 10 GB: make room, or set OURVIDZ_STORAGE to another disk."
-        if free < FREE
-        else ""
-    )
-    made = "" if folder.exists() else " (made when first needed)"
-    yield Line("warn" if mend else "ok", "storage", f"{folder}{made}, {words.size(free)} free", mend)
 
 
 def _models(app: App) -> Iterator[Line]:

@@ -1,4 +1,4 @@
-"""What `ourvidz doctor` asks of a database beyond its schema: roles, grants, realtime, storage. Nothing here writes."""
+"""What `ourvidz doctor` asks of a database beyond its schema: roles, grants, realtime, policies. Nothing here writes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from importlib import resources
 
 from ourvidz.db.connection import Database
-from state.catalog import BUCKETS
 
 _MIGRATE = "`ourvidz migrate` mends it, as a role that may."
 
@@ -48,27 +47,6 @@ def look(db: Database) -> Iterator[Remark]:
         mend = "Run `ourvidz migrate` as a role that may make policies on storage.objects; until then only the service key reaches files."
         yield Remark("warn", "storage", "no policy of ours on storage.objects", mend)
     yield Remark("ok", "extensions", "none needed: gen_random_uuid() and sha256() are Postgres's own")
-
-
-def buckets(db: Database) -> Iterator[Remark]:
-    """The buckets of a Supabase project against the catalog's."""
-    found = {r["id"]: r for r in db.rows("select id, public, file_size_limit, allowed_mime_types from storage.buckets")}
-    missing = [name for name in BUCKETS if name not in found]
-    differ = [
-        name
-        for name, want in BUCKETS.items()
-        if (row := found.get(name))
-        and (row["file_size_limit"], frozenset(row["allowed_mime_types"] or ()), bool(row["public"]))
-        != (want.max_bytes, want.media_types, want.public)
-    ]
-    mend = "`ourvidz buckets sync` makes and mends them."
-    if missing or differ:
-        told = [f"missing: {', '.join(missing)}"] * bool(missing) + [f"with another limit, type or access: {', '.join(differ)}"] * bool(
-            differ
-        )
-        yield Remark("missing" if missing else "warn", "buckets", "; ".join(told), mend)
-    else:
-        yield Remark("ok", "buckets", f"all {len(BUCKETS)}, with their limits and types")
 
 
 def _list(what: str, wrong: list[str], well: str, ill: str, mend: str, *, state: str = "missing") -> Remark:

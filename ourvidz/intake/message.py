@@ -122,4 +122,4 @@ def _refusal(error: ValidationError) -> RefusedMessage:
     field = ".".join(str(part)[:40] for part in first["loc"])[:80]
     if first["type"] == "json_invalid":
         return RefusedMessage("no_json", "The message is no JSON that we can read.")
-    return RefusedMessage("bad_field", f"{field or 'The message'}: {first['msg'][:200]}", field)
+    return RefusedMessage("bad_field", f"{field or 'The message'}: {first['msg'][:200].rstrip('.')}.", field)

@@ -8,9 +8,17 @@ from pathlib import Path
 import psycopg
 import pytest
 from cli_command import Command, environment
+from storage_site import Face, a_face
 from support import Server, claim, executor, finish, submit
 
+from ourvidz.bootstrap import App
+from ourvidz.cli import checkup_services
+from ourvidz.cli.checkup import Line
+from ourvidz.config import Config
+from ourvidz.db import outbox
 from ourvidz.db.connection import Database
+from ourvidz.dev.upstash import UpstashFace
+from ourvidz.intake.upstash import RedisRefused
 from ourvidz.lifecycle import Jobs
 from state.catalog import BUCKETS
 
@@ -69,17 +77,57 @@ def test_doctor_looks_at_roles_grants_and_realtime(ourvidz: Command, database: D
         assert said()[what] == state, break_it
 
 
-def test_doctor_compares_buckets_with_the_catalog(ourvidz: Command, database: Database) -> None:
-    on_supabase = {"SUPABASE_URL": "http://127.0.0.1:1"}
-    line = next(line for line in ourvidz("doctor", "--json", **on_supabase).json if line["what"] == "buckets")
-    assert line["state"] == "missing" and "sdxl_image_fast" in line["found"] and "buckets sync" in line["mend"]
-    for name, bucket in BUCKETS.items():
-        sql = "insert into storage.buckets (id, name, public, file_size_limit, allowed_mime_types) values (%s, %s, %s, %s, %s)"
-        database.rows(sql, (name, name, bucket.public, bucket.max_bytes, sorted(bucket.media_types)))
-    assert ["ok", "buckets", f"all {len(BUCKETS)}, with their limits and types", ""] in ourvidz("doctor", **on_supabase).lines
-    database.rows("update storage.buckets set public = true where id = 'video_high'")
-    line = next(line for line in ourvidz("doctor", "--json", **on_supabase).json if line["what"] == "buckets")
-    assert line["state"] == "warn" and "video_high" in line["found"]
+def test_doctor_compares_the_projects_buckets_with_the_catalog(ourvidz: Command, standing_face: Face, tmp_path: Path) -> None:
+    env = {"SUPABASE_URL": standing_face.url, "SUPABASE_SERVICE_KEY": standing_face.secret.service}
+
+    def said(face: Face, key: str | None) -> dict[str, Line]:
+        config = Config(ourvidz_home=tmp_path, supabase_url=face.url, supabase_service_key=key)  # type: ignore[arg-type]
+        return {line.what: line for line in checkup_services.storage(App(config))}
+
+    with a_face(tmp_path / "storage") as face:
+        face.clear({name: bucket for name, bucket in BUCKETS.items() if name != "sdxl_image_fast"})
+        line = said(face, face.secret.service)["buckets"]
+        assert (line.state, line.found) == ("missing", "missing: sdxl_image_fast") and "buckets sync" in line.mend
+    standing_face.clear(BUCKETS | {"video_high": BUCKETS["system-assets"]})
+    line = said(standing_face, standing_face.secret.service)["buckets"]
+    assert line.state == "warn" and line.found.endswith(": video_high")
+    line = said(standing_face, None)["storage"]
+    assert "buckets" not in said(standing_face, None) and str(tmp_path) in line.found
+    standing_face.clear(BUCKETS)
+    lines = {line["what"]: line for line in ourvidz("doctor", "--json", **env).json}
+    assert (lines["storage"]["state"], lines["buckets"]["state"]) == ("ok", "ok") and standing_face.url in lines["storage"]["found"]
+
+
+def test_doctor_looks_at_redis(upstash: UpstashFace) -> None:
+    def said(url: str | None, token: str | None) -> list[Line]:
+        return list(checkup_services.redis(App(Config(upstash_redis_rest_url=url, upstash_redis_rest_token=token))))  # type: ignore[arg-type]
+
+    assert said(None, None) == []
+    assert [line.state for line in said(upstash.url, None) + said(None, upstash.token)] == ["warn", "warn"]
+    upstash.valkey.call("LPUSH", "sdxl_queue", b"{}")
+    (line,) = said(upstash.url, upstash.token)
+    assert line.state == "ok" and "1 message waiting, 0 refused" in line.found
+    upstash.valkey.call("LPUSH", "wan_queue:dead", b"{}")
+    (line,) = said(upstash.url, upstash.token)
+    assert line.state == "warn" and "1 message waiting, 1 refused" in line.found and "dead ls" in line.mend
+    with pytest.raises(RedisRefused, match="UPSTASH_REDIS_REST_TOKEN"):
+        said(upstash.url, "another")
+
+
+def test_doctor_looks_at_receivers(database: Database) -> None:
+    def said(**config: str) -> list[tuple[str, str]]:
+        return [
+            (line.state, line.found)
+            for line in checkup_services.callbacks(Config(**{"supabase_url": None, "callback_secret": None, **config}), database)
+        ]  # type: ignore[arg-type]
+
+    assert said() == []
+    outbox.receiver_set(database, "hook", "https://example.com/hook")
+    assert said() == [("ok", "hook (0 messages waiting)")]
+    outbox.receiver_enable(database, "hook", on=False)
+    assert said() == [("warn", "disabled: hook")]
+    url = {"supabase_url": "https://example.supabase.co"}
+    assert [state for state, _ in said(**url)] == ["warn", "warn"] and len(said(**url, callback_secret="s")) == 1
 
 
 def test_doctor_makes_nothing(bare: Command, tmp_path: Path) -> None:

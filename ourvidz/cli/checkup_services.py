@@ -1,0 +1,104 @@
+"""What `ourvidz doctor` asks of what stands around the database: where files go, Redis, and who is told of jobs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ourvidz.cli import words
+from ourvidz.cli.checkup import Line
+
+if TYPE_CHECKING:
+    from ourvidz.bootstrap import App
+    from ourvidz.config import Config
+    from ourvidz.db.connection import Database
+
+FREE = 5e9  # bytes on a disk: with fewer we say so
+QUICK = 5.0  # seconds for Redis to answer
+
+
+def storage(app: App) -> Iterator[Line]:
+    if app.config.supabase is not None:
+        yield from _buckets(app)
+        return
+    if app.config.supabase_url:
+        mend = "With SUPABASE_SERVICE_KEY too, files go into the project's buckets."
+        yield Line("warn", "storage", "SUPABASE_URL is set without its service key: a folder stands for the buckets", mend)
+    yield _folder(app)
+
+
+def _buckets(app: App) -> Iterator[Line]:
+    """The project's buckets against the catalog's, as its Storage says."""
+    from ourvidz.storage.buckets import compare
+    from ourvidz.storage.supabase import SupabaseStorage
+    from state.catalog import BUCKETS
+
+    store = app.store
+    assert isinstance(store, SupabaseStorage)
+    before = time.monotonic()
+    rows = compare(store.api, BUCKETS)
+    yield Line("ok", "storage", f"Supabase Storage of {app.config.supabase_url}, answers in {(time.monotonic() - before) * 1000:.0f} ms")
+    wrong = {
+        said: [row.name for row in rows if row.state == state]
+        for state, said in (("missing", "missing"), ("differs", "with another limit, type or access"))
+    }
+    told = "; ".join(f"{said}: {', '.join(names)}" for said, names in wrong.items() if names)
+    if told:
+        yield Line("missing" if wrong["missing"] else "warn", "buckets", told, "`ourvidz buckets sync` makes and mends them.")
+    else:
+        yield Line("ok", "buckets", f"all {len(BUCKETS)}, with their limits and types")
+
+
+def _folder(app: App) -> Line:
+    folder = app.config.storage
+    nearest = next(p for p in (folder, *folder.parents) if p.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        mend = "Give this account the right to, or set OURVIDZ_STORAGE (or OURVIDZ_HOME) elsewhere."
+        return Line("missing", "storage", f"{nearest} cannot be written to", mend)
+    free = shutil.disk_usage(nearest).free
+    mend = "A video takes a few megabytes, and the spool up to 10 GB: make room, or set OURVIDZ_STORAGE to another disk."
+    made = "" if folder.exists() else " (made when first needed)"
+    few = free < FREE
+    return Line("warn" if few else "ok", "storage", f"{folder}{made}, {words.size(free)} free", mend if few else "")
+
+
+def redis(app: App) -> Iterator[Line]:
+    """Upstash, where it is configured: without it jobs come by the other ways."""
+    import httpx
+
+    from ourvidz.intake import dead
+    from ourvidz.intake.message import QUEUES
+    from ourvidz.intake.upstash import Upstash
+
+    if app.config.upstash is None:
+        if app.config.upstash_redis_rest_url or app.config.upstash_redis_rest_token:
+            mend = "Set UPSTASH_REDIS_REST_URL and UPSTASH_REDIS_REST_TOKEN, both."
+            yield Line("warn", "redis", "half of what reaches Upstash is set: nothing drains it", mend)
+        return
+    asked = Upstash(*app.config.upstash, timeout=httpx.Timeout(QUICK))
+    try:
+        before = time.monotonic()
+        lengths = asked.pipeline([("LLEN", key) for queue in QUEUES for key in (queue, dead.key(queue))])
+    finally:
+        asked.close()
+    waiting, refused = (sum(int(n) for n in lengths[part::2]) for part in (0, 1))
+    found = f"answers in {(time.monotonic() - before) * 1000:.0f} ms; {words.count(waiting, 'message')} waiting, {refused} refused"
+    yield Line("warn" if refused else "ok", "redis", found, "`ourvidz intake dead ls` says why." if refused else "")
+
+
+def callbacks(config: Config, database: Database) -> Iterator[Line]:
+    """Who is told of jobs; nobody need be."""
+    from ourvidz.db import outbox
+    from ourvidz.delivery.receivers import DEFAULT, SECRET
+
+    rows = outbox.receivers(database)
+    if shut := [row["name"] for row in rows if not row["enabled"]]:
+        mend = "`ourvidz deliver receivers enable NAME` opens one; `ourvidz deliver ls --dead` shows what it missed."
+        yield Line("warn", "callbacks", f"disabled: {', '.join(shut)}", mend)
+    if heard := [f"{row['name']} ({words.count(row['waiting'], 'message')} waiting)" for row in rows if row["enabled"]]:
+        yield Line("ok", "callbacks", ", ".join(heard))
+    if config.supabase_url and config.callback_secret is None:
+        yield Line("warn", "callbacks", f"{SECRET} is not set here: {DEFAULT} is told of nothing by this machine", f"Set {SECRET}.")
