@@ -14,7 +14,7 @@ help:   ## this list
 demo: $(VENV)/.models  ## one job of every type, from request to picture, on an embedded Postgres and tiny models
 	@$(BIN)/ourvidz demo
 
-test: $(VENV)/.dev lint  ## everything: lint, types, arrows, then the whole suite, the fast tests first
+test: $(VENV)/.dev lint  ## everything: lint, types, arrows, then the whole suite
 	$(BIN)/python -m pytest
 
 quick: $(VENV)/.dev  ## the tests of a few seconds

@@ -110,6 +110,12 @@ def clock(database: Database) -> Clock:
     return Clock(database)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with tests of minutes begin: the suite must not end with one process at such a file and the other idle."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 # A skipped test is one that nobody ran, and an expected failure is one that nobody mended. In CI either fails the session and is listed.
 
 _skipped: list[str] = []

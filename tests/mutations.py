@@ -27,7 +27,7 @@ class Mutant:
     part: str  # as schema.parts names it
     old: str
     new: str
-    tests: str  # files of tests/db, without test_
+    tests: str  # files, without test_; of tests/db where no folder is named
 
     def applied(self, name: str, body: str) -> str:
         return body.replace(self.old, self.new) if name == self.part else body
@@ -93,6 +93,17 @@ MUTANTS = {
     "uploads anywhere": Mutant("supabase.sql", "(bucket_id = ''character-images'' and %s)", "(%s)", "access"),
     "anyone is an admin": Mutant(F + "before_request.sql", "-> 'app_metadata' ->> 'role'", "-> 'user_metadata' ->> 'role'", "access"),
     "another's job": Mutant(F + "api_on_job.sql", "v_me.role is null or", "true or", "rpc"),
+    # the intake
+    "a message joins another's job": Mutant(F + "intake_one.sql", "j.user_id <> (p_message->>'user_id')::uuid or", "", "intake/drain"),
+    "a message joins a job of another type": Mutant(F + "intake_one.sql", " or j.claim_no = 0 and j.job_type <> p_message->>'job_type'", "", "intake/drain"),
+    "a message is taken in again": Mutant(F + "intake_one.sql", "message_id = j.id and outcome in", "false and outcome in", "intake/drain"),
+    "a message with another's pictures": Mutant(F + "intake_fresh.sql", "ourvidz.check_owned(m)", "m", "intake/drain"),
+    "a join with another's pictures": Mutant(F + "intake_one.sql", "    perform ourvidz.check_owned(p_message);\n", "", "intake/drain"),
+    "messages over the plan": Mutant(F + "intake_fresh.sql", "perform ourvidz.check_unfinished(user_id, jobs)", "perform 1", "intake/drain"),
+    "trouble is a refusal": Mutant(F + "intake_fresh.sql", "if p_state not like 'OV%' then", "if false then", "intake/drain"),
+    "what a message changes is not checked": Mutant(F + "intake_settings.sql", "perform ourvidz.check_settings(", "perform concat(", "intake/drain"),
+    "what a message changes is not charged": Mutant(F + "intake_settings.sql", " or v_change <> 0", "", "intake/drain"),
+    "what a message changes keeps its lane": Mutant(F + "intake_settings.sql", "v_lane <> j.lane or ", "", "intake/drain"),
     # the chain
     "no previous hash": Mutant(F + "events_apply.sql", "and e.prev_hash = j.head_hash", "", "guards"),
     "no hash": Mutant(
@@ -199,7 +210,9 @@ def mutated(parts: Iterator[tuple[str, str]]) -> Iterator[tuple[str, str]]:
 
 
 def killed(name: str) -> bool:
-    tests = [str(HERE / "db" / f"test_{file}.py") for file in MUTANTS[name].tests.split()]
+    tests = [
+        str(HERE / (folder or "db") / f"test_{file}.py") for folder, _, file in (t.rpartition("/") for t in MUTANTS[name].tests.split())
+    ]
     run = [sys.executable, "-m", "pytest", "-n0", "-x", "-q", "--no-header", "--timeout=60", *tests]
     done = subprocess.run(run, env={**os.environ, VARIABLE: name}, capture_output=True, text=True, check=False, cwd=HERE.parent)
     if done.returncode not in (0, 1) or "\nERROR " in done.stdout:

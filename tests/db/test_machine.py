@@ -387,6 +387,7 @@ class Lives(RuleBasedStateMachine):
             self.check()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_random_lives(server: Server, template: str) -> None:
     name = server.create(template)

@@ -204,6 +204,32 @@ def test_anothers_id_is_refused(database: Database, upstash: UpstashFace, draine
     assert letter.reason == "OV008" and forged["prompt"] not in letter.detail
 
 
+def test_a_message_of_another_type_than_its_row_is_refused(database: Database, upstash: UpstashFace, drainer: Drainer, user: User) -> None:
+    """Its settings are another type's, not the row's to take."""
+    one = message(user(), "sdxl_image_fast")
+    plain_insert(database, one | {"type": "sdxl_image_high"}, '{"prompt": "a pier"}')
+    (made,) = database.rows("select id::text from public.jobs")
+    push(upstash, one | {"id": made["id"]})
+    empty(drainer)
+    assert types(database, made["id"]) == ["submitted"] and row(database, made["id"])["job_type"] == "sdxl_image_high"
+    (letter,) = dead.letters(drainer.redis, drainer.queues)
+    assert letter.reason == "OV008"
+
+
+def test_what_row_and_message_say_must_be_possible_together(database: Database, upstash: UpstashFace, drainer: Drainer, user: User) -> None:
+    owner = user()
+    picture = f"reference_images/{owner}/a.png"
+    one = message(owner, "sdxl_img2img")
+    one["config"] |= {"num_inference_steps": 4, "init_image": picture}
+    plain_insert(database, one, json.dumps({"prompt": "a pier", "strength": 0.1, "init_image": picture}))
+    push(upstash, one)
+    empty(drainer)
+    settings = payload(database, one["id"])["settings"]
+    assert isinstance(settings, dict) and settings["steps"] != 4
+    (letter,) = dead.letters(drainer.redis, drainer.queues)
+    assert (letter.reason, letter.field) == ("OV009", "steps")
+
+
 def test_dead_letters_go_back_or_away(database: Database, upstash: UpstashFace, drainer: Drainer, user: User) -> None:
     """One that failed for a reason that has passed is put back; the bytes are the very ones that came."""
     owner = user(verified=False)
