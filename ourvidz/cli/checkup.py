@@ -154,7 +154,7 @@ def _server(app: App, database: Database) -> Iterator[Line]:
         from ourvidz.cli import checkup_services
         from ourvidz.db import surroundings
 
-        yield from (Line(**r.__dict__) for r in surroundings.look(database))
+        yield from (Line(**r.__dict__) for r in surroundings.look(database, hosted=bool(app.config.supabase_url) and not app.embedded))
         yield from checkup_services.callbacks(app.config, database)
         alive = queries.executors(database)
         names = ", ".join(f"{row['name']} ({' '.join(row['lanes'])})" for row in alive)

@@ -102,6 +102,11 @@ def env(
         out.say("It is not up now: `ourvidz dev up`.", "yellow")
 
 
+def _short(value: str) -> str:
+    """A token in one line of a terminal; `ourvidz dev env` prints it whole."""
+    return f"{value[:24]}…{value[-12:]}" if len(value) > 60 and out.stdout().is_terminal else value
+
+
 def _home(given: Path | None) -> Path:
     from ourvidz.config import config
 
@@ -146,7 +151,7 @@ def _show(stack: Stack, variables: Mapping[str, str], file: Path, as_json: bool)
         people = {"users": _people(variables)}
         return out.emit({**variables, **people, "env_file": str(file), "pids": {n: p.pid for n, p in stack.processes.items()}})
     out.heading("The stack is up")
-    out.fields([(name, value) for name, value in variables.items() if value])
+    out.fields([(name, _short(value)) for name, value in variables.items() if value])
     out.say("\nIn another terminal:", "bold")
     out.say('  eval "$(ourvidz dev env)"')
     for what, line in EXAMPLES.items():

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
 
+from ourvidz.db import schema
 from ourvidz.db.connection import Database
 
 _MIGRATE = "`ourvidz migrate` mends it, as a role that may."
@@ -21,9 +22,10 @@ class Remark:
     mend: str = ""
 
 
-def look(db: Database) -> Iterator[Remark]:
-    (seen,) = db.rows((resources.files("ourvidz.db") / "sql" / "queries" / "surroundings.sql").read_text())
-    yield _list("roles", seen["roles_missing"], "all seven are there", "not there: {}", _MIGRATE)
+def look(db: Database, *, hosted: bool) -> Iterator[Remark]:
+    """`hosted`: a PostgREST that is not ours to configure reads its settings out of this database."""
+    (seen,) = db.rows((resources.files("ourvidz.db") / "sql" / "queries" / "surroundings.sql").read_text(), {"roles": list(schema.ROLES)})
+    yield _list("roles", seen["roles_missing"], f"all {len(schema.ROLES)} are there", "not there: {}", _MIGRATE)
     if seen["not_authenticators"]:
         roles = ", ".join(seen["not_authenticators"])
         yield Remark(
@@ -46,6 +48,10 @@ def look(db: Database) -> Iterator[Remark]:
     if not seen["storage_policed"]:
         mend = "Run `ourvidz migrate` as a role that may make policies on storage.objects; until then only the service key reaches files."
         yield Remark("warn", "storage", "no policy of ours on storage.objects", mend)
+    if hosted and not seen["asks_before"]:
+        setting = "alter role authenticator set pgrst.db_pre_request = 'public.before_request'"
+        mend = f"Run `{setting}` as a role that may; until then admins see their own rows alone."
+        yield Remark("warn", "admin", "PostgREST is not told to ask public.before_request", mend)
     yield Remark("ok", "extensions", "none needed: gen_random_uuid() and sha256() are Postgres's own")
 
 

@@ -3,7 +3,8 @@ create or replace function ourvidz.seen(p_job uuid) returns jsonb
 language sql stable
 as $$
   select jsonb_build_object(
-    'job_id', j.id, 'job', to_jsonb(j) - '{head_hash,ready,rank,lane,crashed_on,executor_id,deadline}'::text[],
+    'job_id', j.id, 'job', to_jsonb(j) - '{head_hash,ready,rank,lane,crashed_on,executor_id,deadline}'::text[]
+           || jsonb_build_object('metadata', coalesce(j.metadata, p.metadata), 'error_message', coalesce(j.error_message, p.error_message)),
     'status', j.status, 'version', j.version,
     'word', case when j.status in ('queued', 'completed') then j.status when j.status in ('failed', 'cancelled') then 'failed' else 'processing' end,
     'position', place.n, 'eta_seconds', ceil(place.eta),

@@ -1,6 +1,6 @@
 -- What stands around our tables in a Supabase project, and in what is shaped like one. Each answer is a list of what is not right.
 select
-  array(select name from unnest('{anon,authenticated,service_role,authenticator,ourvidz_owner,ourvidz_executor,ourvidz_analyst}'::text[]) as name
+  array(select name from unnest(%(roles)s::text[]) as name
         where not exists (select from pg_roles where rolname = name)) as roles_missing,
   array(select r.rolname::text from pg_roles as r
         where r.rolname in ('anon', 'authenticated', 'service_role')
@@ -22,4 +22,6 @@ select
         where not exists (select from pg_publication_tables where pubname = 'supabase_realtime' and schemaname = 'public' and tablename = name)
        ) as not_realtime,
   exists (select from pg_trigger where tgrelid = to_regclass('auth.users') and tgname = 'ourvidz_profile') as signs_up,
-  exists (select from pg_policy where polrelid = to_regclass('storage.objects') and polname like 'ourvidz%') as storage_policed
+  exists (select from pg_db_role_setting as s join pg_roles as r on r.oid = s.setrole and r.rolname = 'authenticator',
+                 unnest(s.setconfig) as told where told like 'pgrst.db_pre_request=%%before_request') as asks_before,
+  exists (select from pg_policy where polrelid = to_regclass('storage.objects') and polname like 'ourvidz%%') as storage_policed
