@@ -30,6 +30,12 @@ class BadReference(ExecutorError):
     retryable = False
 
 
+class NoLikeness(BadReference):
+    """No consent is attested for the bytes of a reference picture. Once it is, the job may be retried."""
+
+    error_class = "no_consent"
+
+
 class ReferenceAway(ExecutorError):
     """A reference picture could not be had just now: its host does not answer, or this machine cannot decode. Later it may."""
 

@@ -45,5 +45,5 @@ def judged(run: Run, judge: Callable[[str], Verdict]) -> Run:
             raise
         except Exception as error:  # noqa: BLE001  (not chained, and not quoted: what a tokenizer complains of may be the prompt)
             raise ScreenUnavailable(f"the guard could not answer ({type(error).__name__}); the job does not run") from None
-        run.obey(verdict)
+        run.obey(verdict, run.prompt)
     return replace(run, judged=run.judged | {run.prompt})

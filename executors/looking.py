@@ -86,7 +86,7 @@ def _look(run: Run, pictures: Iterable[tuple[Sight, Image.Image]]) -> str | None
         picture.convert("RGB").save(out, "PNG", compress_level=1)
         verdict = run.room.eye.check(out.getvalue(), sight)
         if not verdict.allowed:
-            raise Refused(verdict, sight.name, hashlib.sha256(out.getvalue()).hexdigest())
+            raise Refused(verdict, sight.kind, sight.name, hashlib.sha256(out.getvalue()).hexdigest())
         version = verdict.policy_version
     return version
 

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from executors.errors import BadReference, ReferenceAway
+from executors.errors import BadReference, NoLikeness, ReferenceAway
 from executors.models.base import References
 from executors.references import MIN_SIDE, load_reference
 from ourvidz.fetch import FetchRefused, FetchUnavailable
 from ourvidz.storage.base import ObjectMissing, StorageError
 from state.catalog import JOB_TYPES, REFERENCE_BUCKET, is_url
+from state.errors import NoConsent
 
 if TYPE_CHECKING:
     from executors.room import Run
@@ -26,6 +27,14 @@ Consent = Callable[["Run", str, str], None]
 Raises to refuse: a `BadReference`, where the job may go on without it."""
 
 
+def attested(run: Run, slot: str, sha256: str) -> None:
+    """Whether a person is to be seen on it we cannot know: every picture that its user brought needs the attestation."""
+    try:
+        run.jobs.check_consent(run.claim, sha256)
+    except NoConsent as refusal:
+        raise NoLikeness(f"reference {slot}: {refusal}") from None
+
+
 def references(run: Run) -> Run:
     """Read the pictures the job refers to. One that cannot be read fails the job, unless it said to go on without."""
     wanted = run.claim.settings.references
@@ -36,8 +45,7 @@ def references(run: Run) -> Run:
         run.enter("preparing")
         try:
             data = _fetched(run, slot, address) if is_url(address) else _stored(run, slot, address)
-            if run.room.consent is not None:
-                run.room.consent(run, slot, hashlib.sha256(data).hexdigest())
+            run.room.consent(run, slot, hashlib.sha256(data).hexdigest())
             pictures[slot] = load_reference(data, min_side=_least(address))
         except (BadReference, ReferenceAway) as error:
             # What may come back is waited for, as long as there are attempts to wait with.

@@ -10,7 +10,7 @@ from executors.heartbeat import Heartbeat, Hold
 from executors.models.base import References
 from executors.prompts import unweighted
 from executors.provenance import Seal
-from executors.referring import Consent, Fetch
+from executors.referring import Consent, Fetch, attested
 from executors.shelf import Shelf
 from executors.spool import Spool
 from ourvidz.fetch import fetch
@@ -29,11 +29,19 @@ if TYPE_CHECKING:
 class Refused(Exception):
     """A screen refused the text, or a picture: the job fails for good."""
 
-    def __init__(self, verdict: Verdict, what: str = "prompt", sha256: str | None = None) -> None:
-        """`sha256` of the picture, in hex, stands in the event for it, salted. (The prompt's hash is made where the prompt is.)"""
+    def __init__(self, verdict: Verdict, stage: str, what: str = "prompt", sha256: str | None = None) -> None:
+        """`stage`: prompt, enhanced, reference or output. `sha256` of the picture, in hex, stands in the event for it, salted. (The
+        prompt's hash is made where the prompt is.)"""
         category = verdict.category or "refused"
         super().__init__(f"The {what} was refused ({category}, policy {verdict.policy_version}).")
-        self.verdict = {"category": category, "policy_version": verdict.policy_version, **({"sha256": sha256} if sha256 else {})}
+        told = {
+            "category": category,
+            "policy_version": verdict.policy_version,
+            "stage": stage,
+            "rule_id": verdict.rule_id,
+            "sha256": sha256,
+        }
+        self.verdict = {name: word for name, word in told.items() if word}
 
 
 @dataclass(frozen=True)
@@ -51,7 +59,7 @@ class Room:
     seal: Seal
     enhancer: RemoteEnhancer | None = None  # in a process of its own
     fetch: Fetch = fetch
-    consent: Consent | None = None
+    consent: Consent = attested
     eye: Watchful | None = None  # the image screen, where an operator has one
 
 
@@ -90,8 +98,8 @@ class Run:
         """Raises `Refused`. No model sees a text that was not screened here. Fails closed."""
         # Also as the model will read it: weight signs inside a word would hide it from the screen and from no one else.
         for reading in dict.fromkeys((text, unweighted(text))):
-            self.obey(guarded_check(self.jobs.screen, reading))
+            self.obey(guarded_check(self.jobs.screen, reading), text)
 
-    def obey(self, verdict: Verdict) -> None:
+    def obey(self, verdict: Verdict, text: str) -> None:
         if not verdict.allowed:
-            raise Refused(verdict)
+            raise Refused(verdict, "prompt" if text == self.claim.prompt else "enhanced")

@@ -7,7 +7,9 @@ call, and when that is refused it looks whether this claim's event is there alre
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
 import threading
 import time
 import uuid
@@ -17,10 +19,12 @@ from datetime import datetime
 from typing import Any
 
 from ourvidz.db.connection import PATIENCE, Ambiguous, Database, DatabaseAway
-from ourvidz.safety.screen import PromptScreen, guarded_check
+from ourvidz.safety.screen import PromptScreen, Verdict, guarded_check
 from state import catalog
-from state.errors import IllegalTransition, InvalidJob, RefusedContent, StaleClaim, VersionConflict
+from state.errors import IllegalTransition, InvalidJob, JobError, RefusedContent, StaleClaim, VersionConflict
 from state.policy import Policy
+
+log = logging.getLogger("ourvidz.jobs")
 
 Rows = list[dict[str, Any]]
 
@@ -117,6 +121,7 @@ class Jobs:
         settings = catalog.resolve(job.job_type, job.settings).as_dict()
         verdict = guarded_check(self.screen, prompt)
         if not verdict.allowed:
+            self._record_refusal(job.user_id, prompt, verdict)
             raise RefusedContent(f"The prompt was refused ({verdict.category}, policy {verdict.policy_version}). It was not queued.")
         # The id is drawn on this side, so that repeating a submit whose answer was lost finds its job.
         wire: dict[str, Any] = {
@@ -134,6 +139,15 @@ class Jobs:
             "run_at": job.run_at.isoformat() if job.run_at else None,
         }
         return {k: v for k, v in wire.items() if v is not None}
+
+    def _record_refusal(self, user_id: str, text: str, verdict: Verdict) -> None:
+        """For counting, as the edge function does. The refusal stands whether it is kept or not."""
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        try:
+            params = (uuid.UUID(str(user_id)), verdict.category, verdict.policy_version, verdict.rule_id, digest)
+            self.db.rows("select ourvidz.door_refused(%s, %s, %s, %s, %s)", params)
+        except (JobError, Ambiguous, ValueError) as error:
+            log.warning("A refusal could not be recorded (%s).", type(error).__name__)
 
     def cancel(self, job_id: str, *, version: int | None = None, actor: str = "person") -> str:
         """`cancelled` at once, or `cancel_requested` of the executor that has it. Asked twice is asked once."""
@@ -249,6 +263,10 @@ class Jobs:
 
         rows = _until(self.patience, attempt)  # first: it may add to those that had moved already
         return [*moved, *(str(row["id"]) for row in rows)]
+
+    def check_consent(self, claim: Claim, sha256: str) -> None:
+        """Whether the job's user may have a model see these bytes (64 hex digits). Raises `NoConsent`, `StaleClaim`."""
+        self._repeat("select ourvidz.check_consent(%s, %s, %s, %s)", (*claim.ref, sha256))
 
     def enhanced(self, claim: Claim, prompt: str, *, seconds: float, tokens: int) -> None:
         self._write(claim, "prompt_enhanced", "select ourvidz.enhanced(%s, %s, %s, %s, %s, %s)", (*claim.ref, prompt, seconds, tokens))

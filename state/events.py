@@ -31,7 +31,7 @@ DATA_KEYS: Final[Mapping[EventType, tuple[str, ...]]] = {
     EventType.RETRY_SCHEDULED: ("class", "run_at"),
     EventType.LEASE_EXPIRED: ("executor", "on_device", "run_at", "cause"),
     EventType.SNOOZED: ("reason", "run_at"),
-    EventType.FAILED: ("class", "final", "category", "policy_version", "digest"),
+    EventType.FAILED: ("class", "final", "category", "policy_version", "stage", "rule_id", "digest"),
     EventType.CANCELLED: (),
     EventType.RETRIED: ("rank", "run_at", "price"),
     EventType.REROUTED: ("job_type", "lane", "rank", "from_type", "reason", "price_change", "settings"),

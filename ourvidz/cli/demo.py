@@ -98,6 +98,7 @@ def demo(
 
     drawn = executors.draw_references()
     kept = {name: pictures.keep(app.store, LOCAL_USER, executors.load_reference(data)) for name, data in drawn.items()}
+    pictures.attest(app.database, LOCAL_USER, [executors.load_reference(data) for data in drawn.values()], agreed=True)  # nobody is on them
     asked = wishes()
     new = [NewJob(LOCAL_USER, w.job_type, PROMPT, settings=w.given(kept)) for w in asked]
     titles = {done.id: wish for done, wish in zip(app.jobs.submit_many(new, actor=pick.actor()), asked, strict=True)}

@@ -27,6 +27,8 @@ _ORDER = [
     "models",
     "buckets",
     "safety",
+    "erase",
+    "hold",
     "audit",
     "rebuild",
     "tokens",

@@ -19,6 +19,7 @@ from ourvidz.cli import (
     dev,
     doctor,
     enhancer,
+    erase,
     events,
     intake,
     integrity,
@@ -85,6 +86,7 @@ doctor.add(app, LOOK)
 migrate.add(app, KEEP)
 models.add(app, KEEP)
 safety.add(app, KEEP)
+erase.add(app, KEEP)
 buckets_app = typer.Typer(cls=Sections, rich_markup_mode=None, help="Make the buckets, and clear what nothing names out of them.")
 buckets.add(buckets_app)
 app.add_typer(buckets_app, name="buckets", rich_help_panel=KEEP)

@@ -55,12 +55,12 @@ def say(message: str, style: str = "") -> None:
     stderr().print(message, style=style, markup=False, soft_wrap=True)
 
 
-def confirm(question: str, *, yes: bool) -> None:
-    """Goes on only when a person says yes, or said so with --yes."""
+def confirm(question: str, *, yes: bool, flag: str = "--yes") -> None:
+    """Goes on only when a person says yes, or said so with the flag."""
     if yes:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise Problem(f"{question} Nothing was done: add --yes to go ahead without being asked.", 2)
+        raise Problem(f"{question} Nothing was done: add {flag} to go ahead without being asked.", 2)
     stderr().print(f"{question} [dim](y/N)[/] ", end="")
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise Problem("Nothing was done.")

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 
 from ourvidz.cli import words
 from ourvidz.cli.executor import able
-from ourvidz.cli.out import Problem
+from ourvidz.cli.out import Problem, confirm
 from state.catalog import BUCKETS, PNG, REFERENCE_BUCKET
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ourvidz.db.connection import Database
     from ourvidz.storage.base import ArtifactStore
 
 
@@ -38,6 +41,20 @@ def read(file: Path) -> bytes:
     if len(clean) > limit:
         raise Problem(f"{file} has {words.size(len(clean))} as PNG; a reference may have {words.size(limit)}. Make it smaller.", 2)
     return clean
+
+
+def attest(db: Database, user_id: str, pictures: Sequence[bytes], agreed: bool) -> None:
+    """Says for this user that these pictures may be used, once a person has said so: `agreed`, or asked here. No executor looks at them
+    before. Raises `Problem` when nobody says so."""
+    from ourvidz.db import safety
+    from ourvidz.safety import consent
+
+    digests = {hashlib.sha256(picture).hexdigest() for picture in pictures}
+    fresh = [sha256 for sha256 in sorted(digests) if not safety.consented(db, user_id, sha256)]
+    if fresh and not agreed:
+        confirm(consent.QUESTION, yes=False, flag="--i-have-consent")
+    for sha256 in fresh:
+        safety.attest(db, user_id, sha256, consent.VERSION)
 
 
 def keep(store: ArtifactStore, user_id: str, picture: bytes) -> str:

@@ -1,4 +1,4 @@
-"""`ourvidz safety eval | terms`: how well the screens do, and which rules the lexical one has."""
+"""`ourvidz safety eval | refusals | terms`: how well the screens do, what they refused, and which rules the lexical one has."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 
 from ourvidz.cli import options, out
 from ourvidz.cli.help import Sections, about
+from ourvidz.cli.refusals import refusals
 
 if TYPE_CHECKING:
     from ourvidz.safety.evaluation import Judged, Report
@@ -28,6 +29,7 @@ def add(app: typer.Typer, panel: str) -> None:
     safety = typer.Typer(cls=Sections, rich_markup_mode=None, help="The prompt screens: how well they do, and by which rules.")
     examples = ("ourvidz safety eval docs/screen-example.csv --strict", "ourvidz safety eval prompts.jsonl --screen all --json")
     safety.command("eval", **about(*examples))(evaluate)
+    safety.command("refusals", **about("ourvidz safety refusals --since 7d", "ourvidz safety refusals --json"))(refusals)
     safety.command("terms", **about("ourvidz safety terms", "ourvidz safety terms --json"))(terms)
     app.add_typer(safety, name="safety", rich_help_panel=panel)
 

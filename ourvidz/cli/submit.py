@@ -22,7 +22,7 @@ def add(app: typer.Typer, panel: str) -> None:
     samples = (
         'ourvidz submit image_fast --prompt "a lighthouse at dusk" --wait --open',
         'ourvidz submit sdxl_image_fast --prompt "a fox in snow" --images 6 --seed 7',
-        'ourvidz submit video_fast --prompt "waves roll in" --first-frame shore.png --wait',
+        'ourvidz submit video_fast --prompt "waves roll in" --first-frame shore.png --i-have-consent',
         'ourvidz submit sdxl_img2img --prompt "as an etching" --init photo.jpg --strength 0.6',
     )
     app.command("submit", **about(*samples, panel=panel))(submit)
@@ -60,6 +60,9 @@ def submit(
     reference_fallback: Annotated[
         bool, typer.Option("--reference-fallback", help="Go on without a reference that cannot be read.")
     ] = False,
+    consent: Annotated[
+        bool, typer.Option("--i-have-consent", help="You may use these pictures: whoever is on them is of age and agreed.")
+    ] = False,
     user: Annotated[
         str | None, typer.Option("--user", metavar="UUID", help="Whose job it is (the embedded database has one user).")
     ] = None,
@@ -94,7 +97,7 @@ def submit(
 
     app = bootstrap.app()
     owner = _owner(app, user)
-    chosen = {k: v for k, v in asked.items() if v is not None} | {"references": _stored(app, owner, pictures)}
+    chosen = {k: v for k, v in asked.items() if v is not None} | {"references": _stored(app, owner, pictures, consent)}
     job = NewJob(owner, job_type, prompt, negative, chosen, idempotency_key=key, run_at=_later(app, later))
     (done,) = app.jobs.submit_many([job], actor=pick.actor())
     _report(app, done.id, job_type, done.created, wait or open_it, open_it, as_json)
@@ -128,10 +131,11 @@ def _owner(app: App, user: str | None) -> str:
     return pick.a_uuid(user, "--user") or LOCAL_USER
 
 
-def _stored(app: App, owner: str, files: dict[str, Path]) -> dict[str, str]:
+def _stored(app: App, owner: str, files: dict[str, Path], consent: bool) -> dict[str, str]:
     from ourvidz.cli import pictures
 
     read = {slot: pictures.read(file) for slot, file in files.items()}
+    pictures.attest(app.database, owner, list(read.values()), consent)
     return {slot: pictures.keep(app.store, owner, data) for slot, data in read.items()}
 
 

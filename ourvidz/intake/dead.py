@@ -75,6 +75,12 @@ def drop(redis: Upstash, letter: Letter) -> bool:
     return _remove(redis, letter.queue, [entry for entry in _entries(redis, letter.queue) if _id(entry) == letter.id])
 
 
+def drop_of(redis: Upstash, queue: str, user_id: str) -> int:
+    """Those of one user, wherever in the message the id stands: what lies here may be no JSON. How many."""
+    theirs = {entry for entry in _entries(redis, queue) if user_id.encode() in entry.lower()}
+    return sum(_remove(redis, queue, [entry]) for entry in theirs)
+
+
 def _remove(redis: Upstash, queue: str, entries: Sequence[bytes]) -> bool:
     return sum(int(redis.call("LREM", key(queue), "0", last=entry)) for entry in entries) > 0
 

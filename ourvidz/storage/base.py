@@ -188,6 +188,11 @@ class ArtifactStore(Protocol):
     def delete(self, bucket: str, path: str) -> bool:
         """Delete the object; False if there was none, so that a sweep can be repeated."""
 
+    def clear(self, bucket: str, folder: str) -> int:
+        """Delete all that lies under `folder` (as in `list`), also what others put there under names that `list` leaves out: an
+        erasure must. How many it was.
+        """
+
 
 def object_path(user_id: str | UUID, job_id: str | UUID, claim_no: int, index: int, ext: str) -> str:
     """The path of a job's `index`-th output (from 0) made under claim `claim_no` (from 1). Raises `PathRefused`."""

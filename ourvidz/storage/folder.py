@@ -14,6 +14,7 @@ import fcntl
 import hashlib
 import os
 import secrets
+import shutil
 import stat as st
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -134,6 +135,16 @@ class FolderStore:
                     with self._folder(bucket, *folders) as fd:
                         os.rmdir(name, dir_fd=fd)
         return True
+
+    def clear(self, bucket: str, folder: str) -> int:
+        check_bucket(self._buckets, bucket)
+        *above, name = check_path(folder.rstrip("/")).split("/")
+        with _told(), suppress(FileNotFoundError), self._folder(bucket, *above) as parent:
+            found = sum(len(names) for _, _, names, _ in os.fwalk(name, dir_fd=parent))
+            shutil.rmtree(name, dir_fd=parent)  # follows no links
+            os.fsync(parent)
+            return found
+        return 0
 
     def _open(self, bucket: str, path: str) -> BinaryIO | None:
         check_bucket(self._buckets, bucket)

@@ -15,6 +15,7 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
+from urllib.parse import quote
 
 import httpx
 
@@ -117,6 +118,11 @@ class SupabaseStorage:
 
     def delete(self, bucket: str, path: str) -> bool:
         return self._delete(bucket, self._checked(bucket, path))
+
+    def clear(self, bucket: str, folder: str) -> int:
+        check_bucket(self._buckets, bucket)
+        found = list(self._pages(bucket, f"{check_path(folder.rstrip('/'))}/"))  # whole: pages move while objects go
+        return sum(self._delete(bucket, quote(entry.path)) for entry in found)
 
     # -- the two steps of an upload -------------------------------------------------------------------------------------------------
 

@@ -75,7 +75,7 @@ def test_pictures_that_are_none(ourvidz: Command, database: Database, tmp_path: 
     file = tmp_path / "a.png"
     if content is not None:
         file.write_bytes(content)
-    answer = ourvidz("submit", "image_fast", *FOX, "--image", str(file), "--user", new_user(database))
+    answer = ourvidz("submit", "image_fast", *FOX, "--image", str(file), "--i-have-consent", "--user", new_user(database))
     assert answer.code == 2
     assert says in answer.err
     assert str(file) in answer.err
@@ -121,13 +121,20 @@ def test_references_are_re_encoded_and_stored_once(
     ourvidz: Command, database: Database, tmp_path: Path, picture: Callable[..., Path]
 ) -> None:
     owner, jpeg = new_user(database), picture("photo.jpg")
-    for _ in range(2):
-        answer = ourvidz("submit", "video_fast", *FOX, "--first-frame", str(jpeg), "--last-frame", str(jpeg), "--user", owner)
+    asked = ("submit", "video_fast", *FOX, "--first-frame", str(jpeg), "--last-frame", str(jpeg), "--user", owner)
+    # Before anyone says that it may be used, nothing is stored and nothing queued; once said, it is not asked again.
+    refused = ourvidz(*asked)
+    assert refused.code == 2 and "agreed" in refused.err and "--i-have-consent" in refused.err
+    assert database.rows("select 1 from public.jobs") == [] and not (tmp_path / "home" / "storage" / "character-images").exists()
+    for flag in (["--i-have-consent"], []):
+        answer = ourvidz(*asked, *flag)
         assert answer.code == 0, answer.err
     folder = tmp_path / "home" / "storage" / "character-images" / owner / "references"
     (stored,) = folder.iterdir()
     assert stored.read_bytes().startswith(b"\x89PNG")
     assert stored.name == hashlib.sha256(stored.read_bytes()).hexdigest()[:32] + ".png"
+    (said,) = database.rows("select user_id::text, sha256, statement_version from public.consents")
+    assert said == {"user_id": owner, "sha256": hashlib.sha256(stored.read_bytes()).hexdigest(), "statement_version": "2025-07"}
     for row in database.rows("select settings from public.job_payloads"):
         address = f"character-images/{owner}/references/{stored.name}"
         assert row["settings"]["references"] == {"first_frame": address, "last_frame": address}

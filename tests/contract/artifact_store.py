@@ -204,6 +204,17 @@ class ArtifactStoreContract:
         store.put(IMAGES, "u/j/1-0.png", make(b"put again"), "image/png")
         assert store.read(IMAGES, "u/j/1-0.png") == b"put again"
 
+    def test_clear_takes_a_folder_and_no_other(self, store: ArtifactStore, make: Make) -> None:
+        for path in ("user/a/1.png", "user/b.png", "user-2/a.png", "other/user/a.png"):
+            store.put(IMAGES, path, make(path.encode()), "image/png")
+        assert store.clear(IMAGES, "user") == 2
+        assert store.list(IMAGES) == ["other/user/a.png", "user-2/a.png"]
+        assert store.clear(IMAGES, "user") == 0
+        with pytest.raises(BucketMissing):
+            store.clear("nowhere", "user")
+        with pytest.raises(PathRefused):
+            store.clear(IMAGES, "../user")
+
     def test_list_takes_whole_segments(self, store: ArtifactStore, make: Make) -> None:
         paths = ["u1/j/1-0.png", "u1/j/2-0.png", "u1/k/1-0.png", "u10/j/1-0.png"]
         for path in reversed(paths):

@@ -64,10 +64,15 @@ RELATIONS: Final[dict[str, dict[str, Verbs]]] = {
         "admin": ALL,
         "service_role": {"select": "all", "insert": f"all {USAGE}"},
     },
+    "public.consents": {"user": OWN, "admin": ALL},
     "public.job_timeline": {"user": OWN, "admin": ALL, "ourvidz_analyst": ALL},
     "public.job_durations": {"user": OWN, "admin": ALL, "ourvidz_analyst": ALL},
     "public.queue_depth": {"ourvidz_executor": ALL, "ourvidz_analyst": ALL},
     "public.job_events_seq_seq": {},
+    **{
+        f"ourvidz.{name}": {}
+        for name in ("erasures", "erasures_id_seq", "legal_holds", "legal_holds_id_seq", "screenings", "screenings_id_seq")
+    },
     "ourvidz.alembic_version": {"ourvidz_executor": ALL, "ourvidz_analyst": ALL},
     "ourvidz.event_types": {},
     "ourvidz.executors": {"ourvidz_executor": {"select": f"all {EXECUTORS}"}, "ourvidz_analyst": {"select": f"all {EXECUTORS}"}},
@@ -99,6 +104,9 @@ FUNCTIONS: Final[dict[str, frozenset[str]]] = {
     "public.retry_job": API,
     "public.approve_preview": API,
     "public.job_status": API,
+    "public.attest_consent": API,
+    "public.withdraw_consent": API,
+    "public.report_refusal": API,
     "public.before_request": API | {"anon"},
     **{
         f"ourvidz.{name}": EXECUTOR
@@ -107,6 +115,7 @@ FUNCTIONS: Final[dict[str, frozenset[str]]] = {
             "outbox_due", "outbox_take", "outbox_sent", "outbox_unsent", "outbox_prune",
             "intake", "intake_record", "intake_forget",
             "complete", "complete_batch", "fail", "snooze", "honour_cancel", "reap", "executor_gone", "on_device", "drain", "lane_order",
+            "check_consent",
         )
     },
     "ourvidz.now": EXECUTOR | {"ourvidz_analyst"},

@@ -29,6 +29,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "public.videos": {"user_id": "{user}", "scene_number": 1},
     "public.jobs": {"user_id": "{user}", "job_type": "image_fast", "metadata": '{{"prompt": "a lighthouse"}}', "status": "queued"},
     "public.usage_logs": {"user_id": "{user}", "action": "x"},
+    "public.consents": {"user_id": "{user}", "sha256": "0" * 64, "statement_version": "1", "attested_at": "2025-07-07"},
 }
 """A row that whoever may insert at all could insert."""
 
@@ -101,7 +102,7 @@ def fill(database: Database, users: tuple[str, str]) -> dict[str, str]:
         finish(jobs, claim(jobs, gpu))
     for user in users:
         whose[submit(jobs, user)] = user
-        for table in ("characters", "projects", "videos", "usage_logs"):
+        for table in ("characters", "projects", "videos", "usage_logs", "consents"):
             columns = {k: v.format(user=user) if isinstance(v, str) else v for k, v in SAMPLES[f"public.{table}"].items()}
             names = ", ".join(columns)
             database.rows(f"insert into public.{table} ({names}) values ({', '.join(['%s'] * len(columns))})", list(columns.values()))

@@ -56,6 +56,7 @@ def refused(site: Site, job_id: str, screen: Refuses) -> None:
     told = site.data(job_id, "failed")[-1]
     salt = site.db.rows("select salt from public.job_payloads where job_id = %s", (job_id,))[0]["salt"]
     assert told.pop("digest") == hashlib.sha256(bytes(salt) + screen.last).hexdigest()
+    assert told.pop("stage") == screen.shown[-1].kind
     assert told == {"class": "refused_content", "final": True, "category": "marked", "policy_version": "sight-3"}
     assert published(site, job_id) == []
     assert not list(site.root.glob(f"*/spool/{job_id}"))

@@ -25,6 +25,9 @@ def picture() -> bytes:
     return out.getvalue()
 
 
+PICTURE = picture()
+
+
 class Elsewhere:
     """Answers in turn with bytes or an error, and remembers what it was asked for."""
 
@@ -45,6 +48,12 @@ def outcome(site: Site, job_id: str) -> tuple[str, str | None, int]:
 
 
 @pytest.fixture(autouse=True)
+def attested(site: Site) -> None:
+    for data in (PICTURE, b"these are words"):
+        site.attest(data)
+
+
+@pytest.fixture(autouse=True)
 def nothing_told(site: Site, caplog: pytest.LogCaptureFixture) -> Any:
     caplog.set_level(logging.DEBUG)
     yield
@@ -53,7 +62,7 @@ def nothing_told(site: Site, caplog: pytest.LogCaptureFixture) -> Any:
 
 
 def test_a_picture_from_elsewhere_is_used(site: Site) -> None:
-    elsewhere = Elsewhere(picture())
+    elsewhere = Elsewhere(PICTURE)
     job_id = site.submit("image_fast", references={"single": SIGNED})
     shelf = site.work(job_id, fetch=elsewhere)
     site.completed(job_id)
@@ -71,7 +80,7 @@ def test_what_will_not_change_fails_at_once(site: Site, answer: bytes | Exceptio
 
 def test_what_may_pass_is_tried_again(site: Site) -> None:
     job_id = site.submit("image_fast", references={"single": SIGNED}, reference_fallback=True)
-    shelf = site.work(job_id, fetch=Elsewhere(FetchUnavailable("abc.supabase.co answered 503."), picture()))
+    shelf = site.work(job_id, fetch=Elsewhere(FetchUnavailable("abc.supabase.co answered 503."), PICTURE))
     site.completed(job_id)
     assert site.data(job_id, "retry_scheduled")[0]["class"] == "reference_away"
     assert shelf.wan.works[0].references.wan_mode == "single"
@@ -116,7 +125,7 @@ def consenting(monkeypatch: pytest.MonkeyPatch, consent: Callable[[Run, str, str
 def test_consent_is_asked_of_the_very_bytes_before_a_model_sees_them(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, str]] = []
     consenting(monkeypatch, lambda run, slot, sha256: asked.append((slot, sha256)))
-    data = picture()
+    data = PICTURE
     job_id = site.submit("image_fast", references={"single": SIGNED})
     site.work(job_id, fetch=Elsewhere(data))
     site.completed(job_id)
@@ -129,6 +138,26 @@ def test_without_consent_no_model_sees_it(site: Site, monkeypatch: pytest.Monkey
 
     consenting(monkeypatch, refuse)
     job_id = site.submit("image_fast", references={"single": SIGNED})
-    shelf = site.work(job_id, fetch=Elsewhere(picture()))
+    shelf = site.work(job_id, fetch=Elsewhere(PICTURE))
     assert outcome(site, job_id) == ("failed", "bad_reference", 1)
     assert shelf.wan.works == []
+
+
+def test_a_picture_that_nobody_attested_is_seen_by_no_model(site: Site) -> None:
+    data = picture()
+    job_id = site.submit("image_fast", references={"single": SIGNED})
+    shelf = site.work(job_id, fetch=Elsewhere(data))
+    assert outcome(site, job_id) == ("failed", "no_consent", 1) and not site.row(job_id)["final"]
+    assert shelf.wan.works == [] and "reference single: No consent is attested" in site.said(job_id)
+    site.attest(data)
+    site.jobs.retry(job_id)
+    site.work(job_id, fetch=Elsewhere(data))
+    site.completed(job_id)
+
+
+def test_or_is_left_out_where_the_job_said_so(site: Site) -> None:
+    job_id = site.submit("image_fast", references={"single": SIGNED}, reference_fallback=True)
+    shelf = site.work(job_id, fetch=Elsewhere(picture()))
+    site.completed(job_id)
+    assert site.data(job_id, "reference_skipped") == [{"reference": "single", "reason": "no_consent"}]
+    assert shelf.wan.works[0].references.wan_mode == "none"

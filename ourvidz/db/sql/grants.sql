@@ -21,7 +21,7 @@ grant execute on function
   ourvidz.register, ourvidz.heartbeat, ourvidz.held, ourvidz.claim, ourvidz.advance, ourvidz.advance_batch, ourvidz.enhanced,
   ourvidz.artifact_generated, ourvidz.artifact_uploaded, ourvidz.complete, ourvidz.complete_batch, ourvidz.fail, ourvidz.snooze,
   ourvidz.honour_cancel, ourvidz.reap, ourvidz.executor_gone, ourvidz.on_device, ourvidz.drain, ourvidz.lane_order,
-  ourvidz.now
+  ourvidz.check_consent, ourvidz.now
 to ourvidz_executor;
 
 -- A deliverer may run beside executors: it takes messages and tells of them, and changes no receiver.

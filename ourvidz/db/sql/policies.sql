@@ -85,6 +85,7 @@ end
 $$;
 grant usage on schema public to anon, authenticated, service_role, ourvidz_admin;
 grant select on public.job_timeline, public.job_durations to authenticated, ourvidz_admin;
-grant execute on function public.queue_job, public.cancel_job, public.retry_job, public.approve_preview, public.job_status
+grant execute on function public.queue_job, public.cancel_job, public.retry_job, public.approve_preview, public.job_status,
+  public.attest_consent, public.withdraw_consent, public.report_refusal
 to authenticated, service_role, ourvidz_admin;
 grant execute on function public.before_request to anon, authenticated, service_role, ourvidz_admin;

@@ -13,6 +13,8 @@ create or replace trigger jobs_bare_write before update of
   claim_no, executor_id, claimed_at, deadline, attempts, errors, crashes, device_crashes, crashed_on, snoozes, cancel_requested,
   error_class, final, enhanced, generated, uploaded, created_at, updated_at, completed_at on public.jobs
   for each row when (pg_trigger_depth() = 0) execute function ourvidz.refuse_bare_write();
+create or replace trigger jobs_erased before update of metadata, error_message on public.jobs
+  for each row when (num_nonnulls(new.metadata, new.error_message) > 0) execute function ourvidz.keep_erased();
 create or replace trigger jobs_guard_insert after insert on public.jobs
   referencing new table as after_rows for each statement execute function ourvidz.jobs_guard_insert();
 create or replace trigger jobs_guard_update after update on public.jobs
@@ -37,6 +39,7 @@ alter table public.job_events enable always trigger events_append_only;
 alter table public.jobs enable always trigger jobs_ask;
 alter table public.jobs enable always trigger jobs_asked;
 alter table public.jobs enable always trigger jobs_bare_write;
+alter table public.jobs enable always trigger jobs_erased;
 alter table public.jobs enable always trigger jobs_guard_insert;
 alter table public.jobs enable always trigger jobs_guard_update;
 alter table public.jobs enable always trigger jobs_never_deleted;

@@ -7,6 +7,7 @@ declare
   a ourvidz.asked_job;
   v_type ourvidz.job_types;
 begin
+  perform ourvidz.lock_verified(array(select distinct user_id from unnest(p_asked)));
   select asked.* into a from unnest(p_asked) as asked
   where not exists (select from public.profiles as p where p.id = asked.user_id and p.age_verified) limit 1;
   if found then
@@ -35,5 +36,15 @@ begin
     perform ourvidz.check_references(v_type, coalesce(a.settings->'references', '{}'));
     perform ourvidz.check_settings(a.job_type, a.settings, v_type.limits);
   end loop;
+end
+$$;
+
+-- Until this transaction ends nobody of these can be erased; whoever was erased meanwhile is not verified any more. It gets in the way of
+-- nothing but an erasure (ourvidz.erase_lock). Always before a job's lock.
+create or replace function ourvidz.lock_verified(p_users uuid[]) returns void
+language plpgsql
+as $$
+begin
+  perform from public.profiles where id = any (p_users) and age_verified order by id for key share;
 end
 $$;

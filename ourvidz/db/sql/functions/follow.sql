@@ -1,5 +1,5 @@
--- What follows from events that begin or end jobs, in their own transaction: tokens, videos, the usage report, messages to send.
--- Each of the four is the only writer of what it keeps. Called by events_apply, once for a statement's events.
+-- What follows from events that begin or end jobs, in their own transaction: tokens, videos, the usage report, messages to send,
+-- what screens refused. Each of the five is the only writer of what it keeps. Called by events_apply, once for a statement's events.
 create or replace function ourvidz.follow(p_events public.job_events[]) returns void
 language plpgsql
 as $$
@@ -8,5 +8,6 @@ begin
   perform ourvidz.videos_follow(p_events);
   perform ourvidz.usage_follow(p_events);
   perform ourvidz.outbox_follow(p_events);
+  perform ourvidz.screenings_follow(p_events);
 end
 $$;

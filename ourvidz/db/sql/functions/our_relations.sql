@@ -8,4 +8,4 @@ $$;
 -- And which functions there: what PostgREST offers as rpc.
 create or replace function ourvidz.our_functions() returns text[]
 language sql immutable parallel safe
-as $$ select '{queue_job,cancel_job,retry_job,approve_preview,job_status,before_request}'::text[] $$;
+as $$ select '{queue_job,cancel_job,retry_job,approve_preview,job_status,attest_consent,withdraw_consent,report_refusal,before_request}'::text[] $$;

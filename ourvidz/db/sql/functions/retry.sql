@@ -3,10 +3,14 @@ create or replace function ourvidz.retry(p_job uuid, p_version integer default n
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
-  j public.jobs := ourvidz.lock_seen(p_job, p_version);
+  j public.jobs;
 begin
+  perform ourvidz.lock_verified(array(select user_id from public.jobs where id = p_job));
+  j := ourvidz.lock_seen(p_job, p_version);
   if j.status not in ('failed', 'cancelled') then
     raise exception 'Job % is %: only a failed or cancelled job can be retried.', p_job, j.status using errcode = 'OV001';
+  elsif not exists (select from public.profiles where id = j.user_id and age_verified) then
+    raise exception 'Profile % is not age-verified: no job is made for it.', j.user_id using errcode = 'OV010';
   end if;
   perform ourvidz.append(array[p_job], 'retried',
     array[jsonb_build_object('run_at', ourvidz.now(),

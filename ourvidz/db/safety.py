@@ -1,0 +1,95 @@
+"""Consent, legal holds, erasure, and what screens refused: each a function of schema `ourvidz`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from ourvidz.db.connection import Database
+
+Row = dict[str, Any]
+
+
+# -- consent ------------------------------------------------------------------------------------------------------------------------------
+
+
+def attest(db: Database, user_id: str, sha256: str, version: str) -> None:
+    """`user_id` agreed to the statement of that version for a picture with these bytes. Raises `NotFound`, `InvalidJob`."""
+    db.rows("select ourvidz.attest(%s, %s, %s)", (user_id, sha256, version))
+
+
+def consented(db: Database, user_id: str, sha256: str) -> bool:
+    """Whether this user's picture needs no attestation any more: it is attested, or one of theirs that we made."""
+    return bool(db.rows("select ourvidz.consented(%s, %s) as yes", (user_id, sha256))[0]["yes"])
+
+
+# -- screens ------------------------------------------------------------------------------------------------------------------------------
+
+
+def refusals(db: Database, since: datetime | None) -> list[Row]:
+    """Counts by category, policy version and stage, the most first."""
+    sql = """select category, policy_version, stage, count(*) as refusals, count(distinct user_id) as users, max(at) as last
+             from ourvidz.screenings where not allowed and at >= coalesce(%s, '-infinity'::timestamptz)
+             group by category, policy_version, stage order by refusals desc, category, policy_version, stage"""
+    return db.rows(sql, (since,))
+
+
+# -- legal holds --------------------------------------------------------------------------------------------------------------------------
+
+
+def hold_set(db: Database, user_id: str, reason: str, by: str) -> Row:
+    """The hold that stands now. Raises `NotFound`, `InvalidJob`."""
+    return db.rows("select * from ourvidz.hold_set(%s, %s, %s)", (user_id, reason, by))[0]
+
+
+def hold_lift(db: Database, user_id: str, by: str) -> bool:
+    """False when none stood."""
+    return bool(db.rows("select ourvidz.hold_lift(%s, %s) as lifted", (user_id, by))[0]["lifted"])
+
+
+def holds(db: Database, *, lifted: bool = False) -> list[Row]:
+    """Those that stand, and with `lifted` all that ever did; the newest first."""
+    sql = """select user_id, reason, set_by, since, lifted_at, lifted_by, ourvidz.now() as now from ourvidz.legal_holds
+             where lifted_at is null or %s order by since desc, id desc"""
+    return db.rows(sql, (lifted,))
+
+
+# -- erasure ------------------------------------------------------------------------------------------------------------------------------
+
+
+def erase_begin(db: Database, user_id: str, reason: str | None, by: str) -> Row:
+    """From here on nothing can be queued for this user. Raises `NotFound`, `LegalHold`; so do the other steps."""
+    return db.rows("select * from ourvidz.erase_begin(%s, %s, %s)", (user_id, reason, by))[0]
+
+
+def erase_words(db: Database, user_id: str, *, dry_run: bool = False) -> dict[str, int]:
+    """Rows of each kind that held something of theirs. Raises `IllegalTransition` while jobs are unfinished."""
+    counts: dict[str, int] = db.rows("select ourvidz.erase_words(%s, %s) as counts", (user_id, dry_run))[0]["counts"]
+    return counts
+
+
+def erase_count(db: Database, user_id: str, counts: Mapping[str, int]) -> None:
+    """Adds to what this erasure has done."""
+    db.rows("select ourvidz.erase_count(%s, %s::jsonb)", (user_id, json.dumps(counts)))
+
+
+def erase_finish(db: Database, user_id: str) -> Row:
+    return db.rows("select * from ourvidz.erase_finish(%s)", (user_id,))[0]
+
+
+def unfinished(db: Database, user_id: str) -> list[Row]:
+    """Their jobs that have not ended: id, whether a cancel was asked for, and which executor has them."""
+    sql = """select j.id::text, j.cancel_requested, x.name as executor from public.jobs as j
+             left join ourvidz.executors as x on x.id = j.executor_id where j.user_id = %s and j.completed_at is null"""
+    return db.rows(sql, (user_id,))
+
+
+def job_ids(db: Database, user_id: str) -> list[str]:
+    return [row["id"] for row in db.rows("select id::text from public.jobs where user_id = %s", (user_id,))]
+
+
+def hosts(db: Database) -> list[str]:
+    """Where executors are, or were until lately."""
+    return [row["host"] for row in db.rows("select distinct host from ourvidz.executors order by host")]

@@ -1,0 +1,147 @@
+"""Everything of one user's, gone: words out of the database, objects out of the buckets, files out of this host's spool, dead letters out
+of Redis. Events stay, and verify: they never held more than salted digests, and the salts go.
+
+The order is what makes it safe to be killed anywhere and begun again: first nothing new can come, then what is under way ends, then words,
+then objects (found by their folder, not by rows that are gone). What an executor still writes for a job that it has lost is refused in the
+database, and it removes its object itself (docs/decisions/0026).
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from ourvidz.db import safety
+from ourvidz.intake import dead
+from ourvidz.intake.message import OLDER_QUEUE, QUEUES
+from ourvidz.intake.upstash import Upstash
+from ourvidz.lifecycle import Jobs
+from ourvidz.storage.base import ArtifactStore, BucketMissing
+from state.errors import IllegalTransition, JobError
+
+LOOK = 0.5  # seconds between two looks at jobs that are under way
+ROUNDS = 5  # of listing and deleting: what an executor puts there meanwhile goes with the next
+
+
+LOGIN = (
+    "The login is Supabase's, and has the e-mail: delete user {user} under Authentication, or by DELETE /auth/v1/admin/users/{user} "
+    "with the service key. Where figures that stay (usage_logs) forbid that, ban it and change its e-mail."
+)
+REDIS = {
+    True: "Messages that still wait in Redis cannot be told apart by user. Drained, they are refused and lie among the dead letters: "
+    "erase again then.",
+    False: "Upstash is not set up here: neither waiting messages nor dead letters were looked at.",
+}
+SPOOLS = "Spools of other hosts ({hosts}): erase again on each of them; otherwise those files go when the spool is full."
+COPIES = (
+    "Copies beside the database: its backups and its write-ahead log, until they run out; uploads that were cut off, until `ourvidz "
+    "buckets sweep`; what receivers were told."
+)
+
+
+class StillRunning(JobError):
+    """Jobs of the user are still held by executors, which were asked to stop. Nothing of theirs was erased yet but their e-mail."""
+
+    code = "still_running"
+
+
+class StillWritten(JobError):
+    """Objects of the user come as fast as they are deleted."""
+
+    code = "still_written"
+
+
+@dataclass(frozen=True)
+class Erased:
+    """What was done. `counts`: rows, objects and files of each kind, summed up over tries that were cut off."""
+
+    user_id: str
+    finished_at: datetime | None  # None: a dry run
+    counts: Mapping[str, int] = field(default_factory=dict)
+    remains: tuple[str, ...] = ()  # what is not ours to erase, and what to do about it
+
+
+@dataclass(frozen=True)
+class Eraser:
+    """Where a user's things are. `redis` is None where Upstash is not set up."""
+
+    jobs: Jobs
+    store: ArtifactStore
+    spool: Path
+    redis: Upstash | None = None
+    say: Callable[[str], None] = lambda _: None
+
+    def look(self, user_id: str) -> Erased:
+        """What `erase` would take away. Changes nothing; raises what it would raise at once."""
+        counts = safety.erase_words(self.jobs.db, user_id, dry_run=True)
+        counts["unfinished_jobs"] = len(safety.unfinished(self.jobs.db, user_id))
+        counts["objects"] = sum(len(self._objects(bucket, user_id)) for bucket in self.store.buckets())
+        counts["spool"] = sum((self.spool / job_id).is_dir() for job_id in safety.job_ids(self.jobs.db, user_id))
+        return Erased(user_id, None, counts, self._remains(user_id))
+
+    def erase(self, user_id: str, *, by: str, reason: str | None = None, timeout_s: float = 120.0) -> Erased:
+        """Raises `LegalHold`, `NotFound`, `StillRunning` after `timeout_s` seconds, `StorageError`; whatever it was, again goes on."""
+        db = self.jobs.db
+        safety.erase_begin(db, user_id, reason, by)
+        self._end_jobs(user_id, by, timeout_s)
+        self.say("No job of theirs is left unfinished.")
+        safety.erase_words(db, user_id)
+        self.say("Their words are gone from the database.")
+        for bucket in self.store.buckets():
+            self._empty(bucket, user_id)
+        for job_id in safety.job_ids(db, user_id):
+            with suppress(FileNotFoundError):
+                shutil.rmtree(self.spool / job_id)
+                safety.erase_count(db, user_id, {"spool": 1})
+        if self.redis is not None:
+            dropped = sum(dead.drop_of(self.redis, queue, user_id) for queue in (*QUEUES, OLDER_QUEUE))
+            safety.erase_count(db, user_id, {"dead_letters": dropped})
+        done = safety.erase_finish(db, user_id)
+        return Erased(user_id, done["finished_at"], done["counts"], self._remains(user_id))
+
+    def _end_jobs(self, user_id: str, by: str, timeout_s: float) -> None:
+        until = time.monotonic() + timeout_s
+        while left := safety.unfinished(self.jobs.db, user_id):
+            for job in left:
+                if not job["cancel_requested"]:
+                    with suppress(IllegalTransition):  # it has just ended by itself
+                        self.jobs.cancel(job["id"], actor=by)
+            # One whose executor is dead ends by the reaper, also where none runs.
+            self.jobs.reap()
+            if held := [job["executor"] for job in left if job["executor"]]:
+                if time.monotonic() > until:
+                    raise StillRunning(
+                        f"User {user_id}: {len(held)} jobs are still held after {timeout_s:g} s, by "
+                        f"{', '.join(sorted(set(held)))}. They were asked to stop, and nothing new can be queued. "
+                        "Look at those executors, then erase again: it goes on here."
+                    )
+                self.say(f"Waiting for {len(held)} jobs to stop.")
+                time.sleep(LOOK)
+
+    def _objects(self, bucket: str, user_id: str) -> list[str]:
+        try:
+            return list(self.store.list(bucket, user_id))
+        except BucketMissing:
+            return []  # a project that has not made all of them
+
+    def _empty(self, bucket: str, user_id: str) -> None:
+        with suppress(BucketMissing):  # a project that has not made all of them
+            for _ in range(ROUNDS):
+                safety.erase_count(self.jobs.db, user_id, {})  # a hold may have come
+                if not (gone := self.store.clear(bucket, user_id)):
+                    return
+                safety.erase_count(self.jobs.db, user_id, {"objects": gone})
+            raise StillWritten(f"Bucket {bucket} still gets objects of user {user_id}. Find out who puts them there, then erase again.")
+
+    def _remains(self, user_id: str) -> tuple[str, ...]:
+        elsewhere = [host for host in safety.hosts(self.jobs.db) if host != socket.gethostname()]
+        return tuple(
+            line.format(user=user_id, hosts=", ".join(elsewhere)) for line in (LOGIN, REDIS[self.redis is not None], SPOOLS, COPIES)
+            if elsewhere or line is not SPOOLS
+        )  # fmt: skip

@@ -1,0 +1,181 @@
+"""Who may have a model see a picture: attested by its user, or made for them here; asked by the claim that holds the job.
+
+And what screens refused: kept without a word of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+
+import psycopg
+import pytest
+from api import Api, api_of
+from support import Clock, Server, artifact, claim, executor, finish, new_user, submit
+
+from ourvidz.db import safety
+from ourvidz.db.connection import Database
+from ourvidz.lifecycle import Claim, Jobs
+from state.errors import InvalidJob, NoConsent, NotFound, StaleClaim
+
+PICTURE, OTHER = "a1" * 32, "b2" * 32
+
+
+@pytest.fixture
+def api(server: Server, database_name: str, database: Database) -> Iterator[Api]:
+    with api_of(server, database_name) as api:
+        yield api
+
+
+@pytest.fixture
+def held(jobs: Jobs, database: Database) -> Claim:
+    submit(jobs, new_user(database, "premium"))
+    return claim(jobs, executor(jobs))
+
+
+def test_nothing_is_seen_without(jobs: Jobs, held: Claim) -> None:
+    with pytest.raises(NoConsent, match=r"(?s)No consent.*attest_consent.*retry"):
+        jobs.check_consent(held, PICTURE)
+
+
+def test_what_was_attested_is_seen_until_it_is_withdrawn(jobs: Jobs, database: Database, held: Claim) -> None:
+    safety.attest(database, held.user_id, PICTURE, "v1")
+    safety.attest(database, held.user_id, PICTURE, "v2")  # said again: it stands as it was said
+    jobs.check_consent(held, PICTURE)
+    with pytest.raises(NoConsent):
+        jobs.check_consent(held, OTHER)
+    database.rows("select ourvidz.withdraw(%s, %s)", (held.user_id, PICTURE))
+    with pytest.raises(NoConsent):
+        jobs.check_consent(held, PICTURE)
+    safety.attest(database, held.user_id, PICTURE, "v2")
+    jobs.check_consent(held, PICTURE)
+    rows = database.rows("select statement_version, withdrawn_at is null as stands from public.consents order by attested_at, stands")
+    assert rows == [{"statement_version": "v1", "stands": False}, {"statement_version": "v2", "stands": True}]
+
+
+def test_anothers_consent_is_not_mine(jobs: Jobs, database: Database, held: Claim) -> None:
+    safety.attest(database, new_user(database), PICTURE, "v1")
+    with pytest.raises(NoConsent):
+        jobs.check_consent(held, PICTURE)
+
+
+def test_a_picture_we_made_for_this_user_needs_none(jobs: Jobs, database: Database) -> None:
+    mine, theirs = new_user(database, "premium"), new_user(database, "premium")
+    gpu = executor(jobs)
+    submit(jobs, mine)
+    finish(jobs, made := claim(jobs, gpu))
+    digest = artifact(made)["sha256"]
+    submit(jobs, mine)
+    jobs.check_consent(claim(jobs, gpu), digest)
+    submit(jobs, theirs)
+    with pytest.raises(NoConsent):
+        jobs.check_consent(claim(jobs, gpu), digest)
+
+
+def test_only_the_claim_that_holds_the_job_may_ask(jobs: Jobs, database: Database, held: Claim) -> None:
+    safety.attest(database, held.user_id, PICTURE, "v1")
+    for other in (replace(held, claim_no=held.claim_no + 1), replace(held, token="00000000-0000-0000-0000-000000000000")):
+        with pytest.raises(StaleClaim):
+            jobs.check_consent(other, PICTURE)
+
+
+def test_an_executors_role_asks_and_attests_nothing(server: Server, database_name: str, held: Claim, database: Database) -> None:
+    safety.attest(database, held.user_id, PICTURE, "v1")
+    with psycopg.connect(server.url(database_name, superuser=True), autocommit=True) as connection:
+        connection.execute("set role ourvidz_executor")
+        connection.execute("select ourvidz.check_consent(%s, %s, %s, %s)", (*held.ref, PICTURE))
+        for forbidden in ("select ourvidz.attest(%s, %s, 'v1')", "select ourvidz.consented(%s, %s)"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(forbidden, (held.user_id, PICTURE))
+
+
+def test_through_the_api_one_attests_in_ones_own_name(api: Api, database: Database) -> None:
+    me = new_user(database)
+    (row,) = api.rows("authenticated", me, "select public.attest_consent(%s, 'v1') as told", (PICTURE,))
+    assert (row["told"]["user_id"], row["told"]["sha256"], row["told"]["statement_version"]) == (me, PICTURE, "v1")
+    assert api.rows("authenticated", me, "select sha256 from public.consents") == [{"sha256": PICTURE}]
+    assert api.rows("authenticated", new_user(database), "select sha256 from public.consents") == []
+    for withdrawn in (True, False):
+        (row,) = api.rows("authenticated", me, "select public.withdraw_consent(%s) as told", (PICTURE,))
+        assert row["told"] == {"withdrawn": withdrawn}
+    for who, user in (("service_role", None), ("anon", None)):
+        with pytest.raises(psycopg.Error) as refused:
+            api.rows(who, user, "select public.attest_consent(%s, 'v1')", (PICTURE,))
+        assert refused.value.sqlstate == ("OV017" if who == "service_role" else "42501")
+
+
+@pytest.mark.parametrize(
+    ("sha256", "version", "field"),
+    [("A1" * 32, "v1", "sha256"), ("a1", "v1", "sha256"), (None, "v1", "sha256"), (PICTURE, "", "statement_version"),
+     (PICTURE, None, "statement_version"), (PICTURE, "x" * 41, "statement_version"), (PICTURE, "two words", "statement_version")],
+)  # fmt: skip
+def test_nonsense_is_refused_by_name(database: Database, sha256: str | None, version: str | None, field: str) -> None:
+    with pytest.raises(InvalidJob) as refused:
+        database.rows("select ourvidz.attest(%s, %s, %s)", (new_user(database), sha256, version))
+    assert refused.value.field == field
+
+
+def test_nobody_who_is_not_there_attests(database: Database) -> None:
+    with pytest.raises(NotFound):
+        safety.attest(database, "00000000-0000-0000-0000-00000000000a", PICTURE, "v1")
+
+
+# -- what screens refused ---------------------------------------------------------------------------------------------------------------
+
+
+def report(api: Api, user: str, **more: object) -> None:
+    given = {"category": "minors", "policy_version": "p-1", "rule_id": "en.1", "digest": PICTURE, **more}
+    named = ", ".join(f"{name} => %({name})s" for name in given)
+    api.rows("authenticated", user, f"select public.report_refusal({named})", given)
+
+
+def test_a_refusal_at_the_door_is_counted_and_its_digest_salted(api: Api, database: Database) -> None:
+    me = new_user(database)
+    report(api, me)
+    report(api, me, rule_id=None, digest=None)
+    first, second = database.rows(
+        "select *, encode(sha256(salt || decode(%s, 'hex')), 'hex') as wanted from ourvidz.screenings order by id", (PICTURE,)
+    )
+    assert (str(first["user_id"]), first["stage"], first["allowed"], first["rule_id"]) == (me, "door", False, "en.1")
+    assert first["digest"] == first["wanted"] != PICTURE and second["digest"] is None
+    (told,) = safety.refusals(database, None)
+    assert (told["category"], told["policy_version"], told["stage"], told["refusals"], told["users"]) == ("minors", "p-1", "door", 2, 1)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"category": "a whole sentence"}, {"category": None}, {"policy_version": None}, {"rule_id": "x" * 81}, {"digest": "ab"}]
+)
+def test_words_alone_are_kept(api: Api, database: Database, wrong: dict[str, str]) -> None:
+    with pytest.raises(psycopg.Error) as refused:
+        report(api, new_user(database), **wrong)
+    assert refused.value.sqlstate == "OV009"
+    assert database.rows("select * from ourvidz.screenings") == []
+
+
+def test_nobody_fills_the_table(api: Api, database: Database, clock: Clock) -> None:
+    me = new_user(database)
+    for _ in range(20):
+        report(api, me)
+    with pytest.raises(psycopg.Error) as refused:
+        report(api, me)
+    assert refused.value.sqlstate == "OV016"
+    report(api, new_user(database))
+    clock.advance(61)
+    report(api, me)
+
+
+def test_an_executors_refusal_is_kept_with_its_event(jobs: Jobs, database: Database, held: Claim) -> None:
+    verdict = {"category": "minors", "policy_version": "p-1", "stage": "output", "rule_id": "r.1", "sha256": PICTURE}
+    jobs.fail(held, "refused_content", "Refused.", final=True, verdict=verdict)
+    (kept,) = database.rows("select * from ourvidz.screenings")
+    (event,) = database.rows("select data, occurred_at from public.job_events where type = 'failed'")
+    assert (str(kept["job_id"]), str(kept["user_id"]), kept["at"]) == (held.job_id, held.user_id, event["occurred_at"])
+    assert {name: kept[name] for name in ("stage", "category", "policy_version", "rule_id", "digest")} == {
+        name: event["data"][name] for name in ("stage", "category", "policy_version", "rule_id", "digest")
+    }
+    assert PICTURE not in json.dumps(event["data"])
+
+
+def test_a_failure_of_another_kind_is_no_refusal(jobs: Jobs, database: Database, held: Claim) -> None:
+    jobs.fail(held, "bad_request", "No.", retryable=False)
+    assert database.rows("select * from ourvidz.screenings") == []
