@@ -1,12 +1,12 @@
 -- attest_consent, withdraw_consent: the caller's own.
 create or replace function public.attest_consent(sha256 text, statement_version text) returns jsonb
-language sql security definer set search_path = pg_catalog, ourvidz
+language sql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$
   select ourvidz.answer('attest_consent', jsonb_build_object('sha256', attest_consent.sha256, 'version', attest_consent.statement_version))
 $$;
 
 create or replace function public.withdraw_consent(sha256 text) returns jsonb
-language sql security definer set search_path = pg_catalog, ourvidz
+language sql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$ select ourvidz.answer('withdraw_consent', jsonb_build_object('sha256', withdraw_consent.sha256)) $$;
 
 create or replace function ourvidz.api_attest_consent(p jsonb) returns jsonb

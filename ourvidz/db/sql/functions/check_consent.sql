@@ -1,7 +1,7 @@
 -- Asked by an executor with the bytes of a reference, before any model sees it: has its job's user attested them, or did we make that
 -- picture for this very user? Whether a person is to be seen on a picture nobody knows beforehand, so all others need the attestation.
 create or replace function ourvidz.check_consent(p_job uuid, p_claim bigint, p_token uuid, p_sha256 text) returns void
-language plpgsql security definer set search_path = pg_catalog, ourvidz set plan_cache_mode = force_generic_plan
+language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_user uuid;

@@ -1,6 +1,6 @@
 -- The older system's callback may come late, with words: for somebody who was erased they are not kept.
 create or replace function ourvidz.keep_erased() returns trigger
-language plpgsql security definer set search_path = pg_catalog, ourvidz
+language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$
 begin
   if exists (select from public.profiles where id = new.user_id and erased_at is not null) then

@@ -2,7 +2,7 @@
 -- kept. A user's own, and no more than 20 a minute: what comes beyond that is refused (OV016), so that nobody can fill the table.
 create or replace function public.report_refusal(category text, policy_version text, rule_id text default null, digest text default null)
 returns jsonb
-language sql security definer set search_path = pg_catalog, ourvidz
+language sql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$
   select ourvidz.answer('report_refusal', jsonb_build_object(
     'category', report_refusal.category, 'policy_version', report_refusal.policy_version, 'rule_id', report_refusal.rule_id,
