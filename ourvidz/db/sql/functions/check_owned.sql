@@ -30,7 +30,10 @@ begin
     perform ourvidz.refuse_missing('character', 'character_id');
   end if;
   v_settings := ourvidz.wire_settings(p->>'job_type', coalesce(nullif(p->'config', 'null'), '{}'), p->'metadata');
-  for v_said in select value from jsonb_each_text(v_settings->'references') loop
+  -- Those that the intake has read itself (`settings`, `told`) must be no others.
+  for v_said in select value from jsonb_each_text(v_settings->'references')
+                union all select value from jsonb_each_text(p->'settings'->'references')
+                union all select value from jsonb_each_text(p->'told'->'references') loop
     -- An address elsewhere is the fetcher's to judge; an object of ours lies in its user's own folder.
     if v_said not like 'https://%' and (v_said !~ format('^[^/]+/%s/.', v_user) or v_said ~ '/[.]{0,2}(/|$)') then
       perform ourvidz.refuse_missing('reference picture', 'references');

@@ -10,6 +10,11 @@ declare
   v_again jsonb;
   v_done jsonb := '[]';
 begin
+  -- One at a time with what these users ask for elsewhere, or two doors at once would overshoot the plan. All of them first, in the locks'
+  -- own order: two intakes never wait for each other.
+  perform ourvidz.one_at_a_time(user_id)
+  from (select distinct (m->>'user_id')::uuid as user_id, hashtext((m->>'user_id')::uuid::text) as slot from jsonb_array_elements(p_messages) as m
+        where m ? 'user_id' order by slot) as users;
   select coalesce(jsonb_agg(m order by n) filter (where there and nth = 1), '[]'),
          coalesce(jsonb_agg(m order by n) filter (where not there and nth = 1), '[]'), coalesce(jsonb_agg(m order by n) filter (where nth > 1), '[]')
   into v_known, v_fresh, v_again

@@ -17,6 +17,7 @@ begin
   if j.metadata is null or v_new = v_had then
     return;  -- a job of another way in was asked for whole
   end if;
+  perform ourvidz.check_references(v_kind, coalesce(v_new->'references', '{}'));
   perform ourvidz.check_settings(j.job_type, v_new, v_kind.limits);
   update public.job_payloads set settings = v_new where job_id = j.id;
   v_lane := ourvidz.lane_of(v_kind.family, v_new);

@@ -1,0 +1,108 @@
+"""What a stolen executor's login, or two doors at once, would like to do."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import Any
+
+import psycopg
+import pytest
+from api import Api, api_of
+from support import Server, artifact, claim, executor, row, submit, wait_for_lock
+
+from ourvidz.db.connection import Database
+from ourvidz.lifecycle import Jobs
+from state import catalog
+from state.errors import InvalidJob
+
+User = Callable[..., str]
+
+
+@pytest.fixture
+def api(server: Server, database_name: str, database: Database) -> Iterator[Api]:
+    with api_of(server, database_name) as found:
+        yield found
+
+
+def message(user: str, **more: Any) -> dict[str, Any]:
+    settings = catalog.resolve("sdxl_image_fast", {}).as_dict()
+    return {"id": str(uuid.uuid4()), "user_id": user, "job_type": "sdxl_image_fast", "prompt": "a lighthouse", "config": {},
+            "metadata": {}, "settings": settings, "told": {}, "digest": "00" * 32} | more  # fmt: skip
+
+
+def intake(connection: psycopg.Connection[Any], *messages: dict[str, Any]) -> list[dict[str, Any]]:
+    (done,) = connection.execute("select ourvidz.intake('sdxl_queue', %s::jsonb)", (json.dumps(messages),)).fetchone() or ({},)
+    return list(done)
+
+
+@pytest.mark.parametrize("where", ["settings", "told"])
+def test_the_intake_takes_nobodys_picture_but_the_users(database: Database, api: Api, user: User, where: str) -> None:
+    """Its caller reads the wire by itself; whose the pictures are is asked of what it read, not of what it says that it read."""
+    thief, victim = user(), user()
+    picture = {"references": {"style": f"character-images/{victim}/a.png"}}
+    asked = message(thief)
+    if where == "told":
+        insert = "insert into public.jobs (user_id, job_type, metadata, status) values (%s, 'sdxl_image_fast', %s, 'queued') returning id"
+        (made,) = api.rows("authenticated", thief, insert, (thief, '{"prompt": "a lighthouse"}'))
+        asked["id"] = str(made["id"])
+    asked[where] = asked[where] | picture
+    with api.connection.transaction():
+        api.connection.execute("set local role ourvidz_executor")
+        (done,) = intake(api.connection, asked)
+    assert (done["outcome"], done["reason"], done["field"]) == ("refused", "OV018", "references")
+    assert [r["settings"] for r in database.rows("select settings from public.job_payloads where settings ? 'references'")] == []
+
+
+def test_a_picture_that_its_type_does_not_take_joins_no_row(database: Database, api: Api, user: User) -> None:
+    owner = user()
+    insert = "insert into public.jobs (user_id, job_type, metadata, status) values (%s, 'sdxl_image_fast', %s, 'queued') returning id"
+    (made,) = api.rows("authenticated", owner, insert, (owner, '{"prompt": "a lighthouse"}'))
+    told = {"references": {"last_frame": f"character-images/{owner}/a.png"}}
+    (done,) = intake(api.connection, message(owner, id=str(made["id"]), told=told))
+    assert (done["outcome"], done["reason"]) == ("refused", "OV009")
+
+
+def test_two_doors_at_once_do_not_overshoot_the_plan(
+    server: Server, database_name: str, database: Database, jobs: Jobs, user: User
+) -> None:
+    owner = user()
+    for _ in range(4):  # of the five that the plan free allows
+        submit(jobs, owner)
+    url = server.url(database_name, superuser=True)
+    with closing(psycopg.connect(url)) as first, psycopg.connect(url, autocommit=True) as second, ThreadPoolExecutor(1) as crew:
+        claims = json.dumps({"role": "authenticated", "sub": owner})
+        first.execute("select set_config('request.jwt.claims', %s, true)", (claims,))
+        first.execute("select public.queue_job('sdxl_image_fast', 'a lighthouse')")
+        asked = crew.submit(intake, second, message(owner))
+        wait_for_lock(database, second.info.backend_pid)
+        first.commit()
+        (done,) = asked.result(timeout=30)
+    assert (done["outcome"], done["reason"]) == ("refused", "OV015")
+    assert len(database.rows("select id from public.jobs")) == 5
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        {"path": "{victim}/{job}/1-0.png"},
+        {"path": "{user}/a.png"},
+        {"path": "{user}/{job}/../../{victim}/a.png"},
+        {"path": "{user}/{job}/"},
+        {"path": "x/{user}/{job}/1-0.png"},
+        {"bucket": "system-assets"},
+        {"bucket": "somebody-elses"},
+    ],
+)
+def test_an_output_lies_in_its_own_jobs_folder(database: Database, jobs: Jobs, user: User, place: dict[str, str]) -> None:
+    """A row of artifacts is what its user is shown, what a film begins with, and what an erasure deletes."""
+    job = claim(jobs, executor(jobs)) if submit(jobs, user()) else None
+    assert job is not None
+    jobs.advance(job, "generation_started")
+    named = {k: v.format(user=job.user_id, job=job.job_id, victim=uuid.UUID(int=9)) for k, v in place.items()}
+    with pytest.raises(InvalidJob, match="own folder"):
+        jobs.artifact_generated(job, artifact(job) | named)
+    assert row(database, job.job_id)["generated"] == 0
