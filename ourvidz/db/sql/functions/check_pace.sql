@@ -4,10 +4,8 @@ create or replace function ourvidz.check_pace(p_user uuid) returns void
 language plpgsql
 as $$
 declare
-  v_now constant timestamptz := ourvidz.now();
   v_plan ourvidz.plans;
   v_since timestamptz;
-  v_wait integer;
 begin
   perform ourvidz.one_at_a_time(p_user);
   perform ourvidz.check_unfinished(p_user, 1);
@@ -15,9 +13,33 @@ begin
   -- The last but as many as the plan allows: while it is younger than a minute there is no room.
   select created_at into v_since from public.jobs
   where user_id = p_user order by created_at desc offset v_plan.submits_per_minute - 1 limit 1;
-  if v_since > v_now - interval '1 minute' then
-    v_wait := ceil(extract(epoch from v_since + interval '1 minute' - v_now));
-    raise exception 'More than % jobs within a minute: try again in % s.', v_plan.submits_per_minute, v_wait
+  perform ourvidz.refuse_pace(v_plan, v_since);
+end
+$$;
+
+-- A retry counts like a submit, by what was held for both: retried and cancelled in turns, one job would fill the log, and keep a device
+-- busy for nothing.
+create or replace function ourvidz.check_retries(p_user uuid) returns void
+language plpgsql
+as $$
+declare
+  v_plan constant ourvidz.plans := ourvidz.plan_of(p_user);
+  v_since timestamptz;
+begin
+  select at into v_since from ourvidz.token_entries
+  where user_id = p_user and account = 'held' and kind = 'hold' order by seq desc offset v_plan.submits_per_minute - 1 limit 1;
+  perform ourvidz.refuse_pace(v_plan, v_since);
+end
+$$;
+
+create or replace function ourvidz.refuse_pace(p_plan ourvidz.plans, p_since timestamptz) returns void
+language plpgsql
+as $$
+declare
+  v_wait constant integer := ceil(extract(epoch from p_since + interval '1 minute' - ourvidz.now()));
+begin
+  if v_wait > 0 then
+    raise exception 'More than % jobs within a minute: try again in % s.', p_plan.submits_per_minute, v_wait
       using errcode = 'OV016', detail = format('Retry after %s s.', v_wait);
   end if;
 end
