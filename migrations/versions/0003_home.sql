@@ -62,10 +62,6 @@ alter table public.projects
   add constraint projects_bounds check (length(title) <= 200 and length(original_prompt) <= 4000 and length(enhanced_prompt) <= 4000
                                         and target_duration > 0) not valid;
 alter table public.videos add constraint videos_bounds check (scene_number > 0) not valid;
--- NaN is above every number.
-alter table public.usage_logs
-  add constraint usage_logs_bounds check (length(action) between 1 and 100 and length(format) <= 100 and length(quality) <= 100
-                                          and credits_consumed between 0 and 1000000 and length(metadata::text) <= 32768) not valid;
 
 -- What a job of the older kind brings along: written by its INSERT, by the deployed callback, and at an import; no event tells it, and
 -- erasure takes it. Null for all other jobs, whose row stays narrow.

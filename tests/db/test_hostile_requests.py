@@ -81,10 +81,11 @@ REFUSED: list[tuple[int, str, str, Any, dict[str, str]]] = [
     (404, "POST", "rpc/answer", {"p_verb": "queue_job", "p_asked": {}}, {}),
     (403, "POST", "usage_logs", {"user_id": "{user}", "action": "x"}, {}),
     (403, "POST", "usage_logs", {"user_id": "{me}", "action": "x", "tokens_consumed": -5}, {}),
-    (400, "POST", "usage_logs", {"user_id": "{me}", "action": "x", "credits_consumed": "NaN"}, {}),
-    (400, "POST", "usage_logs", {"user_id": "{me}", "action": "x", "credits_consumed": -1}, {}),
-    (400, "POST", "usage_logs", {"user_id": "{me}", "action": "x" * 101}, {}),
-    (400, "POST", "usage_logs", {"user_id": "{me}", "action": "x", "metadata": {"a": "x" * 40_000}}, {}),
+    (403, "POST", "usage_logs", {"user_id": "{me}", "action": "x", "credits_consumed": "NaN"}, {}),
+    (403, "POST", "usage_logs", {"user_id": "{me}", "action": "x", "credits_consumed": -1}, {}),
+    (403, "POST", "usage_logs", {"user_id": "{me}", "action": "x", "format": "x" * 101}, {}),
+    (403, "POST", "usage_logs", {"user_id": "{me}", "action": "x" * 101}, {}),
+    (403, "POST", "usage_logs", {"user_id": "{me}", "action": "x", "metadata": {"a": "x" * 40_000}}, {}),
 ]  # fmt: skip
 
 

@@ -10,6 +10,9 @@ declare
                                          'where p.id = project_id and p.user_id = (select auth.uid())))';
   v_my_project constant text := v_mine || ' and (character_id is null or exists (select from public.characters as c '
                                            'where c.id = character_id and c.user_id = (select auth.uid())))';
+  -- A policy and no constraint: rows of the older system know no bounds, and are still erased. NaN is above every number.
+  v_my_line constant text := v_mine || ' and coalesce(length(action) between 1 and 100 and length(format) <= 100 and length(quality) <= 100'
+    ' and credits_consumed between 0 and 1000000 and length(metadata::text) <= 32768, true)';
   v_jobs constant text := 'user_id, job_type, format, quality, model_type, metadata, project_id, video_id, image_id, status';
   v_words constant text := 'job_id, user_id, prompt, negative_prompt, settings, metadata, idempotency_key, enhanced_prompt, error_message';
   -- The older system's metadata and messages hold words.
@@ -43,7 +46,7 @@ begin
     ('authenticated', 'job_events', 'select', null, v_my_job),
     ('authenticated', 'artifacts', 'select', null, v_my_job),
     ('authenticated', 'usage_logs', 'select', null, v_mine),
-    ('authenticated', 'usage_logs', 'insert', 'user_id, action, format, quality, credits_consumed, metadata', v_mine),
+    ('authenticated', 'usage_logs', 'insert', 'user_id, action, format, quality, credits_consumed, metadata', v_my_line),
     ('authenticated', 'consents', 'select', null, v_mine),
     -- The deployed callback, and our edge functions.
     ('service_role', 'profiles', 'select', null, 'true'),
