@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _BYTES = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
@@ -22,13 +22,21 @@ def parse_bytes(text: object) -> int:
     return count
 
 
+def _an_address(text: str) -> str:
+    if not re.match(r"https?://[^/\s]", text):
+        raise ValueError("It begins with https:// (http:// for a stack on your own computer).")
+    return text
+
+
 Bytes = Annotated[int, BeforeValidator(parse_bytes)]
+Address = Annotated[str, AfterValidator(_an_address)]
 
 
 class Config(BaseSettings):
-    """What the environment says. Secrets are `SecretStr`: printing or logging them shows stars."""
+    """What the environment says. Secrets are `SecretStr`: printing or logging them shows stars, and so that one in the wrong variable
+    is not printed either, errors do not show what came."""
 
-    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True)
 
     database_url: SecretStr | None = None  # unset: the embedded Postgres under ourvidz_home
     ourvidz_home: Path = Path("~/.ourvidz")
@@ -46,9 +54,9 @@ class Config(BaseSettings):
     ourvidz_vram_budget: Bytes | None = None  # on the device; unset: 35 GB or what the card has, whichever is less
     ourvidz_ram_budget: Bytes | None = None  # weights kept in RAM; unset: four fifths of the machine's, where there is a GPU
 
-    supabase_url: str | None = None  # with the service key: Supabase Storage takes the place of the folder
+    supabase_url: Address | None = None  # with the service key: Supabase Storage takes the place of the folder
     supabase_service_key: SecretStr | None = None
-    upstash_redis_rest_url: str | None = None  # with its token: `ourvidz intake` drains it
+    upstash_redis_rest_url: Address | None = None  # with its token: `ourvidz intake` drains it
     upstash_redis_rest_token: SecretStr | None = None
     callback_secret: SecretStr | None = None  # signs what is delivered to job-callback
 

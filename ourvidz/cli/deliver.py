@@ -134,8 +134,4 @@ def redeliver(
 def _message(db: Database, prefix: str) -> str:
     from ourvidz.db import outbox
 
-    found = outbox.by_prefix(db, prefix) if len(prefix.strip()) >= pick.LEAST else []
-    if len(found) != 1:
-        reason = "begins the ids of several" if found else "is no message's id, nor its beginning (4 characters or more)"
-        raise out.Problem(f"{prefix[:50]!r} {reason}. `ourvidz deliver ls` lists them.", 2 if found else 1)
-    return found[0]
+    return pick.one("message", db, prefix, outbox.by_prefix, str, "`ourvidz deliver ls` lists them.")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import signal
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ourvidz.cli import options, out
+from ourvidz.cli import options, out, words
 from ourvidz.cli.help import Sections, about
 
 if TYPE_CHECKING:
@@ -89,8 +89,9 @@ def stats(
 
     rows = intake.counts(bootstrap.app().database, days)
     if as_json:
-        out.emit(rows)
-        return
+        return out.emit(rows)
+    if not rows:
+        return out.say(f"Nothing came in {words.count(days, 'day')}.", "dim")
     names = ("day", "queue", "outcome", "reason")
     out.table([*names, "messages"], ([*(out.cell(row[name]) for name in names), out.number(row["n"])] for row in rows), right=("messages",))
 
@@ -117,9 +118,7 @@ def retry(
     """Put dead letters back into their queues."""
     from ourvidz.intake import dead
 
-    redis = _redis()
-    chosen = _chosen(redis, ids, reason, everything, "put back", dry_run, yes)
-    _told(chosen, [dead.retry(redis, letter) for letter in chosen] if not dry_run else [], "put back", as_json, dry_run)
+    _each("put back", dead.retry, ids, reason, everything, dry_run, yes, as_json)
 
 
 def drop(
@@ -129,9 +128,36 @@ def drop(
     """Forget dead letters for good."""
     from ourvidz.intake import dead
 
+    _each("dropped", dead.drop, ids, reason, everything, dry_run, yes, as_json)
+
+
+def _each(
+    done: str, act: Callable[[Upstash, Letter], bool],
+    ids: Sequence[str] | None, reason: str | None, everything: bool, dry_run: bool, yes: bool, as_json: bool,
+) -> None:  # fmt: skip
+    if not ids and not reason and not everything:
+        raise out.Problem("Which dead letters? Give ids, --reason, or --all. `ourvidz intake dead ls` lists them.", 2)
     redis = _redis()
-    chosen = _chosen(redis, ids, reason, everything, "dropped", dry_run, yes)
-    _told(chosen, [dead.drop(redis, letter) for letter in chosen] if not dry_run else [], "dropped", as_json, dry_run)
+    chosen = _chosen(redis, ids, reason)
+    if dry_run:
+        return out.emit(_told(chosen, 0)) if as_json else out.say(f"{words.count(len(chosen), 'dead letter')} would be {done}.")
+    if chosen and not ids:
+        out.confirm(f"{words.count(len(chosen), 'dead letter')} will be {done}.", yes=yes)
+    count = sum(act(redis, letter) for letter in chosen)
+    if as_json:
+        return out.emit(_told(chosen, count))
+    out.say(f"{count:,} {done}." + (f" {len(chosen) - count:,} were gone already." if count < len(chosen) else ""))
+
+
+def _chosen(redis: Upstash, ids: Sequence[str] | None, reason: str | None) -> list[Letter]:
+    found = [letter for letter in _letters(redis, reason) if not ids or any(letter.id.startswith(start) for start in ids)]
+    if missing := [start for start in ids or () if not any(letter.id.startswith(start) for letter in found)]:
+        raise out.Problem(f"There is no dead letter {missing[0][:40]!r}. `ourvidz intake dead ls` lists them.")
+    return found
+
+
+def _told(chosen: Sequence[Letter], done: int) -> dict[str, Any]:
+    return {"letters": [letter.id for letter in chosen], "done": done}
 
 
 def _redis() -> Upstash:
@@ -154,27 +180,3 @@ def _letters(redis: Upstash, reason: str | None) -> list[Letter]:
     from ourvidz.intake import dead
 
     return [letter for letter in dead.letters(redis, _queues(True)) if reason in (None, letter.reason)]
-
-
-def _chosen(
-    redis: Upstash, ids: Sequence[str] | None, reason: str | None, everything: bool, done: str, dry_run: bool, yes: bool
-) -> list[Letter]:
-    if not ids and not reason and not everything:
-        raise out.Problem("Which dead letters? Give ids, --reason, or --all. `ourvidz intake dead ls` lists them.", 2)
-    found = [letter for letter in _letters(redis, reason) if not ids or any(letter.id.startswith(start) for start in ids)]
-    if missing := [start for start in ids or () if not any(letter.id.startswith(start) for letter in found)]:
-        raise out.Problem(f"There is no dead letter {missing[0][:40]!r}. `ourvidz intake dead ls` lists them.")
-    if found and not ids and not dry_run:
-        out.confirm(f"{len(found)} dead letters will be {done}.", yes=yes)
-    return found
-
-
-def _told(chosen: Sequence[Letter], done: Sequence[bool], word: str, as_json: bool, dry_run: bool) -> None:
-    count = len(chosen) if dry_run else sum(done)
-    if as_json:
-        out.emit({"letters": [letter.id for letter in chosen], "done": 0 if dry_run else count})
-    else:
-        out.say(
-            f"{count} {'would be ' if dry_run else ''}{word}."
-            + (f" {len(chosen) - count} were gone already." if count < len(chosen) else "")
-        )

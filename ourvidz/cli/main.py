@@ -140,7 +140,11 @@ def _words(error: Exception) -> str:
         reason = first.partition("OperationalError) ")[2] or first
         return f"The database cannot be reached: {reason}. Look at DATABASE_URL; unset, it means the embedded one."
     if module.startswith("pydantic_core."):
-        return f"The environment cannot be read: {' '.join(str(error).split())}"
+        from pydantic import ValidationError
+
+        assert isinstance(error, ValidationError)
+        wrong = ((str(e["loc"][0]).upper(), e["msg"].removeprefix("Value error, ")) for e in error.errors(include_input=False))
+        return "The environment cannot be read. " + " ".join(f"{name}: {why}" for name, why in wrong)
     if isinstance(error, ModuleNotFoundError) and error.name and error.name.partition(".")[0] not in ("ourvidz", "state", "executors"):
         return f"{error.name} is not installed. `pip install 'ourvidz[models]'` brings what models need; `ourvidz doctor` lists all."
     if isinstance(error, OSError):

@@ -24,9 +24,10 @@ def plan(
     from ourvidz.cli import executor
     from ourvidz.config import config, parse_bytes
 
+    settings = config()  # what is wrong with the environment is not --vram's fault
     try:
         card = None if vram is None else parse_bytes(vram)
-        told = executor.found().plan_models(config(), card)
+        told = executor.found().plan_models(settings, card)
     except ValueError as error:
         raise out.Problem(f"--vram: {error}", 2) from error
     if as_json:

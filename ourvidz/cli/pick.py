@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ourvidz.cli import words
 from ourvidz.cli.out import Problem
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from ourvidz.db.connection import Database
     from ourvidz.db.queries import Filter
 
+T = TypeVar("T")
 LEAST = 4
 SHOWN = 10
 
@@ -21,17 +23,22 @@ def job(db: Database, prefix: str) -> dict[str, Any]:
     """The one job whose id begins so. Says what to type instead when there is none, or several."""
     from ourvidz.db import queries
 
-    digits = prefix.strip().replace("-", "")
-    if len(digits) < LEAST:
-        raise Problem(f"{prefix!r} is too short for a job's id: give at least {LEAST} characters.", 2)
-    found = queries.by_prefix(db, prefix, SHOWN + 1)
+    def line(r: dict[str, Any]) -> str:
+        return f"{r['id']}  {r['job_type']}  {r['status']}  {words.ago(r['created_at'], r['now'])}"
+
+    return one("job", db, prefix, queries.by_prefix, line, "`ourvidz jobs ls` lists them.")
+
+
+def one(what: str, db: Database, prefix: str, find: Callable[[Database, str], list[T]], line: Callable[[T], str], where: str) -> T:
+    """The one thing whose id begins so, of at most `SHOWN` + 1 that `find` gives. `where`: how a person comes by ids."""
+    if len(prefix.strip().replace("-", "")) < LEAST:
+        raise Problem(f"{prefix!r} is too short for a {what}'s id: give at least {LEAST} characters.", 2)
+    found = find(db, prefix)
     if not found:
-        raise Problem(f"There is no job {prefix[:40]!r}. `ourvidz jobs ls` lists them.")
+        raise Problem(f"There is no {what} {prefix[:40]!r}. {where}")
     if len(found) > 1:
-        now = found[0]["now"]
-        lines = [f"  {r['id']}  {r['job_type']}  {r['status']}  {words.ago(r['created_at'], now)}" for r in found[:SHOWN]]
-        more = ["  …"] if len(found) > SHOWN else []
-        raise Problem("\n".join([f"{prefix!r} begins the ids of several jobs. Give more characters:", *lines, *more]), 2)
+        lines = [f"  {line(thing)}" for thing in found[:SHOWN]] + ["  …"] * (len(found) > SHOWN)
+        raise Problem("\n".join([f"{prefix!r} begins the ids of several {what}s. Give more characters:", *lines]), 2)
     return found[0]
 
 

@@ -123,7 +123,7 @@ def test(name: Name, as_json: options.Json = False) -> None:
     if as_json:
         out.emit({"receiver": name, "status": outcome.status, "error": outcome.error})
     else:
-        out.say(f"{name} {outcome.error or f'answered {outcome.status}'}.", "red" if outcome.error else "green")
+        out.say(f"{name}: {outcome.error or f'it answered {outcome.status}'}.", "red" if outcome.error else "green")
     if outcome.error:
         raise typer.Exit(1)
 

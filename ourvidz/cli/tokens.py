@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from ourvidz.db.ledger import Finding, Moved
 
 User = Annotated[str, typer.Argument(metavar="USER", help="The profile's id, a UUID.", show_default=False)]
-Amount = Annotated[int, typer.Argument(metavar="AMOUNT", help="How many tokens, 1 or more.", show_default=False)]
+Amount = Annotated[
+    int, typer.Argument(metavar="AMOUNT", min=1, max=1_000_000_000_000, help="How many tokens, 1 or more.", show_default=False)
+]
 Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; kept with the entry for good.", show_default=False)]
 Key = Annotated[str | None, typer.Option("--key", metavar="KEY", help="The same key again moves nothing: an order's number, say.")]
 _SHOWN = 50

@@ -66,10 +66,7 @@ def approve(
 def _scene(db: Any, prefix: str) -> dict[str, Any]:
     from ourvidz.db import scenes
 
-    found = scenes.by_prefix(db, prefix) if len(prefix.strip().replace("-", "")) >= pick.LEAST else []
-    if len(found) != 1:
-        reason = (
-            "begins the ids of several scenes: give more characters" if found else "is no scene's id, nor its first 4 characters or more"
-        )
-        raise out.Problem(f"{prefix[:50]!r} {reason}.", 2 if found else 1)
-    return found[0]
+    def line(row: dict[str, Any]) -> str:
+        return f"{row['id']}  {row['status']}  {words.ago(row['created_at'], row['now'])}"
+
+    return pick.one("scene", db, prefix, scenes.by_prefix, line, "Scenes are the rows of the table videos.")

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from ourvidz.db.connection import Database
+from ourvidz.db.queries import span
 
 Row = dict[str, Any]
 STATES = ("waiting", "delivered", "dead")
@@ -119,11 +120,10 @@ def messages(
 
 def by_prefix(db: Database, prefix: str) -> list[str]:
     """Ids of messages that begin so."""
-    digits = prefix.strip().lower().removeprefix("msg_").replace("-", "")
-    if not digits or len(digits) > 32 or set(digits) - set("0123456789abcdef"):
+    if (ids := span(prefix.strip().lower().removeprefix("msg_"))) is None:
         return []
     sql = "select id::text from ourvidz.outbox where id between %s::uuid and %s::uuid limit 11"
-    return [r["id"] for r in db.rows(sql, (digits.ljust(32, "0"), digits.ljust(32, "f")))]
+    return [r["id"] for r in db.rows(sql, ids)]
 
 
 def redeliver(db: Database, ids: Sequence[str]) -> int:

@@ -69,14 +69,18 @@ def candidates(db: Database, which: Filter, limit: int) -> list[Row]:
     return db.rows(f"{_LISTED} where {condition} order by j.created_at, j.id limit %s", [*params, limit])
 
 
+def span(prefix: str) -> tuple[str, str] | None:
+    """The first and the last id that begin with these characters: a range of a primary key, which a pattern on its text could not use.
+    None when they are no beginning of an id."""
+    digits = prefix.strip().lower().replace("-", "")
+    return (digits.ljust(32, "0"), digits.ljust(32, "f")) if re.fullmatch(r"[0-9a-f]{1,32}", digits) else None
+
+
 def by_prefix(db: Database, prefix: str, limit: int = 11) -> list[Row]:
     """Jobs whose id begins with these characters, newest first; none when they are no beginning of an id."""
-    digits = prefix.strip().lower().replace("-", "")
-    if not re.fullmatch(r"[0-9a-f]{1,32}", digits):
+    if (ids := span(prefix)) is None:
         return []
-    # A range of the primary key, which a pattern on its text could not use.
-    span = (digits.ljust(32, "0"), digits.ljust(32, "f"))
-    return db.rows(f"{_LISTED} where j.id between %s::uuid and %s::uuid order by j.created_at desc limit %s", [*span, limit])
+    return db.rows(f"{_LISTED} where j.id between %s::uuid and %s::uuid order by j.created_at desc limit %s", [*ids, limit])
 
 
 def by_ids(db: Database, ids: Collection[str]) -> list[Row]:

@@ -7,21 +7,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from ourvidz.db.connection import Database
+from ourvidz.db.queries import span
 
 Row = dict[str, Any]
 
 
 def by_prefix(db: Database, prefix: str) -> list[Row]:
     """Scenes whose id begins so, newest first: at most eleven."""
-    digits = prefix.strip().lower().replace("-", "")
-    if not digits or len(digits) > 32 or set(digits) - set("0123456789abcdef"):
+    if (ids := span(prefix)) is None:
         return []
     sql = """select v.*, p.title as project, preview.status as preview_job_status, final.status as video_job_status,
                     final.job_type as video_job_type, ourvidz.now() as now
              from public.videos as v left join public.projects as p on p.id = v.project_id
              left join public.jobs as preview on preview.id = v.preview_job_id left join public.jobs as final on final.id = v.video_job_id
              where v.id between %s::uuid and %s::uuid order by v.created_at desc limit 11"""
-    return db.rows(sql, (digits.ljust(32, "0"), digits.ljust(32, "f")))
+    return db.rows(sql, ids)
 
 
 def approve(

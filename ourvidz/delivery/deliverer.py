@@ -98,7 +98,7 @@ class Deliverer:
             able = bool(self._ring.keys(due.secret_env))
             reason = f"{due.secret_env}, which signs them, is not set here"
         except BadSecret as error:
-            able, reason = False, f"of {due.secret_env}, {error}"
+            able, reason = False, str(error)
         if able:
             self._untold.discard(due.receiver)
         elif due.receiver not in self._untold:

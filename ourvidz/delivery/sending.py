@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from ourvidz.delivery.signature import headers, keys
+from ourvidz.delivery.signature import BadSecret, headers, keys
 
 if TYPE_CHECKING:
     import httpx
@@ -38,8 +38,11 @@ class Keyring:
     service_key: str | None = None
 
     def keys(self, name: str) -> list[bytes]:
-        """None where the variable is not set. Raises `BadSecret`."""
-        return keys(self.environment.get(name, ""))
+        """Empty where the variable is not set. Raises `BadSecret`."""
+        try:
+            return keys(self.environment.get(name, ""))
+        except BadSecret as error:
+            raise BadSecret(f"{name}: {error}") from None
 
     def authorization(self, url: str) -> dict[str, str]:
         """The service key opens the whole project: it goes to that project's own origin, and nowhere else."""

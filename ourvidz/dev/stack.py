@@ -140,8 +140,11 @@ class Stack:
 
     def _functions(self) -> list[dict[str, object]]:
         """One Deno each, as each is isolated on Supabase; asked for a JWT first unless config.toml says otherwise."""
-        found = sorted(path.parent for path in self.functions.glob("*/index.ts")) if self.functions else []
-        if not (self.functions and found):
+        if self.functions is None:
+            return []
+        found = sorted(path.parent for path in self.functions.glob("*/index.ts"))
+        if not found:  # an installed package: the functions are deployed from a checkout, and not part of it
+            self.say(f"No edge functions: there are none in {self.functions}. They come with a checkout: `pip install -e .` in a clone.")
             return []
         bring_libraries(self.parts, self.functions, self.say)
         settings = self.functions.parent / "config.toml"

@@ -55,7 +55,9 @@ class Upstash:
         try:
             response = self._http.post(path, **body)
         except httpx.HTTPError as error:
-            raise RedisAway(f"Redis did not answer ({type(error).__name__})") from None  # its own words could hold the URL
+            raise RedisAway(
+                f"The Redis of UPSTASH_REDIS_REST_URL did not answer ({type(error).__name__})"
+            ) from None  # its own words could hold the URL
         if response.status_code in (401, 403):
             raise RedisRefused("Upstash refuses the token: look at UPSTASH_REDIS_REST_TOKEN.")
         try:

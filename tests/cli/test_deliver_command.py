@@ -82,7 +82,7 @@ def test_receivers_are_tried_opened_and_closed(ourvidz: Command, receiver: Any) 
     }
     ourvidz("deliver", "receivers", "add", "mine", url + "/none")
     answer = ourvidz("deliver", "receivers", "test", "mine", MINE="plain")
-    assert (answer.code, answer.err.strip()) == (1, "mine it answered 404.")
+    assert (answer.code, answer.err.strip()) == (1, "mine: it answered 404.")
     assert "mine is disabled" in ourvidz("deliver", "receivers", "disable", "mine").err
     listed = ourvidz("deliver", "receivers", "ls")
     assert listed.lines[0][:2] == ["mine", "disabled"] and "mine is disabled: by person" in listed.err
@@ -96,7 +96,8 @@ def test_what_is_refused(ourvidz: Command) -> None:
         (["receivers", "enable", "mine"], 1),
         (["redeliver"], 2),
         (["redeliver", "--dead", "--job", "3f2a"], 2),
-        (["redeliver", "1"], 1),
+        (["redeliver", "1"], 2),
+        (["redeliver", "0123abcd"], 1),
     ):
         answer = ourvidz("deliver", *args)
         assert (answer.code, answer.out) == (code, ""), args
@@ -135,4 +136,4 @@ def test_a_scene_is_shown_and_its_preview_approved(ourvidz: Command, database: D
     first = ourvidz("videos", "approve", scene[:8], "--type", "video_fast", "--json").json
     assert first["created"] and not ourvidz("videos", "approve", scene, "--type", "video_fast", "--json").json["created"]
     assert ourvidz("videos", "show", scene, "--json").json["video_job_id"] == first["job_id"]
-    assert ourvidz("videos", "show", "1").code == 1
+    assert (ourvidz("videos", "show", "1").code, ourvidz("videos", "show", "zzzz").code) == (2, 1)

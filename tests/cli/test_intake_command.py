@@ -59,3 +59,9 @@ def test_dead_letters_by_hand(configured: Command, upstash: UpstashFace, databas
 def test_without_upstash_it_says_what_to_set(ourvidz: Command) -> None:
     answer = ourvidz("intake", "run")
     assert answer.code == 2 and "UPSTASH_REDIS_REST_URL" in answer.err
+
+
+def test_a_token_in_the_place_of_the_address_is_not_printed(ourvidz: Command) -> None:
+    answer = ourvidz("intake", "dead", "ls", UPSTASH_REDIS_REST_URL="AX3s-the-token", UPSTASH_REDIS_REST_TOKEN="x")
+    assert answer.code == 1 and "UPSTASH_REDIS_REST_URL: It begins with https://" in answer.err
+    assert "AX3s" not in answer.err + answer.out

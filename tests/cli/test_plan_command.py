@@ -32,4 +32,5 @@ def test_what_is_no_amount_of_memory(bare: Command) -> None:
     for given, said in (("lots", "no amount of memory"), ("1GB", "nothing to give")):
         answer = bare("models", "plan", "--vram", given)
         assert (answer.code, answer.out) == (2, "") and said in answer.err
-    assert bare("models", "plan", OURVIDZ_VRAM_BUDGET="plenty").code != 0
+    wrong = bare("models", "plan", OURVIDZ_VRAM_BUDGET="plenty")
+    assert wrong.code == 1 and "OURVIDZ_VRAM_BUDGET: 'plenty' is no amount of memory." in wrong.err
