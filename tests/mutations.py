@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -209,17 +210,18 @@ def mutated(parts: Iterator[tuple[str, str]]) -> Iterator[tuple[str, str]]:
         yield name, mutant.applied(name, body) if mutant else body
 
 
-def killed(name: str) -> bool:
+def killed(name: str) -> tuple[str, float]:
+    """The first test that failed, "" if none did, and the seconds it took. Raises SystemExit where the tests did not run."""
     tests = [
         str(HERE / (folder or "db") / f"test_{file}.py") for folder, _, file in (t.rpartition("/") for t in MUTANTS[name].tests.split())
     ]
     run = [sys.executable, "-m", "pytest", "-n0", "-x", "-q", "--no-header", "--timeout=60", *tests]
+    started = time.monotonic()
     done = subprocess.run(run, env={**os.environ, VARIABLE: name}, capture_output=True, text=True, check=False, cwd=HERE.parent)
-    if done.returncode not in (0, 1) or "\nERROR " in done.stdout:
-        raise SystemExit(f"{name}: the tests did not run.\n{done.stdout[-2_000:]}{done.stderr[-2_000:]}")
     by = [line.removeprefix("FAILED ").split(" - ")[0].split("::")[-1] for line in done.stdout.splitlines() if line.startswith("FAILED")]
-    print(f"{'killed by ' + by[0] if by else 'SURVIVED'}", flush=True)
-    return done.returncode == 1
+    if done.returncode != len(by) or "\nERROR " in done.stdout:
+        raise SystemExit(f"{name}: the tests did not run.\n{done.stdout[-2_000:]}{done.stderr[-2_000:]}")
+    return (by or [""])[0], time.monotonic() - started
 
 
 def main(wanted: list[str]) -> int:
@@ -227,13 +229,11 @@ def main(wanted: list[str]) -> int:
     if stale := [name for name, m in MUTANTS.items() if m.old not in bodies[m.part]]:
         print(f"The SQL holds no more what these replace: {', '.join(stale)}")
         return 1
-    survived = []
-    for name in wanted or MUTANTS:
-        started = time.monotonic()
-        print(f"{name}: ", end="", flush=True)
-        if not killed(name):
-            survived.append(name)
-        print(f"    {time.monotonic() - started:.0f} s", flush=True)
+    wanted, survived = wanted or list(MUTANTS), []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # each is a process that waits for its server half of the time
+        for name, (by, seconds) in zip(wanted, pool.map(killed, wanted), strict=True):
+            print(f"{name}: {f'killed by {by}' if by else 'SURVIVED'}, {seconds:.0f} s", flush=True)
+            survived += [] if by else [name]
     print(f"{len(survived)} survived: {', '.join(survived)}" if survived else "None survived.")
     return 1 if survived else 0
 
