@@ -107,7 +107,7 @@ DIGITS: dict[str, Callable[[int], str]] = {
 PRONOUNS = ("she", "he", "girl", "boy", "looks", "turned")
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(age=some.integers(3, 99), phrase=some.sampled_from(AGES), digits=some.sampled_from(sorted(DIGITS)))
 @example(age=17, phrase="{n} years old", digits="ascii")
 @example(age=18, phrase="{n} years old", digits="ascii")
@@ -116,7 +116,7 @@ def test_ages_in_digits(age: int, phrase: str, digits: str) -> None:
     assert allowed(text.replace("a girl", "a woman") if age >= 18 else text) == (age >= 18), text
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(age=some.integers(3, 99), phrase=some.sampled_from([a for a in AGES if a.isascii() and not re.search("anni|Jahre|anos|}y", a)]))
 def test_ages_in_words(age: int, phrase: str) -> None:
     spaced = " ".join(WORDS[age]) if age < 18 else WORDS[age]  # "e i g h t e e n" is refused for its end
@@ -390,15 +390,13 @@ ADVERSARIAL = {
 def test_time_grows_with_length_alone(name: str) -> None:
     def seconds(length: int) -> float:
         text = (ADVERSARIAL[name] * length)[:length]
-        times = []
-        for _ in range(3):
-            start = time.process_time()
-            SCREEN.check(text)
-            times.append(time.process_time() - start)
-        return min(times)
+        start = time.process_time()
+        SCREEN.check(text)
+        return time.process_time() - start
 
     # Eight times the length; a quadratic step would take 64 times as long. The constant is for clocks that tick coarsely.
-    assert seconds(4_000) < 24 * seconds(500) + 0.05
+    most = 24 * min(seconds(500) for _ in range(3)) + 0.05
+    assert any(seconds(4_000) < most for _ in range(3))
 
 
 def test_squeezed() -> None:
