@@ -1,6 +1,7 @@
-"""Messages a second from Redis to committed rows, against a bare RPOP-and-INSERT loop over the same REST face in the same run.
+"""Messages a second from Redis to committed rows, against a bare RPOP-and-INSERT loop over the same REST face in the same run; and how long
+a call of the edge function takes until its row is queued, beside an INSERT by PostgREST into a table that checks nothing.
 
-    python -m bench.intake [--messages 2000]
+    python -m bench.intake [--messages 2000] [--calls 150]
 
 The bare loop is what a worker without guarantees does: RPOP over REST, INSERT, commit, next. It loses a message with each lost reply,
 checks nothing and writes no event. Aim: at least 0.8 of it.
@@ -15,22 +16,29 @@ import time
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median, quantiles
 
+import httpx
 import psycopg
 
 from bench.ground import calm, connect, ground, profile
 from bench.report import table
 from ourvidz.db.connection import Database
 from ourvidz.dev.parts import bring
+from ourvidz.dev.stack import Stack
 from ourvidz.dev.upstash import UpstashFace
 from ourvidz.dev.valkey import Valkey
 from ourvidz.intake.drain import Drainer
 from ourvidz.intake.upstash import Upstash
 
 TOKEN = "bench"
-
-
-EACH = 50  # messages of one user: a plan allows no more than a hundred unfinished jobs
+WARM = 5  # calls of each kind before any is counted: a first one compiles, connects and plans
+WAYS = {
+    "bare": "bare: PostgREST, INSERT into a plain table",
+    "plain": "PostgREST, plain INSERT into jobs",
+    "edge": "edge function queue-job: screen, rpc, checks, price, event",
+}
+EACH = 40  # messages of one user: a plan allows no more than a hundred unfinished jobs
 
 
 def push(face: UpstashFace, users: Sequence[str], messages: int, queue: str) -> None:
@@ -72,10 +80,43 @@ def ours(url: str, redis: Upstash, messages: int) -> float:
     return messages / took
 
 
+def by_http(url: str, folder: Path, calls: int) -> dict[str, list[float]]:
+    """Seconds of each call, by way. In turn, so that whatever else the machine does is shared by all."""
+    with connect(url) as connection:
+        columns = "id uuid primary key default gen_random_uuid(), user_id uuid, job_type text, metadata jsonb, status text"
+        connection.execute(f"create table public.bare_posts ({columns})")
+        connection.execute("grant insert, select on public.bare_posts to authenticated")
+        users = [profile(connection, n) for n in range(1001, 1001 + calls // EACH + 1)]
+        calm(connection)
+    waits: dict[str, list[float]] = {way: [] for way in WAYS}
+    with Stack(bring(), url, folder) as stack, httpx.Client(base_url=stack.url, timeout=30) as client:
+        for n in range(calls + WARM):
+            user = users[max(n - WARM, 0) // EACH]
+            headers = {"apikey": stack.anon_key, "Authorization": f"Bearer {stack.secret.user(user)}", "Prefer": "return=representation"}
+            prompt = {"prompt": "a lighthouse in a storm", "steps": 25}
+            row = {"user_id": user, "job_type": "sdxl_image_fast", "metadata": prompt, "status": "queued"}
+            ways = [
+                ("bare", "/rest/v1/bare_posts", row),
+                ("plain", "/rest/v1/jobs", row),
+                ("edge", "/functions/v1/queue-job", {"jobType": row["job_type"], "metadata": prompt}),
+            ]
+            for way, path, body in ways[n % 3 :] + ways[: n % 3]:  # none always follows the same
+                begun = time.perf_counter()
+                answer = client.post(path, json=body, headers=headers)
+                took = time.perf_counter() - begun
+                if answer.status_code not in (200, 201):
+                    raise SystemExit(f"{path} answered {answer.status_code}: {answer.text[:300]}")
+                if n >= WARM:
+                    waits[way].append(took)
+    return waits
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--messages", type=int, default=2000)
-    messages = parser.parse_args(argv).messages
+    parser.add_argument("--calls", type=int, default=150)
+    asked = parser.parse_args(argv)
+    messages = asked.messages
     with ground() as url, tempfile.TemporaryDirectory() as folder:
         valkey = Valkey(bring().valkey, Path(folder)).start()
         face = UpstashFace(valkey, TOKEN)
@@ -93,6 +134,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             redis.close()
             face.close()
             valkey.stop()
+        waits = by_http(url, Path(folder) / "stack", asked.calls)
+    floor = median(waits["bare"])
+    shown = [(WAYS[way], median(w) * 1000, quantiles(w, n=20)[18] * 1000, median(w) / floor) for way, w in waits.items()]
+    table(f"One call at a time to a queued row, {asked.calls} times each in turn", ("way", "p50 ms", "p95 ms", "p50 of bare"), shown)
 
 
 if __name__ == "__main__":

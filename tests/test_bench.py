@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from bench import claims, engine, executor, failover, latency, rls
+from bench import claims, engine, executor, failover, intake, latency, rls
 from bench.ground import connect, ground, profile, submit
 from bench.report import machine, save, text
 
@@ -49,6 +49,13 @@ def test_claims(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(claims, "CLAIMS", 5)
     name, without, beside, ratio = claims.scenario("a few", 10, lambda c, stack, user, url: claims.fill(c, 20, user), 1.0)
     assert name == "a few" and ratio == pytest.approx(beside / without) and without > 0
+
+
+def test_intake(capsys: pytest.CaptureFixture[str]) -> None:
+    intake.main(["--messages", "60", "--calls", "4"])
+    said = capsys.readouterr().out
+    assert "60 messages from Redis" in said and "4 times each" in said
+    assert all(way in said for way in ("bare RPOP and INSERT", *intake.WAYS.values()))
 
 
 # -- the executor's -------------------------------------------------------------------------------------------------------------------
