@@ -1,7 +1,8 @@
 -- Fires after each INSERT or UPDATE of jobs. Every folded column comes from the event that the row names as its head: events_apply
 -- has just written both. Any other write leaves the version as it was, or names an event that is not there, and is refused.
 create or replace function ourvidz.jobs_guard_update() returns trigger
-language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
+language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
 as $$
 declare
   v_job uuid;
@@ -29,7 +30,8 @@ end
 $$;
 
 create or replace function ourvidz.jobs_guard_insert() returns trigger
-language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp set plan_cache_mode = force_generic_plan set enable_seqscan = off
+language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
 as $$
 declare
   v_job uuid;
