@@ -191,4 +191,21 @@ def test_a_refused_prompt_is_not_queued_and_not_repeated(project: Project) -> No
         said = answer.json()
         assert (answer.status_code, said["code"], said["success"]) == (422, "OV013", False)
         assert said["category"] and said["policyVersion"] and word not in answer.text
+    kept = project.database.rows(
+        """select stage, allowed, category, policy_version, rule_id is not null as rule,
+                  digest = encode(sha256(salt || sha256(convert_to(%s, 'UTF8'))), 'hex') as its
+           from ourvidz.screenings where user_id = %s""",
+        (word, user.id),
+    )
+    policy = {"category": said["category"], "policy_version": said["policyVersion"]}
+    assert kept == [{"stage": "door", "allowed": False, **policy, "rule": True, "its": True}] * 3
+    assert jobs_of(project, user) == []
+
+
+def test_a_refusal_that_cannot_be_recorded_is_one_all_the_same(project: Project) -> None:
+    user = project.user()
+    for _ in range(21):  # one more than are kept within a minute
+        answer = ask(project, user, BODY | {"metadata": {"prompt": "schoolgirl"}})
+        assert (answer.status_code, answer.json()["code"]) == (422, "OV013")
+    assert project.database.rows("select count(*)::int as n from ourvidz.screenings where user_id = %s", (user.id,)) == [{"n": 20}]
     assert jobs_of(project, user) == []
