@@ -200,6 +200,21 @@ MUTANTS = {
     "scenes may be written by hand": Mutant(F + "videos_guard.sql", "current_user <> 'ourvidz_owner'", "false", "scenes"),
     "two may approve at once": Mutant(F + "lock_scene.sql", "perform pg_advisory_xact_lock", "-- perform pg_advisory_xact_lock", "scenes"),
     "anyone's scene may be approved": Mutant(F + "lock_scene.sql", "(user_id = v_caller.user_id or", "(true or", "scenes"),
+    # consent, refusals, holds, erasure
+    "anybody's consent": Mutant(F + "check_consent.sql", "where user_id = p_user and sha256", "where sha256", "consent"),
+    "a withdrawn consent": Mutant(F + "check_consent.sql", "and withdrawn_at is null)", ")", "consent"),
+    "anybody's picture": Mutant(F + "check_consent.sql", " and j.user_id = p_user)", ")", "consent"),
+    "consent for a stale claim": Mutant(F + "check_consent.sql", "= '{}' then", "= '{}' and false then", "consent"),
+    "refusals without end": Mutant(F + "report_refusal.sql", "count(*) >= 20", "count(*) >= 2000", "consent"),
+    "a digest without salt": Mutant(F + "report_refusal.sql", "sha256(v_salt || decode(p_digest, 'hex'))", "decode(p_digest, 'hex')", "consent"),
+    "every failure a refusal": Mutant(F + "screenings_follow.sql", " and e.data ? 'policy_version'", "", "consent"),
+    "erased under a hold": Mutant(F + "erase_begin.sql", "user_id = p_user and lifted_at is null) then", "false) then", "erasure/erasure"),
+    "a salt that stays": Mutant(F + "erase_words.sql", "salt = ourvidz.salt(), body", "body", "erasure/erasure"),
+    "submitted past an erasure": Mutant(F + "check_asked.sql", "order by id for key share", "order by id", "erasure/races"),
+    "retried past an erasure": Mutant(F + "retry.sql", "where id = j.user_id and age_verified", "where id = j.user_id", "erasure/races"),
+    "attested past an erasure": Mutant(F + "attest.sql", "is null for key share", "is null", "erasure/races"),
+    "late words kept": Mutant(F + "keep_erased.sql", "erased_at is not null", "false", "erasure/erasure"),
+    "counts that start over": Mutant(F + "erase_begin.sql", "select * from jsonb_each_text(e.counts) union all ", "", "erasure/erasure"),
 }  # fmt: skip
 
 
