@@ -69,6 +69,22 @@ def test_a_request_that_came_first_is_waited_for_and_erased_too(
     assert house.database.rows("select 1 from public.jobs where user_id = %s and completed_at is null", (me,)) == []
 
 
+def test_one_that_is_still_at_it_goes_on_past_the_erasure_that_waits(
+    house: House, superuser: psycopg.Connection[Any], connect: Callable[[], psycopg.Connection[Any]]
+) -> None:
+    """It has looked at the profile, and comes to hold its price there only now: neither waits for the other's lock."""
+    me = house.user(MINE)
+    with connect() as first:
+        first.execute("select ourvidz.lock_verified(array[%s::uuid])", (me,))
+        thread, answers = in_thread(lambda: house.eraser.erase(me, by="test"))
+        wait_for_lock(house.database, waiting(house, "erase_begin"))
+        first.execute(ASKED, (me, f"a late {MINE}"))
+        first.commit()
+    thread.join(30)
+    assert isinstance(answers[0], Erased), answers
+    assert holding(dump(superuser), MINE) == set()
+
+
 @pytest.mark.parametrize("how", ["submit", "retry", "attest"])
 def test_one_that_came_second_is_refused(
     house: House, superuser: psycopg.Connection[Any], connect: Callable[[], psycopg.Connection[Any]], how: str
