@@ -72,7 +72,7 @@ def up(
                 _buckets(stack)
                 variables = project.environment(stack, where)
                 file = project.keep(place, variables)
-                _show(stack, variables, file, as_json)
+                _show(stack, variables, file, home, as_json)
                 _stay(stack)
     except KeyboardInterrupt:
         out.say("Stopped.", "dim")
@@ -146,14 +146,16 @@ def _port(url: str) -> int:
     return int(url.rpartition(":")[2])
 
 
-def _show(stack: Stack, variables: Mapping[str, str], file: Path, as_json: bool) -> None:
+def _show(stack: Stack, variables: Mapping[str, str], file: Path, home: Path | None, as_json: bool) -> None:
     if as_json:
         people = {"users": _people(variables)}
         return out.emit({**variables, **people, "env_file": str(file), "pids": {n: p.pid for n, p in stack.processes.items()}})
     out.heading("The stack is up")
     out.fields([(name, _short(value)) for name, value in variables.items() if value])
     out.say("\nIn another terminal:", "bold")
-    out.say('  eval "$(ourvidz dev env)"')
+    out.say(f'  eval "$(ourvidz dev env{f" --home {shlex.quote(str(home))}" if home else ""})"')
+    out.say("  # an executor for it, what drains Redis and what tells job-callback", "dim")
+    out.say("  ourvidz up")
     for what, line in EXAMPLES.items():
         out.say(f"  # {what}", "dim")
         out.say(f"  {line}")
