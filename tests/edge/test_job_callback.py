@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import time
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
-from stack_fixtures import Project
+from stack_fixtures import UPSTASH_TOKEN, Project
 from standardwebhooks.webhooks import Webhook
 from support import claim, executor, finish, submit
 
+from ourvidz.delivery.signature import headers
+from ourvidz.dev.stack import Keys
+from ourvidz.dev.tokens import Secret
 from ourvidz.lifecycle import Jobs
 
 
@@ -100,3 +104,13 @@ def test_a_users_token_opens_nothing(project: Project, done: str) -> None:
 def test_bad_messages(send: Sender, body: Any, status: int) -> None:
     answer = send(body)
     assert (answer.status_code, answer.json()["success"]) == (status, False)
+
+
+def test_a_secret_that_came_out_empty_signs_nothing(new_project: Callable[..., Project]) -> None:
+    """`whsec_$(openssl …)` where there is no openssl: its key has no bytes, so anybody has it."""
+    keys = Keys(Secret(), UPSTASH_TOKEN, callback_secret="whsec_")
+    raw = json.dumps(message(str(uuid.uuid4()))).encode()
+    signed = headers("msg_1", int(time.time()), raw, [b""])
+    with httpx.Client(base_url=new_project(keys=keys).url, timeout=30) as client:
+        answer = client.post("/functions/v1/job-callback", content=raw, headers=signed | {"content-type": "application/json"})
+    assert answer.status_code == 401, answer.text
