@@ -106,3 +106,18 @@ def test_an_output_lies_in_its_own_jobs_folder(database: Database, jobs: Jobs, u
     with pytest.raises(InvalidJob, match="own folder"):
         jobs.artifact_generated(job, artifact(job) | named)
     assert row(database, job.job_id)["generated"] == 0
+
+
+@pytest.mark.parametrize("said", ["a lighthouse at dusk", "x" * 41, "", "Naïve", "two\nlines"])
+def test_events_hold_no_sentence_of_an_executors(database: Database, jobs: Jobs, user: User, said: str) -> None:
+    """They cannot be erased, and analysts read them: a class or reason is a word, whatever a confused executor makes of its error."""
+    submit(jobs, user())
+    job = claim(jobs, executor(jobs))
+    for say in (
+        lambda: jobs.fail(job, said, "It broke."),
+        lambda: jobs.snooze(job, said),
+        lambda: jobs.advance(job, "reference_skipped", reference="style", reason=said),
+    ):
+        with pytest.raises(InvalidJob, match="one word"):
+            say()
+    assert [e["data"].get("class", e["data"].get("reason")) for e in database.rows("select data from public.job_events")] == [None, None]

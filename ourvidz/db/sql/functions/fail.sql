@@ -12,6 +12,7 @@ begin
   if ourvidz.lock_claims(array[p_job], array[p_claim], array[p_token]) = '{}' then
     perform ourvidz.refuse_stale(p_job, p_claim);
   end if;
+  perform ourvidz.check_word(p_class, 'class');
   select * into j from public.jobs where id = p_job;
   update public.job_payloads set error_message = left(p_message, 2000) where job_id = p_job;
   if p_verdict <> '{}' then

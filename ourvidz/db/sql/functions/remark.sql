@@ -11,6 +11,8 @@ begin
   if not p_event = any ('{enhancement_skipped,reference_skipped,generation_repeated}') then
     raise exception 'advance does not write %: it has a function of its own.', p_event using errcode = 'OV001';
   end if;
+  perform ourvidz.check_word(told.value #>> '{}', told.key)
+  from unnest(p_data) as d cross join lateral jsonb_each(d) as told where jsonb_typeof(told.value) = 'string';
   v_held := ourvidz.lock_claims(p_jobs, p_claims, p_tokens);
   select array_agg(p_jobs[n]), array_agg(coalesce(p_data[n], '{}')) into v_ids, v_data
   from unnest(v_held) as n

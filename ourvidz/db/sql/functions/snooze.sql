@@ -8,6 +8,7 @@ begin
   if ourvidz.lock_claims(array[p_job], array[p_claim], array[p_token]) = '{}' then
     perform ourvidz.refuse_stale(p_job, p_claim);
   end if;
+  perform ourvidz.check_word(p_reason, 'reason');
   select * into j from public.jobs where id = p_job;
   if j.cancel_requested then
     perform ourvidz.append(array[p_job], 'cancelled', array['{}'::jsonb], 'executor');
