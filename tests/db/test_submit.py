@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from support import Clock, claim, executor, row, submit, types, wait_for_lock
+from support import Clock, claim, executor, new_user, row, submit, types, wait_for_lock
 
 from ourvidz.db.connection import Database
 from ourvidz.lifecycle import Jobs, NewJob
@@ -222,3 +222,15 @@ def test_digests_are_salted_per_job(database: Database, jobs: Jobs, user: User, 
     ids = [submit(jobs, owner) for _ in range(2)]
     found = database.rows("select data->>'digest' as d from public.job_events where job_id = any (%s::uuid[])", (ids,))
     assert len({r["d"] for r in found}) == 2
+
+
+def test_a_retry_is_a_job_too(database: Database, jobs: Jobs) -> None:
+    """Whoever is no longer verified gets none made anew either."""
+    user = new_user(database)
+    job = submit(jobs, user)
+    jobs.cancel(job)
+    database.rows("update public.profiles set age_verified = false where id = %s", (user,))
+    with pytest.raises(NotAgeVerified):
+        jobs.retry(job)
+    database.rows("update public.profiles set age_verified = true where id = %s", (user,))
+    jobs.retry(job)

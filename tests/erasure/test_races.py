@@ -12,6 +12,7 @@ from house import MINE, House, dump, holding
 from support import Server, artifact, claim, executor, row, types, wait_for_lock
 
 from ourvidz.db import safety
+from ourvidz.db.connection import Database
 from ourvidz.erasure import Erased
 from state.errors import StaleClaim
 
@@ -39,12 +40,18 @@ def in_thread(call: Callable[[], object]) -> tuple[threading.Thread, list[object
     return thread, answers
 
 
+def until(what: Callable[[], Any], database: Database) -> Any:
+    for _ in range(2_000):
+        if found := what():
+            return found
+        database.rows("select pg_sleep(0.005)")
+    raise AssertionError("it never came to that")
+
+
 def waiting(house: House, query: str) -> int:
     """The backend that waits for a lock in that query."""
-    while True:
-        rows = house.database.rows("select pid from pg_stat_activity where wait_event_type = 'Lock' and query like %s", (f"%{query}%",))
-        if rows:
-            return int(rows[0]["pid"])
+    sql = "select pid from pg_stat_activity where wait_event_type = 'Lock' and query like %s"
+    return int(until(lambda: house.database.rows(sql, (f"%{query}%",)), house.database)[0]["pid"])
 
 
 @pytest.mark.parametrize("how", ["submit", "retry", "attest"])
@@ -111,8 +118,7 @@ def test_an_executor_that_stops_when_asked_is_waited_for(house: House, superuser
     me = house.user(MINE)
     held = claim(house.jobs, executor(house.jobs, "busy"))
     thread, answers = in_thread(lambda: house.eraser.erase(me, by="test", timeout_s=60))
-    while not row(house.database, held.job_id)["cancel_requested"]:
-        pass
+    until(lambda: row(house.database, held.job_id)["cancel_requested"], house.database)
     # It is still at a step, and says so; then it looks at what was asked.
     house.jobs.advance(held, "generation_started")
     house.jobs.artifact_generated(held, artifact(held) | {"metadata": {"note": MINE}})
