@@ -81,7 +81,7 @@ MUTANTS = {
     "folded columns of the client's": Mutant(F + "check_given.sql", "     <> '{}' then", "     is null then", "plain_insert"),
     "any status": Mutant(F + "check_given.sql", "n.status <> 'queued'", "false", "plain_insert"),
     "no pace for a plain insert": Mutant(F + "jobs_ask.sql", "perform ourvidz.check_pace(v_user);", "", "plain_insert"),
-    "no pace": Mutant(F + "check_pace.sql", "if v_since > v_now - interval '1 minute' then", "if false then", "rpc"),
+    "no pace": Mutant(F + "check_pace.sql", "if v_wait > 0 then", "if false then", "rpc"),
     "a storm overshoots": Mutant(F + "check_pace.sql", "select pg_advisory_xact_lock(hashtext('ourvidz.pace'), hashtext(p_user::text))", "select null", "rpc"),
     "another's project": Mutant(F + "check_owned.sql", "= (p->>'project_id')::uuid and user_id = v_user", "= (p->>'project_id')::uuid", "rpc"),
     "another's video": Mutant(F + "check_owned.sql", "= (p->>'video_id')::uuid and user_id = v_user", "= (p->>'video_id')::uuid", "rpc"),
