@@ -32,7 +32,7 @@ bench: $(VENV)/.dev  ## all benchmarks, some minutes; one by name: make bench NA
 mutants: $(VENV)/.dev  ## take each guard away, and see that a test notices
 	$(BIN)/python tests/mutations.py
 
-docs: $(VENV)/.dev  ## write the pages that are made from the code: the state machine, the catalog
+docs: $(VENV)/.dev  ## write what is made from the code: pages of docs/, what the edge functions share
 	$(BIN)/python -m ourvidz.docs
 
 clean:  ## forget the environment

@@ -104,7 +104,6 @@ DIGITS: dict[str, Callable[[int], str]] = {
     "parted": lambda n: " ".join(str(n)),
     "invisibly parted": lambda n: "\u200b".join(str(n)),
 }
-PRONOUNS = ("she", "he", "girl", "boy", "looks", "turned")
 
 
 @settings(max_examples=600, deadline=None)

@@ -139,6 +139,9 @@ def _words(error: Exception) -> str:
     if module.startswith(("sqlalchemy.", "psycopg.")) and "OperationalError" in type(error).__name__:
         reason = first.partition("OperationalError) ")[2] or first
         return f"The database cannot be reached: {reason}. Look at DATABASE_URL; unset, it means the embedded one."
+    if module.startswith(("sqlalchemy.", "psycopg.")) and "InsufficientPrivilege" in f"{type(error).__name__} {first}":
+        denied = first.partition("InsufficientPrivilege) ")[2] or first
+        return f"The login in DATABASE_URL may not do this ({denied}). Use its owner's; an executor's may do less."
     if module.startswith("pydantic_core."):
         from pydantic import ValidationError
 

@@ -89,7 +89,8 @@ def by_ids(db: Database, ids: Collection[str]) -> list[Row]:
 
 def ahead(db: Database, job_id: str) -> int | None:
     """How many claimable jobs of the lane come before this one; None when it is not waiting for an executor."""
-    sql = """select (select count(*) from public.jobs as o where o.ready and o.lane = j.lane and (o.rank, o.id) < (j.rank, j.id)) as n
+    sql = """select (select count(*) from public.jobs as o
+                     where o.ready and o.lane = j.lane and (o.rank, o.run_at) < (j.rank, j.run_at)) as n
              from public.jobs as j where j.id = %s and j.ready"""
     found = db.rows(sql, [job_id])
     return int(found[0]["n"]) if found else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -75,6 +76,19 @@ def test_doctor_looks_at_roles_grants_and_realtime(ourvidz: Command, database: D
     ):
         database.rows(break_it)
         assert said()[what] == state, break_it
+
+
+def test_an_executors_role_is_well_and_is_told_what_it_may_not(
+    ourvidz: Command, database: Database, server: Server, database_name: str
+) -> None:
+    """It is what `doctor` runs as in a container, whose health it is."""
+    url = server.url(database_name, superuser=True)
+    ourvidz.env["DATABASE_URL"] = f"{url}{'&' if '?' in url else '?'}options=-c%20role%3Dourvidz_executor"
+    lines = {line["what"]: line for line in ourvidz("doctor", "--json").json}
+    assert "database" not in lines and lines["owner"]["state"] == lines["policies"]["state"] == "ok", lines
+    for args in (("tokens", "grant", str(UUID(int=1)), "5", "--reason", "x"), ("migrate",)):
+        refused = ourvidz(*args)
+        assert refused.code == 1 and "The login in DATABASE_URL may not do this (permission denied" in refused.err, refused.err
 
 
 def test_doctor_compares_the_projects_buckets_with_the_catalog(ourvidz: Command, standing_face: Face, tmp_path: Path) -> None:

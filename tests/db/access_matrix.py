@@ -119,6 +119,7 @@ FUNCTIONS: Final[dict[str, frozenset[str]]] = {
         )
     },
     "ourvidz.now": EXECUTOR | {"ourvidz_analyst"},
+    "ourvidz.our_relations": EXECUTOR | {"ourvidz_analyst"},
     "ourvidz.job_as_of": frozenset({"ourvidz_analyst"}),
 }  # fmt: skip
 """Functions that somebody may call. Those of schema ourvidz that are not named are internal: nobody's. In schema public all are named."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from api import Api, api_of
 from support import Server
 
 from ourvidz.db.connection import Database
@@ -18,3 +19,9 @@ def shared(server: Server, template: str) -> Iterator[Database]:
     yield database
     database.close()
     server.drop(name)
+
+
+@pytest.fixture
+def api(server: Server, database_name: str, database: Database) -> Iterator[Api]:
+    with api_of(server, database_name) as found:
+        yield found

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
 import pytest
-from api import Api, api_of
-from support import Clock, Server, as_job, claim, events, executor, finish, row, submit, types
+from api import Api
+from support import Clock, as_job, claim, events, executor, finish, row, submit, types
 
 from ourvidz.db.connection import Database
 from ourvidz.lifecycle import Jobs
@@ -21,12 +21,6 @@ User = Callable[..., str]
 SEVERAL = """insert into public.jobs (user_id, job_type, format, quality, model_type, metadata, project_id, video_id, image_id, status)
              select %s, 'image_fast', null, null, null, '{"prompt": "a tower"}', null, null, null, 'queued'
              from generate_series(1, %s) returning id, rank"""
-
-
-@pytest.fixture
-def api(server: Server, database_name: str, database: Database) -> Iterator[Api]:
-    with api_of(server, database_name) as found:
-        yield found
 
 
 def plain(api: Api, caller: str | None, role: str | None = "authenticated", **columns: Any) -> dict[str, Any]:

@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support import Server, new_user
+from support import new_user
 
 from ourvidz.db.connection import Database
 from state import catalog
 from state.errors import InvalidJob
 
 SIGNED = "https://abc.supabase.co/storage/v1/object/sign/character-images/u/a.png?token=eyJhbGciOi.J9-_"
-
-
-@pytest.fixture(scope="module")
-def shared(server: Server, template: str) -> Iterator[Database]:
-    name = server.create(template)
-    database = Database(server.url(name))
-    yield database
-    database.close()
-    server.drop(name)
 
 
 def python_allows(kind: catalog.JobType, references: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,12 +19,6 @@ from state import errors
 
 User = Callable[..., str]
 ASK = {"job_type": "sdxl_image_fast", "prompt": "a lighthouse"}
-
-
-@pytest.fixture
-def api(server: Server, database_name: str, database: Database) -> Iterator[Api]:
-    with api_of(server, database_name) as found:
-        yield found
 
 
 def call(

@@ -36,6 +36,8 @@ grant execute on function ourvidz.intake, ourvidz.intake_record, ourvidz.intake_
 grant select on ourvidz.intake_counts, ourvidz.intake_messages to ourvidz_executor, ourvidz_analyst;
 
 grant execute on function ourvidz.job_as_of, ourvidz.now to ourvidz_analyst;
+-- Names of tables and no more: `ourvidz doctor` asks for them, and is what says that a container is well.
+grant execute on function ourvidz.our_relations to ourvidz_executor, ourvidz_analyst;
 grant select on public.job_timeline, public.queue_depth, public.job_durations to ourvidz_analyst;
 
 -- What both may read: events and figures. Executors ask whether an event was written whose answer got lost, and what is left to upload.

@@ -11,10 +11,6 @@ begin
     ('tables of storage', 'grant select, insert, update, delete on storage.objects to anon, authenticated, service_role'),
     ('tables of storage', 'grant select on storage.objects to ourvidz_admin'),
     ('tables of storage', 'grant select on storage.buckets to anon, authenticated, service_role, ourvidz_admin'),
-    ('publication', (select string_agg(format('alter publication supabase_realtime add table public.%I;', name), ' ')
-                     from unnest(array['jobs', 'videos']) as name, pg_publication as realtime
-                     where realtime.pubname = 'supabase_realtime' and not realtime.puballtables and not exists (
-                       select from pg_publication_tables as t where t.pubname = realtime.pubname and t.schemaname = 'public' and t.tablename = name))),
     ('pre-request', case when not pg_has_role('authenticator', 'ourvidz_admin', 'member') then 'grant ourvidz_admin to authenticator' end),
     ('pre-request', case when not exists (select from pg_db_role_setting as s, unnest(s.setconfig) as told
                                           where s.setrole = 'authenticator'::regrole and told like 'pgrst.db_pre_request=%'

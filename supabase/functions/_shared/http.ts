@@ -8,6 +8,8 @@ export const CORS: Readonly<Record<string, string>> = {
   "Access-Control-Max-Age": "86400",
 };
 
+export const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+
 /** What ends a request early. `details` is for people; neither it nor `error` holds what they wrote. */
 export class Refusal extends Error {
   constructor(

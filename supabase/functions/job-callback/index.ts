@@ -3,11 +3,10 @@
 
 import { createClient } from "@supabase/supabase-js";
 import { Webhook, WebhookVerificationError } from "standardwebhooks";
-import { bodyOf, json, objectOf, posts, Refusal, variable } from "../_shared/http.ts";
+import { bodyOf, json, objectOf, posts, Refusal, UUID, variable } from "../_shared/http.ts";
 
 const LARGEST = 256 * 1024; // bytes
 const PATIENCE = 5_000; // milliseconds for each question
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 /** The front end's word for each true status: a message that says another one is of a state that has passed. */
 const WORDS: Readonly<Record<string, string>> = {
   queued: "queued",

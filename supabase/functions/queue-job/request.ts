@@ -1,7 +1,7 @@
 // What queue-job is asked: {jobType, metadata, projectId?, videoId?, imageId?}, as the deployed front end sends it.
 
 import { JOB_TYPES, type JobType } from "../_shared/catalog.ts";
-import { isObject, Refusal } from "../_shared/http.ts";
+import { isObject, Refusal, UUID } from "../_shared/http.ts";
 
 export interface Asked {
   readonly kind: JobType;
@@ -11,7 +11,6 @@ export interface Asked {
   readonly idempotencyKey: string | null;
 }
 
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 const IDS = { projectId: "project_id", videoId: "video_id", imageId: "image_id" } as const;
 const FIELDS = new Set(["jobType", "metadata", ...Object.keys(IDS)]);
 const TEXTS = { prompt: 4000, negative_prompt: 2000, negativePrompt: 2000 } as const;

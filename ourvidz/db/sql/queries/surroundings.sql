@@ -1,4 +1,5 @@
 -- What stands around our tables in a Supabase project, and in what is shaped like one. Each answer is a list of what is not right.
+-- Out of the catalogs alone: an executor's login, which asks too, may not so much as name a table of schemas auth and storage.
 select
   array(select name from unnest(%(roles)s::text[]) as name
         where not exists (select from pg_roles where rolname = name)) as roles_missing,
@@ -21,7 +22,7 @@ select
   array(select name from unnest('{jobs,videos}'::text[]) as name
         where not exists (select from pg_publication_tables where pubname = 'supabase_realtime' and schemaname = 'public' and tablename = name)
        ) as not_realtime,
-  exists (select from pg_trigger where tgrelid = to_regclass('auth.users') and tgname = 'ourvidz_profile') as signs_up,
+  exists (select from pg_trigger where tgname = 'ourvidz_profile') as signs_up,
   exists (select from pg_db_role_setting as s join pg_roles as r on r.oid = s.setrole and r.rolname = 'authenticator',
                  unnest(s.setconfig) as told where told like 'pgrst.db_pre_request=%%before_request') as asks_before,
-  exists (select from pg_policy where polrelid = to_regclass('storage.objects') and polname like 'ourvidz%%') as storage_policed
+  exists (select from pg_policies where schemaname = 'storage' and tablename = 'objects' and policyname like 'ourvidz%%') as storage_policed
