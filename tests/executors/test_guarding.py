@@ -119,5 +119,5 @@ def test_a_judge_that_must_not_be_done_without_is_waited_for(site: Site, loaded:
     mind.asked = 0
     job_id = site.submit(prompt="two lanterns beside the old bridge")
     site.start(site.worker(shelf=GuardedShelf(loaded, mind), enhancer=Remote(None, only=True)), job_id)
-    wait_for(lambda: site.row(job_id)["errors"] == 1)
+    wait_for(lambda: site.row(job_id)["errors"] >= 1)  # it may have been tried again meanwhile
     assert site.data(job_id, "retry_scheduled")[0]["class"] == "screen_unavailable" and mind.asked == 0
