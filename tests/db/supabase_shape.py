@@ -48,6 +48,13 @@ create function storage.foldername(name text) returns text[] language sql immuta
   $f$ select (string_to_array(name, '/'))[1:array_length(string_to_array(name, '/'), 1) - 1] $f$;
 grant select, insert, update, delete on storage.objects, storage.buckets to {owner}, anon, authenticated, service_role;
 reset role;
+create schema realtime;
+create table realtime.messages (topic text, payload jsonb);
+alter table realtime.messages enable row level security;
+create function realtime.topic() returns text language sql stable as $f$ select current_setting('realtime.topic', true) $f$;
+alter table realtime.messages owner to {owner};
+grant usage on schema realtime to {owner}, authenticated;
+grant select on realtime.messages to authenticated;
 create publication supabase_realtime;
 alter publication supabase_realtime owner to {owner};
 alter default privileges for role {owner} in schema public grant all on tables to anon, authenticated, service_role;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -140,6 +141,26 @@ def test_an_empty_project_of_supabase(server: Server) -> None:
         assert database.rows("select email, age_verified, token_balance from public.profiles where id = %s", (user,)) == [
             {"email": "new@example.org", "age_verified": False, "token_balance": 0}
         ]
+    finally:
+        database.close()
+        server.drop(name)
+
+
+def test_a_user_listens_to_their_own_channel_alone(server: Server) -> None:
+    """Realtime lets into a private channel whoever may read its messages (https://supabase.com/docs/guides/realtime/authorization)."""
+    name = supabase_database(server)
+    database = Database(server.url(name))
+    try:
+        brought(database)
+        database.rows("insert into realtime.messages values ('any', '{}')")
+        with psycopg.connect(server.url(name, superuser=True)) as connection:
+            connection.execute("set role authenticated")
+            for topic, seen in ((f"jobs:{A}", 1), ("jobs:00000000-0000-4000-8000-00000000000b", 0), ("jobs:", 0), ("", 0)):
+                claims = json.dumps({"sub": A, "role": "authenticated"})
+                connection.execute(
+                    "select set_config('realtime.topic', %s, true), set_config('request.jwt.claims', %s, true)", (topic, claims)
+                )
+                assert len(connection.execute("select 1 from realtime.messages").fetchall()) == seen, topic
     finally:
         database.close()
         server.drop(name)

@@ -26,7 +26,11 @@ begin
                        'for select to ourvidz_admin using (bucket_id = any (%L))', ourvidz.our_buckets(false) || ourvidz.our_buckets(true))),
     ('objects', format('drop policy if exists "ourvidz service" on storage.objects; create policy "ourvidz service" on storage.objects '
                        'to service_role using (bucket_id = any (%1$L)) with check (bucket_id = any (%1$L))',
-                       ourvidz.our_buckets(false) || ourvidz.our_buckets(true)))
+                       ourvidz.our_buckets(false) || ourvidz.our_buckets(true))),
+    -- The private channel that job-callback speaks into: each user listens to their own.
+    ('Realtime', case when to_regclass('realtime.messages') is not null then
+       'drop policy if exists "ourvidz own" on realtime.messages; create policy "ourvidz own" on realtime.messages for select '
+       'to authenticated using ((select realtime.topic()) = ''jobs:'' || (select auth.uid())::text)' end)
   ) as wanted (what, statement) where statement is not null loop
     begin
       execute p.statement;
