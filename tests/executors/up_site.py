@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -45,7 +46,8 @@ class Up:
         return self.process.pid
 
     def said(self, words: str, times: int = 1) -> bool:
-        return self.text.count(words) >= times
+        """However wide the column of names is."""
+        return re.sub(" +", " ", self.text).count(words) >= times
 
     @property
     def text(self) -> str:
