@@ -95,8 +95,8 @@ MUTANTS = {
     "anyone is an admin": Mutant(F + "before_request.sql", "-> 'app_metadata' ->> 'role'", "-> 'user_metadata' ->> 'role'", "access"),
     "another's job": Mutant(F + "api_on_job.sql", "v_me.role is null or", "true or", "rpc"),
     # the intake
-    "a message joins another's job": Mutant(F + "intake_one.sql", "j.user_id <> (p_message->>'user_id')::uuid or", "", "intake/drain"),
-    "a message joins a job of another type": Mutant(F + "intake_one.sql", " or j.claim_no = 0 and j.job_type <> p_message->>'job_type'", "", "intake/drain"),
+    "a message joins another's job": Mutant(F + "intake_one.sql", "j.user_id <> (p_message->>'user_id')::uuid\n", "false\n", "intake/drain"),
+    "a message joins a job of another type": Mutant(F + "intake_one.sql", "or p_message->>'job_type' <> (", "or null = (", "intake/drain"),
     "a message is taken in again": Mutant(F + "intake_one.sql", "message_id = j.id and outcome in", "false and outcome in", "intake/drain"),
     "a message with another's pictures": Mutant(F + "intake_fresh.sql", "ourvidz.check_owned(m)", "m", "intake/drain"),
     "a join with another's pictures": Mutant(F + "intake_one.sql", "    perform ourvidz.check_owned(p_message);\n", "", "intake/drain"),

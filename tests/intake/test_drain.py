@@ -110,6 +110,19 @@ def test_a_message_moves_its_row_to_the_models_that_it_needs(
     assert claim(jobs, executor(jobs, lanes=["wan_vace"])).settings.references == {"first_frame": f"scene-previews/{owner}/a.png"}
 
 
+def test_a_job_that_went_to_its_fallback_is_still_its_messages(
+    database: Database, upstash: UpstashFace, drainer: Drainer, user: User, jobs: Jobs
+) -> None:
+    one = message(user())
+    plain_insert(database, one, '{"prompt": "a pier"}')
+    jobs.reroute(str(one["id"]))
+    push(upstash, one, one | {"type": "sdxl_image_high", "bucket": "sdxl_image_high"})
+    empty(drainer)
+    assert row(database, str(one["id"]))["job_type"] == "image_fast"
+    assert counted(database) == {"joined": 1, "refused": 1}
+    assert [letter.reason for letter in dead.letters(drainer.redis, drainer.queues)] == ["OV008"]
+
+
 def test_a_message_brings_nothing_of_anothers_to_its_row(database: Database, upstash: UpstashFace, drainer: Drainer, user: User) -> None:
     one = message(user(), "video_fast") | {"metadata": {"start_reference_url": f"scene-previews/{user()}/a.png"}}
     plain_insert(database, one, '{"prompt": "a pier"}')
