@@ -28,4 +28,4 @@ def test_doctor_says_which_profile_is_in_force_and_what_it_does(ourvidz: Command
 def test_a_batch_that_is_no_number_of_pictures_is_refused(bare: Command, wrong: str) -> None:
     answer = bare("worker", OURVIDZ_BATCH=wrong)
     assert answer.code != 0
-    assert "ourvidz_batch" in answer.err
+    assert "OURVIDZ_BATCH" in answer.err

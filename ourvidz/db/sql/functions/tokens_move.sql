@@ -18,18 +18,18 @@ begin
   elsif v_by_profile and pg_trigger_depth() < 2 then
     raise exception 'An account is opened by its profile.' using errcode = 'OV004', hint = 'Call ourvidz.grant_tokens or revoke_tokens.';
   elsif v_spendable and not v_by_profile then  -- a profile that comes or goes has said its balance itself
+    -- Locked by a statement of its own: what follows then sees the rows as they are now. In one statement the UPDATE would look for the
+    -- versions of before the wait, and stand behind whoever waits for this very transaction.
+    perform ourvidz.lock_profiles(array(select distinct user_id from fresh where account = 'available'));
     with changes as materialized (
       select user_id, sum(amount)::bigint as amount from fresh where account = 'available' group by user_id
-    ), locked as materialized (
-      select p.id, p.token_balance, c.amount
-      from changes as c join public.profiles as p on p.id = c.user_id order by p.id for no key update of p
     ), moved as (
-      update public.profiles as p set token_balance = p.token_balance + l.amount
-      from locked as l where p.id = l.id and l.token_balance + l.amount >= 0
+      update public.profiles as p set token_balance = p.token_balance + c.amount
+      from changes as c where p.id = c.user_id and p.token_balance + c.amount >= 0
     )
-    select c.user_id, -c.amount as needed, coalesce(l.token_balance, 0) as balance into v_short
-    from changes as c left join locked as l on l.id = c.user_id
-    where coalesce(l.token_balance, 0) + c.amount < 0 and c.amount < 0 limit 1;
+    select c.user_id, -c.amount as needed, coalesce(p.token_balance, 0) as balance into v_short
+    from changes as c left join public.profiles as p on p.id = c.user_id
+    where coalesce(p.token_balance, 0) + c.amount < 0 and c.amount < 0 limit 1;
     if v_short.user_id is not null then
       raise exception 'This takes % tokens, and the balance of profile % is %.', v_short.needed, v_short.user_id, v_short.balance
         using errcode = 'OV014', hint = 'Nothing was written, nothing charged.',
