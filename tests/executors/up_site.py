@@ -57,7 +57,10 @@ class Up:
         """By name: every process of which it is the parent."""
         found = {}
         for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split():
-            argv = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+            try:
+                argv = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # it has died and been buried since the list was read
             if "worker" in argv:
                 found[argv[argv.index("--name") + 1]] = int(pid)
             else:
