@@ -7,12 +7,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ourvidz.checks import Line
 from ourvidz.cli import words
 from ourvidz.cli.executor import HINT
 
@@ -21,16 +21,6 @@ if TYPE_CHECKING:
     from ourvidz.db.connection import Database
 
 SKEW = 2.0  # seconds between two clocks: beyond that we say so
-
-
-@dataclass(frozen=True)
-class Line:
-    """`state` is ok, warn, or missing: what the program cannot do without."""
-
-    state: str
-    what: str
-    found: str
-    mend: str = ""
 
 
 def lines() -> Iterator[Line]:
@@ -154,7 +144,7 @@ def _server(app: App, database: Database) -> Iterator[Line]:
         from ourvidz.cli import checkup_services
         from ourvidz.db import surroundings
 
-        yield from (Line(**r.__dict__) for r in surroundings.look(database, hosted=bool(app.config.supabase_url) and not app.embedded))
+        yield from surroundings.look(database, hosted=bool(app.config.supabase_url) and not app.embedded)
         yield from checkup_services.callbacks(app.config, database)
         alive = queries.executors(database)
         names = ", ".join(f"{row['name']} ({' '.join(row['lanes'])})" for row in alive)

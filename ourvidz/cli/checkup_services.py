@@ -8,8 +8,8 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from ourvidz.checks import Line
 from ourvidz.cli import words
-from ourvidz.cli.checkup import Line
 
 if TYPE_CHECKING:
     from ourvidz.bootstrap import App

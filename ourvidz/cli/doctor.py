@@ -11,7 +11,7 @@ from ourvidz.cli import options, out
 from ourvidz.cli.help import about
 
 if TYPE_CHECKING:
-    from ourvidz.cli.checkup import Line
+    from ourvidz.checks import Line
 
 _LOOK = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "missing": ("✗", "red")}
 

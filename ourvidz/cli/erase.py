@@ -99,7 +99,7 @@ def _report(what: Erased, as_json: bool) -> None:
 
 def _table(what: Erased) -> None:
     rows = [[out.number(n), out.Cell(_KINDS.get(kind, kind.replace("_", " ")), kind)] for kind, n in what.counts.items() if n]
-    out.table(("", ""), rows, right=("",))
+    out.table(("erased" if what.finished_at else "there is", "what"), rows, right=("erased", "there is"))
     if not rows:
         out.say("There is nothing of theirs." if what.finished_at is None else "There was nothing of theirs left.", "dim")
 

@@ -13,8 +13,8 @@ from storage_site import Face, a_face
 from support import Server, claim, executor, finish, submit
 
 from ourvidz.bootstrap import App
+from ourvidz.checks import Line
 from ourvidz.cli import checkup_services
-from ourvidz.cli.checkup import Line
 from ourvidz.config import Config
 from ourvidz.db import outbox
 from ourvidz.db.connection import Database
