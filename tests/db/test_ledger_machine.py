@@ -6,14 +6,12 @@ sum kept here says and never below zero, each ended job holds nothing, and none 
 
 from __future__ import annotations
 
-import os
 from typing import Any, ClassVar
 
 from books import balance, sound
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
-from mutations import VARIABLE
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from random_lives import live
 from support import Clock, Permissive, Server, artifact, new_user
 
 from ourvidz.db import ledger
@@ -220,17 +218,7 @@ def test_two_small_purses(server: Server, template: str) -> None:
     try:
         for _ in range(5):  # a few examples now and then miss one end: they are drawn again until all were seen
             if Purses.ends < ENDS or Purses.refused <= 10:
-                run_state_machine_as_test(  # type: ignore[no-untyped-call]
-                    Purses,
-                    settings=settings(
-                        max_examples=int(os.environ.get("OURVIDZ_MACHINE_EXAMPLES", "15")),
-                        stateful_step_count=30,
-                        deadline=None,
-                        suppress_health_check=list(HealthCheck),
-                        print_blob=True,
-                        phases=[p for p in Phase if not (os.environ.get(VARIABLE) and p in (Phase.shrink, Phase.explain))],
-                    ),
-                )
+                live(Purses, examples=15, steps=30)
         assert Purses.ends == ENDS and Purses.refused > 10
     finally:
         Purses.database.close()

@@ -7,15 +7,13 @@ and must come out as its row; and whoever lost a claim can change nothing.
 from __future__ import annotations
 
 import itertools
-import os
 from datetime import timedelta
 from typing import Any, ClassVar
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
-from mutations import VARIABLE
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from random_lives import live
 from support import LANES, Clock, Permissive, Server, artifact, as_event, as_job, new_user
 
 from ourvidz.db.connection import Database
@@ -393,18 +391,7 @@ def test_random_lives(server: Server, template: str) -> None:
     name = server.create(template)
     Lives.database = Database(server.url(name))
     try:
-        run_state_machine_as_test(  # type: ignore[no-untyped-call]
-            Lives,
-            settings=settings(
-                max_examples=int(os.environ.get("OURVIDZ_MACHINE_EXAMPLES", "50")),
-                stateful_step_count=50,
-                deadline=None,
-                suppress_health_check=list(HealthCheck),
-                print_blob=True,
-                # A mutant is only to be caught, not explained (tests/mutations.py).
-                phases=[p for p in Phase if not (os.environ.get(VARIABLE) and p in (Phase.shrink, Phase.explain))],
-            ),
-        )
+        live(Lives, examples=50, steps=50)
         (told,) = Lives.database.rows(
             "select count(*) as events, count(distinct job_id) as jobs, count(distinct type) as types from public.job_events"
         )
