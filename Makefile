@@ -6,7 +6,7 @@ BIN     = $(VENV)/bin
 TORCH  ?= torch==2.13.0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick lint bench mutants docs clean
+.PHONY: help demo test nightly quick lint bench mutants docs clean
 
 help:   ## this list
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -16,6 +16,9 @@ demo: $(VENV)/.models  ## one job of every type, from request to picture, on an 
 
 test: $(VENV)/.dev lint  ## everything: lint, types, arrows, then the whole suite
 	$(BIN)/python -m pytest
+
+nightly: $(VENV)/.dev  ## the tests at full size (a hundred schema drifts, long storms), without the suite
+	$(BIN)/python -m pytest -m nightly --timeout 3600
 
 quick: $(VENV)/.dev  ## the tests of a few seconds
 	$(BIN)/python -m pytest tests/state tests/test_screen.py tests/contract -q

@@ -1,0 +1,1 @@
+-- Prompts that wait to be enhanced for the prompt dialog.

@@ -1,0 +1,1 @@
+-- Which schema objects were applied, with their digests, and by which release.

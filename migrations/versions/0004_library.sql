@@ -1,0 +1,1 @@
+-- Links between jobs and the rows of a user's library, and what is removed from it.

@@ -1,0 +1,1 @@
+-- What ourvidz.submit records of a request besides the job.

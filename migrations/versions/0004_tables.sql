@@ -1,0 +1,1 @@
+-- Tables and columns that the front end and the admin pages read and write, as production has them.
