@@ -1,0 +1,90 @@
+"""OurVidz's production database of July 2025 (tests/data/production*.sql), before our migration and after it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from supabase_shape import supabase_database
+from support import Server
+
+from ourvidz.db.connection import Database
+from ourvidz.db.migrate import migrate
+
+DATA = Path(__file__).parent / "data"
+ANNA, BORIS, CLARA, DORA, SECOND_ANNA = (f"00000000-0000-4000-8000-00000000000{letter}" for letter in "abcde")
+TYPES = (
+    "sdxl_image_fast", "sdxl_image_high", "image_fast", "image_high", "video_fast", "video_high",
+    "image7b_fast_enhanced", "image7b_high_enhanced", "video7b_fast_enhanced", "video7b_high_enhanced",
+)  # fmt: skip
+STATUSES = ("queued", "processing", "failed", "completed")
+
+
+def older_job(job_type: str, status: str) -> str:
+    """The id of the one production job of this type that had this status ("processing" and "queued" are those that waited)."""
+    return f"00000000-0000-4001-8000-0000000000{TYPES.index(job_type)}{STATUSES.index(status)}"
+
+
+def older_owner(job_type: str) -> str:
+    return (ANNA, BORIS, CLARA)[TYPES.index(job_type) % 3]
+
+
+def production_database(server: Server, *, rows: bool = True) -> str:
+    """The name of a new database as production has it. The caller drops it."""
+    name = supabase_database(server)
+    with psycopg.connect(server.url(name), autocommit=True) as connection:
+        connection.execute((DATA / "production.sql").read_text())
+    with psycopg.connect(server.url(name, superuser=True), autocommit=True) as connection:
+        connection.execute((DATA / "production_storage.sql").read_text())
+    if rows:
+        with psycopg.connect(server.url(name), autocommit=True) as connection:
+            connection.execute((DATA / "production_rows.sql").read_text())
+    return name
+
+
+def migrated(database: Database, **options: Any) -> Database:
+    with database.transaction() as connection:
+        migrate(connection, **options)
+    return database
+
+
+@pytest.fixture(scope="session")
+def production_template(server: Server) -> Iterator[str]:
+    """Production with its rows, not migrated. To copy from: nothing may stay connected to it."""
+    name = production_database(server)
+    yield name
+    server.drop(name)
+
+
+@pytest.fixture(scope="session")
+def migrated_template(server: Server, production_template: str) -> Iterator[str]:
+    """Production with its rows after our migration, which believed nothing. To copy from."""
+    name = server.create(production_template, prefix="migrated")
+    database = Database(server.url(name))
+    migrated(database)
+    database.close()
+    yield name
+    server.drop(name)
+
+
+def _copy_of(server: Server, template: str) -> Iterator[Database]:
+    name = server.create(template)
+    database = Database(server.url(name))
+    yield database
+    database.close()
+    server.drop(name)
+
+
+@pytest.fixture
+def production(server: Server, production_template: str) -> Iterator[Database]:
+    """A database of this test's own, as production is before our migration, as its owner."""
+    yield from _copy_of(server, production_template)
+
+
+@pytest.fixture
+def migrated_production(server: Server, migrated_template: str) -> Iterator[Database]:
+    """A database of this test's own, as production is after our migration, as its owner."""
+    yield from _copy_of(server, migrated_template)
