@@ -19,7 +19,7 @@ from ourvidz.db.connection import Database
 from ourvidz.db.history import History, StoredEvent, StoredJob, mending, snapshot
 from ourvidz.heads import Damage, Head, publication, read
 from state.events import DATA_KEYS, GENESIS, Event, event_hash
-from state.job import FOLDED, Job, evolve
+from state.job import FOLDED, Job, evolve, may_change_library
 from state.machine import Claim, EventType, Status, transitions_from
 
 _HEADS_AT_ONCE = 5_000
@@ -218,6 +218,10 @@ def _illegal(told: Job, e: Event) -> str:
         return f"it is of claim {e.claim_no}; the job's was {claim_no}."
     if e.type is EventType.RETRIED and told.final:
         return "the job had failed for good."
+    if e.type is EventType.RETRIED and told.hidden:
+        return "its owner had deleted the job."
+    if e.type in (EventType.LINKED, EventType.REMOVED) and not may_change_library(told, e):
+        return "the job could not be linked or removed so."
     if told.updated_at is not None and e.occurred_at < told.updated_at:
         return "it happened before its predecessor."
     if alien := sorted(set(e.data) - set(DATA_KEYS[e.type])):

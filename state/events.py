@@ -43,6 +43,8 @@ DATA_KEYS: Final[Mapping[EventType, tuple[str, ...]]] = {
     EventType.ARTIFACT_UPLOADED: ("index", "kind", "bytes", "digest"),
     EventType.GENERATION_REPEATED: ("index", "reason"),
     EventType.CANCEL_REQUESTED: (),
+    EventType.LINKED: ("image_id", "video_id"),
+    EventType.REMOVED: ("what", "kind", "index", "image_id", "video_id"),  # what: job | output
 }
 """Every key an event's data may have. Closed: the database refuses others."""
 

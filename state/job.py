@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from state.events import GENESIS, Event
-from state.machine import ENDED, EventType, Status
+from state.machine import EventType, Status
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class Job:
     enhanced: bool = False
     generated: int = 0
     uploaded: int = 0
+    hidden: bool = False
     created_at: datetime | None = None
     updated_at: datetime | None = None
     completed_at: datetime | None = None
@@ -109,6 +110,16 @@ def _retried(_job: Job, e: Event) -> Change:
     }
 
 
+def _linked(job: Job, e: Event) -> Change:
+    return {key: e.data.get(key) or getattr(job, key) for key in ("image_id", "video_id")}
+
+
+def _removed(job: Job, e: Event) -> Change:
+    # A row that is gone is linked no more. The job itself stays, and only its owner no longer sees it.
+    gone = {key: None for key in ("image_id", "video_id") if e.data.get(key) is not None and e.data[key] == getattr(job, key)}
+    return gone | {"hidden": job.hidden or e.data.get("what") == "job"}
+
+
 _EFFECTS: Final[Mapping[EventType, Callable[[Job, Event], Change]]] = {
     EventType.SUBMITTED: _born,
     EventType.IMPORTED: _born,
@@ -129,12 +140,13 @@ _EFFECTS: Final[Mapping[EventType, Callable[[Job, Event], Change]]] = {
     EventType.ARTIFACT_GENERATED: lambda job, e: {"generated": job.generated + 1},
     EventType.ARTIFACT_UPLOADED: lambda job, e: {"uploaded": job.uploaded + 1},
     EventType.CANCEL_REQUESTED: lambda job, e: {"cancel_requested": True},
+    EventType.LINKED: _linked,
+    EventType.REMOVED: _removed,
 }
 """What an event does besides moving the status. Events not listed do nothing more."""
 
-_ENDS_CLAIM: Final = frozenset(
-    {EventType.RETRY_SCHEDULED, EventType.LEASE_EXPIRED, EventType.SNOOZED} | {EventType.COMPLETED, EventType.FAILED, EventType.CANCELLED}
-)
+_ENDS: Final = frozenset({EventType.COMPLETED, EventType.FAILED, EventType.CANCELLED})
+_ENDS_CLAIM: Final = frozenset({EventType.RETRY_SCHEDULED, EventType.LEASE_EXPIRED, EventType.SNOOZED}) | _ENDS
 
 
 def evolve(job: Job, event: Event) -> Job:
@@ -142,11 +154,21 @@ def evolve(job: Job, event: Event) -> Job:
     change: dict[str, Any] = {"status": event.to_status, "version": event.version, "head_hash": event.hash, "updated_at": event.occurred_at}
     if event.type in _ENDS_CLAIM:
         change |= {"executor_id": None, "claimed_at": None, "deadline": None}
-    if event.type is not EventType.IMPORTED and event.to_status in ENDED:
+    if event.type in _ENDS:
         change |= {"completed_at": event.occurred_at, "run_at": None}
     if effect := _EFFECTS.get(event.type):
         change |= effect(job, event)
     return replace(job, **change)
+
+
+def may_change_library(job: Job, event: Event) -> bool:
+    """Whether `linked` or `removed` may happen to this job: each link is set once, a whole job is removed once, when it has ended."""
+    if job.hidden:
+        return False
+    if event.type is EventType.LINKED:
+        given = [key for key in ("image_id", "video_id") if event.data.get(key) is not None]
+        return bool(given) and all(getattr(job, key) is None for key in given)
+    return event.data.get("what") == "output" or (event.data.get("what") == "job" and job.completed_at is not None)
 
 
 def fold(events: Iterable[Event], job_id: str) -> Job:

@@ -54,6 +54,8 @@ class EventType(StrEnum):
     ARTIFACT_UPLOADED = "artifact_uploaded"
     GENERATION_REPEATED = "generation_repeated"
     CANCEL_REQUESTED = "cancel_requested"
+    LINKED = "linked"
+    REMOVED = "removed"
 
 
 class Claim(StrEnum):
@@ -104,6 +106,10 @@ def _table() -> tuple[Transition, ...]:
         (E.GENERATION_REPEATED, (S.GENERATING,), None, C.HELD, C.KEEPS),
         # Asked of a job that nobody holds, it is `cancelled` at once instead.
         (E.CANCEL_REQUESTED, (S.QUEUED, *active), None, C.HELD, C.KEEPS),
+        # A front end makes the row of `images` or `videos` after the job, so the link may come at any time, and so may a deletion.
+        # A whole job can be removed only when it has ended (ourvidz.may_change_library).
+        (E.LINKED, tuple(S), None, C.ANY, C.KEEPS),
+        (E.REMOVED, tuple(S), None, C.ANY, C.KEEPS),
     ]
     table = [
         Transition(event, source, target or source or S.QUEUED, before, after)

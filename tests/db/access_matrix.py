@@ -17,7 +17,7 @@ JOB = "user_id job_type format quality model_type metadata project_id video_id i
 WORDS = "job_id user_id prompt negative_prompt settings metadata idempotency_key enhanced_prompt error_message"
 FIGURES = """id status version head_hash submitted_on user_id job_type lane project_id video_id image_id priority rank ready run_at claim_no
   executor_id claimed_at deadline attempts errors crashes device_crashes crashed_on snoozes cancel_requested error_class final enhanced
-  generated uploaded created_at updated_at completed_at format quality model_type worker_type"""
+  generated uploaded created_at updated_at completed_at format quality model_type worker_type hidden"""
 EXECUTORS = "id name host pid lanes resident state waiting lane lane_since started_at beat_at lease_until info"
 RECEIVERS = "name events enabled exhausted disabled_at disabled_reason"
 CHARACTER = "name description appearance_tags reference_image_url"

@@ -27,6 +27,8 @@ DATA: dict[EventType, dict[str, Any]] = {
     EventType.RETRIED: {"rank": 1.5, "run_at": "2025-07-07T13:00:00+00:00"},
     EventType.REROUTED: {"job_type": "image_fast", "lane": "wan", "rank": 2},
     EventType.REPRIORITISED: {"priority": 3, "rank": 2},
+    EventType.LINKED: {"image_id": NOBODY},
+    EventType.REMOVED: {"what": "output", "kind": "image", "index": 0},
     EventType.ARTIFACT_GENERATED: {"index": 0, "kind": "image"},
     EventType.ARTIFACT_UPLOADED: {"index": 0, "kind": "image"},
 }

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from transitions import MachineError
 
 from state.events import GENESIS, Event, canonical_bytes, event_hash
-from state.job import FOLDED, Job, evolve, fold
+from state.job import FOLDED, Job, evolve, fold, may_change_library
 from state.machine import ENDED, TRANSITIONS, Claim, EventType, JobModel, Status, machine, mermaid, transitions_from
 
 AT = datetime(2025, 7, 7, 12, tzinfo=UTC)
@@ -63,8 +64,32 @@ def test_machine_does_what_the_table_says(kind: EventType, source: Status | None
 
 
 def test_nothing_leaves_an_end_but_a_persons_retry() -> None:
-    assert {t.event for t in TRANSITIONS if t.source in ENDED} == {EventType.RETRIED}
-    assert not [t for t in TRANSITIONS if t.source is Status.COMPLETED]
+    leaving = [t for t in TRANSITIONS if t.source in ENDED and t.target is not t.source]
+    assert {t.event for t in leaving} == {EventType.RETRIED}
+    assert not [t for t in leaving if t.source is Status.COMPLETED]
+
+
+def test_a_link_or_a_deletion_changes_no_status_and_no_end() -> None:
+    done = event(2, EventType.FAILED, Status.QUEUED, Status.FAILED, **{"class": "timeout"})
+    job = fold([SUBMITTED, done], "j")
+    linked = event(3, EventType.LINKED, Status.FAILED, Status.FAILED, video_id="v")
+    assert may_change_library(job, linked)
+    after = evolve(job, linked)
+    assert (after.video_id, after.completed_at, after.status) == ("v", job.completed_at, Status.FAILED)
+    assert not may_change_library(after, replace(linked, data={"video_id": "w"}))
+    assert may_change_library(after, replace(linked, data={"image_id": "i"}))
+    row_gone = event(4, EventType.REMOVED, Status.FAILED, Status.FAILED, what="output", video_id="v")
+    assert (evolve(after, row_gone).video_id, evolve(after, row_gone).hidden) == (None, False)
+    another_row = replace(row_gone, data={"what": "output", "video_id": "w"})
+    assert evolve(after, another_row).video_id == "v"
+    hidden = evolve(after, replace(row_gone, data={"what": "job", "video_id": "v"}))
+    assert (hidden.hidden, hidden.video_id, hidden.status) == (True, None, Status.FAILED)
+    assert not may_change_library(hidden, row_gone) and not may_change_library(hidden, linked)
+
+
+def test_an_unfinished_job_is_not_removed() -> None:
+    whole = event(2, EventType.REMOVED, Status.QUEUED, Status.QUEUED, what="job")
+    assert not may_change_library(fold([SUBMITTED], "j"), whole)
 
 
 def test_an_event_belongs_to_one_row_for_each_status() -> None:
@@ -112,8 +137,6 @@ def test_fold_never_refuses() -> None:
     "change", ["job_id", "version", "type", "from_status", "to_status", "claim_no", "actor", "occurred_at", "data_text"]
 )
 def test_every_field_is_under_the_hash(change: str) -> None:
-    from dataclasses import replace
-
     first = Event("j", 2, EventType.CLAIMED, Status.QUEUED, Status.QUEUED, 1, "executor", AT, {}, "{}", GENESIS)
     other = {
         "job_id": "k",

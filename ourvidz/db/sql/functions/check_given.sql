@@ -6,7 +6,7 @@ declare
   v_name text;
   v_value text;
 begin
-  if jsonb_strip_nulls(to_jsonb(n) - '{user_id,job_type,format,quality,model_type,metadata,project_id,video_id,image_id,status}'::text[])
+  if n.hidden or jsonb_strip_nulls(to_jsonb(n) - '{user_id,job_type,format,quality,model_type,metadata,project_id,video_id,image_id,status,hidden}'::text[])
      <> '{}' then
     raise exception 'A job''s row may change only by an event.'
       using errcode = 'OV004', hint = 'Give user_id, job_type, format, quality, model_type, metadata, project_id, video_id, image_id and status; '

@@ -34,6 +34,7 @@ begin
   if v_births < v_fresh then
     update public.jobs as target
     set status = n.status, version = n.version, head_hash = n.head_hash, job_type = n.job_type, lane = n.lane,
+        video_id = n.video_id, image_id = n.image_id, hidden = n.hidden,
         priority = n.priority, rank = n.rank, ready = n.ready, run_at = n.run_at,
         claim_no = n.claim_no, executor_id = n.executor_id, claimed_at = n.claimed_at, deadline = n.deadline,
         attempts = n.attempts, errors = n.errors, crashes = n.crashes, device_crashes = n.device_crashes,
@@ -51,7 +52,8 @@ begin
         and (t.before = 'any' or (t.before = 'held') = (j.executor_id is not null))
         and e.claim_no is not distinct from
               case when e.type = 'claimed' then j.claim_no + 1 when j.executor_id is not null then j.claim_no end
-        and not (e.type = 'retried' and j.final)
+        and not (e.type = 'retried' and (j.final or j.hidden))
+        and (e.type not in ('linked', 'removed') or ourvidz.may_change_library(j, e.type, e.data))
         and (e.type <> 'rerouted' or ourvidz.may_reroute(j.job_type, e.data))
         and e.occurred_at between j.updated_at and greatest(v_now, j.updated_at)
         and e.data - t.keys = '{}'

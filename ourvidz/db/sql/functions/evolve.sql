@@ -13,8 +13,12 @@ as $$
     case when it.begins or it.reroutes then e.data->>'job_type' else j.job_type end,
     case when it.begins or it.reroutes then e.data->>'lane' else j.lane end,
     case when it.begins then (e.data->>'project_id')::uuid else j.project_id end,
-    case when it.begins then (e.data->>'video_id')::uuid else j.video_id end,
-    case when it.begins then (e.data->>'image_id')::uuid else j.image_id end,
+    case when it.begins then (e.data->>'video_id')::uuid
+         when it.links then coalesce((e.data->>'video_id')::uuid, j.video_id)
+         when it.removes then nullif(j.video_id, (e.data->>'video_id')::uuid) else j.video_id end,
+    case when it.begins then (e.data->>'image_id')::uuid
+         when it.links then coalesce((e.data->>'image_id')::uuid, j.image_id)
+         when it.removes then nullif(j.image_id, (e.data->>'image_id')::uuid) else j.image_id end,
     case when it.begins then coalesce((e.data->>'priority')::smallint, 0::smallint)
          when it.reprioritises then (e.data->>'priority')::smallint else j.priority end,
     case when it.begins then coalesce((e.data->>'rank')::float8, 0)
@@ -48,7 +52,8 @@ as $$
     e.occurred_at,
     case when it.imports then (e.data->>'completed_at')::timestamptz when it.ends then e.occurred_at
          when it.retries then null else j.completed_at end,
-    j.format, j.quality, j.model_type, j.worker_type, j.metadata, j.error_message  -- the older system's: no event tells them
+    j.format, j.quality, j.model_type, j.worker_type, j.metadata, j.error_message,  -- the older system's: no event tells them
+    it.removes and coalesce(e.data->>'what' = 'job', false) or coalesce(j.hidden, false)
   from (
     select e.from_status is null as begins,
            e.type = 'imported' as imports,
@@ -60,9 +65,11 @@ as $$
            e.type = 'retried' as retries,
            e.type = 'rerouted' as reroutes,
            e.type = 'reprioritised' as reprioritises,
+           e.type = 'linked' as links,
+           e.type = 'removed' as removes,
            e.type in ('retry_scheduled', 'lease_expired', 'snoozed', 'completed', 'failed', 'cancelled') as releases,
            e.to_status = 'queued' as queues,
-           e.to_status in ('completed', 'failed', 'cancelled') as ends,
+           e.type in ('completed', 'failed', 'cancelled') as ends,
            (e.data->>'run_at')::timestamptz as run_at
     offset 0  -- worked out once an event, not once a column that asks
   ) as it

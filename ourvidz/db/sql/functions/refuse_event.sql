@@ -27,6 +27,13 @@ begin
     raise exception 'Job % is %, not %: % does not apply.', p_job, j.status, p_from, p_type using errcode = 'OV001';
   elsif p_type = 'retried' and j.final then
     raise exception 'Job % was refused for good (%): no retry may follow.', p_job, j.error_class using errcode = 'OV011';
+  elsif p_type = 'retried' and j.hidden then
+    raise exception 'Job % was deleted from its owner''s library: no retry may follow.', p_job using errcode = 'OV001';
+  elsif p_type in ('linked', 'removed') and not ourvidz.may_change_library(j, p_type, p_data) then
+    raise exception 'Job % is % and %: it may not be % by %.', p_job, j.status,
+      concat_ws(' and ', case when j.hidden then 'deleted by its owner' else 'in its owner''s library' end,
+                'linked to image ' || j.image_id, 'linked to video ' || j.video_id), p_type, p_data
+      using errcode = 'OV001', hint = 'A job is linked to one image and one video, once; it is deleted when it has ended, once.';
   elsif exists (select from ourvidz.transitions as t
                 where t.event = p_type and t.source = p_from
                   and (t.before = 'held' and j.executor_id is null or t.before = 'free' and j.executor_id is not null)) then
