@@ -107,8 +107,7 @@ class App:
 
         from ourvidz.delivery.sending import Keyring
 
-        key = self.config.supabase_service_key
-        return Keyring(os.environ, self.config.supabase_url, key.get_secret_value() if key else None)
+        return Keyring(os.environ, self.config.supabase_url, self.config.secret_key)
 
 
 def make_local_profile(database: Database) -> None:

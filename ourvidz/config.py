@@ -54,8 +54,11 @@ class Config(BaseSettings):
     ourvidz_vram_budget: Bytes | None = None  # on the device; unset: 35 GB or what the card has, whichever is less
     ourvidz_ram_budget: Bytes | None = None  # weights kept in RAM; unset: four fifths of the machine's, where there is a GPU
 
-    supabase_url: Address | None = None  # with the service key: Supabase Storage takes the place of the folder
-    supabase_service_key: SecretStr | None = None
+    supabase_url: Address | None = None  # with a secret key: Supabase Storage takes the place of the folder
+    supabase_secret_key: SecretStr | None = None  # sb_secret_…; wins over the legacy one, which may be disabled
+    supabase_service_key: SecretStr | None = None  # legacy: service_role
+    supabase_publishable_key: SecretStr | None = None  # sb_publishable_…; what stands for nobody
+    supabase_anon_key: SecretStr | None = None  # legacy: anon
     upstash_redis_rest_url: Address | None = None  # with its token: `ourvidz intake` drains it
     upstash_redis_rest_token: SecretStr | None = None
     callback_secret: SecretStr | None = None  # signs what is delivered to job-callback
@@ -78,10 +81,18 @@ class Config(BaseSettings):
         return self.ourvidz_storage.expanduser().absolute() if self.ourvidz_storage else self.home / "storage"
 
     @property
+    def secret_key(self) -> str | None:
+        """What opens the whole project: the secret key, else the legacy service key."""
+        return _first(self.supabase_secret_key, self.supabase_service_key)
+
+    @property
+    def publishable_key(self) -> str | None:
+        return _first(self.supabase_publishable_key, self.supabase_anon_key)
+
+    @property
     def supabase(self) -> tuple[str, str] | None:
-        """URL and service key of the project whose Storage has the buckets; None where a folder stands for them."""
-        key = self.supabase_service_key
-        return (self.supabase_url, key.get_secret_value()) if self.supabase_url and key is not None else None
+        """URL and secret key of the project whose Storage has the buckets; None where a folder stands for them."""
+        return (self.supabase_url, self.secret_key) if self.supabase_url and self.secret_key else None
 
     @property
     def upstash(self) -> tuple[str, str] | None:
@@ -96,6 +107,10 @@ class Config(BaseSettings):
     @property
     def heads(self) -> Path:
         return self.home / "heads.jsonl"
+
+
+def _first(*keys: SecretStr | None) -> str | None:
+    return next((key.get_secret_value() for key in keys if key is not None), None)
 
 
 @cache

@@ -129,7 +129,7 @@ def _api() -> Api:
 
     app = bootstrap.app()
     if not isinstance(app.store, SupabaseStorage):
-        raise out.Problem(f"The buckets are folders of {app.config.storage}. Set SUPABASE_URL and SUPABASE_SERVICE_KEY to use a project's.")
+        raise out.Problem(f"The buckets are folders of {app.config.storage}. Set SUPABASE_URL and SUPABASE_SECRET_KEY to use a project's.")
     return app.store.api
 
 

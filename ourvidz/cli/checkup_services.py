@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from ourvidz import project_keys
 from ourvidz.checks import Line
 from ourvidz.cli import words
 
@@ -25,8 +26,8 @@ def storage(app: App) -> Iterator[Line]:
         yield from _buckets(app)
         return
     if app.config.supabase_url:
-        mend = "With SUPABASE_SERVICE_KEY too, files go into the project's buckets."
-        yield Line("warn", "storage", "SUPABASE_URL is set without its service key: a folder stands for the buckets", mend)
+        mend = f"With {project_keys.SECRET} too ({project_keys.WHERE}), files go into the project's buckets."
+        yield Line("warn", "storage", "SUPABASE_URL is set without a secret key: a folder stands for the buckets", mend)
     yield _folder(app)
 
 
@@ -38,6 +39,8 @@ def _buckets(app: App) -> Iterator[Line]:
 
     store = app.store
     assert isinstance(store, SupabaseStorage)
+    yield _secret(app.config)
+    yield from _publishable(app.config)
     before = time.monotonic()
     rows = compare(store.api, BUCKETS)
     yield Line("ok", "storage", f"Supabase Storage of {app.config.supabase_url}, answers in {(time.monotonic() - before) * 1000:.0f} ms")
@@ -50,6 +53,33 @@ def _buckets(app: App) -> Iterator[Line]:
         yield Line("missing" if wrong["missing"] else "warn", "buckets", told, "`ourvidz buckets sync` makes and mends them.")
     else:
         yield Line("ok", "buckets", f"all {len(BUCKETS)}, with their limits and types")
+
+
+def _secret(config: Config) -> Line:
+    """Which key is used. Whether it is good, Storage says in the next line."""
+    if config.supabase_secret_key is None:
+        said = "the legacy service key; Supabase retires it at the end of 2026, and one click in the dashboard disables it before"
+        return Line("warn", "keys", said, f"Create a secret key ({project_keys.WHERE}) and set it as {project_keys.SECRET}.")
+    beside = " (the legacy one is set too, and not used)" if config.supabase_service_key is not None else ""
+    return Line("ok", "keys", f"a secret key{beside}")
+
+
+def _publishable(config: Config) -> Iterator[Line]:
+    """Whether the gateway takes the key that front ends have, where it is set here."""
+    import httpx
+
+    key = config.publishable_key
+    if key is None:
+        return
+    answer = httpx.get(f"{config.supabase_url}/rest/v1/jobs?select=id&limit=1", headers=project_keys.headers(key), timeout=QUICK)
+    said = " ".join(answer.text.split())[:200]
+    if project_keys.is_disabled(said):
+        mend = "Create a publishable key (Settings → API Keys), set it as SUPABASE_PUBLISHABLE_KEY, and give it to the front end."
+        yield Line("missing", "keys", "the legacy anon key is disabled, as both legacy keys are together", mend)
+    elif "Invalid API key" in said:
+        yield Line("missing", "keys", "the publishable key is not one of this project", "Copy it again (Settings → API Keys).")
+    else:
+        yield Line("ok", "keys", f"a {'publishable' if project_keys.is_new(key) else 'legacy anon'} key, which the project takes")
 
 
 def _folder(app: App) -> Line:

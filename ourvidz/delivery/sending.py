@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from ourvidz import project_keys
 from ourvidz.delivery.signature import BadSecret, headers, keys
 
 if TYPE_CHECKING:
@@ -31,11 +32,11 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Keyring:
-    """What the deliverer's environment holds: secrets by the name of their variable, and the service key with the project it belongs to."""
+    """What the deliverer's environment holds: secrets by the name of their variable, and a secret key with the project it belongs to."""
 
     environment: Mapping[str, str]
     supabase_url: str | None = None
-    service_key: str | None = None
+    secret_key: str | None = None
 
     def keys(self, name: str) -> list[bytes]:
         """Empty where the variable is not set. Raises `BadSecret`."""
@@ -45,10 +46,10 @@ class Keyring:
             raise BadSecret(f"{name}: {error}") from None
 
     def authorization(self, url: str) -> dict[str, str]:
-        """The service key opens the whole project: it goes to that project's own origin, and nowhere else."""
-        if self.service_key is None or self.supabase_url is None or _origin(url) != _origin(self.supabase_url):
+        """A secret key opens the whole project: it goes to that project's own origin, and nowhere else."""
+        if self.secret_key is None or self.supabase_url is None or _origin(url) != _origin(self.supabase_url):
             return {}
-        return {"authorization": f"Bearer {self.service_key}"}
+        return project_keys.headers(self.secret_key)
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:
@@ -66,21 +67,22 @@ async def send(client: httpx.AsyncClient, message: Message, ring: Keyring) -> Ou
         # httpx's own limits are for each read: one who sends a byte now and then would never come to an end.
         async with asyncio.timeout(LIMIT):
             async with client.stream("POST", message.url, content=body, headers=told) as answer:
-                return _outcome(answer)  # its body is of no use to us, and may be endless
+                return _outcome(answer, legacy="authorization" in told)  # its body is of no use to us, and may be endless
     except TimeoutError:
         return Outcome(None, f"no answer within {LIMIT:g} s")
     except Exception as error:  # noqa: BLE001  (whatever it was, this message is tried again later, and the others go on)
         return Outcome(None, _words(error))
 
 
-def _outcome(answer: httpx.Response) -> Outcome:
+def _outcome(answer: httpx.Response, *, legacy: bool) -> Outcome:
     status = answer.status_code
     if answer.is_success:
         return Outcome(status)
     if answer.is_redirect:
         return Outcome(status, f"it answered {status}, a redirect, which is not followed: give the receiver its true URL")
     asked = answer.headers.get("retry-after", "")
-    return Outcome(status, f"it answered {status}", float(asked) if asked.isascii() and asked.isdigit() and len(asked) < 10 else None)
+    hint = f"; if the project's legacy API keys are disabled, set {project_keys.SECRET}" if status == 401 and legacy else ""
+    return Outcome(status, f"it answered {status}{hint}", float(asked) if asked.isascii() and asked.isdigit() and len(asked) < 10 else None)
 
 
 def _words(error: Exception) -> str:

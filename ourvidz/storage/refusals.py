@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from ourvidz import project_keys
 from ourvidz.storage.base import (
     BucketMissing,
     MediaTypeRefused,
@@ -86,7 +87,9 @@ def told(status: int, body: bytes, headers: Mapping[str, str], doing: str) -> St
     if leaf is ObjectTooLarge:
         return TooLarge(f"{line}. The limit is the bucket's, or the whole project's (Storage settings), whichever is less")
     if leaf is StorageDenied:
-        return StorageDenied(f"{line}. Look at SUPABASE_SERVICE_KEY: it must be the service (secret) key of this project")
+        if project_keys.is_disabled(message):
+            return StorageDenied(f"{line}. {project_keys.REMEDY}")
+        return StorageDenied(f"{line}. Look at {project_keys.SECRET} (or {project_keys.LEGACY}): it must be a secret key of this project")
     if leaf is BucketMissing:
         return BucketMissing(f"{line}. `ourvidz buckets sync` makes what is missing")
     if code < 400:

@@ -104,6 +104,20 @@ def test_a_key_from_a_file_may_end_in_a_line_break(face: Face, source: Path) -> 
     assert SupabaseStorage(face.url, f"{face.secret.service}\n", BUCKETS).put(IMAGES, PATH, source, "image/png").bytes == 7
 
 
+def test_how_a_key_travels() -> None:
+    """A secret key of the new kind is not a JWT: as a bearer token the gateway would refuse it."""
+    new, legacy = (SupabaseStorage("http://127.0.0.1:1", key, BUCKETS).api._client.headers for key in ("sb_secret_abc", "a.b.c"))
+    assert new["apikey"] == "sb_secret_abc" and "authorization" not in new
+    assert (legacy["apikey"], legacy["authorization"]) == ("a.b.c", "Bearer a.b.c")
+
+
+def test_a_disabled_legacy_key_is_said_to_be_that() -> None:
+    hint = "Your legacy API keys (anon, service_role) were disabled on 2026-10-30. Re-enable them in the Supabase dashboard."
+    found = told(401, json.dumps({"message": "Legacy API keys are disabled", "hint": hint}).encode(), {}, "listing")
+    assert isinstance(found, StorageDenied)
+    assert "Legacy API keys are disabled" in str(found) and "set it as SUPABASE_SECRET_KEY" in str(found)
+
+
 def test_keys_that_are_no_service_key_may_not_put(face: Face, source: Path) -> None:
     for key in (face.secret.anon, face.secret.user("u")):
         with pytest.raises(StorageDenied):

@@ -100,8 +100,17 @@ def test_the_service_key_goes_to_its_own_project_alone(database: Database, recei
     done()
     Deliverer(database, ring).run(once=True)
     ours, alien = receiver.to("/functions/v1/job-callback"), receiver.to("/other")
-    assert [got.headers["authorization"] for got in ours] == ["Bearer service-key"]
-    assert len(alien) == 1 and "authorization" not in alien[0].headers
+    assert [(got.headers["authorization"], got.headers["apikey"]) for got in ours] == [("Bearer service-key", "service-key")]
+    assert len(alien) == 1 and not {"authorization", "apikey"} & alien[0].headers.keys()
+
+
+def test_a_secret_key_is_never_a_bearer_token(database: Database, receiver: Receiver, done: Done) -> None:
+    project = receiver.url("")
+    follow_environment(database, project, signs=True)
+    done()
+    Deliverer(database, Keyring({"CALLBACK_SECRET": SECRET}, project, "sb_secret_abc")).run(once=True)
+    (got,) = receiver.to("/functions/v1/job-callback")
+    assert got.headers["apikey"] == "sb_secret_abc" and "authorization" not in got.headers
 
 
 @pytest.mark.parametrize(
@@ -111,7 +120,7 @@ def test_the_service_key_goes_to_its_own_project_alone(database: Database, recei
 def test_an_address_that_only_looks_alike_gets_no_key(url: str) -> None:
     ring = Keyring({}, "https://example.com", "service-key")
     assert ring.authorization(url) == {}
-    assert ring.authorization("https://EXAMPLE.com:443/x") == {"authorization": "Bearer service-key"}
+    assert ring.authorization("https://EXAMPLE.com:443/x") == {"apikey": "service-key", "authorization": "Bearer service-key"}
 
 
 def test_the_default_receiver_follows_the_environment(database: Database) -> None:

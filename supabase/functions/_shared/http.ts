@@ -73,14 +73,14 @@ export function objectOf(text: string, depth = 32): Record<string, unknown> {
   try {
     found = JSON.parse(text);
   } catch {
-    throw new Refusal(400, "Invalid request", "The body is no JSON.");
+    throw new Refusal(400, "Invalid request", "The body is not JSON.");
   }
   if (!isObject(found)) throw new Refusal(400, "Invalid request", "The body must be a JSON object.");
   let level: unknown[] = [found];
   for (let n = 0; level.length > 0; n++) {
     if (n > depth) throw new Refusal(400, "Invalid request", `The body is nested deeper than ${depth} levels.`);
-    if (level.some(isNoText)) {
-      throw new Refusal(400, "Invalid request", "The body holds a character that is no text (NUL or half a surrogate pair).");
+    if (level.some(notText)) {
+      throw new Refusal(400, "Invalid request", "The body holds a character that is not text (NUL or half a surrogate pair).");
     }
     level = level.flatMap((each) => Array.isArray(each) ? each : isObject(each) ? Object.entries(each).flat() : []);
   }
@@ -91,7 +91,7 @@ export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-function isNoText(value: unknown): boolean {
+function notText(value: unknown): boolean {
   return typeof value === "string" && (value.includes("\0") || !value.isWellFormed());
 }
 

@@ -12,13 +12,11 @@ export interface Asked {
 }
 
 const IDS = { projectId: "project_id", videoId: "video_id", imageId: "image_id" } as const;
-const FIELDS = new Set(["jobType", "metadata", ...Object.keys(IDS)]);
 const TEXTS = { prompt: 4000, negative_prompt: 2000, negativePrompt: 2000 } as const;
 
-/** Throws `Refusal` (400) naming the field; the database judges the settings, as it does for every way in. */
+/** Throws `Refusal` (400) naming the field; the database judges the settings, as it does for every way in. Fields that this function does not
+ * know are ignored, as the deployed one ignored them. */
 export function read(body: Record<string, unknown>, headers: Headers): Asked {
-  const unknown = Object.keys(body).find((name) => !FIELDS.has(name));
-  if (unknown !== undefined) throw refused(`There is no field ${JSON.stringify(unknown.slice(0, 40))}.`, "request");
   const name = body["jobType"];
   const kind = typeof name === "string" && Object.hasOwn(JOB_TYPES, name) ? JOB_TYPES[name] : undefined;
   if (!kind) {

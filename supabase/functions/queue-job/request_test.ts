@@ -27,7 +27,7 @@ Deno.test("ids, texts and keys are checked by name", () => {
   const id = "0190a0f2-0000-7000-8000-0000000000aa";
   assert.deepEqual(read({ ...GOOD, projectId: id, videoId: null }, NONE).ids, { project_id: id });
   assert.deepEqual(field({ ...GOOD, projectId: "5" }), "projectId");
-  assert.deepEqual(field({ ...GOOD, user_id: id }), "request");
+  assert.deepEqual(Object.keys(read({ ...GOOD, user_id: id, priority: 1 }, NONE).ids), [], "what is not known is ignored");
   assert.deepEqual(field({ ...GOOD, metadata: [] }), "metadata");
   assert.deepEqual(field({ ...GOOD, metadata: { prompt: 5 } }), "prompt");
   assert.deepEqual(field({ ...GOOD, metadata: { prompt: "x".repeat(4001) } }), "prompt");

@@ -1,4 +1,4 @@
-// The screen of prompts: `import { lexical, guardedCheck } from "../_shared/screen/mod.ts"`, then `await guardedCheck(lexical, prompt)`.
+// The screen of prompts. It is used as `guardedCheck(lexical, prompt)` (../asking.ts).
 
 import { LexicalScreen } from "./lexical.ts";
 import terms from "./terms.json" with { type: "json" };

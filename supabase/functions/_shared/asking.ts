@@ -1,0 +1,89 @@
+// What a function does for its caller before and after it asks the database: it screens texts, and passes refusals on.
+
+import type { SupabaseClient } from "@supabase/supabase-js";
+import { Refusal } from "./http.ts";
+import { asCaller, isDisabledKey } from "./project.ts";
+import { guardedCheck, lexical, ScreenUnavailable, type Verdict } from "./screen/mod.ts";
+
+export const PATIENCE = 10_000; // milliseconds for each question to the database
+export const soon = (): AbortSignal => AbortSignal.timeout(PATIENCE);
+
+/** The project as the signed-in caller sees it. */
+export function signedIn(request: Request): SupabaseClient {
+  const authorization = request.headers.get("authorization");
+  if (!authorization) throw new Refusal(401, "Unauthorized", "Sign in first: the Authorization header is missing.");
+  return asCaller(authorization);
+}
+
+/** Throws `Refusal` (422, or 503 where the screen cannot answer) unless a model may be given every one of the texts. `nothing` says what
+ * did not happen. */
+export async function screen(project: SupabaseClient, name: string, found: readonly string[], nothing: string): Promise<void> {
+  try {
+    for (const text of found) {
+      const verdict = await guardedCheck(lexical, text);
+      const { allowed, category, policy_version } = verdict;
+      if (!allowed) {
+        await report(project, name, text, verdict);
+        const why = { code: "OV013", category, policyVersion: policy_version };
+        throw new Refusal(422, "Prompt refused", `The prompt asks for what we do not make. ${nothing}`, why);
+      }
+    }
+  } catch (error) {
+    if (!(error instanceof ScreenUnavailable)) throw error;
+    throw new Refusal(503, "Prompt not screened", `The prompt could not be checked. ${nothing} Try again later.`);
+  }
+}
+
+/** For counting (`ourvidz safety refusals`): words from lists, and the text's hash, which the database salts. The refusal stands whether it
+ * is kept or not. */
+async function report(project: SupabaseClient, name: string, text: string, verdict: Verdict): Promise<void> {
+  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text)));
+  const { category, policy_version, rule_id } = verdict;
+  const digest = Array.from(hash, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  const { error } = await project.rpc("report_refusal", { category, policy_version, rule_id, digest }).abortSignal(soon());
+  if (error) console.error(name, "a refusal was not recorded", error.code);
+}
+
+interface Failure {
+  readonly code?: string;
+  readonly message: string;
+  readonly details?: string | null;
+  readonly hint?: string | null;
+}
+
+/** A refusal of the database, in its own words: they are written for people, and hold nothing that a person wrote. */
+export function refusal(error: Failure, status: number): Refusal {
+  const code = error.code ?? "";
+  if (isDisabledKey(error.message)) {
+    console.error("The project's legacy API keys are disabled, and it has no publishable and secret keys (Settings, API Keys).");
+    return new Refusal(
+      503,
+      "Not configured",
+      "The project's legacy API keys are disabled. Its owner must create publishable and secret keys.",
+    );
+  }
+  if (code === "PGRST301" || code === "PGRST302" || status === 401) {
+    return new Refusal(401, "Unauthorized", "Sign in again: the token is not valid.");
+  }
+  if (!code.startsWith("OV")) return new Refusal(503, "Database unavailable", "The database did not answer. Try again later.", { code });
+  const wait = /try again in (\d+) s/.exec(error.message)?.[1];
+  const page = /https?:\/\/\S+/.exec(error.hint ?? "")?.[0].replace(/[.,;]$/, ""); // where the refusal can be remedied
+  const details = page ? `${error.message} ${error.hint}` : error.message;
+  const more = {
+    code,
+    ...(error.details ? { field: error.details } : {}),
+    ...(wait ? { retryAfter: Number(wait) } : {}),
+    ...(page ? { helpUrl: page } : {}),
+  };
+  return new Refusal(status, TITLES[status] ?? "Refused", details, more, wait ? { "Retry-After": wait } : {});
+}
+
+const TITLES: Readonly<Record<number, string>> = {
+  400: "Invalid request",
+  402: "Not enough tokens",
+  403: "Forbidden",
+  404: "Not found",
+  409: "Conflict",
+  422: "Prompt refused",
+  429: "Too many requests",
+};
