@@ -1,4 +1,4 @@
-"""Alembic's entry: tables by the numbered migrations, then everything that holds no rows laid over them, in one transaction."""
+"""Alembic's entry: the numbered migrations, then the schema objects that hold no rows, in one transaction."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ import os
 from alembic import context
 from sqlalchemy import Connection, create_engine, pool, text
 
-from ourvidz.db.schema import lay
+from ourvidz.db import layer
 
 
 def run(connection: Connection) -> None:
     # A migration that cannot have its lock gives way rather than queueing the whole application behind it.
     connection.execute(text("set local lock_timeout = '10s'"))
     connection.execute(text("select pg_advisory_xact_lock(hashtextextended('ourvidz.migrate', 0))"))
+    if layer.standing(connection) is layer.Standing.NEWER:
+        return  # its migrations may be newer than those that this program knows
     connection.execute(text("create schema if not exists ourvidz"))
     context.configure(connection=connection, version_table_schema="ourvidz", transactional_ddl=True)
     with context.begin_transaction():
         context.run_migrations()
-    lay(connection)
+    layer.apply(connection)
     if connection.execute(text("select to_regclass('ourvidz.older_jobs')")).scalar() is not None:
         connection.execute(text("select ourvidz.import_older()"))
 

@@ -5,6 +5,7 @@ What is heavy is imported inside, so that whoever only asks for help waits for n
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,8 +16,11 @@ from ourvidz.config import Config, config
 from state.catalog import BUCKETS
 from state.errors import JobError
 
+log = logging.getLogger("ourvidz")
+
 if TYPE_CHECKING:
     from ourvidz.db.connection import Database
+    from ourvidz.db.layer import Release
     from ourvidz.delivery.sending import Keyring
     from ourvidz.lifecycle import Jobs
     from ourvidz.storage.base import ArtifactStore
@@ -27,7 +31,7 @@ LOCAL_TOKENS = 1_000_000
 
 
 class NotMigrated(JobError):
-    """The database has another schema than this program. `ourvidz migrate` mends it, where it may."""
+    """The database has an older release than this program. `ourvidz migrate` brings it there."""
 
     code = "not_migrated"
 
@@ -53,30 +57,30 @@ class App:
     @cached_property
     def database(self) -> Database:
         """Connected, and at this program's schema: the embedded one is migrated here; another is only checked."""
-        from ourvidz.db import schema
+        from ourvidz.db import layer
         from ourvidz.db.connection import Database
 
         database = Database(self.database_url, revive=self._revive if self.embedded else None)
         with database.transaction() as connection:
-            current = schema.is_current(connection)
-        if not current:
-            self._mend_schema(database)
+            there, standing = layer.found(connection), layer.standing(connection)
+        if standing is layer.Standing.OLDER:
+            self._bring_up(database, there)
+        elif standing is layer.Standing.NEWER:
+            # Migrations expand first and contract a release later, so a newer database serves this program too.
+            log.warning("The database has release %s, this program has %s. It goes on with what is there.", *_numbers(there))
         if self.embedded:
             make_local_profile(database)
         return database
 
-    def _mend_schema(self, database: Database) -> None:
-        """The embedded database is brought to this program's schema; another's owner is asked to."""
+    def _bring_up(self, database: Database, there: Release | None) -> None:
+        """The embedded database is brought to this program's release; another's owner is asked to."""
+        if not self.embedded:
+            have, need = _numbers(there)
+            raise NotMigrated(f"The database has release {have}, this program needs {need}: run `ourvidz migrate`.")
         from ourvidz.db import migrate  # loads alembic, which most starts do without
 
         with database.transaction() as connection:
-            if self.embedded:
-                migrate.migrate(connection)
-                return
-            found, wanted = migrate.current(connection), migrate.head()
-            # A newer schema serves this program too: migrations expand first, and contract a release later.
-            if found is None or found < wanted:
-                raise NotMigrated(f"The database is at schema {found or '(none)'}, this program needs {wanted}. Run `ourvidz migrate`.")
+            migrate.migrate(connection)
 
     def _revive(self) -> None:
         from ourvidz.db.embedded import embedded_url
@@ -128,6 +132,16 @@ def make_people(database: Database, people: Iterable[tuple[str, bool, int]]) -> 
                      on conflict (id) do nothing"""
         database.rows(profile, (user, verified, tokens))  # before the user, whose sign-up makes one that is not verified
         database.rows("insert into auth.users (id, email) values (%s, %s) on conflict (id) do nothing", (user, f"{user[-4:]}@example.com"))
+
+
+def _numbers(there: Release | None) -> tuple[str, str]:
+    """The database's release and this program's, as a person reads them."""
+    from ourvidz.db import layer
+
+    ours = layer.numbered().release
+    if there is None or there.number == 0:
+        return "(none)" if there is None else "0 (from before releases were numbered)", str(ours)
+    return f"{there.number}" + (" of another build" if there.number == ours else ""), str(ours)
 
 
 def app() -> App:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from ourvidz.db import layer
 from ourvidz.safety import edge
 from state import catalog, errors, events, machine, policy
 from state.wire import MODEL_VARIANTS
@@ -21,6 +22,8 @@ def pages() -> Iterator[tuple[Path, str]]:
     yield ROOT / "docs/errors.md", _MADE + _errors()
     yield ROOT / "supabase/functions/_shared/screen/terms.json", edge.terms_json()
     yield ROOT / "supabase/functions/_shared/catalog.ts", _edge_catalog()
+    # Numbers the SQL of the schema objects. A merge that meets a conflict in it takes either side and runs `make docs`.
+    yield ROOT / "ourvidz/db/sql/release.json", layer.next_numbered()
     readme = (ROOT / "README.md").read_text()
     begin, end = "<!-- state machine -->\n", "<!-- /state machine -->"
     if begin in readme:

@@ -226,13 +226,6 @@ create table ourvidz.policy (
   spool_bytes         bigint not null,
   executor_forgotten  double precision not null
 );
--- What was last laid over the tables, so that a start with nothing new takes no lock.
-create table ourvidz.laid (
-  what   text primary key,
-  digest text not null,
-  at     timestamptz not null default now()
-);
-
 -- Default deny: who is neither owner nor let in by a policy sees nothing. Policies come with the API roles' tables.
 alter table public.profiles enable row level security;
 alter table public.jobs enable row level security;

@@ -7,7 +7,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
-from ourvidz.db import schema
+from ourvidz.db import layer, schema
 
 
 def _config() -> Config:
@@ -17,11 +17,14 @@ def _config() -> Config:
 
 
 def migrate(connection: Connection) -> str:
-    """Upgrade to the newest revision and lay functions over it, in `connection`'s transaction. Returns the revision."""
+    """Run the numbered migrations that are missing and apply this program's schema objects, in `connection`'s transaction. A database of a
+    newer release stays as it is. Returns its revision."""
     config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
-    return head()
+    found = current(connection)
+    assert found is not None
+    return found
 
 
 def head() -> str:
@@ -45,8 +48,8 @@ def pending(connection: Connection) -> list[str]:
     told: list[str] = []
     if found != wanted:
         told.append(f"schema {found or '(none)'} → {wanted}")
-    elif not schema.is_current(connection):
-        told.append("functions, views, policies or copied tables differ from this program's: they are laid anew")
+    elif layer.standing(connection) is layer.Standing.OLDER:
+        told.append("functions, views, policies or copied tables differ from this program's: they are replaced")
     older = connection.execute(text("select to_regclass('public.jobs') is not null and to_regclass('ourvidz.jobs') is null")).scalar()
     if older and found is None:
         rows = connection.execute(text("select coalesce(status::text, '(none)'), count(*) from public.jobs group by 1 order by 1")).all()

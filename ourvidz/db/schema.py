@@ -1,18 +1,13 @@
-"""What is laid over the tables after each migration: functions, triggers, views, grants, and the copies of the Python tables.
-
-They hold no rows, so they are replaced whole whenever their text has changed (Flyway calls this a repeatable migration), in the
-migration's own transaction. A start with nothing new takes no lock.
-"""
+"""The SQL of the schema objects, file by file, and the rows of the tables that are copies of Python data (layer.py applies both)."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from importlib import resources
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from state import catalog, errors, events, machine, policy, scenes, wire
 
@@ -23,15 +18,14 @@ _SQL = resources.files("ourvidz.db") / "sql"
 
 
 def parts() -> Iterator[tuple[str, str]]:
-    """Name and SQL text of everything laid over, in order."""
+    """Name and SQL text of each file of schema objects, in order."""
     functions = sorted(file.name for file in (_SQL / "functions").iterdir())
     # A view must come after those it reads; functions may name each other in any order.
     views = ("job_timeline.sql", "queue_depth.sql", "job_durations.sql")
-    laid = [*(f"functions/{name}" for name in functions), *(f"views/{name}" for name in views)]
+    files = [*(f"functions/{name}" for name in functions), *(f"views/{name}" for name in views)]
     names = [
         "roles.sql",
-        "retired.sql",
-        *laid,
+        *files,
         "triggers.sql",
         "signup.sql",
         "realtime.sql",
@@ -44,38 +38,9 @@ def parts() -> Iterator[tuple[str, str]]:
         yield name, _SQL.joinpath(name).read_text()
 
 
-def digest() -> str:
-    """What this program would lay over the tables, and the migrations it knows: 64 hex digits that change when any of it does."""
-    migrations = sorted(file.name for file in resources.files("migrations.versions").iterdir() if file.name.endswith(".py"))
-    told = json.dumps([migrations, [body for _, body in parts()], tables()], sort_keys=True)
-    return hashlib.sha256(told.encode()).hexdigest()
-
-
-def is_current(connection: Connection) -> bool:
-    """Whether the database has just this program's schema: a start then need not load the migrations at all."""
-    if connection.execute(text("select to_regclass('ourvidz.laid')")).scalar() is None:
-        return False
-    return connection.execute(text("select digest from ourvidz.laid where what = 'over'")).scalar() == digest()
-
-
-def lay(connection: Connection) -> bool:
-    """Bring what is laid over the tables up to date with this program. True when anything changed."""
-    # A lock that ends with the transaction: two migrations at once follow each other, through a transaction pooler too.
-    connection.execute(text("select pg_advisory_xact_lock(hashtextextended('ourvidz.migrate', 0))"))
-    if is_current(connection):
-        return False
-    rows = tables()
-    # SQL functions name each other; their bodies are checked when first called, and by the tests.
-    connection.execute(text("set local check_function_bodies = off"))
-    for _, body in parts():
-        script(connection, body)
-    for table, wanted in rows.items():
-        _copy(connection, table, wanted)
-    connection.execute(
-        text("insert into ourvidz.laid (what, digest) values ('over', :d) on conflict (what) do update set digest = :d, at = now()"),
-        {"d": digest()},
-    )
-    return True
+def migrations() -> list[str]:
+    """Names of the numbered migrations that this program knows."""
+    return sorted(file.name for file in resources.files("migrations.versions").iterdir() if file.name.endswith(".py"))
 
 
 def script(connection: Connection, sql: str) -> None:
@@ -149,14 +114,13 @@ _OPERATORS = {"policy": ("reroute_after",)}
 """Columns that an operator sets: ours are the first values, and stay out of what an upgrade lays over them."""
 
 
-def _copy(connection: Connection, table: str, rows: list[dict[str, Any]]) -> None:
+def copying(table: str, rows: list[dict[str, Any]]) -> str:
+    """The SQL that makes `ourvidz.<table>` a copy of `rows`."""
     key = {"policy": "only_row"}.get(table, "name")
     columns = ", ".join(rows[0])
-    values = f"select {columns} from jsonb_populate_recordset(null::ourvidz.{table}, cast(:rows as jsonb))"
+    body = json.dumps(rows, ensure_ascii=False).replace("'", "''")
+    values = f"select {columns} from jsonb_populate_recordset(null::ourvidz.{table}, '{body}')"
     if table in _CLEARED_FIRST:
-        connection.execute(text(f"delete from ourvidz.{table}"))
-        upsert = ""
-    else:
-        changes = ", ".join(f"{c} = excluded.{c}" for c in rows[0] if c != key and c not in _OPERATORS.get(table, ()))
-        upsert = f"on conflict ({key}) do update set {changes}"
-    connection.execute(text(f"insert into ourvidz.{table} ({columns}) {values} {upsert}"), {"rows": json.dumps(rows)})
+        return f"delete from ourvidz.{table};\ninsert into ourvidz.{table} ({columns}) {values}"
+    changes = ", ".join(f"{c} = excluded.{c}" for c in rows[0] if c != key and c not in _OPERATORS.get(table, ()))
+    return f"insert into ourvidz.{table} ({columns}) {values} on conflict ({key}) do update set {changes}"

@@ -169,8 +169,8 @@ def test_migrate(server: Server, tmp_path: Path) -> None:
         again = ourvidz("migrate", "--json").json
         assert (again["changed"], again["current"]) == (False, True)
         with psycopg.connect(server.url(name), autocommit=True) as connection:
-            connection.execute("update ourvidz.laid set digest = 'of an older program'")
-        assert "laid anew" in ourvidz("migrate", "--check").out
+            connection.execute("update ourvidz.schema_objects set digest = 'of an older program'")
+        assert "are replaced" in ourvidz("migrate", "--check").out
         assert ourvidz("migrate", "--json").json["changed"] is True
     finally:
         server.drop(name)

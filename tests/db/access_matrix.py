@@ -80,7 +80,7 @@ RELATIONS: Final[dict[str, dict[str, Verbs]]] = {
     "ourvidz.intake_messages": {"ourvidz_executor": ALL, "ourvidz_analyst": ALL},
     "ourvidz.intake_messages_seq_seq": {},
     "ourvidz.job_types": {},
-    "ourvidz.laid": {"ourvidz_executor": ALL, "ourvidz_analyst": ALL},
+    "ourvidz.schema_objects": {"ourvidz_executor": ALL, "ourvidz_analyst": ALL},
     "ourvidz.older_scene_words": {},
     "ourvidz.outbox": {"ourvidz_executor": ALL, "ourvidz_analyst": ALL},
     "ourvidz.plans": {},

@@ -16,8 +16,8 @@ from api import Api, api_of
 from support import OWNER, Permissive, Server, claim, executor, finish, new_user, submit
 
 from ourvidz.db.connection import Database
+from ourvidz.db.layer import apply
 from ourvidz.db.migrate import migrate
-from ourvidz.db.schema import lay
 from ourvidz.lifecycle import Jobs
 from state import catalog
 
@@ -366,9 +366,9 @@ def test_postgrest_is_told_to_ask_first(server: Server, field: Field) -> None:
     server.admin(f"grant {parameter.format('to')}")
     server.admin(f"grant authenticator to {OWNER} with admin option")  # whoever made the role in this cluster
     try:
-        field.database.rows("update ourvidz.laid set digest = 'of an older program'")
+        field.database.rows("update ourvidz.schema_objects set digest = 'of an older program'")
         with field.database.transaction() as connection:
-            assert lay(connection)
+            assert apply(connection)
         assert field.database.rows(told) == [{"setconfig": ["pgrst.db_pre_request=public.before_request"]}]
     finally:
         server.admin(f"revoke {parameter.format('from')}")

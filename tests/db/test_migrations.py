@@ -9,8 +9,8 @@ import pytest
 from support import OWNER, Permissive, Server, claim, executor, finish, row, submit
 
 from ourvidz.db.connection import Database
+from ourvidz.db.layer import apply
 from ourvidz.db.migrate import current, head, migrate
-from ourvidz.db.schema import lay
 from ourvidz.lifecycle import Jobs
 
 User = Callable[..., str]
@@ -49,12 +49,12 @@ def test_from_nothing_and_again(empty: Database, database: Database) -> None:
         assert current(connection) is None
         assert migrate(connection) == head() == current(connection)
     (once,) = empty.rows(FINGERPRINT)
-    written = empty.rows("select ctid, xmin, * from ourvidz.laid")
+    written = empty.rows("select ctid, xmin, * from ourvidz.schema_objects")
     with empty.transaction() as connection:
         migrate(connection)
-        assert lay(connection) is False
+        assert apply(connection) is False
     assert empty.rows(FINGERPRINT) == [once]
-    assert empty.rows("select ctid, xmin, * from ourvidz.laid") == written
+    assert empty.rows("select ctid, xmin, * from ourvidz.schema_objects") == written
     assert len(once["text"]) > 10_000 and database.rows(FINGERPRINT) == [once]
 
 
@@ -63,9 +63,9 @@ def test_laying_over_what_differs_brings_it_back(database: Database) -> None:
     database.rows("create or replace function ourvidz.head_start(priority integer) returns float8 language sql as 'select 0::float8'")
     database.rows("update ourvidz.policy set max_attempts = 99")
     database.rows("delete from ourvidz.transitions where event = 'cancelled'")
-    database.rows("update ourvidz.laid set digest = 'of an older program'")
+    database.rows("update ourvidz.schema_objects set digest = 'of an older program'")
     with database.transaction() as connection:
-        assert lay(connection) is True
+        assert apply(connection) is True
     assert database.rows("select max_attempts from ourvidz.policy") == [{"max_attempts": 3}]
     assert database.rows("select count(*) as n from ourvidz.transitions where event = 'cancelled'") == [{"n": 4}]
     assert database.rows("select ourvidz.head_start(0) > 0 as mended") == [{"mended": True}]

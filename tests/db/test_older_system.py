@@ -102,7 +102,7 @@ def test_what_came_lives_on(older: Database) -> None:
     assert again.job_id == job(4)
     with pytest.raises(FinalFailure):
         jobs.retry(job(8))
-    older.rows("update ourvidz.laid set digest = 'of an older program'")
+    older.rows("update ourvidz.schema_objects set digest = 'of an older program'")
     brought(older)
     assert len(older.rows("select 1 from public.job_events where type = 'imported'")) == 9
     assert row(older, job(3))["status"] == "completed"

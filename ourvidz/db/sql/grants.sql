@@ -41,9 +41,17 @@ grant execute on function ourvidz.our_relations to ourvidz_executor, ourvidz_ana
 grant select on public.job_timeline, public.queue_depth, public.job_durations to ourvidz_analyst;
 
 -- What both may read: events and figures. Executors ask whether an event was written whose answer got lost, and what is left to upload.
-grant select on public.job_events, public.artifacts, public.queue_depth, ourvidz.policy, ourvidz.laid,
+grant select on public.job_events, public.artifacts, public.queue_depth, ourvidz.policy, ourvidz.schema_objects,
   ourvidz.alembic_version
 to ourvidz_executor, ourvidz_analyst;
 -- Who works and who fell silent, for supervisors and people who watch. All but the secret that claims' tokens are drawn from.
 grant select (id, name, host, pid, lanes, resident, state, waiting, lane, lane_since, started_at, beat_at, lease_until, info)
 on ourvidz.executors to ourvidz_executor, ourvidz_analyst;
+
+-- What the API's roles may do with tables stands in policies.sql.
+grant usage on schema public to anon, authenticated, service_role, ourvidz_admin;
+grant select on public.job_timeline, public.job_durations to authenticated, ourvidz_admin;
+grant execute on function public.queue_job, public.cancel_job, public.retry_job, public.approve_preview, public.job_status,
+  public.attest_consent, public.withdraw_consent, public.report_refusal
+to authenticated, service_role, ourvidz_admin;
+grant execute on function public.before_request to anon, authenticated, service_role, ourvidz_admin;

@@ -1,30 +1,27 @@
--- Who may do what with our tables, as data. A verb without a row here is nobody's; columns not named may not be written. Policies of an
--- older system on these tables go: one too many lets through what the others keep. Owners are not asked, and functions run as the owner.
-do $$
-declare
+-- Who may do what with our tables, as data. A verb without a row here is nobody's; columns not named may not be written. Owners are not
+-- asked, and functions run as the owner. This is one query: apply.sql grants what each row says and makes its policy, `migrate --check`
+-- only reads it. Policies of an older system on these tables are dropped: one too many lets through what the others keep.
+with said as (select
   -- In this form the planner asks once a statement, and finds a user's rows by their index. An `or` for admins would take that away:
   -- an admin's request becomes another role instead (public.before_request).
-  v_mine constant text := 'user_id = (select auth.uid())';
-  v_my_job constant text := 'exists (select from public.jobs as j where j.id = job_id and j.user_id = (select auth.uid()))';
-  v_my_scene constant text := v_mine || ' and (project_id is null or exists (select from public.projects as p '
-                                         'where p.id = project_id and p.user_id = (select auth.uid())))';
-  v_my_project constant text := v_mine || ' and (character_id is null or exists (select from public.characters as c '
-                                           'where c.id = character_id and c.user_id = (select auth.uid())))';
-  -- A policy and no constraint: rows of the older system know no bounds, and are still erased. NaN is above every number.
-  v_my_line constant text := v_mine || ' and coalesce(length(action) between 1 and 100 and length(format) <= 100 and length(quality) <= 100'
-    ' and credits_consumed between 0 and 1000000 and length(metadata::text) <= 32768, true)';
-  v_jobs constant text := 'user_id, job_type, format, quality, model_type, metadata, project_id, video_id, image_id, status';
-  v_words constant text := 'job_id, user_id, prompt, negative_prompt, settings, metadata, idempotency_key, enhanced_prompt, error_message';
+  'user_id = (select auth.uid())' as v_mine,
+  'exists (select from public.jobs as j where j.id = job_id and j.user_id = (select auth.uid()))' as v_my_job,
+  'user_id, job_type, format, quality, model_type, metadata, project_id, video_id, image_id, status' as v_jobs,
+  'job_id, user_id, prompt, negative_prompt, settings, metadata, idempotency_key, enhanced_prompt, error_message' as v_words,
   -- The older system's metadata and messages hold words.
-  v_figures constant text := (select string_agg(quote_ident(attname), ', ') from pg_attribute where attrelid = 'public.jobs'::regclass
-                              and attnum > 0 and not attisdropped and attname not in ('metadata', 'error_message'));
-  p record;
-begin
-  for p in select * from pg_policies where schemaname = 'public' and tablename = any (ourvidz.our_relations()) loop
-    execute format('drop policy %I on public.%I', p.policyname, p.tablename);
-  end loop;
-
-  for p in select * from (values
+  (select string_agg(quote_ident(attname), ', ') from pg_attribute where attrelid = to_regclass('public.jobs')
+   and attnum > 0 and not attisdropped and attname not in ('metadata', 'error_message')) as v_figures
+), also as (select *,
+  v_mine || ' and (project_id is null or exists (select from public.projects as p '
+            'where p.id = project_id and p.user_id = (select auth.uid())))' as v_my_scene,
+  v_mine || ' and (character_id is null or exists (select from public.characters as c '
+            'where c.id = character_id and c.user_id = (select auth.uid())))' as v_my_project,
+  -- A policy and no constraint: rows of the older system know no bounds, and are still erased. NaN is above every number.
+  v_mine || ' and coalesce(length(action) between 1 and 100 and length(format) <= 100 and length(quality) <= 100'
+    ' and credits_consumed between 0 and 1000000 and length(metadata::text) <= 32768, true)' as v_my_line
+  from said
+)
+select wanted.* from also cross join lateral (values
     ('authenticated', 'profiles', 'select', null, 'id = (select auth.uid())'),
     ('authenticated', 'profiles', 'insert', 'id', 'id = (select auth.uid())'),
     ('authenticated', 'profiles', 'update', 'last_login', 'id = (select auth.uid())'),
@@ -77,18 +74,4 @@ begin
     ('ourvidz_analyst', 'jobs', 'select', v_figures, 'true'),
     ('ourvidz_analyst', 'job_events', 'select', null, 'true'),
     ('ourvidz_analyst', 'artifacts', 'select', null, 'true')
-  ) as wanted (role, name, verb, columns, whose)
-  where to_regclass('public.' || name) is not null loop
-    execute format('grant %s%s on public.%I to %I', p.verb, coalesce('(' || p.columns || ')', ''), p.name, p.role);
-    execute format('create policy %I on public.%I for %s to %I %s', p.role || ' ' || p.verb, p.name, p.verb, p.role,
-                   case p.verb when 'insert' then format('with check (%s)', p.whose) else format('using (%s)', p.whose) end
-                   || case p.verb when 'update' then format(' with check (%s)', p.whose) else '' end);
-  end loop;
-end
-$$;
-grant usage on schema public to anon, authenticated, service_role, ourvidz_admin;
-grant select on public.job_timeline, public.job_durations to authenticated, ourvidz_admin;
-grant execute on function public.queue_job, public.cancel_job, public.retry_job, public.approve_preview, public.job_status,
-  public.attest_consent, public.withdraw_consent, public.report_refusal
-to authenticated, service_role, ourvidz_admin;
-grant execute on function public.before_request to anon, authenticated, service_role, ourvidz_admin;
+) as wanted (role, name, verb, columns, whose)

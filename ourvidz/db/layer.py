@@ -1,0 +1,188 @@
+"""The schema objects that hold no rows of their own (functions, views, triggers, policies, grants) and the copies of the Python tables:
+which there are, which of them the database has, and applying what differs (docs/decisions/0028).
+
+`ourvidz.schema_objects` keeps each object's digest and the release that applied it. `sql/release.json` numbers the whole: `make docs` adds
+one when any digest changed. An older release never replaces a newer one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import cached_property
+from importlib import resources
+
+from sqlalchemy import Connection, text
+
+from ourvidz.db import schema, statements
+
+RELEASE_FILE = resources.files("ourvidz.db") / "sql" / "release.json"
+
+EVERY_TIME = ("roles.sql", "signup.sql", "realtime.sql", "own.sql", "grants.sql", "policies.sql")
+"""Scripts that only add what is missing (and grants, which are set whole): they run whenever anything is applied."""
+
+READS = {"supabase.sql": ("ourvidz.our_buckets(boolean)",)}
+"""What a script's outcome depends on besides its text: it runs again when that changed."""
+
+
+@dataclass(frozen=True)
+class SchemaObject:
+    """One thing that is replaced by itself. `kind`: script, function, view, trigger, rows or policies (the table of them)."""
+
+    kind: str
+    name: str
+    sql: str
+    reads: str = ""  # digests of the objects on which the outcome depends besides its text
+
+    @cached_property
+    def digest(self) -> str:
+        return hashlib.sha256((statements.bare(self.sql) + self.reads).encode()).hexdigest()
+
+
+class Standing(StrEnum):
+    """How the database's schema objects compare with this program's."""
+
+    CURRENT = "current"
+    OLDER = "older"
+    NEWER = "newer"
+
+
+@dataclass(frozen=True)
+class Release:
+    """The number of a set of schema objects, and the digest of them all. Number 0: from before they were numbered."""
+
+    number: int
+    digest: str
+
+
+def objects() -> list[SchemaObject]:
+    """All schema objects of this program, in the order in which they are applied."""
+    found: list[SchemaObject] = []
+    for part, body in schema.parts():
+        if part.startswith(("functions/", "views/")) or part == "triggers.sql":
+            found += _parsed(part, body)
+        else:
+            found.append(SchemaObject("policies" if part == "policies.sql" else "script", part, body))
+    by_name = {one.name: one for one in found}
+    for part, others in READS.items():
+        script = by_name[part]
+        found[found.index(script)] = replace(script, reads="".join(by_name[name].digest for name in others))
+    found += [SchemaObject("rows", table, schema.copying(table, rows)) for table, rows in schema.tables().items()]
+    return found
+
+
+def _parsed(part: str, body: str) -> list[SchemaObject]:
+    """A file's functions, views or triggers, each with the comment above it. Raises ValueError for any other statement."""
+    found: dict[str, SchemaObject] = {}
+    for statement in statements.split(body):
+        kind, name = _identity(part, statements.bare(statement))
+        before = found.get(name)  # a trigger's statements: drop, create, enable
+        found[name] = SchemaObject(kind, name, f"{before.sql};\n{statement}" if before else statement)
+    return list(found.values())
+
+
+def _identity(part: str, bare: str) -> tuple[str, str]:
+    words = bare.split()
+    lower = [word.lower() for word in words]
+    rest = words[3:] if lower[:3] == ["create", "or", "replace"] else words[1:] if lower[0] == "create" else []
+    match (rest[0].lower() if rest else "", lower):
+        case ("function" | "aggregate" | "procedure", _):
+            header = " ".join(rest[1:])
+            return "function", f"{header.partition('(')[0].strip()}({', '.join(statements.arguments(header))})"
+        case ("view", _):
+            return "view", rest[1]
+        case ("trigger", _):
+            return "trigger", f"{rest[1]} on {words[lower.index('on') + 1]}"
+        case (_, ["drop", "trigger", "if", "exists", _, "on", _]):
+            return "trigger", f"{words[4]} on {words[6]}"
+        case (_, ["alter", "table", _, "enable", "always", "trigger", _]):
+            return "trigger", f"{words[6]} on {words[2]}"
+    raise ValueError(f"{part}: a function, view or trigger was expected, not `{bare[:60]}`: other statements need a script of their own")
+
+
+def digest(of: list[SchemaObject]) -> str:
+    """64 hex digits that change when any object or the list of numbered migrations does."""
+    lines = [f"migration {name}" for name in schema.migrations()] + [f"{one.kind} {one.name} {one.digest}" for one in of]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """What `sql/release.json` says: the release, the digest it was numbered for, and a hash of the files themselves, comments included."""
+
+    release: int
+    digest: str
+    text: str
+
+
+def numbered() -> Numbered:
+    return Numbered(**json.loads(RELEASE_FILE.read_text()))
+
+
+def next_numbered() -> str:
+    """The text that `sql/release.json` should have: the number grows by one when the digest changed. In a file that a merge left with
+    conflict markers, the highest number counts: whoever merges runs `make docs` once more, and is done."""
+    before, now = RELEASE_FILE.read_text(), digest(objects())
+    number = max(int(n) for n in re.findall(r'"release": (\d+)', before))
+    number += 0 if f'"digest": "{now}"' in before and "<<<<<<<" not in before else 1
+    return json.dumps(Numbered(number, now, _text()).__dict__, indent=2) + "\n"
+
+
+def _text() -> str:
+    said = json.dumps([schema.migrations(), [body for _, body in schema.parts()], schema.tables()], sort_keys=True)
+    return hashlib.sha256(said.encode()).hexdigest()
+
+
+def release() -> Release:
+    """This program's. Where the SQL was changed and `make docs` has not run yet, the number is the last one's."""
+    file = numbered()
+    # Taking every file apart costs a tenth of a second; where they are as they were numbered, their digest is known.
+    return Release(file.release, file.digest if file.text == _text() else digest(objects()))
+
+
+def found(connection: Connection) -> Release | None:
+    """The database's; None where no schema objects of this program are."""
+    if connection.execute(text("select to_regclass('ourvidz.schema_objects')")).scalar() is not None:
+        row = connection.execute(text("select release, digest from ourvidz.schema_objects where kind = 'layer'")).one_or_none()
+        if row is not None:
+            return Release(row.release, row.digest)
+    before = connection.execute(text("select to_regprocedure('ourvidz.now()') is not null")).scalar()
+    return Release(0, "") if before else None
+
+
+def standing(connection: Connection) -> Standing:
+    there, ours = found(connection), release()
+    if there is not None and there.digest == ours.digest:
+        return Standing.CURRENT
+    return Standing.NEWER if there is not None and there.number > ours.number else Standing.OLDER
+
+
+def apply(connection: Connection) -> bool:
+    """Bring the database's schema objects to this program's: only what differs is replaced, what is no more is dropped. True when anything
+    was done; False where the database is current, or newer."""
+    # A lock that ends with the transaction: two migrations at once follow each other, through a transaction pooler too.
+    connection.execute(text("select pg_advisory_xact_lock(hashtextextended('ourvidz.migrate', 0))"))
+    if standing(connection) is not Standing.OLDER:
+        return False
+    schema.script(connection, applying())
+    return True
+
+
+def applying() -> str:
+    """The SQL that applies this program's schema objects to any database that has its tables: for one transaction, repeatable."""
+    return "".join(_applying())
+
+
+def _applying() -> Iterator[str]:
+    wanted, whole = objects(), release()
+    yield "create temp table wanted_objects (n integer, kind text, name text, digest text, each_time boolean, body text) on commit drop;\n"
+    yield "insert into wanted_objects values\n"
+    for n, one in enumerate(wanted):
+        assert "$object$" not in one.sql, one.name
+        yield f"({n}, '{one.kind}', '{one.name}', '{one.digest}', {str(one.name in EVERY_TIME).lower()}, $object$\n{one.sql}\n$object$),\n"
+    yield f"({len(wanted)}, 'layer', 'layer', '{whole.digest}', false, '{whole.number}');\n\n"
+    yield (resources.files("ourvidz.db") / "sql" / "apply.sql").read_text()

@@ -1,0 +1,170 @@
+-- Applies the schema objects that temporary table `wanted_objects` lists (ourvidz/db/layer.py writes it). Run by `ourvidz migrate`, and
+-- at the end of the file that `ourvidz migrate --sql` writes. Only what differs from ourvidz.schema_objects, or is missing, is touched: a
+-- table is locked only where a trigger or policy of its own changed.
+create or replace function pg_temp.object_oid(kind text, name text) returns oid language sql stable as $object_oid$
+  select case kind
+    when 'function' then to_regprocedure(name)::oid
+    when 'view' then to_regclass(name)::oid
+    when 'trigger' then (select oid from pg_trigger where tgname = split_part(name, ' on ', 1) and tgrelid = to_regclass(split_part(name, ' on ', 2)))
+    when 'policy' then (select p.oid from pg_policy as p join pg_class as c on c.oid = p.polrelid
+                        where p.polname = split_part(name, ' on ', 1) and c.oid = to_regclass(split_part(name, ' on ', 2))) end
+$object_oid$;
+
+do $apply$
+declare
+  v_release constant integer := (select body from wanted_objects where kind = 'layer');
+  v_pending constant text := $$
+    select w.* from wanted_objects as w left join ourvidz.schema_objects as o using (kind, name)
+    where w.kind <> 'layer' and (w.each_time or o.digest is distinct from w.digest
+                                 or w.kind in ('function', 'view', 'trigger') and pg_temp.object_oid(w.kind, w.name) is null) $$;
+  v_record constant text := $$
+    insert into ourvidz.schema_objects (kind, name, digest, release) values ($1, $2, $3, $4)
+    on conflict (kind, name) do update set digest = excluded.digest, release = excluded.release, applied_at = now()
+    where schema_objects.digest <> excluded.digest $$;
+  v_functions oid[] := '{}';  -- to be dropped; those that are still wanted are created again
+  v_views oid[] := '{}';
+  v_there jsonb := '{}';
+  v_strangers text;
+  v_name text;
+  v_digest text;
+  v_numbers integer[];
+  v_number integer;
+  v_one record;
+  v_row record;
+begin
+  if exists (select from ourvidz.schema_objects as o join wanted_objects as w using (kind, digest) where kind = 'layer') then
+    return;
+  elsif exists (select from ourvidz.schema_objects where kind = 'layer' and release > v_release) then
+    raise notice 'the database has release %, this is release %: nothing is replaced',
+      (select release from ourvidz.schema_objects where kind = 'layer'), v_release;
+    return;
+  end if;
+  -- SQL functions name each other; their bodies are checked when first called, and by the tests.
+  set local check_function_bodies = off;
+
+  -- A database from before schema objects were recorded: whatever is there of this program counts as an older release's.
+  if not exists (select from ourvidz.schema_objects) then
+    insert into ourvidz.schema_objects (kind, name, digest, release)
+    select 'function', format('%I.%I(%s)', n.nspname, p.proname, oidvectortypes(p.proargtypes)), '', 0
+    from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace
+    where n.nspname = 'ourvidz' or n.nspname = 'public' and p.proowner = to_regrole('ourvidz_owner')
+    union all
+    select 'view', format('%I.%I', n.nspname, c.relname), '', 0
+    from pg_class as c join pg_namespace as n on n.oid = c.relnamespace
+    where c.relkind = 'v' and (n.nspname = 'ourvidz' or n.nspname = 'public' and c.relowner = to_regrole('ourvidz_owner'))
+    union all
+    select 'trigger', format('%I on %I.%I', t.tgname, n.nspname, c.relname), '', 0
+    from pg_trigger as t join pg_class as c on c.oid = t.tgrelid join pg_namespace as n on n.oid = c.relnamespace
+    join pg_proc as p on p.oid = t.tgfoid
+    where not t.tgisinternal and n.nspname in ('ourvidz', 'public') and p.pronamespace = 'ourvidz'::regnamespace;
+  end if;
+
+  -- What is no more. Triggers first: they need functions.
+  for v_one in
+    select o.kind, o.name, pg_temp.object_oid(o.kind, o.name) as oid from ourvidz.schema_objects as o
+    where o.kind in ('trigger', 'view', 'function') and pg_temp.object_oid(o.kind, o.name) is not null
+      and pg_temp.object_oid(o.kind, o.name) not in (select oid from (select pg_temp.object_oid(kind, name) as oid from wanted_objects) as w
+                                                     where oid is not null)
+    order by o.kind = 'trigger' desc
+  loop
+    case v_one.kind
+      when 'trigger' then execute format('drop trigger %s', v_one.name);
+      when 'view' then v_views := v_views || v_one.oid;
+      when 'function' then v_functions := v_functions || v_one.oid;
+    end case;
+  end loop;
+
+  -- Replaced in place, as far as Postgres allows: it keeps a function's result and parameters' names, and a view's columns.
+  for v_one in execute v_pending || $$ and w.kind = 'function' order by n $$ loop
+    begin
+      execute v_one.body;
+      execute v_record using v_one.kind, v_one.name, v_one.digest, v_release;
+    exception when invalid_function_definition or wrong_object_type then
+      v_functions := v_functions || to_regprocedure(v_one.name)::oid;
+    end;
+  end loop;
+  for v_one in execute v_pending || $$ and w.kind = 'view' and pg_temp.object_oid(w.kind, w.name) is not null order by n $$ loop
+    begin
+      execute v_one.body;
+      execute v_record using v_one.kind, v_one.name, v_one.digest, v_release;
+    exception when invalid_table_definition or undefined_function or undefined_column or datatype_mismatch then
+      v_views := v_views || to_regclass(v_one.name)::oid;
+    end;
+  end loop;
+
+  -- Dropped with what hangs on it, where all of that is ours and so comes again.
+  with recursive hanging (classid, objid) as (
+    select 'pg_proc'::regclass::oid, f from unnest(v_functions) as f
+    union select 'pg_class'::regclass::oid, v from unnest(v_views) as v
+    union
+    select step.classid, step.objid
+    from hanging as h join pg_depend as d on (d.refclassid, d.refobjid) = (h.classid, h.objid)
+    cross join lateral (select d.classid, d.objid
+                        union all select 'pg_class'::regclass, ev_class from pg_rewrite where d.classid = 'pg_rewrite'::regclass and oid = d.objid
+                       ) as step
+  )
+  select string_agg(pg_describe_object(h.classid, h.objid, 0), ', ') into v_strangers
+  from hanging as h
+  where case h.classid
+    when 'pg_rewrite'::regclass then false  -- its view stands for it
+    when 'pg_type'::regclass then false
+    else h.objid <> all (v_functions || v_views)
+         and h.objid not in (select oid from (select pg_temp.object_oid(kind, name) as oid from ourvidz.schema_objects) as o where oid is not null) end;
+  if v_strangers is not null then
+    raise exception 'A function or view of this release replaces one on which others depend: %.', v_strangers
+      using errcode = 'dependent_objects_still_exist', hint = 'Drop these, run `ourvidz migrate`, and make them again.';
+  end if;
+  for v_one in select f as oid from unnest(v_functions) as f loop
+    if exists (select from pg_proc where oid = v_one.oid) then
+      execute format('drop routine %s cascade', v_one.oid::regprocedure);
+    end if;
+  end loop;
+  for v_one in select v as oid from unnest(v_views) as v loop
+    if exists (select from pg_class where oid = v_one.oid) then
+      execute format('drop view %s cascade', v_one.oid::regclass);
+    end if;
+  end loop;
+
+  -- All that is left, in order. What was dropped with another is missing, and so among it. Listed first: with a query open over
+  -- ourvidz.schema_objects, own.sql could not alter that table.
+  execute format('select coalesce(array_agg(n order by n), %L) from (%s) as pending', '{}', v_pending) into v_numbers;
+  foreach v_number in array v_numbers loop
+    select * into v_one from wanted_objects where n = v_number;
+    if v_one.kind <> 'policies' then
+      execute v_one.body;
+    else
+      for v_row in execute v_one.body loop
+        continue when to_regclass('public.' || quote_ident(v_row.name)) is null;
+        execute format('grant %s%s on public.%I to %I', v_row.verb, coalesce('(' || v_row.columns || ')', ''), v_row.name, v_row.role);
+        v_name := format('%s %s on public.%s', v_row.role, v_row.verb, v_row.name);
+        v_row.whose := format('create policy %I on public.%I for %s to %I %s', v_row.role || ' ' || v_row.verb, v_row.name, v_row.verb, v_row.role,
+                          case when v_row.verb = 'insert' then '' else format('using (%s) ', v_row.whose) end
+                          || case when v_row.verb in ('insert', 'update') then format('with check (%s)', v_row.whose) else '' end);
+        v_digest := encode(sha256(convert_to(v_row.whose, 'UTF8')), 'hex');
+        v_there := v_there || jsonb_build_object(v_name, v_digest);
+        if not exists (select from pg_policies where schemaname = 'public' and tablename = v_row.name and policyname = v_row.role || ' ' || v_row.verb)
+           or v_digest is distinct from (select digest from ourvidz.schema_objects where kind = 'policy' and name = v_name) then
+          execute format('drop policy if exists %I on public.%I; ', v_row.role || ' ' || v_row.verb, v_row.name) || v_row.whose;
+          execute v_record using 'policy', v_name, v_digest, v_release;
+        end if;
+      end loop;
+      for v_row in
+        select policyname, tablename from pg_policies where schemaname = 'public' and tablename = any (ourvidz.our_relations())
+          and not v_there ? format('%s on public.%s', policyname, tablename)
+      loop
+        raise notice 'policy "%" on % is dropped', v_row.policyname, v_row.tablename;
+        execute format('drop policy %I on public.%I', v_row.policyname, v_row.tablename);
+      end loop;
+    end if;
+    execute v_record using v_one.kind, v_one.name, v_one.digest, v_release;
+  end loop;
+
+  delete from ourvidz.schema_objects as o
+  where o.kind <> 'layer' and not (o.kind = 'policy' and v_there ? o.name)
+    and not exists (select from wanted_objects as w where (w.kind, w.name) = (o.kind, o.name));
+  execute v_record using 'layer', 'layer', (select digest from wanted_objects where kind = 'layer'), v_release;
+end
+$apply$;
+
+drop table wanted_objects;
+drop function pg_temp.object_oid(text, text);

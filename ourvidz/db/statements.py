@@ -1,0 +1,73 @@
+"""SQL text taken apart into statements: no parser, only what must not be mistaken for the end of one (quotes, dollar quotes, comments)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+_TOKEN = re.compile(
+    r"""(?P<comment>--[^\n]*|/\*.*?\*/)
+      | (?P<quoted>[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|"(?:[^"]|"")*")
+      | (?P<dollar>\$(?:[A-Za-z_]\w*)?\$)
+      | (?P<end>;)
+      | (?P<space>\s+)
+      | (?P<text>\w+|.)""",
+    re.VERBOSE | re.DOTALL,
+)
+
+
+def split(sql: str) -> Iterator[str]:
+    """Each statement without its semicolon, with the comments that stand before it."""
+    begin = at = 0
+    while at < len(sql):
+        token = _TOKEN.match(sql, at)
+        assert token is not None  # `.` takes whatever the others leave
+        at = token.end()
+        if token.lastgroup == "dollar":
+            closing = sql.find(token[0], at)
+            at = len(sql) if closing < 0 else closing + len(token[0])
+        elif token.lastgroup == "end":
+            if bare(found := sql[begin : token.start()].strip()):
+                yield found
+            begin = at
+    if bare(rest := sql[begin:].strip()):
+        yield rest
+
+
+def bare(sql: str) -> str:
+    """The statement with every comment taken out and every run of blank space made one space, inside dollar quotes too: what stays the
+    same here does the same in the database. Quoted text stays as it is."""
+    out: list[str] = []
+    for token in _TOKEN.finditer(sql):
+        if token.lastgroup in ("comment", "space"):
+            if out and out[-1] != " ":
+                out.append(" ")
+        else:
+            out.append(token[0])
+    return "".join(out).strip()
+
+
+def arguments(header: str) -> list[str]:
+    """The types of a function's input parameters, from a bare statement that begins with its name: `f(a uuid, b integer default 1) …`."""
+    depth, parts = 0, [""]
+    for token in _TOKEN.finditer(header, header.index("(")):
+        depth += {"(": 1, ")": -1}.get(token[0], 0)
+        if depth == 0:
+            break
+        if token[0] == "," and depth == 1:
+            parts.append("")
+        elif depth > 1 or token[0] != "(":
+            parts[-1] += token[0]
+    return [kind for part in parts if (kind := _type(part.strip()))]
+
+
+_TWO_WORDS = ("double", "timestamp", "time", "character", "bit", "interval")
+
+
+def _type(parameter: str) -> str:
+    """`p_version integer default null` → `integer`; nothing for what only comes out."""
+    words = re.split(r"\s+default\s+|\s*:?=\s*", parameter, maxsplit=1, flags=re.IGNORECASE)[0].split()
+    mode = words.pop(0).lower() if words and words[0].lower() in ("in", "out", "inout", "variadic") else "in"
+    if mode == "out":
+        return ""
+    return " ".join(words if len(words) == 1 or (words[:1] and words[0].lower() in _TWO_WORDS) else words[1:])
