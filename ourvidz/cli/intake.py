@@ -48,6 +48,7 @@ def run(
     """
     from ourvidz import bootstrap, pulse
     from ourvidz.cli import executor
+    from ourvidz.db.intake import shared_with
     from ourvidz.intake.drain import Drainer, drain
 
     leaving = False
@@ -66,8 +67,10 @@ def run(
     with executor.told(logging.INFO), executor.own_signals():
         signal.signal(signal.SIGTERM, leave)
         signal.signal(signal.SIGINT, leave)
-        drainer = Drainer(bootstrap.app().database, redis, _queues(older_queue))
-        out.say(f"Draining {', '.join(drainer.queues)}.", "dim")
+        database = bootstrap.app().database
+        drainer = Drainer(database, redis, _queues(older_queue), shared=lambda: shared_with(database))
+        alone = "" if (users := drainer.shared()) is None else f" for {words.count(len(users), 'user')} alone (`ourvidz cutover share`)"
+        out.say(f"Draining {', '.join(drainer.queues)}{alone}.", "dim")
         if once:
             while not leaving and drainer.once():
                 pulse.beat()

@@ -14,6 +14,7 @@ import typer
 from ourvidz.cli import (
     buckets,
     bulk,
+    cutover,
     deliver,
     demo,
     dev,
@@ -84,6 +85,7 @@ stats.add(app, LOOK)
 provenance.add(app, LOOK)
 doctor.add(app, LOOK)
 migrate.add(app, KEEP)
+cutover.add(app, KEEP)
 models.add(app, KEEP)
 safety.add(app, KEEP)
 erase.add(app, KEEP)

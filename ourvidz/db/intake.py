@@ -49,3 +49,13 @@ def counts(db: Database, days: int) -> list[Row]:
     sql = """select day, queue, outcome, reason, n from ourvidz.intake_counts
              where day > (ourvidz.now() at time zone 'UTC')::date - %s::integer order by day desc, queue, outcome, reason"""
     return db.rows(sql, (days,))
+
+
+def shared_with(db: Database) -> frozenset[str] | None:
+    """Whose messages to take while an older system drains the same queues; None: everybody's."""
+    found = db.rows("select ourvidz.shared_with()::text[] as users")[0]["users"]
+    return None if found is None else frozenset(found)
+
+
+def share_with(db: Database, users: Sequence[str] | None) -> None:
+    db.rows("select ourvidz.share_with(%s::uuid[])", (None if users is None else list(users),))

@@ -13,12 +13,12 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
 
 from ourvidz.db import intake
 from ourvidz.db.connection import Ambiguous, Database, DatabaseAway
-from ourvidz.intake import dead
+from ourvidz.intake import dead, sharing
 from ourvidz.intake.message import RefusedMessage, Taken, digest, read
 from ourvidz.intake.upstash import RedisAway, Upstash
 
@@ -52,14 +52,16 @@ class Drainer:
     queues: Sequence[str]
     batch: int = BATCH
     patience: float = 60.0  # seconds for which a pass outlives a database that is away
+    shared: Callable[[], Collection[str] | None] = lambda: None  # whose messages to take; None: everybody's (ourvidz.intake.sharing)
     at: Callable[[str], None] = lambda point: None  # where a test kills us: named points between any two steps
     totals: dict[str, int] = field(default_factory=dict)
     _swept: float = -SWEEP
+    _users: Collection[str] | None = None
 
     def once(self) -> int:
         """One pass: what lay in the processing lists, where it is time to look, then what the queues hold. Returns how many messages
         went into Postgres or to the dead letters. Raises `RedisAway`, `RedisRefused`, `DatabaseAway`; then they lie where they lay."""
-        handled = 0
+        handled, self._users = 0, self.shared()
         if time.monotonic() - self._swept >= SWEEP:
             handled = sum(self._handle(queue, self._left(queue)) for queue in self.queues)
             self._swept = time.monotonic()
@@ -76,6 +78,10 @@ class Drainer:
         return list(reversed(found or []))  # the oldest lie at the end
 
     def _fetch(self) -> dict[str, list[bytes]]:
+        if self._users is not None:
+            found = sharing.fetch(self.redis, self.queues, {q: processing(q) for q in self.queues}, self._users, self.batch)
+            self.at("fetched")
+            return found
         # One command a queue, whatever it holds: Upstash counts each, and waits for its disk after each.
         answers = self.redis.pipeline([("EVAL", MOVE, "2", queue, processing(queue), str(self.batch)) for queue in self.queues])
         self.at("fetched")
@@ -85,7 +91,8 @@ class Drainer:
         taken: list[Taken] = []
         for raw in raws:
             try:
-                taken.append(read(raw, queue))
+                message = read(raw, queue)
+                taken.append(message if self._users is None else replace(message, asked=sharing.alone(message.asked)))
             except RefusedMessage as refusal:
                 self._refuse(queue, raw, refusal, counted=False)
         if taken:

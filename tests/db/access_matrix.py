@@ -89,6 +89,7 @@ RELATIONS: Final[dict[str, dict[str, Verbs]]] = {
     "ourvidz.refusals": {},
     "ourvidz.scene_steps": {},
     "ourvidz.shares": {},
+    "ourvidz.sharing": {},
     "ourvidz.token_entries": {},
     "ourvidz.token_entries_seq_seq": {},
     "ourvidz.transitions": {},
@@ -113,7 +114,7 @@ FUNCTIONS: Final[dict[str, frozenset[str]]] = {
         for name in (
             "register", "heartbeat", "held", "claim", "advance", "advance_batch", "enhanced", "artifact_generated", "artifact_uploaded",
             "outbox_due", "outbox_take", "outbox_sent", "outbox_unsent", "outbox_prune",
-            "intake", "intake_record", "intake_forget",
+            "intake", "intake_record", "intake_forget", "shared_with",
             "complete", "complete_batch", "fail", "snooze", "honour_cancel", "reap", "executor_gone", "on_device", "drain", "lane_order",
             "check_consent",
         )

@@ -32,7 +32,7 @@ grant select on ourvidz.outbox to ourvidz_analyst;
 grant select (name, events, enabled, exhausted, disabled_at, disabled_reason) on ourvidz.receivers to ourvidz_analyst;
 
 -- So may the intake: whoever has Upstash's token can ask for jobs in anyone's name already.
-grant execute on function ourvidz.intake, ourvidz.intake_record, ourvidz.intake_forget to ourvidz_executor;
+grant execute on function ourvidz.intake, ourvidz.intake_record, ourvidz.intake_forget, ourvidz.shared_with to ourvidz_executor;
 grant select on ourvidz.intake_counts, ourvidz.intake_messages to ourvidz_executor, ourvidz_analyst;
 
 grant execute on function ourvidz.job_as_of, ourvidz.now to ourvidz_analyst;

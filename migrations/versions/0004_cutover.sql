@@ -1,0 +1,6 @@
+-- Whose messages the intake takes while an older system's workers drain the same queues (docs/decisions/0035). No row: everybody's.
+create table ourvidz.sharing (
+  only_row boolean primary key default true check (only_row),
+  users    uuid[] not null,
+  since    timestamptz not null
+);

@@ -1,0 +1,66 @@
+"""Two systems on one Redis (docs/decisions/0035): of the messages in a queue, those of chosen users are taken and all others are left to the
+older system's workers. What is taken is removed by one script, so no message is ever in two hands.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from ourvidz.intake.upstash import Upstash
+
+NEAR = 1000  # messages looked at from the end where the oldest lie, each time
+PAGE = 500
+# A message that an older worker popped since we looked is not there any more, and is left out.
+TAKE = """local taken = {}
+for i = 1, #ARGV do
+  if redis.call('LREM', KEYS[1], -1, ARGV[i]) == 1 then
+    redis.call('LPUSH', KEYS[2], ARGV[i])
+    taken[#taken + 1] = ARGV[i]
+  end
+end
+return taken"""
+ELSEWHERE = ("project_id", "video_id", "image_id", "character_id")
+"""Rows of the older system's database, which this one does not have. What is made is linked by the older callback, over there."""
+_REFERENCES = ("image", "first_frame", "last_frame", "reference_image_url", "reference_url", "start_reference_url", "end_reference_url")
+
+
+def waiting(redis: Upstash, queue: str) -> list[bytes]:
+    """All messages of a queue, the oldest first, without taking any."""
+    found: list[bytes] = []
+    while True:
+        (page,) = redis.pipeline([("LRANGE", queue, str(len(found)), str(len(found) + PAGE - 1))])
+        found += page or []
+        if len(page or []) < PAGE:
+            return found[::-1]
+
+
+def fetch(
+    redis: Upstash, queues: Sequence[str], processing: Mapping[str, str], users: Collection[str], limit: int
+) -> dict[str, list[bytes]]:
+    """Up to `limit` messages of these users from each queue, moved to its processing list; the oldest first."""
+    near = redis.pipeline([("LRANGE", queue, str(-NEAR), "-1") for queue in queues])
+    wanted = {
+        q: [raw.decode() for raw in reversed(found or []) if takes(raw, users)][:limit] for q, found in zip(queues, near, strict=True)
+    }
+    asked = {queue: raws for queue, raws in wanted.items() if raws}
+    answers = redis.pipeline([("EVAL", TAKE, "2", queue, processing[queue], *raws) for queue, raws in asked.items()]) if asked else []
+    return dict(zip(asked, answers, strict=True))
+
+
+def takes(raw: bytes, users: Collection[str]) -> bool:
+    """Whether this machine makes it: a chosen user's, and without a reference, whose consent only a user of ours could have attested."""
+    try:
+        message = json.loads(raw)
+        whose = str(message["user_id"]).lower()
+        told = {**(message.get("config") or {}), **(message.get("metadata") or {})}
+    except (ValueError, KeyError, TypeError):
+        return False  # it is for the older worker to make something of it, as before
+    return whose in users and not any(told.get(name) for name in _REFERENCES)
+
+
+def alone(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """A request without the older database's rows."""
+    metadata = {name: value for name, value in (asked.get("metadata") or {}).items() if name not in ELSEWHERE}
+    return {**{name: value for name, value in asked.items() if name not in ELSEWHERE}, "metadata": metadata}
