@@ -15,7 +15,8 @@ from typing import Any, Final
 from state.errors import InvalidJob
 
 MB: Final = 1_000_000
-PNG, MP4, WEBP = "image/png", "video/mp4", "image/webp"
+MIB: Final = 1024 * 1024
+PNG, MP4, WEBP, GIF = "image/png", "video/mp4", "image/webp", "image/gif"
 
 Size = tuple[int, int]
 SDXL_SIZES: Final[tuple[Size, ...]] = ((1024, 1024), (832, 1216), (1216, 832), (896, 1152), (1152, 896))
@@ -113,11 +114,13 @@ LANES: Final = ("sdxl", "sdxl_ip", "wan", "wan_vace")
 
 @dataclass(frozen=True)
 class Bucket:
-    """A storage bucket: the largest object in bytes, the media types it takes, and whether anyone may read it."""
+    """A storage bucket: the largest object in bytes, the media types it takes, whether anyone may read it, and whether users upload
+    pictures of their own into it (references). Into the others only executors write: what lies there has a known origin."""
 
     max_bytes: int
     media_types: frozenset[str]
     public: bool = False
+    uploads: bool = False
 
 
 IMAGES: Final = frozenset({PNG, "image/jpeg", WEBP})
@@ -126,11 +129,15 @@ BUCKETS: Final[Mapping[str, Bucket]] = {
     **{t.name: Bucket(t.bucket_mb * MB, frozenset({t.media_type} | ({WEBP} if not t.video else set()))) for t in JOB_TYPES.values()},
     "scene-previews": Bucket(10 * MB, IMAGES),
     "videos-final": Bucket(100 * MB, frozenset({MP4})),
-    "character-images": Bucket(20 * MB, IMAGES),
+    "character-images": Bucket(20 * MB, IMAGES, uploads=True),
+    # Where OurVidz's front end uploads references, up to 10 MB as a browser counts them.
+    "reference_images": Bucket(10 * MIB, IMAGES | {GIF}, uploads=True),
     "video-thumbnails": Bucket(5 * MB, frozenset({WEBP})),
     "system-assets": Bucket(5 * MB, IMAGES, public=True),
+    "system_assets": Bucket(5 * MB, IMAGES, public=True),  # the deployed front end's spelling
 }
 REFERENCE_BUCKET: Final = "character-images"
+"""Where our own command line puts references. Both buckets with `uploads` are read."""
 
 REFERENCE_SLOTS: Final[Mapping[str, tuple[str, ...]]] = {
     "sdxl": ("init", "style"),

@@ -66,6 +66,17 @@ MUTANTS = {
     "guards sleep for replicas": Mutant("triggers.sql", "enable always trigger jobs_bare_write", "enable trigger jobs_bare_write", "guards"),
     "a future job may be made ready": Mutant(F + "jobs_guard.sql", " or n.ready and n.run_at > v_now", "", "guards"),
     "xids may be forged": Mutant(F + "jobs_guard.sql", "\n           and e.xid = pg_current_xact_id())", ")", "guards"),
+    # policies on storage
+    "leaks of whoever pays": Mutant(F + "storage_callers.sql", "where v_known is not null", "where false", "storage_policies"),
+    "leaks by user_metadata": Mutant(F + "storage_callers.sql", "'{\"role\": \"admin\", \"admin\": true, \"is_admin\": true}'", "'{}'", "storage_policies"),
+    "one failing row hides the others": Mutant(F + "storage_probe.sql", "if jsonb_array_length(p_rows) > 1", "if false", "storage_policies"),
+    "owners may overwrite": Mutant(F + "storage_allows.sql", "('select', 'delete') end", "('select', 'delete', 'update') end", "storage_policies"),
+    "private buckets of others": Mutant(F + "storage_probes.sql", "where not coalesce(public, false)", "where false", "storage_policies"),
+    "what is inserted is the owner's": Mutant(F + "storage_leaks.sql", "when v.verb = 'insert' then jsonb_build", "when false then jsonb_build", "storage_policies"),
+    "a hold keeps no objects": Mutant(F + "storage_policies.sql", " and not (select ourvidz.on_hold())", "", "storage_policies"),
+    "policies made each time": Mutant(F + "storage_policies.sql", "obj_description(oid, 'pg_policy') = p.mark", "false", "storage_policies"),
+    "the rows of buckets": Mutant(F + "storage_attempt.sql", "select array_agg(id) into", "select null into", "storage_policies"),
+    "no try as the owner": Mutant(F + "storage_trial.sql", "or f.caller = 'its owner'", "or false and f.caller = 'its owner'", "storage_policies"),
     # the plain INSERT, and the rpc
     "the row may differ from its event": Mutant(F + "events_apply.sql", "where ourvidz.told(j) = ourvidz.told(b)", "", "guards"),
     "a birth's hash": Mutant(
@@ -91,7 +102,7 @@ MUTANTS = {
     "another's character in a project": Mutant("policies.sql", "(character_id is null or", "(true or", "access"),
     "another's project around a scene": Mutant("policies.sql", "(project_id is null or", "(true or", "access"),
     "a writing admin": Mutant("policies.sql", "('ourvidz_admin', 'profiles', 'select', null, 'true')", "('ourvidz_admin', 'profiles', 'select', null, 'true'), ('ourvidz_admin', 'profiles', 'update', 'age_verified', 'true')", "access"),
-    "uploads anywhere": Mutant("supabase.sql", "(bucket_id = ''character-images'' and %s)", "(%s)", "access"),
+    "uploads anywhere": Mutant(F + "storage_policies.sql", "with check (bucket_id = any (%L) and %s)', v_uploads, v_mine", "with check (%s)', v_mine", "access"),
     "anyone is an admin": Mutant(F + "before_request.sql", "-> 'app_metadata' ->> 'role'", "-> 'user_metadata' ->> 'role'", "access"),
     "another's job": Mutant(F + "api_on_job.sql", "v_me.role is null or", "true or", "rpc"),
     # the intake
@@ -127,7 +138,7 @@ MUTANTS = {
     "held or free, no matter": Mutant(
         F + "events_apply.sql", "and (t.before = 'any' or (t.before = 'held') = (j.executor_id is not null))", "", "transitions"
     ),
-    "final failures may be retried": Mutant(F + "events_apply.sql", "and not (e.type = 'retried' and j.final)", "", "guards"),
+    "final failures may be retried": Mutant(F + "events_apply.sql", "(j.final or j.hidden)", "j.hidden", "guards"),
     "a retry resets the claim number": Mutant(
         F + "evolve.sql", "else coalesce(j.claim_no, 0) end", "when e.type = 'retried' then 0 else coalesce(j.claim_no, 0) end", "policy"
     ),

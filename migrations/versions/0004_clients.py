@@ -9,7 +9,7 @@ from ourvidz.db.schema import script
 revision = "0004"
 down_revision = "0003"
 
-PARTS = ("tables", "library", "requests", "enhancement", "cutover", "layer")
+PARTS = ("tables", "library", "requests", "enhancement", "cutover", "storage", "layer")
 
 
 def upgrade() -> None:

@@ -142,9 +142,11 @@ def _server(app: App, database: Database) -> Iterator[Line]:
     yield Line("warn" if skew > SKEW else "ok", "clock", f"{words.duration(skew)} between this host and the database", mend)
     if found == wanted:
         from ourvidz.cli import checkup_services
-        from ourvidz.db import surroundings
+        from ourvidz.db import surroundings, trial
 
         yield from surroundings.look(database, hosted=bool(app.config.supabase_url) and not app.embedded)
+        yield from _safely("access", lambda: trial.storage(database))
+        yield from _safely("access", lambda: trial.tables(database))
         yield from checkup_services.callbacks(app.config, database)
         alive = queries.executors(database)
         names = ", ".join(f"{row['name']} ({' '.join(row['lanes'])})" for row in alive)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ourvidz.cli import options, out
 from ourvidz.cli.help import about
+
+if TYPE_CHECKING:
+    from ourvidz.db.storage_policies import Applied
 
 
 def add(app: typer.Typer, panel: str) -> None:
@@ -18,6 +21,10 @@ def migrate(
     check: Annotated[bool, typer.Option("--check", help="Change nothing; say what would be done, and exit 1 if anything would.")] = False,
     local_profile: Annotated[
         bool, typer.Option("--local-profile", help="Also make one verified profile, for a database that one person uses.")
+    ] = False,
+    keep_policies: Annotated[
+        bool,
+        typer.Option("--keep-policies", help="Leave policies on storage that let through what is private; `doctor` is red until they go."),
     ] = False,
     as_json: options.Json = False,
 ) -> None:
@@ -32,7 +39,7 @@ def migrate(
         found = migrate.current(connection)
         pending = migrate.pending(connection)
         if not check:
-            migrate.migrate(connection)
+            migrate.migrate(connection, keep_policies=keep_policies, tell=_storage)
     if local_profile and not check:
         bootstrap.make_local_profile(database)
     if as_json:
@@ -46,3 +53,12 @@ def migrate(
         print(f"schema {wanted}" + ("" if found == wanted else f" (was {found or 'empty'})"))
     if check and pending:
         raise typer.Exit(1)
+
+
+def _storage(done: Applied) -> None:
+    for leak in done.leaks:
+        out.say(f"{leak}: {'dropped' if leak.dropped else 'kept'}.", "yellow" if leak.dropped else "red")
+    if done.statements:
+        out.say("Not ours to change here. Run this in the project's SQL editor, as a role that owns storage.objects:", "red")
+        for statement in done.statements:
+            out.say(f"  {statement}")

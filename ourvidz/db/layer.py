@@ -25,7 +25,7 @@ RELEASE_FILE = resources.files("ourvidz.db") / "sql" / "release.json"
 EVERY_TIME = ("roles.sql", "signup.sql", "realtime.sql", "own.sql", "grants.sql", "policies.sql")
 """Scripts that only add what is missing (and grants, which are set whole): they run whenever anything is applied."""
 
-READS = {"supabase.sql": ("ourvidz.our_buckets(boolean)",)}
+READS: dict[str, tuple[str, ...]] = {}
 """What a script's outcome depends on besides its text: it runs again when that changed."""
 
 

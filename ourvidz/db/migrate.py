@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
-from ourvidz.db import layer, schema
+from ourvidz.db import layer, schema, storage_policies
 
 
 def _config() -> Config:
@@ -16,12 +18,17 @@ def _config() -> Config:
     return config
 
 
-def migrate(connection: Connection) -> str:
+def migrate(
+    connection: Connection, *, keep_policies: bool = False, tell: Callable[[storage_policies.Applied], object] = lambda _: None
+) -> str:  # fmt: skip
     """Run the numbered migrations that are missing and apply this program's schema objects, in `connection`'s transaction. A database of a
-    newer release stays as it is. Returns its revision."""
+    newer release stays as it is. Policies on Supabase's storage are looked at each time, for anybody may have made one since: `tell` gets
+    what became of them. Returns the database's revision."""
     config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
+    if layer.standing(connection) is layer.Standing.CURRENT:
+        tell(storage_policies.apply(connection, keep=keep_policies))
     found = current(connection)
     assert found is not None
     return found
@@ -56,6 +63,7 @@ def pending(connection: Connection) -> list[str]:
         told.append(
             f"the older system's jobs are put aside as ourvidz.older_jobs, and imported: {', '.join(f'{n} {s}' for s, n in rows) or 'none'}"
         )
+    told += [f"{leak}: it is dropped" for leak in storage_policies.leaks(connection)]
     if told:
         told += [f"not allowed here: {what}" for what in _lacks(connection)]
     return told

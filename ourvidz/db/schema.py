@@ -68,9 +68,18 @@ def tables() -> dict[str, list[dict[str, Any]]]:
         "wire_names": wire.rows(),
         "refusals": [{"name": leaf.sqlstate, "code": leaf.code, "http": leaf.http} for leaf in errors.BY_SQLSTATE.values()],
         "scene_steps": scenes.rows(),
+        "buckets": buckets(),
         "plans": [{"name": name, **plan.__dict__} for name, plan in policy.PLANS.items()],
         "policy": [{"only_row": True, **policy.settings()}],
     }
+
+
+def buckets() -> list[dict[str, Any]]:
+    """The catalog's buckets, as the policies on storage are made from them."""
+    return [
+        {"name": name, "public": b.public, "uploads": b.uploads, "max_bytes": b.max_bytes, "media_types": sorted(b.media_types)}
+        for name, b in catalog.BUCKETS.items()
+    ]
 
 
 def limits(kind: catalog.JobType) -> Mapping[str, Any]:
@@ -107,7 +116,7 @@ def _job_type(kind: catalog.JobType) -> dict[str, Any]:
     }
 
 
-_CLEARED_FIRST = ("transitions", "wire_names", "scene_steps")
+_CLEARED_FIRST = ("transitions", "wire_names", "scene_steps", "buckets")
 """No one refers to them: replaced whole. The others are upserted, for jobs and plans name their rows."""
 
 _OPERATORS = {"policy": ("reroute_after",)}

@@ -74,6 +74,7 @@ RELATIONS: Final[dict[str, dict[str, Verbs]]] = {
         for name in ("erasures", "erasures_id_seq", "legal_holds", "legal_holds_id_seq", "screenings", "screenings_id_seq")
     },
     "ourvidz.alembic_version": {"ourvidz_executor": ALL, "ourvidz_analyst": ALL},
+    "ourvidz.buckets": {},
     "ourvidz.event_types": {},
     "ourvidz.executors": {"ourvidz_executor": {"select": f"all {EXECUTORS}"}, "ourvidz_analyst": {"select": f"all {EXECUTORS}"}},
     "ourvidz.intake_counts": {"ourvidz_executor": ALL, "ourvidz_analyst": ALL},
@@ -127,8 +128,8 @@ FUNCTIONS: Final[dict[str, frozenset[str]]] = {
 
 WRITES: Final[Verbs] = dict.fromkeys(("select", "insert", "update", "delete"), "all")
 BUCKETS: Final[dict[str, dict[str, Verbs]]] = {
-    "private": {"user": OWN, "admin": ALL, "service_role": WRITES},
-    "character-images": {"user": {"select": "own", "insert": "own"}, "admin": ALL, "service_role": WRITES},
-    "system-assets": {"anon": ALL, "user": ALL, "admin": ALL, "service_role": WRITES},
+    "outputs": {"user": {"select": "own", "delete": "own"}, "admin": ALL, "service_role": WRITES},
+    "references": {"user": {"select": "own", "insert": "own", "delete": "own"}, "admin": ALL, "service_role": WRITES},
+    "assets": {"anon": ALL, "user": ALL, "admin": ALL, "service_role": WRITES},
 }
-"""Rows of storage.objects, by bucket. What is no bucket of ours is nobody's by us."""
+"""Rows of storage.objects, by what a bucket holds. A bucket that is not ours is open to nobody by a policy of ours."""

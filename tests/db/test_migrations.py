@@ -47,7 +47,8 @@ def test_from_nothing_and_again(empty: Database, database: Database) -> None:
     assert me == {"rolname": OWNER, "rolsuper": False}
     with empty.transaction() as connection:
         assert current(connection) is None
-        assert migrate(connection) == head() == current(connection)
+        migrate(connection)
+        assert head() == current(connection)
     (once,) = empty.rows(FINGERPRINT)
     written = empty.rows("select ctid, xmin, * from ourvidz.schema_objects")
     with empty.transaction() as connection:

@@ -55,3 +55,5 @@ grant execute on function public.queue_job, public.cancel_job, public.retry_job,
   public.attest_consent, public.withdraw_consent, public.report_refusal
 to authenticated, service_role, ourvidz_admin;
 grant execute on function public.before_request to anon, authenticated, service_role, ourvidz_admin;
+-- Asked by a policy on storage.objects, which names it for the caller.
+grant execute on function ourvidz.on_hold to authenticated;

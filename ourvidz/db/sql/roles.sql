@@ -3,6 +3,7 @@
 do $$
 declare
   v_role record;
+  v_me constant text := current_setting('role');
   v_may_bypass constant boolean := (select rolsuper or rolbypassrls and current_setting('server_version_num')::integer >= 160000
                                     from pg_roles where rolname = current_user);
 begin
@@ -28,6 +29,18 @@ begin
       end if;
     exception when duplicate_object or unique_violation then
       raise notice 'role % was made by another migration', v_role.name;
+    end;
+  end loop;
+  -- As Supabase's `postgres` may: policies are tried as these two (ourvidz.storage_probe, `ourvidz doctor`).
+  for v_role in select name from unnest('{anon,authenticated}'::text[]) as name loop
+    begin
+      perform set_config('role', v_role.name, true), set_config('role', v_me, true);
+    exception when insufficient_privilege then
+      begin
+        execute format('grant %I to %I', v_role.name, current_user);
+      exception when insufficient_privilege or unique_violation or internal_error then
+        raise notice 'policies cannot be tried as %: %', v_role.name, sqlerrm;
+      end;
     end;
   end loop;
   if not pg_has_role(current_user, 'ourvidz_owner', 'usage') then

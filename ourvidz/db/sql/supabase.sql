@@ -1,8 +1,7 @@
--- What our policies ask of Supabase's own schemas, and what is ours in them. There they belong to Supabase's roles: whatever we may not do
--- is left as it is, and `ourvidz doctor` says so.
+-- What our policies ask of Supabase's own schemas, and what is ours in them (policies on storage.objects: ourvidz.storage_policies). There
+-- they belong to Supabase's roles: whatever we may not do is left as it is, and `ourvidz doctor` says so.
 do $$
 declare
-  v_mine constant text := '(storage.foldername(name))[1] = (select auth.uid())::text';
   p record;
 begin
   for p in select * from (values
@@ -16,17 +15,6 @@ begin
                                           where s.setrole = 'authenticator'::regrole and told like 'pgrst.db_pre_request=%'
                                             and s.setdatabase in (0, (select oid from pg_database where datname = current_database()))) then
        format('alter role authenticator in database %I set pgrst.db_pre_request = ''public.before_request''', current_database()) end),
-    ('objects', format('drop policy if exists "ourvidz own" on storage.objects; create policy "ourvidz own" on storage.objects for select '
-                       'to authenticated using (bucket_id = any (%L) and %s)', ourvidz.our_buckets(false), v_mine)),
-    ('objects', format('drop policy if exists "ourvidz upload" on storage.objects; create policy "ourvidz upload" on storage.objects '
-                       'for insert to authenticated with check (bucket_id = ''character-images'' and %s)', v_mine)),
-    ('objects', format('drop policy if exists "ourvidz public" on storage.objects; create policy "ourvidz public" on storage.objects '
-                       'for select to anon, authenticated using (bucket_id = any (%L))', ourvidz.our_buckets(true))),
-    ('objects', format('drop policy if exists "ourvidz admin" on storage.objects; create policy "ourvidz admin" on storage.objects '
-                       'for select to ourvidz_admin using (bucket_id = any (%L))', ourvidz.our_buckets(false) || ourvidz.our_buckets(true))),
-    ('objects', format('drop policy if exists "ourvidz service" on storage.objects; create policy "ourvidz service" on storage.objects '
-                       'to service_role using (bucket_id = any (%1$L)) with check (bucket_id = any (%1$L))',
-                       ourvidz.our_buckets(false) || ourvidz.our_buckets(true))),
     -- The private channel that job-callback speaks into: each user listens to their own.
     ('Realtime', case when to_regclass('realtime.messages') is not null then
        'drop policy if exists "ourvidz own" on realtime.messages; create policy "ourvidz own" on realtime.messages for select '

@@ -9,7 +9,7 @@ declare
 begin
   if ourvidz.lock_claims(array[p_job], array[p_claim], array[p_token]) = '{}' then
     perform ourvidz.refuse_stale(p_job, p_claim);
-  elsif not (a.bucket = any (ourvidz.our_buckets(false))
+  elsif not (exists (select from ourvidz.buckets where name = a.bucket and not public and not uploads)
              and a.path ~ format('^%s/%s/[A-Za-z0-9._-]+$', (select user_id from public.jobs where id = p_job), p_job)) then
     -- Whose an object is, its folder says: users read by that, and erasure deletes by what is named here.
     raise exception 'An output of job % lies in its own folder of a bucket of ours.', p_job using errcode = 'OV009', column = 'path';

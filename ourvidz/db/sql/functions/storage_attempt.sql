@@ -1,0 +1,39 @@
+-- In which buckets this verb reaches objects of that owner, as this role with these claims. Undone in any case. The verb `buckets` is to
+-- change the rows of the buckets themselves: whoever may could make one public. Refuses where this login may not become the role.
+create or replace function ourvidz.storage_attempt(p_verb text, p_buckets text[], p_owner uuid, p_role text, p_claims jsonb) returns text[]
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_role constant text := current_setting('role');
+  v_reached text[] := '{}';
+  v_bucket text;
+begin
+  perform set_config('request.jwt.claims', p_claims::text, true), set_config('role', p_role, true);
+  foreach v_bucket in array case when p_verb = 'insert' then p_buckets else '{all}' end loop
+    begin
+      case p_verb
+        when 'insert' then
+          insert into storage.objects (bucket_id, name, owner) values (v_bucket, p_owner || '/fresh.png', (p_claims->>'sub')::uuid);
+          v_reached := v_reached || v_bucket;
+        when 'select' then
+          v_reached := array(select distinct bucket_id from storage.objects where name like p_owner || '/%');
+        when 'update' then
+          with done as (update storage.objects set metadata = '{}' where name like p_owner || '/%' returning bucket_id)
+          select array_agg(distinct bucket_id) into v_reached from done;
+        when 'delete' then
+          with done as (delete from storage.objects where name like p_owner || '/%' returning bucket_id)
+          select array_agg(distinct bucket_id) into v_reached from done;
+        when 'buckets' then
+          with done as (update storage.buckets set public = public where id = any (p_buckets) returning id)
+          select array_agg(id) into v_reached from done;
+      end case;
+      raise exception using errcode = 'OV000';
+    exception when sqlstate 'OV000' then null;  -- it went through, and is undone
+    when lock_not_available then v_reached := p_buckets;  -- a policy let it wait for the row
+    when others then null;  -- refused, as for a request
+    end;
+  end loop;
+  perform set_config('role', v_role, true), set_config('request.jwt.claims', '', true);
+  return coalesce(v_reached, '{}');
+end
+$$;

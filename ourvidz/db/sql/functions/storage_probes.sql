@@ -1,0 +1,28 @@
+-- The rows that policies are tried on: objects of `p_owner` in every private bucket of the project and in ours, there or not yet; and the
+-- rows of the buckets themselves. `holds` says by which rule: outputs, references, assets (public), theirs (not ours), bucket.
+create or replace function ourvidz.storage_probes(p_ours jsonb, p_owner uuid)
+returns table (n bigint, relation regclass, bucket text, holds text, probe jsonb)
+language sql stable set search_path = pg_catalog, ourvidz, pg_temp
+as $$
+  with ours as (
+    select * from jsonb_to_recordset(p_ours) as b (name text, public boolean, uploads boolean)
+  ), buckets as (
+    select name, case when public then 'assets' when uploads then 'references' else 'outputs' end as holds, public from ours
+    union all
+    select id, 'theirs', false from storage.buckets where not coalesce(public, false) and id not in (select name from ours)
+  ), objects as (
+    select b.name, b.holds, p_owner || path as path
+    from buckets as b, unnest('{/a.png,/a.jpg,/a.gif,/a/1-0.png,/a/1-0.webp,/a/1-0.mp4}'::text[]) as path
+  ), rows as (
+    select 'storage.objects'::regclass as relation, name, holds,
+           jsonb_build_object('id', gen_random_uuid(), 'bucket_id', name, 'name', path, 'owner', p_owner, 'owner_id', p_owner, 'path_tokens',
+                              string_to_array(path, '/'), 'version', '1', 'created_at', now(), 'updated_at', now(), 'last_accessed_at', now(),
+                              'user_metadata', '{}'::jsonb, 'metadata', '{"size": 1000, "mimetype": "image/png"}'::jsonb) as probe
+    from objects
+    union all
+    select 'storage.buckets'::regclass, name, 'bucket',
+           jsonb_build_object('id', name, 'name', name, 'public', public, 'created_at', now(), 'updated_at', now())
+    from buckets where holds <> 'theirs'
+  )
+  select row_number() over (), relation, name, holds, probe from rows
+$$;

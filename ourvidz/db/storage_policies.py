@@ -1,0 +1,84 @@
+"""Policies on Supabase's storage: which of them let through what is private, and what `migrate` does with those."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib import resources
+
+from sqlalchemy import Connection, text
+
+from ourvidz.db import schema
+
+_FUNCTIONS = ("storage_allows", "storage_callers", "storage_probes", "storage_probe", "storage_leaks")
+
+
+@dataclass(frozen=True)
+class Leak:
+    """A policy that lets `lets` ("anon delete", "another user select" …) happen in `buckets`. `dropped`: None while nothing was tried."""
+
+    policy: str
+    relation: str
+    lets: Sequence[str]
+    buckets: Sequence[str]
+    remedy: str
+    dropped: bool | None = None
+
+    def __str__(self) -> str:
+        verbs = {who: [w.rpartition(" ")[2] for w in self.lets if w.startswith(who)] for who in ("anon", "another user", "its owner")}
+        said = "; ".join(f"{who} {', '.join(some)}" for who, some in verbs.items() if some)
+        return f'policy "{self.policy}" on {self.relation} lets {said} in {names(self.buckets)}'
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What became of the policies on storage. `statements`: what this role may not run, for somebody who may."""
+
+    leaks: Sequence[Leak]
+    statements: Sequence[str]
+
+
+def names(buckets: Sequence[str]) -> str:
+    """All of them where they are few enough to be read."""
+    return ", ".join(buckets) if len(buckets) < 6 else f"{', '.join(buckets[:3])} and {len(buckets) - 3} other buckets"
+
+
+def leaks(connection: Connection) -> list[Leak]:
+    """Those that let through what is private, in a database that was never migrated too. Changes nothing."""
+    if connection.execute(text("select to_regclass('storage.objects')")).scalar() is None:
+        return []
+    with connection.begin_nested() as undone:
+        # This program's own, since an older one's, or none, may be in the database.
+        connection.execute(text("set local check_function_bodies = off"))
+        folder = resources.files("ourvidz.db") / "sql" / "functions"
+        for name in _FUNCTIONS:
+            schema.script(connection, (folder / f"{name}.sql").read_text().replace("ourvidz.storage_", "pg_temp.storage_"))
+        found = _read(connection, "pg_temp.storage_leaks(cast(:ours as jsonb))", "null::boolean")
+        undone.rollback()
+    return found
+
+
+def apply(connection: Connection, *, keep: bool = False) -> Applied:
+    """Makes our policies, and drops those that let through what is private. `keep`: they are left, and named all the same."""
+    statements = list(connection.execute(text("select * from ourvidz.storage_policies()")).scalars())
+    if keep:
+        found = _read(connection, "ourvidz.storage_leaks(cast(:ours as jsonb))", "null::boolean")
+    else:
+        found = _read(connection, "ourvidz.drop_storage_leaks()", "dropped")
+    return Applied(found, statements + [leak.remedy for leak in found if leak.dropped is False])
+
+
+def waking(connection: Connection, missing: Sequence[str]) -> dict[str, list[Leak]]:
+    """Buckets that are to be made → the policies that would let through what comes to lie in them."""
+    found = leaks(connection)
+    hit = {name: [replace(leak, buckets=(name,)) for leak in found if name in leak.buckets] for name in missing}
+    return {name: some for name, some in hit.items() if some}
+
+
+def _read(connection: Connection, call: str, dropped: str) -> list[Leak]:
+    given = {"ours": json.dumps(schema.buckets())} if ":ours" in call else {}
+    # Both words are this module's own.
+    query = f"select policy, relation::text, lets, buckets, remedy, {dropped} as dropped from {call}"  # noqa: S608
+    rows = connection.execute(text(query), given)
+    return [Leak(**row) for row in rows.mappings()]
