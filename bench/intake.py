@@ -25,6 +25,7 @@ from bench.ground import calm, connect, ground, profile
 from bench.report import table
 from ourvidz.db.connection import Database
 from ourvidz.dev.parts import bring
+from ourvidz.dev.project import as_superuser
 from ourvidz.dev.stack import Stack
 from ourvidz.dev.upstash import UpstashFace
 from ourvidz.dev.valkey import Valkey
@@ -89,7 +90,7 @@ def by_http(url: str, folder: Path, calls: int) -> dict[str, list[float]]:
         users = [profile(connection, n) for n in range(1001, 1001 + calls // EACH + 1)]
         calm(connection)
     waits: dict[str, list[float]] = {way: [] for way in WAYS}
-    with Stack(bring(), url, folder) as stack, httpx.Client(base_url=stack.url, timeout=30) as client:
+    with Stack(bring(), as_superuser(url), folder) as stack, httpx.Client(base_url=stack.url, timeout=30) as client:
         for n in range(calls + WARM):
             user = users[max(n - WARM, 0) // EACH]
             headers = {"apikey": stack.anon_key, "Authorization": f"Bearer {stack.secret.user(user)}", "Prefer": "return=representation"}

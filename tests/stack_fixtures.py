@@ -10,17 +10,21 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from supabase_js import SupabaseJs
 from support import Server, new_user
 
 from ourvidz.db.connection import Database
-from ourvidz.dev import debian
+from ourvidz.dev import debian, services
+from ourvidz.dev.keys import Keys
 from ourvidz.dev.parts import Parts, bring
 from ourvidz.dev.pooler import Pooler
-from ourvidz.dev.stack import Keys, Stack
+from ourvidz.dev.stack import Stack
 from ourvidz.dev.tokens import Secret
 from ourvidz.dev.upstash import UpstashFace
 from ourvidz.dev.valkey import Valkey
@@ -41,15 +45,30 @@ class Project:
         self.stack, self.database = stack, database
         self.url, self.upstash, self.valkey, self.secret = stack.url, stack.upstash, stack.valkey, stack.secret
         self.anon_key, self.service_key, self.environment = stack.anon_key, stack.service_key, stack.environment
+        self.publishable_key, self.secret_key = stack.publishable_key, stack.secret_key
 
     def user(self, plan: str = "free", *, verified: bool = True, admin: bool = False) -> User:
         found = new_user(self.database, plan, verified=verified)
+        self.database.rows("insert into auth.users (id, email) values (%s, %s)", (found, f"{found}@example.com"))
         return User(found, self.secret.user(found, admin=admin))
 
     def client(self, token: str | User | None = None) -> httpx.Client:
         """As supabase-js would ask: the anon key beside the user's token; without one, the anon key alone."""
         bearer = token.token if isinstance(token, User) else token or self.anon_key
         return httpx.Client(base_url=self.url, headers={"apikey": self.anon_key, "Authorization": f"Bearer {bearer}"}, timeout=30)
+
+
+def new_keys(parts: Parts) -> Keys:
+    """As a project has them that went over to ES256: the legacy secret signs nothing new, and what it signed is still good."""
+    secret = Secret()
+    signing = [{"status": "in_use", "jwk": _signing_key(parts)}, {"status": "previously_used", "jwk": secret.jwk}]
+    return Keys(secret, UPSTASH_TOKEN, signing=signing)
+
+
+@cache
+def _signing_key(parts: Parts) -> dict[str, Any]:
+    """One a session: it takes a program's start to make."""
+    return services.signing_key(parts)
 
 
 @pytest.fixture(scope="session")
@@ -91,8 +110,8 @@ def new_project(parts: Parts, server: Server, template: str, tmp_path_factory: p
             opened.callback(server.drop, name)
             database = Database(server.url(name))
             opened.callback(database.close)
-            more.setdefault("keys", Keys(Secret(), UPSTASH_TOKEN))
-            started = Stack(parts, server.url(name), tmp_path_factory.mktemp("stack"), **more)  # type: ignore[arg-type]
+            more.setdefault("keys", new_keys(parts))
+            started = Stack(parts, server.url(name, superuser=True), tmp_path_factory.mktemp("stack"), **more)  # type: ignore[arg-type]
             return Project(opened.enter_context(started), database)
 
         yield make
@@ -102,6 +121,18 @@ def new_project(parts: Parts, server: Server, template: str, tmp_path_factory: p
 def project(new_project: Callable[..., Project]) -> Project:
     """The whole stack, shared by a module's tests: they tell their rows apart by their users."""
     return new_project()
+
+
+@pytest.fixture(scope="module")
+def new_js(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., SupabaseJs]]:
+    """Makes a supabase-js for a project, with its publishable key or another: `new_js(project)`, `new_js(project, project.anon_key)`."""
+    with ExitStack() as opened:
+
+        def make(project: Project, key: str = "") -> SupabaseJs:
+            folder = tmp_path_factory.mktemp("js")
+            return opened.enter_context(SupabaseJs(parts, project.url, key or project.publishable_key, folder))
+
+        yield make
 
 
 @pytest.fixture

@@ -15,7 +15,9 @@ from types import TracebackType
 import httpx
 import pytest
 
-from ourvidz.dev import parts, storage_face
+from ourvidz.dev import parts, services
+from ourvidz.dev.keys import Keys
+from ourvidz.dev.process import Process, answering, on_free_port
 from ourvidz.dev.tokens import Secret
 from ourvidz.storage.api import Patience
 from ourvidz.storage.base import BucketLimit
@@ -64,8 +66,32 @@ def standing_face(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Face]:
 @contextmanager
 def a_face(root: Path, limit: int | None = None) -> Iterator[Face]:
     secret = Secret()
-    with storage_face.running(parts.bring(), root, secret.value, limit=limit) as url:
+    process, url = start_storage(root, secret, limit)
+    try:
         yield Face(url, root, secret)
+    finally:
+        process.stop()
+
+
+def start_storage(root: Path, secret: Secret, limit: int | None = None, port: int = 0) -> tuple[Process, str]:
+    """Storage alone, without a gateway: its process, and what stands for SUPABASE_URL."""
+    found = parts.bring()
+    root.mkdir(parents=True, exist_ok=True)
+    Keys(secret).write(root / "keys.json")
+    env = {
+        **found.deno_env,
+        "PROJECT_FILE": str(root / "keys.json"),
+        "ROOT": str(root),
+        **({"FILE_SIZE_LIMIT": str(limit)} if limit else {}),
+    }
+    argv = services.command(found, "storage/main.ts", writes=[root])
+
+    def start(port: int) -> Process:
+        process = Process("storage", argv, root / "log", {**env, "PORT": str(port)})
+        return process.until(answering(f"http://127.0.0.1:{port}/status"))
+
+    process, port = on_free_port(start, port)
+    return process, f"http://127.0.0.1:{port}"
 
 
 @dataclass

@@ -8,36 +8,24 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
 from stack_fixtures import Project
+from stack_functions import ECHO, wait_for
 
 from ourvidz.db.supervisor import _arguments_of
 from ourvidz.dev import parts as parts_of
-from ourvidz.dev import tokens
-from ourvidz.dev.parts import PartMissing
+from ourvidz.dev import services, tokens
+from ourvidz.dev.parts import PartMissing, Parts
 from ourvidz.dev.stack import FUNCTIONS
 from ourvidz.dev.upstash import UpstashFace
 from ourvidz.dev.valkey import Valkey
 from ourvidz.storage.supabase import SupabaseStorage
 from state.catalog import BUCKETS
 
-ECHO = """
-import { createClient } from "@supabase/supabase-js";
-Deno.serve(async (request) => {
-  const client = createClient(Deno.env.get("SUPABASE_URL")!, Deno.env.get("SUPABASE_ANON_KEY")!, {
-    global: { headers: { Authorization: request.headers.get("Authorization")! } },
-  });
-  const { data, error } = await client.auth.getUser(request.headers.get("Authorization")?.replace("Bearer ", ""));
-  const names = ["SUPABASE_SERVICE_ROLE_KEY", "UPSTASH_REDIS_REST_URL", "UPSTASH_REDIS_REST_TOKEN", "CALLBACK_SECRET"];
-  const given = names.filter((name) => Deno.env.get(name));
-  return Response.json({ user: data.user?.id, error: error?.message, given, path: new URL(request.url).pathname });
-});
-"""
 WHO = """
 create function public.who() returns json language sql stable as $$
   select json_build_object('role', current_user, 'sub', current_setting('request.jwt.claims', true)::json ->> 'sub')
@@ -63,13 +51,6 @@ def project(
     made.database.rows("notify pgrst, 'reload schema'")
     wait_for(lambda: who(made, made.anon_key).status_code == 200)
     return made
-
-
-def wait_for(true: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
 
 
 def who(project: Project, bearer: str | None, **params: str) -> httpx.Response:
@@ -250,8 +231,10 @@ def test_what_was_broken_off_is_not_taken_for_whole(tmp_path: Path) -> None:
     assert (tmp_path / "parts").is_dir()
 
 
-def test_the_gateway_is_tidy_and_typed(deno: Callable[..., subprocess.CompletedProcess[str]]) -> None:
-    folder = Path(parts_of.__file__).parent
-    for args in (["fmt", "--check", "--line-width=140"], ["lint"], ["check"]):
-        done = deno(*args, "gateway.ts", cwd=folder)
+def test_the_services_are_tidy_and_typed(deno: Callable[..., subprocess.CompletedProcess[str]], parts: Parts) -> None:
+    for args in (["fmt", "--check", "--line-width=140"], ["lint"]):
+        done = deno(*args, cwd=services.HERE)
         assert done.returncode == 0, done.stderr + done.stdout
+    programs = ["gateway.ts", "signing_key.ts", "auth/main.ts", "storage/main.ts"]
+    done = deno("check", "--quiet", "--node-modules-dir=manual", *programs, cwd=services.beside_modules(parts))
+    assert done.returncode == 0, done.stderr + done.stdout

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import httpx
 import pytest
 from stack_fixtures import Project
-from storage_site import QUICK, Face, a_face
+from storage_site import QUICK, Face, start_storage
 
-from ourvidz.dev import storage_face, tokens
-from ourvidz.dev.parts import Parts
-from ourvidz.dev.process import Process, answering, on_free_port
+from ourvidz.dev import tokens
 from ourvidz.storage.supabase import SupabaseStorage
 from ourvidz.storage.tus import PIECE
 from state.catalog import BUCKETS
@@ -98,25 +95,17 @@ def test_a_form_as_browsers_send_it(anna: httpx.Client) -> None:
     assert code(anna.get(path, headers={"range": "bytes=99-"})) == "400"
 
 
-def test_objects_and_half_uploads_outlive_a_kill(parts: Parts, tmp_path: Path) -> None:
-    secret = tokens.Secret()
-    argv, env = storage_face.command(parts, tmp_path / "storage", secret.value)
-    with a_face(tmp_path / "warm"):  # its program is in its place
-        pass
-
-    def start(port: int) -> Process:
-        process = Process("storage", argv, tmp_path / "log", {**env, "PORT": str(port)})
-        return process.until(answering(f"http://127.0.0.1:{port}/status"))
-
-    process, port = on_free_port(start)
-    face = Face(f"http://127.0.0.1:{port}", tmp_path / "storage", secret)
+def test_objects_and_half_uploads_outlive_a_kill(tmp_path: Path) -> None:
+    secret, root = tokens.Secret(), tmp_path / "storage"
+    process, url = start_storage(root, secret)
+    face = Face(url, root, secret)
     face.clear(BUCKETS)
     store, source = face.store(BUCKETS), tmp_path / "source"
     source.write_bytes(os.urandom(2 * PIECE))
     store.put("video_high", "u/j/1-0.mp4", source, "video/mp4")
     os.kill(process.pid, signal.SIGKILL)
     process.stop()
-    again, _ = on_free_port(start, port)
+    again, _ = start_storage(root, secret, port=int(url.rpartition(":")[2]))
     try:
         assert store.read("video_high", "u/j/1-0.mp4") == source.read_bytes()
         assert store.put("video_high", "u/j/1-0.mp4", source, "video/mp4").bytes == 2 * PIECE
@@ -133,9 +122,3 @@ def test_big_uploads_and_signed_addresses_through_the_gateway(project: Project, 
     store.put("video_high", "u/j/1-0.mp4", source, "video/mp4")
     assert store.read("video_high", "u/j/1-0.mp4") == source.read_bytes()
     assert httpx.get(store.sign("video_high", "u/j/1-0.mp4", 60), timeout=20).content == source.read_bytes()
-
-
-def test_its_program_is_in_order(deno: Callable[..., subprocess.CompletedProcess[str]]) -> None:
-    folder = Path(storage_face.__file__).parent
-    done = deno("lint", "--quiet", cwd=folder)
-    assert done.returncode == 0, done.stdout + done.stderr

@@ -68,8 +68,10 @@ def up(
             _say("Postgres, with its schema …")
             url = _database(where)
             _say("Valkey, PostgREST, the edge functions, Storage …")
-            with Stack(brought, url, place, keys=project.keys(place), port=port, upstash_port=upstash_port, say=_say) as stack:
+            keys, superuser = project.keys(place), project.as_superuser(url)
+            with Stack(brought, superuser, place, keys=keys, port=port, upstash_port=upstash_port, say=_say) as stack:
                 _buckets(stack)
+                project.make_passwords(stack)
                 variables = project.environment(stack, where)
                 file = project.keep(place, variables)
                 _show(stack, variables, file, home, as_json)

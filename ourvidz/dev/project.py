@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import fcntl
-import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import UUID
 
-from ourvidz.dev.stack import Keys, Stack
-from ourvidz.dev.tokens import Secret
+from ourvidz.dev.keys import Keys, private
+from ourvidz.dev.stack import KEYS_FILE, Stack
 
 MONTH = 30 * 24 * 3600
 TOKENS = 10_000
@@ -24,11 +23,17 @@ class Person:
     id: str
     verified: bool
     tokens: int
+    admin: bool = False
+
+    @property
+    def email(self) -> str:
+        return f"{self.name.lower().removesuffix('_user').replace('_', '.')}@example.com"
 
 
 PEOPLE = (
     Person("USER", str(UUID(int=2)), verified=True, tokens=TOKENS),
     Person("UNVERIFIED_USER", str(UUID(int=3)), verified=False, tokens=0),
+    Person("ADMIN", str(UUID(int=4)), verified=True, tokens=TOKENS, admin=True),
 )
 
 
@@ -55,28 +60,39 @@ def alone(home: Path) -> Iterator[Path]:
 
 def keys(place: Path) -> Keys:
     """Made once, readable by their owner alone."""
-    file = place / "keys.json"
-    if file.exists():
-        found = json.loads(file.read_text())
-        return Keys(Secret(found["jwt_secret"]), found["upstash_token"], found["callback_secret"])
-    made = Keys()
-    _private(
-        file, json.dumps({"jwt_secret": made.secret.value, "upstash_token": made.upstash_token, "callback_secret": made.callback_secret})
-    )
-    return made
+    file = place / KEYS_FILE
+    return Keys.read(file) if file.exists() else Keys()
+
+
+def as_superuser(url: str) -> str:
+    """The embedded Postgres of a home, by the role that made it."""
+    return urlsplit(url)._replace(netloc="postgres@").geturl()
 
 
 def environment(stack: Stack, home: Path) -> dict[str, str]:
     """What `ourvidz up`, `ourvidz intake` and the curl examples need. DATABASE_URL is emptied: the embedded Postgres of this home."""
     found = {"DATABASE_URL": "", "OURVIDZ_HOME": str(home), **stack.environment}
     for person in PEOPLE:
-        found |= {f"{person.name}_ID": person.id, f"{person.name}_TOKEN": stack.secret.user(person.id, expires_in=MONTH)}
-    return found
+        token = stack.secret.user(person.id, email=person.email, admin=person.admin, expires_in=MONTH)
+        found |= {f"{person.name}_ID": person.id, f"{person.name}_EMAIL": person.email, f"{person.name}_TOKEN": token}
+    return {**found, "PEOPLE_PASSWORD": stack.keys.people_password}
+
+
+def make_passwords(stack: Stack) -> None:
+    """Lets the people sign in as a front end does. Their sessions of an earlier run go on: who can sign in already is left alone."""
+    import httpx
+
+    with httpx.Client(base_url=f"{stack.url}/auth/v1", headers={"apikey": stack.secret_key}, timeout=20) as auth:
+        for person in PEOPLE:
+            mine = {"email": person.email, "password": stack.keys.people_password}
+            if auth.post("/token?grant_type=password", json=mine).status_code != 200:
+                role = {"role": "admin"} if person.admin else {}
+                auth.put(f"/admin/users/{person.id}", json={**mine, "app_metadata": role}).raise_for_status()
 
 
 def keep(place: Path, variables: Mapping[str, str]) -> Path:
     file = place / ".env"
-    _private(file, "".join(f"{name}={value}\n" for name, value in variables.items()))
+    private(file, "".join(f"{name}={value}\n" for name, value in variables.items()))
     return file
 
 
@@ -87,11 +103,3 @@ def kept(home: Path) -> dict[str, str] | None:
     except FileNotFoundError:
         return None
     return dict(line.split("=", 1) for line in lines)
-
-
-def _private(file: Path, text: str) -> None:
-    new = file.with_name(f"{file.name}.new")
-    new.unlink(missing_ok=True)
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
-        out.write(text)
-    new.replace(file)

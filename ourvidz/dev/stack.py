@@ -1,19 +1,20 @@
-"""The whole stack on one machine: PostgREST, the edge functions in Deno, Storage and Upstash over Valkey, behind one gateway that speaks as
-Supabase's does. All of it are children of this process and end with it.
+"""The whole stack on one machine: PostgREST, Auth, Storage, the edge functions in Deno and Upstash over Valkey, behind one gateway that
+speaks as Supabase's does. All of it are children of this process and end with it.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import signal
 import tomllib
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
-from secrets import token_hex
 from types import TracebackType
 
 from ourvidz.db.connection import keywords
-from ourvidz.dev import storage_face
+from ourvidz.dev import services
+from ourvidz.dev.keys import Keys, private
 from ourvidz.dev.parts import Parts, Say, bring_libraries
 from ourvidz.dev.process import Process, answering, free_port, listening, on_free_port
 from ourvidz.dev.tokens import Secret
@@ -23,33 +24,24 @@ from ourvidz.dev.valkey import Valkey
 HERE = Path(__file__).parent
 HOST = "127.0.0.1"
 FUNCTIONS = HERE.parents[1] / "supabase" / "functions"
-
-
-@dataclass
-class Keys:
-    """What a project is opened with. Tests make new ones; `ourvidz dev up` keeps its own."""
-
-    secret: Secret = field(default_factory=Secret)
-    upstash_token: str = field(default_factory=lambda: token_hex(20), repr=False)
-    callback_secret: str = field(default_factory=lambda: "whsec_" + _webhook_secret(), repr=False)
-
-    def __post_init__(self) -> None:
-        self.anon, self.service = self.secret.anon, self.secret.service
+PROGRAMS_ONLY = {"SUPABASE_SERVICE_KEY", "SUPABASE_PUBLISHABLE_KEY", "SUPABASE_SECRET_KEY"}  # a function has them under other names
+KEYS_FILE, JWKS_FILE = "keys.json", "jwks.json"
 
 
 class Stack:
-    """Up from `with` to its end. `database_url` is any role's: PostgREST goes in as `authenticator`.
+    """Up from `with` to its end. The services log in as Supabase's roles: `authenticator`, `supabase_auth_admin`, `supabase_storage_admin`.
+    `superuser_url` is for what they make in the database before they serve it.
 
     Started from a thread that stays, because its children end with that thread.
     """
 
     def __init__(
-        self, parts: Parts, database_url: str, folder: Path, *,
+        self, parts: Parts, superuser_url: str, folder: Path, *,
         keys: Keys | None = None, functions: Path | None = FUNCTIONS, port: int = 0, upstash_port: int = 0, say: Say = lambda _: None,
     ) -> None:  # fmt: skip
         self.parts, self.folder, self.functions, self.say = parts, folder, functions, say
         self.keys = keys or Keys()
-        self.rest_url, self._database_url = "", database_url
+        self.rest_url, self._database_url = "", superuser_url
         self._port, self._upstash_port = port, upstash_port
         self.url = ""
         self.processes: dict[str, Process] = {}
@@ -66,6 +58,14 @@ class Stack:
         return self.keys.service
 
     @property
+    def publishable_key(self) -> str:
+        return self.keys.publishable
+
+    @property
+    def secret_key(self) -> str:
+        return self.keys.secret_key
+
+    @property
     def secret(self) -> Secret:
         return self.keys.secret
 
@@ -74,6 +74,8 @@ class Stack:
         """For `ourvidz up`, `ourvidz intake` and whoever else is at home on Supabase and Upstash."""
         return {
             "SUPABASE_URL": self.url,
+            "SUPABASE_PUBLISHABLE_KEY": self.publishable_key,
+            "SUPABASE_SECRET_KEY": self.secret_key,
             "SUPABASE_ANON_KEY": self.anon_key,
             "SUPABASE_SERVICE_KEY": self.service_key,
             "UPSTASH_REDIS_REST_URL": self.upstash.url,
@@ -90,16 +92,45 @@ class Stack:
                 self.processes["valkey"] = self.valkey.process
             self.upstash = UpstashFace(self.valkey, self.keys.upstash_token, self._upstash_port)
             opened.callback(self.upstash.close)
-            self.rest_url = self._rest()
-            self._port = self._port or free_port()  # known before the gateway is up: the functions are told
+            self._port = self._port or free_port()  # known before the gateway is up: Auth and the functions are told
             self.url = f"http://{HOST}:{self._port}"
-            storage = self._storage()
-            self._gateway(storage, self._functions())
+            services.prepare(self._database_url)
+            if all(key["jwk"]["kty"] == "oct" for key in self.keys.signing):
+                self.add_signing_key()
+                self.rotate_keys()
+            else:
+                self.keep_keys()
+            self.rest_url = self._rest()
+            self._gateway(self._auth(), self._storage(), self._functions())
             self._open = opened.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._open.close()
+
+    def add_signing_key(self) -> None:
+        """Another ES256 key, on standby: in the JWKS, and signing nothing yet."""
+        self.keys.add_signing_key(services.signing_key(self.parts))
+        self.keep_keys()
+
+    def rotate_keys(self) -> None:
+        self.keys.rotate()
+        self.keep_keys()
+
+    def revoke_previous_keys(self) -> None:
+        self.keys.revoke_previous()
+        self.keep_keys()
+
+    def legacy_keys(self, enabled: bool) -> None:
+        self.keys.legacy(enabled)
+        self.keep_keys()
+
+    def keep_keys(self) -> None:
+        """Written where the services read them: those of ours look at each request, PostgREST when it is signalled."""
+        self.keys.write(self.folder / KEYS_FILE, self.url)
+        private(self.folder / JWKS_FILE, self.keys.jwks)
+        if rest := self.processes.get("postgrest"):
+            os.kill(rest.pid, signal.SIGUSR2)
 
     def _start(self, name: str, argv: list[str], env: dict[str, str], path: str = "", port: int = 0, port_variable: str = "PORT") -> str:
         """Its URL, once it listens, or answers under `path`."""
@@ -125,7 +156,7 @@ class Stack:
             "PGRST_DB_PRE_REQUEST": "public.before_request",
             "PGRST_DB_MAX_ROWS": "1000",
             "PGRST_DB_POOL": "10",
-            "PGRST_JWT_SECRET": self.secret.value,
+            "PGRST_JWT_SECRET": f"@{self.folder / JWKS_FILE}",
             "PGRST_SERVER_HOST": HOST,
             "PGRST_ADMIN_SERVER_PORT": str(admin),
             "PGRST_LOG_LEVEL": "warn",
@@ -134,9 +165,20 @@ class Stack:
         self.processes["postgrest"].until(answering(f"http://{HOST}:{admin}/ready"))
         return url
 
+    def _auth(self) -> str:
+        env, sockets = services.database(self._database_url, "supabase_auth_admin")
+        argv = services.command(self.parts, "auth/main.ts", reads=[self.folder, *sockets], writes=sockets)
+        return self._start("auth", argv, {**self._services, **env, "ISSUER": f"{self.url}/auth/v1"}, "/health")
+
     def _storage(self) -> str:
-        argv, env = storage_face.command(self.parts, self.folder / "storage", self.secret.value)
-        return self._start("storage", argv, dict(env), "/status")
+        root = self.folder / "storage"
+        root.mkdir(exist_ok=True, mode=0o700)
+        argv = services.command(self.parts, "storage/main.ts", reads=[self.folder], writes=[root])
+        return self._start("storage", argv, {**self._services, "ROOT": str(root)}, "/status")
+
+    @property
+    def _services(self) -> dict[str, str]:
+        return {**self.parts.deno_env, "PROJECT_FILE": str(self.folder / KEYS_FILE)}
 
     def _functions(self) -> list[dict[str, object]]:
         """One Deno each, as each is isolated on Supabase; asked for a JWT first unless config.toml says otherwise."""
@@ -150,8 +192,10 @@ class Stack:
         settings = self.functions.parent / "config.toml"
         said = tomllib.loads(settings.read_text()).get("functions", {}) if settings.exists() else {}
         env = {
-            **{name: value for name, value in self.environment.items() if name != "SUPABASE_SERVICE_KEY"},
+            **{name: value for name, value in self.environment.items() if name not in PROGRAMS_ONLY},
             "SUPABASE_SERVICE_ROLE_KEY": self.service_key,
+            "SUPABASE_PUBLISHABLE_KEYS": json.dumps({"default": self.publishable_key}),
+            "SUPABASE_SECRET_KEYS": json.dumps({"default": self.secret_key}),
             **self.parts.deno_env,
         }
         allowed = ["--cached-only", "--frozen", "--no-prompt", "--allow-net", "--allow-env", f"--allow-read={self.functions}"]
@@ -162,18 +206,9 @@ class Stack:
             routes.append({"name": folder.name, "url": url, "verify": said.get(folder.name, {}).get("verify_jwt", True)})
         return routes
 
-    def _gateway(self, storage: str, functions: list[dict[str, object]]) -> None:
-        env = {
-            **self.parts.deno_env,
-            "ANON_KEY": self.anon_key,
-            "SERVICE_KEY": self.service_key,
-            "JWT_SECRET": self.secret.value,
-            "REST": self.rest_url,
-            "STORAGE": storage,
-            "FUNCTIONS": json.dumps(functions),
-        }
-        argv = [str(self.parts.deno), "run", "--no-config", "--cached-only", "--no-prompt", "--allow-net", "--allow-env"]
-        self._start("gateway", [*argv, str(HERE / "gateway.ts")], env, port=self._port)
+    def _gateway(self, auth: str, storage: str, functions: list[dict[str, object]]) -> None:
+        env = {**self._services, "REST": self.rest_url, "AUTH": auth, "STORAGE": storage, "FUNCTIONS": json.dumps(functions)}
+        self._start("gateway", services.command(self.parts, "gateway.ts", reads=[self.folder]), env, port=self._port)
 
 
 def _as_authenticator(url: str) -> str:
@@ -181,10 +216,3 @@ def _as_authenticator(url: str) -> str:
     parts = {**keywords(url), "user": "authenticator"}
     parts.pop("password", None)
     return " ".join(f"{name}='{value}'" for name, value in parts.items())
-
-
-def _webhook_secret() -> str:
-    import base64
-    from secrets import token_bytes
-
-    return base64.b64encode(token_bytes(24)).decode()

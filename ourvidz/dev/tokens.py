@@ -22,6 +22,11 @@ class Secret:
 
     value: str = field(default_factory=lambda: secrets.token_hex(24), repr=False)
 
+    @property
+    def jwk(self) -> dict[str, str]:
+        """The secret among a project's signing keys (RFC 7518 §6.4)."""
+        return {"kty": "oct", "alg": "HS256", "kid": "legacy", "k": _base64(self.value.encode())}
+
     def mint(self, claims: Mapping[str, Any], expires_in: float = 3600) -> str:
         """Signed, valid for `expires_in` seconds from now; negative: expired."""
         now = int(time.time())

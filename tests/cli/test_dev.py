@@ -44,17 +44,24 @@ def stack(running: subprocess.Popen[str]) -> dict[str, Any]:
 
 
 def test_a_users_token_opens_what_is_theirs(stack: dict[str, Any]) -> None:
-    verified, unverified = stack["users"]
-    assert (verified["age_verified"], unverified["age_verified"]) == (True, False)
+    assert [user["age_verified"] for user in stack["users"]] == [True, False, True]
     for user in stack["users"]:
         headers = {"apikey": stack["SUPABASE_ANON_KEY"], "Authorization": f"Bearer {user['jwt']}"}
         assert httpx.get(f"{stack['SUPABASE_URL']}/auth/v1/user", headers=headers).json()["id"] == user["id"]
         rows = httpx.get(f"{stack['SUPABASE_URL']}/rest/v1/profiles?select=id,age_verified", headers=headers).json()
-        assert rows == [{"id": user["id"], "age_verified": user["age_verified"]}]
+        assert {"id": user["id"], "age_verified": user["age_verified"]} in rows
+        assert (len(rows) == 1) == (user is not stack["users"][2]), "the third is an admin, who sees all"
+
+
+def test_people_sign_in_with_what_is_printed(stack: dict[str, Any]) -> None:
+    for key in ("SUPABASE_PUBLISHABLE_KEY", "SUPABASE_ANON_KEY"):
+        body = {"email": stack["USER_EMAIL"], "password": stack["PEOPLE_PASSWORD"]}
+        url = f"{stack['SUPABASE_URL']}/auth/v1/token?grant_type=password"
+        assert httpx.post(url, headers={"apikey": stack[key]}, json=body).json()["user"]["id"] == stack["USER_ID"]
 
 
 def test_a_job_by_rest_is_the_commands_job(command: Command, stack: dict[str, Any]) -> None:
-    verified, unverified = stack["users"]
+    verified, unverified, _ = stack["users"]
 
     def insert(user: dict[str, Any]) -> httpx.Response:
         headers = {"apikey": stack["SUPABASE_ANON_KEY"], "Authorization": f"Bearer {user['jwt']}", "Prefer": "return=representation"}
@@ -74,7 +81,7 @@ def test_the_edge_function_queues_one_and_its_price_is_held(stack: dict[str, Any
         body = {"jobType": "sdxl_image_fast", "metadata": {"prompt": "a lighthouse at dusk"}}
         return httpx.post(f"{stack['SUPABASE_URL']}/functions/v1/queue-job", headers={"Authorization": f"Bearer {user['jwt']}"}, json=body)
 
-    verified, unverified = stack["users"]
+    verified, unverified, _ = stack["users"]
     queued = ask(verified).json()
     assert queued["success"] is True and queued["job"]["user_id"] == verified["id"]
     assert 0 < queued["price"] <= verified["tokens"] - queued["balance"]

@@ -16,7 +16,7 @@ from standardwebhooks.webhooks import Webhook
 from support import claim, executor, finish, submit
 
 from ourvidz.delivery.signature import headers
-from ourvidz.dev.stack import Keys
+from ourvidz.dev.keys import Keys
 from ourvidz.dev.tokens import Secret
 from ourvidz.lifecycle import Jobs
 

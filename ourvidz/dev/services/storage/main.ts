@@ -1,20 +1,15 @@
 /** Supabase Storage's HTTP API over a folder, for tests and `ourvidz dev up`: the routes, words and rules that its clients meet, as its
  * source has them. Not there: image transformation, S3, signed uploads, copies, the older `list`, and a database behind it.
  *
- * Environment: PORT, ROOT, JWT_SECRET, FILE_SIZE_LIMIT (bytes; the project's own). */
-import { Access, type Caller, NOBODY } from "./access.ts";
+ * Environment: PORT, ROOT, PROJECT_FILE, FILE_SIZE_LIMIT (bytes; the project's own). */
+import { env, sign as signToken } from "../project.ts";
+import { type Caller, callerOf, NOBODY, ticket } from "./access.ts";
 import { Refusal, refuse } from "./errors.ts";
 import { Objects, type Row } from "./objects.ts";
 import { PATH, resumable } from "./resumable.ts";
 
-const env = (name: string, otherwise?: string): string => {
-  const value = Deno.env.get(name) ?? otherwise;
-  if (value === undefined) throw new Error(`set ${name}`);
-  return value;
-};
 const objects = new Objects(env("ROOT"), Number(env("FILE_SIZE_LIMIT", String(5 * 2 ** 30))));
-const access = await Access.with(env("JWT_SECRET"));
-const tus = resumable(objects, access);
+const tus = resumable(objects);
 
 type Ask = { request: Request; url: URL; caller: Caller; bucket: string; name: string };
 type Answer = Response | Promise<Response>;
@@ -52,7 +47,7 @@ async function answer(request: Request): Promise<Response> {
       const found = request.method === method ? pattern.exec(path) : null;
       if (!found) continue;
       const { bucket = "", name = "" } = found.groups ?? {};
-      const caller = who === "known" ? await access.caller(request) : NOBODY;
+      const caller = who === "known" ? await callerOf(request) : NOBODY;
       return await handle({ request, url, caller, bucket: decodeURIComponent(bucket), name: decodeURIComponent(name) });
     }
     return Response.json({ message: `Route ${request.method}:${path} not found`, error: "Not Found", statusCode: "404" }, { status: 404 });
@@ -141,7 +136,13 @@ function info(ask: Ask): Response {
   const { metadata, user_metadata, updated_at, ...row } = readable(ask);
   const { size, mimetype, cacheControl, eTag } = metadata;
   return Response.json({
-    ...row, size, content_type: mimetype, cache_control: cacheControl, etag: eTag, metadata: user_metadata, last_modified: updated_at,
+    ...row,
+    size,
+    content_type: mimetype,
+    cache_control: cacheControl,
+    etag: eTag,
+    metadata: user_metadata,
+    last_modified: updated_at,
   });
 }
 
@@ -164,11 +165,11 @@ async function sign({ request, caller, bucket, name }: Ask): Promise<Response> {
   if (!Number.isInteger(expiresIn) || expiresIn < 1) throw refuse.request("body/expiresIn must be >= 1");
   objects.find(caller, bucket, name);
   const url = `${bucket}/${name}`;
-  return Response.json({ signedURL: `/object/sign/${url}?token=${await access.sign({ url, scope: "download" }, expiresIn)}` });
+  return Response.json({ signedURL: `/object/sign/${url}?token=${await signToken({ url, scope: "download" }, expiresIn)}` });
 }
 
 async function signed({ request, url, bucket, name }: Ask): Promise<Response> {
-  const claims = await access.verify(url.searchParams.get("token") ?? "");
+  const claims = await ticket(url.searchParams.get("token") ?? "");
   if (claims.url !== `${bucket}/${name}` || claims.scope !== "download") throw new Refusal(400, "InvalidSignature", "Invalid signature");
   return await serve(request, objects.find("anyone", bucket, name));
 }

@@ -77,7 +77,17 @@ export class Objects {
     const before = this.rows.get(`${bucket}/${name}`);
     const size = Deno.statSync(this.file(version)).size;
     const metadata = { mimetype, size, cacheControl, eTag: `"${version.replaceAll("-", "")}"` };
-    const row = { id: crypto.randomUUID(), created_at: now, ...before, bucket_id: bucket, name, version, updated_at: now, metadata, user_metadata };
+    const row = {
+      id: crypto.randomUUID(),
+      created_at: now,
+      ...before,
+      bucket_id: bucket,
+      name,
+      version,
+      updated_at: now,
+      metadata,
+      user_metadata,
+    };
     this.keep(row);
     if (before) Deno.removeSync(this.file(before.version));
     return row;
@@ -111,7 +121,9 @@ export class Objects {
 
   /** A page of those under `prefix` after the name `after`, by name as bytes. */
   page(caller: Caller, bucket: string, prefix: string, after: string, limit: number): { objects: Row[]; more: boolean } {
-    const all = [...this.rows.values()].filter((r) => r.bucket_id === bucket && r.name.startsWith(prefix) && r.name > after && owns(caller, r.name));
+    const all = [...this.rows.values()].filter((r) =>
+      r.bucket_id === bucket && r.name.startsWith(prefix) && r.name > after && owns(caller, r.name)
+    );
     all.sort((a, b) => (a.name < b.name ? -1 : 1));
     return { objects: all.slice(0, limit), more: all.length > limit };
   }

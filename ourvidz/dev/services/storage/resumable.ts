@@ -2,7 +2,7 @@
 import { Buffer } from "node:buffer";
 import { FileStore } from "@tus/file-store";
 import { Metadata, Server, type Upload } from "@tus/server";
-import type { Access } from "./access.ts";
+import { callerOf } from "./access.ts";
 import { Refusal, refuse } from "./errors.ts";
 import type { Objects } from "./objects.ts";
 
@@ -17,7 +17,7 @@ function parts(id: string): { bucket: string; name: string; version: string } {
   return { bucket, name: rest.join("/"), version };
 }
 
-export function resumable(objects: Objects, access: Access): Server {
+export function resumable(objects: Objects): Server {
   const store = new FileStore({ directory: `${objects.root}/uploads`, expirationPeriodInMilliseconds: EXPIRES });
   return new Server({
     path: PATH,
@@ -36,7 +36,7 @@ export function resumable(objects: Objects, access: Access): Server {
     },
     async onIncomingRequest(request, id) {
       if (request.method === "OPTIONS" || request.method === "HEAD") return;
-      const caller = await access.caller(request as Request);
+      const caller = await callerOf(request as Request);
       const { bucket, name } = parts(id);
       const posted = request.method === "POST";
       const upload = posted ? undefined : await store.getUpload(id);

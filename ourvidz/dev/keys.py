@@ -1,0 +1,104 @@
+"""A project's keys: those of its API, those that sign its users' tokens, and what Upstash and the callbacks are opened with."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from secrets import token_bytes, token_hex, token_urlsafe
+from typing import Any, Literal
+
+from ourvidz.dev.tokens import Secret
+
+Status = Literal["in_use", "standby", "previously_used", "revoked"]
+
+
+@dataclass
+class Keys:
+    """Tests make new ones; `ourvidz dev up` keeps its own.
+
+    `signing` holds JWKs with their status, as Supabase has it: one signs (`in_use`), all but the revoked verify. The legacy secret is one
+    of them, and the anon and service keys are tokens that it signed.
+    """
+
+    secret: Secret = field(default_factory=Secret)
+    upstash_token: str = field(default_factory=lambda: token_hex(20), repr=False)
+    callback_secret: str = field(default_factory=lambda: "whsec_" + base64.b64encode(token_bytes(24)).decode(), repr=False)
+    publishable: str = field(default_factory=lambda: _api_key("publishable"))
+    secret_key: str = field(default_factory=lambda: _api_key("secret"), repr=False)
+    people_password: str = field(default_factory=lambda: token_urlsafe(12), repr=False)
+    redis_password: str = field(default_factory=lambda: token_hex(20), repr=False)
+    signing: list[dict[str, Any]] = field(default_factory=list, repr=False)
+    legacy_disabled_at: str | None = None
+
+    def __post_init__(self) -> None:
+        self.anon, self.service = self.secret.anon, self.secret.service
+        if not self.signing:
+            self.signing = [{"status": "in_use", "jwk": self.secret.jwk}]
+
+    @classmethod
+    def read(cls, file: Path) -> Keys:
+        """As `write` wrote them; what an older program did not know of is made."""
+        found = json.loads(file.read_text())
+        known = {name: found[name] for name in _KEPT if name in found}
+        known["secret_key"] = found.get("secret") or _api_key("secret")
+        return cls(Secret(found["jwt_secret"]), **known)
+
+    def write(self, file: Path, url: str = "") -> None:
+        """For the services, and for the next `ourvidz dev up`; readable by its owner alone."""
+        kept = {name: getattr(self, name) for name in _KEPT}
+        more = {"jwt_secret": self.secret.value, "secret": self.secret_key, "anon": self.anon, "service": self.service, "url": url}
+        private(file, json.dumps({**kept, **more}, indent=2))
+
+    @property
+    def jwks(self) -> str:
+        """What verifies tokens, for a service that is trusted with the secret: PostgREST."""
+        valid = [key["jwk"] for key in self.signing if key["status"] != "revoked"]
+        return json.dumps({"keys": [{name: value for name, value in jwk.items() if name != "d"} for jwk in valid]})
+
+    def add_signing_key(self, jwk: dict[str, Any]) -> None:
+        """On standby: published, so that whoever caches the JWKS knows it before it signs. Raises ValueError if one waits already."""
+        if self._with("standby"):
+            raise ValueError("A signing key is on standby already; rotate first.")
+        self.signing.append({"status": "standby", "jwk": jwk})
+
+    def rotate(self) -> None:
+        """The key on standby signs from now on; the one before still verifies. Raises ValueError if none is on standby."""
+        if not self._with("standby"):
+            raise ValueError("No signing key is on standby; add one first.")
+        for key in self.signing:
+            key["status"] = {"in_use": "previously_used", "standby": "in_use"}.get(key["status"], key["status"])
+
+    def revoke_previous(self) -> None:
+        """Tokens that an earlier key signed are refused from now on."""
+        for key in self._with("previously_used"):
+            key["status"] = "revoked"
+
+    def legacy(self, enabled: bool) -> None:
+        """Whether the anon and the service key are taken. Tokens are not concerned: their signing key is revoked for that."""
+        self.legacy_disabled_at = None if enabled else datetime.now(UTC).isoformat(timespec="seconds")
+
+    def _with(self, status: Status) -> list[dict[str, Any]]:
+        return [key for key in self.signing if key["status"] == status]
+
+
+_KEPT = ("upstash_token", "callback_secret", "publishable", "people_password", "redis_password", "signing", "legacy_disabled_at")
+
+
+def _api_key(kind: str) -> str:
+    """As Supabase writes them: 16 random bytes, and a checksum by which scanners of leaked keys know a true one."""
+    body = f"sb_{kind}_{token_urlsafe(16)}"
+    return f"{body}_{base64.urlsafe_b64encode(hashlib.sha256(body.encode()).digest()).decode()[:8]}"
+
+
+def private(file: Path, text: str) -> None:
+    """Replaces `file` whole, readable by its owner alone."""
+    new = file.with_name(f"{file.name}.new")
+    new.unlink(missing_ok=True)
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+        out.write(text)
+    new.replace(file)

@@ -1,0 +1,27 @@
+"""What tests of the stack itself have in common: an edge function that says who called it and what it was given."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+ECHO = """
+import { createClient } from "@supabase/supabase-js";
+Deno.serve(async (request) => {
+  const client = createClient(Deno.env.get("SUPABASE_URL")!, Deno.env.get("SUPABASE_ANON_KEY")!, {
+    global: { headers: { Authorization: request.headers.get("Authorization")! } },
+  });
+  const { data, error } = await client.auth.getUser(request.headers.get("Authorization")?.replace("Bearer ", ""));
+  const names = ["SUPABASE_SERVICE_ROLE_KEY", "UPSTASH_REDIS_REST_URL", "UPSTASH_REDIS_REST_TOKEN", "CALLBACK_SECRET"];
+  const given = names.filter((name) => Deno.env.get(name));
+  const keys = Object.fromEntries(Object.entries(Deno.env.toObject()).filter(([name]) => /^SUPABASE_.*KEYS?$/.test(name)));
+  return Response.json({ user: data.user?.id, error: error?.message, given, keys, path: new URL(request.url).pathname });
+});
+"""
+
+
+def wait_for(true: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)

@@ -1,0 +1,77 @@
+"""The real supabase-js, in one Deno process for as many calls as a test makes: what browsers and edge functions do, they do here."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import subprocess
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from ourvidz.dev.parts import LOCK, Parts
+
+HARNESS = Path(__file__).with_name("supabase_js.ts")
+PATIENCE = 60.0  # seconds for one call
+
+
+class JsError(Exception):
+    """What the body threw. supabase-js itself throws little: look at `error` in what it returns."""
+
+
+class SupabaseJs:
+    """`js("return await client.auth.signUp(given)", email=…, password=…)`: the body is an async function's, its result comes back as JSON.
+
+    It sees `client`, made with `key`; `connect(key, options)` for further ones; `given`, the named values; `kept`, an object that lasts.
+    """
+
+    def __init__(self, parts: Parts, url: str, key: str, folder: Path) -> None:
+        version = json.loads((LOCK / "package.json").read_text())["dependencies"]["@supabase/supabase-js"]
+        names = folder / "import_map.json"
+        names.write_text(json.dumps({"imports": {"@supabase/supabase-js": f"npm:@supabase/supabase-js@{version}"}}))
+        rights = ["--allow-net=127.0.0.1", "--allow-env", f"--allow-read={folder}"]
+        offline = [
+            "--cached-only",
+            f"--lock={LOCK / 'deno.lock'}",
+            "--frozen",
+            "--no-config",
+            "--no-check",
+            "--no-prompt",
+            "--node-modules-dir=none",
+        ]
+        self._log = (folder / "supabase_js.log").open("w+")
+        self._process = subprocess.Popen(
+            [parts.deno, "run", "--quiet", *offline, f"--import-map={names}", *rights, HARNESS],
+            env={**os.environ, **parts.deno_env, "SUPABASE_URL": url, "KEY": key},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True,
+        )  # fmt: skip
+
+    def __call__(self, body: str, **given: Any) -> Any:
+        """Raises JsError with what the body threw, TimeoutError after a minute."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write(json.dumps({"body": body, "given": given}) + "\n")
+        self._process.stdin.flush()
+        with selectors.DefaultSelector() as ready:
+            ready.register(self._process.stdout, selectors.EVENT_READ)
+            if not ready.select(PATIENCE):
+                raise TimeoutError(f"no answer after {PATIENCE:g} s: {body}\n{self._said()}")
+        line = self._process.stdout.readline()
+        if not line:
+            raise JsError(f"Deno ended:\n{self._said()}")
+        answer = json.loads(line)
+        if "error" in answer:
+            raise JsError(answer["error"])
+        return answer["result"]
+
+    def __enter__(self) -> SupabaseJs:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._process.kill()
+        self._process.communicate()
+        self._log.close()
+
+    def _said(self) -> str:
+        self._log.seek(0)
+        return self._log.read()
