@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ourvidz.storage.api import Api
     from ourvidz.storage.buckets import Row
 
-_STYLE = {"as asked": "green", "missing": "red", "differs": "yellow", "not ours": "dim"}
+_STYLE = {"as asked": "green", "wider": "green", "missing": "red", "differs": "yellow", "not ours": "dim"}
 
 
 def add(app: typer.Typer) -> None:
@@ -31,21 +31,29 @@ def ls(as_json: options.Json = False) -> None:
     _show(_compare(_api()), as_json)
 
 
-def sync(dry_run: options.DryRun = False, as_json: options.Json = False) -> None:
-    """Make the buckets that are missing, and bring limit, media types and the public flag of the others to what is needed.
+def sync(
+    exact: Annotated[bool, typer.Option("--exact", help="Also lower limits and take away media types that the catalog has not.")] = False,
+    dry_run: options.DryRun = False,
+    as_json: options.Json = False,
+) -> None:
+    """Make the buckets that are missing, and bring the public flag, limit and media types of the others to what is needed.
 
-    Nothing is deleted, and buckets that are not ours are left alone. Exit 1 when the project refuses one.
+    Nothing is deleted, buckets that are not ours are left alone, and one that takes more than is needed goes on taking it. A bucket is not made
+    while a policy on storage would open it to others. Exit 1 when one was not made or changed.
     """
     from ourvidz.storage.base import StorageError
     from ourvidz.storage.buckets import bring
 
     api = _api()
     rows = _compare(api)
-    todo = [row for row in rows if row.state in ("missing", "differs")]
-    refused = 0
+    todo = [row for row in rows if row.state in ("missing", "differs") or (exact and row.state == "wider")]
+    open_ones = _opened([row.name for row in todo if row.state == "missing"])
+    refused = len(open_ones)
     for row in todo if not dry_run else ():
+        if row.name in open_ones:
+            continue
         try:
-            bring(api, row)
+            bring(api, row, exact=exact)
         except StorageError as error:
             if error.retryable:
                 raise
@@ -57,9 +65,36 @@ def sync(dry_run: options.DryRun = False, as_json: options.Json = False) -> None
         if dry_run
         else f"{words.count(len(todo) - refused, 'bucket')} made or changed"
     )
-    out.say(f"{done}, {words.count(sum(row.state == 'as asked' for row in rows), 'was', 'were')} as asked.", "dim")
+    out.say(f"{done}, {words.count(sum(row.state in ('as asked', 'wider') for row in rows), 'was', 'were')} as asked.", "dim")
+    if any(row.state == "wider" for row in rows) and not exact:
+        out.say("What takes more than is needed was left so; `--exact` changes it.", "dim")
     if refused:
         raise typer.Exit(1)
+
+
+def _opened(missing: Sequence[str]) -> set[str]:
+    """Those that are to be made and that some policy would open to others: said in red, with the policies' names."""
+    from ourvidz import bootstrap
+    from ourvidz.db import storage_policies
+    from ourvidz.db.connection import Database, DatabaseAway
+
+    app = bootstrap.app()
+    if not missing or app.embedded:
+        if missing:
+            out.say("DATABASE_URL is not set: whether a policy opens the new buckets to others was not looked at.", "yellow")
+        return set()
+    try:
+        database = Database(app.database_url)
+        database.rows("select 1")  # says in our own errors that it is away
+        with database.transaction() as connection:
+            found = storage_policies.waking(connection, missing)
+    except DatabaseAway as error:
+        out.say(f"Whether a policy opens the new buckets to others was not looked at: {error}", "yellow")
+        return set()
+    for leaks in found.values():
+        for leak in leaks:
+            out.say(f"not made: {leak}. `ourvidz migrate` drops the policy; or run: {leak.remedy}", "red")
+    return set(found)
 
 
 def sweep(

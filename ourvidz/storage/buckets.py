@@ -1,9 +1,10 @@
-"""The buckets of a Supabase project, held against the catalog's: what is to be made, what to be changed. Nothing is ever deleted."""
+"""The buckets of a Supabase project, compared with the catalog's: what is to be made, what to be changed. Nothing is ever deleted, and what
+a bucket takes beyond the catalog is left to it unless the settings are asked for exactly."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ourvidz.storage.api import Api, understood
@@ -12,7 +13,8 @@ from ourvidz.storage.base import BucketLimit, ObjectExists
 
 @dataclass(frozen=True)
 class Row:
-    """A bucket. `state`: as asked, missing, differs, or not ours. `differs`: setting → what it is there (ours is in `wanted`)."""
+    """A bucket. `state`: as asked, missing, differs (it refuses what it should take, or the wrong people read it), wider (it takes more
+    than the catalog says), or not ours. `differs`: setting → what it is there (ours is in `wanted`)."""
 
     name: str
     state: str
@@ -30,22 +32,38 @@ def compare(api: Api, buckets: Mapping[str, BucketLimit]) -> Sequence[Row]:
     return [*rows, *(Row(name, "not ours", settings, {}) for name, settings in there.items() if name not in buckets)]
 
 
-def bring(api: Api, row: Row) -> None:
-    """Make or change one. Raises the leaf for what the project refuses, such as a limit over its own."""
+def bring(api: Api, row: Row, *, exact: bool = False) -> None:
+    """Make or change one: `exact` to the catalog's settings, else without lowering its limit or taking a media type from it. Raises the
+    leaf for what the project refuses, such as a limit over its own."""
+    settings = dict(row.wanted) if exact else _widened(row)
     if row.state == "missing":
         try:
             api.ask("POST", "/bucket", f"making bucket {row.name}", json={"id": row.name, "name": row.name, **row.wanted})
             return
         except ObjectExists:
             pass  # made by our first try, whose answer was lost, or by someone else: its settings are brought all the same
-    api.ask("PUT", f"/bucket/{row.name}", f"changing bucket {row.name}", json=dict(row.wanted))
+    api.ask("PUT", f"/bucket/{row.name}", f"changing bucket {row.name}", json=settings)
 
 
 def _row(name: str, wanted: Mapping[str, Any], there: Mapping[str, Any] | None) -> Row:
     if there is None:
         return Row(name, "missing", wanted, {})
     differs = {key: value for key, value in there.items() if value != wanted[key]}
-    return Row(name, "differs" if differs else "as asked", wanted, differs)
+    row = Row(name, "differs", wanted, differs)
+    if _widened(row) == there:
+        return replace(row, state="wider" if differs else "as asked")
+    return row
+
+
+def _widened(row: Row) -> dict[str, Any]:
+    """The catalog's settings, and what the bucket takes besides: null is no limit, or any type."""
+    there = {**row.wanted, **row.differs}
+    limit, types = there["file_size_limit"], there["allowed_mime_types"]
+    return {
+        "public": row.wanted["public"],
+        "file_size_limit": max(limit, row.wanted["file_size_limit"]) if limit else limit,
+        "allowed_mime_types": sorted({*types, *row.wanted["allowed_mime_types"]}) if types else types,
+    }
 
 
 def _wanted(limit: BucketLimit) -> Mapping[str, Any]:

@@ -14,6 +14,7 @@ from cli_command import Command
 from storage_site import Face, a_face
 from support import artifact, claim, executor, submit
 
+from ourvidz.db.connection import Database
 from ourvidz.lifecycle import Jobs
 from ourvidz.storage.base import object_path
 from ourvidz.storage.folder import FolderStore
@@ -53,18 +54,44 @@ def test_a_new_project_gets_every_bucket(bare: Command, empty: Face) -> None:
     assert {row["state"] for row in again.json} == {"as asked"} and "0 buckets made or changed" in again.err
 
 
-def test_what_differs_is_brought_and_what_is_not_ours_is_left(bare: Command, empty: Face) -> None:
+def test_what_is_too_narrow_is_widened_and_what_is_wider_is_left(bare: Command, empty: Face) -> None:
     bare("buckets", "sync", **project(empty))
-    theirs = {"name": "avatars", "public": True}
+    production = 5 * 1024 * 1024  # OurVidz counts its limits so, and takes more types
     with empty.client() as client:
-        client.post("/bucket", json=theirs).raise_for_status()
-        client.put(f"/bucket/{BUCKET}", json={"public": True, "file_size_limit": None}).raise_for_status()
-        client.put("/bucket/video_high", json={"allowed_mime_types": None}).raise_for_status()
+        client.post("/bucket", json={"name": "avatars", "public": True}).raise_for_status()
+        for name, has in (
+            (BUCKET, {"public": True, "file_size_limit": 1000, "allowed_mime_types": ["image/jpeg", "image/png"]}),
+            ("image_fast", {"file_size_limit": production, "allowed_mime_types": ["image/jpeg", "image/png", "image/webp"]}),
+            ("video_high", {"file_size_limit": None, "allowed_mime_types": None}),
+        ):
+            client.put(f"/bucket/{name}", json=has).raise_for_status()
     listed = {row["name"]: row for row in bare("buckets", "ls", "--json", **project(empty)).json}
-    assert listed[BUCKET]["differs"] == {"public": True, "file_size_limit": None}
-    assert (listed["avatars"]["state"], listed["video_high"]["state"]) == ("not ours", "differs")
-    assert bare("buckets", "sync", **project(empty)).code == 0
+    assert {name: row["state"] for name, row in listed.items() if row["state"] != "as asked"} == {
+        "avatars": "not ours", BUCKET: "differs", "image_fast": "wider", "video_high": "wider",
+    }  # fmt: skip
+    assert listed["image_fast"]["differs"]["file_size_limit"] == production
+    done = bare("buckets", "sync", **project(empty))
+    assert done.code == 0 and "--exact" in done.err and "1 bucket made or changed" in done.err
+    types = sorted({"image/jpeg", *BUCKETS[BUCKET].media_types})
+    wide = {
+        BUCKET: (False, BUCKETS[BUCKET].max_bytes, types),
+        "image_fast": (False, production, ["image/jpeg", "image/png", "image/webp"]),
+        "video_high": (False, None, None),
+        "avatars": (True, None, None),
+    }
+    assert settings(empty) == WANTED | wide
+    assert bare("buckets", "sync", "--exact", **project(empty)).code == 0
     assert settings(empty) == {**WANTED, "avatars": (True, None, None)}
+
+
+def test_a_bucket_that_a_policy_would_open_is_not_made(ourvidz: Command, empty: Face, database: Database) -> None:
+    database.rows("create policy \"Left over\" on storage.objects for select using (bucket_id = 'scene-previews')")
+    done = ourvidz("buckets", "sync", **project(empty))
+    assert done.code == 1 and set(settings(empty)) == set(BUCKETS) - {"scene-previews"}
+    assert 'policy "Left over" on storage.objects lets anon select; another user select in scene-previews' in done.err
+    assert 'drop policy "Left over" on storage.objects;' in done.err
+    assert ourvidz("migrate").code == 0
+    assert ourvidz("buckets", "sync", **project(empty)).code == 0 and settings(empty) == WANTED
 
 
 def test_a_limit_over_the_projects_own_is_told_and_the_others_are_made(bare: Command, tmp_path: Path) -> None:
