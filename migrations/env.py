@@ -1,4 +1,4 @@
-"""Alembic's entry: the numbered migrations, then the schema objects that hold no rows, in one transaction."""
+"""Alembic's entry: what is there already is reconciled, then the numbered migrations, then the schema objects, in one transaction."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from alembic import context
 from sqlalchemy import Connection, create_engine, pool, text
 
-from ourvidz.db import layer
+from ourvidz.db import layer, reconcile
 
 
 def run(connection: Connection) -> None:
@@ -16,6 +16,8 @@ def run(connection: Connection) -> None:
     connection.execute(text("select pg_advisory_xact_lock(hashtextextended('ourvidz.migrate', 0))"))
     if layer.standing(connection) is layer.Standing.NEWER:
         return  # its migrations may be newer than those that this program knows
+    # All that is there is looked at before anything is changed, and refused whole where a part of it cannot be brought along.
+    reconcile.apply(connection, context.config.attributes.get("beliefs"))
     connection.execute(text("create schema if not exists ourvidz"))
     context.configure(connection=connection, version_table_schema="ourvidz", transactional_ddl=True)
     with context.begin_transaction():
@@ -23,6 +25,7 @@ def run(connection: Connection) -> None:
     layer.apply(connection)
     if connection.execute(text("select to_regclass('ourvidz.older_jobs')")).scalar() is not None:
         connection.execute(text("select ourvidz.import_older()"))
+    reconcile.finish(connection)
 
 
 given: Connection | None = context.config.attributes.get("connection")

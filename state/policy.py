@@ -53,6 +53,10 @@ PLANS: Final[Mapping[str, Plan]] = {
     "premium": Plan(3, 8, 100, 120),
 }
 
+PLAN_WORDS: Final[Mapping[str, str]] = {**{name: name for name in PLANS}, "inactive": "free", "creator": "premium"}
+"""What `profiles.subscription_status` may say, and the plan that it stands for. OurVidz's front end knows `inactive` and `creator`; a word
+that is not here stands for `free`."""
+
 FALLBACKS: Final[Mapping[str, str]] = {
     "sdxl_image_fast": "image_fast",
     "sdxl_image_high": "image_high",

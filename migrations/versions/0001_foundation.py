@@ -11,5 +11,4 @@ down_revision = None
 
 
 def upgrade() -> None:
-    for part in ("0001_older.sql", "0001_foundation.sql"):
-        script(op.get_bind(), Path(__file__).with_name(part).read_text())
+    script(op.get_bind(), Path(__file__).with_suffix(".sql").read_text())

@@ -1,29 +1,10 @@
 -- Tables of the job machine. Functions, triggers, views and the copies of the Python tables are laid over them after each upgrade
--- (ourvidz/db/schema.py), so this file holds only what has rows.
+-- (ourvidz/db/schema.py), so this file holds only what has rows. The product's tables (profiles, projects, videos …) are there already:
+-- ourvidz/db/sql/reconcile makes them, or brings those of an older system to what is needed, before the numbered migrations run.
 
 create schema if not exists ourvidz;
 revoke all on schema ourvidz from public;
 comment on schema ourvidz is 'What executors and operators call; not exposed by PostgREST.';
-
-create table if not exists public.profiles (id uuid primary key);
-alter table public.profiles
-  add column if not exists email               text,
-  add column if not exists created_at          timestamptz not null default now(),
-  add column if not exists age_verified        boolean,
-  add column if not exists subscription_status text,
-  add column if not exists token_balance       bigint,
-  add column if not exists last_login          timestamptz;
--- The older system's may be null, an integer, or below zero.
-update public.profiles
-set age_verified = coalesce(age_verified, false), subscription_status = coalesce(subscription_status, 'free'),
-    token_balance = greatest(coalesce(token_balance, 0), 0)
-where age_verified is null or subscription_status is null or token_balance is null or token_balance < 0;
-alter table public.profiles
-  alter column age_verified set default false,          alter column age_verified set not null,
-  alter column subscription_status set default 'free',  alter column subscription_status set not null,
-  alter column token_balance type bigint,
-  alter column token_balance set default 0,             alter column token_balance set not null,
-  add constraint profiles_token_balance_check check (token_balance >= 0);
 
 -- The hot row: only what a claim, a guard or a list reads. It is rewritten at every step, so what a person wrote lies in job_payloads,
 -- and the low fillfactor leaves room for the steps between claim and end to be heap-only updates.

@@ -10,6 +10,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
 from ourvidz.db import layer, schema, storage_policies
+from ourvidz.db.reconcile import Beliefs
 
 
 def _config() -> Config:
@@ -19,13 +20,22 @@ def _config() -> Config:
 
 
 def migrate(
-    connection: Connection, *, keep_policies: bool = False, tell: Callable[[storage_policies.Applied], object] = lambda _: None
-) -> str:  # fmt: skip
-    """Run the numbered migrations that are missing and apply this program's schema objects, in `connection`'s transaction. A database of a
-    newer release stays as it is. Policies on Supabase's storage are looked at each time, for anybody may have made one since: `tell` gets
-    what became of them. Returns the database's revision."""
+    connection: Connection,
+    beliefs: Beliefs | None = None,
+    *,
+    keep_policies: bool = False,
+    tell: Callable[[storage_policies.Applied], object] = lambda _: None,
+) -> str:
+    """Reconcile what is there, run the numbered migrations that are missing and apply this program's schema objects, in `connection`'s
+    transaction. A database of a newer release stays as it is. Policies on Supabase's storage are looked at each time, for anybody may have
+    made one since: `tell` gets what became of them. Returns the database's revision.
+
+    `beliefs`: what is believed of what an older system's users wrote about themselves; by default nothing is. Raises `MigrationRefused`
+    when something that is there cannot be brought along.
+    """
     config = _config()
     config.attributes["connection"] = connection
+    config.attributes["beliefs"] = beliefs
     command.upgrade(config, "head")
     if layer.standing(connection) is layer.Standing.CURRENT:
         tell(storage_policies.apply(connection, keep=keep_policies))

@@ -70,6 +70,7 @@ def tables() -> dict[str, list[dict[str, Any]]]:
         "scene_steps": scenes.rows(),
         "buckets": buckets(),
         "plans": [{"name": name, **plan.__dict__} for name, plan in policy.PLANS.items()],
+        "plan_words": [{"word": word, "plan": plan} for word, plan in policy.PLAN_WORDS.items()],
         "policy": [{"only_row": True, **policy.settings()}],
     }
 
@@ -116,7 +117,7 @@ def _job_type(kind: catalog.JobType) -> dict[str, Any]:
     }
 
 
-_CLEARED_FIRST = ("transitions", "wire_names", "scene_steps", "buckets")
+_CLEARED_FIRST = ("transitions", "wire_names", "scene_steps", "buckets", "plan_words")
 """No one refers to them: replaced whole. The others are upserted, for jobs and plans name their rows."""
 
 _OPERATORS = {"policy": ("reroute_after",)}
@@ -125,7 +126,7 @@ _OPERATORS = {"policy": ("reroute_after",)}
 
 def copying(table: str, rows: list[dict[str, Any]]) -> str:
     """The SQL that makes `ourvidz.<table>` a copy of `rows`."""
-    key = {"policy": "only_row"}.get(table, "name")
+    key = {"policy": "only_row", "plan_words": "word"}.get(table, "name")
     columns = ", ".join(rows[0])
     body = json.dumps(rows, ensure_ascii=False).replace("'", "''")
     values = f"select {columns} from jsonb_populate_recordset(null::ourvidz.{table}, '{body}')"

@@ -20,8 +20,13 @@ FIGURES = """id status version head_hash submitted_on user_id job_type lane proj
   generated uploaded created_at updated_at completed_at format quality model_type worker_type hidden"""
 EXECUTORS = "id name host pid lanes resident state waiting lane lane_since started_at beat_at lease_until info"
 RECEIVERS = "name events enabled exhausted disabled_at disabled_reason"
-CHARACTER = "name description appearance_tags reference_image_url"
-PROJECT = "title original_prompt enhanced_prompt character_id target_duration"
+CHARACTER = "name description traits appearance_tags image_url reference_image_url"
+PROJECT = """title original_prompt enhanced_prompt media_type duration target_duration scene_count workflow_step character_id preview_url
+  reference_image_url"""
+SCENE = "scene_number description enhanced_prompt image_url approved final_stitched_url"
+RATING = "overall_quality technical_quality content_quality consistency notes test_metadata success job_id image_id video_id"
+TEST = f"user_id model_type model_version prompt_text test_series test_tier test_category {RATING}"
+SETTINGS = "id config updated_at"
 
 RELATIONS: Final[dict[str, dict[str, Verbs]]] = {
     "public.profiles": {
@@ -39,6 +44,22 @@ RELATIONS: Final[dict[str, dict[str, Verbs]]] = {
         "admin": ALL,
         "service_role": ALL,
     },
+    "public.scenes": {
+        "user": {"select": "own", "insert": f"own project_id {SCENE}", "update": f"own {SCENE}", "delete": "own"},
+        "admin": ALL,
+        "service_role": ALL,
+    },
+    "public.user_roles": {"user": OWN, "admin": ALL, "service_role": ALL},
+    "public.user_activity_log": {"user": OWN, "admin": ALL, "service_role": ALL},
+    "public.model_test_results": {
+        "admin": {"select": "all", "insert": f"all {TEST}", "update": f"all {RATING}"},
+        "service_role": {"select": "all", "update": f"all {RATING}"},
+    },
+    "public.system_config": {
+        "admin": {"select": "all", "insert": f"all {SETTINGS}", "update": f"all {SETTINGS}"},
+        "service_role": ALL,
+    },
+    "public.images": {},
     "public.videos": {
         "user": {
             "select": "own",
@@ -84,6 +105,8 @@ RELATIONS: Final[dict[str, dict[str, Verbs]]] = {
     "ourvidz.schema_objects": {"ourvidz_executor": ALL, "ourvidz_analyst": ALL},
     "ourvidz.older_scene_words": {},
     "ourvidz.outbox": {"ourvidz_executor": ALL, "ourvidz_analyst": ALL},
+    "ourvidz.import_decisions": {},
+    "ourvidz.plan_words": {},
     "ourvidz.plans": {},
     "ourvidz.policy": {"ourvidz_executor": ALL, "ourvidz_analyst": ALL},
     "ourvidz.receivers": {"ourvidz_executor": ALL, "ourvidz_analyst": {"select": f"all {RECEIVERS}"}},
@@ -110,6 +133,7 @@ FUNCTIONS: Final[dict[str, frozenset[str]]] = {
     "public.withdraw_consent": API,
     "public.report_refusal": API,
     "public.before_request": API | {"anon"},
+    "public.has_role": API | {"anon"},
     **{
         f"ourvidz.{name}": EXECUTOR
         for name in (

@@ -4,6 +4,7 @@ default privileges that Supabase sets. What is found must be what tests/db/acces
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,9 +30,25 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "public.videos": {"user_id": "{user}", "scene_number": 1},
     "public.jobs": {"user_id": "{user}", "job_type": "image_fast", "metadata": '{{"prompt": "a lighthouse"}}', "status": "queued"},
     "public.usage_logs": {"user_id": "{user}", "action": "x"},
+    "public.user_roles": {"user_id": "{user}", "role": "basic_user"},
+    "public.user_activity_log": {"user_id": "{user}", "action": "x"},
+    "public.model_test_results": {
+        "user_id": "{user}",
+        "model_type": "SDXL",
+        "prompt_text": "x",
+        "test_series": "x",
+        "test_tier": "artistic",
+    },
+    "public.system_config": {"id": 1},
+    "public.scenes": {"project_id": "{project}", "scene_number": 1, "description": "x"},
     "public.consents": {"user_id": "{user}", "sha256": "0" * 64, "statement_version": "1", "attested_at": "2025-07-07"},
 }
 """A row that whoever may insert at all could insert."""
+
+
+def project_of(user: str) -> str:
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, user))
+
 
 MADE_FOR_THIS = {"23505", "23503", "23514", "23502", "OV014", "OV015"}
 """Refusals of the row, not of the right: a second profile, a row that others refer to, a column that may not be null, an empty purse."""
@@ -62,7 +79,7 @@ class Field:
         """Whose a row is; none for rows that are no one's."""
         if found := row.get("user_id") or (row.get("id") if "id" in row and str(row["id"]) in self.users else None):
             return str(found)
-        return self.jobs.get(str(row.get("job_id") or row.get("id")))
+        return self.jobs.get(str(row.get("project_id") or row.get("job_id") or row.get("id")))
 
     @contextmanager
     def attempt(self, cursor: psycopg.Cursor[Any]) -> Iterator[None]:
@@ -102,13 +119,21 @@ def fill(database: Database, users: tuple[str, str]) -> dict[str, str]:
         finish(jobs, claim(jobs, gpu))
     for user in users:
         whose[submit(jobs, user)] = user
-        for table in ("characters", "projects", "videos", "usage_logs", "consents"):
-            columns = {k: v.format(user=user) if isinstance(v, str) else v for k, v in SAMPLES[f"public.{table}"].items()}
+        database.rows("insert into public.projects (id, user_id, title) values (%s, %s, 'x')", (project_of(user), user))
+        whose[project_of(user)] = user
+        for table in ("characters", "scenes", "videos", "usage_logs", "consents", "user_roles", "user_activity_log", "model_test_results"):
+            columns = {k: _of(user, v) for k, v in SAMPLES[f"public.{table}"].items()}
             names = ", ".join(columns)
             database.rows(f"insert into public.{table} ({names}) values ({', '.join(['%s'] * len(columns))})", list(columns.values()))
         for bucket in [*catalog.BUCKETS, "somebody-elses"]:
             database.rows("insert into storage.objects (bucket_id, name) values (%s, %s)", (bucket, f"{user}/a.png"))
+    whose |= {str(r["id"]): whose[str(r["project_id"])] for r in database.rows("select id, project_id from public.scenes")}
+    database.rows("insert into public.system_config default values on conflict do nothing")
     return whose
+
+
+def _of(user: str, value: Any) -> Any:
+    return value.format(user=user, project=project_of(user)) if isinstance(value, str) else value
 
 
 RELATIONS_OF_OURS = """select format('%s.%s', relnamespace::regnamespace, relname) as name from pg_class
@@ -150,6 +175,8 @@ def found(field: Field, relation: str, who: Persona) -> Verbs:
         mine, every = {who.user}, {field.owner(r) for r in rows}
         if not allowed or (not owners and rows):
             return
+        if every == {None}:  # nobody's: whoever may, may everything
+            owners = every
         known = "own" if who.user and owners == mine and len(every) > 1 else "all" if owners == every else f"some: {owners}"
         told[verb] = known if set(allowed) == set(names) else f"{known} {' '.join(allowed)}"
 
@@ -196,7 +223,7 @@ def _may_insert(cursor: psycopg.Cursor[Any], relation: str, column: str) -> bool
 
 def _insert(relation: str, user: str) -> tuple[str, list[Any]]:
     given = SAMPLES[relation]
-    values = [v.format(user=user) if isinstance(v, str) else v for v in given.values()]
+    values = [_of(user, v) for v in given.values()]
     return f"insert into {relation} ({', '.join(given)}) values ({', '.join(['%s'] * len(given))})", values
 
 

@@ -16,6 +16,7 @@ from ourvidz.audit import audit
 from ourvidz.db import ledger
 from ourvidz.db.connection import Database
 from ourvidz.db.migrate import migrate, pending
+from ourvidz.db.reconcile import Beliefs
 from ourvidz.lifecycle import Jobs
 from state.errors import FinalFailure
 
@@ -40,7 +41,7 @@ def older(server: Server) -> Iterator[Database]:
 
 def brought(database: Database) -> Database:
     with database.transaction() as connection:
-        migrate(connection)
+        migrate(connection, Beliefs(balance="all", plan="all", age="all"))
     return database
 
 

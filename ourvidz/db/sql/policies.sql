@@ -20,19 +20,34 @@ with said as (select
   v_mine || ' and coalesce(length(action) between 1 and 100 and length(format) <= 100 and length(quality) <= 100'
     ' and credits_consumed between 0 and 1000000 and length(metadata::text) <= 32768, true)' as v_my_line
   from said
+), tables as (select *,
+  'exists (select from public.projects as p where p.id = project_id and p.user_id = (select auth.uid()))' as v_my_shot,
+  'name, description, traits, appearance_tags, image_url, reference_image_url' as v_character,
+  'title, original_prompt, enhanced_prompt, media_type, duration, target_duration, scene_count, workflow_step, character_id, preview_url,'
+    ' reference_image_url' as v_project,
+  'scene_number, description, enhanced_prompt, image_url, approved, final_stitched_url' as v_scene,
+  'overall_quality, technical_quality, content_quality, consistency, notes, test_metadata, success, job_id, image_id, video_id' as v_rating
+  from also
 )
-select wanted.* from also cross join lateral (values
+select wanted.* from tables cross join lateral (values
     ('authenticated', 'profiles', 'select', null, 'id = (select auth.uid())'),
     ('authenticated', 'profiles', 'insert', 'id', 'id = (select auth.uid())'),
     ('authenticated', 'profiles', 'update', 'last_login', 'id = (select auth.uid())'),
     ('authenticated', 'characters', 'select', null, v_mine),
-    ('authenticated', 'characters', 'insert', 'user_id, name, description, appearance_tags, reference_image_url', v_mine),
-    ('authenticated', 'characters', 'update', 'name, description, appearance_tags, reference_image_url', v_mine),
+    ('authenticated', 'characters', 'insert', 'user_id, ' || v_character, v_mine),
+    ('authenticated', 'characters', 'update', v_character, v_mine),
     ('authenticated', 'characters', 'delete', null, v_mine),
     ('authenticated', 'projects', 'select', null, v_mine),
-    ('authenticated', 'projects', 'insert', 'user_id, title, original_prompt, enhanced_prompt, character_id, target_duration', v_my_project),
-    ('authenticated', 'projects', 'update', 'title, original_prompt, enhanced_prompt, character_id, target_duration', v_my_project),
+    ('authenticated', 'projects', 'insert', 'user_id, ' || v_project, v_my_project),
+    ('authenticated', 'projects', 'update', v_project, v_my_project),
     ('authenticated', 'projects', 'delete', null, v_mine),
+    ('authenticated', 'scenes', 'select', null, v_my_shot),
+    ('authenticated', 'scenes', 'insert', 'project_id, ' || v_scene, v_my_shot),
+    ('authenticated', 'scenes', 'update', v_scene, v_my_shot),
+    ('authenticated', 'scenes', 'delete', null, v_my_shot),
+    -- Nobody says of themselves who they are: roles follow auth.users (ourvidz.roles_follow).
+    ('authenticated', 'user_roles', 'select', null, v_mine),
+    ('authenticated', 'user_activity_log', 'select', null, v_mine),
     ('authenticated', 'videos', 'select', null, v_mine),
     ('authenticated', 'videos', 'insert', 'user_id, project_id, scene_number', v_my_scene),
     ('authenticated', 'videos', 'update', 'project_id, scene_number', v_my_scene),
@@ -49,6 +64,12 @@ select wanted.* from also cross join lateral (values
     ('service_role', 'profiles', 'select', null, 'true'),
     ('service_role', 'characters', 'select', null, 'true'),
     ('service_role', 'projects', 'select', null, 'true'),
+    ('service_role', 'scenes', 'select', null, 'true'),
+    ('service_role', 'user_roles', 'select', null, 'true'),
+    ('service_role', 'model_test_results', 'select', null, 'true'),
+    ('service_role', 'model_test_results', 'update', v_rating, 'true'),
+    ('service_role', 'system_config', 'select', null, 'true'),
+    ('service_role', 'user_activity_log', 'select', null, 'true'),
     ('service_role', 'videos', 'select', null, 'true'),
     ('service_role', 'jobs', 'select', null, 'true'),
     ('service_role', 'jobs', 'insert', v_jobs, 'true'),
@@ -56,10 +77,19 @@ select wanted.* from also cross join lateral (values
     ('service_role', 'artifacts', 'select', null, 'true'),
     ('service_role', 'usage_logs', 'insert', 'user_id, action, format, quality, credits_consumed, metadata', 'true'),
     ('service_role', 'usage_logs', 'select', null, 'true'),
-    -- An admin sees everything, and writes through functions alone.
+    -- An admin sees everything, and writes through functions, but for what is the admin pages' own: test results and settings.
     ('ourvidz_admin', 'profiles', 'select', null, 'true'),
     ('ourvidz_admin', 'characters', 'select', null, 'true'),
     ('ourvidz_admin', 'projects', 'select', null, 'true'),
+    ('ourvidz_admin', 'scenes', 'select', null, 'true'),
+    ('ourvidz_admin', 'user_roles', 'select', null, 'true'),
+    ('ourvidz_admin', 'user_activity_log', 'select', null, 'true'),
+    ('ourvidz_admin', 'model_test_results', 'select', null, 'true'),
+    ('ourvidz_admin', 'model_test_results', 'insert', 'user_id, model_type, model_version, prompt_text, test_series, test_tier, test_category, ' || v_rating, 'true'),
+    ('ourvidz_admin', 'model_test_results', 'update', v_rating, 'true'),
+    ('ourvidz_admin', 'system_config', 'select', null, 'true'),
+    ('ourvidz_admin', 'system_config', 'insert', 'id, config, updated_at', 'true'),
+    ('ourvidz_admin', 'system_config', 'update', 'id, config, updated_at', 'true'),
     ('ourvidz_admin', 'videos', 'select', null, 'true'),
     ('ourvidz_admin', 'jobs', 'select', null, 'true'),
     ('ourvidz_admin', 'job_payloads', 'select', v_words, 'true'),

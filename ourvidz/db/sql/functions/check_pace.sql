@@ -65,9 +65,11 @@ begin
 end
 $$;
 
+-- A user's plan: what their subscription's word stands for, else the free one.
 create or replace function ourvidz.plan_of(p_user uuid) returns ourvidz.plans
 language sql stable
 as $$
   select plan from ourvidz.plans as plan
-  where plan.name in ('free', (select subscription_status from public.profiles where id = p_user)) order by plan.level desc limit 1
+  where plan.name = coalesce((select w.plan from public.profiles as p join ourvidz.plan_words as w on w.word = p.subscription_status
+                              where p.id = p_user), 'free')
 $$;

@@ -9,7 +9,8 @@ declare
   v_virtual float8;
 begin
   select 1.0 / coalesce(plan.weight, 1) into step
-  from public.profiles as profile left join ourvidz.plans as plan on plan.name = profile.subscription_status
+  from public.profiles as profile left join ourvidz.plan_words as said on said.word = profile.subscription_status
+  left join ourvidz.plans as plan on plan.name = said.plan
   where profile.id = p_user for no key update of profile;
   -- With nobody waiting all have been served: everyone starts level with whoever got furthest.
   select coalesce(

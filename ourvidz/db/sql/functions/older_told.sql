@@ -21,7 +21,8 @@ begin
                       ('cancelled', 'cancelled'), ('canceled', 'cancelled')) as word (older, status) on word.older = lower(j->>'status')
     cross join lateral (select least(coalesce((j->>'created_at')::timestamptz, $1), $1) as created) as at
     left join public.profiles as profile on profile.id = (j->>'user_id')::uuid
-    left join ourvidz.plans as plan on plan.name = profile.subscription_status
+    left join ourvidz.plan_words as said on said.word = profile.subscription_status
+    left join ourvidz.plans as plan on plan.name = said.plan
     left join public.videos as video on video.id = (j->>'video_id')::uuid
     left join public.projects as project on project.id = coalesce((j->>'project_id')::uuid, video.project_id)
   $query$ using p_now;

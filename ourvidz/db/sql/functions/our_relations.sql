@@ -2,10 +2,11 @@
 create or replace function ourvidz.our_relations() returns text[]
 language sql immutable parallel safe
 as $$
-  select '{profiles,characters,projects,videos,jobs,job_payloads,job_events,artifacts,usage_logs,consents,job_timeline,queue_depth,job_durations}'::text[]
+  select '{profiles,user_roles,characters,projects,scenes,videos,images,jobs,job_payloads,job_events,artifacts,usage_logs,consents,
+           model_test_results,system_config,user_activity_log,job_timeline,queue_depth,job_durations}'::text[]
 $$;
 
 -- And which functions there: what PostgREST offers as rpc.
 create or replace function ourvidz.our_functions() returns text[]
 language sql immutable parallel safe
-as $$ select '{queue_job,cancel_job,retry_job,approve_preview,job_status,attest_consent,withdraw_consent,report_refusal,before_request}'::text[] $$;
+as $$ select '{queue_job,cancel_job,retry_job,approve_preview,job_status,attest_consent,withdraw_consent,report_refusal,before_request,has_role}'::text[] $$;

@@ -14,6 +14,7 @@ begin
   cross join lateral jsonb_populate_record(null::ourvidz.asked_job, given.j) as a
   left join ourvidz.job_types as kind on kind.name = a.job_type
   left join public.profiles as profile on profile.id = a.user_id
-  left join ourvidz.plans as plan on plan.name = coalesce(profile.subscription_status, 'free'));
+  left join ourvidz.plan_words as said on said.word = profile.subscription_status
+  left join ourvidz.plans as plan on plan.name = said.plan);
 end
 $$;

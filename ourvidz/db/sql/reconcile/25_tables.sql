@@ -1,0 +1,43 @@
+-- A whole table: made where there is none; else column by column, on a copy that every step is tried on first.
+create or replace function pg_temp.plan_table(p_relation text) returns void language plpgsql as $$
+declare
+  v_kind "char";
+  v_secured boolean;
+  v_forced boolean;
+begin
+  select relkind, relrowsecurity, relforcerowsecurity into v_kind, v_secured, v_forced from pg_class where oid = to_regclass('public.' || p_relation);
+  if v_kind is null then
+    perform pg_temp.plan_new_table(p_relation);
+    return;
+  elsif v_kind <> 'r' then
+    perform pg_temp.refuse('public.' || p_relation, 'this program needs a table of that name, and this is not one', 'rename it, migrate, and decide what becomes of it');
+    return;
+  end if;
+  drop table if exists pg_temp.trial cascade;
+  execute format('create temp table trial (like public.%I including defaults including constraints including generated including identity)', p_relation);
+  if not v_secured then
+    perform pg_temp.step(2, 'table public.' || p_relation, 'row-level security enabled', format('alter table public.%I enable row level security', p_relation));
+  end if;
+  if v_forced then
+    perform pg_temp.step(2, 'table public.' || p_relation, 'row-level security does not bind its owner any more: functions write as the owner',
+                         format('alter table public.%I no force row level security', p_relation));
+  end if;
+  perform pg_temp.plan_columns(p_relation);
+  perform pg_temp.plan_writes(p_relation);
+  perform pg_temp.plan_checks(p_relation);
+  perform pg_temp.plan_triggers(p_relation);
+  perform pg_temp.plan_keys(p_relation);
+end
+$$;
+
+create or replace function pg_temp.plan_new_table(p_relation text) returns void language sql as $$
+  select pg_temp.step(4, 'table public.' || p_relation, 'made', format(E'create table public.%I (\n  %s);\nalter table public.%1$I enable row level security',
+    p_relation, (select string_agg(concat_ws(' ', quote_ident(name), type, 'default ' || coalesce(nullif(preset, 'none'), initial),
+                                             case when fill is not null and coalesce(more, '') !~ 'not null' then 'not null' end, more), E',\n  ' order by n)
+                 from wanted_columns where relation = p_relation)));
+  select pg_temp.step(6, format('constraint %s of public.%s', name, relation), 'added', format('alter table public.%I add constraint %I %s', relation, name, definition))
+  from wanted_checks where relation = p_relation order by n;
+  select pg_temp.step(7, format('key (%s) of public.%s', array_to_string(columns, ', '), relation), 'added',
+                      format('alter table public.%I add unique (%s)', relation, array_to_string(columns, ', ')))
+  from wanted_keys where relation = p_relation and columns <> '{id}' order by n;
+$$;

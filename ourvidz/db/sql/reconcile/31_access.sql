@@ -1,0 +1,71 @@
+-- Policies on tables of ours: they add up, so one that lets in more would undo this program's. Ours are called 'role verb'.
+create or replace function pg_temp.plan_policies() returns void language plpgsql as $$
+declare
+  p record;
+begin
+  for p in
+    select pol.polname as name, c.relname as relation, c.oid = pg_temp.older_jobs() as aside
+    from pg_policy as pol join pg_class as c on c.oid = pol.polrelid
+    where c.relnamespace = 'public'::regnamespace and c.relname in (select name from our_tables)
+      and pol.polname !~ '^(anon|authenticated|service_role|ourvidz_[a-z]+) (select|insert|update|delete)$'
+    order by 2, 1
+  loop
+    perform pg_temp.step(2, format('policy "%s" on public.%s', p.name, p.relation), 'dropped: who may do what is this program''s to say',
+      format('drop policy %I on %s', p.name, case when p.aside then 'ourvidz.older_jobs' else format('public.%I', p.relation) end));
+  end loop;
+end
+$$;
+
+-- Views in schema public that read tables under row-level security with their owner's rights: whoever may read such a view reads
+-- everybody's rows. Made to ask as the one who reads; a materialized view cannot, so the API's roles may not read it any more.
+create or replace function pg_temp.plan_views() returns void language plpgsql as $$
+declare
+  v record;
+begin
+  for v in
+    select c.relname as name, c.relkind = 'm' as kept
+    from pg_class as c
+    where c.relnamespace = 'public'::regnamespace and c.relkind in ('v', 'm') and c.relname <> all ('{job_timeline,queue_depth,job_durations}')
+      and not coalesce(c.reloptions && '{security_invoker=true,security_invoker=on,security_invoker=1}', false)
+      and (c.relkind = 'v' or exists (select from unnest('{anon,authenticated}'::text[]) as role (name) join pg_roles as r on r.rolname = role.name
+                                      where has_table_privilege(r.oid, c.oid, 'select')))
+      and exists (select from pg_rewrite as r join pg_depend as d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid and d.refclassid = 'pg_class'::regclass
+                  join pg_class as t on t.oid = d.refobjid and t.oid <> c.oid
+                  where r.ev_class = c.oid and (t.relrowsecurity or t.relnamespace = 'public'::regnamespace and t.relname in (select name from our_tables)))
+    order by c.relname
+  loop
+    if v.kept then
+      perform pg_temp.step(9, 'materialized view public.' || v.name, 'it keeps rows of everybody: anon and authenticated may not read it any more',
+                           format('revoke select on public.%I from anon, authenticated, public', v.name));
+    else
+      perform pg_temp.step(9, 'view public.' || v.name, 'it read past row-level security; asks with its reader''s rights from now on',
+                           format('alter view public.%I set (security_invoker = true)', v.name));
+    end if;
+  end loop;
+end
+$$;
+
+-- Views on the older jobs follow that table when it is put aside, and would show no new job. Those whose columns public.jobs has are made
+-- again over it (ourvidz.repoint_older); others are named.
+create or replace function pg_temp.plan_job_views() returns void language plpgsql as $$
+declare
+  v record;
+begin
+  for v in
+    select c.relname as name, c.relkind = 'm' as kept,
+           array_agg(distinct a.attname::text) filter (where o.name is null) as lacking
+    from pg_rewrite as r join pg_class as c on c.oid = r.ev_class and c.relkind in ('v', 'm')
+    join pg_depend as d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid and d.refclassid = 'pg_class'::regclass and d.refobjid = pg_temp.older_jobs()
+    left join pg_attribute as a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid and d.refobjsubid > 0
+    left join our_jobs_columns as o on o.name = a.attname and to_regtype(o.type) = a.atttypid or d.refobjsubid = 0
+    group by c.relname, c.relkind order by c.relname
+  loop
+    if v.kept or v.lacking is not null then
+      perform pg_temp.step(9, format('%sview public.%s', case when v.kept then 'materialized ' else '' end, v.name),
+        'left reading ourvidz.older_jobs, which gets no new rows: ' || coalesce('public.jobs has no ' || array_to_string(v.lacking, ', '), 'what it keeps cannot be replaced'), null);
+    else
+      perform pg_temp.step(8, 'view public.' || v.name, 'made again over the new public.jobs', null);
+    end if;
+  end loop;
+end
+$$;

@@ -1,0 +1,49 @@
+-- Names in schema public that this program takes: somebody else's object of that name refuses the migration.
+create or replace function pg_temp.plan_names() returns void language plpgsql as $$
+declare
+  o record;
+begin
+  for o in
+    select c.relname as name from pg_class as c
+    where c.relnamespace = 'public'::regnamespace and to_regclass('ourvidz.executors') is null
+      and c.relname in ('job_payloads', 'job_events', 'artifacts', 'consents', 'job_timeline', 'queue_depth', 'job_durations')
+    order by 1
+  loop
+    perform pg_temp.refuse('public.' || o.name, 'this program makes an object of that name', format('rename it: alter table public.%I rename to …', o.name));
+  end loop;
+  -- A function may be replaced where its arguments and its result are the same; has_role is the older system's own.
+  for o in
+    select p.oid::regprocedure::text as name, p.proargnames, p.prorettype::regtype::text as result
+    from pg_proc as p
+    where p.pronamespace = 'public'::regnamespace and to_regclass('ourvidz.executors') is null
+      and (p.proname in ('queue_job', 'cancel_job', 'retry_job', 'approve_preview', 'job_status', 'attest_consent', 'withdraw_consent', 'report_refusal', 'before_request', 'job_types')
+           or p.proname = 'has_role' and p.pronargs = 2 and p.proargtypes[1] = coalesce(to_regtype('public.app_role')::oid, 0)
+              and (p.proargnames is distinct from '{_user_id,_role}' or p.prorettype <> 'boolean'::regtype))
+    order by 1
+  loop
+    perform pg_temp.refuse('function ' || o.name, 'this program makes a function of that name, with other arguments or another result', format('drop function public.%s (and what leans on it)', o.name));
+  end loop;
+end
+$$;
+
+-- The enum of roles, with the two words that are written into it. A new word of an enum may not be used before it is committed.
+create or replace function pg_temp.plan_roles() returns void language plpgsql as $$
+declare
+  v_word text;
+  v_kind "char" := (select typtype from pg_type where oid = to_regtype('public.app_role'));
+begin
+  if v_kind is null then
+    perform pg_temp.step(3, 'type public.app_role', 'made', 'create type public.app_role as enum (''admin'', ''moderator'', ''premium_user'', ''basic_user'', ''guest'')');
+    create type public.app_role as enum ('admin', 'moderator', 'premium_user', 'basic_user', 'guest');  -- for the trials, and undone with them
+    return;
+  elsif v_kind <> 'e' then
+    perform pg_temp.refuse('type public.app_role', 'it is not an enum', 'rename it: alter type public.app_role rename to …');
+    return;
+  end if;
+  foreach v_word in array '{admin,basic_user}'::text[] loop
+    if not exists (select from pg_enum where enumtypid = 'public.app_role'::regtype and enumlabel = v_word) then
+      perform pg_temp.refuse('type public.app_role', format('it has no word "%s"', v_word), format('alter type public.app_role add value %L', v_word));
+    end if;
+  end loop;
+end
+$$;
