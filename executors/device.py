@@ -148,6 +148,15 @@ class Device:
         except queue.Empty:
             return None
 
+    def meanwhile(self, room: Room, do: Callable[[], object]) -> None:
+        """Something else than a job, while none is prepared. It reports no progress of its own, so it has a stage's whole limit."""
+        self._watch.touch("enhancing", room.policy.load_stall)
+        try:
+            do()
+        finally:
+            self._tell()
+            self._watch.rest()
+
     def perform(self, turn: Turn) -> None:
         """One job's turn, however it ends: whatever is raised goes to the job's thread, which hands it to policy."""
         run, error = turn.run, None

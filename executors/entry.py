@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from executors.orchestrator.roster import Row
     from ourvidz.bootstrap import App
     from ourvidz.config import Config
+    from ourvidz.db.connection import Database
     from ourvidz.progress import Observer
     from ourvidz.safety.screen import PromptScreen
 
@@ -91,13 +92,15 @@ class Executors:
         worker.run(until=until, idle_exit=idle_exit)
         return 0
 
-    def serve_enhancer(self, config: Config, *, say: Callable[[str], None] = lambda _: None) -> int:
-        """Enhance prompts for the executors of this machine until told to stop. They screen what they send, and what comes back.
+    def serve_enhancer(self, config: Config, *, database: Database | None = None, say: Callable[[str], None] = lambda _: None) -> int:
+        """Enhance prompts for the executors of this machine until told to stop. They screen what they send, and what comes back. With a
+        `database`, prompts of the prompt dialog too (`executors.dialog`).
 
         Raises `ModelFileError`, `EnhancerAlready`.
         """
         import torch
 
+        from executors.dialog import beside
         from executors.enhance import Enhancer
         from executors.enhancer import wire
         from executors.enhancer.server import Server
@@ -113,9 +116,13 @@ class Executors:
         if about["tiny"]:
             torch.set_num_threads(1)  # as in `work`
         socket = wire.address(config.home, config.ourvidz_enhancer)
-        Server(model, socket, pulse=pulse.beat).run(
-            ready=lambda: say(f"{about['model']} on {about['device']} enhances prompts at {socket}.")
-        )
+        with beside(socket, database, guarded=not about["tiny"]) as start:
+
+            def ready() -> None:
+                say(f"{about['model']} on {about['device']} enhances prompts at {socket}.")
+                start()
+
+            Server(model, socket, pulse=pulse.beat).run(ready)
         return 0
 
     def guard(self, config: Config, *, say: Callable[[str], None] = lambda _: None) -> PromptScreen:

@@ -17,6 +17,7 @@ from typing import IO, TypeVar
 
 from executors import credentials
 from executors.device import Device
+from executors.dialog import of_shelf
 from executors.enhancer.client import RemoteEnhancer
 from executors.heartbeat import Heartbeat, Hold
 from executors.provenance import Seal
@@ -86,6 +87,7 @@ class Worker:
         self._warm = warm
         self._threads: set[threading.Thread] = set()  # of jobs; one that hangs keeps its place when its claim is given up
         self._failed: BaseException | None = None
+        self._dialog, self._answers_at = of_shelf(jobs, shelf), 0.0
         self.draining = False
         self.heartbeat: Heartbeat | None = None
 
@@ -160,6 +162,21 @@ class Worker:
             turn = room.device.next(timeout=1.0)
             if turn is not None and not turn.left:
                 room.device.perform(turn)
+            elif turn is None and self._may_answer(room):
+                room.device.meanwhile(room, self._answer)
+
+    def _may_answer(self, room: Room) -> bool:
+        """Whether this executor's model should serve the prompt dialog now: not where the enhancer's own process does."""
+        idle = not (room.device.closing or self.draining or room.heartbeat.holds) and time.monotonic() >= self._answers_at
+        return self._dialog is not None and idle and not (self._enhancer is not None and (self._enhancer.only or self._enhancer.there()))
+
+    def _answer(self) -> None:
+        try:
+            if self._dialog is None or not self._dialog.once():
+                self._answers_at = time.monotonic() + POLL
+        except Exception as error:  # noqa: BLE001  (whatever it is, no job waits for this, and the lease on the prompt runs out)
+            log.warning("Prompts of the dialog wait: %s", type(error).__name__)
+            self._answers_at = time.monotonic() + TIDY
 
     def _warm_up(self, room: Room) -> None:
         """The device's thread, while the first job is prepared. A job that is ready comes before all that is only likely."""

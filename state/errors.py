@@ -171,4 +171,12 @@ class LegalHold(JobError):
     code = "legal_hold"
 
 
+class NoEnhancer(JobError):
+    """No enhancer is running, or too many prompts wait for it: this one is not enhanced now. No job is touched by it."""
+
+    sqlstate = "OV030"
+    code = "no_enhancer"
+    http = 503
+
+
 BY_SQLSTATE: dict[str, type[JobError]] = {leaf.sqlstate: leaf for leaf in JobError.__subclasses__()}

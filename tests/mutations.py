@@ -116,6 +116,13 @@ MUTANTS = {
     "what a message changes is not checked": Mutant(F + "intake_settings.sql", "perform ourvidz.check_settings(", "perform concat(", "intake/intake_drain"),
     "what a message changes is not charged": Mutant(F + "intake_settings.sql", " or v_change <> 0", "", "intake/intake_drain"),
     "what a message changes keeps its lane": Mutant(F + "intake_settings.sql", "v_lane <> j.lane or ", "", "intake/intake_drain"),
+    # the prompt dialog
+    "a prompt for two enhancers": Mutant(F + "enhance_take.sql", "coalesce(q.lease_until <= v_now, true)", "true", "enhancement"),
+    "a late enhanced text": Mutant(F + "enhance_take.sql", "where id = p_id and claim_no = p_claim and enhanced is null and failed is null;\n  return found;\nend\n$$;\n\ncreate or replace function ourvidz.enhancer_beat", "where id = p_id;\n  return found;\nend\n$$;\n\ncreate or replace function ourvidz.enhancer_beat", "enhancement"),
+    "another's enhanced text": Mutant(F + "api_enhancement.sql", " and user_id = ourvidz.signed_in()", "", "enhancement"),
+    "a dialog for the unverified": Mutant(F + "api_enhancement.sql", "perform ourvidz.check_verified(v_user);", "", "enhancement"),
+    "a dialog without bounds": Mutant(F + "api_enhancement.sql", "perform ourvidz.check_enhancements(v_user);", "", "enhancement"),
+    "prompts of the dialog stay": Mutant(F + "check_enhancements.sql", "where asked_at <= ourvidz.now() - interval '5 minutes' limit", "where false limit", "enhancement"),
     # the chain
     "no previous hash": Mutant(F + "events_apply.sql", "and e.prev_hash = j.head_hash", "", "guards"),
     "no hash": Mutant(

@@ -18,15 +18,20 @@ def add(app: typer.Typer, panel: str) -> None:
 def enhancer() -> None:
     """Run the enhancer, which rewrites prompts for this machine's executors.
 
-    Executors find it by themselves, and then need not hold its model; without it they enhance on their own. Ctrl-C once: what was asked of
-    it is answered first. Twice: it leaves at once.
+    Executors find it by themselves, and then need not hold its model; without it they enhance on their own. Where there is a database it
+    answers the front end's prompt dialog too (edge function enhance-prompt). Ctrl-C once: what was asked of it is answered first. Twice: it
+    leaves at once.
     """
+    from ourvidz.bootstrap import App
     from ourvidz.cli import executor
     from ourvidz.config import config
+    from ourvidz.db.embedded import status
 
     executors = executor.able("The enhancer")
     if config().ourvidz_enhancer == "off":
         raise out.Problem("OURVIDZ_ENHANCER is `off`, so no executor would ask this one. Unset it, or name a socket.", 2)
+    app = App(config())
+    database = app.database if not app.embedded or status(app.config.home).version else None  # none was made: nobody asks by it
     with executor.told(logging.INFO), executor.own_signals():
-        code = executors.serve_enhancer(config(), say=lambda line: out.say(line, "dim"))
+        code = executors.serve_enhancer(app.config, database=database, say=lambda line: out.say(line, "dim"))
     raise typer.Exit(code)

@@ -17,6 +17,7 @@ from ourvidz.cli.out import Problem, stderr
 if TYPE_CHECKING:
     from ourvidz.bootstrap import App
     from ourvidz.config import Config
+    from ourvidz.db.connection import Database
     from ourvidz.progress import Observer
     from ourvidz.safety.screen import PromptScreen
 
@@ -44,7 +45,7 @@ class Executors(Protocol):
         idle_exit: float | None = None, profile: str | None = None, observer: Observer | None = None, signals: bool = True,
         own_process: bool = False, warm: Sequence[str] | None = (), say: Callable[[str], None] = ...,
     ) -> int: ...  # fmt: skip
-    def serve_enhancer(self, config: Config, *, say: Callable[[str], None] = ...) -> int: ...
+    def serve_enhancer(self, config: Config, *, database: Database | None = None, say: Callable[[str], None] = ...) -> int: ...
     def profiles(self) -> list[dict[str, str]]: ...
     def roster(
         self, *, split: bool, intake: bool, name: str | None, each: int, enhancer: str | None

@@ -93,7 +93,8 @@ def check(client: httpx.Client, project: Project, name: str) -> None:
     signed_in = {"Authorization": f"Bearer {user.token}", "apikey": project.anon_key}
     answers: dict[str, Callable[[], httpx.Response]] = {
         "queue-job": lambda: client.post("", json={"jobType": "image_fast", "metadata": {"prompt": "a pier"}}, headers=signed_in),
+        "enhance-prompt": lambda: client.post("", json={"prompt": "a pier"}, headers=signed_in),
         "job-callback": lambda: client.post("", json={"job_id": user.id, "status": "completed"}),
     }
     answer = answers[name]()
-    assert answer.status_code == {"job-callback": 401}.get(name, 200), answer.text
+    assert answer.status_code == {"job-callback": 401, "enhance-prompt": 503}.get(name, 200), answer.text

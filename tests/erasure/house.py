@@ -101,6 +101,9 @@ class House:
                 (user, word, word, json.dumps({"said": word})))  # fmt: skip
         db.rows("update public.profiles set email = %s where id = %s", (f"{word}@example.org", user))
         safety.attest(db, user, SHA, word)
+        sql = """insert into ourvidz.enhancement_requests (user_id, style, prompt, enhanced, asked_at)
+                 values (%s, 'wan', %s, %s, ourvidz.now())"""
+        db.rows(sql, (user, f"a {word}", f"a {word}, long exposure"))
         db.rows("select ourvidz.door_refused(%s, 'minors', 'p-1', null, %s)", (user, SHA))
         db.rows(OLDER)
         sql = """insert into ourvidz.older_jobs (user_id, metadata, video_id)

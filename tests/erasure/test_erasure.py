@@ -25,7 +25,7 @@ from state.errors import LegalHold, NotAgeVerified, NotFound
 
 HELD = {
     "public.profiles", "public.jobs", "public.job_payloads", "public.artifacts", "public.characters", "public.projects",
-    "public.usage_logs", "public.consents", "ourvidz.older_jobs",
+    "public.usage_logs", "public.consents", "ourvidz.enhancement_requests", "ourvidz.older_jobs",
 }  # fmt: skip
 
 

@@ -16,10 +16,12 @@ from pathlib import Path
 
 import torch
 
+from executors.dialog import beside
 from executors.enhance import Enhanced, Enhancer
 from executors.enhancer.server import Server
 from executors.language import far_from
 from executors.models.base import ModelPaths
+from ourvidz.db.connection import Database
 
 PULSES = 0
 
@@ -41,7 +43,8 @@ class Slow(Enhancer):
             print("let go", flush=True)
 
 
-def serve(model: Slow, socket: str, out: str, waiting: int = 8) -> None:
+def serve(model: Slow, socket: str, out: str, waiting: int = 8, url: str | None = None) -> None:
+    """`url`: of the database whose prompts of the dialog it answers too."""
     os.dup2(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 1)
 
     def pulse() -> None:
@@ -54,7 +57,13 @@ def serve(model: Slow, socket: str, out: str, waiting: int = 8) -> None:
             print("pulses", PULSES, flush=True)
 
     threading.Thread(target=tell_pulses, daemon=True).start()
-    Server(model, Path(socket), waiting=waiting, stall=0.5, pulse=pulse).run(ready=lambda: print("ready", flush=True))
+    with beside(Path(socket), Database(url) if url else None, guarded=False) as start:
+
+        def ready() -> None:
+            print("ready", flush=True)
+            start()
+
+        Server(model, Path(socket), waiting=waiting, stall=0.5, pulse=pulse).run(ready)
     print("left", flush=True)
 
 

@@ -54,7 +54,7 @@ class Nursery:
 class Served:
     """An enhancer's process, and the words that it wrote."""
 
-    def __init__(self, nursery: Nursery, socket: Path, **more: int) -> None:
+    def __init__(self, nursery: Nursery, socket: Path, **more: int | str) -> None:
         self.socket, self._nursery = socket, nursery
         out = socket.with_suffix(".out")
         out.unlink(missing_ok=True)

@@ -31,6 +31,9 @@ grant select on ourvidz.outbox, ourvidz.receivers to ourvidz_executor;
 grant select on ourvidz.outbox to ourvidz_analyst;
 grant select (name, events, enabled, exhausted, disabled_at, disabled_reason) on ourvidz.receivers to ourvidz_analyst;
 
+-- Whoever has the enhancer's model answers the prompt dialog.
+grant execute on function ourvidz.enhance_take, ourvidz.enhance_hold, ourvidz.enhance_answer to ourvidz_executor;
+
 -- So may the intake: whoever has Upstash's token can ask for jobs in anyone's name already.
 grant execute on function ourvidz.intake, ourvidz.intake_record, ourvidz.intake_forget, ourvidz.shared_with to ourvidz_executor;
 grant select on ourvidz.intake_counts, ourvidz.intake_messages to ourvidz_executor, ourvidz_analyst;
@@ -52,7 +55,7 @@ on ourvidz.executors to ourvidz_executor, ourvidz_analyst;
 grant usage on schema public to anon, authenticated, service_role, ourvidz_admin;
 grant select on public.job_timeline, public.job_durations to authenticated, ourvidz_admin;
 grant execute on function public.queue_job, public.cancel_job, public.retry_job, public.approve_preview, public.job_status,
-  public.attest_consent, public.withdraw_consent, public.report_refusal
+  public.attest_consent, public.withdraw_consent, public.ask_enhancement, public.enhancement, public.report_refusal
 to authenticated, service_role, ourvidz_admin;
 grant execute on function public.before_request, public.has_role to anon, authenticated, service_role, ourvidz_admin;
 -- Asked by a policy on storage.objects, which names it for the caller.

@@ -86,4 +86,5 @@ const TITLES: Readonly<Record<number, string>> = {
   409: "Conflict",
   422: "Prompt refused",
   429: "Too many requests",
+  503: "Not available",
 };

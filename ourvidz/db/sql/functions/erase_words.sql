@@ -57,6 +57,8 @@ as $$
     update public.usage_logs set action = 'erased', format = null, quality = null, metadata = '{}'
     where user_id = p_user and job_id is null
       and (action <> 'erased' or metadata is distinct from '{}' or num_nonnulls(format, quality) > 0) returning 1
+  ), asked as (
+    delete from ourvidz.enhancement_requests where user_id = p_user returning 1
   ), messages as (
     delete from ourvidz.outbox where job_id in (select id from theirs) returning 1
   ), taken_in as (
@@ -68,5 +70,5 @@ as $$
     'prompts', (select count(*) from payloads), 'job_metadata', (select count(*) from job_columns),
     'artifacts', (select count(*) from pictures), 'videos', (select count(*) from scenes), 'projects', (select count(*) from films),
     'characters', (select count(*) from people), 'consents', (select count(*) from consent), 'usage_logs', (select count(*) from usage),
-    'outbox', (select count(*) from messages), 'refusal_digests', (select count(*) from refused))
+    'enhancement_requests', (select count(*) from asked), 'outbox', (select count(*) from messages), 'refusal_digests', (select count(*) from refused))
 $$;

@@ -42,6 +42,7 @@ begin
   if lapsed + timed_out = 0 then  -- next time, then: these lock balances of their own
     perform ourvidz.reroute_stranded();
   end if;
+  perform ourvidz.enhance_expire();
   delete from ourvidz.executors as e using ourvidz.policy
   where e.state = 'gone' and e.beat_at < v_now - make_interval(secs => policy.executor_forgotten)
     and not exists (select from public.jobs where executor_id = e.id);

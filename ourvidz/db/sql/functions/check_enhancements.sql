@@ -1,0 +1,57 @@
+-- Refuses a request for an enhanced prompt that nobody would answer (OV030), or that is one too many: three at a time and twenty a minute
+-- of a user, and no more waiting in all than an enhancer could answer while somebody still waits for it.
+create or replace function ourvidz.check_enhancements(p_user uuid) returns void
+language plpgsql
+as $$
+declare
+  v_now constant timestamptz := ourvidz.now();
+  v_since timestamptz;
+  v_wait integer;
+begin
+  perform ourvidz.one_at_a_time(p_user);
+  perform ourvidz.enhance_expire();
+  if not exists (select from ourvidz.enhancers where beat_at > v_now - interval '20 s') then
+    raise exception 'No enhancer is running, so the prompt cannot be enhanced now.'
+      using errcode = 'OV030', hint = 'Use the prompt as it is, or try again later.';
+  elsif (select count(*) >= 30 from ourvidz.enhancement_requests
+         where enhanced is null and failed is null and asked_at > v_now - ourvidz.enhance_patience()) then
+    raise exception 'Too many prompts wait to be enhanced.' using errcode = 'OV030', hint = 'Use the prompt as it is, or try again later.';
+  end if;
+  select asked_at into v_since from ourvidz.enhancement_requests where user_id = p_user order by asked_at desc offset 19 limit 1;
+  if v_since > v_now - interval '1 minute' then
+    v_wait := ceil(extract(epoch from v_since + interval '1 minute' - v_now));
+    raise exception 'More than 20 prompts within a minute: try again in % s.', v_wait
+      using errcode = 'OV016', detail = format('Retry after %s s.', v_wait);
+  elsif (select count(*) >= 3 from ourvidz.enhancement_requests
+         where user_id = p_user and enhanced is null and failed is null and asked_at > v_now - ourvidz.enhance_patience()) then
+    raise exception 'Three of your prompts wait to be enhanced already: try again in 5 s.'
+      using errcode = 'OV016', detail = 'Retry after 5 s.';
+  end if;
+end
+$$;
+
+-- How long somebody waits for an answer (the edge function's bound): an older request is not taken any more.
+create or replace function ourvidz.enhance_patience() returns interval
+language sql immutable parallel safe
+as $$ select interval '20 s' $$;
+
+-- Requests live for five minutes. Called wherever they are written, and by the reaper.
+create or replace function ourvidz.enhance_expire() returns void
+language sql
+as $$
+  delete from ourvidz.enhancement_requests where id in (
+    select id from ourvidz.enhancement_requests where asked_at <= ourvidz.now() - interval '5 minutes' limit 1000 for update skip locked);
+  delete from ourvidz.enhancers where beat_at <= ourvidz.now() - interval '1 day'
+$$;
+
+-- A model is given the texts of verified users alone, whatever is made of them. Locked: an erasure waits, and takes this one's too.
+create or replace function ourvidz.check_verified(p_user uuid) returns void
+language plpgsql
+as $$
+begin
+  perform ourvidz.lock_verified(array[p_user]);
+  if not exists (select from public.profiles where id = p_user and age_verified) then
+    raise exception 'Profile % is not age-verified.', p_user using errcode = 'OV010';
+  end if;
+end
+$$;

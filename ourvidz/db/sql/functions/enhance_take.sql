@@ -1,0 +1,54 @@
+-- The oldest request that somebody still waits for and no living enhancer has; nothing when there is none, and the caller is then woken by the
+-- next one (NOTIFY ourvidz, 'enhancement'). Three enhancers at most are given the same one. Also says that this enhancer lives.
+create or replace function ourvidz.enhance_take(p_name text)
+returns table (id uuid, claim_no integer, style text, prompt text, seconds_left double precision)
+language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_now constant timestamptz := ourvidz.now();
+begin
+  perform ourvidz.enhance_expire();
+  return query
+    update ourvidz.enhancement_requests as r
+    set claim_no = r.claim_no + 1, lease_until = v_now + interval '6 s'
+    where r.id = (select q.id from ourvidz.enhancement_requests as q
+                  where q.enhanced is null and q.failed is null and q.claim_no < 3 and coalesce(q.lease_until <= v_now, true)
+                    and q.asked_at > v_now - ourvidz.enhance_patience()
+                  order by q.asked_at limit 1 for update skip locked)
+    returning r.id, r.claim_no, r.style, r.prompt, extract(epoch from r.asked_at + ourvidz.enhance_patience() - v_now)::double precision;
+  perform ourvidz.enhancer_beat(p_name, waiting => not found);
+end
+$$;
+
+-- Keeps the lease while the model writes; false when the request is another's by now, or gone.
+create or replace function ourvidz.enhance_hold(p_name text, p_id uuid, p_claim integer) returns boolean
+language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
+as $$
+begin
+  perform ourvidz.enhancer_beat(p_name, waiting => false);
+  update ourvidz.enhancement_requests set lease_until = ourvidz.now() + interval '6 s'
+  where id = p_id and claim_no = p_claim and enhanced is null and failed is null;
+  return found;
+end
+$$;
+
+-- {text, figures}, or {failed}: a word; or {}: given back, for another enhancer. False when the request is another's by now, or gone.
+create or replace function ourvidz.enhance_answer(p_id uuid, p_claim integer, p_answer jsonb) returns boolean
+language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
+as $$
+begin
+  update ourvidz.enhancement_requests
+  set enhanced = p_answer->>'text', failed = p_answer->>'failed', figures = coalesce(p_answer->'figures', '{}'), lease_until = null
+  where id = p_id and claim_no = p_claim and enhanced is null and failed is null;
+  return found;
+end
+$$;
+
+create or replace function ourvidz.enhancer_beat(p_name text, waiting boolean) returns void
+language sql
+as $$
+  insert into ourvidz.enhancers as e (name, beat_at, waiting) values (p_name, ourvidz.now(), enhancer_beat.waiting)
+  on conflict (name) do update set beat_at = excluded.beat_at, waiting = excluded.waiting
+  where excluded.waiting <> e.waiting or e.beat_at < excluded.beat_at - interval '5 s'  -- a look each second is not a write each second
+$$;
