@@ -90,10 +90,11 @@ begin
       status = coalesce((select w.status from ourvidz.older_scene_words as w where w.word = lower(v.status)),
                         case when v.video_url is not null then 'completed' when v.preview_url is not null then 'preview_ready' else 'draft' end)
   where v.status is null or not v.status = any (v_words) or v.status in ('previewing', 'generating');
-  alter table public.videos alter column status set default 'draft', alter column status set not null;
-  execute format('alter table public.videos add constraint videos_status check (status = any (%L::text[]))', v_words);
 end
 $$;
+alter table public.videos
+  alter column status set default 'draft', alter column status set not null,
+  add constraint videos_status check (status = any ('{draft,previewing,preview_ready,generating,completed,failed,cancelled}'::text[]));
 
 -- A copy of state/scenes.py: what a job's event makes of its scene.
 create table ourvidz.scene_steps (

@@ -38,8 +38,8 @@ def sync(
 ) -> None:
     """Make the buckets that are missing, and bring the public flag, limit and media types of the others to what is needed.
 
-    Nothing is deleted, buckets that are not ours are left alone, and one that takes more than is needed goes on taking it. A bucket is not made
-    while a policy on storage would open it to others. Exit 1 when one was not made or changed.
+    Nothing is deleted, buckets that are not ours are left alone, and one that takes more than is needed goes on taking it. A bucket is not
+    made while a policy on storage would open it to others. Exit 1 when one was not made or changed.
     """
     from ourvidz.storage.base import StorageError
     from ourvidz.storage.buckets import bring

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -30,28 +31,33 @@ def migrate(
 ) -> None:
     """Bring the database (DATABASE_URL, or the embedded one) to this program's schema."""
     from ourvidz import bootstrap
-    from ourvidz.db import migrate
+    from ourvidz.cli import foreseen
+    from ourvidz.db import foresee, layer, migrate
     from ourvidz.db.connection import Database
 
     database = Database(bootstrap.app().database_url)
-    wanted = migrate.head()
     with database.transaction() as connection:
-        found = migrate.current(connection)
-        pending = migrate.pending(connection)
+        there, standing = layer.found(connection), layer.standing(connection)
+        found, steps = migrate.current(connection), foresee.steps(connection)
         if not check:
             migrate.migrate(connection, keep_policies=keep_policies, tell=_storage)
     if local_profile and not check:
         bootstrap.make_local_profile(database)
+    have, need = there.number if there else None, layer.numbered().release
     if as_json:
-        known = {"found": found, "schema": wanted, "pending": pending if check else []}
-        out.emit(known | {"changed": not check and bool(pending), "current": not check or not pending})
-    elif check and pending:
-        out.say("`ourvidz migrate` would bring this database to this program's schema:")
-        for what in pending:
-            print(f"- {what}")
+        known = {"found": found, "schema": migrate.head(), "release": {"database": have, "program": need}}
+        out.emit(
+            known | {"steps": [asdict(step) for step in steps], "changed": not check and bool(steps), "current": not check or not steps}
+        )
+    elif standing is layer.Standing.NEWER:
+        print(f"The database has release {have}, this program has {need}: it is left as it is. This program goes on working with it.")
+    elif check and steps:
+        out.say("`ourvidz migrate` would bring this database to this program's release:")
+        print(f"release {'(none)' if have is None else have} → {need}")
+        foreseen.show(steps)
     else:
-        print(f"schema {wanted}" + ("" if found == wanted else f" (was {found or 'empty'})"))
-    if check and pending:
+        print(f"release {need}" + ("" if not steps else f" (was {'empty' if have is None else have})"))
+    if check and steps:
         raise typer.Exit(1)
 
 

@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from importlib import resources
@@ -20,13 +20,11 @@ from sqlalchemy import Connection, text
 
 from ourvidz.db import schema, statements
 
+_APPLY = resources.files("ourvidz.db") / "sql" / "apply"
 RELEASE_FILE = resources.files("ourvidz.db") / "sql" / "release.json"
 
 EVERY_TIME = ("roles.sql", "signup.sql", "realtime.sql", "own.sql", "grants.sql", "policies.sql")
 """Scripts that only add what is missing (and grants, which are set whole): they run whenever anything is applied."""
-
-READS: dict[str, tuple[str, ...]] = {}
-"""What a script's outcome depends on besides its text: it runs again when that changed."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +34,10 @@ class SchemaObject:
     kind: str
     name: str
     sql: str
-    reads: str = ""  # digests of the objects on which the outcome depends besides its text
 
     @cached_property
     def digest(self) -> str:
-        return hashlib.sha256((statements.bare(self.sql) + self.reads).encode()).hexdigest()
+        return hashlib.sha256(statements.bare(self.sql).encode()).hexdigest()
 
 
 class Standing(StrEnum):
@@ -67,10 +64,6 @@ def objects() -> list[SchemaObject]:
             found += _parsed(part, body)
         else:
             found.append(SchemaObject("policies" if part == "policies.sql" else "script", part, body))
-    by_name = {one.name: one for one in found}
-    for part, others in READS.items():
-        script = by_name[part]
-        found[found.index(script)] = replace(script, reads="".join(by_name[name].digest for name in others))
     found += [SchemaObject("rows", table, schema.copying(table, rows)) for table, rows in schema.tables().items()]
     return found
 
@@ -185,4 +178,9 @@ def _applying() -> Iterator[str]:
         assert "$object$" not in one.sql, one.name
         yield f"({n}, '{one.kind}', '{one.name}', '{one.digest}', {str(one.name in EVERY_TIME).lower()}, $object$\n{one.sql}\n$object$),\n"
     yield f"({len(wanted)}, 'layer', 'layer', '{whole.digest}', false, '{whole.number}');\n\n"
-    yield (resources.files("ourvidz.db") / "sql" / "apply.sql").read_text()
+    yield helpers() + "\n" + (_APPLY / "02_apply.sql").read_text()
+
+
+def helpers(*, shapes: bool = False) -> str:
+    """SQL of the temporary functions that applying and `migrate --check` share; with `shapes`, of those that only the latter needs."""
+    return "".join((_APPLY / name).read_text() for name in ("01_helpers.sql", "03_shapes.sql")[: 1 + shapes])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from alembic.script import ScriptDirectory
+from alembic.script import Script, ScriptDirectory
 from sqlalchemy import Connection, text
 
-from ourvidz.db import layer, schema, storage_policies
+from ourvidz.db import layer, storage_policies
 from ourvidz.db.reconcile import Beliefs
 
 
@@ -59,38 +60,16 @@ def current(connection: Connection) -> str | None:
     return revision
 
 
-def pending(connection: Connection) -> list[str]:
-    """What `migrate` would do here, and what would keep it from it, in a person's words; empty where all is as it should be."""
-    found, wanted = current(connection), head()
-    told: list[str] = []
-    if found != wanted:
-        told.append(f"schema {found or '(none)'} → {wanted}")
-    elif layer.standing(connection) is layer.Standing.OLDER:
-        told.append("functions, views, policies or copied tables differ from this program's: they are replaced")
-    older = connection.execute(text("select to_regclass('public.jobs') is not null and to_regclass('ourvidz.jobs') is null")).scalar()
-    if older and found is None:
-        rows = connection.execute(text("select coalesce(status::text, '(none)'), count(*) from public.jobs group by 1 order by 1")).all()
-        told.append(
-            f"the older system's jobs are put aside as ourvidz.older_jobs, and imported: {', '.join(f'{n} {s}' for s, n in rows) or 'none'}"
-        )
-    told += [f"{leak}: it is dropped" for leak in storage_policies.leaks(connection)]
-    if told:
-        told += [f"not allowed here: {what}" for what in _lacks(connection)]
-    return told
+def missing(connection: Connection) -> list[Script]:
+    """The numbered migrations that the database lacks, in order."""
+    found = current(connection)
+    scripts = list(ScriptDirectory.from_config(_config()).walk_revisions())[::-1]
+    known = [script.revision for script in scripts]
+    return scripts[known.index(found) + 1 :] if found in known else scripts if found is None else []
 
 
-def _lacks(connection: Connection) -> list[str]:
-    """The rights that a migration needs and this role has not."""
-    sql = """select r.rolname, has_database_privilege(current_database(), 'create') as schemas,
-                    r.rolsuper or r.rolcreaterole or not exists (
-                      select from unnest(cast(:roles as text[])) as name
-                      where not exists (select from pg_roles where rolname = name)) as roles,
-                    has_schema_privilege('public', 'create') as tables
-             from pg_roles as r where r.rolname = current_user"""
-    may = connection.execute(text(sql), {"roles": list(schema.ROLES)}).mappings().one()
-    words = {
-        "schemas": "create a schema in this database",
-        "roles": "create roles, of which some are missing",
-        "tables": "create tables in schema public",
-    }
-    return [f"role {may['rolname']} may not {words[right]}" for right in words if not may[right]]
+def sql_of(script: Script) -> list[str]:
+    """A migration's SQL files, in the order in which it runs them. It consists of nothing else: `migrate --sql` writes them into one."""
+    path = Path(script.path)
+    names = [f"{script.revision}_{part}.sql" for part in getattr(script.module, "PARTS", ())] or [path.with_suffix(".sql").name]
+    return [path.with_name(name).read_text() for name in names]

@@ -47,18 +47,23 @@ def bare(sql: str) -> str:
     return "".join(out).strip()
 
 
+def separated(text: str) -> list[str]:
+    """`a, f(b, c), d` taken apart at its outer commas; it ends where a parenthesis closes that it did not open."""
+    depth, parts = 0, [""]
+    for token in _TOKEN.finditer(text):
+        depth += {"(": 1, ")": -1}.get(token[0], 0)
+        if depth < 0:
+            break
+        if token[0] == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += token[0]
+    return [part.strip() for part in parts if part.strip()]
+
+
 def arguments(header: str) -> list[str]:
     """The types of a function's input parameters, from a bare statement that begins with its name: `f(a uuid, b integer default 1) …`."""
-    depth, parts = 0, [""]
-    for token in _TOKEN.finditer(header, header.index("(")):
-        depth += {"(": 1, ")": -1}.get(token[0], 0)
-        if depth == 0:
-            break
-        if token[0] == "," and depth == 1:
-            parts.append("")
-        elif depth > 1 or token[0] != "(":
-            parts[-1] += token[0]
-    return [kind for part in parts if (kind := _type(part.strip()))]
+    return [kind for part in separated(header.partition("(")[2]) if (kind := _type(part))]
 
 
 _TWO_WORDS = ("double", "timestamp", "time", "character", "bit", "interval")

@@ -1,5 +1,5 @@
-"""Two systems on one Redis (docs/decisions/0035): of the messages in a queue, those of chosen users are taken and all others are left to the
-older system's workers. What is taken is removed by one script, so no message is ever in two hands.
+"""Two systems on one Redis (docs/decisions/0035): of the messages in a queue, those of chosen users are taken and all others are left to
+the older system's workers. What is taken is removed by one script, so no message is ever in two hands.
 """
 
 from __future__ import annotations

@@ -159,18 +159,34 @@ def test_migrate(server: Server, tmp_path: Path) -> None:
     name = server.create()
     ourvidz = Command(environment(tmp_path / "home", DATABASE_URL=server.url(name)), tmp_path)
     try:
-        assert "ourvidz migrate" in ourvidz("jobs", "ls").err
+        said = ourvidz("jobs", "ls").err
+        assert "release (none)" in said and "run `ourvidz migrate`" in said
         check = ourvidz("migrate", "--check", "--json")
         assert (check.code, check.json["found"], check.json["current"]) == (1, None, False)
+        assert {"ourvidz.claim(uuid, text[], text[], integer)", "table public.jobs"} <= {step["object"] for step in check.json["steps"]}
         said = ourvidz("migrate", "--check")
-        assert "`ourvidz migrate`" in said.err and said.out.startswith("- schema (none) → ")
+        assert "`ourvidz migrate`" in said.err and said.out.startswith("release (none) → ")
+        assert max(map(len, said.out.splitlines())) <= 100
         assert ourvidz("migrate").code == 0
         assert ourvidz("migrate", "--check").code == 0
         again = ourvidz("migrate", "--json").json
         assert (again["changed"], again["current"]) == (False, True)
         with psycopg.connect(server.url(name), autocommit=True) as connection:
-            connection.execute("update ourvidz.schema_objects set digest = 'of an older program'")
-        assert "are replaced" in ourvidz("migrate", "--check").out
+            connection.execute(
+                "update ourvidz.schema_objects set digest = 'of an older program' where kind = 'layer' or name like '%.claim(%'"
+            )
+            check = ourvidz("migrate", "--check").out
+            assert [line.split() for line in check.splitlines() if "claim" in line] == [["replace", "ourvidz.claim"]]
+            # An older program does nothing and says so; a newer one that only uses the database refuses it.
+            connection.execute("update ourvidz.schema_objects set release = release + 1 where kind = 'layer'")
+            assert "it is left as it is" in ourvidz("migrate").out and ourvidz("jobs", "ls").code == 0
+            connection.execute("update ourvidz.schema_objects set release = 1 where kind = 'layer'")
+            refused = ourvidz("worker", "--idle-exit", "1")
+            assert (
+                refused.code != 0
+                and "The database has release 1, this program needs " in refused.err
+                and "`ourvidz migrate`" in refused.err
+            )
         assert ourvidz("migrate", "--json").json["changed"] is True
     finally:
         server.drop(name)

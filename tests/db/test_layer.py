@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 import pytest
+from layers import ADDED, applied, program
 from psycopg.rows import dict_row
 
 from ourvidz.db import layer, migrate, schema, statements
@@ -18,28 +17,7 @@ from ourvidz.db.layer import Standing
 
 Parts = dict[str, str]
 
-ADDED = """create or replace function ourvidz.added(p_job uuid) returns integer language sql as $$ select 1 $$;"""
 BORROWED = "functions/head_start.sql"
-
-
-@contextmanager
-def program(monkeypatch: pytest.MonkeyPatch, *, release: int = 1, **changed: Any) -> Iterator[None]:
-    """As if this were a program `release` releases on, with other SQL: `changed` maps a part's name (`/` as `__`) to the SQL added to it,
-    or to a function of its text."""
-    parts = dict(schema.parts())
-    for name, change in changed.items():
-        part = name.replace("__", "/") + ".sql"
-        parts[part] = change(parts[part]) if callable(change) else f"{parts.get(part, '')};\n{change}"
-    numbered = layer.numbered()
-    with monkeypatch.context() as patched:
-        patched.setattr(schema, "parts", lambda: iter(parts.items()))
-        patched.setattr(layer, "numbered", lambda: layer.Numbered(numbered.release + release, "", ""))
-        yield
-
-
-def applied(database: Database) -> bool:
-    with database.transaction() as connection:
-        return layer.apply(connection)
 
 
 def recorded(database: Database) -> dict[str, dict[str, Any]]:
@@ -213,11 +191,6 @@ def test_every_object_is_found_under_its_recorded_name(superuser: psycopg.Connec
 
 
 # -- the release file ---------------------------------------------------------------------------------------------------------------
-
-
-def test_the_release_is_that_of_the_sql() -> None:
-    """`make docs` numbers it. After a merge with a conflict in the file: take either side, run `make docs`."""
-    assert layer.numbered().digest == layer.digest(layer.objects()), "run `make docs`"
 
 
 def test_the_number_grows_when_the_sql_changes(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,8 @@ import psycopg
 import pytest
 from support import OWNER, Permissive, Server, claim, executor, finish, row, submit
 
+from ourvidz.db import layer
 from ourvidz.db.connection import Database
-from ourvidz.db.layer import apply
 from ourvidz.db.migrate import current, head, migrate
 from ourvidz.lifecycle import Jobs
 
@@ -53,7 +53,7 @@ def test_from_nothing_and_again(empty: Database, database: Database) -> None:
     written = empty.rows("select ctid, xmin, * from ourvidz.schema_objects")
     with empty.transaction() as connection:
         migrate(connection)
-        assert apply(connection) is False
+        assert layer.apply(connection) is False
     assert empty.rows(FINGERPRINT) == [once]
     assert empty.rows("select ctid, xmin, * from ourvidz.schema_objects") == written
     assert len(once["text"]) > 10_000 and database.rows(FINGERPRINT) == [once]
@@ -66,7 +66,7 @@ def test_laying_over_what_differs_brings_it_back(database: Database) -> None:
     database.rows("delete from ourvidz.transitions where event = 'cancelled'")
     database.rows("update ourvidz.schema_objects set digest = 'of an older program'")
     with database.transaction() as connection:
-        assert apply(connection) is True
+        assert layer.apply(connection) is True
     assert database.rows("select max_attempts from ourvidz.policy") == [{"max_attempts": 3}]
     assert database.rows("select count(*) as n from ourvidz.transitions where event = 'cancelled'") == [{"n": 4}]
     assert database.rows("select ourvidz.head_start(0) > 0 as mended") == [{"mended": True}]
@@ -93,6 +93,11 @@ def test_public_may_execute_nothing_of_ours(database: Database) -> None:
     found = database.rows("""select p.oid::regprocedure::text as name from pg_proc as p
                              where p.pronamespace = 'ourvidz'::regnamespace and has_function_privilege('public', p.oid, 'execute')""")
     assert found == []
+
+
+def test_the_release_is_that_of_the_sql() -> None:
+    """`make docs` numbers it. After a merge with a conflict in the file: take either side, run `make docs`."""
+    assert layer.numbered().digest == layer.digest(layer.objects()), "run `make docs`"
 
 
 # -- roles ------------------------------------------------------------------------------------------------------------------------

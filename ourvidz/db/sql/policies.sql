@@ -1,5 +1,5 @@
 -- Who may do what with our tables, as data. A verb without a row here is nobody's; columns not named may not be written. Owners are not
--- asked, and functions run as the owner. This is one query: apply.sql grants what each row says and makes its policy, `migrate --check`
+-- asked, and functions run as the owner. This is one query: sql/apply grants what each row says and makes its policy, `migrate --check`
 -- only reads it. Policies of an older system on these tables are dropped: one too many lets through what the others keep.
 with said as (select
   -- In this form the planner asks once a statement, and finds a user's rows by their index. An `or` for admins would take that away:

@@ -1,15 +1,6 @@
 -- Applies the schema objects that temporary table `wanted_objects` lists (ourvidz/db/layer.py writes it). Run by `ourvidz migrate`, and
 -- at the end of the file that `ourvidz migrate --sql` writes. Only what differs from ourvidz.schema_objects, or is missing, is touched: a
 -- table is locked only where a trigger or policy of its own changed.
-create or replace function pg_temp.object_oid(kind text, name text) returns oid language sql stable as $object_oid$
-  select case kind
-    when 'function' then to_regprocedure(name)::oid
-    when 'view' then to_regclass(name)::oid
-    when 'trigger' then (select oid from pg_trigger where tgname = split_part(name, ' on ', 1) and tgrelid = to_regclass(split_part(name, ' on ', 2)))
-    when 'policy' then (select p.oid from pg_policy as p join pg_class as c on c.oid = p.polrelid
-                        where p.polname = split_part(name, ' on ', 1) and c.oid = to_regclass(split_part(name, ' on ', 2))) end
-$object_oid$;
-
 do $apply$
 declare
   v_release constant integer := (select body from wanted_objects where kind = 'layer');
@@ -23,10 +14,8 @@ declare
     where schema_objects.digest <> excluded.digest $$;
   v_functions oid[] := '{}';  -- to be dropped; those that are still wanted are created again
   v_views oid[] := '{}';
-  v_there jsonb := '{}';
+  v_there text[] := '{}';  -- policies
   v_strangers text;
-  v_name text;
-  v_digest text;
   v_numbers integer[];
   v_number integer;
   v_one record;
@@ -44,19 +33,7 @@ begin
 
   -- A database from before schema objects were recorded: whatever is there of this program counts as an older release's.
   if not exists (select from ourvidz.schema_objects) then
-    insert into ourvidz.schema_objects (kind, name, digest, release)
-    select 'function', format('%I.%I(%s)', n.nspname, p.proname, oidvectortypes(p.proargtypes)), '', 0
-    from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace
-    where n.nspname = 'ourvidz' or n.nspname = 'public' and p.proowner = to_regrole('ourvidz_owner')
-    union all
-    select 'view', format('%I.%I', n.nspname, c.relname), '', 0
-    from pg_class as c join pg_namespace as n on n.oid = c.relnamespace
-    where c.relkind = 'v' and (n.nspname = 'ourvidz' or n.nspname = 'public' and c.relowner = to_regrole('ourvidz_owner'))
-    union all
-    select 'trigger', format('%I on %I.%I', t.tgname, n.nspname, c.relname), '', 0
-    from pg_trigger as t join pg_class as c on c.oid = t.tgrelid join pg_namespace as n on n.oid = c.relnamespace
-    join pg_proc as p on p.oid = t.tgfoid
-    where not t.tgisinternal and n.nspname in ('ourvidz', 'public') and p.pronamespace = 'ourvidz'::regnamespace;
+    insert into ourvidz.schema_objects (kind, name, digest, release) select kind, name, '', 0 from pg_temp.objects_before_the_record();
   end if;
 
   -- What is no more. Triggers first: they need functions.
@@ -93,23 +70,7 @@ begin
   end loop;
 
   -- Dropped with what hangs on it, where all of that is ours and so comes again.
-  with recursive hanging (classid, objid) as (
-    select 'pg_proc'::regclass::oid, f from unnest(v_functions) as f
-    union select 'pg_class'::regclass::oid, v from unnest(v_views) as v
-    union
-    select step.classid, step.objid
-    from hanging as h join pg_depend as d on (d.refclassid, d.refobjid) = (h.classid, h.objid)
-    cross join lateral (select d.classid, d.objid
-                        union all select 'pg_class'::regclass, ev_class from pg_rewrite where d.classid = 'pg_rewrite'::regclass and oid = d.objid
-                       ) as step
-  )
-  select string_agg(pg_describe_object(h.classid, h.objid, 0), ', ') into v_strangers
-  from hanging as h
-  where case h.classid
-    when 'pg_rewrite'::regclass then false  -- its view stands for it
-    when 'pg_type'::regclass then false
-    else h.objid <> all (v_functions || v_views)
-         and h.objid not in (select oid from (select pg_temp.object_oid(kind, name) as oid from ourvidz.schema_objects) as o where oid is not null) end;
+  v_strangers := pg_temp.strangers(v_functions || v_views, array(select pg_temp.object_oid(kind, name) from ourvidz.schema_objects));
   if v_strangers is not null then
     raise exception 'A function or view of this release replaces one on which others depend: %.', v_strangers
       using errcode = 'dependent_objects_still_exist', hint = 'Drop these, run `ourvidz migrate`, and make them again.';
@@ -133,24 +94,18 @@ begin
     if v_one.kind <> 'policies' then
       execute v_one.body;
     else
-      for v_row in execute v_one.body loop
-        continue when to_regclass('public.' || quote_ident(v_row.name)) is null;
-        execute format('grant %s%s on public.%I to %I', v_row.verb, coalesce('(' || v_row.columns || ')', ''), v_row.name, v_row.role);
-        v_name := format('%s %s on public.%s', v_row.role, v_row.verb, v_row.name);
-        v_row.whose := format('create policy %I on public.%I for %s to %I %s', v_row.role || ' ' || v_row.verb, v_row.name, v_row.verb, v_row.role,
-                          case when v_row.verb = 'insert' then '' else format('using (%s) ', v_row.whose) end
-                          || case when v_row.verb in ('insert', 'update') then format('with check (%s)', v_row.whose) else '' end);
-        v_digest := encode(sha256(convert_to(v_row.whose, 'UTF8')), 'hex');
-        v_there := v_there || jsonb_build_object(v_name, v_digest);
-        if not exists (select from pg_policies where schemaname = 'public' and tablename = v_row.name and policyname = v_row.role || ' ' || v_row.verb)
-           or v_digest is distinct from (select digest from ourvidz.schema_objects where kind = 'policy' and name = v_name) then
-          execute format('drop policy if exists %I on public.%I; ', v_row.role || ' ' || v_row.verb, v_row.name) || v_row.whose;
-          execute v_record using 'policy', v_name, v_digest, v_release;
+      for v_row in select * from pg_temp.policies(v_one.body) where to_regclass(relation) is not null loop
+        execute v_row.grants;
+        v_there := v_there || v_row.name;
+        if pg_temp.object_oid('policy', v_row.name) is null
+           or v_row.digest is distinct from (select digest from ourvidz.schema_objects where kind = 'policy' and name = v_row.name) then
+          execute format('drop policy if exists %I on %s; %s', v_row.policy, v_row.relation, v_row.statement);
+          execute v_record using 'policy', v_row.name, v_row.digest, v_release;
         end if;
       end loop;
       for v_row in
         select policyname, tablename from pg_policies where schemaname = 'public' and tablename = any (ourvidz.our_relations())
-          and not v_there ? format('%s on public.%s', policyname, tablename)
+          and format('%s on public.%s', policyname, tablename) <> all (v_there)
       loop
         raise notice 'policy "%" on % is dropped', v_row.policyname, v_row.tablename;
         execute format('drop policy %I on public.%I', v_row.policyname, v_row.tablename);
@@ -160,11 +115,11 @@ begin
   end loop;
 
   delete from ourvidz.schema_objects as o
-  where o.kind <> 'layer' and not (o.kind = 'policy' and v_there ? o.name)
+  where o.kind <> 'layer' and not (o.kind = 'policy' and o.name = any (v_there))
     and not exists (select from wanted_objects as w where (w.kind, w.name) = (o.kind, o.name));
   execute v_record using 'layer', 'layer', (select digest from wanted_objects where kind = 'layer'), v_release;
 end
 $apply$;
 
 drop table wanted_objects;
-drop function pg_temp.object_oid(text, text);
+drop function pg_temp.object_oid(text, text), pg_temp.objects_before_the_record(), pg_temp.policies(text), pg_temp.strangers(oid[], oid[]);

@@ -1,0 +1,62 @@
+"""What `ourvidz migrate --check` prints: under each heading, what would be done to which objects."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from collections.abc import Sequence
+
+from ourvidz.db.foresee import Step
+
+WIDTH = 98
+KINDS = ("table", "column", "constraint", "index", "type", "schema", "sequence", "function", "trigger", "policy", "view", "rows")
+
+
+def show(steps: Sequence[Step]) -> None:
+    """All of it on stdout, no line over 98 columns but where a name is longer."""
+    refused = [step for step in steps if step.refused]
+    if refused:
+        print("\nRefused: nothing is done until this is remedied")
+        for step in refused:
+            _entry(step.action, f"{step.object}: {step.refused}.")
+            _entry("", f"Remedy: {step.remedy}.")
+    going = [step for step in steps if not step.refused]
+    for group in dict.fromkeys(step.group for step in going):
+        print("\n" + textwrap.shorten(group, WIDTH, placeholder=" …"))
+        lines: dict[str, list[str]] = {}
+        for step in (step for step in going if step.group == group):
+            kind, _, name = step.object.partition(" ")
+            if not step.action:
+                _wrapped("  ", " " * 6, f"{step.object}: {step.detail}")
+                continue
+            head = f"{step.action} {kind}" if kind in KINDS else step.action
+            lines.setdefault(head, []).append((name if kind in KINDS else step.object) + (f": {step.detail}" if step.detail else ""))
+        for head, names in lines.items():
+            for line in _by_table(names) if group in ("Triggers", "Policies") else [", ".join(_short(names))]:
+                _entry(head, line)
+                head = ""
+
+
+def _by_table(names: Sequence[str]) -> list[str]:
+    """`a on t`, `b on t` as one line: `t: a, b`."""
+    tables: dict[str, list[str]] = {}
+    for name in names:
+        one, _, table = name.partition(" on ")
+        tables.setdefault(table, []).append(one)
+    return [f"{table}: {', '.join(found)}" for table, found in tables.items()]
+
+
+def _short(names: Sequence[str]) -> list[str]:
+    """Functions without their parameters, where no two have one name."""
+    before = Counter(name.partition("(")[0] for name in names)
+    return [name.partition("(")[0] if name.endswith(")") and before[name.partition("(")[0]] == 1 else name for name in names]
+
+
+def _entry(action: str, text: str) -> None:
+    head = f"  {action:<17} "
+    _wrapped(head, " " * len(head), text)
+
+
+def _wrapped(first: str, rest: str, text: str) -> None:
+    lines = textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False)
+    print("\n".join(lines))

@@ -1,0 +1,259 @@
+"""What `ourvidz migrate` would do to a database, object by object, and what it would refuse: read from the catalogs alone. What is tried is
+tried on temporary objects and undone, so nothing changes and no table is locked against anybody (docs/decisions/0028)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import psycopg
+from sqlalchemy import Connection, text
+
+from ourvidz.db import layer, migrate, migration_changes, reconcile, schema, statements, storage_policies
+
+
+@dataclass(frozen=True)
+class Step:
+    """`action` (create, replace, drop, add, alter, import …) on `object`, under the heading `group`. With `refused`, nothing at all is done
+    until somebody follows the `remedy`."""
+
+    group: str
+    action: str
+    object: str
+    detail: str = ""
+    refused: str | None = None
+    remedy: str | None = None
+
+
+def steps(connection: Connection) -> list[Step]:
+    """All that `migrate` would do here, in its order; where this role lacks a right that it needs, that alone. Nothing for a database of a
+    newer release, which is left as it is."""
+    standing = layer.standing(connection)
+    if standing is layer.Standing.NEWER:
+        return []
+    lacking = list(_rights(connection)) if standing is layer.Standing.OLDER else []
+    if lacking:
+        return lacking  # the rest could not even be tried
+    found = _reconciled(connection)
+    if standing is layer.Standing.OLDER:
+        made = {step.object.removeprefix("table ") for step in found if step.detail.startswith("made")}
+        named = {match[1] for step in found if (match := re.match(r"policy (.*)", step.object.replace('"', "")))}
+        found = [*_roles(connection), *found, *_numbered(connection, made), *(s for s in _objects(connection) if s.object not in named)]
+    return [*found, *_storage(connection, found), *_jobs(connection)]
+
+
+def _rights(connection: Connection) -> Iterator[Step]:
+    """The rights that a migration needs and this role has not."""
+    sql = """select r.rolname, has_database_privilege(current_database(), 'create') as schemas,
+                    r.rolsuper or r.rolcreaterole or cardinality(cast(:missing as text[])) = 0 as roles,
+                    has_schema_privilege('public', 'create') as tables
+             from pg_roles as r where r.rolname = current_user"""
+    missing = [step.object for step in _roles(connection)]
+    may = connection.execute(text(sql), {"missing": missing}).mappings().one()
+    needed = {
+        "schemas": ("create schemas in this database", "grant create on database {database} to {role}"),
+        "roles": (f"create roles ({', '.join(missing)})", "alter role {role} createrole"),
+        "tables": ("create tables in schema public", "grant create on schema public to {role}"),
+    }
+    database = connection.execute(text("select quote_ident(current_database())")).scalar_one()
+    for right, (what, remedy) in needed.items():
+        if not may[right]:
+            role = may["rolname"]
+            yield Step("Rights", "lack", what, "", f"role {role} may not {what}", remedy.format(database=database, role=role))
+
+
+def _roles(connection: Connection) -> Iterator[Step]:
+    sql = "select name from unnest(cast(:roles as text[])) as name where to_regrole(quote_ident(name)) is null"
+    for name in connection.execute(text(sql), {"roles": list(schema.ROLES)}).scalars():
+        yield Step("Roles", "create", str(name))
+
+
+def _reconciled(connection: Connection) -> list[Step]:
+    """What is done to tables that are there, as `reconcile` plans it, and which of the product's tables are made."""
+    with connection.begin_nested() as tried:  # it works on temporary tables
+        plan = reconcile.plan(connection)
+        tried.rollback()
+    return [Step("What is there already", "", step.object, step.action or "", step.refused, step.remedy) for step in plan]
+
+
+def _numbered(connection: Connection, made: set[str]) -> Iterator[Step]:
+    """What is done to a table that is made here goes without saying."""
+    created = set(made)
+    if migrate.current(connection) is None:
+        yield Step("Numbered migrations", "create", "table ourvidz.alembic_version")
+    for script in migrate.missing(connection):
+        group = f"Migration {script.revision}: {' '.join(script.doc.partition('. ')[0].split()).rstrip('.')}"
+        found = {change: None for sql in migrate.sql_of(script) for change in migration_changes.changes(connection, sql)}
+        created |= {change.object for change in found if (change.action, change.kind) == ("create", "table")}
+        said = [one for one in found if one.table not in created or (one.action, one.kind) == ("create", "table")]
+        yield from (Step(group, one.action, f"{one.kind} {one.object}") for one in said)
+        if not said:
+            yield Step(group, "run", f"migration {script.revision}")
+
+
+def _storage(connection: Connection, steps: list[Step]) -> Iterator[Step]:
+    """This program's policies on storage.objects, where they are missing or what they are made of changes; and those that let too much
+    through."""
+    owner = "select pg_has_role(relowner, 'usage') from pg_class where oid = to_regclass('storage.objects')"
+    may = connection.execute(text(owner)).scalar()  # null where there is no storage
+    changed = {"ourvidz.storage_policies()", "buckets"} & {step.object for step in steps}
+    rules = next(one.sql for one in layer.objects() if one.name == "ourvidz.storage_policies()")
+    for name in _STORAGE_POLICY.findall(rules) if may or (steps and may is not None) else []:
+        there = "select exists (select from pg_policies where schemaname = 'storage' and tablename = 'objects' and policyname = %s)"
+        missing = not connection.exec_driver_sql(there, (name,)).scalar()
+        if not may:
+            yield Step(
+                "Storage policies", "leave", f"{name} on storage.objects", "this role may not: `migrate` prints what to run as its owner"
+            )
+        elif missing or changed:
+            yield Step("Storage policies", "create" if missing else "replace", f"{name} on storage.objects")
+    for leak in storage_policies.leaks(connection):
+        yield Step("Storage policies", "drop", f"{leak.policy} on {leak.relation}", str(leak))
+
+
+_STORAGE_POLICY = re.compile(r"\('(ourvidz \w+)', format")
+
+
+# -- schema objects -------------------------------------------------------------------------------------------------------------------
+
+_GROUPS = {
+    "script": "Set-up",
+    "function": "Functions",
+    "view": "Views",
+    "trigger": "Triggers",
+    "policy": "Policies",
+    "rows": "Copied tables",
+}
+_FREE = "drop these, run `ourvidz migrate`, and make them again"
+_Key = tuple[str, str]  # kind and name
+
+
+def _objects(connection: Connection) -> list[Step]:
+    with connection.begin_nested() as tried:
+        connection.execute(text("set local check_function_bodies = off"))
+        schema.script(connection, layer.helpers(shapes=True))
+        found = list(_difference(connection))
+        tried.rollback()
+    return sorted(found, key=lambda step: list(_GROUPS.values()).index(step.group))
+
+
+def _difference(connection: Connection) -> Iterator[Step]:
+    objects = layer.objects()
+    wanted = {(one.kind, one.name): one.digest for one in objects} | _policies(connection, objects)
+    recorded = _recorded(connection)
+    there = _oids(connection, [*wanted, *recorded])
+    ours = [oid for oid in there.values() if oid is not None]
+    for one in objects:
+        changed = recorded.get((one.kind, one.name)) != one.digest
+        if one.kind == "script":
+            yield from _set_up(connection, one, changed)
+        elif one.kind == "rows" and changed:
+            yield Step("Copied tables", "write", one.name)
+        elif one.kind in ("function", "view", "trigger"):
+            yield from _replaced(connection, one, there[one.kind, one.name], recorded.get((one.kind, one.name)), ours)
+    for key, digest in wanted.items():
+        if key[0] == "policy" and (there[key] is None or recorded.get(key) != digest):
+            yield Step("Policies", "create" if there[key] is None else "replace", key[1])
+    kept = {there[key] for key in wanted} - {None}
+    for kind, name in recorded:
+        oid = there[kind, name]
+        if kind in ("function", "view", "trigger") and oid is not None and oid not in kept:
+            refused = _strangers(connection, oid, ours) if kind != "trigger" else None
+            yield Step(_GROUPS[kind], "drop", name, "", refused, refused and _FREE)
+    others = """select p.polname || ' on public.' || c.relname from pg_policy as p join pg_class as c on c.oid = p.polrelid
+                where c.relnamespace = to_regnamespace('public') and c.relname = any (%s) order by 1"""
+    for (name,) in connection.exec_driver_sql(others, (_our_relations(objects, connection),)):
+        if ("policy", name) not in wanted:
+            yield Step("Policies", "drop", name, "one too many lets through what ours keep")
+
+
+_MADE = re.compile(r"create (policy|trigger) \"?([\w ]+?)\"? (?:after [\w ]+ |before [\w ]+ )?on ([\w.]+)", re.IGNORECASE)
+_PUBLISHED = re.compile(r"unnest\('\{([\w,]+)\}'::text\[\]\) as name")
+
+
+def _set_up(connection: Connection, script: layer.SchemaObject, changed: bool) -> Iterator[Step]:
+    """What a script makes in schemas that are Supabase's, where it may: policies, triggers, tables of the publication."""
+    for kind, name, relation in dict.fromkeys(_MADE.findall(statements.bare(script.sql))):
+        missing = connection.exec_driver_sql("select pg_temp.object_oid(%s, %s) is null", (kind, f"{name} on {relation}")).scalar()
+        if missing or (changed and kind == "policy"):
+            yield Step("Set-up", "create" if missing else "replace", f"{kind} {name} on {relation}")
+    for name in (name for found in _PUBLISHED.findall(script.sql) for name in found.split(",")):
+        published = """select exists (select from pg_publication_tables
+                                      where (pubname, schemaname, tablename) = ('supabase_realtime', 'public', %s))"""
+        if not connection.exec_driver_sql(published, (name,)).scalar():
+            yield Step("Set-up", "publish", f"public.{name}", "in publication supabase_realtime, where it is there")
+    if changed and script.name not in layer.EVERY_TIME:
+        yield Step("Set-up", "run", script.name)
+
+
+def _replaced(connection: Connection, one: layer.SchemaObject, oid: int | None, before: str | None, ours: list[int]) -> Iterator[Step]:
+    if oid is None:
+        yield Step(_GROUPS[one.kind], "create", one.name)
+    elif before != one.digest:
+        refused = None if _in_place(connection, one, oid) else _strangers(connection, oid, ours)
+        yield Step(_GROUPS[one.kind], "replace", one.name, "", refused, refused and _FREE)
+
+
+def _policies(connection: Connection, objects: list[layer.SchemaObject]) -> dict[_Key, str]:
+    (table,) = (one for one in objects if one.kind == "policies")
+    return {
+        ("policy", name): digest
+        for name, digest in connection.exec_driver_sql("select name, digest from pg_temp.policies(%s)", (table.sql,))
+    }
+
+
+def _recorded(connection: Connection) -> dict[_Key, str]:
+    """The schema objects that the database has, with their digests; of a database from before the record, without."""
+    if connection.execute(text("select to_regclass('ourvidz.schema_objects')")).scalar() is not None:
+        rows = connection.execute(text("select kind, name, digest from ourvidz.schema_objects where kind <> 'layer'")).all()
+        if rows:
+            return {(row.kind, row.name): row.digest for row in rows}
+    return {(row.kind, row.name): "" for row in connection.execute(text("select * from pg_temp.objects_before_the_record()"))}
+
+
+def _oids(connection: Connection, keys: list[_Key]) -> dict[_Key, int | None]:
+    sql = "select kind, name, pg_temp.object_oid(kind, name)::bigint as oid from unnest(%s::text[], %s::text[]) as n (kind, name)"
+    rows = connection.exec_driver_sql(sql, ([kind for kind, _ in keys], [name for _, name in keys]))
+    return {(row.kind, row.name): row.oid for row in rows}
+
+
+def _strangers(connection: Connection, dropped: int, ours: list[int]) -> str | None:
+    found = connection.exec_driver_sql("select pg_temp.strangers(%s::bigint[]::oid[], %s::bigint[]::oid[])", ([dropped], ours)).scalar()
+    return f"others depend on it: {found}" if found else None
+
+
+def _in_place(connection: Connection, one: layer.SchemaObject, oid: int) -> bool:
+    """Whether Postgres would replace it in place, tried on a temporary one. What cannot be tried yet, for it needs what a pending migration
+    makes, is taken to be."""
+    if one.kind == "trigger":
+        return True
+    name, _, rest = one.name.partition("(")
+    temporary = f"pg_temp.{name.rpartition('.')[2]}"
+    signature = f"{temporary}({rest}" if one.kind == "function" else temporary
+    try:
+        with connection.begin_nested():
+            schema.script(connection, statements.bare(one.sql).replace(name, temporary, 1))
+            found = "to_regprocedure(%s)::oid" if one.kind == "function" else "to_regclass(%s)::oid"
+            return bool(connection.exec_driver_sql(f"select pg_temp.same_shape(%s::bigint::oid, {found})", (oid, signature)).scalar())
+    except psycopg.Error:
+        return True
+
+
+def _our_relations(objects: list[layer.SchemaObject], connection: Connection) -> list[str]:
+    """What this program's ourvidz.our_relations() answers: the database's may be an older one."""
+    (one,) = (one for one in objects if one.name == "ourvidz.our_relations()")
+    return list(connection.exec_driver_sql(statements.bare(one.sql).split("$$")[1]).scalar_one())
+
+
+# -- jobs of the older system -----------------------------------------------------------------------------------------------------------
+
+
+def _jobs(connection: Connection) -> Iterator[Step]:
+    older = "select to_regclass('public.jobs') is not null and to_regclass('ourvidz.jobs') is null and not exists (select from pg_attribute"
+    older += " where attrelid = to_regclass('public.jobs') and attname = 'head_hash')"
+    if not connection.execute(text(older)).scalar():
+        return
+    rows = connection.execute(text("select coalesce(status::text, '(none)') as word, count(*) as n from public.jobs group by 1 order by 1"))
+    for row in rows:
+        yield Step("Jobs of the older system", "import", f"{row.n} {row.word}")

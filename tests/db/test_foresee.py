@@ -1,0 +1,154 @@
+"""`ourvidz migrate --check` names every object that `migrate` then changes, refuses what it refuses, and changes nothing itself."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from catalogs import catalog
+from layers import ADDED, applied, program
+from supabase_shape import supabase_database
+from support import Server
+
+from ourvidz.db import foresee
+from ourvidz.db.connection import Database
+from ourvidz.db.migrate import migrate
+
+DATA = Path(__file__).parents[1] / "data"
+
+
+@pytest.fixture
+def made(server: Server, template: str) -> Iterator[Callable[[str], Database]]:
+    """A database of some kind: empty, production or of_0003. (With `template`, the roles that a dump names are there.)"""
+    there: list[tuple[str, Database]] = []
+
+    def make(kind: str) -> Database:
+        name = server.create() if kind == "of_0003" else supabase_database(server)
+        url = server.url(name, superuser=kind == "of_0003")
+        with psycopg.connect(url, autocommit=True) as connection:
+            if kind == "production":
+                connection.execute((DATA / "production.sql").read_text())
+                connection.execute((DATA / "production_rows.sql").read_text())
+            elif kind == "of_0003":
+                connection.execute(gzip.decompress((DATA / "schema_0003.sql.gz").read_bytes()).decode())
+        there.append((name, Database(server.url(name))))
+        return there[-1][1]
+
+    yield make
+    for name, database in there:
+        database.close()
+        server.drop(name)
+
+
+def checked(database: Database) -> list[foresee.Step]:
+    with database.transaction() as connection:
+        return foresee.steps(connection)
+
+
+@pytest.mark.parametrize("kind", ["empty", "production", "of_0003"])
+def test_every_object_that_changes_is_named_before(made: Callable[[str], Database], kind: str) -> None:
+    database = made(kind)
+    before = catalog(database)
+    with database.transaction() as connection:
+        steps = foresee.steps(connection)
+        locks = connection.exec_driver_sql(
+            """select relation::regclass::text, mode from pg_locks where pid = pg_backend_pid() and locktype = 'relation'
+               and mode not in ('AccessShareLock', 'RowShareLock', 'RowExclusiveLock')
+               and relation in (select oid from pg_class where relpersistence <> 't' and oid >= 16384)"""
+        ).fetchall()
+        assert locks == []  # nobody waits for it
+    assert catalog(database) == before  # and nothing was changed
+    assert [step.object for step in steps if step.refused] == []
+    with database.transaction() as connection:
+        migrate(connection)
+    after = catalog(database)
+    changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+    assert len(changed) > 20
+    left = unnamed(changed, steps, after)
+    assert not left, "\n".join(left)
+    assert checked(database) == []
+
+
+def unnamed(changed: set[str], steps: list[foresee.Step], after: dict[str, str]) -> list[str]:
+    """Objects that no step names. What lies on a table that is made, moved or dropped is named with it."""
+    said = [set(f"{step.object} {step.detail}".replace('"', "").replace(":", "").split()) for step in steps]
+    whole = {words for step in steps if (words := step.object.partition(" ")[2]) and step.object.startswith("table ")}
+    whole |= {"ourvidz.older_jobs"} if "public.jobs" in whole else set()
+
+    def named(name: str) -> bool:
+        kind, _, rest = name.partition(" ")
+        if kind in ("column", "constraint"):
+            table, _, one = rest.rpartition(".")
+            if table in whole or any({one, table} <= words or rest in words for words in said):
+                return True
+            (column,) = re.findall(r"^UNIQUE \((\w+)\)", after.get(name, "")) or [""]  # comes with the column that is added
+            return any({column, table, "added"} <= words for words in said)
+        if kind in ("policy", "trigger", "index"):
+            one, _, table = rest.partition(" on ")
+            return table in whole or any({*one.split(), table} <= words for words in said)
+        return any((rest.partition("(")[0] if kind == "function" else rest) in {w.partition("(")[0] for w in words} for words in said)
+
+    return sorted(name for name in changed if not named(name))
+
+
+def test_a_check_of_a_current_database_is_empty(database: Database) -> None:
+    assert checked(database) == []
+
+
+def test_each_kind_of_change_is_said_as_it_is(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    database.rows("""create policy "anybody" on public.jobs for select to anon using (true)""")
+    with program(
+        monkeypatch,
+        functions__head_start=lambda sql: sql.replace("returns", "returns /* a comment changes nothing */", 1),
+        functions__salt=ADDED,
+        views__queue_depth=lambda sql: sql.replace("group by lane, priority", "group by 1, 2"),
+        triggers=lambda sql: sql.replace("old.token_balance > 0", "old.token_balance > 1"),
+        policies=lambda sql: sql.replace("'profiles', 'update', 'last_login', 'id =", "'profiles', 'update', 'last_login', 'true and id ="),
+    ):
+        assert {(step.group, step.action, step.object) for step in checked(database)} >= {
+            ("Functions", "create", "ourvidz.added(uuid)"),
+            ("Views", "replace", "public.queue_depth"),
+            ("Triggers", "replace", "balance_closed on public.profiles"),
+            ("Policies", "replace", "authenticated update on public.profiles"),
+        }
+        assert any("anybody" in step.object for step in checked(database))
+        assert not any("head_start" in step.object for step in checked(database))
+        applied(database)
+    with program(monkeypatch, release=2):
+        assert ("Functions", "drop", "ourvidz.added(uuid)") in {(step.group, step.action, step.object) for step in checked(database)}
+
+
+@pytest.mark.parametrize("change", ["dropped", "another result"])
+def test_what_others_depend_on_is_refused_before(database: Database, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+    with program(monkeypatch, functions__head_start=ADDED):
+        applied(database)
+    database.rows("create view public.their_report as select ourvidz.added(null)")
+    new = {"functions__head_start": ADDED.replace("returns integer", "returns bigint")} if change == "another result" else {}
+    with program(monkeypatch, release=2, **new):
+        (step,) = (step for step in checked(database) if step.refused)
+        assert step.object == "ourvidz.added(uuid)" and "their_report" in (step.refused or "") and step.remedy
+        with pytest.raises(psycopg.errors.DependentObjectsStillExist):
+            applied(database)
+    with program(monkeypatch, release=2, functions__head_start=ADDED.replace("select 1", "select 2")):  # in place: nobody minds
+        assert [step.object for step in checked(database) if step.refused] == []
+        assert applied(database)
+
+
+def test_rights_that_are_missing_are_named_with_their_remedy(server: Server, made: Callable[[str], Database]) -> None:
+    database = made("empty")
+    server.admin("drop role if exists layer_guest")
+    server.admin("create role layer_guest login")
+    try:
+        with database.transaction() as connection:
+            name = connection.exec_driver_sql("select current_database()").scalar_one()
+        guest = Database(server.url(name, superuser=True) + "&options=-c%20role%3Dlayer_guest")
+        lacks = {step.object: step.remedy for step in checked(guest) if step.group == "Rights"}
+        guest.close()
+        assert lacks["create tables in schema public"] == "grant create on schema public to layer_guest"
+        assert any(what.startswith("create schemas") for what in lacks)
+    finally:
+        server.admin("drop role layer_guest")
