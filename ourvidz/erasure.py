@@ -11,7 +11,7 @@ from __future__ import annotations
 import shutil
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -39,6 +39,7 @@ REDIS = {
     False: "Upstash is not set up here: neither waiting messages nor dead letters were looked at.",
 }
 SPOOLS = "Spools of other hosts ({hosts}): erase again on each of them; otherwise those files go when the spool is full."
+TABLES = "Tables of the project's own with rows that name user {user}: {tables}. Delete or blank those yourself."
 COPIES = (
     "Copies beside the database: its backups and its write-ahead log, until they run out; uploads that were cut off, until `ourvidz "
     "buckets sweep`; what receivers were told."
@@ -46,7 +47,7 @@ COPIES = (
 
 
 class StillRunning(JobError):
-    """Jobs of the user are still held by executors, which were asked to stop. Nothing of theirs was erased yet but their e-mail."""
+    """Jobs of the user are still held by executors, which were asked to stop. Nothing of theirs was erased yet."""
 
     code = "still_running"
 
@@ -81,7 +82,7 @@ class Eraser:
         """What `erase` would take away. Changes nothing; raises what it would raise at once."""
         counts = safety.erase_words(self.jobs.db, user_id, dry_run=True)
         counts["unfinished_jobs"] = len(safety.unfinished(self.jobs.db, user_id))
-        counts["objects"] = sum(len(self._objects(bucket, user_id)) for bucket in self.store.buckets())
+        counts["objects"] = sum(len(self._objects(bucket, user_id)) for bucket in self._buckets())
         counts["spool"] = sum((self.spool / job_id).is_dir() for job_id in safety.job_ids(self.jobs.db, user_id))
         return Erased(user_id, None, counts, self._remains(user_id))
 
@@ -93,7 +94,7 @@ class Eraser:
         self.say("No job of theirs is left unfinished.")
         safety.erase_words(db, user_id)
         self.say("Their words are gone from the database.")
-        for bucket in self.store.buckets():
+        for bucket in self._buckets():
             self._empty(bucket, user_id)
         for job_id in safety.job_ids(db, user_id):
             with suppress(FileNotFoundError):
@@ -124,6 +125,10 @@ class Eraser:
                 self.say(f"Waiting for {len(held)} jobs to stop.")
                 time.sleep(LOOK)
 
+    def _buckets(self) -> Sequence[str]:
+        """Ours, and whichever others there are: references and results of an older system may lie in those."""
+        return [*self.store.buckets(), *self.store.others()]
+
     def _objects(self, bucket: str, user_id: str) -> list[str]:
         try:
             return list(self.store.list(bucket, user_id))
@@ -140,8 +145,13 @@ class Eraser:
             raise StillWritten(f"Bucket {bucket} still gets objects of user {user_id}. Find out who puts them there, then erase again.")
 
     def _remains(self, user_id: str) -> tuple[str, ...]:
+        theirs = [
+            f"{row['relation']} ({row['by_column']}, {'not readable by this login' if row['rows'] is None else row['rows']})"
+            for row in safety.erasure_left(self.jobs.db, user_id)
+        ]
         elsewhere = [host for host in safety.hosts(self.jobs.db) if host != socket.gethostname()]
         return tuple(
-            line.format(user=user_id, hosts=", ".join(elsewhere)) for line in (LOGIN, REDIS[self.redis is not None], SPOOLS, COPIES)
-            if elsewhere or line is not SPOOLS
+            line.format(user=user_id, hosts=", ".join(elsewhere), tables=", ".join(theirs))
+            for line in (LOGIN, TABLES, REDIS[self.redis is not None], SPOOLS, COPIES)
+            if (elsewhere or line is not SPOOLS) and (theirs or line is not TABLES)
         )  # fmt: skip

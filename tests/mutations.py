@@ -66,6 +66,10 @@ MUTANTS = {
     "guards sleep for replicas": Mutant("triggers.sql", "enable always trigger jobs_bare_write", "enable trigger jobs_bare_write", "guards"),
     "a future job may be made ready": Mutant(F + "jobs_guard.sql", " or n.ready and n.run_at > v_now", "", "guards"),
     "xids may be forged": Mutant(F + "jobs_guard.sql", "\n           and e.xid = pg_current_xact_id())", ")", "guards"),
+    # erasure
+    "an erasure counts and does nothing": Mutant(F + "erase_words.sql", "order by n loop", "order by n limit 3 loop", "erasure/erasure"),
+    "nothing is said of what is left": Mutant(F + "erase_words.sql", "if rows is distinct from 0", "if false", "erasure/erasure"),
+    "left by name alone": Mutant(F + "erase_words.sql", "or exists (select from pg_constraint as k", "or false and exists (select from pg_constraint as k", "erasure/erasure"),
     # policies on storage
     "leaks of whoever pays": Mutant(F + "storage_callers.sql", "where v_known is not null", "where false", "storage_policies"),
     "leaks by user_metadata": Mutant(F + "storage_callers.sql", "'{\"role\": \"admin\", \"admin\": true, \"is_admin\": true}'", "'{}'", "storage_policies"),
@@ -227,7 +231,7 @@ MUTANTS = {
     "a digest without salt": Mutant(F + "report_refusal.sql", "sha256(v_salt || decode(p_digest, 'hex'))", "decode(p_digest, 'hex')", "consent"),
     "every failure a refusal": Mutant(F + "screenings_follow.sql", " and e.data ? 'policy_version'", "", "consent"),
     "erased under a hold": Mutant(F + "erase_begin.sql", "user_id = p_user and lifted_at is null) then", "false) then", "erasure/erasure"),
-    "a salt that stays": Mutant(F + "erase_words.sql", "salt = ourvidz.salt(), body", "body", "erasure/erasure"),
+    "a salt that stays": Mutant(F + "erase_words.sql", "jsonb_each_text(r.blank))", "jsonb_each_text(r.blank) where key <> 'salt')", "erasure/erasure"),
     "submitted past an erasure": Mutant(F + "check_asked.sql", "order by id for key share", "order by id", "erasure/races"),
     "retried past an erasure": Mutant(F + "retry.sql", "where id = j.user_id and age_verified", "where id = j.user_id", "erasure/races"),
     "attested past an erasure": Mutant(F + "attest.sql", "is null for key share", "is null", "erasure/races"),

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 User = Annotated[str, typer.Argument(metavar="USER", help="A user's id.", show_default=False)]
 _KINDS = {
     "prompts": "prompts, with what was made of them",
-    "job_metadata": "jobs with words of the older system",
+    "job_metadata": "jobs with fields that clients wrote",
+    "test_results": "results of admins' tests",
+    "activity_log": "lines of the activity log",
+    "import_decisions": "what was believed of them at import",
+    "profiles": "profiles, blanked",
     "older_jobs": "rows of the older system's jobs",
     "artifacts": "rows of pictures and videos",
     "objects": "objects in buckets",

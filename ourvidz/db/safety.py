@@ -79,6 +79,11 @@ def erase_finish(db: Database, user_id: str) -> Row:
     return db.rows("select * from ourvidz.erase_finish(%s)", (user_id,))[0]
 
 
+def erasure_left(db: Database, user_id: str) -> list[Row]:
+    """Tables of the project's own with rows that name the user: relation, by_column, rows (None where this login may not look)."""
+    return db.rows("select * from ourvidz.erasure_left(%s)", (user_id,))
+
+
 def unfinished(db: Database, user_id: str) -> list[Row]:
     """Their jobs that have not ended: id, whether a cancel was asked for, and which executor has them."""
     sql = """select j.id::text, j.cancel_requested, x.name as executor from public.jobs as j

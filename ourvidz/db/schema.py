@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from ourvidz.db import erasure_rules
 from state import catalog, errors, events, machine, policy, scenes, wire
 
 ROLES = ("anon", "authenticated", "service_role", "authenticator", "ourvidz_owner", "ourvidz_admin", "ourvidz_executor", "ourvidz_analyst")
@@ -69,6 +70,7 @@ def tables() -> dict[str, list[dict[str, Any]]]:
         "refusals": [{"name": leaf.sqlstate, "code": leaf.code, "http": leaf.http} for leaf in errors.BY_SQLSTATE.values()],
         "scene_steps": scenes.rows(),
         "buckets": buckets(),
+        "erasure_rules": erasure_rules.rows(),
         "plans": [{"name": name, **plan.__dict__} for name, plan in policy.PLANS.items()],
         "plan_words": [{"word": word, "plan": plan} for word, plan in policy.PLAN_WORDS.items()],
         "policy": [{"only_row": True, **policy.settings()}],
@@ -117,7 +119,7 @@ def _job_type(kind: catalog.JobType) -> dict[str, Any]:
     }
 
 
-_CLEARED_FIRST = ("transitions", "wire_names", "scene_steps", "buckets", "plan_words")
+_CLEARED_FIRST = ("transitions", "wire_names", "scene_steps", "buckets", "plan_words", "erasure_rules")
 """No one refers to them: replaced whole. The others are upserted, for jobs and plans name their rows."""
 
 _OPERATORS = {"policy": ("reroute_after",)}

@@ -152,6 +152,9 @@ class ArtifactStore(Protocol):
     def buckets(self) -> Mapping[str, BucketLimit]:
         """The buckets that this store takes, by name. Does no I/O."""
 
+    def others(self) -> Sequence[str]:
+        """Names of buckets that are there besides those, made by others: an erasure looks into them too. `list` and `clear` take them."""
+
     def put(self, bucket: str, path: str, source: Path, media_type: str) -> Stored:
         """Store the file `source`, streaming it; when this returns the object is whole and will survive a crash.
 

@@ -63,6 +63,15 @@ class FolderStore:
     def buckets(self) -> Mapping[str, BucketLimit]:
         return self._buckets
 
+    def others(self) -> Sequence[str]:
+        with _told():
+            found = [place.name for place in self._root.iterdir() if place.is_dir() and not place.is_symlink()]
+        return sorted(name for name in found if name not in self._buckets and not name.startswith("."))
+
+    def _check_there(self, bucket: str) -> None:
+        if bucket not in self._buckets and bucket not in self.others():
+            check_bucket(self._buckets, bucket)  # raises
+
     def put(self, bucket: str, path: str, source: Path, media_type: str) -> Stored:
         with opened(source) as file:
             size = os.fstat(file.fileno()).st_size
@@ -96,7 +105,7 @@ class FolderStore:
         return sorted(entry.path for entry in self.entries(bucket, folder))
 
     def entries(self, bucket: str, folder: str = "") -> Iterator[Entry]:
-        check_bucket(self._buckets, bucket)
+        self._check_there(bucket)
         parts = check_path(folder.rstrip("/")).split("/") if folder else []
         return self._walk(bucket, parts)
 
@@ -137,7 +146,7 @@ class FolderStore:
         return True
 
     def clear(self, bucket: str, folder: str) -> int:
-        check_bucket(self._buckets, bucket)
+        self._check_there(bucket)
         *above, name = check_path(folder.rstrip("/")).split("/")
         with _told(), suppress(FileNotFoundError), self._folder(bucket, *above) as parent:
             found = sum(len(names) for _, _, names, _ in os.fwalk(name, dir_fd=parent))

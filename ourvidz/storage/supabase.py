@@ -55,6 +55,12 @@ class SupabaseStorage:
     def buckets(self) -> Mapping[str, BucketLimit]:
         return self._buckets
 
+    def others(self) -> Sequence[str]:
+        doing = "listing the buckets"
+        response = self.api.ask("GET", "/bucket", doing)
+        with understood(doing):
+            return sorted(str(found["id"]) for found in response.json() if found["id"] not in self._buckets)
+
     def put(self, bucket: str, path: str, source: Path, media_type: str) -> Stored:
         with opened(source) as file:
             before = os.fstat(file.fileno())
@@ -98,7 +104,7 @@ class SupabaseStorage:
         return sorted(entry.path for entry in self.entries(bucket, folder))
 
     def entries(self, bucket: str, folder: str = "") -> Iterator[Entry]:
-        check_bucket(self._buckets, bucket)
+        bucket = self._there(bucket)
         prefix = f"{check_path(folder.rstrip('/'))}/" if folder else ""
         return (entry for entry in self._pages(bucket, prefix) if _is_ours(entry.path))
 
@@ -120,7 +126,7 @@ class SupabaseStorage:
         return self._delete(bucket, self._checked(bucket, path))
 
     def clear(self, bucket: str, folder: str) -> int:
-        check_bucket(self._buckets, bucket)
+        bucket = self._there(bucket)
         found = list(self._pages(bucket, f"{check_path(folder.rstrip('/'))}/"))  # whole: pages move while objects go
         return sum(self._delete(bucket, quote(entry.path)) for entry in found)
 
@@ -175,6 +181,12 @@ class SupabaseStorage:
     def _checked(self, bucket: str, path: str) -> str:
         check_bucket(self._buckets, bucket)
         return check_path(path)
+
+    def _there(self, bucket: str) -> str:
+        """The bucket's name for an address: one of ours, or another that is there."""
+        if bucket not in self._buckets and bucket not in self.others():
+            check_bucket(self._buckets, bucket)  # raises
+        return quote(bucket, safe="")
 
     def _info(self, bucket: str, name: str) -> tuple[int, str]:
         """Size in bytes and media type, as the server has noted them."""

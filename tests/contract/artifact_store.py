@@ -103,6 +103,19 @@ class ArtifactStoreContract:
     def test_the_buckets_are_those_given(self, store: ArtifactStore) -> None:
         assert dict(store.buckets()) == dict(BUCKETS)
 
+    def test_buckets_of_others_are_found_and_cleared(self, store: ArtifactStore, store_factory: StoreFactory, make: Make) -> None:
+        assert store.others() == []
+        whole = store_factory(BUCKETS)
+        whole.put(SMALL, f"{USER}/one.png", make(b"one"), "image/png")
+        fewer = store_factory({IMAGES: BUCKETS[IMAGES]})
+        assert fewer.others() == sorted(set(BUCKETS) - {IMAGES}) or fewer.others() == [SMALL]  # a folder is made with its first object
+        assert fewer.list(SMALL, USER) == [f"{USER}/one.png"] and fewer.clear(SMALL, USER) == 1 and whole.list(SMALL, USER) == []
+        with pytest.raises(BucketMissing):
+            fewer.put(SMALL, f"{USER}/two.png", make(b"two"), "image/png")
+        for missing in (lambda: fewer.list("nowhere"), lambda: fewer.clear("nowhere", USER)):
+            with pytest.raises(BucketMissing):
+                missing()
+
     def test_the_same_path_in_two_buckets_is_two_objects(self, store: ArtifactStore, make: Make) -> None:
         store.put(IMAGES, "a.png", make(b"one"), "image/png")
         store.put(SMALL, "a.png", make(b"two"), "image/png")

@@ -98,6 +98,7 @@ RELATIONS: Final[dict[str, dict[str, Verbs]]] = {
     "ourvidz.buckets": {},
     "ourvidz.enhancement_requests": {},
     "ourvidz.enhancers": {},
+    "ourvidz.erasure_rules": {},
     "ourvidz.event_types": {},
     "ourvidz.executors": {"ourvidz_executor": {"select": f"all {EXECUTORS}"}, "ourvidz_analyst": {"select": f"all {EXECUTORS}"}},
     "ourvidz.intake_counts": {"ourvidz_executor": ALL, "ourvidz_analyst": ALL},

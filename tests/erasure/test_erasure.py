@@ -79,6 +79,19 @@ def test_digests_can_be_linked_to_no_text_any_more(house: House) -> None:
     assert house.database.rows("select digest, salt from ourvidz.screenings") == [{"digest": None, "salt": None}]
 
 
+def test_what_is_not_ours_and_names_them_is_left_and_said(house: House) -> None:
+    me, other = house.user(MINE), house.user(THEIRS)
+    house.database.rows("create table public.favourites (whose uuid references public.profiles, note text)")
+    house.database.rows('create table public."Diary pages" (user_id text, page text)')
+    for user in (me, me, other):
+        house.database.rows("insert into public.favourites values (%s, 'x')", (user,))
+    house.database.rows('insert into public."Diary pages" values (%s, %s)', (me, "x"))
+    (said,) = [line for line in house.eraser.look(me).remains if line.startswith("Tables")]
+    assert 'public."Diary pages" (user_id, 1), public.favourites (whose, 2)' in said and me in said
+    house.database.rows("delete from public.favourites where whose = %s", (other,))
+    assert not [line for line in house.eraser.look(other).remains if line.startswith("Tables")]
+
+
 def test_nothing_can_be_asked_for_any_more(house: House) -> None:
     me = house.user(MINE)
     house.eraser.erase(me, by="test")

@@ -6,8 +6,7 @@ declare
   e ourvidz.erasures;
 begin
   perform ourvidz.erase_lock(p_user);
-  update public.profiles set age_verified = false, email = null, last_login = null, erased_at = coalesce(erased_at, ourvidz.now())
-  where id = p_user;
+  update public.profiles set age_verified = false, erased_at = coalesce(erased_at, ourvidz.now()) where id = p_user;
   insert into ourvidz.erasures (user_id, reason, asked_by, started_at) values (p_user, p_reason, p_by, ourvidz.now())
   on conflict (user_id) where finished_at is null do nothing;
   select * into e from ourvidz.erasures where user_id = p_user and finished_at is null;

@@ -4,7 +4,6 @@ create or replace function ourvidz.erase_words(p_user uuid, p_try boolean defaul
 language plpgsql
 as $$
 declare
-  v_older bigint := 0;
   v_counts jsonb;
 begin
   perform ourvidz.erase_lock(p_user);
@@ -12,11 +11,7 @@ begin
     raise exception 'User % has unfinished jobs: their words are still needed.', p_user using errcode = 'OV001', hint = 'Cancel them first.';
   end if;
   begin
-    if to_regclass('ourvidz.older_jobs') is not null then
-      execute 'delete from ourvidz.older_jobs as o where to_jsonb(o)->>''user_id'' = $1::text' using p_user;
-      get diagnostics v_older = row_count;
-    end if;
-    v_counts := ourvidz.erase_rows(p_user) || jsonb_build_object('older_jobs', v_older);
+    v_counts := ourvidz.erase_rows(p_user);
     if p_try then
       raise exception using errcode = 'OV000';
     end if;
@@ -28,47 +23,53 @@ begin
 end
 $$;
 
+-- Carries out ourvidz.erasure_rules, in their order. A table that a project does not have is left out.
 create or replace function ourvidz.erase_rows(p_user uuid) returns jsonb
-language sql
+language plpgsql
 as $$
-  with theirs as materialized (
-    select id from public.jobs where user_id = p_user
-  ), payloads as (
-    -- A new salt: digests in the events were made with one that nobody has any more.
-    update public.job_payloads
-    set prompt = '', negative_prompt = null, enhanced_prompt = null, error_message = null, settings = '{}', metadata = '{}',
-        idempotency_key = null, salt = ourvidz.salt(), body_digest = ourvidz.salt(), erased_at = ourvidz.now()
-    where user_id = p_user and erased_at is null returning 1
-  ), job_columns as (
-    update public.jobs set metadata = null, error_message = null
-    where user_id = p_user and (metadata is not null or error_message is not null) returning 1
-  ), pictures as (
-    delete from public.artifacts where job_id in (select id from theirs) returning 1
-  ), scenes as (
-    delete from public.videos where user_id = p_user returning 1
-  ), films as (
-    delete from public.projects where user_id = p_user returning 1
-  ), people as (
-    delete from public.characters where user_id = p_user returning 1
-  ), consent as (
-    delete from public.consents where user_id = p_user returning 1
-  ), usage as (
-    -- Those that clients wrote. What events wrote holds figures alone.
-    update public.usage_logs set action = 'erased', format = null, quality = null, metadata = '{}'
-    where user_id = p_user and job_id is null
-      and (action <> 'erased' or metadata is distinct from '{}' or num_nonnulls(format, quality) > 0) returning 1
-  ), asked as (
-    delete from ourvidz.enhancement_requests where user_id = p_user returning 1
-  ), messages as (
-    delete from ourvidz.outbox where job_id in (select id from theirs) returning 1
-  ), taken_in as (
-    update ourvidz.intake_messages set digest = ourvidz.salt() where message_id in (select id from theirs) returning 1
-  ), refused as (
-    update ourvidz.screenings set digest = null, salt = null where user_id = p_user and num_nulls(digest, salt) < 2 returning 1
-  )
-  select jsonb_build_object(
-    'prompts', (select count(*) from payloads), 'job_metadata', (select count(*) from job_columns),
-    'artifacts', (select count(*) from pictures), 'videos', (select count(*) from scenes), 'projects', (select count(*) from films),
-    'characters', (select count(*) from people), 'consents', (select count(*) from consent), 'usage_logs', (select count(*) from usage),
-    'enhancement_requests', (select count(*) from asked), 'outbox', (select count(*) from messages), 'refusal_digests', (select count(*) from refused))
+declare
+  r ourvidz.erasure_rules;
+  v_rows bigint;
+  v_counts jsonb := '{}';
+begin
+  for r in select * from ourvidz.erasure_rules where to_regclass(relation) is not null order by n loop
+    if r.blank is null then
+      execute format('delete from %s where %s', r.relation, r.whose) using p_user;
+    else
+      execute format('update %s set %s where (%s) and (%s) is not true', r.relation,
+                     (select string_agg(format('%I = %s', key, value), ', ') from jsonb_each_text(r.blank)), r.whose, r.unless) using p_user;
+    end if;
+    get diagnostics v_rows = row_count;
+    v_counts := v_counts || jsonb_build_object(r.kind, v_rows + coalesce((v_counts->>r.kind)::bigint, 0));
+  end loop;
+  return v_counts;
+end
+$$;
+
+-- Rows that name the user in tables that are not ours: by their columns' names, or by what those refer to. They are left, and said by name.
+create or replace function ourvidz.erasure_left(p_user uuid) returns table (relation text, by_column text, rows bigint)
+language plpgsql
+as $$
+begin
+  for relation, by_column in
+    select distinct format('%I.%I', n.nspname, c.relname), a.attname::text
+    from pg_class as c join pg_namespace as n on n.oid = c.relnamespace join pg_attribute as a on a.attrelid = c.oid and a.attnum > 0
+    where c.relkind in ('r', 'p') and n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'ourvidz', 'auth', 'storage', 'realtime', 'vault')
+      and not exists (select from ourvidz.erasure_rules as r where to_regclass(r.relation) = c.oid)
+      and not (n.nspname = 'public' and c.relname = any (ourvidz.our_relations())) and a.atttypid in ('uuid'::regtype, 'text'::regtype)
+      and (a.attname in ('user_id', 'owner_id', 'profile_id', 'author_id', 'created_by', 'uid')
+           or exists (select from pg_constraint as k where k.conrelid = c.oid and k.contype = 'f' and k.conkey = array[a.attnum]
+                      and k.confrelid in ('public.profiles'::regclass, 'auth.users'::regclass)))
+    order by 1, 2
+  loop
+    begin
+      execute format('select count(*) from %s where %I::text = $1::text', relation, by_column) into rows using p_user;
+    exception when insufficient_privilege then
+      rows := null;  -- this login may not look
+    end;
+    if rows is distinct from 0 then
+      return next;
+    end if;
+  end loop;
+end
 $$;

@@ -1,0 +1,82 @@
+"""What an erasure does with each table that holds what a user wrote or what shows them: one row a table, copied to `ourvidz.erasure_rules`
+and carried out in this order by `ourvidz.erase_rows`. A new column that can hold a user's words needs its place here
+(tests/erasure/test_every_column.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+_THEIR_JOBS = "job_id in (select id from public.jobs where user_id = $1)"
+_THEIRS = "user_id = $1"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`whose`: which rows, $1 being the user. `blank`: column → SQL of what it becomes; none: the rows are deleted. `unless`: when a row is
+    blank already, where that is not to be seen by its columns' new values. `kind`: what the rows are called in the report."""
+
+    kind: str
+    table: str
+    whose: str = _THEIRS
+    blank: Mapping[str, str] = field(default_factory=dict)
+    unless: str | None = None
+
+
+RULES: Sequence[Rule] = (
+    # Before the prompts, whose rows say whether it was done before.
+    Rule("intake_messages", "ourvidz.intake_messages",
+         "message_id in (select job_id from public.job_payloads where user_id = $1 and erased_at is null)",
+         blank={"digest": "ourvidz.salt()"}, unless="false"),
+    # A new salt: digests in the events were made with one that nobody has any more.
+    Rule("prompts", "public.job_payloads", blank={
+        **dict.fromkeys(("negative_prompt", "enhanced_prompt", "error_message", "idempotency_key"), "null"),
+        "prompt": "''", "settings": "'{}'", "metadata": "'{}'", "salt": "ourvidz.salt()", "body_digest": "ourvidz.salt()",
+        "erased_at": "ourvidz.now()",
+    }, unless="erased_at is not null"),
+    # The older system let users write these; its front end's words for a type follow from the job's type.
+    Rule("job_metadata", "public.jobs", blank=dict.fromkeys(
+        ("metadata", "error_message", "format", "quality", "model_type", "worker_type"), "null")),
+    Rule("older_jobs", "ourvidz.older_jobs", "to_jsonb(older_jobs)->>'user_id' = $1::text"),
+    Rule("artifacts", "public.artifacts", _THEIR_JOBS),
+    Rule("test_results", "public.model_test_results", f"{_THEIRS} or {_THEIR_JOBS}"),
+    Rule("images", "public.images"),
+    Rule("videos", "public.videos"),
+    Rule("scenes", "public.scenes", "project_id in (select id from public.projects where user_id = $1)"),
+    Rule("projects", "public.projects"),
+    Rule("characters", "public.characters"),
+    Rule("consents", "public.consents"),
+    # Those that clients wrote. What events wrote holds figures alone.
+    Rule("usage_logs", "public.usage_logs", f"{_THEIRS} and job_id is null", blank={
+        "action": "'erased'", "format": "null", "quality": "null", "metadata": "'{}'",
+    }),
+    Rule("activity_log", "public.user_activity_log"),
+    Rule("roles", "public.user_roles"),
+    Rule("profiles", "public.profiles", "id = $1", blank={
+        "email": "null", "username": "null", "last_login": "null", "subscription_status": "'inactive'",
+    }),
+    Rule("import_decisions", "ourvidz.import_decisions"),
+    Rule("outbox", "ourvidz.outbox", _THEIR_JOBS),
+    Rule("refusal_digests", "ourvidz.screenings", blank={"digest": "null", "salt": "null"}),
+    Rule("enhancement_requests", "ourvidz.enhancement_requests"),
+)  # fmt: skip
+
+
+def rows() -> list[dict[str, Any]]:
+    """As `ourvidz.erasure_rules` has them."""
+    return [
+        {
+            "n": n,
+            "kind": r.kind,
+            "relation": r.table,
+            "whose": r.whose,
+            "blank": dict(r.blank) or None,
+            "unless": r.unless or _same(r.blank),
+        }
+        for n, r in enumerate(RULES)
+    ]
+
+
+def _same(blank: Mapping[str, str]) -> str:
+    return " and ".join(f"{column} is not distinct from ({value})" for column, value in blank.items()) or "false"
