@@ -14,6 +14,7 @@ from types import TracebackType
 
 import httpx
 import pytest
+from support import Server
 
 from ourvidz.dev import parts, services
 from ourvidz.dev.keys import Keys
@@ -40,8 +41,7 @@ class Face:
             known = {found["id"] for found in client.get("/bucket").json()}
             for bucket in known:
                 while rows := client.post(f"/object/list-v2/{bucket}", json={"prefix": ""}).json()["objects"]:
-                    for row in rows:
-                        client.delete(f"/object/{bucket}/{row['name']}").raise_for_status()
+                    client.request("DELETE", f"/object/{bucket}", json={"prefixes": [row["name"] for row in rows]}).raise_for_status()
             for name, limit in buckets.items():
                 body = {"public": limit.public, "file_size_limit": limit.max_bytes, "allowed_mime_types": sorted(limit.media_types)}
                 asked = client.put(f"/bucket/{name}", json=body) if name in known else client.post("/bucket", json={"name": name, **body})
@@ -57,37 +57,41 @@ class Face:
 
 
 @pytest.fixture(scope="session")
-def standing_face(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Face]:
+def standing_face(server: Server, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Face]:
     """One for the whole session: `clear` it first."""
-    with a_face(tmp_path_factory.mktemp("storage")) as face:
+    with _a_face(server, template, tmp_path_factory.mktemp("storage")) as face:
         yield face
 
 
+@pytest.fixture
+def new_face(server: Server, template: str, tmp_path: Path) -> Iterator[Callable[..., Face]]:
+    """Makes faces of a test's own, without buckets: `new_face(limit=50 * MB)`, the project's own limit for an object."""
+    with contextlib.ExitStack() as opened:
+        yield lambda limit=None: opened.enter_context(_a_face(server, template, tmp_path / "storage", limit))
+
+
 @contextmanager
-def a_face(root: Path, limit: int | None = None) -> Iterator[Face]:
-    secret = Secret()
-    process, url = start_storage(root, secret, limit)
+def _a_face(server: Server, template: str, root: Path, limit: int | None = None) -> Iterator[Face]:
+    secret, name = Secret(), server.create(template)
+    process, url = start_storage(root, secret, server.url(name, superuser=True), limit)
     try:
         yield Face(url, root, secret)
     finally:
         process.stop()
+        server.drop(name)
 
 
-def start_storage(root: Path, secret: Secret, limit: int | None = None, port: int = 0) -> tuple[Process, str]:
+def start_storage(root: Path, secret: Secret, superuser_url: str, limit: int | None = None, port: int = 0) -> tuple[Process, str]:
     """Storage alone, without a gateway: its process, and what stands for SUPABASE_URL."""
     found = parts.bring()
     root.mkdir(parents=True, exist_ok=True)
     Keys(secret).write(root / "keys.json")
-    env = {
-        **found.deno_env,
-        "PROJECT_FILE": str(root / "keys.json"),
-        "ROOT": str(root),
-        **({"FILE_SIZE_LIMIT": str(limit)} if limit else {}),
-    }
-    argv = services.command(found, "storage/main.ts", writes=[root])
+    services.prepare(superuser_url)
+    argv, env = services.storage(found, superuser_url, root / "keys.json", root)
+    more = {"FILE_SIZE_LIMIT": str(limit)} if limit else {}
 
     def start(port: int) -> Process:
-        process = Process("storage", argv, root / "log", {**env, "PORT": str(port)})
+        process = Process("storage", argv, root / "log", {**env, **more, "PORT": str(port)})
         return process.until(answering(f"http://127.0.0.1:{port}/status"))
 
     process, port = on_free_port(start, port)

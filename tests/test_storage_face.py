@@ -12,6 +12,7 @@ import httpx
 import pytest
 from stack_fixtures import Project
 from storage_site import QUICK, Face, start_storage
+from support import Server
 
 from ourvidz.dev import tokens
 from ourvidz.storage.supabase import SupabaseStorage
@@ -46,17 +47,21 @@ def test_a_user_has_their_own_folder_and_no_other(face: Face, anna: httpx.Client
         assert service.post(theirs, content=b"b", headers=PNG).status_code == 200
     assert anna.post(mine, content=b"a", headers=PNG).status_code == 200
     assert anna.get(mine).content == b"a"
-    for wrong in (anna.post(theirs.replace("b.png", "c.png"), content=b"x", headers=PNG), anna.post("/bucket", json={"name": "x"})):
-        assert code(wrong) == "403"
+    public = {"public": True}
+    elsewhere = anna.post(theirs.replace("b.png", "c.png"), content=b"x", headers=PNG)
+    assert code(elsewhere) == code(anna.post("/bucket", json={"name": "x", **public})) == "403"
+    assert anna.get("/bucket").json() == [], "no policy shows a user the rows of buckets"
+    assert (code(anna.put(f"/bucket/{BUCKET}", json=public)), code(anna.delete(f"/bucket/{BUCKET}"))) == ("404", "409")
     for hidden in (anna.get(theirs), anna.delete(theirs), anna.post(theirs.replace("object/", "object/sign/"), json={"expiresIn": 5})):
         assert code(hidden) == "404"
     moved = {"bucketId": BUCKET, "sourceKey": f"{ANNA}/a.png", "destinationKey": f"{BERT}/a.png"}
-    assert code(anna.post("/object/move", json=moved)) == "403"
+    assert code(anna.post("/object/move", json=moved)) == "404"
     listed = anna.post(f"/object/list-v2/{BUCKET}", json={"prefix": ""}).json()["objects"]
     assert [row["name"] for row in listed] == [f"{ANNA}/a.png"]
     assert code(anna.post(mine, content=b"again", headers=PNG)) == "409"
-    assert anna.post(mine, content=b"again", headers={**PNG, "x-upsert": "true"}).status_code == 200
-    assert anna.get(mine).content == b"again"
+    upsert = {**PNG, "x-upsert": "true"}
+    assert code(anna.post(mine, content=b"again", headers=upsert)) == code(anna.put(mine, content=b"again", headers=PNG)) == "403"
+    assert anna.get(mine).content == b"a", "policies let nobody but the service key overwrite"
 
 
 @pytest.mark.parametrize("token", ["", "nonsense", "none", "stripped", "expired", "another's"])
@@ -95,9 +100,10 @@ def test_a_form_as_browsers_send_it(anna: httpx.Client) -> None:
     assert code(anna.get(path, headers={"range": "bytes=99-"})) == "400"
 
 
-def test_objects_and_half_uploads_outlive_a_kill(tmp_path: Path) -> None:
+def test_objects_and_half_uploads_outlive_a_kill(server: Server, database_name: str, tmp_path: Path) -> None:
     secret, root = tokens.Secret(), tmp_path / "storage"
-    process, url = start_storage(root, secret)
+    database = server.url(database_name, superuser=True)
+    process, url = start_storage(root, secret, database)
     face = Face(url, root, secret)
     face.clear(BUCKETS)
     store, source = face.store(BUCKETS), tmp_path / "source"
@@ -105,7 +111,7 @@ def test_objects_and_half_uploads_outlive_a_kill(tmp_path: Path) -> None:
     store.put("video_high", "u/j/1-0.mp4", source, "video/mp4")
     os.kill(process.pid, signal.SIGKILL)
     process.stop()
-    again, _ = start_storage(root, secret, port=int(url.rpartition(":")[2]))
+    again, _ = start_storage(root, secret, database, port=int(url.rpartition(":")[2]))
     try:
         assert store.read("video_high", "u/j/1-0.mp4") == source.read_bytes()
         assert store.put("video_high", "u/j/1-0.mp4", source, "video/mp4").bytes == 2 * PIECE
@@ -122,3 +128,74 @@ def test_big_uploads_and_signed_addresses_through_the_gateway(project: Project, 
     store.put("video_high", "u/j/1-0.mp4", source, "video/mp4")
     assert store.read("video_high", "u/j/1-0.mp4") == source.read_bytes()
     assert httpx.get(store.sign("video_high", "u/j/1-0.mp4", 60), timeout=20).content == source.read_bytes()
+
+
+def test_a_folder_is_listed_as_supabase_js_asks_for_it(face: Face) -> None:
+    with face.client() as service:
+        for name in ("top.png", "A/b.png", "A/c/d.png", "A/c/e.png", "B/f.png"):
+            service.post(f"/object/{BUCKET}/{name}", content=b"x", headers=PNG).raise_for_status()
+
+        def listed(**body: object) -> list[tuple[str, bool]]:
+            return [(row["name"], row["id"] is None) for row in service.post(f"/object/list/{BUCKET}", json=body).json()]
+
+        assert listed(prefix="") == [("A", True), ("B", True), ("top.png", False)]
+        assert listed(prefix="A") == listed(prefix="A/") == [("b.png", False), ("c", True)]
+        assert listed(prefix="A/c", sortBy={"column": "name", "order": "desc"}) == [("e.png", False), ("d.png", False)]
+        assert listed(prefix="", limit=1, offset=1) == [("B", True)]
+        assert listed(prefix="", search="TO") == [("top.png", False)]
+        assert listed(prefix="nowhere") == []
+        for wrong in ({"prefix": 1}, {"prefix": "", "limit": "all"}, {"prefix": "", "sortBy": {"column": "owner; drop"}}, ["prefix"]):
+            assert code(service.post(f"/object/list/{BUCKET}", json=wrong)) == "400"
+
+
+def test_many_are_signed_and_removed_at_once_each_by_its_own_right(face: Face, anna: httpx.Client) -> None:
+    mine, theirs, missing = f"{ANNA}/a.png", f"{BERT}/b.png", f"{ANNA}/none.png"
+    with face.client() as service:
+        for name in (mine, theirs):
+            service.post(f"/object/{BUCKET}/{name}", content=name.encode(), headers=PNG).raise_for_status()
+        signed = anna.post(f"/object/sign/{BUCKET}", json={"expiresIn": 60, "paths": [mine, theirs, missing]}).json()
+        assert [(row["path"], row["error"] is None, row["signedURL"] is None) for row in signed] == [
+            (mine, True, False),
+            (theirs, False, True),
+            (missing, False, True),
+        ]
+        got = httpx.get(f"{face.url}/storage/v1{signed[0]['signedURL']}&download=my%20picture.png")
+        assert got.content == mine.encode() and "my%20picture.png" in got.headers["content-disposition"]
+        removed = anna.request("DELETE", f"/object/{BUCKET}", json={"prefixes": [mine, theirs, missing]}).json()
+        assert [row["name"] for row in removed] == [mine], "what is another's, or not there, is left out without a word"
+        assert code(service.get(f"/object/{BUCKET}/{mine}")) == "404" and service.get(f"/object/{BUCKET}/{theirs}").status_code == 200
+        assert not (face.root / "data" / "none").exists() and len(list((face.root / "data").iterdir())) == 1, "its bytes are gone too"
+        for wrong in ({}, {"prefixes": []}, {"prefixes": [1]}):
+            assert code(service.request("DELETE", f"/object/{BUCKET}", json=wrong)) == "400"
+
+
+def test_a_signed_upload_is_for_one_object_of_one_who_might(face: Face, anna: httpx.Client) -> None:
+    mine = f"/object/upload/sign/{BUCKET}/{ANNA}/a.png"
+    assert code(anna.post(mine.replace(ANNA, BERT), json={})) == "403"
+    url = anna.post(mine, json={}).json()["url"]
+    put = f"{face.url}/storage/v1{url}"
+    assert code(httpx.put(put.replace("a.png", "b.png"), content=b"x", headers=PNG)) == "400"
+    assert code(httpx.put(put, content=b"x", headers={"content-type": "text/plain"})) == "415"
+    assert httpx.put(put, content=b"brought", headers=PNG).json()["Key"] == f"{BUCKET}/{ANNA}/a.png"
+    assert anna.get(f"/object/{BUCKET}/{ANNA}/a.png").content == b"brought"
+    assert code(httpx.put(put, content=b"again", headers=PNG)) == "409"
+    to_read = anna.post(f"/object/sign/{BUCKET}/{ANNA}/a.png", json={"expiresIn": 60}).json()["signedURL"].split("?")[1]
+    assert code(httpx.put(f"{put.split('?')[0]}?{to_read}", content=b"x", headers=PNG)) == "400", "to read is not to write"
+
+
+def test_a_copy_and_the_life_of_a_bucket(face: Face) -> None:
+    with face.client() as service:
+        service.post("/bucket", json={"name": "short-lived", "file_size_limit": 10}).raise_for_status()
+        path = "/object/short-lived/a.png"
+        assert code(service.post(path, content=b"x" * 11, headers=PNG)) == "413"
+        service.post(path, content=b"whole", headers=PNG).raise_for_status()
+        asked = {"bucketId": "short-lived", "sourceKey": "a.png", "destinationKey": "b/c.png"}
+        assert service.post("/object/copy", json=asked).json()["Key"] == "short-lived/b/c.png"
+        assert code(service.post("/object/copy", json=asked)) == "409"
+        assert code(service.post("/object/copy", json={**asked, "destinationKey": None})) == "400"
+        service.delete(path).raise_for_status()
+        assert service.get("/object/short-lived/b/c.png").content == b"whole", "the copy has bytes of its own"
+        assert code(service.delete("/bucket/short-lived")) == "409"
+        service.delete("/object/short-lived/b/c.png").raise_for_status()
+        service.delete("/bucket/short-lived").raise_for_status()
+        assert code(service.get("/bucket/short-lived")) == "404"

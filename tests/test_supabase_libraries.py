@@ -5,8 +5,11 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 
+import httpx
 import pytest
 from stack_fixtures import Project
+from storage3.exceptions import StorageApiError
+from storage3.types import FileOptions
 from supabase_js import SupabaseJs
 
 from supabase import create_client
@@ -14,9 +17,16 @@ from supabase import create_client
 PASSWORD = "correct horse battery"
 
 
+REFERENCES, OUTPUTS = "reference_images", "sdxl_image_fast"
+
+
 @pytest.fixture(scope="module")
 def project(new_project: Callable[..., Project]) -> Project:
-    return new_project(functions=None)
+    made = new_project(functions=None)
+    admin = create_client(made.url, made.secret_key)
+    for bucket in (REFERENCES, OUTPUTS):
+        admin.storage.create_bucket(bucket, options={"public": False, "allowed_mime_types": ["image/png"]})
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +75,67 @@ def test_supabase_js_as_an_admin_of_users(project: Project, js: SupabaseJs) -> N
     assert told == {"role": "admin", "listed": True, "error": None, "gone": "user_not_found"}
 
 
+def test_supabase_js_keeps_a_users_pictures(project: Project, js: SupabaseJs) -> None:
+    user = js("return (await client.auth.signUp(given)).data.user.id", email=an_address(), password=PASSWORD)
+    made = js(
+        """
+        const bucket = client.storage.from(given.bucket), path = `${given.user}/a.png`;
+        const png = (text) => new Blob([text], { type: "image/png" });
+        const code = ({ error }) => error?.statusCode ?? error;
+        const found = {
+          uploaded: (await bucket.upload(path, png("a"))).data.path,
+          twice: code(await bucket.upload(path, png("b"))),
+          over: code(await bucket.upload(path, png("b"), { upsert: true })),
+          updated: code(await bucket.update(path, png("b"))),
+          elsewhere: code(await bucket.upload("another/a.png", png("a"))),
+          type: code(await bucket.upload(`${given.user}/a.txt`, new Blob(["a"], { type: "text/plain" }))),
+          listed: (await bucket.list(given.user)).data.map(({ name }) => name),
+          downloaded: await (await bucket.download(path)).data.text(),
+          exists: (await bucket.exists(path)).data,
+          info: (await bucket.info(path)).data.contentType,
+        };
+        const one = (await bucket.createSignedUrl(path, 60)).data.signedUrl;
+        const many = (await bucket.createSignedUrls([path, "another/a.png"], 60)).data;
+        found.signed = [await (await fetch(one)).text(), await (await fetch(many[0].signedUrl)).text(), many[1].error !== null];
+        const { token } = (await bucket.createSignedUploadUrl(`${given.user}/b.png`)).data;
+        found.brought = (await bucket.uploadToSignedUrl(`${given.user}/b.png`, token, png("b"))).data.path;
+        found.output = code(await client.storage.from(given.outputs).upload(path, png("a")));
+        found.buckets = (await client.storage.listBuckets()).data;
+        found.removed = (await bucket.remove([path, `${given.user}/b.png`, "another/a.png"])).data.map(({ name }) => name).sort();
+        found.left = (await bucket.list(given.user)).data;
+        return found;""",
+        bucket=REFERENCES,
+        outputs=OUTPUTS,
+        user=user,
+    )
+    mine = f"{user}/a.png"
+    assert made == {
+        "uploaded": mine, "twice": "409", "over": "403", "updated": "403", "elsewhere": "403", "type": "415", "listed": ["a.png"],
+        "downloaded": "a", "exists": True, "info": "image/png", "signed": ["a", "a", True], "brought": f"{user}/b.png", "output": "403",
+        "buckets": [], "removed": [mine, f"{user}/b.png"], "left": [],
+    }  # fmt: skip
+
+
+def test_policies_decide_what_storage_lets_through(project: Project, js: SupabaseJs) -> None:
+    """Whatever they are: they are asked at each request."""
+    user = js("return (await client.auth.signUp(given)).data.user.id", email=an_address(), password=PASSWORD)
+
+    def upload() -> str | None:
+        body = """const png = new Blob(["a"], { type: "image/png" });
+                  const { error } = await client.storage.from(given.bucket).upload(given.path, png, { upsert: true });
+                  return error?.statusCode ?? null"""
+        found: str | None = js(body, bucket=OUTPUTS, path=f"{user}/theirs.png")
+        return found
+
+    assert upload() == "403"
+    project.database.rows(f"create policy lax on storage.objects to authenticated using (bucket_id = '{OUTPUTS}')")
+    try:
+        assert (upload(), upload()) == (None, None)
+    finally:
+        project.database.rows("drop policy lax on storage.objects")
+    assert upload() == "403"
+
+
 def test_a_channel_is_refused_at_once(js: SupabaseJs) -> None:
     status, why = js("return await new Promise((done) => client.channel('x').subscribe((status, error) => done([status, error?.message])))")
     assert status == "CHANNEL_ERROR" and "Realtime is not served here" in why
@@ -79,6 +150,16 @@ def test_supabase_py_signs_up_in_and_out(project: Project) -> None:
     assert user is not None
     assert client.table("profiles").select("id").execute().data == [{"id": user.id}]
     assert client.auth.refresh_session().session is not None
+    bucket, mine = client.storage.from_(REFERENCES), f"{user.id}/a.png"
+    png: FileOptions = {"content-type": "image/png"}
+    assert bucket.upload(mine, b"a", png).path == mine
+    with pytest.raises(StorageApiError, match="row-level security"):
+        bucket.upload("another/a.png", b"a", png)
+    assert [row["name"] for row in bucket.list(user.id)] == ["a.png"]
+    assert bucket.download(mine) == b"a"
+    assert httpx.get(bucket.create_signed_url(mine, 60)["signedURL"]).content == b"a"
+    assert [row["error"] is None for row in bucket.create_signed_urls([mine, "another/a.png"], 60)] == [True, False]
+    assert [row["name"] for row in bucket.remove([mine, "another/a.png"])] == [mine]
     client.auth.sign_out()
     found = client.auth.sign_in_with_password({"email": email, "password": PASSWORD}).user
     assert found is not None and found.id == user.id

@@ -166,19 +166,14 @@ class Stack:
         return url
 
     def _auth(self) -> str:
-        env, sockets = services.database(self._database_url, "supabase_auth_admin")
-        argv = services.command(self.parts, "auth/main.ts", reads=[self.folder, *sockets], writes=sockets)
-        return self._start("auth", argv, {**self._services, **env, "ISSUER": f"{self.url}/auth/v1"}, "/health")
+        argv, env = services.auth(self.parts, self._database_url, self.folder / KEYS_FILE, f"{self.url}/auth/v1")
+        return self._start("auth", argv, env, "/health")
 
     def _storage(self) -> str:
         root = self.folder / "storage"
         root.mkdir(exist_ok=True, mode=0o700)
-        argv = services.command(self.parts, "storage/main.ts", reads=[self.folder], writes=[root])
-        return self._start("storage", argv, {**self._services, "ROOT": str(root)}, "/status")
-
-    @property
-    def _services(self) -> dict[str, str]:
-        return {**self.parts.deno_env, "PROJECT_FILE": str(self.folder / KEYS_FILE)}
+        argv, env = services.storage(self.parts, self._database_url, self.folder / KEYS_FILE, root)
+        return self._start("storage", argv, env, "/status")
 
     def _functions(self) -> list[dict[str, object]]:
         """One Deno each, as each is isolated on Supabase; asked for a JWT first unless config.toml says otherwise."""
@@ -207,8 +202,15 @@ class Stack:
         return routes
 
     def _gateway(self, auth: str, storage: str, functions: list[dict[str, object]]) -> None:
-        env = {**self._services, "REST": self.rest_url, "AUTH": auth, "STORAGE": storage, "FUNCTIONS": json.dumps(functions)}
-        self._start("gateway", services.command(self.parts, "gateway.ts", reads=[self.folder]), env, port=self._port)
+        env = {
+            **self.parts.deno_env,
+            "PROJECT_FILE": str(self.folder / KEYS_FILE),
+            "REST": self.rest_url,
+            "AUTH": auth,
+            "STORAGE": storage,
+            "FUNCTIONS": json.dumps(functions),
+        }
+        self._start("gateway", services.command(self.parts, "gateway.ts", reads=[self.folder / KEYS_FILE]), env, port=self._port)
 
 
 def _as_authenticator(url: str) -> str:

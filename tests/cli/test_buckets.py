@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from cli_command import Command
-from storage_site import Face, a_face
+from storage_site import Face
 from support import artifact, claim, executor, submit
 
 from ourvidz.db.connection import Database
@@ -29,9 +29,8 @@ def project(face: Face) -> dict[str, str]:
 
 
 @pytest.fixture
-def empty(tmp_path: Path) -> Iterator[Face]:
-    with a_face(tmp_path / "storage") as face:
-        yield face
+def empty(new_face: Callable[..., Face]) -> Face:
+    return new_face()
 
 
 def settings(face: Face) -> dict[str, tuple[bool, int | None, list[str] | None]]:
@@ -94,13 +93,13 @@ def test_a_bucket_that_a_policy_would_open_is_not_made(ourvidz: Command, empty: 
     assert ourvidz("buckets", "sync", **project(empty)).code == 0 and settings(empty) == WANTED
 
 
-def test_a_limit_over_the_projects_own_is_told_and_the_others_are_made(bare: Command, tmp_path: Path) -> None:
-    with a_face(tmp_path / "storage", limit=50 * MB) as free_plan:
-        done = bare("buckets", "sync", **project(free_plan))
-        assert done.code == 1
-        assert "video_high" in done.err and "whole project's" in done.err
-        over = {name for name, bucket in BUCKETS.items() if bucket.max_bytes > 50 * MB}
-        assert set(settings(free_plan)) == set(BUCKETS) - over and over
+def test_a_limit_over_the_projects_own_is_told_and_the_others_are_made(bare: Command, new_face: Callable[..., Face]) -> None:
+    free_plan = new_face(limit=50 * MB)
+    done = bare("buckets", "sync", **project(free_plan))
+    assert done.code == 1
+    assert "video_high" in done.err and "whole project's" in done.err
+    over = {name for name, bucket in BUCKETS.items() if bucket.max_bytes > 50 * MB}
+    assert set(settings(free_plan)) == set(BUCKETS) - over and over
 
 
 def test_without_a_project_the_buckets_are_folders(bare: Command) -> None:

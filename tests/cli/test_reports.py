@@ -9,7 +9,7 @@ from uuid import UUID
 import psycopg
 import pytest
 from cli_command import Command, environment
-from storage_site import Face, a_face
+from storage_site import Face
 from support import Server, claim, executor, finish, submit
 
 from ourvidz.bootstrap import App
@@ -91,17 +91,19 @@ def test_an_executors_role_is_well_and_is_told_what_it_may_not(
         assert refused.code == 1 and "The login in DATABASE_URL may not do this (permission denied" in refused.err, refused.err
 
 
-def test_doctor_compares_the_projects_buckets_with_the_catalog(ourvidz: Command, standing_face: Face, tmp_path: Path) -> None:
+def test_doctor_compares_the_projects_buckets_with_the_catalog(
+    ourvidz: Command, standing_face: Face, new_face: Callable[..., Face], tmp_path: Path
+) -> None:
     env = {"SUPABASE_URL": standing_face.url, "SUPABASE_SERVICE_KEY": standing_face.secret.service}
 
     def said(face: Face, key: str | None) -> dict[str, Line]:
         config = Config(ourvidz_home=tmp_path, supabase_url=face.url, supabase_service_key=key)  # type: ignore[arg-type]
         return {line.what: line for line in checkup_services.storage(App(config))}
 
-    with a_face(tmp_path / "storage") as face:
-        face.clear({name: bucket for name, bucket in BUCKETS.items() if name != "sdxl_image_fast"})
-        line = said(face, face.secret.service)["buckets"]
-        assert (line.state, line.found) == ("missing", "missing: sdxl_image_fast") and "buckets sync" in line.mend
+    face = new_face()
+    face.clear({name: bucket for name, bucket in BUCKETS.items() if name != "sdxl_image_fast"})
+    line = said(face, face.secret.service)["buckets"]
+    assert (line.state, line.found) == ("missing", "missing: sdxl_image_fast") and "buckets sync" in line.mend
     standing_face.clear(BUCKETS | {"video_high": BUCKETS["system-assets"]})
     line = said(standing_face, standing_face.secret.service)["buckets"]
     assert line.state == "warn" and line.found.endswith(": video_high")

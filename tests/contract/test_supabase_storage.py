@@ -8,6 +8,7 @@ import time
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -119,7 +120,7 @@ def test_a_disabled_legacy_key_is_said_to_be_that() -> None:
 
 
 def test_keys_that_are_no_service_key_may_not_put(face: Face, source: Path) -> None:
-    for key in (face.secret.anon, face.secret.user("u")):
+    for key in (face.secret.anon, face.secret.user(str(uuid4()))):
         with pytest.raises(StorageDenied):
             SupabaseStorage(face.url, key, BUCKETS, QUICK).put(IMAGES, PATH, source, "image/png")
 

@@ -34,6 +34,20 @@ def database(url: str, role: str) -> tuple[dict[str, str], list[Path]]:
     return env, [Path(host) / f".s.PGSQL.{port}"] if host.startswith("/") else []
 
 
+def storage(parts: Parts, url: str, keys: Path, root: Path) -> tuple[list[str], dict[str, str]]:
+    """What runs Storage, and in which environment, PORT beside that: rows in the database of `url`, bytes under `root`."""
+    env, sockets = database(url, "supabase_storage_admin")
+    argv = command(parts, "storage/main.ts", reads=[keys, *sockets], writes=[root, *sockets])
+    return argv, {**parts.deno_env, **env, "PROJECT_FILE": str(keys), "ROOT": str(root)}
+
+
+def auth(parts: Parts, url: str, keys: Path, issuer: str) -> tuple[list[str], dict[str, str]]:
+    """What runs Auth, and in which environment, PORT beside that. `issuer` is what its tokens say they are from."""
+    env, sockets = database(url, "supabase_auth_admin")
+    argv = command(parts, "auth/main.ts", reads=[keys, *sockets], writes=sockets)
+    return argv, {**parts.deno_env, **env, "PROJECT_FILE": str(keys), "ISSUER": issuer}
+
+
 def prepare(superuser_url: str) -> None:
     """What Supabase's services make in a project's database before they serve it. Needs a superuser; safe to repeat."""
     owner = Database(superuser_url)

@@ -12,8 +12,21 @@ exception when duplicate_object or unique_violation then
   raise notice 'another stack on this server made the role in the same moment';
 end
 $$;
-alter role supabase_auth_admin login;
-alter role supabase_storage_admin login;
+do $$
+begin
+  -- Roles belong to the whole server: changed only where they are otherwise, since two stacks may do it at once.
+  if exists (select from pg_roles where rolname in ('supabase_auth_admin', 'supabase_storage_admin') and not rolcanlogin) then
+    alter role supabase_auth_admin login;
+    alter role supabase_storage_admin login;
+  end if;
+  if not (select rolbypassrls from pg_roles where rolname = 'service_role') then
+    alter role service_role bypassrls;
+  end if;
+  if not pg_has_role('supabase_storage_admin', 'service_role', 'member') then
+    grant anon, authenticated, service_role to supabase_storage_admin;
+  end if;
+end
+$$;
 
 alter table auth.users
   add column if not exists aud                varchar(255),
@@ -54,3 +67,12 @@ begin
                  (select datdba::regrole::text from pg_database where datname = current_database()));
 end
 $$;
+
+alter table storage.objects
+  add column if not exists owner_id      text,
+  add column if not exists version       text,
+  add column if not exists user_metadata jsonb;
+create unique index if not exists bucketid_objname on storage.objects (bucket_id, name);
+grant usage on schema storage to supabase_storage_admin, anon, authenticated, service_role;
+-- Policies decide, as there; service_role passes by them.
+grant select, insert, update, delete on storage.buckets, storage.objects to anon, authenticated, service_role;

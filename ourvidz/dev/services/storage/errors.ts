@@ -19,6 +19,7 @@ export const refuse = {
   noBucket: () => new Refusal(404, "NoSuchBucket", "Bucket not found", "Bucket not found"),
   noObject: () => new Refusal(404, "NoSuchKey", "Object not found", "not_found"),
   exists: () => new Refusal(409, "ResourceAlreadyExists", "The resource already exists", "Duplicate"),
+  notEmpty: () => new Refusal(409, "InvalidRequest", "The bucket you tried to delete is not empty", "Storage not empty"),
   tooLarge: () => new Refusal(413, "EntityTooLarge", "The object exceeded the maximum allowed size", "Payload too large"),
   type: (type: string) => new Refusal(415, "InvalidMimeType", `mime type ${type} is not supported`, "invalid_mime_type"),
   denied: (why: string) => new Refusal(403, "AccessDenied", why, "Unauthorized"),

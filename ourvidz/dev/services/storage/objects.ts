@@ -1,151 +1,148 @@
-/** Buckets and objects in a folder: `buckets.json`, a row a file in `rows`, and bytes in `data` under the row's version. One process
- * serves a folder, so that what is in memory is what is true; a row is written aside and renamed, so that it outlives a kill. */
-import { type Caller, owns } from "./access.ts";
+/** Objects: rows of storage.objects, and bytes in a folder under each row's version. Bytes are there before their row, and go after it. */
+import type { Claims } from "../project.ts";
+import { as, type Caller, might, SERVICE, type Sql } from "./database.ts";
+import { bucketOf, sizeLimit } from "./buckets.ts";
 import { refuse } from "./errors.ts";
 
-export type Bucket = {
-  id: string;
-  name: string;
-  public: boolean;
-  file_size_limit: number | null;
-  allowed_mime_types: string[] | null;
-  created_at: string;
-  updated_at: string;
-};
+export type Metadata = { mimetype: string; size: number; cacheControl: string; eTag: string };
 export type Row = {
   id: string;
   bucket_id: string;
   name: string;
-  version: string;
-  created_at: string;
-  updated_at: string;
-  metadata: { mimetype: string; size: number; cacheControl: string; eTag: string };
+  version: string | null;
+  created_at: Date;
+  updated_at: Date;
+  metadata: Metadata;
   user_metadata: unknown;
 };
 export type Offer = { bucket: string; name: string; upsert: boolean; mimetype?: string; size?: number };
+export type Come = { version: string; mimetype: string; cacheControl: string; user_metadata: unknown; owner?: string };
+type Place = { bucket: string; name: string };
 
-// What Supabase Storage takes (its `storage/limits`).
-const KEY = /^[A-Za-z0-9_/!.*'() &$=@;:+,?-]+$/;
+const KEY = /^[A-Za-z0-9_/!.*'() &$=@;:+,?-]+$/; // what Supabase Storage takes (its `storage/limits`)
 
 export class Objects {
-  private readonly buckets = new Map<string, Bucket>();
-  private readonly rows = new Map<string, Row>();
-
-  /** `limit` in bytes: the project's own, over those of its buckets. */
-  constructor(readonly root: string, readonly limit: number) {
-    for (const folder of ["rows", "data", "uploads"]) Deno.mkdirSync(`${root}/${folder}`, { recursive: true });
-    for (const bucket of read<Bucket[]>(`${root}/buckets.json`) ?? []) this.buckets.set(bucket.id, bucket);
-    for (const entry of Deno.readDirSync(`${root}/rows`)) {
-      const row = entry.name.endsWith(".json") ? read<Row>(`${root}/rows/${entry.name}`) : undefined;
-      if (row) this.rows.set(`${row.bucket_id}/${row.name}`, row);
-    }
-  }
-
-  allBuckets = (): Bucket[] => [...this.buckets.values()];
-
-  bucket(id: string): Bucket {
-    const bucket = this.buckets.get(id);
-    if (!bucket) throw refuse.noBucket();
-    return bucket;
-  }
-
-  keepBucket(id: string, change: Partial<Bucket>, fresh: boolean): void {
-    if (fresh && this.buckets.has(id)) throw refuse.exists();
-    if ((change.file_size_limit ?? 0) > this.limit) throw refuse.tooLarge();
-    const now = new Date().toISOString();
-    const blank = { id, name: id, public: false, file_size_limit: null, allowed_mime_types: null, created_at: now };
-    this.buckets.set(id, { ...(fresh ? blank : this.bucket(id)), ...change, updated_at: now });
-    write(`${this.root}/buckets.json`, this.allBuckets());
-  }
-
-  sizeLimit = (bucket: string): number => Math.min(this.limit, this.bucket(bucket).file_size_limit || this.limit);
-
-  /** What is asked when an upload begins, and of a resumable one at each of its requests. Whoever passes may finish: the end looks no more. */
-  admit(caller: Caller, offer: Offer): void {
-    const bucket = this.bucket(offer.bucket);
-    if (!KEY.test(offer.name)) throw refuse.key(offer.name);
-    if (!owns(caller, offer.name)) throw refuse.denied("new row violates row-level security policy");
-    const [type, allowed] = [offer.mimetype ?? "", bucket.allowed_mime_types];
-    if (allowed?.length && !allowed.some((a) => a === type || a === `${type.split("/")[0]}/*`)) throw refuse.type(type);
-    if ((offer.size ?? 0) > this.sizeLimit(offer.bucket)) throw refuse.tooLarge();
-    if (!offer.upsert && this.rows.has(`${offer.bucket}/${offer.name}`)) throw refuse.exists();
-  }
-
-  /** The end of an upload: `version` is in `data`. What was there is replaced, also where the upload did not ask for it: so Supabase does. */
-  complete(bucket: string, name: string, version: string, mimetype: string, cacheControl: string, user_metadata: unknown): Row {
-    const now = new Date().toISOString();
-    const before = this.rows.get(`${bucket}/${name}`);
-    const size = Deno.statSync(this.file(version)).size;
-    const metadata = { mimetype, size, cacheControl, eTag: `"${version.replaceAll("-", "")}"` };
-    const row = {
-      id: crypto.randomUUID(),
-      created_at: now,
-      ...before,
-      bucket_id: bucket,
-      name,
-      version,
-      updated_at: now,
-      metadata,
-      user_metadata,
-    };
-    this.keep(row);
-    if (before) Deno.removeSync(this.file(before.version));
-    return row;
-  }
-
-  find(caller: Caller | "anyone", bucket: string, name: string): Row {
-    const row = this.rows.get(`${this.bucket(bucket).id}/${name}`);
-    if (!row || (caller !== "anyone" && !owns(caller, name))) throw refuse.noObject();
-    return row;
-  }
-
-  /** Unlike the end of an upload, a move never replaces: the database's unique key refuses it. */
-  move(caller: Caller, from: { bucket: string; name: string }, to: { bucket: string; name: string }): Row {
-    const row = this.find(caller, from.bucket, from.name);
-    if (!KEY.test(to.name)) throw refuse.key(to.name);
-    if (!owns(caller, to.name)) throw refuse.denied("new row violates row-level security policy");
-    if (this.rows.has(`${this.bucket(to.bucket).id}/${to.name}`)) throw refuse.exists();
-    this.rows.delete(`${from.bucket}/${from.name}`);
-    const moved = { ...row, bucket_id: to.bucket, name: to.name, updated_at: new Date().toISOString() };
-    this.keep(moved);
-    return moved;
-  }
-
-  remove(caller: Caller, bucket: string, name: string): Row {
-    const row = this.find(caller, bucket, name);
-    this.rows.delete(`${bucket}/${name}`);
-    Deno.removeSync(`${this.root}/rows/${row.id}.json`);
-    Deno.removeSync(this.file(row.version));
-    return row;
-  }
-
-  /** A page of those under `prefix` after the name `after`, by name as bytes. */
-  page(caller: Caller, bucket: string, prefix: string, after: string, limit: number): { objects: Row[]; more: boolean } {
-    const all = [...this.rows.values()].filter((r) =>
-      r.bucket_id === bucket && r.name.startsWith(prefix) && r.name > after && owns(caller, r.name)
-    );
-    all.sort((a, b) => (a.name < b.name ? -1 : 1));
-    return { objects: all.slice(0, limit), more: all.length > limit };
+  constructor(readonly root: string) {
+    for (const folder of ["data", "uploads"]) Deno.mkdirSync(`${root}/${folder}`, { recursive: true });
   }
 
   file = (version: string): string => `${this.root}/data/${version}`;
 
-  private keep(row: Row): void {
-    write(`${this.root}/rows/${row.id}.json`, row);
-    this.rows.set(`${row.bucket_id}/${row.name}`, row);
+  /** Whether the caller may bring such an object. */
+  async may(caller: Caller, { bucket, name, upsert }: Offer): Promise<void> {
+    await bucketOf(bucket);
+    mustBeKey(name);
+    await might(caller, (tx) => insert(tx, caller.claims, { bucket, name }, upsert));
+  }
+
+  /** What is asked when an upload begins, and of a resumable one at each of its requests. Whoever passes may finish: the end looks no more. */
+  async admit(caller: Caller, offer: Offer): Promise<void> {
+    const bucket = await bucketOf(offer.bucket);
+    const [type, allowed] = [offer.mimetype ?? "", bucket.allowed_mime_types];
+    if (allowed?.length && !allowed.some((a) => a === type || a === `${type.split("/")[0]}/*`)) throw refuse.type(type);
+    if ((offer.size ?? 0) > sizeLimit(bucket)) throw refuse.tooLarge();
+    mustBeKey(offer.name);
+    await might(caller, (tx) => insert(tx, caller.claims, offer, offer.upsert));
+  }
+
+  /** The end of an upload: `version` is in `data`. What was there is replaced, also where the upload did not ask for it: so Supabase does. */
+  async complete({ bucket, name }: Place, { version, mimetype, cacheControl, user_metadata, owner }: Come): Promise<Row> {
+    const size = Deno.statSync(this.file(version)).size;
+    const metadata = { mimetype, size, cacheControl, eTag: `"${version.replaceAll("-", "")}"` };
+    const [row, before] = await as(SERVICE, async (tx) => {
+      await tx`select pg_advisory_xact_lock(hashtextextended(${`${bucket}/${name}`}, 0))`;
+      const [before] = await tx<Row[]>`select * from storage.objects where bucket_id = ${bucket} and name = ${name}`;
+      const [row] = await tx<Row[]>`
+        insert into storage.objects (bucket_id, name, owner, owner_id, version, metadata, user_metadata)
+        values (${bucket}, ${name}, ${owner ?? null}::uuid, ${owner ?? null}, ${version}, ${tx.json(metadata)},
+                ${user_metadata ? tx.json(user_metadata as never) : null})
+        on conflict (bucket_id, name) do update set owner = excluded.owner, owner_id = excluded.owner_id, version = excluded.version,
+          metadata = excluded.metadata, user_metadata = excluded.user_metadata, updated_at = now()
+        returning *`;
+      return [row!, before];
+    });
+    if (before) await this.forget(before);
+    return row;
+  }
+
+  async find(caller: Caller, bucket: string, name: string): Promise<Row> {
+    await bucketOf(bucket);
+    const [row] = await as(caller, (tx) => tx<Row[]>`select * from storage.objects where bucket_id = ${bucket} and name = ${name}`);
+    if (!row?.version) throw refuse.noObject();
+    return row;
+  }
+
+  /** Those of `names` that the caller may see. */
+  async some(caller: Caller, bucket: string, names: string[]): Promise<Set<string>> {
+    await bucketOf(bucket);
+    const rows = await as(
+      caller,
+      (tx) => tx<Row[]>`select name from storage.objects where bucket_id = ${bucket} and name = any (${names})`,
+    );
+    return new Set(rows.map(({ name }) => name));
+  }
+
+  /** Unlike the end of an upload, a move never replaces: the table's unique key refuses it. */
+  async move(caller: Caller, from: Place, to: Place): Promise<Row> {
+    await this.find(caller, from.bucket, from.name);
+    await bucketOf(to.bucket);
+    mustBeKey(to.name);
+    const move = (tx: Sql) =>
+      tx<Row[]>`update storage.objects set bucket_id = ${to.bucket}, name = ${to.name}, updated_at = now()
+                where bucket_id = ${from.bucket} and name = ${from.name} returning *`;
+    if (!(await might(caller, move)).length) throw refuse.noObject();
+    const [row] = await as(SERVICE, move);
+    if (!row) throw refuse.noObject();
+    return row;
+  }
+
+  async copy(caller: Caller, from: Place, to: Place, upsert: boolean): Promise<Row> {
+    const { version, metadata, user_metadata } = await this.find(caller, from.bucket, from.name);
+    await this.admit(caller, { ...to, upsert, mimetype: metadata.mimetype, size: metadata.size });
+    const again = crypto.randomUUID();
+    await Deno.copyFile(this.file(version!), this.file(again));
+    const { mimetype, cacheControl } = metadata;
+    return await this.complete(to, { version: again, mimetype, cacheControl, user_metadata, owner: caller.claims.sub });
+  }
+
+  /** The rows that went: those of `names` that the caller may see and delete. */
+  async remove(caller: Caller, bucket: string, names: string[]): Promise<Row[]> {
+    await bucketOf(bucket);
+    const rows = await as(
+      caller,
+      (tx) => tx<Row[]>`delete from storage.objects where bucket_id = ${bucket} and name = any (${names}) returning *`,
+    );
+    for (const row of rows) await this.forget(row);
+    return rows;
+  }
+
+  /** A page of those under `prefix` after the name `after`, by name as bytes. */
+  async page(caller: Caller, bucket: string, prefix: string, after: string, limit: number): Promise<{ objects: Row[]; more: boolean }> {
+    const rows = await as(
+      caller,
+      (tx) =>
+        tx<Row[]>`select * from storage.objects where bucket_id = ${bucket} and starts_with(name, ${prefix}) and name collate "C" > ${after}
+                order by name collate "C" limit ${limit + 1}`,
+    );
+    return { objects: rows.slice(0, limit), more: rows.length > limit };
+  }
+
+  private async forget({ version }: Row): Promise<void> {
+    if (!version) return;
+    await Deno.remove(this.file(version)).catch((error) => {
+      if (!(error instanceof Deno.errors.NotFound)) throw error; // a row that SQL made has no bytes
+    });
   }
 }
 
-function read<T>(path: string): T | undefined {
-  try {
-    return JSON.parse(Deno.readTextFileSync(path));
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return undefined;
-    throw error;
-  }
+function mustBeKey(name: string): void {
+  if (!KEY.test(name)) throw refuse.key(name);
 }
 
-function write(path: string, value: unknown): void {
-  Deno.writeTextFileSync(`${path}.new`, JSON.stringify(value));
-  Deno.renameSync(`${path}.new`, path);
+async function insert(tx: Sql, { sub }: Claims, { bucket, name }: Place, upsert: boolean): Promise<void> {
+  const owner = sub ?? null;
+  const row = tx`insert into storage.objects (bucket_id, name, owner, owner_id, version, metadata)
+                 values (${bucket}, ${name}, ${owner}::uuid, ${owner}, '', '{}')`;
+  if (upsert) await tx`${row} on conflict (bucket_id, name) do update set owner = excluded.owner, version = excluded.version`;
+  else await row;
 }

@@ -2,7 +2,8 @@
 import { Buffer } from "node:buffer";
 import { FileStore } from "@tus/file-store";
 import { Metadata, Server, type Upload } from "@tus/server";
-import { callerOf } from "./access.ts";
+import { bucketOf, sizeLimit } from "./buckets.ts";
+import { callerOf } from "./database.ts";
 import { Refusal, refuse } from "./errors.ts";
 import type { Objects } from "./objects.ts";
 
@@ -24,7 +25,7 @@ export function resumable(objects: Objects): Server {
     datastore: store,
     disableTerminationForFinishedUploads: true,
     respectForwardedHeaders: true,
-    maxSize: (_request, id) => (id ? objects.sizeLimit(parts(id).bucket) : objects.limit),
+    maxSize: async (_request, id) => sizeLimit(id ? await bucketOf(parts(id).bucket) : undefined),
     namingFunction: (_request, metadata) => `${metadata?.bucketName ?? ""}/${metadata?.objectName ?? ""}/${crypto.randomUUID()}`,
     generateUrl: (request, { proto, host, path, id }) => {
       const prefix = request.headers.get("x-forwarded-prefix") ?? "";
@@ -43,16 +44,22 @@ export function resumable(objects: Objects): Server {
       const metadata = posted ? Metadata.parse(request.headers.get("upload-metadata") ?? "") : upload?.metadata;
       const size = posted ? Number(request.headers.get("upload-length")) : upload?.size;
       const upsert = request.headers.get("x-upsert") === "true";
-      objects.admit(caller, { bucket, name, upsert, size, mimetype: metadata?.contentType ?? undefined });
+      await objects.admit(caller, { bucket, name, upsert, size, mimetype: metadata?.contentType ?? undefined });
     },
-    onUploadFinish(_request, upload: Upload) {
+    async onUploadFinish(request, upload: Upload) {
       const { bucket, name, version } = parts(upload.id);
       // Linked, not moved: until it expires the upload still answers that it is whole, as Supabase's does.
       Deno.linkSync(`${objects.root}/uploads/${upload.id}`, objects.file(version));
       const { contentType, cacheControl, metadata } = upload.metadata ?? {};
       const cached = /^\d+$/.test(cacheControl ?? "") ? `max-age=${cacheControl}` : "no-cache";
-      objects.complete(bucket, name, version, contentType ?? "application/octet-stream", cached, metadata ? JSON.parse(metadata) : null);
-      return Promise.resolve({ headers: { "Tus-Complete": "1" } });
+      const { sub: owner } = (await callerOf(request as Request)).claims;
+      const come = { version, mimetype: contentType ?? "application/octet-stream", cacheControl: cached };
+      await objects.complete({ bucket, name }, {
+        ...come,
+        user_metadata: metadata ? JSON.parse(metadata) : null,
+        ...(owner ? { owner } : {}),
+      });
+      return { headers: { "Tus-Complete": "1" } };
     },
     onResponseError: (_request, error) => (error instanceof Refusal ? { status_code: error.status, body: error.message } : undefined),
   });
