@@ -109,20 +109,30 @@ class Jobs:
 
     def submit_many(self, jobs: Iterable[NewJob], *, actor: str = "person") -> list[Submitted]:
         """Queue jobs in one transaction: all or none."""
-        wire = [self._checked(job) for job in jobs]
+        wire = [self._screened(job) for job in jobs]
         if not wire:
             return []
-        rows = self._repeat("select * from ourvidz.submit_batch(%s::jsonb, %s) order by ord", (json.dumps(wire), actor))
+        rows = self._repeat("select * from ourvidz.submit_batch(%s::jsonb, %s, 'cli') order by ord", (_json(wire), actor))
         return [Submitted(str(row["job_id"]), row["created"]) for row in rows]
 
-    def _checked(self, job: NewJob) -> dict[str, Any]:
-        prompt, negative = catalog.check_text(job.prompt, job.negative_prompt)
-        # Made whole and checked here for a kind answer; the database draws the seed and checks the ranges for everyone.
-        settings = catalog.resolve(job.job_type, job.settings).as_dict()
-        verdict = guarded_check(self.screen, prompt)
+    def try_out(self, job: NewJob) -> dict[str, Any]:
+        """What `submit` would make of it, without writing anything: job_type, settings, price and balance in tokens, lane, position,
+        eta_seconds (None: no executor serves it), set_aside. Raises what `submit` raises."""
+        rows = self._repeat("select ourvidz.submit(%s::jsonb, 'cli', true) as tried", (_json(self._request(job)),))
+        tried: dict[str, Any] = rows[0]["tried"]
+        return tried
+
+    def _screened(self, job: NewJob) -> dict[str, Any]:
+        request = self._request(job)
+        verdict = guarded_check(self.screen, request["prompt"])
         if not verdict.allowed:
-            self._record_refusal(job.user_id, prompt, verdict)
+            self._record_refusal(job.user_id, request["prompt"], verdict)
             raise RefusedContent(f"The prompt was refused ({verdict.category}, policy {verdict.policy_version}). It was not queued.")
+        return request
+
+    def _request(self, job: NewJob) -> dict[str, Any]:
+        """As ourvidz.submit takes it. The texts are checked here so far as the database could not hold or would not repeat them."""
+        prompt, negative = catalog.check_text(job.prompt, job.negative_prompt)
         # The id is drawn on this side, so that repeating a submit whose answer was lost finds its job.
         wire: dict[str, Any] = {
             "id": job.id or str(uuid.uuid4()),
@@ -130,7 +140,7 @@ class Jobs:
             "job_type": job.job_type,
             "prompt": prompt,
             "negative_prompt": negative,
-            "settings": settings,
+            "settings": {name: value for name, value in job.settings.items() if value is not None},
             "metadata": dict(job.metadata),
             "project_id": job.project_id,
             "video_id": job.video_id,
@@ -371,6 +381,13 @@ class Jobs:
             (claim.job_id, claim.claim_no, [event] if isinstance(event, str) else list(event), json.dumps(where or {})),
         )
         return str(rows[0]["type"]) if rows else None
+
+
+def _json(value: Any) -> str:
+    try:
+        return json.dumps(value, allow_nan=False)
+    except ValueError:
+        raise InvalidJob("A setting is a number that is none (infinity, NaN).", field="settings") from None
 
 
 def _until(patience: float, attempt: Callable[[], Rows]) -> Rows:

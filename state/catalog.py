@@ -1,7 +1,7 @@
 """Job types, buckets and what a job may ask for: the one table. Figures are the product's (docs/catalog.md is made from here).
 
-`resolve` turns what someone asked for into the complete settings of a job, or says which field is wrong and what is allowed.
-The database's table `ourvidz.job_types` is a copy of `JOB_TYPES`, and checks the same ranges for whoever writes SQL.
+The database's table `ourvidz.job_types` is a copy of `JOB_TYPES`, limits included; what someone asked for becomes a job's settings there
+(ourvidz.read_asked), for every way in.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import isfinite
 from typing import Any, Final
 
 from state.errors import InvalidJob
@@ -51,6 +50,8 @@ class JobType:
     init_image: bool = False
     strength: float | None = None
     backoff_scale: float = 1.0  # this type's delays between attempts, as a multiple of the policy's
+    label: str = ""  # what people read
+    expected_seconds: float = 60.0  # from claim to end, until there is a history
 
     @property
     def queue(self) -> str:
@@ -93,18 +94,41 @@ def _wan(name: str, steps: int, guidance: float, mb: int, price: int, **more: An
 JOB_TYPES: Final[Mapping[str, JobType]] = {
     row.name: row
     for row in (
-        _sdxl("sdxl_image_fast", 15, 6.0, 5, 1, fast=True),
-        _sdxl("sdxl_image_high", 25, 7.5, 10, 2),
-        _sdxl("sdxl_image_premium", 40, 8.5, 30, 4, sizes=PREMIUM_SIZES),
-        _sdxl("sdxl_img2img", 20, 7.0, 30, 2, init_image=True, strength=0.75),
-        _wan("image_fast", 25, 6.0, 5, 2, fast=True),
-        _wan("image_high", 50, 7.5, 10, 4),
-        _wan("video_fast", 25, 6.5, 50, 20, fast=True, video=True),
-        _wan("video_high", 50, 8.0, 200, 40, video=True),
-        _wan("image7b_fast_enhanced", 25, 6.0, 20, 3, fast=True, enhance=True),
-        _wan("image7b_high_enhanced", 50, 7.5, 20, 5, enhance=True),
-        _wan("video7b_fast_enhanced", 25, 6.5, 100, 22, fast=True, video=True, enhance=True),
-        _wan("video7b_high_enhanced", 50, 8.0, 100, 42, video=True, enhance=True),
+        # Expected seconds are what the older workers took on an RTX 6000 Ada (for six images: sdxl); of the two types that they did not
+        # have, reckoned from sdxl_image_high by steps and pixels.
+        _sdxl("sdxl_image_fast", 15, 6.0, 5, 1, fast=True, label="SDXL image, fast", expected_seconds=29.9),
+        _sdxl("sdxl_image_high", 25, 7.5, 10, 2, label="SDXL image, high quality", expected_seconds=42.4),
+        _sdxl("sdxl_image_premium", 40, 8.5, 30, 4, sizes=PREMIUM_SIZES, label="SDXL image, premium", expected_seconds=106.0),
+        _sdxl("sdxl_img2img", 20, 7.0, 30, 2, init_image=True, strength=0.75, label="SDXL image from an image", expected_seconds=34.0),
+        _wan("image_fast", 25, 6.0, 5, 2, fast=True, label="Image, fast", expected_seconds=73.0),
+        _wan("image_high", 50, 7.5, 10, 4, label="Image, high quality", expected_seconds=90.0),
+        _wan("video_fast", 25, 6.5, 50, 20, fast=True, video=True, label="Video, fast", expected_seconds=251.5),
+        _wan("video_high", 50, 8.0, 200, 40, video=True, label="Video, high quality", expected_seconds=359.7),
+        _wan("image7b_fast_enhanced", 25, 6.0, 20, 3, fast=True, enhance=True, label="Enhanced image, fast", expected_seconds=233.5),
+        _wan("image7b_high_enhanced", 50, 7.5, 20, 5, enhance=True, label="Enhanced image, high quality", expected_seconds=104.0),
+        _wan(
+            "video7b_fast_enhanced",
+            25,
+            6.5,
+            100,
+            22,
+            fast=True,
+            video=True,
+            enhance=True,
+            label="Enhanced video, fast",
+            expected_seconds=263.9,
+        ),
+        _wan(
+            "video7b_high_enhanced",
+            50,
+            8.0,
+            100,
+            42,
+            video=True,
+            enhance=True,
+            label="Enhanced video, high quality",
+            expected_seconds=370.0,
+        ),
     )
 }
 
@@ -193,63 +217,13 @@ def job_type(name: object) -> JobType:
     raise InvalidJob(f"There is no job type {_short(name)}. Choose one of: {', '.join(JOB_TYPES)}.", field="job_type")
 
 
-def resolve(type_name: str, asked: Mapping[str, Any]) -> Settings:
-    """The settings of a job of this type: `asked` where given (None counts as not given), else the type's own.
-
-    Raises `InvalidJob` naming the field, what came and what is allowed. Nothing is clamped: a wrong value is refused.
-    """
-    kind = job_type(type_name)
-    want = {k: v for k, v in asked.items() if v is not None}
-    known = set(Settings.__dataclass_fields__) - {"frames_asked"}
-    if unknown := sorted(set(want) - known):
-        raise InvalidJob(f"{kind.name} has no setting {_short(unknown[0])}. Settings are: {', '.join(sorted(known))}.", field=unknown[0])
-    references = _references(kind, want.get("references", {}))
-    width, height = _size(kind, want)
-    asked_frames = _whole(want, "frames", 1, 161, default=kind.frames)
-    # Wan's VAE packs four frames into one: it makes 4k+1. The wire's 83 is 81 with its remainder; both are recorded.
-    frames = (asked_frames - 1) // 4 * 4 + 1
-    if frames != kind.frames:
-        raise InvalidJob(f"{kind.name} makes {kind.frames} frames; {asked_frames} were asked for.", field="frames")
-    wan = kind.family == "wan"
-    if wan and (alien := {"scheduler", "strength", "reference_type"} & set(want)):
-        raise InvalidJob(f"{kind.name} runs on Wan, which has no {min(alien)}.", field=min(alien))
-    if not wan and (alien := {"shift", "sampler"} & set(want)):
-        raise InvalidJob(f"{kind.name} runs on SDXL, which has no {min(alien)}.", field=min(alien))
-    if "strength" in want and not kind.init_image:
-        raise InvalidJob(f"{kind.name} takes no strength; only sdxl_img2img does.", field="strength")
-    settings = Settings(
-        steps=_whole(want, "steps", 1, kind.steps_max, default=kind.steps),
-        guidance=_number(want, "guidance", *GUIDANCE, default=kind.guidance),
-        width=width,
-        height=height,
-        seed=_whole(want, "seed", 0, SEED_MAX, default=0) if "seed" in want else None,
-        images=_choice(want, "images", kind.images, default=1),
-        frames=frames,
-        frames_asked=asked_frames,
-        fps=_choice(want, "fps", (FPS,), default=FPS) if kind.video else None,
-        shift=_number(want, "shift", *SHIFT, default=5.0) if wan else None,
-        sampler=_choice(want, "sampler", SAMPLERS, default="unipc") if wan else None,
-        scheduler=_choice(want, "scheduler", SCHEDULERS, default=None) if not wan else None,
-        strength=_number(want, "strength", *STRENGTH, default=kind.strength) if kind.init_image else None,
-        reference_type=_choice(want, "reference_type", REFERENCE_TYPES, default="style") if "style" in references else None,
-        # 1.0 is VACE's own, and what an approved first frame wants; IP-Adapter at 1.0 would drown the prompt.
-        reference_strength=_number(want, "reference_strength", *STRENGTH, default=1.0 if wan else 0.7)
-        if set(references) - {"init"}
-        else None,
-        reference_fallback=_flag(want, "reference_fallback"),
-        on_enhance_failure=_choice(want, "on_enhance_failure", ("continue", "fail"), default="continue"),
-        references=references,
-    )
-    if settings.strength is not None and int(settings.steps * settings.strength) < 1:
-        need = f"steps × strength must be at least 1; {settings.steps} × {settings.strength} is less"
-        raise InvalidJob(f"{kind.name}: {need}, so nothing would be drawn.", field="steps")
-    return settings
-
-
 def defaults(kind: JobType) -> dict[str, Any]:
-    """What a job of this type is made with when nothing is asked, as the database fills it in. Leaves the needed init image out."""
-    needed = {"references": {"init": "bucket/path"}} if kind.init_image else {}
-    return {k: v for k, v in resolve(kind.name, needed).as_dict().items() if k != "references"}
+    """What a job of this type is made with when nothing is asked, as the database fills it in."""
+    own: dict[str, Any] = {"steps": kind.steps, "guidance": kind.guidance, "width": kind.sizes[0][0], "height": kind.sizes[0][1]}
+    own |= {"images": 1, "frames": kind.frames, "frames_asked": kind.frames, "reference_fallback": False, "on_enhance_failure": "continue"}
+    own |= {"fps": FPS} if kind.video else {}
+    own |= {"shift": 5.0, "sampler": "unipc"} if kind.family == "wan" else {}
+    return own | ({"strength": kind.strength} if kind.init_image else {})
 
 
 def lane_of(kind: JobType, references: Mapping[str, str]) -> str:
@@ -291,68 +265,6 @@ def reference_slots(kind: JobType) -> tuple[str, ...]:
     if kind.family == "wan" and not kind.video:
         return ("single",)
     return tuple(slot for slot in REFERENCE_SLOTS[kind.family] if slot != "init" or kind.init_image)
-
-
-def _references(kind: JobType, given: object) -> dict[str, str]:
-    slots = REFERENCE_SLOTS[kind.family]
-    if not isinstance(given, Mapping):
-        raise InvalidJob("references must map a slot to a 'bucket/path'.", field="references")
-    for slot, path in given.items():
-        if slot not in slots or (slot == "init" and not kind.init_image):
-            allowed = [s for s in slots if s != "init" or kind.init_image]
-            raise InvalidJob(f"{kind.name} has no reference {_short(slot)}; it takes: {', '.join(allowed)}.", field="references")
-        if not isinstance(path, str) or not (
-            (len(path) <= OBJECT_MAX and _OBJECT.fullmatch(path)) or (len(path) <= URL_MAX and _URL.fullmatch(path))
-        ):
-            either = f"a 'bucket/path' of at most {OBJECT_MAX} characters or an https:// URL of at most {URL_MAX:,}"
-            raise InvalidJob(f"Reference {slot} must be {either}, in plain ASCII.", field="references")
-    if kind.init_image and "init" not in given:
-        raise InvalidJob(f"{kind.name} needs an init image: give reference 'init' (--init FILE on the command line).", field="references")
-    if kind.family == "wan" and not kind.video and set(given) - {"single"}:
-        raise InvalidJob(
-            f"{kind.name} makes one frame: it takes no reference or a 'single' one, not first_frame or last_frame.", field="references"
-        )
-    if "single" in given and len(given) > 1:
-        raise InvalidJob(f"{kind.name}: give either 'single' or first_frame/last_frame, not both.", field="references")
-    return dict(given)
-
-
-def _size(kind: JobType, want: Mapping[str, Any]) -> Size:
-    if "width" not in want and "height" not in want:
-        return kind.sizes[0]
-    size = (want.get("width"), want.get("height"))
-    if size not in kind.sizes or not all(type(side) is int for side in size):
-        allowed = ", ".join(f"{w}×{h}" for w, h in kind.sizes)
-        raise InvalidJob(f"{kind.name} cannot be {_short(size[0])}×{_short(size[1])}; sizes are {allowed}.", field="width")
-    return size
-
-
-def _whole(want: Mapping[str, Any], name: str, low: int, high: int, *, default: int) -> int:
-    value = want.get(name, default)
-    if type(value) is not int or not low <= value <= high:
-        raise InvalidJob(f"{name} must be a whole number from {low} to {high}; {_short(value)} is not.", field=name)
-    return value
-
-
-def _number(want: Mapping[str, Any], name: str, low: float, high: float, *, default: float | None) -> float:
-    value = want.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value) or not low <= value <= high:
-        raise InvalidJob(f"{name} must be a number from {low:g} to {high:g}; {_short(value)} is not.", field=name)
-    return float(value)
-
-
-def _choice(want: Mapping[str, Any], name: str, allowed: tuple[Any, ...], *, default: Any) -> Any:
-    value = want.get(name, default)
-    if value is not default and (type(value) is not type(allowed[0]) or value not in allowed):
-        raise InvalidJob(f"{name} must be one of {', '.join(map(str, allowed))}; {_short(value)} is not.", field=name)
-    return value
-
-
-def _flag(want: Mapping[str, Any], name: str) -> bool:
-    value = want.get(name, False)
-    if type(value) is not bool:
-        raise InvalidJob(f"{name} must be true or false; {_short(value)} is not.", field=name)
-    return value
 
 
 def _short(value: object) -> str:

@@ -62,7 +62,8 @@ FALLBACKS: Final[Mapping[str, str]] = {
     "sdxl_image_high": "image_high",
     "sdxl_image_premium": "image_high",
 }
-"""What a job type may be rerouted to when its family cannot run (state/fallback.py says how). It happens by itself only where an operator
+"""What a job type may be rerouted to when its family cannot run (ourvidz.reroute_settings says how). It happens by itself only where an
+operator
 has set `reroute_after`; img2img has none."""
 
 

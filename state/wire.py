@@ -1,16 +1,17 @@
-"""The names that clients use for a job's settings, and what they mean: one table for the Redis message, the plain INSERT, the rpc and the
-edge function. The database's copy is `ourvidz.wire_names`, TypeScript's is generated.
+"""The names that clients use for a job's settings, what they mean, and what is set aside: data for the one normaliser, which is SQL
+(ourvidz.read_asked). The database's copies are `ourvidz.wire_names`, `ourvidz.set_aside_rules` and `ourvidz.older_types`.
 
-Older senders use Wan's names for SDXL too, so a name means the same in both families wherever it can.
+Older senders use Wan's names for SDXL too, so a name means the same in both families wherever it can. The deployed sender also puts into
+every message what only the other family has; such fields are set aside and recorded, never refused (docs/decisions/0030).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
-from state.catalog import JobType, job_type
-from state.errors import InvalidJob
+from state.catalog import JOB_TYPES, JobType
 
 NAMES: Final[Mapping[str, str]] = {
     # the name on the wire → the setting; later rows win over earlier ones where a message gives several
@@ -26,6 +27,8 @@ NAMES: Final[Mapping[str, str]] = {
     "num_images": "images",
     "images": "images",
     "frame_num": "frames",
+    "frames": "frames",
+    "fps": "fps",
     "seed": "seed",
     "sample_shift": "shift",
     "shift": "shift",
@@ -38,11 +41,14 @@ NAMES: Final[Mapping[str, str]] = {
     "reference_strength": "reference_strength",
     "reference_fallback": "reference_fallback",
     "on_enhance_failure": "on_enhance_failure",
+    "compel_enabled": "compel_enabled",
+    "compel_weights": "compel_weights",
 }
 
 REFERENCES: Final[Mapping[str, Mapping[str, str]]] = {
     # the name on the wire → the slot, by family; the config's names stand after the metadata's, and so win
     "wan": {
+        "reference_url": "single",
         "reference_image_url": "single",
         "start_reference_url": "first_frame",
         "end_reference_url": "last_frame",
@@ -50,61 +56,137 @@ REFERENCES: Final[Mapping[str, Mapping[str, str]]] = {
         "first_frame": "first_frame",
         "last_frame": "last_frame",
     },
-    "sdxl": {"reference_image_url": "style", "image": "style", "init_image": "init", "init_image_url": "init"},
+    "sdxl": {
+        "reference_url": "style",
+        "reference_image_url": "style",
+        "image": "style",
+        "init_image": "init",
+        "init_image_url": "init",
+    },
 }
 
 MODEL_VARIANTS: Final[Mapping[str, str]] = {"sdxl": "lustify_sdxl", "wan": "wan_2_1_1_3b"}
 """What a message and the edge function call a family's model."""
 
-IGNORED: Final = (
-    "expected_time",
-    "content_type",
-    "file_extension",
-    "enhance_prompt",
-    "prompt",
-    "user_prompt",
-    "compel_enabled",
-    "compel_weights",
+IGNORED: Final = ("expected_time", "content_type", "file_extension", "enhance_prompt", "prompt", "user_prompt")
+"""In `config` of every message, and decided by the job type or read elsewhere: not recorded as set aside."""
+
+REASONS: Final[Mapping[str, str]] = {
+    "other_family": "the deployed sender puts it into every request; only the other model family has it",
+    "decided_by_type": "the job type decides it",
+    "first_and_last_win": "a first or last frame is used instead of a single picture",
+    "one_frame": "an image has no first or last frame",
+    "no_reference": "it says how a reference picture is used, and there is none",
+    "not_enabled": "compel_weights came without compel_enabled",
+    "upload_not_found": "the picture was only in the browser, and the user has uploaded none",
+    "older_name": "an older name of a job type",
+    "unknown": "no such setting",
+}
+"""Why something was set aside: the closed list, in words."""
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """In jobs of these types, `setting` is set aside. Each condition that is given narrows it."""
+
+    types: Sequence[JobType]
+    setting: str
+    reason: str
+    names: tuple[str, ...] = ()  # only under these names on the wire
+    values: tuple[Any, ...] = ()  # only these values; others are judged by the type's limits
+    beside: tuple[str, ...] = ()  # only where one of these names or settings is in the request too
+    without: tuple[str, ...] = ()  # only where none of these is
+
+
+_SDXL = [kind for kind in JOB_TYPES.values() if kind.family == "sdxl"]
+_WAN = [kind for kind in JOB_TYPES.values() if kind.family == "wan"]
+_WAN_VIDEO = [kind for kind in _WAN if kind.video]
+_WAN_IMAGE = [kind for kind in _WAN if not kind.video]
+_WANS_OWN = ("sample_solver", "sample_shift")  # they mark a request whose steps and guidance are Wan's defaults, too
+_BATCHES = tuple(n for n in JOB_TYPES["sdxl_image_fast"].images if n > 1)
+
+SET_ASIDE: Final = (
+    SetAside(_SDXL, "sampler", "other_family"),
+    SetAside(_SDXL, "shift", "other_family"),
+    SetAside(_SDXL, "size", "other_family", values=("480*832", "832*480")),
+    SetAside(_SDXL, "steps", "other_family", names=("sample_steps",), beside=_WANS_OWN),
+    SetAside(_SDXL, "guidance", "other_family", names=("sample_guide_scale",), beside=_WANS_OWN),
+    SetAside(_SDXL, "reference_type", "no_reference", without=("references.style",)),
+    SetAside(_SDXL, "reference_strength", "no_reference", without=("references.style",)),
+    SetAside(_WAN, "reference_type", "other_family"),
+    SetAside(_WAN, "compel_weights", "other_family"),
+    SetAside(_WAN, "compel_enabled", "other_family", values=(True,)),
+    SetAside([k for k in _WAN if k.video or k.enhance], "images", "other_family", values=_BATCHES),
+    SetAside(_WAN_VIDEO, "references.single", "first_and_last_win", beside=("references.first_frame", "references.last_frame")),
+    SetAside(
+        _WAN_VIDEO, "reference_strength", "no_reference", without=("references.single", "references.first_frame", "references.last_frame")
+    ),
+    SetAside(_WAN_IMAGE, "references.first_frame", "one_frame"),
+    SetAside(_WAN_IMAGE, "references.last_frame", "one_frame"),
+    SetAside(_WAN_IMAGE, "reference_strength", "no_reference", without=("references.single",)),
+    SetAside(list(JOB_TYPES.values()), "task", "decided_by_type"),
 )
-"""Said on the wire and decided by the job type, or read elsewhere."""
+
+OLDER_TYPES: Final[Mapping[str, Mapping[tuple[str, str], str]]] = {
+    # What June 2025 called its jobs → by format and quality, today's. `enhance` worded a prompt and made nothing: today that is the first
+    # step of an enhanced job. A preview was always a picture, `video` always a film.
+    "enhance": {
+        ("image", "fast"): "image7b_fast_enhanced",
+        ("image", "high"): "image7b_high_enhanced",
+        ("video", "fast"): "video7b_fast_enhanced",
+        ("video", "high"): "video7b_high_enhanced",
+    },
+    "preview": {
+        ("image", "fast"): "image_fast",
+        ("image", "high"): "image_high",
+        ("video", "fast"): "image_fast",
+        ("video", "high"): "image_high",
+    },
+    "video": {
+        ("image", "fast"): "video_fast",
+        ("image", "high"): "video_high",
+        ("video", "fast"): "video_fast",
+        ("video", "high"): "video_high",
+    },
+}
 
 
 def rows() -> list[dict[str, Any]]:
-    """The table as the database and the edge functions have it. `n` is the order in which later names win."""
-    told = [("any", name, setting) for name, setting in NAMES.items()]
-    told += [(family, name, f"references.{slot}") for family, names in REFERENCES.items() for name, slot in names.items()]
-    return [{"n": n, "family": family, "name": name, "setting": setting} for n, (family, name, setting) in enumerate(told)]
+    """`ourvidz.wire_names`, for each family. `n` is the order in which later names win. Besides settings there are `ignored`, `task` and
+    `other_family` (a name that only the other family has)."""
+    told = [(name, setting) for name, setting in NAMES.items()] + [(name, "ignored") for name in IGNORED] + [("task", "task")]
+    found = [(family, name, setting) for name, setting in told for family in REFERENCES]
+    for family, names in REFERENCES.items():
+        slots = {name: f"references.{slot}" for name, slot in names.items()}
+        # As our own callers say it: {"references": {slot: address}}.
+        slots |= {slot: slot for slot in slots.values()}
+        others = {name for other, theirs in REFERENCES.items() if other != family for name in theirs} - set(slots)
+        found += [(family, name, setting) for name, setting in slots.items()] + [(family, name, "other_family") for name in sorted(others)]
+    return [{"n": n, "family": family, "name": name, "setting": setting} for n, (family, name, setting) in enumerate(found)]
 
 
-def settings(type_name: str, config: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """What `state.catalog.resolve` is asked for, out of a message's `config` and `metadata`; `config` wins.
-
-    A name that `config` may not have raises `InvalidJob`; metadata is free, and only the names above are read from it. A null counts as
-    not given. Values are passed on as they are: `resolve` judges them.
-    """
-    kind = job_type(type_name)
-    if unknown := sorted(set(config) - set(NAMES) - set(REFERENCES["wan"]) - set(REFERENCES["sdxl"]) - set(IGNORED)):
-        raise InvalidJob(f"config has no field {unknown[0][:40]!r}.", field=f"config.{unknown[0][:40]}")
-    found: dict[str, Any] = {}
-    references: dict[str, Any] = {}
-    for said in (metadata, config):
-        given = {setting: said[name] for name, setting in NAMES.items() if said.get(name) is not None}
-        found |= (_size(given.pop("size")) if "size" in given else {}) | given
-        references |= _references(kind, said)
-    if references:
-        found["references"] = references
-    return found
+def set_aside_rows() -> list[dict[str, Any]]:
+    """`ourvidz.set_aside_rules`, one row a rule and job type."""
+    told = [(kind, rule) for rule in SET_ASIDE for kind in rule.types]
+    return [
+        {
+            "name": f"{kind.name} {rule.setting}",
+            "job_type": kind.name,
+            "setting": rule.setting,
+            "names": list(rule.names),
+            "only_values": list(rule.values) or None,
+            "beside": list(rule.beside),
+            "without": list(rule.without),
+            "reason": rule.reason,
+        }
+        for kind, rule in told
+    ]
 
 
-def _references(kind: JobType, said: Mapping[str, Any]) -> dict[str, Any]:
-    slots = {name: said[name] for name in REFERENCES[kind.family] if said.get(name) is not None}
-    # The one picture that an older sender gives to an img2img job is what it starts from.
-    only = {"reference_image_url": "init", "image": "init"} if kind.init_image and not {"init_image", "init_image_url"} & set(said) else {}
-    return {only.get(name, REFERENCES[kind.family][name]): value for name, value in slots.items()}
-
-
-def _size(value: object) -> dict[str, int]:
-    sides = value.split("*") if isinstance(value, str) else []
-    if len(sides) != 2 or not all(side.isascii() and side.isdigit() and len(side) < 6 for side in sides):
-        raise InvalidJob("size must be written like 480*832.", field="size")
-    return {"width": int(sides[0]), "height": int(sides[1])}
+def older_type_rows() -> list[dict[str, Any]]:
+    """`ourvidz.older_types`."""
+    return [
+        {"name": f"{name} {format} {quality}", "asked": name, "format": format, "quality": quality, "job_type": kind}
+        for name, kinds in OLDER_TYPES.items()
+        for (format, quality), kind in kinds.items()
+    ]

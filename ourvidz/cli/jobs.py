@@ -8,6 +8,7 @@ import typer
 
 from ourvidz.cli import options, out, pick, words
 from ourvidz.cli.help import about
+from state import wire
 from state.catalog import shown
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ def _facts(row: dict[str, Any], asked: dict[str, Any], now: datetime, ahead: int
         ("user", str(row["user_id"])),
         ("settings", _chosen(chosen)),
         *((slot, shown(address)) for slot, address in references.items()),
+        *(("not used", f"{aside['field']}: {wire.REASONS[aside['reason']]}") for aside in asked.get("set_aside") or ()),
         ("prompt", asked.get("prompt") or "(erased)"),
         ("negative", asked.get("negative_prompt") or ""),
         ("enhanced", asked.get("enhanced_prompt") or ""),

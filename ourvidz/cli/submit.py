@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +12,7 @@ import typer
 
 from ourvidz.cli import options, out, pick, words
 from ourvidz.cli.help import about
+from state import wire
 
 if TYPE_CHECKING:
     from ourvidz.bootstrap import App
@@ -24,6 +26,7 @@ def add(app: typer.Typer, panel: str) -> None:
         'ourvidz submit sdxl_image_fast --prompt "a fox in snow" --images 6 --seed 7',
         'ourvidz submit video_fast --prompt "waves roll in" --first-frame shore.png --i-have-consent',
         'ourvidz submit sdxl_img2img --prompt "as an etching" --init photo.jpg --strength 0.6',
+        'ourvidz submit video_high --prompt "waves roll in" --dry-run   # price, place, when it should be done',
     )
     app.command("submit", **about(*samples, panel=panel))(submit)
 
@@ -70,6 +73,7 @@ def submit(
     delay: Annotated[str | None, typer.Option("--in", metavar="DELAY", help="Not before: 10m, 2h.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Watch it to its end; exit 1 if it does not complete.")] = False,
     open_it: Annotated[bool, typer.Option("--open", help="Wait, then open the result.")] = False,
+    dry_run: options.DryRun = False,
     as_json: options.Json = False,
 ) -> None:
     """Queue a job."""
@@ -88,28 +92,50 @@ def submit(
     if prompt == "-":
         prompt = sys.stdin.read()
 
-    # All that can be refused is refused here, before a database is started or a file read.
+    # Only what this command's own words can say better is refused here; the rest by the database, before a file is read or kept.
     _check_pictures(catalog.job_type(job_type), set(pictures), asked)
     catalog.check_text(prompt, negative)
-    catalog.resolve(job_type, asked | {"references": dict.fromkeys(pictures, "bucket/path")})
     from ourvidz import bootstrap
     from ourvidz.lifecycle import NewJob
 
     app = bootstrap.app()
     owner = _owner(app, user)
-    chosen = {k: v for k, v in asked.items() if v is not None} | {"references": _stored(app, owner, pictures, consent)}
-    job = NewJob(owner, job_type, prompt, negative, chosen, idempotency_key=key, run_at=_later(app, later))
+    chosen = {k: v for k, v in asked.items() if v is not None}
+    places = {"references": {slot: f"{catalog.REFERENCE_BUCKET}/{owner}/{slot}" for slot in pictures}}
+    job = NewJob(owner, job_type, prompt, negative, chosen | places, idempotency_key=key, run_at=_later(app, later))
+    tried = app.jobs.try_out(job)
+    if dry_run:
+        return _tell(tried, as_json)
+    for aside in tried["set_aside"]:
+        out.say(f"{aside['field']} is not used: {wire.REASONS[aside['reason']]}.", "dim")
+    job = replace(job, settings=chosen | {"references": _stored(app, owner, pictures, consent)})
     (done,) = app.jobs.submit_many([job], actor=pick.actor())
     _report(app, done.id, job_type, done.created, wait or open_it, open_it, as_json)
 
 
-def _check_pictures(kind: Any, given: set[str], asked: dict[str, Any]) -> None:
-    """The same refusals as the catalog's, in the words of this command."""
-    from state.catalog import REFERENCE_SLOTS
+def _tell(tried: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        return out.emit(tried)
+    eta = tried["eta_seconds"]
+    out.fields([
+        ("type", tried["job_type"]),
+        ("price", words.count(tried["price"], "token") + f" of {tried['balance']:,}"),
+        ("place", f"{tried['position']:,} in lane {tried['lane']}"),
+        ("done in", "unknown: no executor serves this lane" if eta is None else words.duration(eta)),
+        ("settings", "  ".join(f"{name} {value}" for name, value in sorted(tried["settings"].items()) if name != "references")),
+        *(("not used", f"{aside['field']}: {wire.REASONS[aside['reason']]}") for aside in tried["set_aside"]),
+    ])  # fmt: skip
 
-    takes = [slot for slot in REFERENCE_SLOTS[kind.family] if slot != "init" or kind.init_image]
+
+def _check_pictures(kind: Any, given: set[str], asked: dict[str, Any]) -> None:
+    """What the type's pictures are called here."""
+    from state.catalog import reference_slots
+
+    takes = reference_slots(kind)
     if wrong := sorted(given - set(takes)):
         raise out.Problem(f"{kind.name} takes no {_FLAGS[wrong[0]]}; it takes {', '.join(_FLAGS[s] for s in takes)}.", 2)
+    if kind.init_image and "init" not in given:
+        raise out.Problem(f"{kind.name} needs a picture to start from: --init FILE.", 2)
     if asked["reference_type"] and "style" not in given:
         raise out.Problem("--reference-type says what to take from a picture: give --reference FILE too.", 2)
     if asked["reference_strength"] is not None and not given - {"init"}:

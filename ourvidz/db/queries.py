@@ -98,7 +98,7 @@ def ahead(db: Database, job_id: str) -> int | None:
 
 def details(db: Database, job_id: str) -> Row:
     """What was asked, in the person's words. Empty once it was erased."""
-    sql = """select prompt, negative_prompt, enhanced_prompt, settings, metadata, idempotency_key, error_message
+    sql = """select prompt, negative_prompt, enhanced_prompt, settings, metadata, set_aside, idempotency_key, error_message
              from public.job_payloads where job_id = %s"""
     return next(iter(db.rows(sql, [job_id])), {})
 

@@ -67,6 +67,8 @@ def tables() -> dict[str, list[dict[str, Any]]]:
         ],
         "job_types": [_job_type(row) for row in catalog.JOB_TYPES.values()],
         "wire_names": wire.rows(),
+        "set_aside_rules": wire.set_aside_rows(),
+        "older_types": wire.older_type_rows(),
         "refusals": [{"name": leaf.sqlstate, "code": leaf.code, "http": leaf.http} for leaf in errors.BY_SQLSTATE.values()],
         "scene_steps": scenes.rows(),
         "buckets": buckets(),
@@ -96,7 +98,7 @@ def limits(kind: catalog.JobType) -> Mapping[str, Any]:
         "seed": [0, catalog.SEED_MAX, "whole"],
         "images": {"in": list(kind.images)},
         "frames": {"in": [kind.frames]},
-        **({"fps": {"in": [catalog.FPS]}} if kind.video else {}),
+        "fps": {"in": [catalog.FPS]} if kind.video else none,
         "size": {"in": [list(size) for size in kind.sizes]},
         "strength": list(catalog.STRENGTH) if kind.init_image else none,
         "slots": {"in": list(catalog.reference_slots(kind))},  # of references (ourvidz.check_references)
@@ -111,15 +113,20 @@ def limits(kind: catalog.JobType) -> Mapping[str, Any]:
 
 
 def _job_type(kind: catalog.JobType) -> dict[str, Any]:
-    names = ("name", "family", "queue", "fast", "video", "enhance", "init_image", "time_limit", "price", "backoff_scale")
+    names = (
+        *("name", "label", "family", "queue", "fast", "video", "enhance", "init_image", "time_limit", "price", "backoff_scale"),
+        *("media_type", "extension", "expected_seconds"),
+    )
     return {name: getattr(kind, name) for name in names} | {
+        "model_variant": wire.MODEL_VARIANTS[kind.family],
+        "bucket_bytes": kind.bucket_mb * catalog.MB,
         "fallback": policy.FALLBACKS.get(kind.name),
         "defaults": catalog.defaults(kind),
         "limits": limits(kind),
     }
 
 
-_CLEARED_FIRST = ("transitions", "wire_names", "scene_steps", "buckets", "plan_words", "erasure_rules")
+_CLEARED_FIRST = ("transitions", "wire_names", "scene_steps", "buckets", "plan_words", "set_aside_rules", "older_types", "erasure_rules")
 """No one refers to them: replaced whole. The others are upserted, for jobs and plans name their rows."""
 
 _OPERATORS = {"policy": ("reroute_after",)}

@@ -91,7 +91,7 @@ class Drainer:
         taken: list[Taken] = []
         for raw in raws:
             try:
-                message = read(raw, queue)
+                message = read(raw)
                 taken.append(message if self._users is None else replace(message, asked=sharing.alone(message.asked)))
             except RefusedMessage as refusal:
                 self._refuse(queue, raw, refusal, counted=False)
@@ -107,13 +107,13 @@ class Drainer:
                 for message in taken:
                     self._commit(queue, [message])
                 return
-            self._refuse(queue, taken[0].raw, RefusedMessage(error.sqlstate, str(error), "", taken[0].asked["id"]), counted=False)
+            self._refuse(queue, taken[0].raw, RefusedMessage(error.sqlstate, str(error), "", taken[0].id), counted=False)
             return
         self.at("committed")
         settled = []
         for message, became in zip(taken, done, strict=True):
             if became["outcome"] == "refused":
-                refusal = RefusedMessage(became["reason"], became["detail"], became.get("field", ""), message.asked["id"])
+                refusal = RefusedMessage(became["reason"], became["detail"], became.get("field", ""), message.id)
                 self._refuse(queue, message.raw, refusal, counted=True)
             else:
                 self._count(became["outcome"])

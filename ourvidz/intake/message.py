@@ -1,5 +1,5 @@
-"""The Redis message (SPEC §6), read as strictly as it can be without turning away what is deployed: every field has its type and its
-bounds, and a wrong one is named. What it asks for is judged by the catalog, as for every other way in.
+"""The Redis message: its bytes, JSON, and the types of its fields. What it asks for is read and judged by the database (`ourvidz.intake`),
+as for every other way in.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from state import catalog, wire
+from state import catalog
 from state.errors import InvalidJob
 
 MAX_BYTES = 256 * 1024
@@ -33,24 +33,28 @@ class RefusedMessage(Exception):
         self.reason, self.detail, self.field, self.message_id = reason, detail, field, message_id
 
 
+def _named(name: str, older: str, **more: Any) -> Any:
+    return Field(validation_alias=AliasChoices(name, older), **more)
+
+
 class Message(BaseModel):
-    """As the deployed edge function sends it."""
+    """As the deployed edge function sends it; and as June 2025's did into the older list, whose names stand second."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
-    id: _Id
-    type: _Small
+    id: _Id = _named("id", "jobId")
+    type: _Small = _named("type", "jobType")
     prompt: Annotated[str, StringConstraints(max_length=catalog.PROMPT_MAX)]
-    config: dict[_Small, Any]
-    user_id: _Id
+    config: dict[_Small, Any] = Field(default_factory=dict)
+    user_id: _Id = _named("user_id", "userId")
     created_at: _Small | None = None
     negative_prompt: Annotated[str, StringConstraints(max_length=catalog.NEGATIVE_MAX)] | None = None
     compel_enabled: bool | None = None
     compel_weights: Annotated[str, StringConstraints(max_length=catalog.PROMPT_MAX)] | None = None
-    project_id: _Id | None = None
-    video_id: _Id | None = None
-    image_id: _Id | None = None
-    character_id: _Id | None = None
+    project_id: _Id | None = _named("project_id", "projectId", default=None)
+    video_id: _Id | None = _named("video_id", "videoId", default=None)
+    image_id: _Id | None = _named("image_id", "imageId", default=None)
+    character_id: _Id | None = _named("character_id", "characterId", default=None)
     model_variant: _MODELS | None = None
     bucket: _Small | None = None
     metadata: dict[_Small, Any] = Field(default_factory=dict)
@@ -61,6 +65,7 @@ class Taken:
     """A message as the database takes it (`ourvidz.intake`), beside the bytes that lie in Redis."""
 
     raw: bytes
+    id: str
     asked: dict[str, Any]
 
 
@@ -68,8 +73,8 @@ def digest(raw: bytes) -> str:
     return hashlib.sha256(raw).hexdigest()
 
 
-def read(raw: bytes, queue: str) -> Taken:
-    """What the message asks for. Raises `RefusedMessage`."""
+def read(raw: bytes) -> Taken:
+    """The message, when it is one. Raises `RefusedMessage`."""
     if len(raw) > MAX_BYTES:
         raise RefusedMessage("too_large", f"The message has {len(raw):,} bytes; at most {MAX_BYTES:,} are taken.")
     try:
@@ -77,44 +82,24 @@ def read(raw: bytes, queue: str) -> Taken:
     except ValidationError as error:
         raise _refusal(error) from None  # its own text quotes what came
     try:
-        return Taken(raw, _asked(message, queue) | {"digest": digest(raw)})
+        return Taken(raw, str(message.id), {"message": _storable(message), "digest": digest(raw)})
     except InvalidJob as refused:
         raise RefusedMessage("OV009", str(refused), refused.field, str(message.id)) from None
 
 
-def _asked(message: Message, queue: str) -> dict[str, Any]:
-    kind = catalog.job_type(message.type)
-    if queue in QUEUES and queue != kind.queue:
-        raise InvalidJob(f"{kind.name} belongs into {kind.queue}, not into {queue}.", field="type")
-    if message.bucket is not None and message.bucket != kind.name:
-        raise InvalidJob(f"The bucket of a {kind.name} is {kind.name}.", field="bucket")
-    told = wire.settings(kind.name, message.config, message.metadata)
-    settings = catalog.resolve(kind.name, told).as_dict()
-    prompt, negative = catalog.check_text(message.prompt, message.negative_prompt)
-    ids = {name: str(value) for name in ("id", "user_id", "project_id", "video_id", "image_id") if (value := getattr(message, name))}
-    asked = {
-        **ids,
-        "job_type": kind.name,
-        "prompt": prompt,
-        "negative_prompt": negative,
-        "config": message.config,
-        "settings": settings,
-        # What the message itself chose: beside a row that is there, only this counts.
-        "told": {name: value for name, value in settings.items() if name in told or (name == "frames_asked" and "frames" in told)},
-        "metadata": {**message.metadata, **({"character_id": str(message.character_id)} if message.character_id else {})},
-    }
-    return _storable({name: value for name, value in asked.items() if value is not None})
-
-
-def _storable(asked: dict[str, Any]) -> dict[str, Any]:
+def _storable(message: Message) -> dict[str, Any]:
     """Postgres's jsonb holds neither NUL nor numbers that are none."""
-    try:
-        text = json.dumps(asked, allow_nan=False)
-    except ValueError:
-        raise InvalidJob("metadata holds a number that is none (infinity, NaN).", field="metadata") from None
-    if "\\u0000" in text:
-        raise InvalidJob("metadata holds a NUL character.", field="metadata")
-    return asked
+    catalog.check_text(message.prompt, message.negative_prompt)
+    told = {name: value for name in Message.model_fields if (value := getattr(message, name)) is not None}
+    told |= {name: str(value) for name, value in told.items() if isinstance(value, UUID)}
+    for name, value in told.items():
+        try:
+            text = json.dumps(value, allow_nan=False)
+        except ValueError:
+            raise InvalidJob(f"{name} holds a number that is none (infinity, NaN).", field=name) from None
+        if "\\u0000" in text:
+            raise InvalidJob(f"{name} holds a NUL character.", field=name)
+    return told
 
 
 def _refusal(error: ValidationError) -> RefusedMessage:

@@ -61,6 +61,7 @@ def takes(raw: bytes, users: Collection[str]) -> bool:
 
 
 def alone(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """A request without the older database's rows."""
-    metadata = {name: value for name, value in (asked.get("metadata") or {}).items() if name not in ELSEWHERE}
-    return {**{name: value for name, value in asked.items() if name not in ELSEWHERE}, "metadata": metadata}
+    """A message, as the database takes it, without the older database's rows."""
+    message = asked["message"]
+    metadata = {name: value for name, value in message["metadata"].items() if name not in ELSEWHERE}
+    return {**asked, "message": {**{n: value for n, value in message.items() if n not in ELSEWHERE}, "metadata": metadata}}

@@ -14,7 +14,7 @@ OWN: Final[Verbs] = {"select": "own"}
 ALL: Final[Verbs] = {"select": "all"}
 USAGE = "user_id action format quality credits_consumed metadata"
 JOB = "user_id job_type format quality model_type metadata project_id video_id image_id status"
-WORDS = "job_id user_id prompt negative_prompt settings metadata idempotency_key enhanced_prompt error_message"
+WORDS = "job_id user_id prompt negative_prompt settings metadata idempotency_key enhanced_prompt error_message set_aside source"
 FIGURES = """id status version head_hash submitted_on user_id job_type lane project_id video_id image_id priority rank ready run_at claim_no
   executor_id claimed_at deadline attempts errors crashes device_crashes crashed_on snoozes cancel_requested error_class final enhanced
   generated uploaded created_at updated_at completed_at format quality model_type worker_type hidden"""
@@ -121,6 +121,8 @@ RELATIONS: Final[dict[str, dict[str, Verbs]]] = {
     "ourvidz.token_entries_seq_seq": {},
     "ourvidz.transitions": {},
     "ourvidz.wire_names": {},
+    "ourvidz.set_aside_rules": {},
+    "ourvidz.older_types": {},
 }
 
 API: Final = frozenset({"user", "admin", "service_role"})
@@ -139,6 +141,7 @@ FUNCTIONS: Final[dict[str, frozenset[str]]] = {
     "public.report_refusal": API,
     "public.before_request": API | {"anon"},
     "public.has_role": API | {"anon"},
+    "public.job_types": API | {"anon"},
     **{
         f"ourvidz.{name}": EXECUTOR
         for name in (

@@ -16,7 +16,6 @@ from support import Server, artifact, claim, executor, row, submit, wait_for_loc
 
 from ourvidz.db.connection import Database
 from ourvidz.lifecycle import Jobs
-from state import catalog
 from state.errors import InvalidJob
 
 User = Callable[..., str]
@@ -28,10 +27,16 @@ def api(server: Server, database_name: str, database: Database) -> Iterator[Api]
         yield found
 
 
-def message(user: str, **more: Any) -> dict[str, Any]:
-    settings = catalog.resolve("sdxl_image_fast", {}).as_dict()
-    return {"id": str(uuid.uuid4()), "user_id": user, "job_type": "sdxl_image_fast", "prompt": "a lighthouse", "config": {},
-            "metadata": {}, "settings": settings, "told": {}, "digest": "00" * 32} | more  # fmt: skip
+def message(user: str, config: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    one = {
+        "id": str(uuid.uuid4()),
+        "user_id": user,
+        "type": "sdxl_image_fast",
+        "prompt": "a lighthouse",
+        "config": config or {},
+        "metadata": {},
+    }
+    return {"message": one | more, "digest": "00" * 32}
 
 
 def intake(connection: psycopg.Connection[Any], *messages: dict[str, Any]) -> list[dict[str, Any]]:
@@ -39,20 +44,20 @@ def intake(connection: psycopg.Connection[Any], *messages: dict[str, Any]) -> li
     return list(done)
 
 
-@pytest.mark.parametrize("where", ["settings", "told"])
-def test_the_intake_takes_nobodys_picture_but_the_users(database: Database, api: Api, user: User, where: str) -> None:
-    """Its caller reads the wire by itself; whose the pictures are is asked of what it read, not of what it says that it read."""
+@pytest.mark.parametrize("there", [False, True])
+def test_the_intake_takes_nobodys_picture_but_the_users(database: Database, api: Api, user: User, there: bool) -> None:
+    """Whoever may call it may send what they like: also settings that are read already, which no message has."""
     thief, victim = user(), user()
-    picture = {"references": {"style": f"character-images/{victim}/a.png"}}
-    asked = message(thief)
-    if where == "told":
+    picture = f"character-images/{victim}/a.png"
+    more = {}
+    if there:
         insert = "insert into public.jobs (user_id, job_type, metadata, status) values (%s, 'sdxl_image_fast', %s, 'queued') returning id"
         (made,) = api.rows("authenticated", thief, insert, (thief, '{"prompt": "a lighthouse"}'))
-        asked["id"] = str(made["id"])
-    asked[where] = asked[where] | picture
+        more = {"id": str(made["id"])}
     with api.connection.transaction():
         api.connection.execute("set local role ourvidz_executor")
-        (done,) = intake(api.connection, asked)
+        (done,) = intake(api.connection, message(thief, {"reference_image_url": picture}, **more))
+        intake(api.connection, message(thief, settings={"references": {"style": picture}}))
     assert (done["outcome"], done["reason"], done["field"]) == ("refused", "OV018", "references")
     assert [r["settings"] for r in database.rows("select settings from public.job_payloads where settings ? 'references'")] == []
 
@@ -61,9 +66,10 @@ def test_a_picture_that_its_type_does_not_take_joins_no_row(database: Database, 
     owner = user()
     insert = "insert into public.jobs (user_id, job_type, metadata, status) values (%s, 'sdxl_image_fast', %s, 'queued') returning id"
     (made,) = api.rows("authenticated", owner, insert, (owner, '{"prompt": "a lighthouse"}'))
-    told = {"references": {"last_frame": f"character-images/{owner}/a.png"}}
-    (done,) = intake(api.connection, message(owner, id=str(made["id"]), told=told))
-    assert (done["outcome"], done["reason"]) == ("refused", "OV009")
+    (done,) = intake(api.connection, message(owner, {"last_frame": f"character-images/{owner}/a.png"}, id=str(made["id"])))
+    (words,) = database.rows("select settings, set_aside from public.job_payloads")
+    assert done["outcome"] == "joined" and "references" not in words["settings"]
+    assert words["set_aside"] == [{"field": "last_frame", "reason": "other_family"}]
 
 
 def test_two_doors_at_once_do_not_overshoot_the_plan(

@@ -171,7 +171,7 @@ def test_affinity_holds_no_job_back_for_more_than_a_minute(jobs: Jobs, user: Use
         clock.advance(5)
         assert claim_and_finish(jobs, gpu, busy) in busy
     settled = clock.at
-    waiting = submit(jobs, owner, "sdxl_image_fast", prompt="with a style", settings={"references": {"style": "character-images/a.png"}})
+    waiting = submit(jobs, owner, "sdxl_image_fast", prompt="with a style", settings={"references": {"style": "https://example.org/a.png"}})
     for n in range(30):
         for lane in busy:
             submit(jobs, owner, kinds[lane], prompt=f"lighthouse {n}")

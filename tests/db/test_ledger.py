@@ -28,7 +28,7 @@ User = Callable[..., str]
 @pytest.mark.parametrize("name", sorted(JOB_TYPES))
 def test_every_type_holds_its_price_and_earns_it(database: Database, jobs: Jobs, user: User, name: str) -> None:
     owner, kind = user(tokens=100), JOB_TYPES[name]
-    references = {"references": {"init": "character-images/u/a.png"}} if kind.init_image else {}
+    references = {"references": {"init": "https://example.org/a.png"}} if kind.init_image else {}
     job_id = submit(jobs, owner, name, settings=references)
     assert accounts(database, owner) == {"issued": -100, "available": 100 - kind.price, "held": kind.price}
     finish(jobs, claim(jobs, executor(jobs)))

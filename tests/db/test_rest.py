@@ -161,7 +161,7 @@ WRONG: dict[str, list[str]] = {
     "job_type": [*TEXT, "null", '""', '"video_imaginary"'],
     "prompt": [f'"{NUL}"', f'"{HALF}"', f'"{LONG}"', "null", '""', '"  "'],
     "negative_prompt": [f'"{NUL}"', f'"{HALF}"', f'"{LONG}"'],
-    "config": [*OBJECTS, '{"beauty": 1}', '{"num_images": 2}', '{"num_images": "3"}', '{"seed": -1}', '{"steps": 1e300}', '{"size": "9*9"}',
+    "config": [*OBJECTS, '{"num_images": 2}', '{"num_images": "3"}', '{"seed": -1}', '{"steps": 1e300}', '{"size": "9*9"}',
                '{"num_inference_steps": 61}', '{"reference_image_url": {}}', '{"reference_image_url": "http://example.org/a.png"}'],
     "metadata": [*OBJECTS, '{"character_id": 7}', '{"steps": "15"}'],
     "project_id": UUIDS,

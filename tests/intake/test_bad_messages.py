@@ -1,5 +1,6 @@
-"""Every field of the wire message missing, of the wrong type, out of range, unknown, enormous, or no text: a clear refusal, by name, that
-repeats nothing of what came."""
+"""Every field of the wire message missing, of the wrong type, unknown, enormous, or no text: a clear refusal, by name, that repeats
+nothing of
+what came. What its settings may be is the database's to say (tests/db/test_ways_in.py)."""
 
 from __future__ import annotations
 
@@ -15,14 +16,14 @@ from pushing import message
 from ourvidz.intake.message import MAX_BYTES, Message, RefusedMessage, read
 
 USER = str(uuid.uuid4())
-REQUIRED = ("id", "type", "prompt", "config", "user_id")
+REQUIRED = ("id", "type", "prompt", "user_id")
 SECRET = "xylophone"
 
 
-def refused(one: Any, queue: str = "sdxl_queue") -> RefusedMessage:
+def refused(one: Any) -> RefusedMessage:
     raw = one if isinstance(one, bytes) else json.dumps(one).encode()
     with pytest.raises(RefusedMessage) as caught:
-        read(raw, queue)
+        read(raw)
     return caught.value
 
 
@@ -43,32 +44,10 @@ def test_wrong_type(field: str, value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "field"),
-    [
-        ({"num_inference_steps": 0}, "steps"), ({"num_inference_steps": 61}, "steps"), ({"num_inference_steps": "25"}, "steps"),
-        ({"num_inference_steps": 25.5}, "steps"), ({"num_inference_steps": True}, "steps"), ({"guidance_scale": 0.9}, "guidance"),
-       
-        ({"guidance_scale": 15.1}, "guidance"), ({"guidance_scale": [7]}, "guidance"), ({"width": 999}, "width"),
-        ({"size": "1024"}, "size"),
-        ({"size": 1024}, "size"), ({"num_images": 2}, "images"), ({"seed": -1}, "seed"), ({"seed": 2**32}, "seed"),
-        ({"seed": 1.5}, "seed"),
-        ({"scheduler": "Magic"}, "scheduler"), ({"reference_image_url": "ftp://a/b"}, "references"),
-        ({"reference_image_url": 5}, "references"),
-        ({"reference_image_url": "a/b", "reference_type": "mood"}, "reference_type"),
-        ({"reference_image_url": "a/b", "reference_strength": 1.1}, "reference_strength"), ({"frame_num": 9}, "frames"),
-        ({"beauty": 1}, "config.beauty"), ({"sample_shift": 5.0}, "shift"),
-    ],
-)  # fmt: skip
-def test_out_of_range(config: dict[str, Any], field: str) -> None:
-    assert refused(message(USER) | {"config": config}).field == field
-
-
-@pytest.mark.parametrize(
     ("one", "field"),
     [
-        ({"beauty": 1}, "beauty"), ({"id": "5"}, "id"), ({"user_id": ""}, "user_id"), ({"type": "poster"}, "job_type"),
-        ({"type": "video_fast"}, "type"),
-        ({"bucket": "video_fast"}, "bucket"), ({"model_variant": "sd15"}, "model_variant"), ({"prompt": ""}, "prompt"),
+        ({"beauty": 1}, "beauty"), ({"id": "5"}, "id"), ({"user_id": ""}, "user_id"),
+        ({"model_variant": "sd15"}, "model_variant"), ({"prompt": ""}, "prompt"), ({"config": [1]}, "config"), ({"config": "x"}, "config"),
         ({"prompt": " \n"}, "prompt"),
         ({"prompt": "x" * 4001}, "prompt"), ({"negative_prompt": "x" * 2001}, "negative_prompt"), ({"prompt": "a\0b"}, "prompt"),
         ({"metadata": {"note": "a\0b"}}, "metadata"), ({"metadata": {"a\0b": 1}}, "metadata"),
@@ -114,7 +93,7 @@ def test_a_refusal_repeats_nothing_that_a_person_wrote() -> None:
 @given(st.binary(max_size=400))
 def test_whatever_comes_is_read_or_refused(raw: bytes) -> None:
     with pytest.raises(RefusedMessage):
-        read(raw, "sdxl_queue")
+        read(raw)
 
 
 @given(
@@ -127,6 +106,6 @@ def test_whatever_comes_is_read_or_refused(raw: bytes) -> None:
 )
 def test_whatever_a_field_holds_is_read_or_refused(change: dict[str, Any]) -> None:
     try:
-        read(json.dumps(message(USER) | change).encode(), "sdxl_queue")
+        read(json.dumps(message(USER) | change).encode())
     except RefusedMessage as refusal:
         assert refusal.reason and refusal.detail

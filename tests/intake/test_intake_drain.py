@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import uuid
 from collections.abc import Callable
 
 import psycopg
@@ -182,6 +183,27 @@ def test_one_bad_message_among_many_harms_none(database: Database, upstash: Upst
     assert {"OV009", "OV010", "no_json"} <= set(letters)
     assert (lengths(upstash)[2], lengths(upstash, "wan_queue")[2]) == (4, 1)
     assert counted(database) == {"drained": 21, "refused": 5}
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [({"type": "poster"}, "job_type"), ({"type": "video_fast", "bucket": "video_fast"}, "type"), ({"bucket": "video_fast"}, "bucket"),
+     ({"config": {"num_inference_steps": 0}}, "steps")],
+)  # fmt: skip
+def test_what_is_wrong_is_buried_with_its_field(
+    database: Database, upstash: UpstashFace, drainer: Drainer, user: User, change: dict[str, object], field: str
+) -> None:
+    push(upstash, message(user()) | change, queue="sdxl_queue")
+    empty(drainer)
+    (letter,) = dead.letters(drainer.redis, drainer.queues)
+    assert (letter.reason, letter.field) == ("OV009", field) and made(database) == []
+
+
+def test_a_message_of_june_from_the_older_list(database: Database, upstash: UpstashFace, drainer: Drainer, user: User) -> None:
+    one = {"jobId": str(uuid.uuid4()), "jobType": "preview", "prompt": "a pier", "userId": user(), "videoId": None}
+    push(upstash, one, queue="job_queue")
+    empty(drainer)
+    assert made(database) == [one["jobId"]] and row(database, str(one["jobId"]))["job_type"] == "image_fast"
 
 
 def test_anothers_things_are_not_there(database: Database, upstash: UpstashFace, drainer: Drainer, user: User) -> None:

@@ -57,6 +57,6 @@ grant select on public.job_timeline, public.job_durations to authenticated, ourv
 grant execute on function public.queue_job, public.cancel_job, public.retry_job, public.approve_preview, public.job_status,
   public.attest_consent, public.withdraw_consent, public.ask_enhancement, public.enhancement, public.report_refusal
 to authenticated, service_role, ourvidz_admin;
-grant execute on function public.before_request, public.has_role to anon, authenticated, service_role, ourvidz_admin;
+grant execute on function public.job_types, public.before_request, public.has_role to anon, authenticated, service_role, ourvidz_admin;
 -- Asked by a policy on storage.objects, which names it for the caller.
 grant execute on function ourvidz.on_hold to authenticated;

@@ -7,7 +7,7 @@ with said as (select
   'user_id = (select auth.uid())' as v_mine,
   'exists (select from public.jobs as j where j.id = job_id and j.user_id = (select auth.uid()))' as v_my_job,
   'user_id, job_type, format, quality, model_type, metadata, project_id, video_id, image_id, status' as v_jobs,
-  'job_id, user_id, prompt, negative_prompt, settings, metadata, idempotency_key, enhanced_prompt, error_message' as v_words,
+  'job_id, user_id, prompt, negative_prompt, settings, metadata, idempotency_key, enhanced_prompt, error_message, set_aside, source' as v_words,
   -- The older system's metadata and messages hold words.
   (select string_agg(quote_ident(attname), ', ') from pg_attribute where attrelid = to_regclass('public.jobs')
    and attnum > 0 and not attisdropped and attname not in ('metadata', 'error_message')) as v_figures

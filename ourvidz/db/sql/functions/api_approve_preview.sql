@@ -29,7 +29,7 @@ begin
     end if;
     select * into v_made
     from ourvidz.submit_batch(jsonb_build_array(jsonb_strip_nulls(
-      ourvidz.final_of(v_scene, v_choice) || jsonb_build_object('idempotency_key', v_key))), 'person');
+      ourvidz.final_of(v_scene, v_choice) || jsonb_build_object('idempotency_key', v_key))), 'person', 'rpc');
     update public.videos set approved_at = ourvidz.now()
     where id = v_scene.id and v_made.created and preview_job_id = v_scene.preview_job_id;
   end if;

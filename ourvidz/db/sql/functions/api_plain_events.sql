@@ -11,7 +11,7 @@ begin
   join public.job_payloads as p on p.job_id = n.id
   cross join lateral ourvidz.first_event(
     row(1, n.id, n.user_id, n.job_type, n.lane, null, n.priority, n.run_at, null, null, p.settings, null,
-        n.project_id, n.video_id, n.image_id, p.body_digest)::ourvidz.asked_job, n.rank, p.salt, n.created_at, 'person') as e
+        n.project_id, n.video_id, n.image_id, p.body_digest, null, null, null)::ourvidz.asked_job, n.rank, p.salt, n.created_at, 'person') as e
   where n.id = any (v_jobs);
   perform ourvidz.wake(lane, jobs)
   from (select lane, count(*) as jobs from public.jobs where id = any (v_jobs) group by lane) as lanes;

@@ -5,7 +5,7 @@ as $$
 declare
   v_me record;
   v_key constant text := p->>'idempotency_key';
-  v_made record;
+  v_dry constant boolean := coalesce((p->>'dry_run')::boolean, false);
 begin
   select * into v_me from ourvidz.caller();
   if v_me.user_id is null then
@@ -13,16 +13,15 @@ begin
       using errcode = 'OV017', hint = 'Send the user''s own JWT. (An operator''s own connection calls ourvidz.submit_batch.)';
   elsif length(v_key) not between 1 and 200 then
     raise exception 'An idempotency key has 1 to 200 characters.' using errcode = 'OV009', column = 'idempotency_key';
-  elsif p->>'character_id' is not null then
-    p := jsonb_set(p, '{metadata}', coalesce(nullif(p->'metadata', 'null'), '{}') || jsonb_build_object('character_id', p->'character_id'));
+  end if;
+  p := p - 'dry_run' || jsonb_build_object('user_id', v_me.user_id, 'request', p - 'dry_run');
+  if v_dry then
+    return ourvidz.submit(p, 'rpc', true);
   end if;
   perform ourvidz.one_at_a_time(v_me.user_id);
   if not exists (select from public.job_payloads where user_id = v_me.user_id and idempotency_key = v_key) then
     perform ourvidz.check_pace(v_me.user_id);
   end if;
-  select * into v_made from ourvidz.submit_batch(jsonb_build_array(
-    ourvidz.check_owned(p || jsonb_build_object('user_id', v_me.user_id)) || jsonb_build_object('request', p)), 'person');
-  return ourvidz.seen(v_made.job_id)
-      || jsonb_build_object('created', v_made.created, 'balance', (select token_balance from public.profiles where id = v_me.user_id));
+  return ourvidz.submit(p, 'rpc');
 end
 $$;

@@ -1,10 +1,14 @@
--- The job that a first event begins; no row when the event is not one that a job may begin with. Kept inlinable, as evolve is.
+-- The job that a first event begins; no row when the event is not one that a job may begin with. What no event tells comes from the job's
+-- payload, which was written before. Kept inlinable, as evolve is.
 create or replace function ourvidz.born(e public.job_events, p_now timestamptz) returns setof public.jobs
 language sql stable parallel safe
 as $$
   select b.*
   from ourvidz.transitions as t
-  cross join lateral ourvidz.evolve(null::public.jobs, e) as b
+  left join ourvidz.job_types as kind on kind.name = e.data->>'job_type'
+  left join public.job_payloads as words on words.job_id = e.job_id
+  cross join lateral (select jsonb_populate_record(null::public.jobs, ourvidz.older_columns(kind, words)) as j offset 0) as beside
+  cross join lateral ourvidz.evolve(beside.j, e) as b
   where t.event = e.type and t.source is null and t.target = e.to_status
     and e.version = 1 and e.claim_no is null and e.prev_hash = decode(repeat('00', 32), 'hex')
     and e.occurred_at <= p_now and e.submitted_on = (e.occurred_at at time zone 'UTC')::date

@@ -1,13 +1,16 @@
 -- Refuses, by name, what must not be queued: no such type, no verified profile, no text, settings out of range, two different jobs under
 -- one id or key. Nothing is written yet.
-create or replace function ourvidz.check_asked(p_asked ourvidz.asked_job[]) returns void
+-- p_lock: false for a dry run, which writes nothing, no lock of a row either.
+create or replace function ourvidz.check_asked(p_asked ourvidz.asked_job[], p_lock boolean default true) returns void
 language plpgsql
 as $$
 declare
   a ourvidz.asked_job;
   v_type ourvidz.job_types;
 begin
-  perform ourvidz.lock_verified(array(select distinct user_id from unnest(p_asked)));
+  if p_lock then
+    perform ourvidz.lock_verified(array(select distinct user_id from unnest(p_asked)));
+  end if;
   select asked.* into a from unnest(p_asked) as asked
   where not exists (select from public.profiles as p where p.id = asked.user_id and p.age_verified) limit 1;
   if found then
@@ -23,19 +26,31 @@ begin
   end if;
   foreach a in array p_asked loop
     if v_type.name is null or a.job_type is distinct from v_type.name then
-      select * into v_type from ourvidz.job_types where name = a.job_type;
-      if not found then
-        raise exception 'There is no job type "%".', left(a.job_type, 40) using errcode = 'OV009', column = 'job_type';
-      end if;
+      v_type := ourvidz.kind_of(a.job_type);
     end if;
     if coalesce(length(trim(a.prompt)), 0) not between 1 and 4000 then
       raise exception 'The prompt must have 1 to 4,000 characters.' using errcode = 'OV009', column = 'prompt';
     elsif length(a.negative_prompt) > 2000 then
       raise exception 'The negative prompt may have at most 2,000 characters.' using errcode = 'OV009', column = 'negative_prompt';
     end if;
-    perform ourvidz.check_references(v_type, coalesce(a.settings->'references', '{}'));
-    perform ourvidz.check_settings(a.job_type, a.settings, v_type.limits);
+    perform ourvidz.check_made(a, v_type);
   end loop;
+end
+$$;
+
+-- What is wrong in what a request asks to have made, and whose it is.
+create or replace function ourvidz.check_made(a ourvidz.asked_job, p_kind ourvidz.job_types) returns void
+language plpgsql
+as $$
+begin
+  if num_nonnulls(a.project_id, a.video_id, a.metadata->'character_id', a.settings->'references') > 0 then
+    perform ourvidz.check_owned(a);
+  end if;
+  if coalesce(jsonb_typeof(a.chosen->'compel_enabled'), 'boolean') <> 'boolean' then
+    raise exception 'compel_enabled must be true or false.' using errcode = 'OV009', column = 'compel_enabled';
+  end if;
+  perform ourvidz.check_references(p_kind, coalesce(a.settings->'references', '{}'));
+  perform ourvidz.check_settings(a.job_type, a.settings, p_kind.limits);
 end
 $$;
 

@@ -13,18 +13,29 @@ begin
     if v_value is null then
       continue;
     elsif v_limit = '{"in": []}' then
-      raise exception 'A % takes no %.', p_job_type, v_field using errcode = 'OV009', column = v_field;
+      raise exception 'A % takes no %.', p_job_type, v_field
+        using errcode = 'OV009', column = v_field, hint = 'ourvidz.job_types.limits says what each type takes.';
     elsif jsonb_typeof(v_limit) = 'object' then
       continue when v_limit->'in' @> jsonb_build_array(v_value) and (jsonb_typeof(v_value) = 'string' or strpos(v_value::text, '.') = 0);
     elsif jsonb_typeof(v_value) = 'number' then
       continue when v_value::numeric between (v_limit->>0)::numeric and (v_limit->>1)::numeric
                 and (jsonb_array_length(v_limit) = 2 or scale(v_value::numeric) = 0);
     end if;
-    raise exception '% of a % must be within %; it is not.', v_field, p_job_type, coalesce(v_limit->>'in', v_limit::text)
+    raise exception '% must be % for a %; what came is not.', v_field, ourvidz.limit_said(v_limit), p_job_type
       using errcode = 'OV009', column = v_field;
   end loop;
   if (p_settings->>'steps')::float8 * (p_settings->>'strength')::float8 < 1 then
     raise exception 'steps times strength of a % must be at least 1, or nothing would be drawn.', p_job_type using errcode = 'OV009', column = 'steps';
   end if;
 end
+$$;
+
+-- A limit in words: "a whole number from 1 to 60", "one of 1, 3, 6", "one of 480×832, 832×480".
+create or replace function ourvidz.limit_said(p jsonb) returns text
+language sql immutable
+as $$
+  select case when jsonb_typeof(p) = 'array' then
+    format('a %s from %s to %s', case jsonb_array_length(p) when 3 then 'whole number' else 'number' end, (p->>0)::float8, (p->>1)::float8)
+  else 'one of ' || (select string_agg(case jsonb_typeof(one) when 'array' then format('%s×%s', one->>0, one->>1) else one #>> '{}' end, ', ')
+                     from jsonb_array_elements(p->'in') as one) end
 $$;

@@ -8,7 +8,7 @@ declare
   v_words public.job_payloads;
   v_picture public.artifacts;
   v_asked jsonb;
-  v_settings jsonb;
+  v_chosen jsonb;
 begin
   select * into v_kind from ourvidz.job_types where name = p_choice->>'job_type';
   if not coalesce(v_kind.video, false) then
@@ -26,23 +26,21 @@ begin
     raise exception 'Picture % of the preview of scene % is not there.', p_choice->>'index', p_scene.id
       using errcode = 'OV018', hint = 'Choose another, or make a new preview.';
   end if;
-  v_asked := ourvidz.check_owned(jsonb_build_object(
+  v_asked := jsonb_build_object(
     'user_id', p_scene.user_id, 'job_type', v_kind.name, 'config', p_choice->'config', 'prompt', v_words.prompt,
-    'negative_prompt', v_words.negative_prompt, 'video_id', p_scene.id, 'project_id', coalesce(v_preview.project_id, p_scene.project_id)));
-  v_settings := v_asked->'settings';
-  if v_settings->'references' ?| '{single,first_frame}' then
+    'negative_prompt', v_words.negative_prompt, 'video_id', p_scene.id, 'project_id', coalesce(v_preview.project_id, p_scene.project_id));
+  v_chosen := ourvidz.normalise(v_asked, 'rpc')->'chosen';
+  if v_chosen->'references' ?| '{single,first_frame}' then
     raise exception 'The final video begins with the approved picture: config may name a last_frame, and no other picture.'
       using errcode = 'OV009', column = 'config';
-  elsif not v_settings ?| '{width,height}' then
-    -- The size nearest in shape to the picture, of those that the type makes; its usual one for a square.
-    v_settings := v_settings || (
-      select jsonb_build_object('width', side->0, 'height', side->1)
-      from jsonb_array_elements(v_kind.limits->'size'->'in') with ordinality as sizes (side, n)
-      order by round(abs(ln((side->>0)::numeric / (side->>1)::numeric) - ln(v_picture.width::numeric / v_picture.height)), 6), n limit 1);
   end if;
   return v_asked || jsonb_build_object(
     'request', p_choice, 'metadata', jsonb_build_object('approved', p_choice),
-    'settings', v_settings || jsonb_build_object('references', coalesce(v_settings->'references', '{}')
-                  || jsonb_build_object('first_frame', v_picture.bucket || '/' || v_picture.path)));
+    'settings', jsonb_build_object('references', jsonb_build_object('first_frame', v_picture.bucket || '/' || v_picture.path))
+      || case when v_chosen ?| '{width,height}' then '{}' else (
+      -- The size nearest in shape to the picture, of those that the type makes; its usual one for a square.
+      select jsonb_build_object('width', side->0, 'height', side->1)
+      from jsonb_array_elements(v_kind.limits->'size'->'in') with ordinality as sizes (side, n)
+      order by round(abs(ln((side->>0)::numeric / (side->>1)::numeric) - ln(v_picture.width::numeric / v_picture.height)), 6), n limit 1) end);
 end
 $$;

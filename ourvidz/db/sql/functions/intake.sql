@@ -1,10 +1,14 @@
--- Takes messages of one queue: each makes its job, joins the row that is there, or is refused, by itself. Each object holds what submit_batch
--- takes, `told` (the settings that the message gave) and `digest` (SHA-256, hex, of its bytes). Answers {ord, outcome, reason?, field?,
--- detail?} for each, and counts it in the same transaction.
+-- Takes messages of one queue: each makes its job, joins the row that is there, or is refused, by itself. Each object holds `message`, as it
+-- lay in the queue, and `digest` (SHA-256, hex, of its bytes). Answers {ord, outcome, reason?, field?, detail?} for each, and counts it in
+-- the same transaction.
 create or replace function ourvidz.intake(p_queue text, p_messages jsonb) returns jsonb
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
+  v_read constant jsonb := (select jsonb_agg(jsonb_build_object('queue', p_queue, 'raw', m->'message', 'digest', m->'digest',
+                                                                'id', its.r->'id', 'user_id', its.r->'user_id') order by n)
+                            from jsonb_array_elements(p_messages) with ordinality as given (m, n)
+                            cross join lateral (select ourvidz.read_message(m->'message') as r) as its);
   v_known jsonb;
   v_fresh jsonb;
   v_again jsonb;
@@ -13,15 +17,15 @@ begin
   -- One at a time with what these users ask for elsewhere, or two doors at once would overshoot the plan. All of them first, in the locks'
   -- own order: two intakes never wait for each other.
   perform ourvidz.one_at_a_time(user_id)
-  from (select distinct (m->>'user_id')::uuid as user_id, hashtext((m->>'user_id')::uuid::text) as slot from jsonb_array_elements(p_messages) as m
-        where m ? 'user_id' order by slot) as users;
+  from (select distinct (m->>'user_id')::uuid as user_id, hashtext((m->>'user_id')::uuid::text) as slot from jsonb_array_elements(v_read) as m
+        order by slot) as users;
   select coalesce(jsonb_agg(m order by n) filter (where there and nth = 1), '[]'),
          coalesce(jsonb_agg(m order by n) filter (where not there and nth = 1), '[]'), coalesce(jsonb_agg(m order by n) filter (where nth > 1), '[]')
   into v_known, v_fresh, v_again
   from (
     select given.n, given.j || jsonb_build_object('ord', given.n) as m, exists (select from public.jobs where id = (given.j->>'id')::uuid) as there,
            row_number() over (partition by given.j->>'id' order by given.n) as nth
-    from jsonb_array_elements(p_messages) with ordinality as given (j, n)
+    from jsonb_array_elements(v_read) with ordinality as given (j, n)
   ) as sorted;
 
   begin  -- in one go, as nearly always; one that is refused undoes this, and they go one by one
@@ -36,10 +40,12 @@ begin
 
   perform ourvidz.intake_record(p_queue, (
     select coalesce(jsonb_agg(r || jsonb_build_object('message_id', m->'id', 'digest', m->'digest')), '[]')
-    from jsonb_array_elements(v_done) as r cross join lateral (select p_messages->((r->>'ord')::integer - 1) as m) as its));
+    from jsonb_array_elements(v_done) as r cross join lateral (select v_read->((r->>'ord')::integer - 1) as m) as its));
   if v_again <> '[]' then  -- a later message of the same job meets what became of the first
     select v_done || jsonb_agg(r || jsonb_build_object('ord', v_again->((r->>'ord')::integer - 1)->'ord')) into v_done
-    from jsonb_array_elements(ourvidz.intake(p_queue, v_again)) as r;
+    from jsonb_array_elements(ourvidz.intake(p_queue, (
+      select jsonb_agg(jsonb_build_object('message', m->'raw', 'digest', m->'digest') order by n)
+      from jsonb_array_elements(v_again) with ordinality as later (m, n)))) as r;
   end if;
   return v_done;
 end

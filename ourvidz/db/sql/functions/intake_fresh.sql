@@ -5,13 +5,30 @@ as $$
 begin
   perform ourvidz.check_unfinished(user_id, jobs)
   from (select (m->>'user_id')::uuid as user_id, count(*)::integer as jobs from jsonb_array_elements(p_messages) as m group by 1) as of_user;
+  perform ourvidz.check_message(m) from jsonb_array_elements(p_messages) as m;
   return (
     select coalesce(jsonb_agg(jsonb_build_object('ord', p_messages->(s.ord::integer - 1)->'ord',
                                                  'outcome', case when s.created then 'drained' else 'repeated' end)), '[]')
     from ourvidz.submit_batch((
-      -- Whose project, video and pictures they are is asked here, as at every door; the settings are those that were resolved.
-      select coalesce(jsonb_agg(ourvidz.check_owned(m) || jsonb_build_object('settings', m->'settings') - '{ord,told,digest}'::text[] order by n), '[]')
-      from jsonb_array_elements(p_messages) with ordinality as given (m, n)), 'intake') as s);
+      select coalesce(jsonb_agg(m->'raw' order by n), '[]') from jsonb_array_elements(p_messages) with ordinality as given (m, n)),
+      'intake', 'redis') as s);
+end
+$$;
+
+-- What only a message has: a queue that its type belongs into (the older list takes all), and a bucket, which its type decides.
+create or replace function ourvidz.check_message(p jsonb) returns void
+language plpgsql stable
+as $$
+declare
+  v_type constant text := coalesce(p->'raw'->>'type', p->'raw'->>'jobType');
+  v_queue text;
+begin
+  select queue into v_queue from ourvidz.job_types where name = v_type;
+  if v_queue <> p->>'queue' and p->>'queue' in (select queue from ourvidz.job_types) then
+    raise exception '% belongs into %, not into %.', v_type, v_queue, p->>'queue' using errcode = 'OV009', column = 'type';
+  elsif v_queue is not null and p->'raw'->>'bucket' <> v_type then
+    raise exception 'The bucket of a % is %.', v_type, v_type using errcode = 'OV009', column = 'bucket';
+  end if;
 end
 $$;
 

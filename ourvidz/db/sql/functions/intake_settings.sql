@@ -1,27 +1,40 @@
--- What only the message says of a job that a plain INSERT made, and that nobody has claimed: settings that the row's metadata left out. Where
--- they change what the job costs or which models it needs, an event says so.
-create or replace function ourvidz.intake_settings(j public.jobs, p_told jsonb) returns void
+-- What only the message says of a job that a plain INSERT made, and that nobody has claimed: settings and weights that the row's metadata left
+-- out. Where they change what the job costs or which models it needs, an event says so.
+create or replace function ourvidz.intake_settings(j public.jobs, a ourvidz.asked_job) returns void
 language plpgsql
 as $$
 declare
-  v_kind ourvidz.job_types;
-  v_had jsonb;
-  v_new jsonb;
+  v_kind constant ourvidz.job_types := ourvidz.kind_of(j.job_type);
+  v_had public.job_payloads;
+  v_new public.job_payloads;
+  v_row jsonb;
   v_lane text;
   v_change bigint;
 begin
-  select * into v_kind from ourvidz.job_types where name = j.job_type;
-  select settings into v_had from public.job_payloads where job_id = j.id;
-  select v_had || coalesce(jsonb_object_agg(key, value), '{}') into v_new
-  from jsonb_each(p_told) where not ourvidz.wire_settings(j.job_type, '{}', coalesce(j.metadata, p_told)) ? key;
-  if j.metadata is null or v_new = v_had then
+  select * into v_had from public.job_payloads where job_id = j.id;
+  if v_had.source is distinct from 'row' then
     return;  -- a job of another way in was asked for whole
   end if;
-  perform ourvidz.check_references(v_kind, coalesce(v_new->'references', '{}'));
-  perform ourvidz.check_settings(j.job_type, v_new, v_kind.limits);
-  update public.job_payloads set settings = v_new where job_id = j.id;
-  v_lane := ourvidz.lane_of(v_kind.family, v_new);
-  v_change := ourvidz.price_of(j.job_type, v_new) - ourvidz.price_of(j.job_type, v_had);
+  v_row := (ourvidz.read_asked(jsonb_build_array(jsonb_build_object('user_id', j.user_id, 'job_type', j.job_type,
+                                                                    'metadata', v_had.metadata)), 'row'))[1].chosen;
+  v_new := v_had;
+  select v_had.settings || coalesce(jsonb_object_agg(key, value), '{}') into v_new.settings
+  from jsonb_each(a.chosen) where key not like 'compel%' and not v_row ? key;
+  if a.chosen ? 'compel_weights' and not v_row ? 'compel_weights' then
+    v_new.prompt := ourvidz.weighted_prompt(v_had.prompt, a.chosen);
+    v_new.metadata := v_had.metadata || jsonb_build_object('compel_enabled', true, 'compel_weights', a.chosen->'compel_weights');
+  end if;
+  select jsonb_agg(distinct one) into v_new.set_aside
+  from jsonb_array_elements(coalesce(v_had.set_aside, '[]') || coalesce(a.set_aside, '[]')) as one;
+  if v_new is not distinct from v_had then
+    return;
+  end if;
+  perform ourvidz.check_references(v_kind, coalesce(v_new.settings->'references', '{}'));
+  perform ourvidz.check_settings(j.job_type, v_new.settings, v_kind.limits);
+  update public.job_payloads set settings = v_new.settings, prompt = v_new.prompt, metadata = v_new.metadata, set_aside = v_new.set_aside
+  where job_id = j.id;
+  v_lane := ourvidz.lane_of(v_kind.family, v_new.settings);
+  v_change := ourvidz.price_of(j.job_type, v_new.settings) - ourvidz.price_of(j.job_type, v_had.settings);
   if v_lane <> j.lane or v_change <> 0 then
     perform ourvidz.append(array[j.id], 'rerouted', array[jsonb_build_object(
       'job_type', j.job_type, 'from_type', j.job_type, 'lane', v_lane, 'reason', 'message', 'price_change', v_change,

@@ -27,19 +27,20 @@ begin
   elsif v_me.role is not null then
     perform ourvidz.check_pace(v_user);
   end if;
-  v_asked := ourvidz.read_asked(jsonb_build_array(ourvidz.check_owned(jsonb_build_object(
-    'user_id', v_user, 'job_type', p->'job_type', 'negative_prompt', p->'metadata'->'negative_prompt', 'metadata', p->'metadata',
-    'project_id', p->'project_id', 'video_id', p->'video_id', 'image_id', p->'image_id'))));
+  v_asked := ourvidz.read_asked(jsonb_build_array(jsonb_build_object(
+    'user_id', p->'user_id', 'job_type', p->'job_type', 'format', p->'format', 'quality', p->'quality', 'model_type', p->'model_type',
+    'metadata', p->'metadata', 'project_id', p->'project_id', 'video_id', p->'video_id', 'image_id', p->'image_id')), 'row');
   perform ourvidz.check_asked(v_asked);
+  -- Before the job it belongs to: the foreign key is looked at when the transaction ends.
+  perform ourvidz.keep_words(v_asked, array[v_salt]);
 
   select born.* into v_born
   from unnest(v_asked) as a
   cross join lateral ourvidz.next_rank(a.user_id, a.lane, 1) as entry
   cross join lateral ourvidz.first_event(a, entry.start + ourvidz.head_start(a.priority), v_salt, v_now, 'person') as e
   cross join lateral ourvidz.evolve(null::public.jobs, e) as born;
-  -- Before the job it belongs to: the foreign key is looked at when the transaction ends.
-  perform ourvidz.keep_words(v_asked, array[v_salt]);
-  return to_jsonb(v_born) || jsonb_build_object('format', p->'format', 'quality', p->'quality', 'model_type', p->'model_type',
-                                                'metadata', coalesce(nullif(p->'metadata', 'null'), '{}'));
+  return to_jsonb(v_born) || (select ourvidz.older_columns(kind, words) from public.job_payloads as words
+                              join ourvidz.job_types as kind on kind.name = v_born.job_type where words.job_id = v_born.id)
+      || jsonb_strip_nulls(jsonb_build_object('format', p->'format', 'quality', p->'quality', 'model_type', p->'model_type'));
 end
 $$;

@@ -3,11 +3,13 @@ create or replace function ourvidz.keep_words(p_fresh ourvidz.asked_job[], p_sal
 language plpgsql
 as $$
 begin
-  insert into public.job_payloads (job_id, user_id, prompt, negative_prompt, settings, metadata, salt, body_digest, idempotency_key)
+  insert into public.job_payloads (job_id, user_id, prompt, negative_prompt, settings, metadata, salt, body_digest, idempotency_key,
+                                   set_aside, source)
   select a.id, a.user_id, a.prompt, a.negative_prompt,
          case when a.settings ? 'seed' then a.settings
               else a.settings || jsonb_build_object('seed', floor(random() * 4294967296)::bigint) end,
-         a.metadata, p_salts[a.n], a.body_digest, a.idempotency_key
+         a.metadata, p_salts[a.n], a.body_digest, a.idempotency_key,
+         a.set_aside, a.source
   from (select f.*, row_number() over () as n from unnest(p_fresh) as f) as a;
 end
 $$;

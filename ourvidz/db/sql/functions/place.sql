@@ -1,29 +1,51 @@
 -- A job's place in its lane's order (1: next; null: it does not wait for an executor), and the seconds until it should be done: null
--- where no live executor serves the lane, or none of its jobs ended lately. Counts 10,000 at most: further back a number says nothing.
+-- where no live executor serves the lane.
 create or replace function ourvidz.place(j public.jobs, out n bigint, out eta float8)
 language plpgsql stable
 as $$
-declare
-  v_now constant timestamptz := ourvidz.now();
-  v_each float8;
-  v_hands bigint;
 begin
   if j.ready then
-    select count(*) + 1 into n
-    from (select from public.jobs as o where o.ready and o.lane = j.lane and (o.rank, o.run_at) < (j.rank, j.run_at) limit 10000) as before;
+    select p.n, p.eta into n, eta from ourvidz.place_of(j.lane, j.job_type, j.rank, j.run_at) as p;
+  elsif j.claimed_at is not null and j.completed_at is null and ourvidz.lane_served(j.lane, ourvidz.now()) then
+    select greatest(t.seconds - extract(epoch from ourvidz.now() - j.claimed_at), 1) into eta
+    from ourvidz.typical_seconds() as t where t.job_type = j.job_type;
   end if;
-  if j.completed_at is not null then
-    return;
-  end if;
-  select count(*) into v_hands from ourvidz.executors where state = 'active' and j.lane = any (lanes) and lease_until > v_now;
-  -- Of the newest events alone: however long the history, this reads as much.
-  select avg(extract(epoch from done.occurred_at - claimed.occurred_at)) into v_each
-  from (select * from public.job_events order by xid desc, seq desc limit 2000) as done
-  join public.jobs as ended on ended.id = done.job_id and ended.lane = j.lane
-  join public.job_events as claimed on claimed.job_id = done.job_id and claimed.type = 'claimed' and claimed.claim_no = done.claim_no
-  where done.type = 'completed';
-  eta := case when v_hands = 0 then null
-              when n is not null then v_each * (ceil(n::float8 / v_hands))
-              when j.claimed_at is not null then greatest(v_each - extract(epoch from v_now - j.claimed_at), 1) end;
 end
+$$;
+
+-- Where a job of this type and rank stands or would stand. Its seconds are what the jobs before it take by their types, shared by the lane's
+-- live executors, and its own. Counts 10,000 at most: further back a number says nothing.
+create or replace function ourvidz.place_of(p_lane text, p_type text, p_rank float8, p_run_at timestamptz, out n bigint, out eta float8)
+language sql stable
+as $$
+  with hands as (
+    select count(*) as live from ourvidz.executors where state = 'active' and p_lane = any (lanes) and lease_until > ourvidz.now()
+  ), typical as materialized (
+    select * from ourvidz.typical_seconds()
+  ), before as (
+    select o.job_type, count(*) as jobs
+    from (select job_type from public.jobs where ready and lane = p_lane and (rank, run_at) < (p_rank, p_run_at) limit 10000) as o
+    group by o.job_type
+  ), sums as (
+    select coalesce(sum(b.jobs), 0)::bigint as jobs, coalesce(sum(b.jobs * t.seconds), 0) as seconds
+    from before as b left join typical as t on t.job_type = b.job_type
+  )
+  select sums.jobs + 1, case when hands.live > 0 then sums.seconds / hands.live + (select seconds from typical where job_type = p_type) end
+  from sums, hands
+$$;
+
+-- Seconds from claim to end, by job type: the median of what ended lately, else the catalog's figure. Of the newest events alone: however
+-- long the history, this reads as much.
+create or replace function ourvidz.typical_seconds() returns table (job_type text, seconds float8)
+language sql stable
+as $$
+  select kind.name, coalesce(lately.seconds, kind.expected_seconds)
+  from ourvidz.job_types as kind
+  left join (
+    select ended.job_type, percentile_cont(0.5) within group (order by extract(epoch from done.occurred_at - claimed.occurred_at)::float8) as seconds
+    from (select * from public.job_events order by xid desc, seq desc limit 2000) as done
+    join public.jobs as ended on ended.id = done.job_id
+    join public.job_events as claimed on claimed.job_id = done.job_id and claimed.type = 'claimed' and claimed.claim_no = done.claim_no
+    where done.type = 'completed' group by ended.job_type
+  ) as lately on lately.job_type = kind.name
 $$;

@@ -1,4 +1,4 @@
--- Writes the `submitted` events (whose trigger makes the rows), the payloads, and wakes who sleeps. Internal; called by submit_batch.
+-- Writes the `submitted` events (whose trigger makes the rows), after the payloads, and wakes who sleeps. Internal; called by submit_batch.
 create or replace function ourvidz.queue_fresh(p_fresh ourvidz.asked_job[], p_now timestamptz, p_actor text) returns void
 language plpgsql
 as $$
@@ -6,6 +6,8 @@ declare
   v_salts bytea[];
 begin
   select array_agg(ourvidz.salt()) into v_salts from unnest(p_fresh);
+  -- Before the events: a row that they begin takes columns from here (ourvidz.born).
+  perform ourvidz.keep_words(p_fresh, v_salts);
 
   with groups as materialized (
     select user_id, lane, count(*) as jobs from unnest(p_fresh) group by user_id, lane order by user_id, lane
@@ -20,8 +22,6 @@ begin
   insert into public.job_events (submitted_on, job_id, version, type, to_status, actor, occurred_at, data, prev_hash, hash)
   select e.submitted_on, e.job_id, e.version, e.type, e.to_status, e.actor, e.occurred_at, e.data, e.prev_hash, e.hash
   from ranked as r cross join lateral ourvidz.first_event(r.asked, r.rank, v_salts[r.n], p_now, p_actor) as e;
-
-  perform ourvidz.keep_words(p_fresh, v_salts);
 
   perform ourvidz.wake(lane, jobs)
   from (select a.lane, count(*) as jobs from unnest(p_fresh) as a where coalesce(a.run_at, p_now) <= p_now group by a.lane) as lanes;

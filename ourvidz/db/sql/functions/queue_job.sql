@@ -1,16 +1,18 @@
 -- What PostgREST offers as rpc, to a user's own JWT: each looks at the caller's claims (ourvidz.caller) and at nothing else of theirs.
--- `config` holds settings by their names on the wire (state/wire.py). A prompt left out is the project's.
+-- `config` holds settings by their names on the wire (state/wire.py). A prompt left out is the project's. dry_run: price,
+-- balance, place and what would be set aside, and nothing is queued.
 create or replace function public.queue_job(
   job_type text, prompt text default null, negative_prompt text default null, config jsonb default '{}', metadata jsonb default '{}',
   project_id uuid default null, video_id uuid default null, image_id uuid default null, character_id uuid default null,
-  idempotency_key text default null
+  idempotency_key text default null, dry_run boolean default false
 ) returns jsonb
 language sql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$
   select ourvidz.answer('queue_job', jsonb_build_object(
     'job_type', queue_job.job_type, 'prompt', queue_job.prompt, 'negative_prompt', queue_job.negative_prompt, 'config', queue_job.config,
     'metadata', queue_job.metadata, 'project_id', queue_job.project_id, 'video_id', queue_job.video_id, 'image_id', queue_job.image_id,
-    'character_id', queue_job.character_id, 'idempotency_key', queue_job.idempotency_key))
+    'character_id', queue_job.character_id, 'idempotency_key', queue_job.idempotency_key,
+    'dry_run', queue_job.dry_run))
 $$;
 
 create or replace function public.cancel_job(job_id uuid, version integer default null) returns jsonb

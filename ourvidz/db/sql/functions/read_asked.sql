@@ -1,20 +1,29 @@
--- What is asked for, made whole: an id, the lane, the plan's priority, the type's own settings where none are given. Checks nothing.
-create or replace function ourvidz.read_asked(p_jobs jsonb) returns ourvidz.asked_job[]
+-- The one normaliser: what is asked for, read alike whatever way it came (docs/decisions/0030). An id, the lane, the plan's priority, the
+-- prompt (the request's, else its project's, else metadata's), whole settings, and what was set aside. Judges no value: check_asked does.
+create or replace function ourvidz.read_asked(p_jobs jsonb, p_source text) returns ourvidz.asked_job[]
 language plpgsql
 as $$
+declare
+  v_requests ourvidz.request[];
 begin
-  -- The digest covers what was asked, before a seed is drawn: a repeated request must equal itself. `request` is its body where the job
-  -- was made out of more than that (a project's prompt, say). metadata.rerouted is ours to write.
-  return (select array_agg(row(given.ord, coalesce(a.id, gen_random_uuid()), a.user_id, a.job_type, ourvidz.lane_of(kind.family, a.settings),
-                       a.idempotency_key, coalesce(plan.level, 0) * 2 + kind.fast::integer, a.run_at, trim(a.prompt), a.negative_prompt,
-                       ourvidz.whole_settings(kind, a.settings), coalesce(a.metadata, '{}') - 'rerouted', a.project_id, a.video_id, a.image_id,
-                       sha256(convert_to(coalesce(given.j->'request', given.j - '{id,run_at}'::text[])::text, 'UTF8'))
-                       )::ourvidz.asked_job order by given.ord)
-  from jsonb_array_elements(p_jobs) with ordinality as given (j, ord)
-  cross join lateral jsonb_populate_record(null::ourvidz.asked_job, given.j) as a
-  left join ourvidz.job_types as kind on kind.name = a.job_type
-  left join public.profiles as profile on profile.id = a.user_id
-  left join ourvidz.plan_words as said on said.word = profile.subscription_status
-  left join ourvidz.plans as plan on plan.name = said.plan);
+  perform ourvidz.check_request(given.j) from jsonb_array_elements(p_jobs) as given (j) where given.j ?| '{config,metadata,settings}';
+  v_requests := ourvidz.read_requests(p_jobs, p_source);
+  return (
+    select array_agg(row(r.ord, coalesce(r.id, gen_random_uuid()), r.user_id, r.job_type, ourvidz.lane_of(kind.family, whole.settings),
+                         r.idempotency_key, coalesce(plan.level, 0) * 2 + kind.fast::integer, r.run_at,
+                         case when its.chosen ? 'compel_weights' then ourvidz.weighted_prompt(said.prompt, its.chosen) else said.prompt end,
+                         nullif(trim(coalesce(r.negative_prompt, r.metadata->>'negative_prompt', r.metadata->>'negativePrompt')), ''),
+                         whole.settings, r.metadata, r.project_id, r.video_id, r.image_id, r.body_digest,
+                         its.aside, p_source, its.chosen)::ourvidz.asked_job order by r.ord)
+    from unnest(v_requests) as r
+    left join ourvidz.read_settings(v_requests) as its on its.ord = r.ord
+    left join ourvidz.job_types as kind on kind.name = r.job_type
+    left join public.profiles as profile on profile.id = r.user_id
+    left join ourvidz.plan_words as word on word.word = profile.subscription_status
+    left join ourvidz.plans as plan on plan.name = word.plan
+    left join public.projects as project on project.id = r.project_id and project.user_id = r.user_id
+    cross join lateral (select ourvidz.whole_settings(kind, its.chosen - '{compel_enabled,compel_weights}'::text[]) as settings) as whole
+    cross join lateral (select trim(coalesce(r.prompt, nullif(trim(project.enhanced_prompt), ''), nullif(trim(project.original_prompt), ''),
+      case jsonb_typeof(r.metadata->'prompt') when 'string' then r.metadata->>'prompt' end)) as prompt) as said);
 end
 $$;

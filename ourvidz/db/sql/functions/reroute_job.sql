@@ -39,6 +39,10 @@ begin
     'from_type', v_kind.name, 'reason', p_reason, 'price_change', v_change,
     'settings', (select jsonb_object_agg(key, value) from jsonb_each(v_asked) where key in ('width', 'height') or v_kind.limits ? key))],
     p_actor);
+  update public.jobs as r
+  set model_type = beside.told->>'model_type', worker_type = beside.told->>'worker_type',
+      metadata = r.metadata || ((beside.told->'metadata') - '{prompt,num_images}'::text[])
+  from (select ourvidz.older_columns(v_fallback, null) as told) as beside where r.id = j.id;
   if j.ready then
     perform ourvidz.wake(v_lane, 1);
   end if;

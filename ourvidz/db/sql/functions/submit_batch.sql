@@ -1,12 +1,13 @@
--- Queues jobs: all of them or none. Each object holds user_id, job_type, prompt, settings and maybe id, idempotency_key, run_at,
--- negative_prompt, metadata, project_id, video_id, image_id. The same id or key again, with the same body, is the same job.
-create or replace function ourvidz.submit_batch(p_jobs jsonb, p_actor text default 'system')
+-- Queues jobs: all of them or none. Each object is a raw request of that source (ourvidz.read_asked), or holds user_id, job_type, prompt and
+-- maybe settings, config, id, idempotency_key, run_at, negative_prompt, metadata, project_id, video_id, image_id. The same id or key
+-- again, with the same body, is the same job. The set-based form of ourvidz.submit.
+create or replace function ourvidz.submit_batch(p_jobs jsonb, p_actor text default 'system', p_source text default 'cli')
 returns table (ord bigint, job_id uuid, created boolean)
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_now constant timestamptz := ourvidz.now();
-  v_asked constant ourvidz.asked_job[] := ourvidz.read_asked(p_jobs);
+  v_asked constant ourvidz.asked_job[] := ourvidz.read_asked(p_jobs, p_source);
   v_fresh ourvidz.asked_job[];
 begin
   perform ourvidz.check_asked(v_asked);

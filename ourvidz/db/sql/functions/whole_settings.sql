@@ -1,5 +1,5 @@
--- A job's complete settings: what was asked where given, else the type's own; and of a reference what goes with it (state/catalog.py:
--- resolve, which the tests hold equal to this). Judges nothing: check_settings does.
+-- A job's complete settings: what was asked where given, else the type's own; and of a reference what goes with it. Judges nothing:
+-- check_settings does.
 create or replace function ourvidz.whole_settings(p_kind ourvidz.job_types, p_asked jsonb) returns jsonb
 language sql stable
 as $$

@@ -1,4 +1,4 @@
--- What keeps a job from being made by its type's fallback, in words; null when nothing does (state/fallback.py: why_not).
+-- What keeps a job from being made by its type's fallback, in words; null when nothing does.
 create or replace function ourvidz.why_not_reroute(p_job uuid, p_type text, p_settings jsonb) returns text
 language sql stable
 as $$

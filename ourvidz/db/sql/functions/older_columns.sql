@@ -1,0 +1,13 @@
+-- What the older front end reads in a job's row beside its folded columns, as the deployed queue-job wrote it: of every job, whatever way it
+-- came. What the request's own metadata says stays as it said it. Kept inlinable (ourvidz.born).
+create or replace function ourvidz.older_columns(k ourvidz.job_types, w public.job_payloads) returns jsonb
+language sql stable parallel safe
+as $$
+  select case when k.name is null then '{}' else jsonb_build_object(
+    'format', case when k.video then 'video' else 'image' end, 'quality', case when k.fast then 'fast' else 'high' end,
+    'model_type', k.name, 'worker_type', upper(k.family),
+    'metadata', jsonb_build_object(
+      'bucket', k.name, 'generation_format', k.name, 'model_type', k.family, 'model_variant', k.model_variant, 'queue', k.queue,
+      'is_sdxl', k.family = 'sdxl', 'is_enhanced', k.enhance, 'num_images', coalesce(w.settings->'images', '1'), 'prompt', w.prompt,
+      'content_type', case when k.video then 'video' else 'image' end, 'file_extension', k.extension) || coalesce(w.metadata, '{}')) end
+$$;

@@ -1,0 +1,54 @@
+-- Where a reference picture lies. Our own storage's URLs become bucket/path, so that no signature can run out; a bare path is an upload; a
+-- browser's blob: URL, whose object the deployed front end uploads and never names, is the user's newest upload (p_newer: but so many).
+-- Null where there is none. Whatever else it is passes as it is: check_references judges it.
+create or replace function ourvidz.read_reference(p_user uuid, p_value jsonb, p_newer bigint default 0) returns jsonb
+language plpgsql stable
+as $$
+declare
+  v_said constant text := p_value #>> '{}';
+  v_own constant text := p_user::text || '/';
+  v_parts text[];
+begin
+  if jsonb_typeof(p_value) <> 'string' then
+    return p_value;
+  elsif v_said like 'blob:%' then
+    return to_jsonb('reference_images/' || ourvidz.newest_upload(p_user, p_newer));
+  elsif starts_with(v_said, v_own) then
+    return to_jsonb('reference_images/' || v_said);
+  end if;
+  v_parts := regexp_match(v_said, '^https?://[^/?#]+/storage/v1/(?:object|render/image)/(?:sign|authenticated|public)/([^/?#]+)/([^?#]+)');
+  if v_parts is not null then
+    v_parts[2] := ourvidz.url_decoded(v_parts[2]);
+    -- An object of another user's, whoever signed it, is answered by check_owned as any other address of theirs.
+    if starts_with(v_parts[2], v_own) or v_parts[2] ~ '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/' then
+      return to_jsonb(v_parts[1] || '/' || v_parts[2]);
+    end if;
+  end if;
+  return p_value;
+end
+$$;
+
+-- None, too, where Supabase did not let migrate grant us a look at storage.objects.
+create or replace function ourvidz.newest_upload(p_user uuid, p_newer bigint) returns text
+language plpgsql stable
+as $$
+begin
+  return (select name from storage.objects where bucket_id = 'reference_images' and name like p_user::text || '/%'
+          order by created_at desc, name desc offset p_newer limit 1);
+exception when insufficient_privilege then
+  return null;
+end
+$$;
+
+-- %20 and its like; text that is not UTF-8 after that stays as it was.
+create or replace function ourvidz.url_decoded(p text) returns text
+language plpgsql immutable
+as $$
+begin
+  return case when p like '%\%%' then convert_from(decode((
+    select string_agg(case when part like '\%%' then substr(part, 2) else encode(convert_to(part, 'UTF8'), 'hex') end, '' order by n)
+    from (select m[1] as part, row_number() over () as n from regexp_matches(p, '%[0-9A-Fa-f]{2}|.', 'g') as m) as parts), 'hex'), 'UTF8') else p end;
+exception when character_not_in_repertoire or untranslatable_character then
+  return p;
+end
+$$;
