@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,7 +16,15 @@ if TYPE_CHECKING:
 
 
 def add(app: typer.Typer, panel: str) -> None:
-    app.command("migrate", **about("ourvidz migrate", "ourvidz migrate --check && deploy", panel=panel))(migrate)
+    app.command(
+        "migrate",
+        **about(
+            "ourvidz migrate",
+            "ourvidz migrate --check && deploy",
+            "ourvidz migrate --sql -o supabase/migrations/20260101000000_ourvidz.sql",
+            panel=panel,
+        ),
+    )(migrate)
 
 
 def migrate(
@@ -27,9 +36,18 @@ def migrate(
         bool,
         typer.Option("--keep-policies", help="Leave policies on storage that let through what is private; `doctor` is red until they go."),
     ] = False,
+    sql: Annotated[
+        bool,
+        typer.Option("--sql", help="Change nothing; print it all as one SQL file: what DATABASE_URL's database lacks, or everything."),
+    ] = False,
+    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where --sql writes, instead of stdout.")] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Bring the database (DATABASE_URL, or the embedded one) to this program's schema."""
+    """Bring the database (DATABASE_URL, or the embedded one) to this program's release."""
+    if output is not None and not sql:
+        raise out.Problem("--output goes with --sql.", 2)
+    if sql:
+        return _write(output, keep_policies=keep_policies)
     from ourvidz import bootstrap
     from ourvidz.cli import foreseen
     from ourvidz.db import foresee, layer, migrate
@@ -59,6 +77,29 @@ def migrate(
         print(f"release {need}" + ("" if not steps else f" (was {'empty' if have is None else have})"))
     if check and steps:
         raise typer.Exit(1)
+
+
+def _write(output: Path | None, *, keep_policies: bool) -> None:
+    """For any database where none is named; for the named one what it lacks, and nothing where something in it would be refused."""
+    from ourvidz.cli import foreseen
+    from ourvidz.config import config
+    from ourvidz.db import foresee, plain_sql
+    from ourvidz.db.connection import Database
+
+    url = config().database_url
+    if url is None:
+        text = plain_sql.write(keep_policies=keep_policies)
+    else:
+        with Database(url.get_secret_value()).transaction() as connection:
+            if refused := [step for step in foresee.steps(connection) if step.refused]:
+                foreseen.show(refused)
+                raise typer.Exit(1)
+            text = plain_sql.write(connection, keep_policies=keep_policies)
+    if output is None:
+        print(text, end="")
+    else:
+        output.write_text(text)
+        out.say(f"{output}: {len(text.splitlines()):,} lines. A second run of it changes nothing.")
 
 
 def _storage(done: Applied) -> None:

@@ -60,9 +60,9 @@ def current(connection: Connection) -> str | None:
     return revision
 
 
-def missing(connection: Connection) -> list[Script]:
-    """The numbered migrations that the database lacks, in order."""
-    found = current(connection)
+def missing(connection: Connection | None) -> list[Script]:
+    """The numbered migrations that the database lacks, in order; all of them where there is none."""
+    found = current(connection) if connection is not None else None
     scripts = list(ScriptDirectory.from_config(_config()).walk_revisions())[::-1]
     known = [script.revision for script in scripts]
     return scripts[known.index(found) + 1 :] if found in known else scripts if found is None else []

@@ -194,6 +194,15 @@ def test_migrate(server: Server, tmp_path: Path) -> None:
         server.drop(name)
 
 
+def test_migrate_writes_sql_without_a_database(tmp_path: Path) -> None:
+    ourvidz = Command(environment(tmp_path / "home"), tmp_path)
+    whole = ourvidz("migrate", "--sql").out
+    assert whole.startswith("-- OurVidz's database, release ") and whole.endswith("commit;\n") and "-- 0001: " in whole
+    assert ourvidz("migrate", "--sql", "-o", "ourvidz.sql").out == "" and (tmp_path / "ourvidz.sql").read_text() == whole
+    assert not (tmp_path / "home").exists()
+    assert ourvidz("migrate", "-o", "ourvidz.sql").code == 2
+
+
 def test_audit_and_heads(ourvidz: Command, jobs: Jobs, user: User, tmp_path: Path, superuser: psycopg.Connection[object]) -> None:
     heads = str(tmp_path / "heads.jsonl")
     job_id = submit(jobs, user())

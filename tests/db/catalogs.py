@@ -38,3 +38,22 @@ def catalog(database: Database) -> dict[str, str]:
     with database.driver() as connection, connection.transaction():
         connection.execute("set local search_path = pg_catalog")
         return dict(connection.execute(f"{ours} {CATALOG}").fetchall())
+
+
+RIGHTS = """
+  select format('%s %s', c.relkind, c.oid::regclass), format('%s %s', c.relowner::regrole, array(select unnest(c.relacl)::text order by 1))
+  from pg_class as c where c.relnamespace in (select oid from ours) and c.relkind in ('r', 'v', 'S')
+  union all
+  select format('function %s', p.oid::regprocedure), format('%s %s', p.proowner::regrole, array(select unnest(p.proacl)::text order by 1))
+  from pg_proc as p where p.pronamespace in (select oid from ours)
+  union all
+  select format('column %s.%s', a.attrelid::regclass, a.attname), array(select unnest(a.attacl)::text order by 1)::text
+  from pg_attribute as a join pg_class as c on c.oid = a.attrelid
+  where c.relnamespace in (select oid from ours) and a.attacl is not null"""
+
+
+def rights(database: Database) -> dict[str, str]:
+    """Who owns what of ours, and who was granted what."""
+    ours = "with ours as (select oid from pg_namespace where nspname in ('public', 'ourvidz'))"
+    with database.driver() as connection:
+        return dict(connection.execute(f"{ours} {RIGHTS}").fetchall())

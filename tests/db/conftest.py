@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import gzip
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import psycopg
 import pytest
 from api import Api, api_of
+from supabase_shape import supabase_database
 from support import Server
 
 from ourvidz.db.connection import Database
+
+DATA = Path(__file__).parents[1] / "data"
 
 
 @pytest.fixture(scope="module")
@@ -25,3 +31,26 @@ def shared(server: Server, template: str) -> Iterator[Database]:
 def api(server: Server, database_name: str, database: Database) -> Iterator[Api]:
     with api_of(server, database_name) as found:
         yield found
+
+
+@pytest.fixture
+def made(server: Server, template: str) -> Iterator[Callable[[str], Database]]:
+    """A database of some kind: empty, production or of_0003. (With `template`, the roles that a dump names are there.)"""
+    there: list[tuple[str, Database]] = []
+
+    def make(kind: str) -> Database:
+        name = server.create() if kind == "of_0003" else supabase_database(server)
+        url = server.url(name, superuser=kind == "of_0003")
+        with psycopg.connect(url, autocommit=True) as connection:
+            if kind == "production":
+                connection.execute((DATA / "production.sql").read_text())
+                connection.execute((DATA / "production_rows.sql").read_text())
+            elif kind == "of_0003":
+                connection.execute(gzip.decompress((DATA / "schema_0003.sql.gz").read_bytes()).decode())
+        there.append((name, Database(server.url(name))))
+        return there[-1][1]
+
+    yield make
+    for name, database in there:
+        database.close()
+        server.drop(name)

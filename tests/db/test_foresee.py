@@ -2,46 +2,18 @@
 
 from __future__ import annotations
 
-import gzip
 import re
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import psycopg
 import pytest
 from catalogs import catalog
 from layers import ADDED, applied, program
-from supabase_shape import supabase_database
 from support import Server
 
 from ourvidz.db import foresee
 from ourvidz.db.connection import Database
 from ourvidz.db.migrate import migrate
-
-DATA = Path(__file__).parents[1] / "data"
-
-
-@pytest.fixture
-def made(server: Server, template: str) -> Iterator[Callable[[str], Database]]:
-    """A database of some kind: empty, production or of_0003. (With `template`, the roles that a dump names are there.)"""
-    there: list[tuple[str, Database]] = []
-
-    def make(kind: str) -> Database:
-        name = server.create() if kind == "of_0003" else supabase_database(server)
-        url = server.url(name, superuser=kind == "of_0003")
-        with psycopg.connect(url, autocommit=True) as connection:
-            if kind == "production":
-                connection.execute((DATA / "production.sql").read_text())
-                connection.execute((DATA / "production_rows.sql").read_text())
-            elif kind == "of_0003":
-                connection.execute(gzip.decompress((DATA / "schema_0003.sql.gz").read_bytes()).decode())
-        there.append((name, Database(server.url(name))))
-        return there[-1][1]
-
-    yield make
-    for name, database in there:
-        database.close()
-        server.drop(name)
 
 
 def checked(database: Database) -> list[foresee.Step]:

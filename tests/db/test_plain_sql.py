@@ -1,0 +1,72 @@
+"""The file that `ourvidz migrate --sql` writes does what `ourvidz migrate` does, on every database, and a second time nothing."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from catalogs import catalog, rights
+from layers import ADDED, program
+
+from ourvidz.db import layer, plain_sql
+from ourvidz.db.cluster import find_binaries
+from ourvidz.db.connection import Database, plain_url
+from ourvidz.db.migrate import migrate
+
+COPIES = "select table_name from information_schema.tables where table_schema = 'ourvidz' and table_type = 'BASE TABLE' and table_name <> 'older_jobs'"
+
+
+def psql(database: Database, file: Path) -> subprocess.CompletedProcess[str]:
+    """As whoever owns the database, who is no superuser."""
+    binary = next(find_binaries()).folder / "psql"
+    command = [str(binary), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", str(file), plain_url(database.url)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+
+def whole(database: Database) -> dict[str, object]:
+    """Catalogs, rights and rows, but for times and what a run draws by lot."""
+    rows = {
+        table: database.rows(
+            f"select (to_jsonb(t) - '{{at,applied_at,secret,id}}'::text[])::text as row from ourvidz.{table} as t order by 1"
+        )
+        for table in (r["table_name"] for r in database.rows(COPIES))
+    }
+    jobs = database.rows("select id, status, job_type, user_id from public.jobs order by id")
+    return {"catalog": catalog(database), "rights": rights(database), "rows": rows, "jobs": jobs}
+
+
+@pytest.mark.parametrize(("kind", "asked"), [("empty", False), ("production", False), ("of_0003", False), ("of_0003", True)])
+def test_it_does_what_migrate_does(made: Callable[[str], Database], tmp_path: Path, kind: str, asked: bool) -> None:
+    """`asked`: the file is written for that very database, and holds the migrations alone that it lacks."""
+    migrated, run = made(kind), made(kind)
+    with migrated.transaction() as connection:
+        migrate(connection)
+    with run.transaction() as connection:
+        text = plain_sql.write(connection if asked else None)
+    file = tmp_path / "ourvidz.sql"
+    file.write_text(text)
+    assert ("-- 0001: " in text) is not asked and "-- 0004: " in text
+    done = psql(run, file)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found, wanted = whole(run), whole(migrated)
+    for part, value in wanted.items():
+        assert found[part] == value, part
+    written = run.rows("select xmin, * from ourvidz.schema_objects")
+    with run.transaction() as connection:
+        assert layer.standing(connection) is layer.Standing.CURRENT
+        migrate(connection)
+    assert psql(run, file).returncode == 0 and whole(run) == found
+    assert run.rows("select xmin, * from ourvidz.schema_objects") == written
+
+
+def test_an_older_file_does_nothing_to_a_newer_database(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "ourvidz.sql"
+    file.write_text(plain_sql.write())
+    with program(monkeypatch, functions__head_start=ADDED), database.transaction() as connection:
+        layer.apply(connection)
+    before = catalog(database)
+    done = psql(database, file)
+    assert done.returncode != 0 and "this file is of release" in done.stderr
+    assert catalog(database) == before
