@@ -6,6 +6,7 @@ import base64
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from ourvidz.dev import services, tokens
 from ourvidz.dev.parts import PartMissing, Parts
 from ourvidz.dev.stack import FUNCTIONS
 from ourvidz.dev.upstash import UpstashFace
-from ourvidz.dev.valkey import Valkey
+from ourvidz.dev.valkey import Connection, ReplyError, Valkey
 from ourvidz.storage.supabase import SupabaseStorage
 from state.catalog import BUCKETS
 
@@ -183,6 +184,20 @@ def test_upstash_outlives_its_redis(upstash: UpstashFace, valkey: Valkey) -> Non
         assert client.post("/", json=["LLEN", "k"]).status_code == 503
         valkey.start()
         assert client.post("/", json=["LPOP", "k"]).json() == {"result": "kept"}, "what was acknowledged is on disk"
+
+
+def test_nobody_reads_the_queues_without_the_password(upstash: UpstashFace, valkey: Valkey) -> None:
+    ask(upstash, "LPUSH", "sdxl_queue", "a prompt of somebody's")
+    with socket.create_connection(("127.0.0.1", valkey.port), 5) as stranger:
+        for command, refusal in (("LRANGE sdxl_queue 0 -1", b"-NOAUTH"), ("AUTH guessed", b"-WRONGPASS"), ("FLUSHALL", b"-NOAUTH")):
+            stranger.sendall(command.encode() + b"\r\n")
+            assert stranger.recv(1000).startswith(refusal), command
+    with pytest.raises(ReplyError, match="WRONGPASS"):
+        Connection(valkey.port, "guessed")
+    assert valkey.process is not None
+    told = Path(f"/proc/{valkey.process.pid}/cmdline").read_bytes() if sys.platform == "linux" else b""
+    assert valkey._password.encode() not in told, "arguments are everybody's to read"
+    assert (valkey._folder / "valkey.conf").stat().st_mode & 0o077 == 0
 
 
 LIVING = """

@@ -86,7 +86,7 @@ class Stack:
     def __enter__(self) -> Stack:
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._open as opened:
-            self.valkey = Valkey(self.parts.valkey, self.folder / "valkey").start()
+            self.valkey = Valkey(self.parts.valkey, self.folder / "valkey", self.keys.redis_password).start()
             opened.callback(self.valkey.stop)
             if self.valkey.process:
                 self.processes["valkey"] = self.valkey.process

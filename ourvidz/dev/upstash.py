@@ -175,7 +175,7 @@ class _Handler(BaseHTTPRequestHandler):
     @property
     def _valkey(self) -> Connection:
         if self.connection_to_valkey is None:
-            self.connection_to_valkey = Connection(self.face.valkey.port)
+            self.connection_to_valkey = self.face.valkey.connect()
         return self.connection_to_valkey
 
     def _forget(self) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
+from ourvidz.dev.keys import private
 from ourvidz.dev.process import Process, listening, on_free_port
 
 HOST = "127.0.0.1"
@@ -16,10 +18,16 @@ class ReplyError(Exception):
 
 
 class Connection:
-    def __init__(self, port: int, timeout: float = 10.0) -> None:
+    """Logged in. Raises OSError where nothing listens, ReplyError for a wrong password."""
+
+    def __init__(self, port: int, password: str, timeout: float = 10.0) -> None:
         self._socket = socket.create_connection((HOST, port), timeout)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._file = self._socket.makefile("rb")
+        answer = self.call(b"AUTH", password.encode())
+        if isinstance(answer, ReplyError):
+            self.close()
+            raise answer
 
     def call(self, *args: bytes) -> Any:
         """None, int, str (a status), bytes, a list of these, or a ReplyError, returned. Raises OSError when the connection is lost."""
@@ -55,10 +63,13 @@ class Connection:
 
 class Valkey:
     """A server that keeps what it has acknowledged: every write is in its file before the answer, as at Upstash. It may be stopped and
-    started again, on the same port and with the same data."""
+    started again, on the same port and with the same data.
 
-    def __init__(self, program: Path, folder: Path) -> None:
-        self._program, self._folder = program, folder
+    Every account of the machine reaches its port: without the password it answers nobody.
+    """
+
+    def __init__(self, program: Path, folder: Path, password: str = "") -> None:
+        self._program, self._folder, self._password = program, folder, password or token_hex(20)
         self.port = 0
         self.process: Process | None = None
 
@@ -76,19 +87,25 @@ class Valkey:
             "appendfsync": "always",
             "save": "",
             "daemonize": "no",
+            "requirepass": self._password,
         }
-        argv = [str(self._program), *(word for name, value in said.items() for word in (f"--{name}", str(value)))]
+        settings = self._folder / "valkey.conf"
+        private(settings, "".join(f'{name} "{value}"\n' for name, value in said.items()))
+        argv = [str(self._program), str(settings)]  # arguments are everybody's to read
         return Process("Valkey", argv, self._folder / "valkey.log", {}).until(lambda: listening(port)() and self._loaded(port))
 
     def _loaded(self, port: int) -> bool:
         try:
-            connection = Connection(port)
+            connection = Connection(port, self._password)
             try:
                 return bool(connection.call(b"PING") == "PONG")
             finally:
                 connection.close()
-        except OSError:
+        except (OSError, ReplyError):  # not up yet, or another's
             return False
+
+    def connect(self) -> Connection:
+        return Connection(self.port, self._password)
 
     def stop(self, *, kill: bool = False) -> None:
         if self.process:
@@ -100,7 +117,7 @@ class Valkey:
 
     def call(self, *args: str | bytes | int) -> Any:
         """One command, straight and not by REST. Raises ReplyError."""
-        connection = Connection(self.port)
+        connection = self.connect()
         try:
             answer = connection.call(*(arg if isinstance(arg, bytes) else str(arg).encode() for arg in args))
         finally:
