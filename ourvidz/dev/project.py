@@ -26,6 +26,11 @@ class Person:
     admin: bool = False
 
     @property
+    def what(self) -> str:
+        """In a person's words."""
+        return "sees everything, as an admin" if self.admin else f"{'' if self.verified else 'not '}age-verified, {self.tokens:,} tokens"
+
+    @property
     def email(self) -> str:
         return f"{self.name.lower().removesuffix('_user').replace('_', '.')}@example.com"
 

@@ -47,6 +47,7 @@ class Stack:
         self.processes: dict[str, Process] = {}
         self.upstash: UpstashFace
         self.valkey: Valkey
+        self._keys_written = 0
         self._open = ExitStack()
 
     @property
@@ -94,6 +95,7 @@ class Stack:
             opened.callback(self.upstash.close)
             self._port = self._port or free_port()  # known before the gateway is up: Auth and the functions are told
             self.url = f"http://{HOST}:{self._port}"
+            self.keys.url = self.url
             services.prepare(self._database_url)
             if all(key["jwk"]["kty"] == "oct" for key in self.keys.signing):
                 self.add_signing_key()
@@ -127,7 +129,19 @@ class Stack:
 
     def keep_keys(self) -> None:
         """Written where the services read them: those of ours look at each request, PostgREST when it is signalled."""
-        self.keys.write(self.folder / KEYS_FILE, self.url)
+        self.keys.write(self.folder / KEYS_FILE)
+        self._publish()
+
+    def follow_keys(self) -> None:
+        """Takes over what `ourvidz dev keys` has written meanwhile."""
+        file = self.folder / KEYS_FILE
+        if (now := file.stat().st_mtime_ns) != self._keys_written:
+            self.keys = Keys.read(file)
+            self._publish()
+            self._keys_written = now
+
+    def _publish(self) -> None:
+        self._keys_written = (self.folder / KEYS_FILE).stat().st_mtime_ns
         private(self.folder / JWKS_FILE, self.keys.jwks)
         if rest := self.processes.get("postgrest"):
             os.kill(rest.pid, signal.SIGUSR2)

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from cli_command import Command, environment
+from stack_functions import wait_for
 
 from ourvidz.db.supervisor import _arguments_of
 
@@ -103,6 +104,34 @@ def test_env_tells_a_shell(command: Command, stack: dict[str, Any]) -> None:
     assert Path(stack["env_file"]).stat().st_mode & 0o077 == 0, "keys are their owner's alone"
 
 
+def test_keys_are_changed_while_it_is_up(command: Command, stack: dict[str, Any]) -> None:
+    def answer(key: str) -> str:
+        said = httpx.get(f"{stack['SUPABASE_URL']}/rest/v1/jobs?select=id&limit=0", headers={"apikey": stack[key], **user}).json()
+        return str(said["message"] if isinstance(said, dict) else "taken")
+
+    user = {"Authorization": f"Bearer {stack['USER_TOKEN']}"}
+    shown = command("dev", "keys", "disable-legacy", "--json").json
+    assert [(key["name"], key["state"].split()[0]) for key in shown["api_keys"]] == [
+        ("publishable", "taken"),
+        ("secret", "taken"),
+        ("anon", "disabled"),
+        ("service", "disabled"),
+    ]
+    assert (answer("SUPABASE_ANON_KEY"), answer("SUPABASE_PUBLISHABLE_KEY")) == ("Legacy API keys are disabled", "taken")
+    assert command("dev", "keys", "enable-legacy").code == 0 and answer("SUPABASE_ANON_KEY") == "taken"
+    refused = command("dev", "keys", "rotate")
+    assert refused.code == 1 and "add one first" in refused.err
+    assert [key["status"] for key in command("dev", "keys", "add", "--json").json["signing_keys"]][-1] == "standby"
+    rotated = [key["status"] for key in command("dev", "keys", "rotate", "--json").json["signing_keys"]]
+    assert rotated == ["previously_used", "previously_used", "in_use"]
+    body = {"email": stack["USER_EMAIL"], "password": stack["PEOPLE_PASSWORD"]}
+    url, key = stack["SUPABASE_URL"], {"apikey": stack["SUPABASE_PUBLISHABLE_KEY"]}
+    session = httpx.post(f"{url}/auth/v1/token?grant_type=password", headers=key, json=body).json()
+    wait_for(
+        lambda: httpx.get(f"{url}/rest/v1/jobs", headers={**key, "Authorization": f"Bearer {session['access_token']}"}).status_code == 200
+    )
+
+
 def test_one_home_has_one_stack(command: Command, stack: dict[str, Any]) -> None:
     refused = command("dev", "up", *ANY_PORT)
     assert refused.code == 1 and "up already" in refused.err
@@ -111,8 +140,9 @@ def test_one_home_has_one_stack(command: Command, stack: dict[str, Any]) -> None
 
 
 def test_before_there_was_one(bare: Command) -> None:
-    said = bare("dev", "env")
-    assert said.code == 1 and "`ourvidz dev up`" in said.err
+    for what in ("env", "keys"):
+        said = bare("dev", what)
+        assert said.code == 1 and "`ourvidz dev up`" in said.err
 
 
 def test_ctrl_c_stops_everything_and_the_next_one_is_the_same_project(
@@ -120,7 +150,7 @@ def test_ctrl_c_stops_everything_and_the_next_one_is_the_same_project(
 ) -> None:
     running.send_signal(signal.SIGINT)
     assert running.wait(timeout=60) == 0
-    assert {"valkey", "postgrest", "storage", "gateway"} <= set(stack["pids"])
+    assert {"valkey", "postgrest", "auth", "storage", "gateway"} <= set(stack["pids"])
     assert all(_arguments_of(pid) is None for pid in stack["pids"].values())
     assert "not up now" in command("dev", "env").err
     again = command.start("dev", "up", "--json", *ANY_PORT)
