@@ -32,8 +32,8 @@ RULES: Sequence[Rule] = (
     # A new salt: digests in the events were made with one that nobody has any more.
     Rule("prompts", "public.job_payloads", blank={
         **dict.fromkeys(("negative_prompt", "enhanced_prompt", "error_message", "idempotency_key"), "null"),
-        "prompt": "''", "settings": "'{}'", "metadata": "'{}'", "set_aside": "null", "salt": "ourvidz.salt()", "body_digest": "ourvidz.salt()",
-        "erased_at": "ourvidz.now()",
+        "prompt": "''", "settings": "'{}'", "metadata": "'{}'", "set_aside": "null",
+        "salt": "ourvidz.salt()", "body_digest": "ourvidz.salt()", "erased_at": "ourvidz.now()",
     }, unless="erased_at is not null"),
     # The older system let users write these; its front end's words for a type follow from the job's type.
     Rule("job_metadata", "public.jobs", blank=dict.fromkeys(

@@ -15,7 +15,8 @@ from ourvidz.db.cluster import find_binaries
 from ourvidz.db.connection import Database, plain_url
 from ourvidz.db.migrate import migrate
 
-COPIES = "select table_name from information_schema.tables where table_schema = 'ourvidz' and table_type = 'BASE TABLE' and table_name <> 'older_jobs'"
+COPIES = """select table_name from information_schema.tables
+            where table_schema = 'ourvidz' and table_type = 'BASE TABLE' and table_name <> 'older_jobs'"""
 
 
 def psql(database: Database, file: Path) -> subprocess.CompletedProcess[str]:
