@@ -35,7 +35,7 @@ DATA_KEYS: Final[Mapping[EventType, tuple[str, ...]]] = {
     EventType.CANCELLED: (),
     EventType.RETRIED: ("rank", "run_at", "price"),
     EventType.REROUTED: ("job_type", "lane", "rank", "from_type", "reason", "price_change", "settings"),
-    EventType.REPRIORITISED: ("priority", "rank"),
+    EventType.REPRIORITISED: ("priority", "rank", "run_at"),  # run_at: of an imported job, when it may be claimed
     EventType.PROMPT_ENHANCED: ("seconds", "tokens", "digest"),
     EventType.ENHANCEMENT_SKIPPED: ("reason", "seconds"),
     EventType.REFERENCE_SKIPPED: ("reference", "reason"),

@@ -134,7 +134,11 @@ _EFFECTS: Final[Mapping[EventType, Callable[[Job, Event], Change]]] = {
     EventType.FAILED: lambda job, e: {"error_class": e.data["class"], "final": bool(e.data.get("final", False))},
     EventType.RETRIED: _retried,
     EventType.REROUTED: lambda job, e: {k: e.data[k] for k in ("job_type", "lane")} | {"rank": float(e.data["rank"])},
-    EventType.REPRIORITISED: lambda job, e: {"priority": e.data["priority"], "rank": float(e.data["rank"])},
+    EventType.REPRIORITISED: lambda job, e: {
+        "priority": e.data["priority"],
+        "rank": float(e.data["rank"]),
+        "run_at": _instant(e.data.get("run_at")) or job.run_at,  # said once, of an imported job that waited for its user to be verified
+    },
     EventType.PROMPT_ENHANCED: lambda job, e: {"enhanced": True},
     EventType.GENERATION_STARTED: lambda job, e: {"generated": 0},
     EventType.ARTIFACT_GENERATED: lambda job, e: {"generated": job.generated + 1},

@@ -145,7 +145,7 @@ class Mending(History):
           select whole.*
           from jsonb_populate_record(null::public.jobs, %s::jsonb) as told
           cross join lateral jsonb_populate_record(told, jsonb_build_object('ready',
-            case when told.status = 'queued' and told.executor_id is null then told.run_at <= ourvidz.now() end)) as whole
+            case when told.status = 'queued' and told.executor_id is null then coalesce(told.run_at <= ourvidz.now(), false) end)) as whole
           on conflict (id) do update set {changes}"""  # noqa: S608  (columns of state.job.FOLDED)
         self._connection.execute(sql, (json.dumps(columns, default=_json),))
 

@@ -34,6 +34,9 @@ create or replace trigger balance_opened after insert on public.profiles
 create or replace trigger balance_closed after delete on public.profiles
   for each row when (old.token_balance > 0) execute function ourvidz.balance_opened();
 
+create or replace trigger verified_follow after insert or update of age_verified on public.profiles
+  for each row when (new.age_verified) execute function ourvidz.verified_follow();
+
 alter table public.job_events enable always trigger events_apply;
 alter table public.job_events enable always trigger events_append_only;
 alter table public.jobs enable always trigger jobs_ask;

@@ -26,7 +26,8 @@ as $$
     -- ready: whether it may be claimed now; run_at is that of the next line
     case when not it.queues or it.claims or (j.executor_id is not null and it.run_at is null) then null
          when it.run_at is not null then it.run_at <= e.occurred_at
-         else coalesce(j.ready, true) end,
+         -- A job that is imported without a run_at waits for its user's age to be verified.
+         else coalesce(j.ready, not it.imports) end,
     case when it.claims or it.ends then null else coalesce(it.run_at, j.run_at) end,
     case when it.claims then e.claim_no else coalesce(j.claim_no, 0) end,
     case when it.claims then (e.data->>'executor_id')::uuid when it.releases then null else j.executor_id end,

@@ -1,15 +1,15 @@
 -- What the older system's jobs tell of themselves. Read through jsonb: which columns that table has, only its own project knows.
 create or replace function ourvidz.older_told(p_now timestamptz)
-returns table (id uuid, user_id uuid, job_type text, status text, older_status text, waited boolean, recent boolean, verified boolean, level smallint,
+returns table (id uuid, user_id uuid, job_type text, status text, older_status text, waited boolean, verified boolean, level smallint,
                created_at timestamptz, completed_at timestamptz, project_id uuid, video_id uuid, image_id uuid, prompt text, metadata jsonb,
                error_message text, format text, quality text, model_type text, worker_type text)
-language plpgsql stable
+language plpgsql stable set timezone = 'UTC'  -- for instants that were kept without a zone
 as $$
 begin
   return query execute $query$
     select (j->>'id')::uuid, coalesce((j->>'user_id')::uuid, '00000000-0000-0000-0000-000000000000'), coalesce(j->>'job_type', 'unknown'),
            word.status, left(j->>'status', 40), word.status is null,
-           at.created > $1 - interval '1 day', coalesce(profile.age_verified, false), coalesce(plan.level, 0::smallint),
+           coalesce(profile.age_verified, false), coalesce(plan.level, 0::smallint),
            at.created, coalesce((j->>'completed_at')::timestamptz, (j->>'updated_at')::timestamptz, at.created),
            coalesce((j->>'project_id')::uuid, video.project_id), (j->>'video_id')::uuid, (j->>'image_id')::uuid,
            left(trim(coalesce(project.enhanced_prompt, project.original_prompt, j->'metadata'->>'prompt')), 4000),

@@ -70,7 +70,7 @@ insert into wanted_columns (relation, name, type, accepts, preset, fill, initial
   ('videos', 'preview_url', 'text', '{character varying}', null, null, null, null),
   ('videos', 'video_url', 'text', '{character varying}', null, null, null, null),
   ('videos', 'thumbnail_url', 'text', '{character varying}', null, null, null, null),
-  ('videos', 'status', 'text', '{character varying}', '''draft''', null, null, null),
+  ('videos', 'status', 'text', '{character varying}', '''draft''', 'case when video_url is not null then ''completed'' when preview_url is not null then ''preview_ready'' else ''draft'' end', null, null),
   ('videos', 'duration', 'double precision', '{integer,numeric,real,bigint,smallint}', 'none', null, null, null),
   ('videos', 'resolution', 'text', '{character varying}', 'none', null, null, null),
   ('videos', 'format', 'text', '{character varying}', null, null, '''mp4''', null),

@@ -5,9 +5,9 @@ create temp table plan (
   n integer generated always as identity, phase integer not null, object text not null, action text, statement text, refused text, remedy text);
 
 create or replace function pg_temp.step(p_phase integer, p_object text, p_action text, p_statement text) returns void language sql as
-$$ insert into plan (phase, object, action, statement) values (p_phase, p_object, p_action, p_statement) $$;
+$$ insert into pg_temp.plan (phase, object, action, statement) values (p_phase, p_object, p_action, p_statement) $$;
 create or replace function pg_temp.refuse(p_object text, p_reason text, p_remedy text) returns void language sql as
-$$ insert into plan (phase, object, refused, remedy) values (0, p_object, p_reason, p_remedy) $$;
+$$ insert into pg_temp.plan (phase, object, refused, remedy) values (0, p_object, p_reason, p_remedy) $$;
 
 -- A statement on a table of ours, which is also done to the copy that our writes are tried on.
 create or replace function pg_temp.alter_table(p_phase integer, p_relation text, p_object text, p_action text, p_clause text) returns void

@@ -18,7 +18,7 @@ begin
                              format('alter table public.%I alter column %I drop expression', p_relation, w.name));
       perform pg_temp.as_wanted(w);
     elsif pg_temp.plan_type(w, a.type, a.typtype::text, a.atttypmod, coalesce(a.same, false), a.preset, a.attnum) then
-      perform pg_temp.plan_default(w, a.preset);
+      perform pg_temp.plan_default(w);
       perform pg_temp.plan_nulls(w, a.attnotnull);
     end if;
   end loop;
@@ -37,24 +37,28 @@ begin
     execute format('alter table pg_temp.trial add column %I %s', w.name, w.type);
     perform pg_temp.step(4, format('column %s of public.%s', w.name, w.relation), 'added',
       format('alter table public.%I add column %I %s', w.relation, w.name, w.type || coalesce(' default ' || v_default, '')
-             || case when w.fill is not null then ' not null' else '' end || coalesce(' ' || w.more, '')));
+             || case when w.fill is not null and coalesce(w.more, '') !~ 'not null' then ' not null' else '' end || coalesce(' ' || w.more, '')));
   end if;
 end
 $$;
 
-create or replace function pg_temp.plan_default(w wanted_columns, p_preset text) returns void language plpgsql as $$
+-- The default that the column has on the copy by now: a change of type may have taken it.
+create or replace function pg_temp.trial_default(p_column text) returns text language sql as $$
+  select pg_get_expr(d.adbin, d.adrelid)
+  from pg_attrdef as d join pg_attribute as t on t.attrelid = d.adrelid and t.attnum = d.adnum
+  where d.adrelid = to_regclass('pg_temp.trial') and t.attname = p_column
+$$;
+
+create or replace function pg_temp.plan_default(w wanted_columns) returns void language plpgsql as $$
 declare
-  v_wanted text;
+  v_found constant text := pg_temp.trial_default(w.name);
 begin
-  if w.preset = 'none' and p_preset is not null then
-    perform pg_temp.alter_table(4, w.relation, 'default of column ' || w.name, 'dropped: it was ' || p_preset, format('alter column %I drop default', w.name));
+  if w.preset = 'none' and v_found is not null then
+    perform pg_temp.alter_table(4, w.relation, 'default of column ' || w.name, 'dropped: it was ' || v_found, format('alter column %I drop default', w.name));
   elsif w.preset <> 'none' then
     execute format('alter table pg_temp.trial alter column %I set default %s', w.name, w.preset);
-    select pg_get_expr(d.adbin, d.adrelid) into v_wanted
-    from pg_attrdef as d join pg_attribute as t on t.attrelid = d.adrelid and t.attnum = d.adnum
-    where d.adrelid = 'pg_temp.trial'::regclass and t.attname = w.name;
-    if p_preset is distinct from v_wanted then
-      perform pg_temp.step(4, format('default of column %s of public.%s', w.name, w.relation), coalesce('changed: it was ' || p_preset, 'set'),
+    if v_found is distinct from pg_temp.trial_default(w.name) then
+      perform pg_temp.step(4, format('default of column %s of public.%s', w.name, w.relation), coalesce('changed: it was ' || v_found, 'set'),
         format('alter table public.%I alter column %I set default %s', w.relation, w.name, w.preset));
     end if;
   end if;

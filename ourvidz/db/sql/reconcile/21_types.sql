@@ -48,7 +48,7 @@ $$;
 
 -- Views, rules, policies of other tables, and triggers that name the column: Postgres changes no type beneath them.
 create or replace function pg_temp.leaning_on(p_relation text, p_attnum smallint) returns text language sql stable as $$
-  select string_agg(distinct pg_describe_object(d.classid, d.objid, 0), ', ')
+  select string_agg(distinct replace(pg_describe_object(d.classid, d.objid, 0), 'rule _RETURN on ', ''), ', ')
   from pg_depend as d
   left join pg_rewrite as r on d.classid = 'pg_rewrite'::regclass and r.oid = d.objid
   left join pg_policy as p on d.classid = 'pg_policy'::regclass and p.oid = d.objid

@@ -22,6 +22,9 @@ begin
     perform pg_temp.step(2, 'table public.' || p_relation, 'row-level security does not bind its owner any more: functions write as the owner',
                          format('alter table public.%I no force row level security', p_relation));
   end if;
+  if (select relowner from pg_class where oid = to_regclass('public.' || p_relation)) <> coalesce(to_regrole('ourvidz_owner')::oid, 0) then
+    perform pg_temp.step(9, 'table public.' || p_relation, 'belongs to ourvidz_owner from now on, and the rights of the API''s roles are set anew', null);
+  end if;
   perform pg_temp.plan_columns(p_relation);
   perform pg_temp.plan_writes(p_relation);
   perform pg_temp.plan_checks(p_relation);

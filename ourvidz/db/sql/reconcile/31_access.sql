@@ -39,33 +39,46 @@ begin
                            format('revoke select on public.%I from anon, authenticated, public', v.name));
     else
       perform pg_temp.step(9, 'view public.' || v.name, 'it read past row-level security; asks with its reader''s rights from now on',
-                           format('alter view public.%I set (security_invoker = true)', v.name));
+                           format('alter view public.%I set (security_invoker = true)', v.name)
+                           || case when exists (select from pg_roles where rolname = 'authenticated') and has_table_privilege('authenticated', format('public.%I', v.name), 'select')
+                                   then format('; grant select on public.%I to ourvidz_admin', v.name) else '' end);
     end if;
   end loop;
 end
 $$;
 
--- Views on the older jobs follow that table when it is put aside, and would show no new job. Those whose columns public.jobs has are made
--- again over it (ourvidz.repoint_older); others are named.
-create or replace function pg_temp.plan_job_views() returns void language plpgsql as $$
+-- Views on the older jobs follow that table when it is put aside, and would show no new job. Those that can be made over the new public.jobs
+-- are (ourvidz.repoint_older): it is tried on a copy with its columns. Others are named.
+create or replace function pg_temp.plan_job_views() returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   v record;
 begin
+  if pg_temp.older_jobs() is null then
+    return;
+  end if;
+  execute (select format('create temp table jobs (%s)', string_agg(quote_ident(name) || ' ' || type, ', ')) from pg_temp.our_jobs_columns);
   for v in
-    select c.relname as name, c.relkind = 'm' as kept,
-           array_agg(distinct a.attname::text) filter (where o.name is null) as lacking
-    from pg_rewrite as r join pg_class as c on c.oid = r.ev_class and c.relkind in ('v', 'm')
+    select distinct c.oid, n.nspname || '.' || c.relname as name, c.relkind = 'm' as kept
+    from pg_rewrite as r join pg_class as c on c.oid = r.ev_class and c.relkind in ('v', 'm') join pg_namespace as n on n.oid = c.relnamespace
     join pg_depend as d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid and d.refclassid = 'pg_class'::regclass and d.refobjid = pg_temp.older_jobs()
-    left join pg_attribute as a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid and d.refobjsubid > 0
-    left join our_jobs_columns as o on o.name = a.attname and to_regtype(o.type) = a.atttypid or d.refobjsubid = 0
-    group by c.relname, c.relkind order by c.relname
+    order by 2
   loop
-    if v.kept or v.lacking is not null then
-      perform pg_temp.step(9, format('%sview public.%s', case when v.kept then 'materialized ' else '' end, v.name),
-        'left reading ourvidz.older_jobs, which gets no new rows: ' || coalesce('public.jobs has no ' || array_to_string(v.lacking, ', '), 'what it keeps cannot be replaced'), null);
-    else
-      perform pg_temp.step(8, 'view public.' || v.name, 'made again over the new public.jobs', null);
-    end if;
+    begin
+      if v.kept then
+        raise exception 'what it keeps cannot be replaced';
+      end if;
+      execute 'create temp view trial_view as ' || replace(pg_get_viewdef(v.oid), 'public.jobs', 'pg_temp.jobs');
+      if (select array_agg((attname, atttypid, atttypmod)::text order by attnum) from pg_attribute where attrelid = 'pg_temp.trial_view'::regclass)
+         <> (select array_agg((attname, atttypid, atttypmod)::text order by attnum) from pg_attribute where attrelid = v.oid) then
+        raise exception 'its columns would be of other types';
+      end if;
+      perform pg_temp.step(8, 'view ' || v.name, 'made again over the new public.jobs', null);
+      drop view pg_temp.trial_view;
+    exception when others then
+      perform pg_temp.step(9, format('%sview %s', case when v.kept then 'materialized ' else '' end, v.name),
+        'left reading ourvidz.older_jobs, which gets no new rows: ' || sqlerrm, null);
+    end;
   end loop;
+  drop table pg_temp.jobs cascade;
 end
 $$;

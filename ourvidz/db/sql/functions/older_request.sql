@@ -1,0 +1,17 @@
+-- A job of the older system as every way in reads its like (ourvidz.normalise): type, lane, settings, what was set aside. Null where it cannot
+-- be made here: no such type, no prompt, or values that we refuse.
+create or replace function ourvidz.older_request(p_user uuid, p_type text, p_metadata jsonb, p_prompt text) returns jsonb
+language plpgsql volatile
+as $$
+declare
+  v_read jsonb;
+begin
+  if coalesce(p_prompt, '') = '' then
+    return null;
+  end if;
+  v_read := ourvidz.normalise(jsonb_build_object('user_id', p_user, 'job_type', p_type, 'prompt', p_prompt, 'metadata', p_metadata), 'import');
+  return v_read || jsonb_build_object('settings', jsonb_build_object('seed', floor(random() * 4294967296)::bigint) || (v_read->'settings'));
+exception when sqlstate 'OV009' or sqlstate 'OV018' then
+  return null;
+end
+$$;

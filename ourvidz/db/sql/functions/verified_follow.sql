@@ -1,0 +1,29 @@
+-- A user's age was verified: their jobs that were imported and had to wait for that enter their lanes' order as if they were asked for now,
+-- and executors are woken. Those that were queued before a verification was taken back are claimable again by themselves (ourvidz.take).
+create or replace function ourvidz.verified_follow() returns trigger
+language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
+as $$
+declare
+  v record;
+  v_start float8;
+  v_step float8;
+begin
+  for v in
+    select lane, array_agg(id order by created_at, id) as jobs, array_agg(priority order by created_at, id) as priorities
+    from (select * from public.jobs
+          where user_id = new.id and status = 'queued' and not ready and run_at is null order by id for update) as waiting
+    group by lane order by lane
+  loop
+    select start, step into v_start, v_step from ourvidz.next_rank(new.id, v.lane, cardinality(v.jobs));
+    perform ourvidz.append(v.jobs, 'reprioritised', (
+      select array_agg(jsonb_build_object('priority', priority, 'rank', v_start + (n - 1) * v_step + ourvidz.head_start(priority),
+                                          'run_at', ourvidz.now()) order by n)
+      from unnest(v.priorities) with ordinality as each (priority, n)), 'system');
+    perform ourvidz.wake(v.lane, cardinality(v.jobs));
+  end loop;
+  if tg_op = 'UPDATE' then
+    perform ourvidz.wake(lane, count(*)) from public.jobs where user_id = new.id and ready group by lane;
+  end if;
+  return null;
+end
+$$;

@@ -1,0 +1,274 @@
+"""What is in a database already is planned, object by object, before anything is changed; what cannot be brought along is refused by name."""
+
+# ruff: noqa: E501  (SQL, as it would be typed)
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import pytest
+from older import ANNA, production_database
+from public_objects import objects
+from support import Permissive, Server, claim, executor, finish, submit
+
+from ourvidz.audit import audit
+from ourvidz.db import ledger, reconcile
+from ourvidz.db.connection import Database
+from ourvidz.db.migrate import migrate
+from ourvidz.db.reconcile import MigrationRefused, Step
+from ourvidz.lifecycle import Jobs
+
+NEWCOMER = "00000000-0000-4000-8000-0000000000c0"
+DATA = ("balance of", "plan of", "age of", "roles of", "rows of", "key ", "publication ", "table ourvidz.")
+"""Steps that change rows, or what objects() does not tell."""
+
+
+@pytest.fixture(scope="module")
+def bare(server: Server) -> Iterator[str]:
+    """Production's schema without rows, to copy from."""
+    name = production_database(server, rows=False)
+    yield name
+    server.drop(name)
+
+
+@pytest.fixture
+def drifted(server: Server, bare: str) -> Iterator[Database]:
+    name = server.create(bare)
+    database = Database(server.url(name))
+    yield database
+    database.close()
+    server.drop(name)
+
+
+@pytest.fixture
+def clean() -> Callable[[Database], None]:
+    """Asserts that a database lives on: somebody signs up, is verified, asks for a job and gets it, and the audit finds nothing."""
+
+    def check(database: Database) -> None:
+        database.rows("insert into auth.users (id, email) values (%s, 'new@example.org')", (NEWCOMER,))
+        assert database.rows("select username from public.profiles where id = %s", (NEWCOMER,)) == [{"username": "new"}]
+        assert database.rows("select role::text from public.user_roles where user_id = %s", (NEWCOMER,)) == [{"role": "basic_user"}]
+        ledger.grant(database, NEWCOMER, 100, "to begin with")
+        database.rows("update public.profiles set age_verified = true where id = %s", (NEWCOMER,))
+        jobs = Jobs(database, Permissive())
+        wanted = submit(jobs, NEWCOMER, "image_fast")
+        gpu = executor(jobs)
+        made = claim(jobs, gpu)
+        assert made.job_id == wanted and list(jobs.claim(gpu)) == []
+        finish(jobs, made)
+        assert list(audit(database).findings) == [] and ledger.check(database) == []
+
+    return check
+
+
+def planned(database: Database) -> list[Step]:
+    with database.transaction() as connection:
+        return reconcile.plan(connection)
+
+
+def run(database: Database, change: str) -> None:
+    with database.driver() as connection:
+        connection.execute(change)
+
+
+def foreseen(before: dict[str, str], after: dict[str, str], steps: list[Step]) -> None:
+    """What changed in the catalogs of what was there is what the plan named; and all that it named happened."""
+    named = {s.object for s in steps}
+    changed = {o for o, definition in before.items() if after.get(o) != definition}
+    assert changed - named == set(), "changed, and not named"
+    times = Counter(s.object for s in steps)  # a default that is taken away for a change of type is set again
+    kept = {
+        s.object
+        for s in steps
+        if not s.object.startswith(DATA) and times[s.object] == 1 and not (s.action or "").startswith("left reading")
+    }
+    assert {o for o in kept if before.get(o) == after.get(o)} == set(), "named, and not changed"
+
+
+def test_what_is_planned_is_what_happens(production: Database) -> None:
+    before = objects(production)
+    steps = planned(production)
+    assert objects(production) == before, "a plan changes nothing"
+    assert [s for s in steps if s.refused] == []
+    with production.transaction() as connection:
+        migrate(connection)
+    foreseen(before, objects(production), steps)
+    again = [s for s in planned(production) if s.sql]
+    assert again == [], "what was migrated needs nothing more"
+
+
+def test_a_new_project_and_production_have_the_same_columns(production: Database, database: Database) -> None:
+    with production.transaction() as connection:
+        migrate(connection)
+    sql = """select table_name || '.' || column_name as name from information_schema.columns
+             where table_schema = 'public' and table_name in (select unnest(ourvidz.our_relations()))"""
+    new, migrated = ({r["name"] for r in one.rows(sql)} for one in (database, production))
+    assert new == migrated
+
+
+REFUSED: dict[str, tuple[str, str, str]] = {
+    # what was done to it → the object that is named, and a word of the remedy
+    "a type without a conversion": ("alter table public.videos alter completed_at type point using null", "column completed_at of public.videos", "using"),
+    "a row that cannot be converted": (
+        f"alter table public.characters alter user_id drop default; alter table public.images alter prompt_test_id type text;"
+        f" insert into public.images (user_id, prompt, prompt_test_id) values ('{ANNA}', 'x', 'no uuid')",
+        "column prompt_test_id of public.images",
+        "correct",
+    ),
+    "a view on a column that must change": (
+        "alter table public.usage_logs alter created_at type timestamp; create view public.days as select created_at::date from public.usage_logs",
+        "column created_at of public.usage_logs",
+        "drop view days",
+    ),
+    "a policy of another table's on such a column": (
+        "alter table public.projects alter created_at type timestamp; create policy recent on public.admin_development_progress"
+        " using (exists (select from public.projects as p where p.created_at > now()))",
+        "column created_at of public.projects",
+        "recent",
+    ),
+    "a column of its own that must be given": (
+        "alter table public.profiles add column referrer text not null",
+        "column referrer of public.profiles",
+        "set default",
+    ),
+    "a trigger that refuses": (
+        "create function public.no() returns trigger language plpgsql as $$ begin if new.status = 'failed' then raise exception 'no'; end if;"
+        " return new; end $$; create trigger no before update on public.videos for each row execute function public.no()",
+        "trigger no on public.videos",
+        "drop trigger no",
+    ),
+    "a trigger that changes what is written": (
+        "create function public.no() returns trigger language plpgsql as $$ begin new.action := upper(new.action); return new; end $$;"
+        " create trigger no before insert on public.usage_logs for each row execute function public.no()",
+        "trigger no on public.usage_logs",
+        "drop trigger no",
+    ),
+    "a trigger that swallows rows": (
+        "create function public.no() returns trigger language plpgsql as $$ begin return null; end $$;"
+        " create trigger no before insert on public.user_roles for each row execute function public.no()",
+        "trigger no on public.user_roles",
+        "drop trigger no",
+    ),
+    "a trigger that forbids an erasure": (
+        "create function public.no() returns trigger language plpgsql as $$ begin raise exception 'never'; end $$;"
+        " create trigger no before delete on public.characters for each row execute function public.no()",
+        "trigger no on public.characters",
+        "drop trigger no",
+    ),
+    "rows that are there twice": (
+        f"alter table public.user_roles drop constraint user_roles_user_id_role_key; insert into auth.users (id, email) values ('{ANNA}', 'a@b');"
+        f" insert into public.user_roles (user_id, role) values ('{ANNA}', 'basic_user')",
+        "rows of public.user_roles",
+        "keep one",
+    ),
+    "a name that is taken": ("create table public.artifacts (id integer)", "public.artifacts", "rename"),
+    "a function of that name": ("create function public.job_status(id integer) returns integer language sql as 'select 1'", "function job_status(integer)", "drop function"),
+    "a view where a table must be": ("drop table public.system_config; create view public.system_config as select 1 as id", "public.system_config", "rename"),
+    "a generated column": (
+        "alter table public.videos drop column title; alter table public.videos add column title text generated always as ('x') stored",
+        "column title of public.videos",
+        "drop expression",
+    ),
+    "roles without a word": (
+        "alter type public.app_role rename value 'basic_user' to 'user'",
+        "type public.app_role",
+        "add value 'basic_user'",
+    ),
+    "ids of jobs that are none": (
+        f"drop view public.user_analytics, public.model_test_analytics; insert into auth.users (id, email) values ('{ANNA}', 'a@b');"
+        " alter table public.images drop constraint images_job_id_fkey;"
+        " alter table public.model_test_results drop constraint model_test_results_job_id_fkey; alter table public.jobs alter id drop default,"
+        f" alter id type text; insert into public.jobs (id, user_id, job_type) values ('job-7', '{ANNA}', 'image_fast')",
+        "column id of public.jobs",
+        "correct",
+    ),
+    "older jobs that were put aside before": (
+        "create schema ourvidz; create table ourvidz.older_jobs (id uuid)",
+        "ourvidz.older_jobs",
+        "rename",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", sorted(REFUSED))
+def test_what_cannot_be_brought_along_is_refused_by_name(drifted: Database, what: str) -> None:
+    change, named, remedy = REFUSED[what]
+    run(drifted, change)
+    refusals = [s for s in planned(drifted) if s.refused]
+    assert [s.object for s in refusals] == [named], refusals
+    assert refusals[0].remedy and remedy in refusals[0].remedy
+
+
+def test_all_refusals_are_said_at_once(drifted: Database) -> None:
+    several = ("a type without a conversion", "a trigger that refuses", "a column of its own that must be given", "a name that is taken")
+    for what in several:
+        run(drifted, REFUSED[what][0])
+    before = objects(drifted)
+    assert {s.object for s in planned(drifted) if s.refused} == {REFUSED[what][1] for what in several}
+    with pytest.raises(MigrationRefused) as refused, drifted.transaction() as connection:
+        migrate(connection)
+    assert "Nothing was changed" in str(refused.value) and all(REFUSED[what][1] in str(refused.value) for what in several)
+    assert objects(drifted) == before
+
+
+def test_what_a_trigger_does_while_it_is_tried_is_undone(drifted: Database) -> None:
+    run(
+        drifted,
+        """create table public.heard (what text); create function public.hear() returns trigger language plpgsql
+           as $$ begin insert into public.heard values (new.status); return new; end $$;
+           create trigger hear after insert or update on public.videos for each row execute function public.hear()""",
+    )
+    assert [s for s in planned(drifted) if s.refused] == []
+    assert drifted.rows("select * from public.heard") == []
+
+
+GIVES_WAY: dict[str, tuple[str, str]] = {
+    # what was done to it → the step's object
+    "a limit by another name": (
+        "alter table public.videos add constraint only_these check (status in ('draft', 'queued', 'completed'))",
+        "constraint only_these of public.videos",
+    ),
+    "an enum": (
+        "drop view public.user_analytics; create type public.plan as enum ('inactive', 'starter'); alter table public.profiles drop constraint profiles_subscription_status_check,"
+        " alter subscription_status drop default, alter subscription_status type public.plan using 'inactive'::public.plan,"
+        " alter subscription_status set default 'inactive'",
+        "column subscription_status of public.profiles",
+    ),
+    "a domain": (
+        "create domain public.short as text check (length(value) < 9); alter table public.images alter status drop default, alter status type public.short",
+        "column status of public.images",
+    ),
+    "words too long for it": ("alter table public.videos alter status type varchar(10)", "column status of public.videos"),
+    "a column that is missing": ("alter table public.images drop column thumbnail_url", "column thumbnail_url of public.images"),
+    "a table that is missing": ("drop table public.scenes", "table public.scenes"),
+    "a constraint that has our name": (
+        "alter table public.profiles add constraint profiles_token_balance_check check (token_balance < 10000000)",
+        "constraint profiles_token_balance_check of public.profiles",
+    ),
+    "row-level security off": ("alter table public.usage_logs disable row level security", "table public.usage_logs"),
+    "row-level security that binds the owner": ("alter table public.profiles force row level security", "table public.profiles"),
+    "tags in one text": (
+        "alter table public.characters alter appearance_tags type text using array_to_string(appearance_tags, ', ')",
+        "column appearance_tags of public.characters",
+    ),
+    "instants without a zone": ("alter table public.images alter created_at type timestamp", "column created_at of public.images"),
+    "no key": ("alter table public.user_roles drop constraint user_roles_user_id_role_key", "key (user_id, role) of public.user_roles"),
+    "a materialized view": (
+        "create materialized view public.all_prompts as select prompt from public.images",
+        "materialized view public.all_prompts",
+    ),
+}
+
+
+def test_what_gives_way_is_named_and_the_rest_stays(drifted: Database, clean: Callable[[Database], None]) -> None:
+    for change, _ in GIVES_WAY.values():
+        run(drifted, change)
+    before = objects(drifted)
+    steps = planned(drifted)
+    assert [s for s in steps if s.refused] == []
+    assert {named for _, named in GIVES_WAY.values()} - {s.object for s in steps} == set()
+    with drifted.transaction() as connection:
+        migrate(connection)
+    foreseen(before, objects(drifted), steps)
+    clean(drifted)
