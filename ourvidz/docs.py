@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ourvidz.db import layer
-from ourvidz.safety import edge
+from ourvidz.safety import edge, help_page
 from state import catalog, errors, events, machine, policy
 from state.wire import MODEL_VARIANTS
 
@@ -22,6 +22,7 @@ def pages() -> Iterator[tuple[Path, str]]:
     yield ROOT / "docs/errors.md", _MADE + _errors()
     yield ROOT / "supabase/functions/_shared/screen/terms.json", edge.terms_json()
     yield ROOT / "supabase/functions/_shared/catalog.ts", _edge_catalog()
+    yield ROOT / "supabase/functions/verify/page.ts", help_page.edge_module()
     # Numbers the SQL of the schema objects. A merge that meets a conflict in it takes either side and runs `make docs`.
     yield ROOT / "ourvidz/db/sql/release.json", layer.next_numbered()
     readme = (ROOT / "README.md").read_text()

@@ -32,6 +32,7 @@ class Policy:
     enhance_limit: float = 60.0
     spool_bytes: int = 10_000_000_000
     executor_forgotten: float = 7 * 86_400.0  # rows of executors long gone are dropped
+    help_url: str | None = None  # the page for age and attestation (ourvidz age page), which refusals link to
     reroute_after: float | None = None  # what waits so long in a lane that nobody serves goes to its fallback; None: never
 
 
@@ -88,6 +89,10 @@ def backoff(failures: int, policy: Policy = POLICY) -> float:
 def crash_delay(crashes: int, policy: Policy = POLICY) -> float:
     """Seconds before a job whose lease ran out n times is handed out again: at once the first time, then as for errors."""
     return 0.0 if crashes <= 1 else backoff(crashes - 1, policy)
+
+
+OPERATORS: Final = ("reroute_after", "help_url")
+"""Figures that an operator sets: ours are the first values, and an upgrade leaves theirs alone."""
 
 
 def settings() -> dict[str, Any]:

@@ -129,6 +129,10 @@ MUTANTS = {
     "a dialog for the unverified": Mutant(F + "api_enhancement.sql", "perform ourvidz.check_verified(v_user);", "", "enhancement"),
     "a dialog without bounds": Mutant(F + "api_enhancement.sql", "perform ourvidz.check_enhancements(v_user);", "", "enhancement"),
     "prompts of the dialog stay": Mutant(F + "check_enhancements.sql", "where asked_at <= ourvidz.now() - interval '5 minutes' limit", "where false limit", "enhancement"),
+    # ages
+    "a decision on an age may change": Mutant(F + "age_help.sql", "  raise exception 'A decision", "  return new; raise exception 'A decision", "age"),
+    "a refusal that does not hold": Mutant(F + "age.sql", "if v_refused > ourvidz.now() - interval '1 day' then", "if false then", "age"),
+    "an age without its ground": Mutant(F + "age.sql", "if length(trim(p_how)) between 1 and 500 is not true then", "if false then", "age"),
     # the chain
     "no previous hash": Mutant(F + "events_apply.sql", "and e.prev_hash = j.head_hash", "", "guards"),
     "no hash": Mutant(

@@ -25,3 +25,23 @@ create table if not exists ourvidz.enhancers (
   beat_at timestamptz not null,
   waiting boolean not null default false
 );
+
+-- Who asked to have their age verified, and who decided it when, on what ground. A decision is never changed: another one is another row.
+create table if not exists ourvidz.age_reviews (
+  id         bigint generated always as identity primary key,
+  user_id    uuid not null,
+  asked_at   timestamptz not null,
+  decision   text check (decision in ('verified', 'refused')),
+  decided_at timestamptz,
+  decided_by text check (length(decided_by) between 1 and 200),
+  how        text check (length(how) between 1 and 500),
+  check ((decision is null) = (decided_at is null) and (decision is null) = (decided_by is null))
+);
+create unique index if not exists age_reviews_open on ourvidz.age_reviews (user_id) where decision is null;
+create index if not exists age_reviews_of_user on ourvidz.age_reviews (user_id, id desc);
+comment on column ourvidz.age_reviews.how is 'What the decision rests on: a document that was looked at, a provider and its reference. Erased with its user.';
+
+alter table ourvidz.policy add column if not exists help_url text
+  check (help_url ~ '^https?://[^[:space:]]+$' and length(help_url) <= 500);
+comment on column ourvidz.policy.help_url is
+  'The page for age and attestation, which refusals link to. Set by `ourvidz age page`, and by `migrate` where it is null and SUPABASE_URL is known.';

@@ -12,6 +12,7 @@ import sys
 import typer
 
 from ourvidz.cli import (
+    age,
     buckets,
     bulk,
     cutover,
@@ -88,6 +89,7 @@ migrate.add(app, KEEP)
 cutover.add(app, KEEP)
 models.add(app, KEEP)
 safety.add(app, KEEP)
+age.add(app, KEEP)
 erase.add(app, KEEP)
 buckets_app = typer.Typer(cls=Sections, rich_markup_mode=None, help="Make the buckets, and clear what nothing names out of them.")
 buckets.add(buckets_app)

@@ -61,6 +61,11 @@ def migrate(
             migrate.migrate(connection, keep_policies=keep_policies, tell=_storage)
     if local_profile and not check:
         bootstrap.make_local_profile(database)
+    if not check and (project := bootstrap.app().config.supabase_url):
+        from ourvidz.db import ages
+
+        if page := ages.follow_project(database, project):
+            out.say(f"Refusals for age and attestation link to {page}; `ourvidz age page` says whether a browser shows it.", "dim")
     have, need = there.number if there else None, layer.numbered().release
     if as_json:
         known = {"found": found, "schema": migrate.head(), "release": {"database": have, "program": need}}

@@ -129,7 +129,7 @@ def _job_type(kind: catalog.JobType) -> dict[str, Any]:
 _CLEARED_FIRST = ("transitions", "wire_names", "scene_steps", "buckets", "plan_words", "set_aside_rules", "older_types", "erasure_rules")
 """No one refers to them: replaced whole. The others are upserted, for jobs and plans name their rows."""
 
-_OPERATORS = {"policy": ("reroute_after",)}
+_OPERATORS = {"policy": policy.OPERATORS}
 """Columns that an operator sets: ours are the first values, and stay out of what an upgrade lays over them."""
 
 

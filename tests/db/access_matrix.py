@@ -94,6 +94,8 @@ RELATIONS: Final[dict[str, dict[str, Verbs]]] = {
         f"ourvidz.{name}": {}
         for name in ("erasures", "erasures_id_seq", "legal_holds", "legal_holds_id_seq", "screenings", "screenings_id_seq")
     },
+    "ourvidz.age_reviews": {},
+    "ourvidz.age_reviews_id_seq": {},
     "ourvidz.alembic_version": {"ourvidz_executor": ALL, "ourvidz_analyst": ALL},
     "ourvidz.buckets": {},
     "ourvidz.enhancement_requests": {},
@@ -138,6 +140,8 @@ FUNCTIONS: Final[dict[str, frozenset[str]]] = {
     "public.withdraw_consent": API,
     "public.ask_enhancement": API,
     "public.enhancement": API,
+    "public.age_status": API,
+    "public.request_age_review": API,
     "public.report_refusal": API,
     "public.before_request": API | {"anon"},
     "public.has_role": API | {"anon"},

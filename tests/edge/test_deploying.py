@@ -94,6 +94,7 @@ def check(client: httpx.Client, project: Project, name: str) -> None:
     answers: dict[str, Callable[[], httpx.Response]] = {
         "queue-job": lambda: client.post("", json={"jobType": "image_fast", "metadata": {"prompt": "a pier"}}, headers=signed_in),
         "enhance-prompt": lambda: client.post("", json={"prompt": "a pier"}, headers=signed_in),
+        "verify": lambda: client.get(""),
         "job-callback": lambda: client.post("", json={"job_id": user.id, "status": "completed"}),
     }
     answer = answers[name]()

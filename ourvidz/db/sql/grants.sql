@@ -55,7 +55,8 @@ on ourvidz.executors to ourvidz_executor, ourvidz_analyst;
 grant usage on schema public to anon, authenticated, service_role, ourvidz_admin;
 grant select on public.job_timeline, public.job_durations to authenticated, ourvidz_admin;
 grant execute on function public.queue_job, public.cancel_job, public.retry_job, public.approve_preview, public.job_status,
-  public.attest_consent, public.withdraw_consent, public.ask_enhancement, public.enhancement, public.report_refusal
+  public.attest_consent, public.withdraw_consent, public.ask_enhancement, public.enhancement, public.age_status,
+  public.request_age_review, public.report_refusal
 to authenticated, service_role, ourvidz_admin;
 grant execute on function public.job_types, public.before_request, public.has_role to anon, authenticated, service_role, ourvidz_admin;
 -- Asked by a policy on storage.objects, which names it for the caller.

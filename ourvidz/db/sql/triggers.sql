@@ -66,3 +66,10 @@ alter table ourvidz.token_entries enable always trigger tokens_append_only;
 alter table public.profiles enable always trigger balance_guard;
 alter table public.profiles enable always trigger balance_opened;
 alter table public.profiles enable always trigger balance_closed;
+
+create or replace trigger age_reviews_guard before update or delete on ourvidz.age_reviews
+  for each row execute function ourvidz.age_reviews_guard();
+create or replace trigger age_reviews_never_emptied before truncate on ourvidz.age_reviews
+  for each statement execute function ourvidz.refuse_change();
+alter table ourvidz.age_reviews enable always trigger age_reviews_guard;
+alter table ourvidz.age_reviews enable always trigger age_reviews_never_emptied;

@@ -14,7 +14,7 @@ begin
   select asked.* into a from unnest(p_asked) as asked
   where not exists (select from public.profiles as p where p.id = asked.user_id and p.age_verified) limit 1;
   if found then
-    raise exception 'Profile % is not age-verified: no job is made for it.', coalesce(a.user_id::text, '(none)') using errcode = 'OV010';
+    perform ourvidz.refuse_unverified(a.user_id);
   end if;
   if cardinality(p_asked) > 1 and exists (
        select from unnest(p_asked) as x group by x.id having count(distinct x.body_digest) > 1

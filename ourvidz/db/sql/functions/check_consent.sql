@@ -12,7 +12,9 @@ begin
   select user_id into v_user from public.jobs where id = p_job;
   if not ourvidz.consented(v_user, p_sha256) then
     raise exception 'No consent is attested for this picture.'
-      using errcode = 'OV019', hint = 'Attest it (attest_consent with the file''s SHA-256), then retry the job. Nothing was charged.';
+      using errcode = 'OV019', hint = ourvidz.help(
+        'pictures', 'Nothing was charged. Attest it, then retry the job:',
+        'Attest it (attest_consent with the file''s SHA-256), then retry the job. Nothing was charged.');
   end if;
 end
 $$;

@@ -51,7 +51,7 @@ as $$
 begin
   perform ourvidz.lock_verified(array[p_user]);
   if not exists (select from public.profiles where id = p_user and age_verified) then
-    raise exception 'Profile % is not age-verified.', p_user using errcode = 'OV010';
+    perform ourvidz.refuse_unverified(p_user);
   end if;
 end
 $$;

@@ -10,7 +10,7 @@ begin
   if j.status not in ('failed', 'cancelled') then
     raise exception 'Job % is %: only a failed or cancelled job can be retried.', p_job, j.status using errcode = 'OV001';
   elsif not exists (select from public.profiles where id = j.user_id and age_verified) then
-    raise exception 'Profile % is not age-verified: no job is made for it.', j.user_id using errcode = 'OV010';
+    perform ourvidz.refuse_unverified(j.user_id);
   end if;
   perform ourvidz.append(array[p_job], 'retried',
     array[jsonb_build_object('run_at', ourvidz.now(),

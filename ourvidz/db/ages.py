@@ -1,0 +1,40 @@
+"""Reviews of users' ages, and the page that refusals link to: each a function of schema `ourvidz`, or its one row of policy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ourvidz.db.connection import Database
+
+Row = dict[str, Any]
+FUNCTION = "/functions/v1/verify"
+
+
+def reviews(db: Database, *, decided: bool = False, limit: int = 100) -> list[Row]:
+    """Those that wait, the oldest first; with `decided` the newest decisions instead."""
+    sql = """select a.user_id::text, p.email, a.asked_at, a.decision, a.decided_at, a.decided_by, a.how, ourvidz.now() as now
+             from ourvidz.age_reviews as a left join public.profiles as p on p.id = a.user_id
+             where (a.decision is not null) = %s order by case when a.decision is null then a.id else -a.id end limit %s"""
+    return db.rows(sql, (decided, limit))
+
+
+def decide(db: Database, user_id: str, verified: bool, by: str, how: str) -> Row:
+    """The review as it was decided. Raises `NotFound`, `InvalidJob`."""
+    sql = """select user_id::text, asked_at, decision, decided_at, decided_by, how from ourvidz.decide_age(%s, %s, %s, %s)"""
+    return db.rows(sql, (user_id, verified, by, how))[0]
+
+
+def help_url(db: Database) -> str | None:
+    url: str | None = db.rows("select help_url from ourvidz.policy")[0]["help_url"]
+    return url
+
+
+def set_help_url(db: Database, url: str | None) -> None:
+    db.rows("update ourvidz.policy set help_url = %s", (url,))
+
+
+def follow_project(db: Database, supabase_url: str) -> str | None:
+    """Where no page is set: the project's own edge function, of which this returns the address; None where one is set."""
+    sql = "update ourvidz.policy set help_url = %s where help_url is null returning help_url"
+    rows = db.rows(sql, (supabase_url.rstrip("/") + FUNCTION,))
+    return rows[0]["help_url"] if rows else None

@@ -1,0 +1,26 @@
+-- Where a person can do what a refusal asks for: the page's address with a part of it, or the other words where no page is set.
+create or replace function ourvidz.help(p_part text, p_at_page text, p_else text) returns text
+language sql stable
+as $$ select coalesce(p_at_page || ' ' || help_url || '#' || p_part, p_else) from ourvidz.policy $$;
+
+create or replace function ourvidz.refuse_unverified(p_user uuid) returns void
+language plpgsql
+as $$
+begin
+  raise exception 'Profile % is not age-verified: no job is made for it.', coalesce(p_user::text, '(none)')
+    using errcode = 'OV010', hint = ourvidz.help('age', 'Have your age verified:', 'An operator verifies it: `ourvidz age verify`.');
+end
+$$;
+
+-- A decision on somebody's age is never changed or taken away; how it was judged is blanked when its user is erased.
+create or replace function ourvidz.age_reviews_guard() returns trigger
+language plpgsql
+as $$
+begin
+  if tg_op = 'UPDATE' and (old.decision is null and new.user_id = old.user_id and new.asked_at = old.asked_at
+                           or to_jsonb(new) - 'how' = to_jsonb(old) - 'how' and new.how is null) then
+    return new;
+  end if;
+  raise exception 'A decision on an age is not changed: make another (ourvidz.decide_age).' using errcode = 'OV001';
+end
+$$;
