@@ -147,16 +147,24 @@ class Executors:
         return [{"name": p.name, "changes": p.changes, "pictures": p.pictures} for p in PROFILES.values()]
 
     def roster(
-        self, *, split: bool = False, intake: bool = False, name: str | None = None, each: int = 1, enhancer: str | None = None
+        self,
+        *,
+        split: bool = False,
+        intake: bool = False,
+        older_queue: bool = False,
+        name: str | None = None,
+        each: int = 1,
+        enhancer: str | None = None,
     ) -> tuple[str, Sequence[Row]]:
-        """Which processes `ourvidz up` runs on this machine, and who counted its devices. `intake`: one that drains Upstash too.
+        """Which processes `ourvidz up` runs on this machine, and who counted its devices. `intake`: one that drains Upstash too, with
+        `older_queue` also its list job_queue.
 
         Raises `NoSuchDevice`.
         """
         from executors.orchestrator import roster
 
         devices = roster.devices()
-        return devices.how, roster.rows(devices, roster.Wanted(split, intake), name=name, each=each, enhancer=enhancer)
+        return devices.how, roster.rows(devices, roster.Wanted(split, intake, older_queue), name=name, each=each, enhancer=enhancer)
 
     def supervise(
         self,

@@ -61,6 +61,7 @@ class Config(BaseSettings):
     supabase_anon_key: SecretStr | None = None  # legacy: anon
     upstash_redis_rest_url: Address | None = None  # with its token: `ourvidz intake` drains it
     upstash_redis_rest_token: SecretStr | None = None
+    ourvidz_intake_older_queue: bool = False  # the intake of `ourvidz up` drains job_queue too, which senders of June 2025 push to
     callback_secret: SecretStr | None = None  # signs what is delivered to job-callback
 
     @property

@@ -19,10 +19,11 @@ CPU = "cpu"
 
 @dataclass(frozen=True)
 class Wanted:
-    """`split`: an executor for each family. `intake`: Upstash is configured."""
+    """`split`: an executor for each family. `intake`: Upstash is configured. `older_queue`: its list job_queue is drained too."""
 
     split: bool = False
     intake: bool = False
+    older_queue: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ KINDS: Sequence[Kind] = (
     # Of its own, so that leases run out and due jobs come up though every executor is dead or busy starting.
     Kind("reaper", ("reaper",), PULSE),
     Kind("deliverer", ("deliver", "run"), PULSE),
-    Kind("intake", ("intake", "run"), PULSE, when=lambda wanted: wanted.intake),
+    Kind("intake", ("intake", "run"), PULSE, when=lambda wanted: wanted.intake and not wanted.older_queue),
+    Kind("intake", ("intake", "run", "--older-queue"), PULSE, when=lambda wanted: wanted.intake and wanted.older_queue),
 )
 
 

@@ -35,6 +35,9 @@ def up(
     enhancer: Annotated[
         str | None, typer.Option("--enhancer", metavar="DEVICE", help="Run the enhancer too, on this GPU or on the `cpu`.")
     ] = None,
+    older_queue: Annotated[
+        bool, typer.Option("--older-queue", help="The intake drains job_queue too; or set OURVIDZ_INTAKE_OLDER_QUEUE=1.")
+    ] = False,
     idle_exit: options.IdleExit = None,
     reopen: Annotated[bool, typer.Option("--reopen", help="Try lanes again that were closed because their model crashed.")] = False,
     dry_run: options.DryRun = False,
@@ -54,7 +57,9 @@ def up(
     from ourvidz.config import config
 
     executors = executor.found() if dry_run else executor.able("`ourvidz up`")
-    how, roster = executors.roster(split=split, intake=config().upstash is not None, name=name, each=each, enhancer=enhancer)
+    older = older_queue or config().ourvidz_intake_older_queue
+    intake = config().upstash is not None
+    how, roster = executors.roster(split=split, intake=intake, older_queue=older, name=name, each=each, enhancer=enhancer)
     if dry_run:
         told = [{"name": r.name, "lanes": list(r.lanes), "device": r.device, "command": r.argv()} for r in roster]
         if as_json:

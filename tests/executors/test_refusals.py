@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import uuid
 from typing import Any
 
 import pytest
@@ -51,9 +52,19 @@ def bad_references(site: Site) -> dict[str, str]:
 BAD = ["missing", "no picture", "cut short", "too many pixels", "too many bytes", "another user's", "up and over", "no such bucket"]
 
 
+def referring(site: Site, address: str, **more: Any) -> str:
+    """A job with this picture, whoever's it is: submit refuses another user's, and the executor must too."""
+    job_id = site.submit("image_fast", references={"single": f"character-images/{site.user}/own.png"}, **more)
+    if (file := site.root / "store" / address).is_file():
+        site.attest(file.read_bytes())
+    sql = "update public.job_payloads set settings = jsonb_set(settings, '{references,single}', to_jsonb(%s::text)) where job_id = %s"
+    site.db.rows(sql, (address, job_id))
+    return job_id
+
+
 @pytest.mark.parametrize("what", BAD)
 def test_a_reference_that_cannot_be_read_fails_the_job(site: Site, what: str) -> None:
-    job_id = site.submit("image_fast", references={"single": bad_references(site)[what]})
+    job_id = referring(site, bad_references(site)[what])
     shelf = site.work(job_id)
     assert (site.row(job_id)["status"], site.row(job_id)["error_class"], site.row(job_id)["attempts"]) == ("failed", "bad_reference", 1)
     assert site.said(job_id)
@@ -63,7 +74,7 @@ def test_a_reference_that_cannot_be_read_fails_the_job(site: Site, what: str) ->
 
 @pytest.mark.parametrize("what", BAD)
 def test_or_is_left_out_where_the_job_said_so(site: Site, what: str) -> None:
-    job_id = site.submit("image_fast", references={"single": bad_references(site)[what]}, reference_fallback=True)
+    job_id = referring(site, bad_references(site)[what], reference_fallback=True)
     shelf = site.work(job_id)
     site.completed(job_id)
     assert site.data(job_id, "reference_skipped") == [{"reference": "single", "reason": "bad_reference"}]
@@ -256,3 +267,21 @@ def test_weight_signs_inside_a_word_hide_it_from_no_screen(site: Site) -> None:
     shelf = site.work(job_id, screen=Refusing("forbidden"))
     assert (site.row(job_id)["status"], site.row(job_id)["error_class"]) == ("failed", "refused_content")
     assert shelf.sdxl.works == []
+
+
+def message_with_weights(site: Site, weights: str) -> str:
+    message = {"id": str(uuid.uuid4()), "type": "sdxl_image_fast", "prompt": PROMPT, "user_id": site.user, "metadata": {},
+               "config": {"num_inference_steps": 1, "seed": 4711}, "compel_enabled": True, "compel_weights": weights}  # fmt: skip
+    site.db.rows("select ourvidz.submit(%s::jsonb, 'redis')", (json.dumps(message),))
+    return message["id"]
+
+
+def test_a_messages_weights_are_screened_and_reach_the_encoder(site: Site) -> None:
+    refused = message_with_weights(site, "(never there:1.3)")
+    shelf = site.work(refused, screen=Refusing("never there"))
+    assert (site.row(refused)["status"], site.row(refused)["error_class"]) == ("failed", "refused_content")
+    assert shelf.sdxl.works == []
+    job_id = message_with_weights(site, "(mist:1.3)")
+    shelf = site.work(job_id, screen=Refusing("never there"))
+    site.completed(job_id)
+    assert shelf.sdxl.works[0].prompt == f"{PROMPT}, (mist:1.3)"

@@ -162,6 +162,8 @@ def test_an_executor_for_each_gpu_and_one_of_all_else() -> None:
 def test_redis_is_drained_where_there_is_one() -> None:
     none = Devices((), "no GPU found")
     assert "intake" not in {r.name for r in roster.rows(none)}
+    (row,) = (r for r in roster.rows(none, Wanted(intake=True, older_queue=True)) if r.name == "intake")
+    assert row.argv()[-3:] == ["intake", "run", "--older-queue"]
     (row,) = (r for r in roster.rows(none, Wanted(intake=True)) if r.name == "intake")
     assert (row.argv()[-2:], row.health, row.executor) == (["intake", "run"], PULSE, False)
 

@@ -193,6 +193,17 @@ def test_weights_of_one_are_no_weights(sdxl: Sdxl, clean: np.ndarray[Any, Any]) 
     assert apart(make(sdxl, prompt="a (red cat)1.0001 on a mat")[0], clean) < 0.5
 
 
+def test_weights_beside_a_prompt_change_what_is_encoded(sdxl: Sdxl) -> None:
+    """As ourvidz.weighted_prompt appends compel_weights."""
+
+    def encoded(prompt: str) -> torch.Tensor:
+        return sdxl._arguments(dataclasses.replace(WORK, prompt=prompt))["prompt_embeds"]
+
+    plain, heavy, light = (encoded(f"a red cat, {weights}") for weights in ("on a mat", "(on a mat:1.4)", "(on a mat:0.6)"))
+    assert plain.shape == heavy.shape == light.shape
+    assert not torch.allclose(plain, heavy, atol=1e-3) and not torch.allclose(heavy, light, atol=1e-3)
+
+
 # Nothing leaks
 
 
