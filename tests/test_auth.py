@@ -5,12 +5,20 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
 import jwt
 import pytest
-from stack_fixtures import Project
+from older import migrated
+from stack_fixtures import Project, new_keys
+from support import Server
+
+from ourvidz.db.connection import Database
+from ourvidz.dev import services
+from ourvidz.dev.parts import Parts
+from ourvidz.dev.process import Process, answering, on_free_port
 
 PASSWORD = "correct horse battery"
 
@@ -21,11 +29,10 @@ def project(new_project: Callable[..., Project]) -> Project:
 
 
 class Auth:
-    """Auth's API with the publishable key, or with `key`."""
+    """Auth's API at `url`, with a project's key."""
 
-    def __init__(self, project: Project, key: str = "") -> None:
-        headers = {"apikey": key or project.publishable_key}
-        self.http = httpx.Client(base_url=f"{project.url}/auth/v1", headers=headers, timeout=20)
+    def __init__(self, url: str, key: str) -> None:
+        self.http = httpx.Client(base_url=url, headers={"apikey": key}, timeout=20)
 
     def __call__(self, method: str, path: str, body: Any = None, token: str = "", **headers: str) -> httpx.Response:
         given = {**headers, **({"Authorization": f"Bearer {token}"} if token else {})}
@@ -45,12 +52,12 @@ class Auth:
 
 @pytest.fixture
 def auth(project: Project) -> Auth:
-    return Auth(project)
+    return Auth(f"{project.url}/auth/v1", project.publishable_key)
 
 
 @pytest.fixture
 def admin(project: Project) -> Auth:
-    return Auth(project, project.secret_key)
+    return Auth(f"{project.url}/auth/v1", project.secret_key)
 
 
 def an_address() -> str:
@@ -237,3 +244,35 @@ def test_a_token_of_one_who_is_no_more(project: Project, auth: Auth) -> None:
     project.database.rows("delete from auth.users where id = %s", (user.id,))
     assert refusal(auth("GET", "/user", token=user.token)) == (403, "user_not_found")
     assert refusal(auth("GET", "/user", token=project.anon_key)) == (403, "bad_jwt"), "a key is nobody"
+
+
+def test_sign_up_works_on_the_production_database_before_migrate_and_after(
+    server: Server, parts: Parts, production_template: str, tmp_path: Path
+) -> None:
+    name = server.create(production_template)
+    superuser, keys = server.url(name, superuser=True), tmp_path / "keys.json"
+    new_keys(parts).write(keys)
+    services.prepare(superuser)
+    argv, env = services.auth(parts, superuser, keys, "http://127.0.0.1/auth/v1")
+
+    def start(port: int) -> Process:
+        return Process("auth", argv, tmp_path / "log", {**env, "PORT": str(port)}).until(answering(f"http://127.0.0.1:{port}/health"))
+
+    process, port = on_free_port(start)
+    database = Database(server.url(name))
+    try:
+        auth = Auth(f"http://127.0.0.1:{port}", "")
+        before = auth.sign_up("before@example.com")["user"]["id"]
+        services.prepare(superuser)  # as the next start does
+        migrated(database)
+        after = auth.sign_up("after@example.com")["user"]["id"]
+        assert auth.sign_in("before@example.com").json()["user"]["id"] == before
+        sql = """select p.id::text, p.age_verified, r.role::text from public.profiles as p join public.user_roles as r on r.user_id = p.id
+                 where p.id = any (%s::uuid[]) order by p.id = %s"""
+        assert database.rows(sql, ([before, after], after)) == [
+            {"id": user, "age_verified": False, "role": "basic_user"} for user in (before, after)
+        ]
+    finally:
+        database.close()
+        process.stop()
+        server.drop(name)

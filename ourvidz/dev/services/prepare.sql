@@ -3,10 +3,10 @@
 do $$
 begin
   if not exists (select from pg_roles where rolname = 'supabase_auth_admin') then
-    create role supabase_auth_admin noinherit createrole login;
+    create role supabase_auth_admin noinherit login;
   end if;
   if not exists (select from pg_roles where rolname = 'supabase_storage_admin') then
-    create role supabase_storage_admin noinherit createrole login;
+    create role supabase_storage_admin noinherit login;
   end if;
 exception when duplicate_object or unique_violation then
   raise notice 'another stack on this server made the role in the same moment';
