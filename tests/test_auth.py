@@ -126,6 +126,11 @@ def test_what_is_wrong_is_refused_in_auths_words(project: Project, auth: Auth, p
     assert project.database.rows("select count(*) from auth.users") == before
 
 
+def test_a_provider_of_sign_ins_is_not_enabled_here(project: Project) -> None:
+    answer = httpx.get(f"{project.url}/auth/v1/authorize?provider=google")  # as a browser goes there: without a key
+    assert refusal(answer) == (400, "validation_failed") and "provider is not enabled" in answer.json()["msg"]
+
+
 def test_the_newer_form_of_a_refusal(auth: Auth) -> None:
     answer = auth("POST", "/signup", {"email": an_address(), "password": "short"}, **{"X-Supabase-Api-Version": "2024-01-01"})
     assert answer.headers["x-supabase-api-version"] == "2024-01-01"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import uuid4
 
@@ -181,6 +182,17 @@ def test_a_signed_upload_is_for_one_object_of_one_who_might(face: Face, anna: ht
     assert code(httpx.put(put, content=b"again", headers=PNG)) == "409"
     to_read = anna.post(f"/object/sign/{BUCKET}/{ANNA}/a.png", json={"expiresIn": 60}).json()["signedURL"].split("?")[1]
     assert code(httpx.put(f"{put.split('?')[0]}?{to_read}", content=b"x", headers=PNG)) == "400", "to read is not to write"
+
+
+def test_of_many_who_overwrite_at_once_one_is_kept(face: Face) -> None:
+    with face.client() as service, ThreadPoolExecutor(8) as pool:
+        service.delete(f"/object/{BUCKET}/{ANNA}/a.png")
+        before = len(list((face.root / "data").iterdir()))
+        upsert = {**PNG, "x-upsert": "true"}
+        answers = pool.map(lambda n: service.post(f"/object/{BUCKET}/{ANNA}/a.png", content=b"%d" % n, headers=upsert), range(16))
+        assert {answer.status_code for answer in answers} == {200}
+        assert len(list((face.root / "data").iterdir())) == before + 1, "what was replaced is gone, and no more than that"
+        assert int(service.get(f"/object/{BUCKET}/{ANNA}/a.png").content) in range(16)
 
 
 def test_a_copy_and_the_life_of_a_bucket(face: Face) -> None:

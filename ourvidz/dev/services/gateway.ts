@@ -16,7 +16,7 @@ const CORS = {
     "*, location, link, upload-offset, upload-length, tus-resumable, content-range, x-total-count, x-supabase-api-version",
 };
 /** Paths that Supabase answers without a key. */
-const OPEN = /^\/(auth\/v1\/\.well-known\/jwks\.json|(storage|functions)\/v1\/.*)$/;
+const OPEN = /^\/(auth\/v1\/(\.well-known\/jwks\.json|authorize|callback|verify)|(storage|functions)\/v1\/.*)$/;
 const SERVICES: Record<string, string> = { auth: env("AUTH"), rest: env("REST"), storage: env("STORAGE") };
 
 const json = (status: number, body: unknown) => Response.json(body, { status, headers: CORS });

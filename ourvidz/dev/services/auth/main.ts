@@ -9,7 +9,7 @@ import { matches } from "./passwords.ts";
 import { begin, end, refreshed } from "./sessions.ts";
 import { byEmail, byId, change, create, isBanned, remove, type Row, shown, type Wish } from "./users.ts";
 
-const sql = postgres({ max: 5, onnotice: () => {}, connection: { application_name: "auth" } });
+const sql = postgres({ max: 5, onnotice: () => {}, connection: { application_name: "auth", statement_timeout: 30_000 } });
 type Body = Record<string, unknown>;
 type Ask = { request: Request; url: URL; body: Body; id: string };
 type Answer = Response | Promise<Response>;
@@ -20,6 +20,9 @@ const ROUTES: [string, RegExp, "open" | "admin", (ask: Ask) => Answer][] = [
   ["GET", /^\/health$/, "open", async () => json({ name: "GoTrue", version: `ourvidz dev up, ${(await sql`select 1`).length} database` })],
   ["GET", /^\/settings$/, "open", () => json({ external: { email: true }, disable_signup: false, mailer_autoconfirm: true })],
   ["GET", /^\/\.well-known\/jwks\.json$/, "open", () => json(published(), { "cache-control": "public, max-age=600" })],
+  ["GET", /^\/authorize$/, "open", () => {
+    throw refuse.invalid("Unsupported provider: provider is not enabled"); // as in a project without OAuth
+  }],
   ["POST", /^\/signup$/, "open", signUp],
   ["POST", /^\/token$/, "open", token],
   ["GET", /^\/user$/, "open", async ({ request }) => json(shown((await caller(request)).user))],
@@ -34,7 +37,7 @@ const ROUTES: [string, RegExp, "open" | "admin", (ask: Ask) => Answer][] = [
     return json({});
   }],
 ];
-const ELSEWHERE = /^\/(authorize|callback|invite|otp|magiclink|recover|resend|verify|reauthenticate|factors|sso|admin\/generate_link)/;
+const ELSEWHERE = /^\/(callback|invite|otp|magiclink|recover|resend|verify|reauthenticate|factors|sso|admin\/generate_link)/;
 
 async function answer(request: Request): Promise<Response> {
   const url = new URL(request.url);

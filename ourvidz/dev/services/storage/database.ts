@@ -11,8 +11,8 @@ export const SERVICE: Caller = { role: "service_role", claims: { role: "service_
 const ROLES = ["anon", "authenticated", "service_role"];
 
 const pool = { max: 6, onnotice: () => {}, types: { bigint: { to: 20, from: [20], serialize: String, parse: Number } } };
-const callers = postgres({ ...pool, connection: { application_name: "storage" } });
-const service = postgres({ ...pool, connection: { application_name: "storage", role: "service_role" } });
+const callers = postgres({ ...pool, connection: { application_name: "storage", statement_timeout: 30_000 } });
+const service = postgres({ ...pool, connection: { application_name: "storage", statement_timeout: 30_000, role: "service_role" } });
 
 export async function callerOf(request: Request): Promise<Caller> {
   const bearer = (request.headers.get("authorization") ?? "").replace(/^Bearer\s+/i, "");
@@ -35,10 +35,11 @@ class Undo<T> {
   constructor(readonly result: T) {}
 }
 
-/** One transaction as the caller. Throws what the database refused in Storage's words. */
-export async function as<T>(caller: Caller, run: (tx: Sql) => Promise<T>, { undo = false } = {}): Promise<T> {
+/** One statement as the caller. Throws what the database refused in Storage's words. */
+export async function as<T>(caller: Caller, run: (sql: Sql) => Promise<T>, { undo = false } = {}): Promise<T> {
   const pool = caller.role === "service_role" ? service : callers;
   try {
+    if (pool === service && !undo) return await run(service); // a session that is the role already
     return await pool.begin(async (tx) => {
       if (pool === callers) {
         await tx`select set_config('request.jwt.claims', ${JSON.stringify(caller.claims)}, true),
@@ -54,6 +55,9 @@ export async function as<T>(caller: Caller, run: (tx: Sql) => Promise<T>, { undo
     throw error instanceof postgres.PostgresError ? refused(error) : error;
   }
 }
+
+/** Several statements of the service's own, in one transaction. */
+export const together = <T>(run: (tx: Sql) => Promise<T>): Promise<T> => service.begin(run) as Promise<T>;
 
 /** Whether the caller might, without doing it: what is tried is undone. */
 export const might = <T>(caller: Caller, run: (tx: Sql) => Promise<T>): Promise<T> => as(caller, run, { undo: true });

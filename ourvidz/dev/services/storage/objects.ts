@@ -1,6 +1,6 @@
 /** Objects: rows of storage.objects, and bytes in a folder under each row's version. Bytes are there before their row, and go after it. */
 import type { Claims } from "../project.ts";
-import { as, type Caller, might, SERVICE, type Sql } from "./database.ts";
+import { as, type Caller, might, SERVICE, type Sql, together } from "./database.ts";
 import { bucketOf, sizeLimit } from "./buckets.ts";
 import { refuse } from "./errors.ts";
 
@@ -49,20 +49,21 @@ export class Objects {
   async complete({ bucket, name }: Place, { version, mimetype, cacheControl, user_metadata, owner }: Come): Promise<Row> {
     const size = Deno.statSync(this.file(version)).size;
     const metadata = { mimetype, size, cacheControl, eTag: `"${version.replaceAll("-", "")}"` };
-    const [row, before] = await as(SERVICE, async (tx) => {
-      await tx`select pg_advisory_xact_lock(hashtextextended(${`${bucket}/${name}`}, 0))`;
-      const [before] = await tx<Row[]>`select * from storage.objects where bucket_id = ${bucket} and name = ${name}`;
-      const [row] = await tx<Row[]>`
-        insert into storage.objects (bucket_id, name, owner, owner_id, version, metadata, user_metadata)
-        values (${bucket}, ${name}, ${owner ?? null}::uuid, ${owner ?? null}, ${version}, ${tx.json(metadata)},
-                ${user_metadata ? tx.json(user_metadata as never) : null})
-        on conflict (bucket_id, name) do update set owner = excluded.owner, owner_id = excluded.owner_id, version = excluded.version,
-          metadata = excluded.metadata, user_metadata = excluded.user_metadata, updated_at = now()
-        returning *`;
-      return [row!, before];
-    });
+    const [, [before], [row]] = await together((tx) =>
+      Promise.all([ // sent at once, done in order
+        tx`select pg_advisory_xact_lock(hashtextextended(${`${bucket}/${name}`}, 0))`,
+        tx<Row[]>`select * from storage.objects where bucket_id = ${bucket} and name = ${name}`,
+        tx<Row[]>`
+          insert into storage.objects (bucket_id, name, owner, owner_id, version, metadata, user_metadata)
+          values (${bucket}, ${name}, ${owner ?? null}::uuid, ${owner ?? null}, ${version}, ${tx.json(metadata)},
+                  ${user_metadata ? tx.json(user_metadata as never) : null})
+          on conflict (bucket_id, name) do update set owner = excluded.owner, owner_id = excluded.owner_id, version = excluded.version,
+            metadata = excluded.metadata, user_metadata = excluded.user_metadata, updated_at = now()
+          returning *`,
+      ])
+    );
     if (before) await this.forget(before);
-    return row;
+    return row!;
   }
 
   async find(caller: Caller, bucket: string, name: string): Promise<Row> {
