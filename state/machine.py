@@ -185,6 +185,32 @@ class JobModel:
         self.held = False
 
 
+VERBS: Final = {
+    "cancel": (EventType.CANCELLED, EventType.CANCEL_REQUESTED),
+    "retry": (EventType.RETRIED,),
+    "reroute": (EventType.REROUTED,),
+    "reprioritise": (EventType.REPRIORITISED,),
+}
+"""What a person may do to a job, and the events that it becomes."""
+
+
+@cache
+def allowed(
+    status: Status | str, *, held: bool, final: bool = False, cancel_requested: bool = False, fallback: bool = True, preview: bool = False
+) -> tuple[str, ...]:
+    """What a person may do next to a job in this state, in the order of `VERBS`: asked of the machine made from the table.
+
+    `final`: it was refused for good. `fallback`: its type has one to be rerouted to. `preview`: it is a scene's preview, and no final video
+    is made or under way; completed, it may be approved (`approve`). The database's ourvidz.allowed answers the same.
+    """
+    model = JobModel()
+    machine(model=model).set_state(str(status))
+    model.held = held
+    stands = {"cancel": not cancel_requested, "retry": not final, "reroute": fallback}
+    found = [verb for verb, events in VERBS.items() if stands.get(verb, True) and any(getattr(model, f"may_{event}")() for event in events)]
+    return (*found, *(["approve"] if preview and status == Status.COMPLETED else []))
+
+
 def mermaid() -> str:
     """The diagram of the table, for the docs (`ourvidz.docs` writes it there). Events that change no status stand in a note."""
     lines = ["stateDiagram-v2", "    direction LR"]

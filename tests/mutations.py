@@ -215,6 +215,9 @@ MUTANTS = {
     "rerouted to nobody": Mutant(F + "reroute_stranded.sql", " and ourvidz.lane_served(lanes.other, v_now)", "", "reroute"),
     "rerouted at once": Mutant(F + "reroute_stranded.sql", " - make_interval(secs => v_after)", "", "reroute"),
     "what must stay fills the portion": Mutant(F + "reroute_stranded.sql", "and ourvidz.why_not_reroute(w.id, w.job_type, p.settings) is null", "", "reroute"),
+    # what may follow
+    "a claim does not matter to what may follow": Mutant(F + "allowed.sql", "and (t.before = 'any' or (t.before = 'held') = p_held)", "", "transitions"),
+    "a final failure may be retried, it says": Mutant(F + "allowed.sql", "'{retried}', not p_final", "'{retried}', true", "transitions"),
     # tokens
     "a completion is not charged": Mutant(F + "ledger_follow.sql", "case when e.type <> 'completed' or held = 0", "case when true", "ledger"),
     "a short batch pays for all": Mutant(F + "ledger_follow.sql", "held * least(", "held * greatest(1, ", "ledger"),

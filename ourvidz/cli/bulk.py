@@ -29,10 +29,15 @@ All = Annotated[bool, typer.Option("--all", help="Every job that may be, without
 @dataclass(frozen=True)
 class Verb:
     name: str
+    past: str
     done: str
     statuses: tuple[str, ...]  # which a filter without --status means
     act: Callable[[Jobs, str, int, str], object]
-    left_out: tuple[Callable[[Mapping[str, Any]], bool], str] = (lambda _: False, "")  # which of a filter's jobs never may, and why
+    left_out: str = ""  # why some of a filter's jobs may not
+    again: Callable[[Mapping[str, Any]], bool] = lambda _: False  # asked for before: asked twice is asked once
+
+    def may(self, row: dict[str, Any]) -> bool:
+        return self.name in pick.allowed(row)
 
 
 def add(app: typer.Typer) -> None:
@@ -61,8 +66,9 @@ def retry(
     What they had finished is kept. A filter means failed ones, unless --status says otherwise.
     """
     verb = Verb(
-        "retry", "queued again", ("failed",), lambda jobs, job_id, version, actor: jobs.retry(job_id, version=version, actor=actor),
-        (lambda row: row["final"], "refused for good, which no retry may follow"),
+        "retry", "retried", "queued again", ("failed",),
+        lambda jobs, job_id, version, actor: jobs.retry(job_id, version=version, actor=actor),
+        "refused for good, which no retry may follow",
     )  # fmt: skip
     _run(verb, ids, (status, job_type, error_class, user, since), everything, limit, dry_run, yes, as_json)
 
@@ -87,8 +93,9 @@ def cancel(
     from state.machine import UNFINISHED
 
     verb = Verb(
-        "cancel", "cancelled, or will be within a step", tuple(map(str, UNFINISHED)),
+        "cancel", "cancelled", "cancelled, or will be within a step", tuple(map(str, UNFINISHED)),
         lambda jobs, job_id, version, actor: jobs.cancel(job_id, version=version, actor=actor),
+        "ended, or asked to stop already", lambda row: row["status"] == "cancelled" or row["cancel_requested"],
     )  # fmt: skip
     _run(verb, ids, (status, job_type, error_class, user, since), everything, limit, dry_run, yes, as_json)
 
@@ -109,11 +116,10 @@ def reroute(
     sdxl_image_fast goes to image_fast; sdxl_image_high and sdxl_image_premium go to image_high. Batches and jobs with reference pictures
     are refused.
     """
-    from state.policy import FALLBACKS
-
     verb = Verb(
-        "reroute", "rerouted", ("queued",), lambda jobs, job_id, version, actor: jobs.reroute(job_id, version=version, actor=actor),
-        (lambda row: row["job_type"] not in FALLBACKS or row["executor"] is not None, "no fallback, or on an executor"),
+        "reroute", "rerouted", "rerouted", ("queued",),
+        lambda jobs, job_id, version, actor: jobs.reroute(job_id, version=version, actor=actor),
+        "no fallback, or on an executor",
     )  # fmt: skip
     _run(verb, ids, (None, job_type, None, user, since), everything, limit, dry_run, yes, as_json)
 
@@ -151,7 +157,7 @@ def _candidates(app: App, verb: Verb, which: Filter, limit: int) -> tuple[list[d
     from ourvidz.db import queries
 
     rows = queries.candidates(app.database, which if which.statuses else replace(which, statuses=verb.statuses), limit)
-    able = [row for row in rows if not verb.left_out[0](row)]
+    able = [row for row in rows if verb.may(row)]
     return able, len(rows) - len(able)
 
 
@@ -162,7 +168,7 @@ def _preview(verb: Verb, rows: list[dict[str, Any]], skipped: int, limit: int, *
     for (job_type, status, error), n in sorted(Counter((r["job_type"], r["status"], r["error_class"] or "") for r in rows).items()):
         out.say(f"  {n:>7,}  {job_type:<24}{status:<12}{error}")
     if skipped:
-        out.say(f"  {skipped:>7,}  left out: {verb.left_out[1]}", "dim")
+        out.say(f"  {skipped:>7,}  left out: {verb.left_out}", "dim")
     if len(rows) + skipped >= limit:
         out.say(f"  Only the oldest {limit:,}; --limit takes more.", "yellow")
 
@@ -178,6 +184,10 @@ def _each(app: App, verb: Verb, rows: list[dict[str, Any]]) -> tuple[list[str], 
         task = shown.add_task(verb.name, total=len(rows), stage="", figures="", visible=len(rows) > 20)
         for n, row in enumerate(rows, 1):
             job_id = str(row["id"])
+            if not verb.may(row) and not verb.again(row):
+                refused.append((job_id, _why_not(verb, row)))
+                shown.update(task, advance=1, figures=f"{n:,}/{len(rows):,}")
+                continue
             try:
                 verb.act(app.jobs, job_id, row["version"], who)
                 done.append(job_id)
@@ -185,6 +195,13 @@ def _each(app: App, verb: Verb, rows: list[dict[str, Any]]) -> tuple[list[str], 
                 refused.append((job_id, str(error)))
             shown.update(task, advance=1, figures=f"{n:,}/{len(rows):,}")
     return done, refused
+
+
+def _why_not(verb: Verb, row: dict[str, Any]) -> str:
+    state = f"{row['status']}{', held by an executor' if row['held'] else ''}"
+    why = " It was refused for good: no retry may follow." if row["final"] and verb.name == "retry" else ""
+    follows = ", ".join(pick.allowed(row)) or "nothing"
+    return f"A {row['job_type']} job that is {state} may not be {verb.past}.{why} What may follow: {follows}."
 
 
 def _say_would(verb: Verb, rows: list[dict[str, Any]], as_json: bool) -> None:

@@ -78,14 +78,15 @@ def show(job: options.JobId, as_json: options.Json = False) -> None:
     made = with_files(app, queries.artifacts(app.database, [row["id"]]))
     events = queries.timeline(app.database, [row["id"]])
     now = row.pop("now")
+    next_ = pick.allowed(row, preview=queries.awaits_approval(app.database, str(row["id"])))
     if as_json:
-        return out.emit(row | asked | {"artifacts": made, "events": events})
+        return out.emit(row | asked | {"allowed": next_, "artifacts": made, "events": events})
     head = out.status(row["status"])
     if out.stdout().is_terminal:
         out.stdout().print(f"[bold]{row['job_type']}[/]  [{head.style}]{head.shown}[/]  [dim]{row['id']}[/]")
     else:
         out.fields([("id", str(row["id"])), ("type", row["job_type"]), ("status", row["status"])])
-    out.fields(_facts(row, asked, now, queries.ahead(app.database, str(row["id"]))))
+    out.fields([*_facts(row, asked, now, queries.ahead(app.database, str(row["id"]))), ("next", ", ".join(next_) or "nothing may follow")])
     print_artifacts(made)
     _print_timeline(events)
 

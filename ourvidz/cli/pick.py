@@ -29,6 +29,16 @@ def job(db: Database, prefix: str) -> dict[str, Any]:
     return one("job", db, prefix, queries.by_prefix, line, "`ourvidz jobs ls` lists them.")
 
 
+def allowed(row: dict[str, Any], *, preview: bool = False) -> tuple[str, ...]:
+    """What a person may do next to a listed job."""
+    from state import machine, policy
+
+    return machine.allowed(
+        row["status"], held=row["held"], final=row["final"], cancel_requested=row["cancel_requested"],
+        fallback=row["job_type"] in policy.FALLBACKS, preview=preview,
+    )  # fmt: skip
+
+
 def one(what: str, db: Database, prefix: str, find: Callable[[Database, str], list[T]], line: Callable[[T], str], where: str) -> T:
     """The one thing whose id begins so, of at most `SHOWN` + 1 that `find` gives. `where`: how a person comes by ids."""
     if len(prefix.strip().replace("-", "")) < LEAST:

@@ -45,7 +45,7 @@ class Filter:
 
 _LISTED = """
 select j.id, j.status, j.version, j.job_type, j.user_id, j.lane, j.priority, j.attempts, j.errors, j.crashes, j.error_class, j.final,
-       j.cancel_requested, j.created_at, j.run_at, j.claimed_at, j.completed_at, x.name as executor,
+       j.cancel_requested, j.executor_id is not null as held, j.created_at, j.run_at, j.claimed_at, j.completed_at, x.name as executor,
        case when x.info->>'job' = j.id::text then x.info - 'job' end as progress, ourvidz.now() as now
 from public.jobs as j left join ourvidz.executors as x on x.id = j.executor_id
 """
@@ -101,6 +101,11 @@ def details(db: Database, job_id: str) -> Row:
     sql = """select prompt, negative_prompt, enhanced_prompt, settings, metadata, set_aside, idempotency_key, error_message
              from public.job_payloads where job_id = %s"""
     return next(iter(db.rows(sql, [job_id])), {})
+
+
+def awaits_approval(db: Database, job_id: str) -> bool:
+    """Whether it is a scene's preview of which no final video was made or is under way."""
+    return bool(db.rows("select ourvidz.awaits_approval(%s) as yes", [job_id])[0]["yes"])
 
 
 def artifacts(db: Database, ids: Collection[str]) -> list[Row]:

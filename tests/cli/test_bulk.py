@@ -71,7 +71,7 @@ def test_by_id(ourvidz: Command, database: Database, failed: list[str]) -> None:
     assert "no retry may follow" in refused.err
     again = ourvidz("jobs", "retry", failed[0])
     assert again.code == 1
-    assert "only a failed or cancelled job" in again.err
+    assert "may not be retried" in again.err and "What may follow: cancel, reroute, reprioritise" in again.err
 
 
 def test_cancel(ourvidz: Command, database: Database, jobs: Jobs, user: User) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 from collections.abc import Callable
 
 import psycopg
@@ -10,9 +12,10 @@ from forge import DATA, Forger
 from support import Clock, claim, executor, submit
 from transitions import MachineError
 
-from ourvidz.db.connection import Database
+from ourvidz.db.connection import Database, translate
 from ourvidz.lifecycle import Jobs
 from state import machine
+from state.errors import IllegalTransition
 from state.machine import Claim, EventType, Status
 
 S = Status
@@ -127,3 +130,50 @@ def test_the_diagram_names_every_status() -> None:
     drawn = machine.mermaid()
     assert drawn.startswith("stateDiagram-v2")
     assert all(str(status) in drawn for status in Status)
+
+
+def test_what_may_follow_is_the_same_in_python_and_in_the_database(database: Database) -> None:
+    """Every status, claim and flag: state.machine.allowed drives the library's machine, ourvidz.allowed reads the copied table."""
+    flags = list(itertools.product((False, True), repeat=5))
+    rows = database.rows(
+        """select s.status, f.flags, ourvidz.allowed(s.status, f.flags[1], f.flags[2], f.flags[3], f.flags[4], f.flags[5]) as may
+           from unnest(%s::text[]) as s (status), (select array(select value::boolean from jsonb_array_elements_text(one)) as flags
+                                                   from jsonb_array_elements(%s::jsonb) as one) as f""",
+        ([str(status) for status in Status], json.dumps(flags)),
+    )
+    assert len(rows) == len(Status) * 32
+    for found in rows:
+        held, final, cancel_requested, fallback, preview = found["flags"]
+        may = machine.allowed(
+            found["status"], held=held, final=final, cancel_requested=cancel_requested, fallback=fallback, preview=preview
+        )
+        assert list(may) == found["may"], found
+
+
+@pytest.mark.parametrize(("status", "held"), STATES, ids=lambda v: str(v) if isinstance(v, Status) else ("held" if v else "free"))
+def test_what_may_follow_is_what_the_database_lets_a_person_do(
+    database: Database, jobs: Jobs, user: Callable[..., str], status: Status, held: bool
+) -> None:
+    """`jobs show` and `job_status.allowed` promise just what then goes through."""
+    job_id = bring(jobs, user(), status, held)
+    said = database.rows("select ourvidz.seen(%s) -> 'allowed' as may", (job_id,))[0]["may"]
+    assert {*said} <= {*machine.VERBS}
+    for verb in machine.VERBS:
+        went = True
+        try:
+            attempt(database, job_id, verb)
+        except IllegalTransition:
+            went = False
+        # Cancelling what is cancelled is no error and does nothing.
+        assert went == (verb in said) or (verb, status) == ("cancel", S.CANCELLED), verb
+
+
+def attempt(database: Database, job_id: str, verb: str) -> None:
+    """The verb, undone again. Raises IllegalTransition where the database refuses it."""
+    call = {"reprioritise": "ourvidz.reprioritise(%s, 3)"}.get(verb, f"ourvidz.{verb}(%s)")
+    with database.driver() as connection:
+        try:
+            with connection.transaction(force_rollback=True):
+                connection.execute(f"select {call}", (job_id,))
+        except psycopg.Error as error:
+            raise translate(error, sent=True) from error

@@ -5,7 +5,7 @@ as $$
   select jsonb_build_object(
     'job_id', j.id, 'job', to_jsonb(j) - '{head_hash,ready,rank,lane,crashed_on,executor_id,deadline}'::text[]
            || jsonb_build_object('metadata', coalesce(j.metadata, p.metadata), 'error_message', coalesce(j.error_message, p.error_message)),
-    'status', j.status, 'version', j.version,
+    'status', j.status, 'version', j.version, 'allowed', to_jsonb(ourvidz.allowed_next(j)),
     'word', case when j.status in ('queued', 'completed') then j.status when j.status in ('failed', 'cancelled') then 'failed' else 'processing' end,
     'position', place.n, 'eta_seconds', ceil(place.eta),
     'stage', j.status, 'progress', jsonb_build_object('generated', made.generated, 'uploaded', made.uploaded,
