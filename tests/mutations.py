@@ -66,6 +66,15 @@ MUTANTS = {
     "guards sleep for replicas": Mutant("triggers.sql", "enable always trigger jobs_bare_write", "enable trigger jobs_bare_write", "guards"),
     "a future job may be made ready": Mutant(F + "jobs_guard.sql", " or n.ready and n.run_at > v_now", "", "guards"),
     "xids may be forged": Mutant(F + "jobs_guard.sql", "\n           and e.xid = pg_current_xact_id())", ")", "guards"),
+    # objects of what users deleted
+    "removed under a hold": Mutant(F + "removals_take.sql", "h.user_id = r.user_id and h.lifted_at is null", "false", "./removals"),
+    "removed while at work": Mutant(F + "removals_take.sql", "j.id = r.job_id and j.completed_at is null", "false", "./removals"),
+    "removed by two": Mutant(F + "removals_take.sql", "for update skip locked", "", "./removals"),
+    "removed from others": Mutant(F + "removals.sql", "starts_with(shown.path, old.user_id || '/')", "true", "./removals"),
+    "removed though shown": Mutant(F + "removals.sql", "i.user_id = old.user_id and shown.path in", "false and shown.path in", "./removals"),
+    "removed from public buckets": Mutant(F + "removals.sql", "on not b.public and b.name in", "on b.name in", "./removals"),
+    "an artifact of a row": Mutant(F + "removals.sql", "a.bucket = b.name and a.path = shown.path", "false", "./removals"),
+    "never said to be gone": Mutant(F + "removals_take.sql", "set gone_at = ourvidz.now() from", "set gone_at = null from", "./removals"),
     # erasure
     "an erasure counts and does nothing": Mutant(F + "erase_words.sql", "order by n loop", "order by n limit 3 loop", "erasure/erasure"),
     "nothing is said of what is left": Mutant(F + "erase_words.sql", "if rows is distinct from 0", "if false", "erasure/erasure"),

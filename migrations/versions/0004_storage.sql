@@ -17,3 +17,20 @@ create table ourvidz.erasure_rules (
   blank    jsonb,          -- column: expression; null: the rows are deleted
   unless   text not null   -- a condition: the row is blank already
 );
+
+-- Objects that are to be deleted because their owner deleted them from their library. A row goes when its object is gone.
+create table ourvidz.removals (
+  bucket   text not null,
+  path     text not null,
+  user_id  uuid not null,
+  job_id   uuid,                      -- while it is at work, an object may still come
+  asked_at timestamptz not null,
+  tries    integer not null default 0,
+  next_at  timestamptz not null,      -- also the end of the lease of whoever is at it
+  primary key (bucket, path)
+);
+create index removals_due on ourvidz.removals (next_at);
+create index removals_of_user on ourvidz.removals (user_id);
+
+alter table public.artifacts add column gone_at timestamptz;
+comment on column public.artifacts.gone_at is 'When the object of a deleted output was gone from its bucket.';

@@ -132,3 +132,12 @@ def callbacks(config: Config, database: Database) -> Iterator[Line]:
         yield Line("ok", "callbacks", ", ".join(heard))
     if config.supabase_url and config.callback_secret is None:
         yield Line("warn", "callbacks", f"{SECRET} is not set here: {DEFAULT} is told of nothing by this machine", f"Set {SECRET}.")
+
+
+def removals(database: Database) -> Iterator[Line]:
+    """Objects of what users deleted that could not be deleted yet, though it was tried."""
+    sql = "select count(*) as n, min(asked_at)::date as since from ourvidz.removals where tries >= 3"
+    (row,) = database.rows(sql)
+    if row["n"]:
+        mend = "Users deleted these. See what `ourvidz deliver run` says of the store, and whether it has the service key."
+        yield Line("warn", "removals", f"{words.count(row['n'], 'object')} not deleted after three tries, since {row['since']}", mend)

@@ -26,12 +26,14 @@ def add(app: typer.Typer) -> None:
 
 
 def run(once: Annotated[bool, typer.Option("--once", help="Leave when nothing is due.")] = False) -> None:
-    """Tell receivers of jobs: send what waits in the outbox.
+    """Tell receivers of jobs: send what waits in the outbox. And delete the objects of what users deleted from their libraries.
 
     Each message is signed, and sent again for a day until it is taken. Several may run at once; `ourvidz up` runs one. With SUPABASE_URL
     and CALLBACK_SECRET set, the project's function job-callback is a receiver.
     """
-    from ourvidz import bootstrap, pulse
+    from contextlib import nullcontext
+
+    from ourvidz import bootstrap, pulse, removals
     from ourvidz.cli import executor
     from ourvidz.delivery.deliverer import Deliverer
     from ourvidz.delivery.receivers import SECRET, follow_environment
@@ -50,9 +52,13 @@ def run(once: Annotated[bool, typer.Option("--once", help="Leave when nothing is
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: deliverer.stop())
         log.info("The deliverer is at work.")
-        deliverer.run(once=once)
+        remover = removals.Remover(app.database, app.store, all_here=app.config.supabase is not None or app.embedded)
+        with nullcontext() if once else removals.running(remover):
+            deliverer.run(once=once)
+        removed = remover.round() if once else 0
     if once:
         out.say(f"{words.count(deliverer.sent, 'message')} delivered, {deliverer.failed:,} to be tried again or dead.", "dim")
+        out.say(f"{words.count(removed, 'object')} of removed outputs deleted.", "dim")
 
 
 def ls(

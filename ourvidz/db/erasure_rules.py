@@ -46,6 +46,7 @@ RULES: Sequence[Rule] = (
     Rule("scenes", "public.scenes", "project_id in (select id from public.projects where user_id = $1)"),
     Rule("projects", "public.projects"),
     Rule("characters", "public.characters"),
+    Rule("removals", "ourvidz.removals"),  # their objects go with all the others
     Rule("consents", "public.consents"),
     # Those that clients wrote. What events wrote holds figures alone.
     Rule("usage_logs", "public.usage_logs", f"{_THEIRS} and job_id is null", blank={

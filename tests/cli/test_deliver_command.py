@@ -5,7 +5,9 @@ from __future__ import annotations
 import http.server
 import signal
 import threading
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -120,6 +122,29 @@ def test_it_leaves_when_told_and_makes_the_projects_own_receiver(ourvidz: Comman
             assert pipe is not None
             pipe.close()
     assert [r["name"] for r in database.rows("select name from ourvidz.receivers")] == ["job-callback"]
+
+
+@pytest.mark.parametrize("once", [True, False])
+def test_objects_of_removed_outputs_go_while_it_runs(ourvidz: Command, database: Database, jobs: Jobs, tmp_path: Path, once: bool) -> None:
+    job_id = done(jobs)
+    (row,) = database.rows("update public.artifacts set deleted_at = now() where job_id = %s returning bucket, path", (job_id,))
+    shelf = tmp_path / "shelf"
+    kept = Command(ourvidz.env | {"OURVIDZ_STORAGE": str(shelf)}, ourvidz.cwd)
+    thing = shelf / row["bucket"] / row["path"]
+    thing.parent.mkdir(parents=True)
+    thing.write_bytes(b"picture")
+    if once:
+        assert "1 object of removed outputs deleted." in kept("deliver", "run", "--once").err
+    else:
+        running = kept.start("deliver", "run")
+        try:
+            until = time.monotonic() + 60
+            while database.rows("select 1 from ourvidz.removals") and time.monotonic() < until:
+                time.sleep(0.1)
+        finally:
+            running.kill()
+            running.communicate(timeout=10)
+    assert not thing.exists() and database.rows("select 1 from ourvidz.removals") == []
 
 
 def test_a_scene_is_shown_and_its_preview_approved(ourvidz: Command, database: Database, jobs: Jobs) -> None:

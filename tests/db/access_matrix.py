@@ -116,6 +116,7 @@ RELATIONS: Final[dict[str, dict[str, Verbs]]] = {
     "ourvidz.policy": {"ourvidz_executor": ALL, "ourvidz_analyst": ALL},
     "ourvidz.receivers": {"ourvidz_executor": ALL, "ourvidz_analyst": {"select": f"all {RECEIVERS}"}},
     "ourvidz.refusals": {},
+    "ourvidz.removals": {"ourvidz_executor": ALL},
     "ourvidz.scene_steps": {},
     "ourvidz.shares": {},
     "ourvidz.sharing": {},
@@ -150,7 +151,7 @@ FUNCTIONS: Final[dict[str, frozenset[str]]] = {
         f"ourvidz.{name}": EXECUTOR
         for name in (
             "register", "heartbeat", "held", "claim", "advance", "advance_batch", "enhanced", "artifact_generated", "artifact_uploaded",
-            "outbox_due", "outbox_take", "outbox_sent", "outbox_unsent", "outbox_prune",
+            "removals_take", "removals_gone", "outbox_due", "outbox_take", "outbox_sent", "outbox_unsent", "outbox_prune",
             "intake", "intake_record", "intake_forget", "shared_with",
             "complete", "complete_batch", "fail", "snooze", "honour_cancel", "reap", "executor_gone", "on_device", "drain", "lane_order",
             "check_consent", "enhance_take", "enhance_hold", "enhance_answer",

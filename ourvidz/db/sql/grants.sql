@@ -25,9 +25,10 @@ grant execute on function
 to ourvidz_executor;
 
 -- A deliverer may run beside executors: it takes messages and tells of them, and changes no receiver.
-grant execute on function ourvidz.outbox_due, ourvidz.outbox_take, ourvidz.outbox_sent, ourvidz.outbox_unsent, ourvidz.outbox_prune
+grant execute on function ourvidz.outbox_due, ourvidz.outbox_take, ourvidz.outbox_sent, ourvidz.outbox_unsent, ourvidz.outbox_prune,
+  ourvidz.removals_take, ourvidz.removals_gone
 to ourvidz_executor;
-grant select on ourvidz.outbox, ourvidz.receivers to ourvidz_executor;
+grant select on ourvidz.outbox, ourvidz.receivers, ourvidz.removals to ourvidz_executor;
 grant select on ourvidz.outbox to ourvidz_analyst;
 grant select (name, events, enabled, exhausted, disabled_at, disabled_reason) on ourvidz.receivers to ourvidz_analyst;
 

@@ -73,3 +73,8 @@ create or replace trigger age_reviews_never_emptied before truncate on ourvidz.a
   for each statement execute function ourvidz.refuse_change();
 alter table ourvidz.age_reviews enable always trigger age_reviews_guard;
 alter table ourvidz.age_reviews enable always trigger age_reviews_never_emptied;
+
+create or replace trigger artifact_removed after update of deleted_at on public.artifacts
+  for each row when (old.deleted_at is null and new.deleted_at is not null) execute function ourvidz.artifact_removed();
+create or replace trigger images_objects_removed after delete on public.images for each row execute function ourvidz.row_objects_removed();
+create or replace trigger videos_objects_removed after delete on public.videos for each row execute function ourvidz.row_objects_removed();

@@ -3,6 +3,6 @@
 select o.path, j.id is not null as known
 from unnest(%(paths)s::text[], %(jobs)s::uuid[]) as o (path, job_id)
 left join public.jobs as j on j.id = o.job_id
-where not exists (select from public.artifacts as a where a.bucket = %(bucket)s and a.path = o.path)
+where not exists (select from public.artifacts as a where a.bucket = %(bucket)s and a.path = o.path and a.gone_at is null)
   -- What a legal hold keeps is kept here too.
   and not exists (select from ourvidz.legal_holds as h where h.user_id::text = split_part(o.path, '/', 1) and h.lifted_at is null)

@@ -1,0 +1,35 @@
+-- An output was deleted from its owner's library (deleted_at): its object is to go.
+create or replace function ourvidz.artifact_removed() returns trigger
+language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
+as $$
+begin
+  insert into ourvidz.removals (bucket, path, user_id, job_id, asked_at, next_at)
+  select new.bucket, new.path, j.user_id, j.id, ourvidz.now(), ourvidz.now() from public.jobs as j where j.id = new.job_id
+  on conflict (bucket, path) do nothing;
+  return null;
+end
+$$;
+
+-- A row of a library is gone. What it shows may be of the older system, which has no artifacts: its objects, as the row names them, in its
+-- user's own folder, unless another row of theirs shows the same.
+create or replace function ourvidz.row_objects_removed() returns trigger
+language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
+as $$
+declare
+  v_row constant jsonb := to_jsonb(old);
+begin
+  insert into ourvidz.removals (bucket, path, user_id, asked_at, next_at)
+  select distinct b.name, shown.path, old.user_id, ourvidz.now(), ourvidz.now()
+  from (select v_row->>name as path from unnest('{image_url,thumbnail_url,video_url,preview_url}'::text[]) as name
+        union select one #>> '{}' from jsonb_array_elements(case jsonb_typeof(v_row->'image_urls') when 'array' then v_row->'image_urls'
+                                                              else '[]' end) as one) as shown
+  join ourvidz.buckets as b on not b.public and b.name in (
+    v_row->'metadata'->>'bucket', v_row->'metadata'->>'thumbnail_bucket', (select job_type from public.jobs where id::text = v_row->>'job_id'))
+  where starts_with(shown.path, old.user_id || '/')
+    and not exists (select from public.artifacts as a where a.bucket = b.name and a.path = shown.path)
+    and not exists (select from public.images as i where i.user_id = old.user_id and shown.path in (i.image_url, i.thumbnail_url))
+    and not exists (select from public.videos as v where v.user_id = old.user_id and shown.path in (v.video_url, v.thumbnail_url, v.preview_url))
+  on conflict (bucket, path) do nothing;
+  return null;
+end
+$$;
