@@ -26,6 +26,7 @@ def project(new_project: Callable[..., Project]) -> Project:
     admin = create_client(made.url, made.secret_key)
     for bucket in (REFERENCES, OUTPUTS):
         admin.storage.create_bucket(bucket, options={"public": False, "allowed_mime_types": ["image/png"]})
+    assert {bucket.name for bucket in admin.storage.list_buckets()} == {REFERENCES, OUTPUTS}
     return made
 
 

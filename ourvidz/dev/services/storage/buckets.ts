@@ -9,14 +9,14 @@ type Change = Partial<Pick<Bucket, "public" | "file_size_limit" | "allowed_mime_
 const PROJECT_LIMIT = Number(env("FILE_SIZE_LIMIT", String(5 * 2 ** 30))); // bytes; the project's own, over those of its buckets
 
 export async function buckets(caller: Caller): Promise<Bucket[]> {
-  return await as(caller, (tx) => tx<Bucket[]>`select * from storage.buckets order by name`);
+  return await as(caller, (tx) => tx<Bucket[]>`select *, coalesce(owner::text, '') as owner from storage.buckets order by name`);
 }
 
 /** Any bucket: whether it is there is no secret, what is in it may be. */
 export const bucketOf = (id: string): Promise<Bucket> => seenBy(SERVICE, id);
 
 export async function seenBy(caller: Caller, id: string): Promise<Bucket> {
-  const [bucket] = await as(caller, (tx) => tx<Bucket[]>`select * from storage.buckets where id = ${id}`);
+  const [bucket] = await as(caller, (tx) => tx<Bucket[]>`select *, coalesce(owner::text, '') as owner from storage.buckets where id = ${id}`);
   if (!bucket) throw refuse.noBucket();
   return bucket;
 }
