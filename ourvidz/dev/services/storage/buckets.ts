@@ -16,7 +16,10 @@ export async function buckets(caller: Caller): Promise<Bucket[]> {
 export const bucketOf = (id: string): Promise<Bucket> => seenBy(SERVICE, id);
 
 export async function seenBy(caller: Caller, id: string): Promise<Bucket> {
-  const [bucket] = await as(caller, (tx) => tx<Bucket[]>`select *, coalesce(owner::text, '') as owner from storage.buckets where id = ${id}`);
+  const [bucket] = await as(
+    caller,
+    (tx) => tx<Bucket[]>`select *, coalesce(owner::text, '') as owner from storage.buckets where id = ${id}`,
+  );
   if (!bucket) throw refuse.noBucket();
   return bucket;
 }
