@@ -62,7 +62,7 @@ create table ourvidz.erasures (
 create unique index erasures_open on ourvidz.erasures (user_id) where finished_at is null;
 
 alter table public.profiles
-  add column erased_at timestamptz,
+  add column if not exists erased_at timestamptz,
   -- So nothing can be queued for one who was erased, by whichever way.
   add constraint profiles_erased check (erased_at is null or not age_verified);
 alter table public.job_payloads

@@ -28,7 +28,7 @@ def doctor(as_json: options.Json = False) -> None:
     """
     from ourvidz.cli import checkup
 
-    lines = list(_shown(checkup.lines(), quiet=as_json))
+    lines = list(shown(checkup.lines(), quiet=as_json))
     if as_json:
         out.emit([line.__dict__ for line in lines])
     missing, warned = (sum(line.state == state for line in lines) for state in ("missing", "warn"))
@@ -38,7 +38,7 @@ def doctor(as_json: options.Json = False) -> None:
     out.say(f"\nAll that is needed is there{f'; {warned} to look at' if warned else ''}.", "green")
 
 
-def _shown(lines: Iterator[Line], *, quiet: bool) -> Iterator[Line]:
+def shown(lines: Iterator[Line], *, quiet: bool) -> Iterator[Line]:
     """Each as soon as it is known: some take a second."""
     for line in lines:
         if not quiet and out.stdout().is_terminal:

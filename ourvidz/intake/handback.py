@@ -1,0 +1,63 @@
+"""Messages for the older system's workers: what it takes for a job of ours that they are to make (CLIENTS.md: the deployed queue-job)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ourvidz.intake.drain import processing
+from ourvidz.intake.message import OLDER_QUEUE, QUEUES
+from ourvidz.intake.sharing import waiting
+from ourvidz.intake.upstash import Upstash
+
+
+def give_back(redis: Upstash, jobs: Sequence[Mapping[str, Any]]) -> int:
+    """Pushes a message for each job that has none in Redis, the oldest first; what was taken and not yet committed goes back before them.
+    Returns how many were pushed. Safe to repeat."""
+    for queue in QUEUES:
+        for raw in reversed(waiting(redis, processing(queue))):
+            redis.transaction([("RPUSH", queue, raw.decode()), ("LREM", processing(queue), "1", raw.decode())])
+    there = ids(redis)
+    given = [job for job in jobs if str(job["id"]) not in there]
+    if given:
+        redis.pipeline([("LPUSH", str(job["queue"]), json.dumps(message(job))) for job in given])
+    return len(given)
+
+
+def message(job: Mapping[str, Any]) -> dict[str, Any]:
+    """`job` as `waiting.sql` has it. Its metadata is what the front end sent, so what the older worker reads there is in it already."""
+    settings, metadata, video = job["settings"], job["metadata"] or {}, str(job["type"]).startswith("video")
+    config = {
+        "size": f"{settings.get('width', 480)}*{settings.get('height', 832)}",
+        "sample_steps": settings.get("steps"),
+        "sample_guide_scale": settings.get("guidance"),
+        "sample_solver": "unipc",
+        "sample_shift": 5.0,
+        "frame_num": 83 if video else 1,
+        "enhance_prompt": "enhanced" in str(job["type"]),
+        "num_images": settings.get("images", 1),
+        "seed": settings.get("seed"),
+        "content_type": "video" if video else "image",
+        "file_extension": "mp4" if video else "png",
+    }
+    found = {
+        "id": job["id"], "type": job["type"], "prompt": job["prompt"], "config": config, "user_id": job["user_id"],
+        "created_at": job["created_at"].isoformat(), "negative_prompt": job["negative_prompt"], "video_id": job["video_id"],
+        "image_id": job["image_id"], "character_id": None, "bucket": job["type"], "metadata": {"prompt": job["prompt"], **metadata},
+        "model_variant": "lustify_sdxl" if job["queue"] == "sdxl_queue" else "wan_2_1_1_3b",
+    }  # fmt: skip
+    return {name: value for name, value in found.items() if value is not None or name == "character_id"}
+
+
+def ids(redis: Upstash) -> set[str]:
+    """Of the jobs that have a message in a queue, or in the hand of an intake."""
+    found = (_id(raw) for queue in (*QUEUES, OLDER_QUEUE) for key in (queue, processing(queue)) for raw in waiting(redis, key))
+    return {job for job in found if job is not None}
+
+
+def _id(raw: bytes) -> str | None:
+    try:
+        return str(json.loads(raw)["id"])
+    except (ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,145 @@
+"""The way back: a switched production database is the older system's again, with what was made meanwhile in its shape."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from older import ANNA, CLARA, migrated, older_job
+from older_side import Older
+from sqlalchemy import text
+from support import Permissive, Server, claim, executor, finish
+
+from ourvidz.db import back, shape
+from ourvidz.db.connection import Database
+from ourvidz.lifecycle import Jobs, NewJob
+
+
+def kept(database: Database) -> shape.Shape:
+    with database.transaction() as connection:
+        found = shape.read(connection)
+        shape.keep(connection)
+    return found
+
+
+def rows(database: Database, table: str) -> dict[str, dict[str, Any]]:
+    return {str(r["j"]["id"]): r["j"] for r in database.rows(f"select to_jsonb(t) as j from public.{table} as t")}
+
+
+def returned(database: Database, **options: bool) -> back.Returned:
+    database.rows("update ourvidz.executors set state = 'gone'")
+    with database.transaction() as connection:
+        return back.back(connection, **options)
+
+
+def added(parts: shape.Shape) -> shape.Shape:
+    """Without columns of this program's, and triggers on a table of Supabase's that are not ours to drop and do nothing any more."""
+    return {(kind, name): p for (kind, name), p in parts.items() if kind not in ("type", "default") and "auth.users.ourvidz" not in name}
+
+
+def test_a_switch_and_at_once_the_way_back_is_no_change(production: Database) -> None:
+    before, jobs = kept(production), rows(production, "jobs")
+    others = {table: rows(production, table) for table in ("images", "videos", "projects", "usage_logs", "model_test_results")}
+    migrated(production)
+    returned(production)
+    with production.transaction() as connection:
+        after = shape.read(connection)
+    assert {k: p.made for k, p in added(after).items()} == {k: p.made for k, p in added(before).items()}
+    assert {k: after[k].made for k in before} == {k: p.made for k, p in before.items()}, "types and defaults of the columns that were there"
+    assert rows(production, "jobs") == jobs
+    for table, then in others.items():
+        now = rows(production, table)
+        assert now.keys() == then.keys()
+        differs = {k for i, row in then.items() for k in row if now[i][k] != row[k]}
+        assert differs <= {"updated_at"}, table  # of the older trigger, at our migration
+    with production.transaction() as connection:
+        assert shape.kept(connection) is None and not connection.execute(text("select to_regnamespace('ourvidz')")).scalar()
+
+
+@pytest.fixture
+def between(production: Database) -> dict[str, str]:
+    """A switched production database after an hour of work: ids of jobs by what became of them."""
+    kept(production)
+    migrated(production)
+    production.rows(
+        "update public.profiles set age_verified = true, subscription_status = 'premium' where id = any (%s::uuid[])", ([ANNA, CLARA],)
+    )
+    for user in (ANNA, CLARA):
+        production.rows("select ourvidz.grant_tokens(%s, 1000, 'for the test')", (user,))
+    jobs = Jobs(production, Permissive())
+    gpu = executor(jobs, lanes=("sdxl", "sdxl_ip"))
+    while found := jobs.claim(gpu):
+        for imported in found:
+            finish(jobs, imported)
+    ids = {}
+    for name in ("made", "failed", "cancelled", "at work", "waiting"):
+        asked = jobs.submit(NewJob(ANNA, "sdxl_image_fast", f"a pier, {name}"))
+        ids[name] = asked.id
+        if name == "made":
+            finish(jobs, claim(jobs, gpu))
+        elif name == "failed":
+            jobs.fail(claim(jobs, gpu), "model", "the device is broken", final=True)
+        elif name == "cancelled":
+            jobs.cancel(asked.id)
+        elif name == "at work":
+            jobs.advance(claim(jobs, gpu), "generation_started")
+    ids["premium"] = jobs.submit(NewJob(CLARA, "sdxl_image_premium", "a type that they do not know")).id
+    ids["imported and made"] = older_job("sdxl_image_fast", "queued")
+    return ids
+
+
+def test_what_was_made_meanwhile_comes_along_in_the_older_shape(production: Database, between: dict[str, str]) -> None:
+    found = returned(production)
+    there = rows(production, "jobs")
+    words = {name: there[job]["status"] for name, job in between.items()}
+    assert words == {
+        "made": "completed", "failed": "failed", "cancelled": "failed", "at work": "queued", "waiting": "queued", "premium": "queued",
+        "imported and made": "completed",
+    }  # fmt: skip
+    made = there[between["made"]]
+    assert made["metadata"]["all_assets"] == [made["metadata"]["primary_asset"]] and made["completed_at"] and made["format"] == "image"
+    assert there[between["cancelled"]]["error_message"] == "cancelled"
+    assert there[between["failed"]]["error_message"] == "the device is broken"
+    assert {str(w["id"]) for w in found.waiting} >= {between["at work"], between["waiting"], between["premium"]}
+    assert found.jobs["completed"] >= 2 and found.jobs["failed"] == 2
+    assert production.rows(f"select count(*) as n from {found.schema}.job_events")[0]["n"] > 20, "and nothing is lost"
+
+
+def test_the_older_functions_and_workers_go_on(server: Server, production: Database, between: dict[str, str]) -> None:
+    returned(production)
+    older = Older(server, production)
+    job = older.queue(ANNA, images=2)
+    older.callback({"job_id": job, "status": "completed", "assets": [f"{ANNA}/sdxl_0.png", f"{ANNA}/sdxl_1.png"]})
+    assert rows(production, "jobs")[job]["status"] == "completed"
+    pictures = [r for r in rows(production, "images").values() if r["job_id"] == job]
+    assert [r["status"] for r in pictures] == ["completed", "completed"]
+    assert older.ask("authenticated", CLARA, "select id from public.jobs where id = %s", job) == []
+    new = older.sign_up("new@example.org")
+    assert rows(production, "profiles")[new]["username"] == "new"
+    older.ask("authenticated", ANNA, "delete from public.images where id = %s", pictures[1]["id"])
+    # Our policies on storage stay, and one of them asks a function of the schema that has another name now.
+    mine = "delete from storage.objects where bucket_id = 'reference_images' and name like %s returning id"
+    assert older.ask("authenticated", CLARA, mine, f"{ANNA}/%") == [] and len(older.ask("authenticated", ANNA, mine, f"{ANNA}/%")) == 1
+
+
+def test_a_second_switch_brings_all_of_it_here_again(production: Database, between: dict[str, str]) -> None:
+    returned(production)
+    kept(production)
+    migrated(production)
+    status = {str(r["id"]): r["status"] for r in production.rows("select id, status from public.jobs")}
+    assert status[between["made"]] == "completed" and status[between["waiting"]] == "queued"
+
+
+def test_the_way_back_says_what_keeps_it(production: Database) -> None:
+    migrated(production)
+    with pytest.raises(back.NoWayBack, match="No switch is known"):
+        returned(production)
+
+
+def test_not_while_executors_work_nor_after_a_day(production: Database, between: dict[str, str]) -> None:
+    with production.transaction() as connection, pytest.raises(back.NoWayBack, match="executors are at work"):
+        back.back(connection)
+    production.rows("update ourvidz_before.shape set at = at - interval '25 hours'")
+    with pytest.raises(back.NoWayBack, match="over a day ago"):
+        returned(production)
+    assert returned(production, late=True).jobs["completed"] >= 1
