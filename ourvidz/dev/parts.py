@@ -50,7 +50,7 @@ def cache() -> Path:
 
 
 def bring(say: Say = lambda _: None) -> Parts:
-    """The parts, brought first if need be: about twenty seconds and 125 MB. Several processes may ask at once. Raises PartMissing."""
+    """The parts, brought first if need be: about twenty seconds and 155 MB. Several processes may ask at once. Raises PartMissing."""
     folder = cache() / f"parts-{_digest(*sorted(path for path in LOCK.iterdir() if path.is_file()))}"
     with exclusive(folder):
         if not folder.exists():

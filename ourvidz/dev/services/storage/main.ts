@@ -38,6 +38,11 @@ const ROUTES: [string, RegExp, "open" | "known", (ask: Ask) => unknown][] = [
     await buckets.remove(caller, bucket);
     return { message: "Successfully deleted" };
   }],
+  ["POST", /^\/bucket\/(?<bucket>[^/]+)\/empty$/, "known", async ({ caller, bucket }) => {
+    await buckets.seenBy(caller, bucket);
+    await objects.empty(caller, bucket);
+    return { message: "Empty bucket has been queued. Completion may take up to an hour." }; // as Supabase says; here it is done
+  }],
   [
     "POST",
     /^\/object\/list-v2\/(?<bucket>[^/]+)$/,

@@ -117,6 +117,11 @@ export class Objects {
     return rows;
   }
 
+  async empty(caller: Caller, bucket: string): Promise<void> {
+    const rows = await as(caller, (tx) => tx<Row[]>`delete from storage.objects where bucket_id = ${bucket} returning *`);
+    for (const row of rows) await this.forget(row);
+  }
+
   /** A page of those under `prefix` after the name `after`, by name as bytes. */
   async page(caller: Caller, bucket: string, prefix: string, after: string, limit: number): Promise<{ objects: Row[]; more: boolean }> {
     const rows = await as(
