@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from executors.models.profiles import BITS, PROFILES, named
+from executors.models import attention
+from executors.models.profiles import BITS, EXACT, PROFILES, named
 
 if TYPE_CHECKING:
     from executors.orchestrator.roster import Row
@@ -49,7 +51,7 @@ class Executors:
 
         `own_process`: nobody else's, so it ends itself (exit code 75) when its device hangs; whoever started it starts another.
         """
-        chosen = named(profile or app.config.ourvidz_profile)
+        chosen = replace(named(profile or app.config.ourvidz_profile), attention=app.config.ourvidz_attention)
         from executors import credentials
         from executors.enhancer.client import remote
         from executors.provenance import Seal
@@ -141,6 +143,10 @@ class Executors:
         about = model.describe()
         say(f"{about['model']} on {about['device']} reads the texts.")
         return Guard(model)
+
+    def check_attention(self, config: Config) -> None:
+        """Raises `NoAttention` where `OURVIDZ_ATTENTION` cannot be had on this machine."""
+        attention.check(config.ourvidz_attention, exact=config.ourvidz_profile == EXACT.name)
 
     def profiles(self) -> list[dict[str, str]]:
         """The speed profiles there are: what each is called, what it changes, and what becomes of the pictures."""

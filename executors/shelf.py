@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from executors.errors import ModelFileError
-from executors.models import files
+from executors.models import attention, files
 from executors.models.base import Family, ModelPaths
-from executors.models.profiles import DEFAULT, Profile, at_once_of, check_needs
+from executors.models.profiles import DEFAULT, EXACT, Profile, at_once_of, check_needs
 from ourvidz.safety.screen import ScreenUnavailable
 
 if TYPE_CHECKING:
@@ -157,8 +157,10 @@ def prepare(
 ) -> Shelf:
     """The shelf at `root`. Makes tiny models when that is allowed.
 
-    Raises `ModelFileError` when no lane can be served, `UnknownProfile` when the profile lacks a file or a package.
+    Raises `ModelFileError` when no lane can be served, `UnknownProfile` when the profile lacks a file or a package, `NoAttention` when this
+    machine cannot compute attention as the profile asks.
     """
+    attention.check(profile.attention, exact=profile.name == EXACT.name)
     if tiny:
         from executors.models.tiny import make_tiny
 

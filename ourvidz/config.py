@@ -43,6 +43,7 @@ class Config(BaseSettings):
     ourvidz_models: Path | None = None  # unset: tiny models under ourvidz_home
     ourvidz_storage: Path | None = None  # unset: a folder under ourvidz_home stands for the buckets
     ourvidz_profile: str = "default"  # the executors' speed profile
+    ourvidz_attention: Literal["auto", "sdpa", "xformers", "slicing"] = "auto"  # auto: torch's own
     ourvidz_batch: int | None = Field(default=None, ge=1, le=16)  # pictures in a pass of SDXL; unset: the profile's figure on a GPU, else 1
     ourvidz_enhancer: str = "auto"  # auto: its process when it answers, else this executor's own model; off: the latter; or its socket
     ourvidz_c2pa: Literal["required", "optional"] = "required"  # optional: an output that cannot be signed goes out without

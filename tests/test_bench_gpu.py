@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from bench.gpu.meter import DECODE, DENOISE, H200_BF16, Card, Meter  # noqa: E40
 from bench.gpu.ours import Ours, Post  # noqa: E402
 from bench.gpu.sizes import SMALL, TRUE  # noqa: E402
 from executors.models import files  # noqa: E402
+from executors.models.profiles import DEFAULT  # noqa: E402
 from state.catalog import JOB_TYPES  # noqa: E402
 
 CPU = Card(torch.device("cpu"))
@@ -132,7 +134,8 @@ def test_no_prompt_is_asked_twice(ours: Ours, monkeypatch: pytest.MonkeyPatch) -
 
 def test_ours_and_plain_side_by_side(models: Path) -> None:
     cases = [BY_NAME[name] for name in ("sdxl-fast-x6", "vace-fast", "enhancement")]
-    figures = measure(CPU, DRY, models, cases, repeat=1, upload=0.0, plain=True, say=lambda _: None)
+    profile = replace(DEFAULT, attention="slicing")
+    figures = measure(CPU, DRY, models, cases, repeat=1, upload=0.0, plain=True, say=lambda _: None, profile=profile)
     assert [line.case for line in figures.lines] == cases
     for line in figures.lines:
         assert line.plain is not None and 0 < line.plain.load < line.plain.whole
@@ -141,7 +144,15 @@ def test_ours_and_plain_side_by_side(models: Path) -> None:
     assert {(a, b) for a, b, _ in figures.switches} == {(a.lane, b.lane) for a in cases for b in cases if a != b}
     tables = figures.tables(0.0)
     assert all(case.name in tables[0] for case in cases) and "≤ 35" in tables[1]
+    assert tables[0].count("slicing") == 2, "of both denoisers; Qwen has none to choose"
     json.dumps(figures.as_dict())
+
+
+def test_an_attention_that_cannot_be_had_is_refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SystemExit) as ended:
+        main(["--dry-run", "--attention", "xformers"])
+    assert ended.value.code == 2 and "needs a CUDA GPU" in capsys.readouterr().err
 
 
 def test_without_a_gpu_it_says_so_in_a_sentence(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

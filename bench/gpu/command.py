@@ -1,7 +1,7 @@
 """True-size models with random weights on a CUDA device: seconds, TFLOP/s and memory of each job type, against what the arithmetic needs
 and against plain diffusers in the same run.
 
-    python -m bench.gpu [--only sdxl-fast-x6 video-fast] [--models DIR] [--repeat 3] [--save]
+    python -m bench.gpu [--only sdxl-fast-x6 video-fast] [--models DIR] [--repeat 3] [--attention xformers] [--save]
     python -m bench.gpu --dry-run
 
 Aims on an H200: the seconds in the table; under 3 % of a job outside denoising and decoding; a change of model under 1 s; under 35 GB
@@ -15,7 +15,7 @@ import os
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,9 @@ from bench.gpu.meter import Card, Ceiling, Meter, ceiling
 from bench.gpu.ours import Ours, Post, Took
 from bench.gpu.plain import Plain
 from bench.report import machine, save, table
+from executors.models.attention import AUTO, KINDS, NoAttention, check
 from executors.models.loading import quiet
-from executors.models.profiles import DEFAULT, PROFILES, Profile, named
+from executors.models.profiles import DEFAULT, EXACT, PROFILES, Profile, named
 
 NO_CUDA = (
     "There is no CUDA device here, so nothing was measured; "
@@ -49,12 +50,14 @@ class Line:
     denoise_flops: int
     decode_flops: int
     floor: float
+    attention: str = AUTO
 
     def cells(self) -> tuple[Any, ...]:
         ours, plain = self.ours, self.plain
         rate = self.denoise_flops / ours.denoise / 1e12 if ours.denoise else None
         return (
             self.case.name,
+            "–" if ours.tokens else self.attention,
             ours.device,
             self.case.aim,
             ours.whole,
@@ -72,8 +75,8 @@ class Line:
 
 
 HEAD = (
-    "job", "device s", "aim ≤", "till stored s", "the first s", "outside %", "TFLOP/s", "floor s", "of floor", "plain s", "its load s",
-    "plain/ours", "peak GB", "plain GB",
+    "job", "attention", "device s", "aim ≤", "till stored s", "the first s", "outside %", "TFLOP/s", "floor s", "of floor", "plain s",
+    "its load s", "plain/ours", "peak GB", "plain GB",
 )  # fmt: skip
 
 
@@ -162,7 +165,8 @@ def measure(
             if plain:
                 say(f"{case.name}, plain …")
                 beside = theirs.job(case, took[case.name][1].tokens)
-            figures.lines.append(_line(case, scale, *took[case.name], beside, figures.ceiling))
+            line = _line(case, scale, *took[case.name], beside, figures.ceiling)
+            figures.lines.append(replace(line, attention=profile.attention))
     return figures
 
 
@@ -182,6 +186,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--repeat", type=int, default=3, help="warm jobs of each kind, of which the median is shown")
     parser.add_argument("--profile", choices=list(PROFILES), default=DEFAULT.name, help="the speed profile; the aims are for default")
+    parser.add_argument("--attention", choices=KINDS, default=AUTO, help="as OURVIDZ_ATTENTION; compare runs of one each")
     parser.add_argument("--upload", type=float, default=0.2, help="seconds an upload is made to take, on both sides")
     parser.add_argument("--no-plain", action="store_true", help="leave the plain script out: it takes as long as ours, and its loading")
     parser.add_argument(
@@ -192,6 +197,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not (torch.cuda.is_available() or asked.dry_run):
         print(NO_CUDA)
         return
+    profile = replace(named(asked.profile), attention=asked.attention)
+    try:
+        check(profile.attention, exact=profile.name == EXACT.name)
+    except NoAttention as error:
+        parser.error(str(error))
     if asked.dry_run:
         torch.set_num_threads(1)  # tiny tensors: threads cost more than they bring
     card = Card(torch.device("cpu" if asked.dry_run else "cuda"))
@@ -206,10 +216,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             upload=asked.upload,
             plain=not asked.no_plain,
             say=lambda line: print(line, flush=True),
-            profile=named(asked.profile),
+            profile=profile,
         )
     tables = figures.tables(asked.upload, DRY_RUN if asked.dry_run else "")
     if asked.save and not asked.dry_run:
-        facts = machine(card.name) | {"profile": asked.profile}
+        facts = machine(card.name) | {"profile": asked.profile, "attention": asked.attention}
         kept = save(card.name or "gpu", facts, figures.as_dict(), tables)
         print(f"\nKept as {os.path.relpath(kept)}")

@@ -41,6 +41,7 @@ class Profile:
     quantised: str = ""  # int8 | fp8
     few_steps: FewSteps | None = None
     needs: tuple[str, ...] = field(default=())  # packages besides the extra `models`
+    attention: str = "auto"  # OURVIDZ_ATTENTION's, whatever the profile (executors.models.attention)
 
 
 _GPU = {"channels_last": True, "at_once": 3}
@@ -94,9 +95,11 @@ def at_once_of(profile: Profile, asked: int | None, *, gpu: bool) -> int:
     return asked or (profile.at_once if gpu else 1)
 
 
-def facts(profile: Profile) -> dict[str, int]:
-    """What an artifact's metadata should say besides the profile's name: how many steps were taken where it was not those asked for."""
-    return {} if profile.few_steps is None else {"few_steps": profile.few_steps.steps}
+def facts(profile: Profile) -> dict[str, int | str]:
+    """What an artifact's metadata should say besides the profile's name: how many steps were taken where it was not those asked for, and
+    how attention was computed where it was not torch's own way."""
+    few: dict[str, int | str] = {} if profile.few_steps is None else {"few_steps": profile.few_steps.steps}
+    return few if profile.attention in ("auto", "sdpa") else few | {"attention": profile.attention}
 
 
 def check_needs(profile: Profile, root: Path, models: frozenset[str]) -> None:

@@ -14,6 +14,7 @@ import torch
 from diffusers import PyramidAttentionBroadcastConfig, TaylorSeerCacheConfig
 from diffusers.hooks import HookRegistry, apply_pyramid_attention_broadcast
 
+from executors.models import attention
 from executors.models.profiles import Profile
 from executors.models.regional import Regional
 
@@ -24,6 +25,8 @@ Compiler = Callable[[Hashable], AbstractContextManager[bool]]
 
 def dress(profile: Profile, model: str, denoiser: Any, device: torch.device) -> None:
     """Make `denoiser` (SDXL's UNet, Wan's transformer) what `profile` asks for. Once for each denoiser."""
+    if model == SDXL:
+        attention.dress(profile.attention, denoiser)
     if profile.quantised:
         _quantise(denoiser, profile.quantised)
     if profile.channels_last and device.type == "cuda" and model == SDXL:  # Wan's work is in matrices, which have no such layout

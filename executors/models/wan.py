@@ -31,6 +31,7 @@ from transformers import AutoTokenizer, UMT5EncoderModel
 from ..errors import BadOutput, BadWork, ModelFileError
 from ..residency import Chance, Residency
 from . import files, working
+from .attention import during
 from .base import Clip, ModelPaths, OnStep, Output, Picture, References, Work
 from .convert import source_of
 from .few_steps import distil, shortened
@@ -218,7 +219,12 @@ class Wan:
         try:
             need = self._need(mode, work, width, height, dtype or self.dtype)
             shape = (width, height, work.frames, dtype)
-            with self.residency.hold(*parts, working=need, dtype=dtype), self._compiled[mode](shape), forgetting(pipe.transformer):
+            with (
+                self.residency.hold(*parts, working=need, dtype=dtype),
+                self._compiled[mode](shape),
+                forgetting(pipe.transformer),
+                during(self.profile.attention),
+            ):
                 latents = pipe(
                     **words,
                     width=width,

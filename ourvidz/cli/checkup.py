@@ -35,6 +35,7 @@ def lines() -> Iterator[Line]:
     yield from _safely("redis", lambda: checkup_services.redis(app))
     yield from _safely("models", lambda: _models(app))
     yield from _safely("profile", lambda: _profile(app))
+    yield from _safely("attention", lambda: _attention(app))
     yield from _safely("budget", lambda: _budget(app))
     yield from _safely("screen", _screen)
     yield from _safely("images", lambda: _images(app))
@@ -187,6 +188,14 @@ def _budget(app: App) -> Iterator[Line]:
     on_device = words.size(device) if device else "35 GB, or what the card has if that is less"
     in_ram = words.size(ram) if ram else "four fifths of the machine's"
     yield Line("ok", "budget", f"on the device {on_device}; weights in RAM {in_ram}")
+
+
+def _attention(app: App) -> Iterator[Line]:
+    from ourvidz.cli import executor
+
+    if app.config.ourvidz_attention not in ("auto", "sdpa"):
+        executor.found().check_attention(app.config)  # what is wrong is a finding
+        yield Line("ok", "attention", app.config.ourvidz_attention)
 
 
 def _profile(app: App) -> Iterator[Line]:
