@@ -57,14 +57,19 @@ grant usage on schema realtime to {owner}, authenticated;
 grant select on realtime.messages to authenticated;
 create publication supabase_realtime;
 alter publication supabase_realtime owner to {owner};
+"""
+
+
+DEFAULTS = """
 alter default privileges for role {owner} in schema public grant all on tables to anon, authenticated, service_role;
 alter default privileges for role {owner} in schema public grant all on functions to anon, authenticated, service_role;
 alter default privileges for role {owner} in schema public grant all on sequences to anon, authenticated, service_role;
 """
 
 
-def supabase_database(server: Server) -> str:
-    """The name of a new database of that shape. The caller drops it."""
+def supabase_database(server: Server, *, grants_by_default: bool = True) -> str:
+    """The name of a new database of that shape. The caller drops it. A project made since October 2026 grants nothing by default: what the
+    API's roles may do with a new table, function or sequence of schema public, somebody has to grant them."""
     name = server.create(prefix="supabase")
     with psycopg.connect(server.url(name, superuser=True), autocommit=True) as connection:
         there = {role for (role,) in connection.execute("select rolname from pg_roles").fetchall()}
@@ -74,5 +79,5 @@ def supabase_database(server: Server) -> str:
         connection.execute("grant anon, authenticated, service_role to authenticator")
         for role, seconds in TIMEOUTS.items():
             connection.execute(f"alter role {role} set statement_timeout = '{seconds}s'")
-        connection.execute(SHAPE.replace("{owner}", OWNER))
+        connection.execute((SHAPE + (DEFAULTS if grants_by_default else "")).replace("{owner}", OWNER))
     return name

@@ -41,6 +41,9 @@ def catalog(database: Database) -> dict[str, str]:
 
 
 RIGHTS = """
+  select format('schema %s', nspname), format('%s %s', nspowner::regrole, array(select unnest(nspacl)::text order by 1))
+  from pg_namespace where oid in (select oid from ours)
+  union all
   select format('%s %s', c.relkind, c.oid::regclass), format('%s %s', c.relowner::regrole, array(select unnest(c.relacl)::text order by 1))
   from pg_class as c where c.relnamespace in (select oid from ours) and c.relkind in ('r', 'v', 'S')
   union all

@@ -14,6 +14,8 @@ import psycopg
 import pytest
 from access_matrix import BUCKETS, FUNCTIONS, RELATIONS, Verbs
 from api import Api, api_of
+from catalogs import rights
+from supabase_shape import supabase_database
 from support import OWNER, Permissive, Server, claim, executor, finish, new_user, submit
 
 from ourvidz.db.connection import Database
@@ -429,3 +431,26 @@ def test_an_admin_of_ones_own_making(field: Field) -> None:
             cursor.execute(f"set local role {role}")
             cursor.execute("select public.before_request()")
             assert cursor.execute("select current_user").fetchone() == (role,)
+
+
+def test_rights_do_not_depend_on_what_a_project_grants_by_default(server: Server, template: str) -> None:
+    """Projects made before October 2026 give the API's roles every new table, function and sequence; later ones give nothing. After
+    `migrate` every right on what is ours is the same in both, so the matrix above holds for both; and a job can be asked for and seen."""
+    found = []
+    for grants_by_default in (True, False):
+        name = supabase_database(server, grants_by_default=grants_by_default)
+        database = Database(server.url(name))
+        try:
+            with database.transaction() as connection:
+                migrate(connection)
+            assert database.rows("select count(*) > 0 as any from pg_default_acl") == [{"any": grants_by_default}]
+            found.append(rights(database))
+            user = new_user(database)
+            with api_of(server, name) as api:
+                job = api.rows("authenticated", user, "select public.queue_job('sdxl_image_fast', 'a lighthouse') as job")[0]["job"]
+                assert [str(r["id"]) for r in api.rows("authenticated", user, "select id from public.jobs")] == [job["job_id"]]
+                assert api.rows("authenticated", new_user(database), "select id from public.jobs") == []
+        finally:
+            database.close()
+            server.drop(name)
+    assert found[0] == found[1]
