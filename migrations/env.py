@@ -7,7 +7,7 @@ import os
 from alembic import context
 from sqlalchemy import Connection, create_engine, pool, text
 
-from ourvidz.db import layer, reconcile
+from ourvidz.db import layer, reconcile, storage_policies
 
 
 def run(connection: Connection) -> None:
@@ -36,3 +36,5 @@ else:
     url = url.replace("postgresql://", "postgresql+psycopg://", 1).replace("postgres://", "postgresql+psycopg://", 1)
     with create_engine(url, poolclass=pool.NullPool, connect_args={"prepare_threshold": None}).begin() as connection:
         run(connection)
+        if layer.standing(connection) is layer.Standing.CURRENT:
+            storage_policies.apply(connection)  # `ourvidz migrate` does so too, and says what became of them
