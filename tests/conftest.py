@@ -55,12 +55,13 @@ def _owner_of(superuser_url: str) -> str:
 @pytest.fixture(scope="session")
 def template(server: Server) -> Iterator[str]:
     """A migrated database, made as its non-superuser owner, to copy from. Nothing may stay connected to it."""
-    from ourvidz.db import schema
+    from ourvidz.db import layer, schema
     from ourvidz.db.migrate import migrate
 
     if os.environ.get(VARIABLE):
-        whole = schema.parts
+        whole, applying = schema.parts, layer.scripts
         schema.parts = lambda: mutated(whole())
+        layer.scripts = lambda: mutated(applying())
     name = server.create(prefix="template")
     database = Database(server.url(name))
     with database.transaction() as connection:

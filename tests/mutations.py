@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from ourvidz.db import schema
+from ourvidz.db import layer, schema
 
 HERE = Path(__file__).parent
 VARIABLE = "OURVIDZ_MUTANT"
@@ -224,6 +224,13 @@ MUTANTS = {
     "rerouted to nobody": Mutant(F + "reroute_stranded.sql", " and ourvidz.lane_served(lanes.other, v_now)", "", "reroute"),
     "rerouted at once": Mutant(F + "reroute_stranded.sql", " - make_interval(secs => v_after)", "", "reroute"),
     "what must stay fills the portion": Mutant(F + "reroute_stranded.sql", "and ourvidz.why_not_reroute(w.id, w.job_type, p.settings) is null", "", "reroute"),
+    # schema objects
+    "an older release replaces a newer one": Mutant("apply/02_apply.sql", "and release > v_release", "and false", "layer"),
+    "what is no more stays": Mutant("apply/02_apply.sql", "when 'function' then v_functions := v_functions || v_one.oid;", "when 'function' then null;", "layer"),
+    "others' views are dropped along": Mutant("apply/02_apply.sql", "if v_strangers is not null then", "if false then", "layer"),
+    "everything is replaced": Mutant("apply/02_apply.sql", "or o.digest is distinct from w.digest\n", "or true\n", "layer"),
+    "policies are made again each time": Mutant("apply/02_apply.sql", "if pg_temp.object_oid('policy', v_row.name) is null\n", "if true or pg_temp.object_oid('policy', v_row.name) is null\n", "layer"),
+    "policies of others stay": Mutant("apply/02_apply.sql", "and format('%s on public.%s', policyname, tablename) <> all (v_there)", "and false", "foresee"),
     # what may follow
     "a claim does not matter to what may follow": Mutant(F + "allowed.sql", "and (t.before = 'any' or (t.before = 'held') = p_held)", "", "transitions"),
     "a final failure may be retried, it says": Mutant(F + "allowed.sql", "'{retried}', not p_final", "'{retried}', true", "transitions"),
@@ -294,7 +301,7 @@ def killed(name: str) -> tuple[str, float]:
 
 
 def main(wanted: list[str]) -> int:
-    bodies = dict(schema.parts())
+    bodies = dict(schema.parts()) | dict(layer.scripts())
     if stale := [name for name, m in MUTANTS.items() if m.old not in bodies[m.part]]:
         print(f"The SQL holds no more what these replace: {', '.join(stale)}")
         return 1

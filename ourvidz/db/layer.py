@@ -178,9 +178,16 @@ def _applying() -> Iterator[str]:
         assert "$object$" not in one.sql, one.name
         yield f"({n}, '{one.kind}', '{one.name}', '{one.digest}', {str(one.name in EVERY_TIME).lower()}, $object$\n{one.sql}\n$object$),\n"
     yield f"({len(wanted)}, 'layer', 'layer', '{whole.digest}', false, '{whole.number}');\n\n"
-    yield helpers() + "\n" + (_APPLY / "02_apply.sql").read_text()
+    yield helpers() + dict(scripts())["apply/02_apply.sql"]
 
 
 def helpers(*, shapes: bool = False) -> str:
     """SQL of the temporary functions that applying and `migrate --check` share; with `shapes`, of those that only the latter needs."""
-    return "".join((_APPLY / name).read_text() for name in ("01_helpers.sql", "03_shapes.sql")[: 1 + shapes])
+    files = dict(scripts())
+    return files["apply/01_helpers.sql"] + (files["apply/03_shapes.sql"] if shapes else "")
+
+
+def scripts() -> Iterator[tuple[str, str]]:
+    """Name and text of the SQL that applies schema objects."""
+    for file in sorted(_APPLY.iterdir(), key=lambda file: file.name):
+        yield f"apply/{file.name}", file.read_text()
