@@ -51,14 +51,19 @@ def unnamed(changed: set[str], steps: list[foresee.Step], after: dict[str, str])
     whole = {words for step in steps if (words := step.object.partition(" ")[2]) and step.object.startswith("table ")}
     whole |= {"ourvidz.older_jobs"} if "public.jobs" in whole else set()
 
+    # A column that is added brings its own constraints.
+    added = {step.object.split()[-1] for step in steps if (step.action, step.object.split()[0]) == ("add", "column")}
+    added |= {
+        f"{step.object.split()[3]}.{step.object.split()[1]}" for step in steps if step.detail.startswith("added") and " of " in step.object
+    }
+
     def named(name: str) -> bool:
         kind, _, rest = name.partition(" ")
         if kind in ("column", "constraint"):
             table, _, one = rest.rpartition(".")
             if table in whole or any({one, table} <= words or rest in words for words in said):
                 return True
-            (column,) = re.findall(r"^UNIQUE \((\w+)\)", after.get(name, "")) or [""]  # comes with the column that is added
-            return any({column, table, "added"} <= words for words in said)
+            return kind == "constraint" and any(f"{table}.{word}" in added for word in re.findall(r"\w+", after.get(name, "")))
         if kind in ("policy", "trigger", "index"):
             one, _, table = rest.partition(" on ")
             return table in whole or any({*one.split(), table} <= words for words in said)
