@@ -1,5 +1,5 @@
-"""What production's users and jobs are after our migration: nothing that they wrote about themselves is believed unless the operator says so,
-and what waited is made once its user's age is verified."""
+"""Production's users and jobs after our migration: nothing that users wrote about themselves is believed unless the operator says so, and
+what waited is made once its user's age is verified."""
 
 from __future__ import annotations
 
@@ -120,7 +120,9 @@ def test_the_operator_believes_whom_they_say(production: Database) -> None:
     }
     plans = {u: production.rows("select (ourvidz.plan_of(%s)).name", (u,))[0]["name"] for u in (ANNA, BORIS, CLARA)}
     assert plans == {ANNA: "free", BORIS: "premium", CLARA: "pro"}
-    entries = production.rows("select user_id::text, sum(amount)::int as n from ourvidz.token_entries where account = 'available' group by 1")
+    entries = production.rows(
+        "select user_id::text, sum(amount)::int as n from ourvidz.token_entries where account = 'available' group by 1"
+    )
     assert {r["user_id"]: r["n"] for r in entries} == {ANNA: 10, BORIS: 10, CLARA: 340, DORA: 10}
 
 

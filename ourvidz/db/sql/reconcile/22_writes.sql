@@ -61,6 +61,9 @@ begin
                                                              else format('alter column %I drop not null', t.lacking) end;
       elsif t.state = '23514' and exists (select from pg_constraint where conrelid = 'pg_temp.trial'::regclass and conname = t.culprit) then
         perform pg_temp.alter_table(3, p_relation, 'constraint ' || t.culprit, 'dropped: it refuses ' || t.message, format('drop constraint %I', t.culprit));
+      elsif t.state = '23502' and exists (select from wanted_columns where relation = p_relation and name = t.lacking and initial is not null) then
+        perform pg_temp.alter_table(4, p_relation, 'default of column ' || t.lacking, 'set: this program makes rows without it',
+          (select format('alter column %I set default %s', name, initial) from wanted_columns where relation = p_relation and name = t.lacking));
       elsif t.state = '23502' and exists (select from wanted_columns where relation = p_relation and name = t.lacking) then
         perform pg_temp.alter_table(4, p_relation, 'column ' || t.lacking, 'may be null: ' || t.message, format('alter column %I drop not null', t.lacking));
       elsif t.state = '23502' then

@@ -13,6 +13,12 @@ begin
     perform pg_temp.refuse('public.' || p_relation, 'this program needs a table of that name, and this is not one', 'rename it, migrate, and decide what becomes of it');
     return;
   end if;
+  if not pg_has_role((select relowner from pg_class where oid = to_regclass('public.' || p_relation)), 'usage') then
+    perform pg_temp.refuse('table public.' || p_relation, format('it belongs to %s, and %s may not change it', (select relowner::regrole from pg_class
+      where oid = to_regclass('public.' || p_relation)), current_user), format('alter table public.%I owner to %s', p_relation, quote_ident(current_user)));
+    return;
+  end if;
+  perform pg_temp.plan_reach(p_relation);
   drop table if exists pg_temp.trial cascade;
   execute format('create temp table trial (like public.%I including defaults including constraints including generated including identity)', p_relation);
   if not v_secured then
@@ -30,6 +36,25 @@ begin
   perform pg_temp.plan_checks(p_relation);
   perform pg_temp.plan_triggers(p_relation);
   perform pg_temp.plan_keys(p_relation);
+end
+$$;
+
+-- What stands between a write and the table itself and is not copied with it: rules, a publication whose identity lacks a column.
+create or replace function pg_temp.plan_reach(p_relation text) returns void language plpgsql as $$
+declare
+  v_column constant text := (select quote_ident(attname) from pg_attribute where attrelid = to_regclass('public.' || p_relation) and attnum > 0
+                             and not attisdropped and attgenerated = '' and attidentity = '' order by attnum limit 1);
+  v_rule text;
+begin
+  -- Of no row, but not so that the planner knows.
+  execute format('update public.%I set %s = %2$s where ctid = ''(4294967294,1)''', p_relation, v_column);
+  execute format('delete from public.%I where ctid = ''(4294967294,1)''', p_relation);
+  v_rule := (select string_agg(quote_ident(rulename), ', ') from pg_rewrite where ev_class = to_regclass('public.' || p_relation));
+  if v_rule is not null then
+    perform pg_temp.refuse('table public.' || p_relation, 'rules rewrite what is written: ' || v_rule, format('drop rule %s on public.%I', v_rule, p_relation));
+  end if;
+exception when others then
+  perform pg_temp.refuse('table public.' || p_relation, 'it cannot be written: ' || sqlerrm, 'make update and delete on it work again');
 end
 $$;
 

@@ -17,8 +17,9 @@ begin
     from pg_proc as p
     where p.pronamespace = 'public'::regnamespace and to_regclass('ourvidz.executors') is null
       and (p.proname in ('queue_job', 'cancel_job', 'retry_job', 'approve_preview', 'job_status', 'attest_consent', 'withdraw_consent', 'ask_enhancement', 'enhancement', 'age_status', 'request_age_review', 'report_refusal', 'before_request', 'job_types')
-           or p.proname = 'has_role' and p.pronargs = 2 and p.proargtypes[1] = coalesce(to_regtype('public.app_role')::oid, 0)
-              and (p.proargnames is distinct from '{_user_id,_role}' or p.prorettype <> 'boolean'::regtype))
+           or p.proname = 'has_role'
+              and (p.pronargs, p.proargtypes[1], p.proargnames::text[], p.prorettype)
+                  is distinct from (2::smallint, to_regtype('public.app_role')::oid, '{_user_id,_role}'::text[], 'boolean'::regtype::oid))
     order by 1
   loop
     perform pg_temp.refuse('function ' || o.name, 'this program makes a function of that name, with other arguments or another result', format('drop function public.%s (and what leans on it)', o.name));

@@ -1,0 +1,57 @@
+"""Production's schema, changed at random: each such database is migrated, or refused by name with nothing changed."""
+
+from __future__ import annotations
+
+import pytest
+from drifts import Drift
+from public_objects import objects
+from reconciling import foreseen, lives_on, planned
+
+from ourvidz.db.connection import Database
+from ourvidz.db.migrate import migrate
+from ourvidz.db.reconcile import MigrationRefused
+
+IN_CI = 10
+NIGHTLY = 100
+
+
+def ids(database: Database) -> dict[str, set[str]]:
+    """The rows of each table in schema public that has an id, the older jobs' under the name they had."""
+    sql = """select case when c.relname = 'older_jobs' then 'jobs' else c.relname end as name, c.oid::regclass::text as relation
+             from pg_class as c join pg_attribute as a on a.attrelid = c.oid and a.attname = 'id' and not a.attisdropped
+             where c.relkind = 'r' and c.relnamespace = 'public'::regnamespace"""
+    return {r["name"]: {str(i["id"]) for i in database.rows(f"select id from {r['relation']}")} for r in database.rows(sql)}
+
+
+def lives_or_is_refused(database: Database, seed: int) -> bool:
+    """True when it was migrated."""
+    drift = Drift(database, seed).happen()
+    before, rows = objects(database), ids(database)
+    steps = planned(database)
+    assert objects(database) == before, drift
+    refusals = [s for s in steps if s.refused]
+    if refusals:
+        assert all(s.object and s.remedy for s in refusals), (drift, refusals)
+        with pytest.raises(MigrationRefused) as said, database.transaction() as connection:
+            migrate(connection)
+        assert [s.object for s in said.value.refusals] == [s.object for s in refusals], drift
+        assert (objects(database), ids(database)) == (before, rows), drift
+        return False
+    with database.transaction() as connection:
+        migrate(connection)
+    foreseen(before, objects(database), steps)
+    after = ids(database)
+    assert {table: found - after[table] for table, found in rows.items() if found - after[table] and table != "user_roles"} == {}, drift
+    lives_on(database)
+    return True
+
+
+@pytest.mark.parametrize("seed", range(IN_CI))
+def test_a_drifted_database(production: Database, seed: int) -> None:
+    lives_or_is_refused(production, seed)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("seed", range(IN_CI, IN_CI + NIGHTLY))
+def test_many_drifted_databases(production: Database, seed: int) -> None:
+    lives_or_is_refused(production, seed)
