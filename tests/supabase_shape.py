@@ -76,7 +76,7 @@ def supabase_database(server: Server, *, grants_by_default: bool = True) -> str:
         for role, options in ROLES.items():
             if role not in there:
                 connection.execute(f"create role {role} {options}")
-        connection.execute("grant anon, authenticated, service_role to authenticator")
+        connection.execute(f"grant anon, authenticated, service_role to authenticator, {OWNER}")
         for role, seconds in TIMEOUTS.items():
             connection.execute(f"alter role {role} set statement_timeout = '{seconds}s'")
         connection.execute((SHAPE + (DEFAULTS if grants_by_default else "")).replace("{owner}", OWNER))

@@ -44,8 +44,22 @@ def storage(db: Database) -> Iterator[Line]:
         yield Line("ok", "access", "tried as anon and as another user: nothing private can be read, listed, written or deleted")
 
 
+_PAST = """
+  with recursive reading (oid) as (
+    select c.oid from pg_class as c where c.relkind in ('r', 'p') and c.relname <> 'buckets' and (
+      c.relnamespace = 'public'::regnamespace and c.relname = any (ourvidz.our_relations()) or c.relnamespace = 'ourvidz'::regnamespace
+      or c.oid = to_regclass('storage.objects'))
+    union
+    select r.ev_class from reading join pg_depend as d on d.refclassid = 'pg_class'::regclass and d.refobjid = reading.oid
+    join pg_rewrite as r on d.classid = 'pg_rewrite'::regclass and r.oid = d.objid
+  )
+  select c.relname from reading join pg_class as c using (oid)
+  where c.relkind in ('v', 'm') and c.relnamespace = 'public'::regnamespace and c.relname <> all (ourvidz.our_relations()) order by 1"""
+"""Views of the project's own that read our tables or the objects of storage."""
+
+
 def tables(db: Database) -> Iterator[Line]:
-    """Rows of ours that anon, or a user who has none, sees; and what lets them."""
+    """Rows of ours that anon, or a user who has none, sees: in our tables and views, and in views of others that read them."""
     seen: dict[str, list[str]] = defaultdict(list)
     slow = []
     claims = {"anon": {"role": "anon"}, "authenticated": {"role": "authenticated", "sub": str(uuid.uuid4())}}
@@ -53,8 +67,9 @@ def tables(db: Database) -> Iterator[Line]:
         with db.driver() as driver, driver.transaction(force_rollback=True):
             names = [n for (n,) in driver.execute("select name from unnest(ourvidz.our_relations()) as name "
                                                   "where to_regclass('public.' || name) is not null order by 1")]  # fmt: skip
+            others = [n for (n,) in driver.execute(_PAST)]
             for role, said in claims.items():
-                for name in names:
+                for name in [*names, *others]:
                     try:
                         if _sees(driver, role, said, name):
                             seen[name].append("anon" if role == "anon" else "another user")
@@ -64,13 +79,16 @@ def tables(db: Database) -> Iterator[Line]:
         yield Line("warn", "access", f"not tried as anon and as another user: {str(error).splitlines()[0]}", _LOGIN)
         return
     for name, who in seen.items():
-        yield Line(
-            "missing", "access", f"public.{name} shows rows to {' and to '.join(who)}", "`ourvidz migrate` drops policies of others on it."
-        )
+        found = f"public.{name} shows rows to {' and to '.join(who)}"
+        if name in others:
+            mend = f'It reads past row-level security: `alter view public."{name}" set (security_invoker = true)`, or revoke select on it.'
+            yield Line("warn", "access", found, mend)
+        else:
+            yield Line("missing", "access", found, "`ourvidz migrate` drops policies of others on it.")
     if slow:
         yield Line("warn", "access", f"not tried within {_SLOW}: {', '.join(sorted(set(slow)))}", "Too many rows to ask for each.")
     if not seen:
-        yield Line("ok", "access", f"tried as anon and as another user: no row of {len(names)} tables and views is seen")
+        yield Line("ok", "access", f"tried as anon and as another user: no row of {len(names) + len(others)} tables and views is seen")
 
 
 def _sees(driver: psycopg.Connection[Any], role: str, claims: Mapping[str, str], name: str) -> bool:

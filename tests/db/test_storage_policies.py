@@ -162,6 +162,21 @@ def test_tables_that_show_rows_to_strangers_are_red(project: Database) -> None:
     assert red(project) == []
 
 
+def test_views_of_the_projects_own_that_step_past_row_level_security_are_named(project: Database) -> None:
+    made(
+        project,
+        "create view public.people as select id, subscription_status from public.profiles",
+        "create view public.counted as select count(*) from public.people where false having count(*) > 0",
+        "create view public.asking with (security_invoker = true) as select id from public.profiles",
+        "grant select on public.people, public.counted, public.asking to anon, authenticated",
+    )
+    (line,) = trial.tables(project)
+    assert (line.state, line.found) == ("warn", "public.people shows rows to anon and to another user")
+    made(project, line.mend.split("`")[1])
+    (line,) = trial.tables(project)
+    assert line.state == "ok" and line.found.endswith(" tables and views is seen")
+
+
 @pytest.fixture
 def supabase(server: Server) -> Iterator[Database]:
     name = supabase_database(server)
