@@ -12,7 +12,9 @@ from ourvidz.cli import options, out, pick, words
 from ourvidz.cli.help import about
 
 if TYPE_CHECKING:
+    from ourvidz.bootstrap import App
     from ourvidz.db.connection import Database
+    from ourvidz.removals import Remover
 
 Dead = Annotated[bool, typer.Option("--dead", help="Those that ran out of tries.")]
 OfJob = Annotated[str | None, typer.Option("--job", metavar="ID", help="Those about this job.")]
@@ -52,13 +54,25 @@ def run(once: Annotated[bool, typer.Option("--once", help="Leave when nothing is
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: deliverer.stop())
         log.info("The deliverer is at work.")
-        remover = removals.Remover(app.database, app.store, all_here=app.config.supabase is not None or app.embedded)
-        with nullcontext() if once else removals.running(remover):
+        remover = _remover(app)
+        with nullcontext() if once or remover is None else removals.running(remover):
             deliverer.run(once=once)
-        removed = remover.round() if once else 0
+        removed = remover.round() if once and remover is not None else 0
     if once:
         out.say(f"{words.count(deliverer.sent, 'message')} delivered, {deliverer.failed:,} to be tried again or dead.", "dim")
         out.say(f"{words.count(removed, 'object')} of removed outputs deleted.", "dim")
+
+
+def _remover(app: App) -> Remover | None:
+    """None where the store cannot be opened here: messages are delivered all the same, and another machine deletes the objects."""
+    from ourvidz.removals import Remover
+    from ourvidz.storage.base import StorageError
+
+    try:
+        return Remover(app.database, app.store, all_here=app.config.supabase is not None or app.embedded)
+    except StorageError as error:
+        logging.getLogger("ourvidz.removals").error("Objects of removed outputs are not deleted by this process: %s", error)
+        return None
 
 
 def ls(

@@ -147,6 +147,12 @@ def test_objects_of_removed_outputs_go_while_it_runs(ourvidz: Command, database:
     assert not thing.exists() and database.rows("select 1 from ourvidz.removals") == []
 
 
+def test_a_store_that_cannot_be_opened_keeps_no_message_back(ourvidz: Command, database: Database, tmp_path: Path) -> None:
+    tmp_path.joinpath("a-file").write_text("")
+    told = ourvidz("deliver", "run", "--once", OURVIDZ_STORAGE=str(tmp_path / "a-file"))
+    assert told.code == 0 and "not deleted by this process" in told.err and "0 messages delivered" in told.err
+
+
 def test_a_scene_is_shown_and_its_preview_approved(ourvidz: Command, database: Database, jobs: Jobs) -> None:
     owner = new_user(database, "premium")
     scene = database.rows("insert into public.videos (user_id) values (%s) returning id::text", (owner,))[0]["id"]

@@ -91,6 +91,25 @@ def test_an_executors_role_is_well_and_is_told_what_it_may_not(
         assert refused.code == 1 and "The login in DATABASE_URL may not do this (permission denied" in refused.err, refused.err
 
 
+def test_policies_that_are_kept_are_named_and_red(ourvidz: Command, database: Database) -> None:
+    database.rows("create policy \"Allow all\" on storage.objects for all using (bucket_id = 'video_fast')")
+    checked = ourvidz("migrate", "--check", "--json")
+    assert checked.code == 1 and any('"Allow all"' in step["object"] + step["detail"] for step in checked.json["steps"])
+    kept = ourvidz("migrate", "--keep-policies")
+    assert (
+        kept.code == 0
+        and 'policy "Allow all" on storage.objects lets anon delete, insert, select, update' in kept.err
+        and "kept" in kept.err
+    )
+    doctor = ourvidz("doctor", "--json")
+    red = [line for line in doctor.json if line["what"] == "access" and line["state"] == "missing"]
+    assert doctor.code == 1 and any('drop policy "Allow all"' in line["mend"] for line in red)
+    assert any(line["found"] == "tried: delete by anon went through in video_fast" for line in red)
+    assert "dropped" in ourvidz("migrate").err and ourvidz("migrate", "--check").code == 0
+    doctor = ourvidz("doctor", "--json")
+    assert doctor.code == 0 and {line["state"] for line in doctor.json if line["what"] == "access"} == {"ok"}
+
+
 def test_doctor_compares_the_projects_buckets_with_the_catalog(
     ourvidz: Command, standing_face: Face, new_face: Callable[..., Face], tmp_path: Path
 ) -> None:
