@@ -57,8 +57,15 @@ def migrate(
     with database.transaction() as connection:
         there, standing = layer.found(connection), layer.standing(connection)
         found, steps = migrate.current(connection), foresee.steps(connection)
-        if not check:
+        refused = [step for step in steps if step.refused]
+        if not check and not refused:
             migrate.migrate(connection, keep_policies=keep_policies, tell=_storage)
+    if refused and not check:
+        if as_json:
+            out.emit({"found": found, "steps": [asdict(step) for step in refused], "changed": False, "current": False})
+        else:
+            foreseen.show(refused)
+        raise out.Problem(f"This database cannot be migrated as it is: {refused[0].object}: {refused[0].refused}. Nothing was changed.")
     if local_profile and not check:
         bootstrap.make_local_profile(database)
     if not check and (project := bootstrap.app().config.supabase_url):

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib import resources
 
 from sqlalchemy import Connection, text
@@ -58,13 +58,19 @@ class Release:
 
 def objects() -> list[SchemaObject]:
     """All schema objects of this program, in the order in which they are applied."""
+    rows = [SchemaObject("rows", table, schema.copying(table, rows)) for table, rows in schema.tables().items()]
+    return [*_in_files(tuple(schema.parts())), *rows]
+
+
+@lru_cache(maxsize=2)
+def _in_files(parts: tuple[tuple[str, str], ...]) -> list[SchemaObject]:
+    """Taking every file apart costs a tenth of a second; a migration asks several times."""
     found: list[SchemaObject] = []
-    for part, body in schema.parts():
+    for part, body in parts:
         if part.startswith(("functions/", "views/")) or part == "triggers.sql":
             found += _parsed(part, body)
         else:
             found.append(SchemaObject("policies" if part == "policies.sql" else "script", part, body))
-    found += [SchemaObject("rows", table, schema.copying(table, rows)) for table, rows in schema.tables().items()]
     return found
 
 
@@ -133,7 +139,7 @@ def _text() -> str:
 def release() -> Release:
     """This program's. Where the SQL was changed and `make docs` has not run yet, the number is the last one's."""
     file = numbered()
-    # Taking every file apart costs a tenth of a second; where they are as they were numbered, their digest is known.
+    # Where the files are as they were numbered, their digest is known without taking them apart.
     return Release(file.release, file.digest if file.text == _text() else digest(objects()))
 
 

@@ -180,6 +180,12 @@ def test_migrate(server: Server, tmp_path: Path) -> None:
     name = server.create()
     ourvidz = Command(environment(tmp_path / "home", DATABASE_URL=server.url(name)), tmp_path)
     try:
+        with psycopg.connect(server.url(name), autocommit=True) as connection:
+            connection.execute("create table public.artifacts (theirs integer)")
+            refused = ourvidz("migrate")
+            assert refused.code == 1 and "public.artifacts" in refused.err and "Nothing was changed" in refused.err
+            assert "Remedy: rename it: alter table public.artifacts" in refused.out
+            connection.execute("drop table public.artifacts")
         said = ourvidz("jobs", "ls").err
         assert "release (none)" in said and "run `ourvidz migrate`" in said
         check = ourvidz("migrate", "--check", "--json")
