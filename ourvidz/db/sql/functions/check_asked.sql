@@ -6,6 +6,7 @@ language plpgsql
 as $$
 declare
   a ourvidz.asked_job;
+  v_last ourvidz.asked_job;
   v_type ourvidz.job_types;
 begin
   if p_lock then
@@ -33,24 +34,12 @@ begin
     elsif length(a.negative_prompt) > 2000 then
       raise exception 'The negative prompt may have at most 2,000 characters.' using errcode = 'OV009', column = 'negative_prompt';
     end if;
-    perform ourvidz.check_made(a, v_type);
+    if (a.user_id, a.job_type, a.settings, a.chosen, a.metadata, a.project_id, a.video_id)
+       is distinct from (v_last.user_id, v_last.job_type, v_last.settings, v_last.chosen, v_last.metadata, v_last.project_id, v_last.video_id) then
+      perform ourvidz.check_made(a, v_type);
+      v_last := a;
+    end if;
   end loop;
-end
-$$;
-
--- What is wrong in what a request asks to have made, and whose it is.
-create or replace function ourvidz.check_made(a ourvidz.asked_job, p_kind ourvidz.job_types) returns void
-language plpgsql
-as $$
-begin
-  if num_nonnulls(a.project_id, a.video_id, a.metadata->'character_id', a.settings->'references') > 0 then
-    perform ourvidz.check_owned(a);
-  end if;
-  if coalesce(jsonb_typeof(a.chosen->'compel_enabled'), 'boolean') <> 'boolean' then
-    raise exception 'compel_enabled must be true or false.' using errcode = 'OV009', column = 'compel_enabled';
-  end if;
-  perform ourvidz.check_references(p_kind, coalesce(a.settings->'references', '{}'));
-  perform ourvidz.check_settings(a.job_type, a.settings, p_kind.limits);
 end
 $$;
 

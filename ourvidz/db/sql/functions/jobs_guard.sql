@@ -39,8 +39,10 @@ begin
   select n.id into v_job
   from after_rows as n
   -- A scalar subquery on purpose: one index lookup a row, whatever the planner thinks of the size of a batch.
-  where (select ourvidz.told(born) = ourvidz.told(n)
-         from public.job_events as e cross join lateral ourvidz.evolve(null::public.jobs, e) as born
+  where (select born = n
+         from public.job_events as e
+         cross join lateral (select jsonb_populate_record(null::public.jobs, ourvidz.beside(n)) as j offset 0) as its
+         cross join lateral ourvidz.evolve(its.j, e) as born
          where e.job_id = n.id and e.version = 1 and e.submitted_on = n.submitted_on and e.from_status is null
            and e.xid = pg_current_xact_id()) is not true
   limit 1;

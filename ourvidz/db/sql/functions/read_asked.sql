@@ -5,24 +5,37 @@ language plpgsql
 as $$
 declare
   v_requests ourvidz.request[];
+  v_different ourvidz.request[];
+  v_first bigint[];  -- for each request
 begin
   perform ourvidz.check_request(given.j) from jsonb_array_elements(p_jobs) as given (j) where given.j ?| '{config,metadata,settings}';
   v_requests := ourvidz.read_requests(p_jobs, p_source);
+  -- A batch asks for the same thing many times: settings are read once for each different request, the first of its kind.
+  select array_agg(first.ord order by each.ord) into v_first
+  from (select min(r.ord) as ord, array_agg(r.ord) as ords from unnest(v_requests) as r
+        group by r.user_id, r.job_type, r.asked_type, r.config, r.metadata, r.settings) as first
+  cross join lateral unnest(first.ords) as each (ord);
+  select array_agg(r) into v_different from unnest(v_requests) as r where r.ord = v_first[r.ord];
   return (
-    select array_agg(row(r.ord, coalesce(r.id, gen_random_uuid()), r.user_id, r.job_type, ourvidz.lane_of(kind.family, whole.settings),
-                         r.idempotency_key, coalesce(plan.level, 0) * 2 + kind.fast::integer, r.run_at,
-                         case when its.chosen ? 'compel_weights' then ourvidz.weighted_prompt(said.prompt, its.chosen) else said.prompt end,
+    with meant as materialized (
+      select d.ord, its.chosen, its.aside, kind.family, kind.fast,
+             ourvidz.whole_settings(kind, its.chosen - '{compel_enabled,compel_weights}'::text[]) as whole
+      from unnest(v_different) as d
+      left join (select * from ourvidz.read_settings(v_different) offset 0) as its on its.ord = d.ord
+      left join ourvidz.job_types as kind on kind.name = d.job_type
+    )
+    select array_agg(row(r.ord, coalesce(r.id, gen_random_uuid()), r.user_id, r.job_type, ourvidz.lane_of(m.family, m.whole),
+                         r.idempotency_key, coalesce(plan.level, 0) * 2 + m.fast::integer, r.run_at,
+                         case when m.chosen ? 'compel_weights' then ourvidz.weighted_prompt(said.prompt, m.chosen) else said.prompt end,
                          nullif(trim(coalesce(r.negative_prompt, r.metadata->>'negative_prompt', r.metadata->>'negativePrompt')), ''),
-                         whole.settings, r.metadata, r.project_id, r.video_id, r.image_id, r.body_digest,
-                         its.aside, p_source, its.chosen)::ourvidz.asked_job order by r.ord)
+                         m.whole, r.metadata, r.project_id, r.video_id, r.image_id, r.body_digest, m.aside, p_source, m.chosen
+                         )::ourvidz.asked_job order by r.ord)
     from unnest(v_requests) as r
-    left join ourvidz.read_settings(v_requests) as its on its.ord = r.ord
-    left join ourvidz.job_types as kind on kind.name = r.job_type
+    left join meant as m on m.ord = v_first[r.ord]
     left join public.profiles as profile on profile.id = r.user_id
     left join ourvidz.plan_words as word on word.word = profile.subscription_status
     left join ourvidz.plans as plan on plan.name = word.plan
     left join public.projects as project on project.id = r.project_id and project.user_id = r.user_id
-    cross join lateral (select ourvidz.whole_settings(kind, its.chosen - '{compel_enabled,compel_weights}'::text[]) as settings) as whole
     cross join lateral (select trim(coalesce(r.prompt, nullif(trim(project.enhanced_prompt), ''), nullif(trim(project.original_prompt), ''),
       case jsonb_typeof(r.metadata->'prompt') when 'string' then r.metadata->>'prompt' end)) as prompt) as said);
 end

@@ -2,9 +2,10 @@
 -- those of 'redis'; all others use the columns' names. An older type's name becomes today's (ourvidz.older_types); what it was is kept.
 -- metadata.rerouted and metadata.asked_type are ours to write.
 create or replace function ourvidz.read_requests(p_jobs jsonb, p_source text) returns ourvidz.request[]
-language sql stable
+language plpgsql stable  -- plpgsql keeps its plan
 as $$
-  select array_agg(row(
+begin
+  return (select array_agg(row(
     given.ord, r.id, r.user_id, coalesce(older.job_type, r.job_type), r.prompt, r.negative_prompt, coalesce(r.config, '{}'),
     coalesce(r.metadata, '{}') - '{rerouted,asked_type}'::text[]
       || case when older.asked is null then '{}' else jsonb_build_object('asked_type', older.asked) end
@@ -20,7 +21,8 @@ as $$
   left join ourvidz.older_types as older
     on older.asked = r.job_type
    and older.format = case when lower(coalesce(r.format, r.metadata->>'format')) like '%video%' then 'video' else 'image' end
-   and older.quality = case lower(coalesce(r.quality, r.metadata->>'quality')) when 'high' then 'high' else 'fast' end
+   and older.quality = case lower(coalesce(r.quality, r.metadata->>'quality')) when 'high' then 'high' else 'fast' end);
+end
 $$;
 
 -- A Redis message by the names of the other ways in. Its compel fields, which only a message has beside its config, go to its metadata.

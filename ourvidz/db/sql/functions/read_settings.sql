@@ -7,20 +7,22 @@ as $$
   with kept as materialized (
     select * from ourvidz.read_names(p_requests)
   ), winners as (
-    select distinct on (k.ord, k.setting) k.* from kept as k where k.reason is null order by k.ord, k.setting, k.layer desc, k.rank desc
+    select distinct on (k.ord, k.setting) k.* from kept as k
+    where k.reason is null and k.setting like 'references.%' order by k.ord, k.setting, k.layer desc, k.rank desc
   ), pictures as materialized (
     -- Of several uploads that only the browser can name, the slot that comes last has the newest.
     select w.ord, w.name, split_part(w.setting, '.', 2) as slot,
            ourvidz.read_reference(w.user_id, w.value, (
              select count(distinct o.value) from winners as o
              where o.ord = w.ord and o.setting > w.setting and o.value <> w.value and o.value #>> '{}' like 'blob:%')) as address
-    from winners as w where w.setting like 'references.%'
+    from winners as w
   ), plain as (
-    select w.ord, w.setting, w.value, w.layer, w.rank from winners as w where w.setting not like 'references.%' and w.setting <> 'size'
+    select k.ord, k.setting, k.value, k.layer, k.rank from kept as k
+    where k.reason is null and k.setting not like 'references.%' and k.setting <> 'size'
     union all
     -- Before the names beside it: a width of its own wins over the size's.
-    select w.ord, side.setting, ourvidz.wire_side(w.value, side.place), w.layer, -1
-    from winners as w cross join (values ('width', 1), ('height', 2)) as side (setting, place) where w.setting = 'size'
+    select k.ord, side.setting, ourvidz.wire_side(k.value, side.place), k.layer, -1
+    from kept as k cross join (values ('width', 1), ('height', 2)) as side (setting, place) where k.reason is null and k.setting = 'size'
   ), settings as (
     select p.ord, jsonb_object_agg(p.setting, p.value order by p.layer, p.rank) as found from plain as p group by p.ord
   ), references_ as (
@@ -40,24 +42,4 @@ as $$
          a.found
   from unnest(p_requests) as r
   left join settings as s on s.ord = r.ord left join references_ as f on f.ord = r.ord left join asides as a on a.ord = r.ord
-$$;
-
--- Wan makes 4k+1 frames: the wire's 83 is 81, and both are recorded. Whatever is no such count is left for check_settings to refuse.
-create or replace function ourvidz.read_frames(p jsonb) returns jsonb
-language sql immutable
-as $$
-  select case when jsonb_typeof(p->'frames') = 'number' and scale((p->>'frames')::numeric) = 0 and (p->>'frames')::numeric between 1 and 161
-              then p || jsonb_build_object('frames_asked', p->'frames', 'frames', ((p->>'frames')::integer - 1) / 4 * 4 + 1) else p end
-$$;
-
--- One side of a size like "480*832".
-create or replace function ourvidz.wire_side(p_size jsonb, p_place integer) returns jsonb
-language plpgsql immutable
-as $$
-begin
-  if coalesce(jsonb_typeof(p_size) <> 'string' or p_size #>> '{}' !~ '^[0-9]{1,5}[*][0-9]{1,5}$', true) then
-    raise exception 'size must be written like 480*832.' using errcode = 'OV009', column = 'size';
-  end if;
-  return to_jsonb(split_part(p_size #>> '{}', '*', p_place)::integer);
-end
 $$;

@@ -3,6 +3,14 @@ create or replace function ourvidz.untold() returns text[]
 language sql immutable parallel safe
 as $$ select '{ready,format,quality,model_type,worker_type,metadata,error_message}'::text[] $$;
 
+-- What they hold. Kept inlinable (jobs_guard).
+create or replace function ourvidz.beside(j public.jobs) returns jsonb
+language sql immutable parallel safe
+as $$
+  select jsonb_build_object('format', j.format, 'quality', j.quality, 'model_type', j.model_type, 'worker_type', j.worker_type,
+                            'metadata', j.metadata, 'error_message', j.error_message)
+$$;
+
 -- A job as its first event tells it, `ready` too: a row that is born has no past in which the clock could have turned it.
 create or replace function ourvidz.told(j public.jobs) returns jsonb
 language sql stable parallel safe
