@@ -75,6 +75,8 @@ MUTANTS = {
     "removed from public buckets": Mutant(F + "removals.sql", "on not b.public and b.name in", "on b.name in", "./removals"),
     "an artifact of a row": Mutant(F + "removals.sql", "a.bucket = b.name and a.path = shown.path", "false", "./removals"),
     "never said to be gone": Mutant(F + "removals_take.sql", "set gone_at = ourvidz.now() from", "set gone_at = null from", "./removals"),
+    "one listens for all": Mutant(F + "realtime_leaks.sql", "c.caller <> 'its owner'", "c.caller = 'anon'", "storage_policies"),
+    "who speaks is not asked": Mutant(F + "realtime_leaks.sql", "('a', 'speak')", "('-', 'speak')", "storage_policies"),
     # erasure
     "an erasure counts and does nothing": Mutant(F + "erase_words.sql", "order by n loop", "order by n limit 3 loop", "erasure/erasure"),
     "nothing is said of what is left": Mutant(F + "erase_words.sql", "if rows is distinct from 0", "if false", "erasure/erasure"),

@@ -148,6 +148,7 @@ def _server(app: App, database: Database) -> Iterator[Line]:
         yield from surroundings.look(database, hosted=bool(app.config.supabase_url) and not app.embedded)
         yield from _safely("access", lambda: trial.storage(database))
         yield from _safely("access", lambda: trial.tables(database))
+        yield from _safely("access", lambda: trial.channels(database))
         yield from checkup_services.callbacks(app.config, database)
         yield from _safely("removals", lambda: checkup_services.removals(database))
         alive = queries.executors(database)

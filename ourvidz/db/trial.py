@@ -44,6 +44,18 @@ def storage(db: Database) -> Iterator[Line]:
         yield Line("ok", "access", "tried as anon and as another user: nothing private can be read, listed, written or deleted")
 
 
+def channels(db: Database) -> Iterator[Line]:
+    """Policies of the project's own that open a user's private channel of Realtime, where their jobs' status is said, to others."""
+    try:
+        rows = db.rows("select policy, lets from ourvidz.realtime_leaks()")
+    except psycopg.errors.InsufficientPrivilege:
+        return  # said of storage already
+    for row in rows:
+        found = f'policy "{row["policy"]}" on realtime.messages lets {", ".join(row["lets"])} in the channel jobs:USER of every user'
+        mend = "Add to it: and realtime.topic() not like 'jobs:%'."
+        yield Line("missing", "access", found, mend)
+
+
 _PAST = """
   with recursive reading (oid) as (
     select c.oid from pg_class as c where c.relkind in ('r', 'p') and c.relname <> 'buckets' and (

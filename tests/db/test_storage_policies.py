@@ -200,6 +200,22 @@ def test_where_storage_is_not_ours_to_alter_the_statements_are_said(supabase: Da
     assert again(supabase) == Applied([], []) and looked(supabase) == {}
 
 
+def test_policies_that_open_a_users_private_channel_are_red(supabase: Database) -> None:
+    again(supabase)
+    assert list(trial.channels(supabase)) == []
+    made(
+        supabase,
+        'create policy "everybody listens" on realtime.messages for select to authenticated using (true)',
+        "create policy \"their chats\" on realtime.messages for select using (realtime.topic() like 'chat:%')",
+        'create policy "users speak" on realtime.messages for insert to authenticated with check (auth.uid() is not null)',
+    )
+    found = [line.found for line in trial.channels(supabase)]
+    assert found == [
+        'policy "everybody listens" on realtime.messages lets another user listen in the channel jobs:USER of every user',
+        'policy "users speak" on realtime.messages lets another user speak in the channel jobs:USER of every user',
+    ]
+
+
 def test_a_login_that_cannot_try_is_told_so(server: Server, database: Database) -> None:
     url = server.url(database.rows("select current_database() as name")[0]["name"], superuser=True)
     executor = Database(f"{url}{'&' if '?' in url else '?'}options=-c%20role%3Dourvidz_executor")
