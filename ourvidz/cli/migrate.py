@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ourvidz.cli import options, out
+from ourvidz.cli import believing, options, out
 from ourvidz.cli.help import about
 
 if TYPE_CHECKING:
+    from ourvidz.db.reconcile import Beliefs
     from ourvidz.db.storage_policies import Applied
 
 
@@ -22,6 +23,7 @@ def add(app: typer.Typer, panel: str) -> None:
             "ourvidz migrate",
             "ourvidz migrate --check && deploy",
             "ourvidz migrate --sql -o supabase/migrations/20260101000000_ourvidz.sql",
+            "ourvidz migrate --believe plan=paying.txt --balance 20",
             panel=panel,
         ),
     )(migrate)
@@ -36,6 +38,18 @@ def migrate(
         bool,
         typer.Option("--keep-policies", help="Leave policies on storage that let through what is private; `doctor` is red until they go."),
     ] = False,
+    believe: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--believe",
+            metavar="WHAT=WHOM",
+            help="What users of the older system wrote about themselves: balance=, plan= or age=, each none, all, or a file of users' ids. "
+            "Nothing is believed that is not said; ourvidz.import_decisions keeps what each wrote.",
+        ),
+    ] = None,
+    balance: Annotated[
+        int, typer.Option("--balance", min=0, max=1_000_000, help="Tokens for those of them whose balance is not believed.")
+    ] = 0,
     sql: Annotated[
         bool,
         typer.Option("--sql", help="Change nothing; print it all as one SQL file: what DATABASE_URL's database lacks, or everything."),
@@ -46,20 +60,23 @@ def migrate(
     """Bring the database (DATABASE_URL, or the embedded one) to this program's release."""
     if output is not None and not sql:
         raise out.Problem("--output goes with --sql.", 2)
+    believed = believing.beliefs(believe, balance) if believe or balance else None
     if sql:
-        return _write(output, keep_policies=keep_policies)
+        return _write(output, believed, keep_policies=keep_policies)
     from ourvidz import bootstrap
     from ourvidz.cli import foreseen
-    from ourvidz.db import foresee, layer, migrate
+    from ourvidz.db import foresee, layer, migrate, reconcile
     from ourvidz.db.connection import Database
 
     database = Database(bootstrap.app().database_url)
     with database.transaction() as connection:
         there, standing = layer.found(connection), layer.standing(connection)
+        if believed:
+            reconcile.believe(connection, believed)
         found, steps = migrate.current(connection), foresee.steps(connection)
         refused = [step for step in steps if step.refused]
         if not check and not refused:
-            migrate.migrate(connection, keep_policies=keep_policies, tell=_storage)
+            migrate.migrate(connection, believed, keep_policies=keep_policies, tell=_storage)
     if refused and not check:
         if as_json:
             out.emit({"found": found, "steps": [asdict(step) for step in refused], "changed": False, "current": False})
@@ -91,22 +108,24 @@ def migrate(
         raise typer.Exit(1)
 
 
-def _write(output: Path | None, *, keep_policies: bool) -> None:
+def _write(output: Path | None, believed: Beliefs | None, *, keep_policies: bool) -> None:
     """For any database where none is named; for the named one what it lacks, and nothing where something in it would be refused."""
     from ourvidz.cli import foreseen
     from ourvidz.config import config
-    from ourvidz.db import foresee, plain_sql
+    from ourvidz.db import foresee, plain_sql, reconcile
     from ourvidz.db.connection import Database
 
     url = config().database_url
     if url is None:
-        text = plain_sql.write(keep_policies=keep_policies)
+        text = plain_sql.write(None, believed, keep_policies=keep_policies)
     else:
         with Database(url.get_secret_value()).transaction() as connection:
+            if believed:
+                reconcile.believe(connection, believed)
             if refused := [step for step in foresee.steps(connection) if step.refused]:
                 foreseen.show(refused)
                 raise typer.Exit(1)
-            text = plain_sql.write(connection, keep_policies=keep_policies)
+            text = plain_sql.write(connection, believed, keep_policies=keep_policies)
     if output is None:
         print(text, end="")
     else:

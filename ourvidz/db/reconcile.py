@@ -72,10 +72,15 @@ def finish_sql() -> str:
     return (_SQL / "60_finish.sql").read_text()
 
 
+def believe(connection: Connection, beliefs: Beliefs) -> None:
+    """Say it for the rest of the transaction."""
+    connection.execute(text("select set_config('ourvidz.believe', :said, true)"), {"said": beliefs.setting()})
+
+
 def plan(connection: Connection, beliefs: Beliefs | None = None) -> list[Step]:
     """What a migration would do to what is here, in order; refusals among it. Changes nothing."""
     if beliefs is not None:
-        connection.execute(text("select set_config('ourvidz.believe', :said, true)"), {"said": beliefs.setting()})
+        believe(connection, beliefs)
     _run(connection, plan_sql())
     rows = connection.execute(text("select object, action, statement, refused, remedy from pg_temp.plan order by phase, n"))
     return [Step(*row) for row in rows]
