@@ -23,16 +23,18 @@ def show(steps: Sequence[Step]) -> None:
     going = [step for step in steps if not step.refused]
     for group in dict.fromkeys(step.group for step in going):
         print("\n" + textwrap.shorten(group, WIDTH, placeholder=" …"))
-        lines: dict[str, list[str]] = {}
+        lines: dict[str, list[tuple[str, str]]] = {}
         for step in (step for step in going if step.group == group):
             kind, _, name = step.object.partition(" ")
             if not step.action:
                 _wrapped("  ", " " * 6, f"{step.object}: {step.detail}")
                 continue
             head = f"{step.action} {kind}" if kind in KINDS else step.action
-            lines.setdefault(head, []).append((name if kind in KINDS else step.object) + (f": {step.detail}" if step.detail else ""))
-        for head, names in lines.items():
-            for line in _by_table(names) if group in ("Triggers", "Policies") else [", ".join(_short(names))]:
+            lines.setdefault(head, []).append((name if kind in KINDS else step.object, step.detail))
+        for head, found in lines.items():
+            plain = [name for name, detail in found if not detail]
+            joined = _by_table(plain) if group in ("Triggers", "Policies") else [", ".join(_short(plain))] if plain else []
+            for line in [*joined, *(f"{name}: {detail}" for name, detail in found if detail)]:
                 _entry(head, line)
                 head = ""
 
@@ -41,7 +43,7 @@ def _by_table(names: Sequence[str]) -> list[str]:
     """`a on t`, `b on t` as one line: `t: a, b`."""
     tables: dict[str, list[str]] = {}
     for name in names:
-        one, _, table = name.partition(" on ")
+        one, _, table = name.rpartition(" on ")
         tables.setdefault(table, []).append(one)
     return [f"{table}: {', '.join(found)}" for table, found in tables.items()]
 

@@ -109,7 +109,9 @@ def _storage(connection: Connection, steps: list[Step]) -> Iterator[Step]:
         elif missing or changed:
             yield Step("Storage policies", "create" if missing else "replace", f"{name} on storage.objects")
     for leak in storage_policies.leaks(connection):
-        yield Step("Storage policies", "drop", f"{leak.policy} on {leak.relation}", str(leak))
+        detail = str(leak).removeprefix(f'policy "{leak.policy}" on {leak.relation} ')
+        detail += "" if may else f". This role may not drop it; as its owner run: {leak.remedy}"
+        yield Step("Storage policies", "drop" if may else "leave", f"{leak.policy} on {leak.relation}", detail)
 
 
 _STORAGE_POLICY = re.compile(r"\('(ourvidz \w+)', format")

@@ -34,18 +34,15 @@ def api(server: Server, database_name: str, database: Database) -> Iterator[Api]
 
 
 @pytest.fixture
-def made(server: Server, template: str) -> Iterator[Callable[[str], Database]]:
+def made(server: Server, template: str, production_template: str) -> Iterator[Callable[[str], Database]]:
     """A database of some kind: empty, production or of_0003. (With `template`, the roles that a dump names are there.)"""
     there: list[tuple[str, Database]] = []
 
     def make(kind: str) -> Database:
-        name = server.create() if kind == "of_0003" else supabase_database(server)
-        url = server.url(name, superuser=kind == "of_0003")
-        with psycopg.connect(url, autocommit=True) as connection:
-            if kind == "production":
-                connection.execute((DATA / "production.sql").read_text())
-                connection.execute((DATA / "production_rows.sql").read_text())
-            elif kind == "of_0003":
+        makers = {"empty": lambda: supabase_database(server), "production": lambda: server.create(production_template)}
+        name = makers.get(kind, server.create)()
+        if kind == "of_0003":
+            with psycopg.connect(server.url(name, superuser=True), autocommit=True) as connection:
                 connection.execute(gzip.decompress((DATA / "schema_0003.sql.gz").read_bytes()).decode())
         there.append((name, Database(server.url(name))))
         return there[-1][1]

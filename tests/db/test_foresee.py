@@ -65,7 +65,7 @@ def unnamed(changed: set[str], steps: list[foresee.Step], after: dict[str, str])
                 return True
             return kind == "constraint" and any(f"{table}.{word}" in added for word in re.findall(r"\w+", after.get(name, "")))
         if kind in ("policy", "trigger", "index"):
-            one, _, table = rest.partition(" on ")
+            one, _, table = rest.rpartition(" on ")
             return table in whole or any({*one.split(), table} <= words for words in said)
         return any((rest.partition("(")[0] if kind == "function" else rest) in {w.partition("(")[0] for w in words} for words in said)
 
