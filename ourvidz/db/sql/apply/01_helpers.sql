@@ -1,13 +1,17 @@
 -- What applying the schema objects asks of the catalogs, and `migrate --check` too.
 
 -- The object of that name, as ourvidz.schema_objects records it; null where there is none.
-create or replace function pg_temp.object_oid(kind text, name text) returns oid language sql stable as $object_oid$
-  select case kind
+create or replace function pg_temp.object_oid(kind text, name text) returns oid language plpgsql stable as $object_oid$
+begin
+  return case kind
     when 'function' then to_regprocedure(name)::oid
     when 'view' then to_regclass(name)::oid
     when 'trigger' then (select oid from pg_trigger where tgname = split_part(name, ' on ', 1) and tgrelid = to_regclass(split_part(name, ' on ', 2)))
     when 'policy' then (select p.oid from pg_policy as p join pg_class as c on c.oid = p.polrelid
-                        where p.polname = split_part(name, ' on ', 1) and c.oid = to_regclass(split_part(name, ' on ', 2))) end
+                        where p.polname = split_part(name, ' on ', 1) and c.oid = to_regclass(split_part(name, ' on ', 2))) end;
+exception when undefined_object or invalid_schema_name then
+  return null;  -- a type among its arguments is not there: Postgres 15 says so instead of answering null
+end
 $object_oid$;
 
 -- What depends on these functions and views and is neither one of them nor one of `p_ours`: dropping them would take it along. In words.
