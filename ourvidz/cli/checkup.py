@@ -150,6 +150,7 @@ def _server(app: App, database: Database) -> Iterator[Line]:
         yield from _safely("access", lambda: trial.tables(database))
         yield from _safely("access", lambda: trial.channels(database))
         yield from checkup_services.callbacks(app.config, database)
+        yield from checkup_services.page(database)
         yield from _safely("removals", lambda: checkup_services.removals(database))
         alive = queries.executors(database)
         names = ", ".join(f"{row['name']} ({' '.join(row['lanes'])})" for row in alive)

@@ -119,6 +119,17 @@ def redis(app: App) -> Iterator[Line]:
     yield Line("warn" if refused else "ok", "redis", found, "`ourvidz intake dead ls` says why." if refused else "")
 
 
+def page(database: Database) -> Iterator[Line]:
+    """Whether people whom a refusal sends to the page for age and attestation see one."""
+    from ourvidz.cli import age
+    from ourvidz.db import ages
+
+    url = ages.help_url(database)
+    if url is not None:
+        state, said = age.look(url)
+        yield Line("ok", "page", url) if state == "ok" else Line("warn", "page", f"{url}: refusals link to it", said)
+
+
 def callbacks(config: Config, database: Database) -> Iterator[Line]:
     """Who is told of jobs; nobody need be."""
     from ourvidz.db import outbox

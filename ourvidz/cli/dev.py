@@ -70,6 +70,7 @@ def up(
             keys, superuser = project.keys(place), project.as_superuser(url)
             with Stack(brought, superuser, place, keys=keys, port=port, upstash_port=upstash_port, say=_say) as stack:
                 _buckets(stack)
+                _page(where, stack)
                 project.make_passwords(stack)
                 variables = project.environment(stack, where)
                 file = project.keep(place, variables)
@@ -113,6 +114,15 @@ def _database(home: Path) -> str:
     app = App(Config(database_url=None, ourvidz_home=home))
     make_people(app.database, [(person.id, person.verified, person.tokens) for person in PEOPLE])
     return app.database_url
+
+
+def _page(home: Path, stack: Stack) -> None:
+    """Refusals lead to this stack's page for age and attestation."""
+    from ourvidz.bootstrap import App
+    from ourvidz.config import Config
+    from ourvidz.db import ages
+
+    ages.follow_project(App(Config(database_url=None, ourvidz_home=home)).database, stack.url)
 
 
 def _buckets(stack: Stack) -> None:

@@ -34,7 +34,8 @@ def set_help_url(db: Database, url: str | None) -> None:
 
 
 def follow_project(db: Database, supabase_url: str) -> str | None:
-    """Where no page is set: the project's own edge function, of which this returns the address; None where one is set."""
-    sql = "update ourvidz.policy set help_url = %s where help_url is null returning help_url"
+    """Where no page is set, or one of this machine's: the project's own edge function, of which this returns the address; None where an
+    operator has set another."""
+    sql = "update ourvidz.policy set help_url = %s where help_url is null or help_url like 'http://127.0.0.1:%%' returning help_url"
     rows = db.rows(sql, (supabase_url.rstrip("/") + FUNCTION,))
     return rows[0]["help_url"] if rows else None

@@ -176,6 +176,18 @@ def test_who_may_not(project: Project) -> None:
     assert (full.status_code, full.json()["code"]) == (429, "OV015")
 
 
+def test_a_refusal_that_a_person_can_remedy_says_where(project: Project) -> None:
+    from ourvidz.db import ages
+
+    url = f"{project.url}/functions/v1/verify"
+    assert ages.follow_project(project.database, project.url) == url
+    said = ask(project, project.user(verified=False), BODY).json()
+    assert (said["code"], said["helpUrl"]) == ("OV010", f"{url}#age") and f"{url}#age" in said["details"]
+    page = httpx.get(said["helpUrl"])
+    assert page.status_code == 200 and page.headers["content-type"] == "text/html; charset=utf-8"
+    assert "Your age" in page.text and project.stack.publishable_key in page.text and project.stack.secret_key not in page.text
+
+
 def test_faster_than_the_plan_allows(project: Project) -> None:
     """Ten a minute on the free plan: the eleventh is told when to come again."""
     user = project.user()

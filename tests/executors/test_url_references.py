@@ -14,6 +14,7 @@ from site_of import Site
 
 from executors.errors import BadReference
 from executors.room import Room, Run
+from ourvidz.db import ages
 from ourvidz.fetch import FetchRefused, FetchUnavailable
 
 SIGNED = "https://abc.supabase.co/storage/v1/object/sign/character-images/someone/a.png?token=hush-hush"
@@ -145,10 +146,12 @@ def test_without_consent_no_model_sees_it(site: Site, monkeypatch: pytest.Monkey
 
 def test_a_picture_that_nobody_attested_is_seen_by_no_model(site: Site) -> None:
     data = picture()
+    ages.follow_project(site.db, "https://abc.supabase.co")
     job_id = site.submit("image_fast", references={"single": SIGNED})
     shelf = site.work(job_id, fetch=Elsewhere(data))
     assert outcome(site, job_id) == ("failed", "no_consent", 1) and not site.row(job_id)["final"]
     assert shelf.wan.works == [] and "reference single: No consent is attested" in site.said(job_id)
+    assert "then retry the job: https://abc.supabase.co/functions/v1/verify#pictures" in site.said(job_id), "a person is told where to"
     site.attest(data)
     site.jobs.retry(job_id)
     site.work(job_id, fetch=Elsewhere(data))
