@@ -52,6 +52,7 @@ class Executors:
         `own_process`: nobody else's, so it ends itself (exit code 75) when its device hangs; whoever started it starts another.
         """
         chosen = replace(named(profile or app.config.ourvidz_profile), attention=app.config.ourvidz_attention)
+        jobs = app.jobs  # first: a database that refuses us says so before models are made or loaded
         from executors import credentials
         from executors.enhancer.client import remote
         from executors.provenance import Seal
@@ -86,7 +87,7 @@ class Executors:
         if eye is None:
             (log.warning if shelf.guarded else say)(images.NONE[shelf.guarded])
         worker = Worker(
-            app.jobs, app.store, shelf, app.config.home, name=name, lanes=lanes, observe=observer, own_process=own_process,
+            jobs, app.store, shelf, app.config.home, name=name, lanes=lanes, observe=observer, own_process=own_process,
             warm=warm, enhancer=enhancer, seal=seal, eye=eye,
         )  # fmt: skip
         if signals:
