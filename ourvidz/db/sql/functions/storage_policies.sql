@@ -10,6 +10,7 @@ declare
   v_public constant text[] := (select array_agg(name order by name) from ourvidz.buckets where public);
   v_uploads constant text[] := (select array_agg(name order by name) from ourvidz.buckets where uploads);
   v_statement text;
+  v_comment text;
   p record;
 begin
   for p in
@@ -26,12 +27,17 @@ begin
   loop
     continue when exists (select from pg_policy where polrelid = 'storage.objects'::regclass and polname = p.name
                           and obj_description(oid, 'pg_policy') = p.mark);
-    v_statement := format('drop policy if exists %1$I on storage.objects; create policy %1$I on storage.objects %2$s; '
-                          'comment on policy %1$I on storage.objects is %3$L', p.name, p.rule, p.mark);
+    v_statement := format('drop policy if exists %1$I on storage.objects; create policy %1$I on storage.objects %2$s; ', p.name, p.rule);
+    v_comment := format('comment on policy %I on storage.objects is %L;', p.name, p.mark);
     begin
       execute v_statement;
+      begin
+        execute v_comment;
+      exception when insufficient_privilege then
+        null;  -- Supabase's `postgres` makes policies there without owning the table, and only its owner comments: it is made again next time
+      end;
     exception when insufficient_privilege then
-      return next v_statement || ';';
+      return next v_statement || v_comment;
     end;
   end loop;
 end
