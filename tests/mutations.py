@@ -110,7 +110,6 @@ MUTANTS = {
     "no pace": Mutant(F + "check_pace.sql", "if v_wait > 0 then", "if false then", "rpc"),
     "a storm overshoots": Mutant(F + "check_pace.sql", "select pg_advisory_xact_lock(hashtext('ourvidz.pace'), hashtext(p_user::text))", "select null", "rpc"),
     "another's project": Mutant(F + "check_owned.sql", "where id = a.project_id and user_id = a.user_id", "where id = a.project_id", "rpc"),
-    "another's project's prompt": Mutant(F + "read_asked.sql", " and project.user_id = r.user_id", "", "ways_in"),
     "another's video": Mutant(F + "check_owned.sql", "where id = a.video_id and user_id = a.user_id", "where id = a.video_id", "rpc"),
     "another's character": Mutant(F + "check_owned.sql", "public.characters where user_id = a.user_id and", "public.characters where", "rpc"),
     "another's picture": Mutant(F + "check_owned.sql", "v_address !~ '^[a-z]+://'", "false", "rpc"),

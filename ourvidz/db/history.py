@@ -138,12 +138,16 @@ class Mending(History):
     """Rows may be set to what their events tell, while everyone else's writes wait."""
 
     def set_row(self, job_id: str, columns: Mapping[str, Any]) -> None:
-        """Writes the folded columns; a job whose row is gone gets a new one. `ready` follows from them and the clock."""
+        """Writes the folded columns; a job whose row is gone gets a new one, with what the older front end reads from its payload. `ready`
+        follows from them and the clock."""
         changes = ", ".join(f"{column} = excluded.{column}" for column in (*columns, "ready") if column != "id")
         sql = f"""
           insert into public.jobs as j
           select whole.*
-          from jsonb_populate_record(null::public.jobs, %s::jsonb) as told
+          from (select %s::jsonb as columns) as given
+          left join ourvidz.job_types as kind on kind.name = given.columns->>'job_type'
+          left join public.job_payloads as words on words.job_id = (given.columns->>'id')::uuid
+          cross join lateral jsonb_populate_record(null::public.jobs, ourvidz.older_columns(kind, words) || given.columns) as told
           cross join lateral jsonb_populate_record(told, jsonb_build_object('ready',
             case when told.status = 'queued' and told.executor_id is null then coalesce(told.run_at <= ourvidz.now(), false) end)) as whole
           on conflict (id) do update set {changes}"""  # noqa: S608  (columns of state.job.FOLDED)
