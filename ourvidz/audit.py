@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from ourvidz.db.connection import Database
-from ourvidz.db.history import History, StoredEvent, StoredJob, mending, snapshot
+from ourvidz.db.history import History, StoredEvent, StoredJob, mending, show_library, snapshot
 from ourvidz.heads import Damage, Head, publication, read
+from ourvidz.shown import differences
 from state.events import DATA_KEYS, GENESIS, Event, event_hash
 from state.job import FOLDED, Job, evolve, may_change_library
 from state.machine import Claim, EventType, Status, transitions_from
@@ -44,6 +45,7 @@ KINDS: Final = {
     "illegal": "a step that the table of transitions does not have",
     "row_differs": "a row that says something else than its events",
     "row_missing": "events without a row",
+    "library_differs": "a row of images or videos that says something else than its job's events",
     "events_missing": "a row without events",
     "cut": "a published head above the job's last event",
     "rewritten": "a published head whose event has another hash now",
@@ -72,7 +74,7 @@ def audit(database: Database, heads: Path | None = None, *, on_progress: Callabl
         for job in history.jobs():
             jobs += 1
             events += len(job.events)
-            findings += _examine(job)
+            findings += _examine(job, history)
             if on_progress and jobs % _PROGRESS_EVERY == 0:
                 on_progress(jobs)
         if heads is not None:
@@ -105,18 +107,22 @@ def rebuild(database: Database, *, verify: bool, on_progress: Callable[[int], No
     Only a history that verifies is believed: a job with a broken one is reported, and its row left alone. So is a row without events.
     Raises `HistoryBusy` when the table cannot be locked.
     """
-    wrong: list[str] = []
+    wrong: list[str] = []  # of jobs
+    shown: list[str] = []  # of images and videos
     findings: list[Finding] = []
     with snapshot(database) as history:
         for number, job in enumerate(history.jobs(), 1):
-            if found := _examine(job):
+            if found := _examine(job, history):
                 findings += found
-                if all(f.kind in ("row_differs", "row_missing") for f in found):
+                if all(f.kind == "library_differs" for f in found):
+                    shown.append(job.id)
+                elif all(f.kind in ("row_differs", "row_missing") for f in found):
                     wrong.append(job.id)
             if on_progress and number % _PROGRESS_EVERY == 0:
                 on_progress(number)
-    if verify or not wrong:
+    if verify or not (wrong or shown):
         return tuple(findings)
+    show_library(database, shown)
     with mending(database) as mend:
         for job_id in wrong:
             # Read again under the lock: it may have moved on, or been mended, since.
@@ -124,19 +130,21 @@ def rebuild(database: Database, *, verify: bool, on_progress: Callable[[int], No
             told = _history(job)[1]
             if told is not None and job.events and _row(job, told):
                 mend.set_row(job_id, {**{name: getattr(told, name) for name in FOLDED}, "submitted_on": job.events[0].submitted_on})
-    mended = set(wrong)
+    mended = {*wrong, *shown}
     return tuple(replace(f, message=f.message + " It was set to what the events tell.") if f.job_id in mended else f for f in findings)
 
 
 # -- one job ----------------------------------------------------------------------------------------------------------------------
 
 
-def _examine(job: StoredJob) -> list[Finding]:
+def _examine(job: StoredJob, history: History) -> list[Finding]:
     if not job.events:
         return [Finding("events_missing", job.id, None, f"Job {job.id} has a row, and not one event: its history was deleted.")]
     findings, told = _history(job)
     # A row is held against its fold only where that can be made: against broken events it would say nothing.
-    return findings if told is None else _row(job, told)
+    if told is None:
+        return findings
+    return _row(job, told) or _library(job, told, history)
 
 
 def _history(job: StoredJob) -> tuple[list[Finding], Job | None]:
@@ -240,6 +248,12 @@ def _row(job: StoredJob, told: Job) -> list[Finding]:
         return []
     says = "; ".join(f"{name} is {_shown(found)}, its events say {_shown(getattr(told, name))}" for name, found in wrong.items())
     return [Finding("row_differs", job.id, told.version, f"Job {job.id}: {says}.")]
+
+
+def _library(job: StoredJob, told: Job, history: History) -> list[Finding]:
+    happened = [e for e in map(_readable, job.events) if e is not None]
+    says = list(differences(told, happened, history.library(job.id)))
+    return [Finding("library_differs", job.id, told.version, f"Job {job.id}: {'; '.join(says)}.")] if says else []
 
 
 def _same(told: Any, found: Any) -> bool:

@@ -1,33 +1,29 @@
-"""A scene (a row of `videos`): its statuses, and what its jobs' events make of it. An image job of a scene is its preview, a video job its
-final. The database's copy is `ourvidz.scene_steps`, read by `ourvidz.videos_follow`.
+"""A video (a row of `videos`): its statuses, and how a job's status is shown there. An image job is its preview, a video job its film.
+The database's copy is `ourvidz.scene_steps`, read by `ourvidz.newest_of`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final
 
-from state.machine import EventType
+from state.machine import UNFINISHED, Status
 
-E = EventType
-STATUSES: Final = ("draft", "previewing", "preview_ready", "generating", "completed", "failed", "cancelled")
+STATUSES: Final = ("draft", "queued", "processing", "previewing", "preview_ready", "generating", "completed", "failed", "cancelled")
+"""`queued` is how a front end inserts the row before it is linked to its job; `processing` is the older system's."""
 
-STEPS: Final[Mapping[EventType, tuple[str, str]]] = {
-    # event → status by a preview's, by a final's
-    E.SUBMITTED: ("previewing", "generating"),
-    E.RETRIED: ("previewing", "generating"),
-    E.COMPLETED: ("preview_ready", "completed"),
-    E.FAILED: ("failed", "failed"),
-    E.CANCELLED: ("cancelled", "cancelled"),
+SHOWN: Final = {
+    # status of the job → of the row, as a preview's job and as a film's
+    **dict.fromkeys(UNFINISHED, ("previewing", "generating")),
+    Status.COMPLETED: ("preview_ready", "completed"),
+    Status.FAILED: ("failed", "failed"),
+    Status.CANCELLED: ("cancelled", "cancelled"),
 }
-BEGINNINGS: Final = frozenset({E.SUBMITTED, E.RETRIED})
-"""Make their job the one whose events say the scene's status."""
 
 
 def rows() -> list[dict[str, Any]]:
     """The table as the database has it."""
     return [
-        {"stage": stage, "event": str(event), "begins": event in BEGINNINGS, "status": status}
-        for event, statuses in STEPS.items()
+        {"stage": stage, "job_status": str(job), "status": status}
+        for job, statuses in SHOWN.items()
         for stage, status in zip(("preview", "final"), statuses, strict=True)
     ]

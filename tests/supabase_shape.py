@@ -49,10 +49,19 @@ create function storage.foldername(name text) returns text[] language sql immuta
 grant select, insert, update, delete on storage.objects, storage.buckets to {owner}, anon, authenticated, service_role;
 reset role;
 create schema realtime;
-create table realtime.messages (topic text, payload jsonb);
+create table realtime.messages (topic text, payload jsonb, event text, private boolean, extension text);
 alter table realtime.messages enable row level security;
 create function realtime.topic() returns text language sql stable as $f$ select current_setting('realtime.topic', true) $f$;
 alter table realtime.messages owner to {owner};
+create function realtime.send(payload jsonb, event text, topic text, private boolean default true) returns void language plpgsql as $f$
+begin
+  begin
+    execute format('set local realtime.topic to %L', topic);
+    insert into realtime.messages (payload, event, topic, private, extension) values (payload, event, topic, private, 'broadcast');
+  exception when others then
+    raise warning 'ErrorSendingBroadcastMessage: %', sqlerrm;
+  end;
+end $f$;
 grant usage on schema realtime to {owner}, authenticated;
 grant select on realtime.messages to authenticated;
 create publication supabase_realtime;

@@ -8,3 +8,47 @@ comment on column public.artifacts.deleted_at is 'When its owner deleted it (eve
 -- Asked whenever a row of the library is deleted. Partial: most jobs name none.
 create index jobs_of_video on public.jobs (video_id) where video_id is not null;
 create index jobs_of_image on public.jobs (image_id) where image_id is not null;
+
+-- A new row has neither until its job has made something.
+alter table public.videos alter column duration drop default, alter column resolution drop default;
+-- `queued` is how a front end inserts the row, before it is linked to its job; `processing` is the older system's.
+alter table public.videos drop constraint videos_status;
+alter table public.videos add constraint videos_status check (status = any
+  ('{draft,queued,processing,previewing,preview_ready,generating,completed,failed,cancelled}'::text[]));
+comment on column public.videos.preview_url is 'Path of the newest preview''s first picture in the bucket that metadata.preview_bucket names.';
+comment on column public.videos.video_url is 'Path of the newest final video in the bucket that metadata.bucket names.';
+comment on column public.videos.thumbnail_url is 'Path of the thumbnail of what was made last, in the bucket that metadata.thumbnail_bucket names.';
+
+-- The front end joins by these names. A row that is deleted frees its job's column by an event first (ourvidz.images_removed, videos_removed),
+-- so `set null` finds nothing left to do; without it a deletion would be refused.
+do $$
+declare
+  v_key record;
+begin
+  for v_key in
+    select * from (values
+      ('public.jobs', 'jobs_image_id_fkey', 'image_id', 'public.images', 'on delete set null'),
+      ('public.jobs', 'jobs_video_id_fkey', 'video_id', 'public.videos', 'on delete set null'),
+      ('public.images', 'images_job_id_fkey', 'job_id', 'public.jobs', '')
+    ) as wanted (source, name, col, target, on_delete)
+    where not exists (select from pg_constraint as c where c.conrelid = wanted.source::regclass and c.conname = wanted.name)
+  loop
+    execute format('alter table %s add constraint %I foreign key (%I) references %s %s not valid',
+                   v_key.source, v_key.name, v_key.col, v_key.target, v_key.on_delete);
+    begin
+      execute format('alter table %s validate constraint %I', v_key.source, v_key.name);
+    exception when foreign_key_violation then
+      raise notice '% of % holds for new rows only: an older row names one that is gone', v_key.name, v_key.source;
+    end;
+  end loop;
+end
+$$;
+
+-- A copy of state/scenes.py: how a job's status is shown on its video, as its preview's job and as its film's.
+drop table ourvidz.scene_steps;
+create table ourvidz.scene_steps (
+  stage      text not null check (stage in ('preview', 'final')),
+  job_status text not null,
+  status     text not null,
+  primary key (stage, job_status)
+);

@@ -32,10 +32,10 @@ def show(scene: SceneId, as_json: options.Json = False) -> None:
         ("scene", str(row["id"])),
         ("status", row["status"]),
         ("project", row["project"] or ""),
-        ("preview", row["preview_url"] or ""),
+        ("preview", _address(row, "preview_bucket", "preview_url")),
         ("preview job", jobs["preview"]),
         ("approved", words.ago(row["approved_at"], now) if row["approved_at"] else ""),
-        ("video", row["video_url"] or ""),
+        ("video", _address(row, "bucket", "video_url")),
         ("video job", jobs["video"]),
         ("duration", words.duration(row["duration"]) if row["duration"] else ""),
         ("resolution", row["resolution"] or ""),
@@ -61,6 +61,11 @@ def approve(
         return out.emit(answer)
     said = "makes its final video" if answer["created"] else f"was queued before, and is {answer['status']}"
     out.say(f"Job {answer['job_id']} ({answer['job_type']}) {said}. `ourvidz jobs watch {answer['job_id'][:8]}` follows it.", "green")
+
+
+def _address(row: dict[str, Any], bucket: str, path: str) -> str:
+    """`bucket/path`; the path alone where the row does not say the bucket: an older one."""
+    return "/".join(filter(None, ((row["metadata"] or {}).get(bucket), row[path]))) if row[path] else ""
 
 
 def _scene(db: Any, prefix: str) -> dict[str, Any]:

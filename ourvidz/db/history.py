@@ -26,6 +26,15 @@ _EVENTS = f"""select job_id::text as job_id, version, type, from_status, to_stat
 _ROW = "select id::text as id, to_jsonb(j)::text as row from public.jobs as j"
 
 
+_LIBRARY = {
+    "images": "select id::text as id, image_index, status, image_url from public.images where job_id = %(job)s order by id",
+    "videos": """select id::text as id, status, video_url, video_job_id::text as video_job_id, current_job_id::text as current_job_id
+                 from public.videos where id = (select video_id from public.jobs where id = %(job)s)
+                   and %(job)s in (video_job_id, current_job_id)""",
+    "artifacts": "select kind, index, path from public.artifacts where job_id = %(job)s",
+}
+
+
 class HistoryBusy(JobError):
     """Rows cannot be mended while others hold them. Try again when there is less going on."""
 
@@ -96,6 +105,11 @@ class History:
         told = cursor.execute(f"{_EVENTS} where job_id = %s order by version", (job_id,)).fetchall()
         return StoredJob(job_id, row and json.loads(row["row"]), [_event(e) for e in told])
 
+    def library(self, job_id: str) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+        """The rows of images, videos and artifacts that speak of a job."""
+        cursor = self._connection.cursor(row_factory=dict_row)
+        return {name: cursor.execute(sql, {"job": job_id}).fetchall() for name, sql in _LIBRARY.items()}
+
     def hashes(self, wanted: Sequence[tuple[str, int]]) -> dict[tuple[str, int], bytes]:
         """Of those (job, version) that there are."""
         sql = """select e.job_id::text, e.version, e.hash from unnest(%s::uuid[], %s::integer[]) as w (job_id, version)
@@ -132,6 +146,12 @@ def snapshot(database: Database) -> Iterator[History]:
     with database.driver() as connection, connection.transaction():
         connection.execute("set transaction isolation level repeatable read, read only")
         yield History(connection)
+
+
+def show_library(database: Database, job_ids: Sequence[str]) -> None:
+    """Make the rows of images and videos that these jobs speak of say what their events say."""
+    with database.driver() as connection, connection.transaction():
+        connection.execute("select ourvidz.show_library(%s::uuid[])", (list(job_ids),))
 
 
 class Mending(History):

@@ -1,4 +1,4 @@
-"""Scenes, as people see them: rows of `videos`, which follow the events of their jobs (`ourvidz.videos_follow`)."""
+"""Scenes, as people see them: rows of `videos`, which follow the events of their jobs (`ourvidz.videos_show`)."""
 
 from __future__ import annotations
 

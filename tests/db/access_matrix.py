@@ -20,6 +20,8 @@ FIGURES = """id status version head_hash submitted_on user_id job_type lane proj
   generated uploaded created_at updated_at completed_at format quality model_type worker_type hidden"""
 EXECUTORS = "id name host pid lanes resident state waiting lane lane_since started_at beat_at lease_until info"
 RECEIVERS = "name events enabled exhausted disabled_at disabled_reason"
+IMAGE = "user_id project_id title prompt enhanced_prompt generation_mode status metadata format quality job_id image_index prompt_test_id"
+REVIEW = "moderation_status reviewed_at reviewed_by review_notes"
 CHARACTER = "name description traits appearance_tags image_url reference_image_url"
 PROJECT = """title original_prompt enhanced_prompt media_type duration target_duration scene_count workflow_step character_id preview_url
   reference_image_url"""
@@ -59,18 +61,28 @@ RELATIONS: Final[dict[str, dict[str, Verbs]]] = {
         "admin": {"select": "all", "insert": f"all {SETTINGS}", "update": f"all {SETTINGS}"},
         "service_role": ALL,
     },
-    "public.images": {},
     "public.videos": {
         "user": {
             "select": "own",
-            "insert": "own user_id project_id scene_number",
+            "insert": "own user_id project_id scene_number status format resolution",
             "update": "own project_id scene_number",
             "delete": "own",
         },
         "admin": ALL,
         "service_role": ALL,
     },
+    "public.images": {
+        "user": {"select": "own", "insert": f"own {IMAGE}", "delete": "own"},
+        "admin": {"select": "all", "update": f"all {REVIEW}"},
+        "service_role": {
+            "select": "all",
+            "insert": f"all {IMAGE}",
+            "update": "all title image_url thumbnail_url status metadata updated_at",
+            "delete": "all",
+        },
+    },
     "public.jobs": {
+        # An update or a deletion here is a request, which writes no row itself: test_library.py has what becomes of it.
         "user": {"select": "own", "insert": f"own {JOB}"},
         "admin": ALL,
         "service_role": {"select": "all", "insert": f"all {JOB}", "update": "all status metadata error_message completed_at"},

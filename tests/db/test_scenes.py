@@ -41,7 +41,7 @@ class Scene:
         return submit(self.jobs, self.owner, job_type, video_id=self.id, project_id=self.project, **more)
 
     def make(self, job: Claim, *, width: int = 8, height: int = 8, pictures: int = 1) -> str:
-        """Run it to its end; the address of its first output."""
+        """Run it to its end; the path of its first output."""
         video = job.kind.video
         self.jobs.advance(job, "generation_started")
         shape = {"width": width, "height": height} | ({"frames": 81, "media_type": "video/mp4"} if video else {})
@@ -52,7 +52,7 @@ class Scene:
         for each in made:
             self.jobs.artifact_uploaded(job, each["kind"], each["index"], each["sha256"])
         self.jobs.complete(job)
-        return f"{made[0]['bucket']}/{made[0]['path']}"
+        return str(made[0]["path"])
 
     def preview(self, **shape: Any) -> str:
         self.submit(settings={"images": 3} if shape.get("pictures") == 3 else {})
@@ -199,6 +199,8 @@ def test_by_hand_only_what_events_do_not_say(scene: Scene, write: str) -> None:
     with pytest.raises(BareWrite):
         scene.db.rows(f"update public.videos set {write}")
     column, _, value = write.partition(" = ")
+    if column == "resolution":
+        return  # a front end inserts the row with the one that it asked for
     with pytest.raises(BareWrite):
         scene.db.rows(f"insert into public.videos (user_id, {column}) values (%s, {value})", (scene.owner,))
 
@@ -219,7 +221,7 @@ def test_the_words_are_closed(superuser: psycopg.Connection, scene: Scene) -> No
     for word in STATUSES:
         superuser.execute("update public.videos set status = %s", (word,))
     with pytest.raises(psycopg.errors.CheckViolation):
-        superuser.execute("update public.videos set status = 'processing'")
+        superuser.execute("update public.videos set status = 'finished'")
 
 
 # -- approving ------------------------------------------------------------------------------------------------------------------
@@ -238,7 +240,7 @@ def test_the_final_video_begins_with_the_picture_and_has_its_prompt(scene: Scene
         scene.project,
     )
     assert (words["prompt"], words["negative_prompt"], str(words["user_id"])) == ("a lighthouse", "fog", scene.owner)
-    assert words["settings"] | {"references": {"first_frame": picture}, "seed": 9, "steps": 30} == words["settings"]
+    assert words["settings"] | {"references": {"first_frame": f"sdxl_image_fast/{picture}"}, "seed": 9, "steps": 30} == words["settings"]
     told = {name: answer[name] for name in ("created", "status", "job_type", "video_id")}
     assert told == {"created": True, "status": "queued", "job_type": "video_fast", "video_id": scene.id}
     assert datetime.fromisoformat(answer["approved_at"]) == scene.row["approved_at"]
@@ -257,7 +259,7 @@ def test_its_shape_is_the_pictures_unless_said_otherwise(scene: Scene, width: in
 def test_which_of_several_pictures(scene: Scene) -> None:
     picture = scene.preview(pictures=3)
     chosen = scene.approve(picture=2)
-    assert settings(scene.db, chosen["job_id"])["references"]["first_frame"] == picture.replace("-0-image", "-2-image")
+    assert settings(scene.db, chosen["job_id"])["references"]["first_frame"] == f"sdxl_image_fast/{picture}".replace("-0-image", "-2-image")
     with pytest.raises(IllegalTransition):
         scene.approve(picture=1)
 
@@ -269,7 +271,7 @@ def test_a_last_frame_may_be_given_and_no_other_picture(scene: Scene) -> None:
         with pytest.raises(InvalidJob, match="last_frame"):
             scene.approve(config={name: last})
     assert settings(scene.db, scene.approve(config={"last_frame": last})["job_id"])["references"] == {
-        "first_frame": picture,
+        "first_frame": f"sdxl_image_fast/{picture}",
         "last_frame": last,
     }
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import psycopg
 import pytest
-from forge import DATA, Forger
+from forge import DATA, NOBODY, Forger
 from support import Clock, claim, executor, submit
 from transitions import MachineError
 
@@ -60,6 +60,9 @@ def test_only_listed_events_happen_to_a_job(
     database: Database, jobs: Jobs, user: Callable[..., str], clock: Clock, status: Status, held: bool
 ) -> None:
     job_id = bring(jobs, user(), status, held)
+    database.rows(
+        "insert into public.images (id, user_id, prompt) select %s, user_id, 'x' from public.jobs", (NOBODY,)
+    )  # what `linked` names
     tried = accepted = 0
     with database.driver() as connection:
         forger = Forger(connection)

@@ -172,7 +172,7 @@ def test_a_scene_is_previewed_approved_and_filmed(site: Deployment, user: FrontE
     preview = user.queue("image_fast", {"videoId": scene, "projectId": project["id"]}, steps=2)["job"]["id"]
     user.wait(preview)
     (picture,) = (a for a in user.status(preview)["assets"] if a["kind"] == "image")
-    assert user.one(f"videos?id=eq.{scene}")["preview_url"] == f"{picture['bucket']}/{picture['path']}"
+    assert user.one(f"videos?id=eq.{scene}")["preview_url"] == picture["path"]
 
     approved = user.rpc("approve_preview", video_id=scene, job_type="video_fast", config={"sample_steps": 2})
     final = approved["job_id"]
@@ -181,10 +181,10 @@ def test_a_scene_is_previewed_approved_and_filmed(site: Deployment, user: FrontE
     user.wait(final)
     (film,) = (a for a in user.status(final)["assets"] if a["kind"] == "video")
     row = user.one(f"videos?id=eq.{scene}")
-    assert (row["status"], row["video_url"]) == ("completed", f"{film['bucket']}/{film['path']}")
+    assert (row["status"], row["video_url"]) == ("completed", film["path"])
     assert row["duration"] == pytest.approx(81 / 16) and row["resolution"] and row["approved_at"]
-    for address in (row["preview_url"], row["video_url"], row["thumbnail_url"]):
-        assert user.download(*address.split("/", 1)).status_code == 200
+    for bucket, path in (("preview_bucket", "preview_url"), ("bucket", "video_url"), ("thumbnail_bucket", "thumbnail_url")):
+        assert user.download(row["metadata"][bucket], row[path]).status_code == 200
     assert "reference_skipped" not in {e["type"] for e in user.get(f"job_events?job_id=eq.{final}")}
     assert site.delivered(final)["metadata"]["video_id"] == scene
 

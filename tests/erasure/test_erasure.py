@@ -24,7 +24,7 @@ from ourvidz.intake.upstash import Upstash
 from state.errors import LegalHold, NotAgeVerified, NotFound
 
 HELD = {
-    "public.profiles", "public.jobs", "public.job_payloads", "public.artifacts", "public.characters", "public.projects",
+    "public.profiles", "public.jobs", "public.images", "public.job_payloads", "public.artifacts", "public.characters", "public.projects",
     "public.usage_logs", "public.consents", "ourvidz.enhancement_requests", "ourvidz.older_jobs",
 }  # fmt: skip
 
@@ -52,9 +52,9 @@ def test_no_trace_is_left_and_nothing_of_anyone_elses_is_missing(
     assert holding(after, THEIRS) == HELD and house.files(THEIRS) and house.of(other)
     for name in HELD - {"public.jobs", "public.job_payloads", "public.usage_logs", "public.profiles"}:
         assert [line for line in after[name].splitlines() if other in line] == [line for line in before[name].splitlines() if other in line]
-    # What happened stays, but for the cancel of what waited.
+    # What happened stays, and the cancel of what waited and the deletion of the one picture come to it.
     now = superuser.execute("select job_id, version, hash from public.job_events order by seq").fetchall()
-    assert now[: len(history)] == history and len(now) == len(history) + 1
+    assert now[: len(history)] == history and len(now) == len(history) + 2
     assert superuser.execute("select * from ourvidz.token_entries order by seq").fetchall()[: len(figures)] == figures
     whole(house)
     assert (done.counts["prompts"], done.counts["objects"], done.counts["spool"], done.counts["older_jobs"]) == (3, 3, 1, 1)

@@ -36,9 +36,9 @@ def test_the_film_begins_with_the_picture_that_was_approved(site: Site, preview_
         next(a for a in site.artifacts(job) if a["kind"] == kind) for job, kind in ((answer["job_id"], "video"), (preview, "image"))
     )
     assert row["status"] == "completed"
-    assert row["video_url"] == f"{film['bucket']}/{film['path']}" and row["preview_url"] == f"{shown['bucket']}/{shown['path']}"
-    for address in (row["video_url"], row["preview_url"], row["thumbnail_url"]):
-        assert site.store.read(*address.split("/", 1))
+    assert (row["video_url"], row["preview_url"]) == (film["path"], shown["path"])
+    for bucket, path in (("preview_bucket", "preview_url"), ("bucket", "video_url"), ("thumbnail_bucket", "thumbnail_url")):
+        assert site.store.read(row["metadata"][bucket], row[path])
     assert row["duration"] == pytest.approx(film["frames"] / 16, abs=1e-4)
     assert row["resolution"] == f"{film['width']}x{film['height']}"
 

@@ -16,7 +16,7 @@ begin
     union all
     select format('%s %s', case p.prokind when 'a' then 'aggregate' else 'function' end, p.oid::regprocedure)
     from pg_proc as p
-    where p.proowner <> v_owner
+    where p.proowner <> v_owner and p.oid <> 'ourvidz.realtime_send'::regproc  -- which needs the rights of the role that migrates
       and (p.pronamespace = 'ourvidz'::regnamespace
            or p.pronamespace = 'public'::regnamespace and p.proname = any (ourvidz.our_functions()))
     union all

@@ -7,6 +7,8 @@ with said as (select
   'user_id = (select auth.uid())' as v_mine,
   'exists (select from public.jobs as j where j.id = job_id and j.user_id = (select auth.uid()))' as v_my_job,
   'user_id, job_type, format, quality, model_type, metadata, project_id, video_id, image_id, status' as v_jobs,
+  'user_id, project_id, title, prompt, enhanced_prompt, generation_mode, status, metadata, format, quality, job_id, image_index, prompt_test_id'
+    as v_images,
   'job_id, user_id, prompt, negative_prompt, settings, metadata, idempotency_key, enhanced_prompt, error_message, set_aside, source' as v_words,
   -- The older system's metadata and messages hold words.
   (select string_agg(quote_ident(attname), ', ') from pg_attribute where attrelid = to_regclass('public.jobs')
@@ -26,10 +28,10 @@ with said as (select
   'title, original_prompt, enhanced_prompt, media_type, duration, target_duration, scene_count, workflow_step, character_id, preview_url,'
     ' reference_image_url' as v_project,
   'scene_number, description, enhanced_prompt, image_url, approved, final_stitched_url' as v_scene,
+  v_my_scene || ' and coalesce(length(format) <= 100 and length(resolution) <= 100, true)' as v_my_video,
   'overall_quality, technical_quality, content_quality, consistency, notes, test_metadata, success, job_id, image_id, video_id' as v_rating
   from also
-)
-select wanted.* from tables cross join lateral (values
+), wanted as (select asked.* from tables cross join lateral (values
     ('authenticated', 'profiles', 'select', null, 'id = (select auth.uid())'),
     ('authenticated', 'profiles', 'insert', 'id', 'id = (select auth.uid())'),
     ('authenticated', 'profiles', 'update', 'last_login', 'id = (select auth.uid())'),
@@ -49,14 +51,22 @@ select wanted.* from tables cross join lateral (values
     ('authenticated', 'user_roles', 'select', null, v_mine),
     ('authenticated', 'user_activity_log', 'select', null, v_mine),
     ('authenticated', 'videos', 'select', null, v_mine),
-    ('authenticated', 'videos', 'insert', 'user_id, project_id, scene_number', v_my_scene),
+    ('authenticated', 'videos', 'insert', 'user_id, project_id, scene_number, status, format, resolution', v_my_video),
     ('authenticated', 'videos', 'update', 'project_id, scene_number', v_my_scene),
     ('authenticated', 'videos', 'delete', null, v_mine),
-    ('authenticated', 'jobs', 'select', null, v_mine),
+    -- Bounds of a picture's row: ourvidz.images_arrive.
+    ('authenticated', 'images', 'select', null, v_mine),
+    ('authenticated', 'images', 'insert', v_images, v_my_scene),
+    ('authenticated', 'images', 'delete', null, v_mine),
+    ('authenticated', 'jobs', 'select', null, v_mine || ' and not hidden'),
     ('authenticated', 'jobs', 'insert', v_jobs, v_mine),
-    ('authenticated', 'job_payloads', 'select', v_words, v_mine),
+    -- Requests: each becomes the verb that it means, and writes nothing itself (ourvidz.api_change_job, api_delete_job).
+    ('authenticated', 'jobs', 'update', 'status, error_message, image_id, video_id', v_mine || ' and not hidden'),
+    ('authenticated', 'jobs', 'delete', null, v_mine || ' and not hidden'),
+    -- What belongs to a job is seen through the policy of jobs: nothing of one that its owner deleted.
+    ('authenticated', 'job_payloads', 'select', v_words, v_mine || ' and exists (select from public.jobs as j where j.id = job_id)'),
     ('authenticated', 'job_events', 'select', null, v_my_job),
-    ('authenticated', 'artifacts', 'select', null, v_my_job),
+    ('authenticated', 'artifacts', 'select', null, 'deleted_at is null and ' || v_my_job),
     ('authenticated', 'usage_logs', 'select', null, v_mine),
     ('authenticated', 'usage_logs', 'insert', 'user_id, action, format, quality, credits_consumed, metadata', v_my_line),
     ('authenticated', 'consents', 'select', null, v_mine),
@@ -71,13 +81,17 @@ select wanted.* from tables cross join lateral (values
     ('service_role', 'system_config', 'select', null, 'true'),
     ('service_role', 'user_activity_log', 'select', null, 'true'),
     ('service_role', 'videos', 'select', null, 'true'),
+    ('service_role', 'images', 'select', null, 'true'),
+    ('service_role', 'images', 'insert', v_images, 'true'),
+    ('service_role', 'images', 'update', 'title, image_url, thumbnail_url, status, metadata, updated_at', 'true'),
+    ('service_role', 'images', 'delete', null, 'true'),
     ('service_role', 'jobs', 'select', null, 'true'),
     ('service_role', 'jobs', 'insert', v_jobs, 'true'),
     ('service_role', 'jobs', 'update', 'status, metadata, error_message, completed_at', 'true'),
     ('service_role', 'artifacts', 'select', null, 'true'),
     ('service_role', 'usage_logs', 'insert', 'user_id, action, format, quality, credits_consumed, metadata', 'true'),
     ('service_role', 'usage_logs', 'select', null, 'true'),
-    -- An admin sees everything, and writes through functions, but for what is the admin pages' own: test results and settings.
+    -- An admin sees everything, and changes of others' what the admin pages do: jobs, reviews, test results, settings.
     ('ourvidz_admin', 'profiles', 'select', null, 'true'),
     ('ourvidz_admin', 'characters', 'select', null, 'true'),
     ('ourvidz_admin', 'projects', 'select', null, 'true'),
@@ -91,7 +105,11 @@ select wanted.* from tables cross join lateral (values
     ('ourvidz_admin', 'system_config', 'insert', 'id, config, updated_at', 'true'),
     ('ourvidz_admin', 'system_config', 'update', 'id, config, updated_at', 'true'),
     ('ourvidz_admin', 'videos', 'select', null, 'true'),
+    ('ourvidz_admin', 'images', 'select', null, 'true'),
+    ('ourvidz_admin', 'images', 'update', 'moderation_status, reviewed_at, reviewed_by, review_notes', 'true'),
     ('ourvidz_admin', 'jobs', 'select', null, 'true'),
+    ('ourvidz_admin', 'jobs', 'update', 'status, error_message, image_id, video_id', 'true'),
+    ('ourvidz_admin', 'jobs', 'delete', null, 'true'),
     ('ourvidz_admin', 'job_payloads', 'select', v_words, 'true'),
     ('ourvidz_admin', 'job_events', 'select', null, 'true'),
     ('ourvidz_admin', 'artifacts', 'select', null, 'true'),
@@ -104,4 +122,11 @@ select wanted.* from tables cross join lateral (values
     ('ourvidz_analyst', 'jobs', 'select', v_figures, 'true'),
     ('ourvidz_analyst', 'job_events', 'select', null, 'true'),
     ('ourvidz_analyst', 'artifacts', 'select', null, 'true')
-) as wanted (role, name, verb, columns, whose)
+) as asked (role, name, verb, columns, whose)
+)
+select * from wanted
+-- An admin's request is another role's: it may write of its own what any user may.
+union all
+select 'ourvidz_admin', name, verb, columns, whose from wanted as own
+where role = 'authenticated' and verb <> 'select' and name <> 'profiles'
+  and not exists (select from wanted as more where (more.role, more.name, more.verb) = ('ourvidz_admin', own.name, own.verb))

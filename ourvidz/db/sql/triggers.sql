@@ -11,15 +11,17 @@ create or replace trigger jobs_asked after insert on public.jobs  -- by its name
 create or replace trigger jobs_bare_write before update of
   id, status, version, head_hash, submitted_on, user_id, job_type, lane, project_id, video_id, image_id, priority, rank, run_at,
   claim_no, executor_id, claimed_at, deadline, attempts, errors, crashes, device_crashes, crashed_on, snoozes, cancel_requested,
-  error_class, final, enhanced, generated, uploaded, created_at, updated_at, completed_at on public.jobs
+  error_class, final, enhanced, generated, uploaded, hidden, created_at, updated_at, completed_at, error_message on public.jobs
   for each row when (pg_trigger_depth() = 0) execute function ourvidz.refuse_bare_write();
 create or replace trigger jobs_erased before update of metadata, error_message on public.jobs
-  for each row when (num_nonnulls(new.metadata, new.error_message) > 0) execute function ourvidz.keep_erased();
+  for each row when (pg_trigger_depth() = 0 and num_nonnulls(new.metadata, new.error_message) > 0) execute function ourvidz.keep_erased();
 create or replace trigger jobs_guard_insert after insert on public.jobs
   referencing new table as after_rows for each statement execute function ourvidz.jobs_guard_insert();
 create or replace trigger jobs_guard_update after update on public.jobs
   referencing old table as before_rows new table as after_rows for each statement execute function ourvidz.jobs_guard_update();
-create or replace trigger jobs_never_deleted before delete or truncate on public.jobs
+create or replace trigger jobs_delete before delete on public.jobs
+  for each row execute function ourvidz.jobs_delete();
+create or replace trigger jobs_never_deleted before truncate on public.jobs
   for each statement execute function ourvidz.refuse_change();
 
 create or replace trigger tokens_move after insert on ourvidz.token_entries
@@ -45,22 +47,41 @@ alter table public.jobs enable always trigger jobs_bare_write;
 alter table public.jobs enable always trigger jobs_erased;
 alter table public.jobs enable always trigger jobs_guard_insert;
 alter table public.jobs enable always trigger jobs_guard_update;
+alter table public.jobs enable always trigger jobs_delete;
 alter table public.jobs enable always trigger jobs_never_deleted;
 
-drop trigger if exists videos_guard_insert on public.videos;
-create trigger videos_guard_insert before insert on public.videos for each row
-  when (new.status <> 'draft' or (new.preview_url, new.video_url, new.thumbnail_url, new.resolution, new.preview_job_id, new.video_job_id,
-                                  new.current_job_id, new.approved_at, new.duration) is distinct from
-        (null::text, null::text, null::text, null::text, null::uuid, null::uuid, null::uuid, null::timestamptz, null::float8))
+-- Rows of a library follow the events of their jobs. Functions of ours run as their owner, whom nobody can be: what others write is looked at.
+create or replace trigger images_arrive before insert on public.images
+  for each row when (current_user <> 'ourvidz_owner') execute function ourvidz.images_arrive();
+create or replace trigger images_arrived after insert on public.images
+  for each row when (new.job_id is not null and current_user <> 'ourvidz_owner') execute function ourvidz.images_changed();
+create or replace trigger images_changed after update on public.images
+  for each row when (new.job_id is not null and current_user <> 'ourvidz_owner') execute function ourvidz.images_changed();
+create or replace trigger images_removed before delete on public.images
+  for each row execute function ourvidz.images_removed();
+create or replace trigger videos_guard_insert before insert on public.videos for each row
+  when (new.status not in ('draft', 'queued') or num_nonnulls(new.preview_url, new.video_url, new.thumbnail_url, new.preview_job_id, new.video_job_id,
+        new.current_job_id, new.approved_at, new.duration, new.completed_at) > 0)
   execute function ourvidz.videos_guard();
-drop trigger if exists videos_guard_update on public.videos;
-create trigger videos_guard_update before update on public.videos for each row
+create or replace trigger videos_guard_update before update on public.videos for each row
   when ((old.status, old.preview_url, old.video_url, old.thumbnail_url, old.resolution, old.preview_job_id, old.video_job_id,
          old.current_job_id, old.approved_at, old.duration) is distinct from
         (new.status, new.preview_url, new.video_url, new.thumbnail_url, new.resolution, new.preview_job_id, new.video_job_id,
          new.current_job_id, new.approved_at, new.duration))
   execute function ourvidz.videos_guard();
+create or replace trigger videos_changed after update on public.videos
+  for each row when (current_user <> 'ourvidz_owner') execute function ourvidz.videos_changed();
+create or replace trigger videos_removed before delete on public.videos
+  for each row execute function ourvidz.videos_removed();
 
+alter table public.images enable always trigger images_arrive;
+alter table public.images enable always trigger images_arrived;
+alter table public.images enable always trigger images_changed;
+alter table public.images enable always trigger images_removed;
+alter table public.videos enable always trigger videos_guard_insert;
+alter table public.videos enable always trigger videos_guard_update;
+alter table public.videos enable always trigger videos_changed;
+alter table public.videos enable always trigger videos_removed;
 alter table ourvidz.token_entries enable always trigger tokens_move;
 alter table ourvidz.token_entries enable always trigger tokens_append_only;
 alter table public.profiles enable always trigger balance_guard;

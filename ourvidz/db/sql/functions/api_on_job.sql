@@ -45,7 +45,7 @@ declare
 begin
   select * into v_me from ourvidz.caller();
   select user_id into v_user from public.jobs where id = p_job::uuid
-    and (v_me.role is null or v_me.role = 'service_role' or v_me.admin or user_id = v_me.user_id);
+    and (v_me.role is null or v_me.role = 'service_role' or v_me.admin or user_id = v_me.user_id and not hidden);
   if not found then
     raise exception 'There is no job %.', p_job using errcode = 'OV006';
   end if;

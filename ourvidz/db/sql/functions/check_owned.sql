@@ -10,6 +10,8 @@ begin
     perform ourvidz.refuse_missing('project', 'project_id');
   elsif a.video_id is not null and not exists (select from public.videos where id = a.video_id and user_id = a.user_id) then
     perform ourvidz.refuse_missing('video', 'video_id');
+  elsif a.image_id is not null and not exists (select from public.images where id = a.image_id and user_id = a.user_id) then
+    perform ourvidz.refuse_missing('image', 'image_id');
   elsif a.metadata->>'character_id' is not null
     and not exists (select from public.characters where user_id = a.user_id and id::text = lower(a.metadata->>'character_id')) then
     perform ourvidz.refuse_missing('character', 'character_id');

@@ -11,13 +11,17 @@ declare
   v_births bigint;
   v_followed boolean;
   v_started boolean;
+  v_live boolean;
+  v_ended uuid[];
   v_applied bigint := 0;
   v_rows bigint;
 begin
   select count(*), count(*) filter (where from_status is null),
-         bool_or(type in ('submitted', 'imported', 'retried', 'rerouted', 'completed', 'failed', 'cancelled')),
-         bool_or(from_status = 'queued' and to_status in ('enhancing', 'generating'))
-  into v_fresh, v_births, v_followed, v_started from fresh;
+         bool_or(type in ('submitted', 'imported', 'retried', 'rerouted', 'completed', 'failed', 'cancelled', 'linked')),
+         bool_or(from_status = 'queued' and to_status in ('enhancing', 'generating')),
+         bool_or(from_status is distinct from to_status or type in ('artifact_generated', 'artifact_uploaded', 'cancel_requested', 'linked')),
+         array_agg(job_id) filter (where type in ('completed', 'failed', 'cancelled'))
+  into v_fresh, v_births, v_followed, v_started, v_live, v_ended from fresh;
   if v_births > 0 then
     -- A row that a plain INSERT brought (jobs_ask) is there before its event: it must be the very row that the event tells.
     if pg_trigger_depth() > 1 then
@@ -31,6 +35,9 @@ begin
     get diagnostics v_rows = row_count;
     v_applied := v_applied + v_rows;
   end if;
+  if v_ended is not null then
+    perform ourvidz.artifacts_removed(v_ended);
+  end if;
   if v_births < v_fresh then
     update public.jobs as target
     set status = n.status, version = n.version, head_hash = n.head_hash, job_type = n.job_type, lane = n.lane,
@@ -40,13 +47,17 @@ begin
         attempts = n.attempts, errors = n.errors, crashes = n.crashes, device_crashes = n.device_crashes,
         crashed_on = n.crashed_on, snoozes = n.snoozes, cancel_requested = n.cancel_requested,
         error_class = n.error_class, final = n.final, enhanced = n.enhanced, generated = n.generated,
-        uploaded = n.uploaded, updated_at = n.updated_at, completed_at = n.completed_at
+        uploaded = n.uploaded, updated_at = n.updated_at, completed_at = n.completed_at, metadata = n.end_metadata, error_message = n.end_message
     from (
-      select evolved.*
+      select evolved.*,
+             case when it.turns then ourvidz.end_metadata(j, e.type) else j.metadata end as end_metadata,
+             case when it.turns then ourvidz.end_message(j, e.type, e.data) else j.error_message end as end_message
       from fresh as e
       join public.jobs as j on j.id = e.job_id
       join ourvidz.transitions as t on t.event = e.type and t.source = e.from_status and t.target = e.to_status
         cross join lateral ourvidz.evolve(j, e) as evolved
+        -- Only a front end's job has metadata of its own.
+        cross join lateral (select e.type in ('completed', 'failed', 'cancelled', 'retried') and j.metadata <> '{}' as turns) as it
       where e.version = j.version + 1 and e.prev_hash = j.head_hash and e.from_status = j.status
         and e.submitted_on = j.submitted_on
         and (t.before = 'any' or (t.before = 'held') = (j.executor_id is not null))
@@ -74,6 +85,9 @@ begin
     perform ourvidz.follow((select array_agg(row(e.*)::public.job_events) from fresh as e));
   elsif v_started and exists (select from ourvidz.receivers where enabled and 'processing' = any (events)) then
     perform ourvidz.outbox_follow((select array_agg(row(e.*)::public.job_events) from fresh as e));
+  end if;
+  if v_live and exists (select from pg_proc where proname = 'send' and pronamespace = (select oid from pg_namespace where nspname = 'realtime')) then
+    perform ourvidz.live_follow((select array_agg(row(e.*)::public.job_events) from fresh as e));
   end if;
   return null;
 end

@@ -1,11 +1,11 @@
--- What follows from events that begin or end jobs, in their own transaction: tokens, videos, the usage report, messages to send,
+-- What follows from events that begin or end jobs, in their own transaction: tokens, the owner's library, the usage report, messages to send,
 -- what screens refused. Each of the five is the only writer of what it keeps. Called by events_apply, once for a statement's events.
 create or replace function ourvidz.follow(p_events public.job_events[]) returns void
 language plpgsql
 as $$
 begin
   perform ourvidz.ledger_follow(p_events);
-  perform ourvidz.videos_follow(p_events);
+  perform ourvidz.library_follow(p_events);
   perform ourvidz.usage_follow(p_events);
   perform ourvidz.outbox_follow(p_events);
   perform ourvidz.screenings_follow(p_events);

@@ -11,7 +11,7 @@ begin
            word.status, left(j->>'status', 40), word.status is null,
            coalesce(profile.age_verified, false), coalesce(plan.level, 0::smallint),
            at.created, coalesce((j->>'completed_at')::timestamptz, (j->>'updated_at')::timestamptz, at.created),
-           coalesce((j->>'project_id')::uuid, video.project_id), (j->>'video_id')::uuid, (j->>'image_id')::uuid,
+           coalesce((j->>'project_id')::uuid, video.project_id), video.id, image.id,
            left(trim(coalesce(project.enhanced_prompt, project.original_prompt, j->'metadata'->>'prompt')), 4000),
            case when jsonb_typeof(j->'metadata') = 'object' then j->'metadata' else '{}' end,
            j->>'error_message', j->>'format', j->>'quality', j->>'model_type', j->>'worker_type'
@@ -24,6 +24,7 @@ begin
     left join ourvidz.plan_words as said on said.word = profile.subscription_status
     left join ourvidz.plans as plan on plan.name = said.plan
     left join public.videos as video on video.id = (j->>'video_id')::uuid
+    left join public.images as image on image.id = (j->>'image_id')::uuid  -- a row that is gone is named no more
     left join public.projects as project on project.id = coalesce((j->>'project_id')::uuid, video.project_id)
   $query$ using p_now;
 end

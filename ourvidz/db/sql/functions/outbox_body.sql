@@ -15,7 +15,7 @@ as $$
       'job_type', j.job_type, 'bucket', coalesce(made.bucket, j.job_type), 'user_id', j.user_id,
       'project_id', j.project_id, 'video_id', j.video_id, 'image_id', j.image_id,
       'seed', p.settings->'seed', 'seeds', made.seeds, 'num_images', made.images, 'thumbnails', made.thumbnails,
-      'generation_time', case when o.status = 'completed' then ran.seconds end)))
+      'generation_time', case when o.status = 'completed' then ourvidz.generation_seconds(j.id, o.job_version) end)))
   from public.jobs as j
   join public.job_events as e on e.job_id = j.id and e.version = o.job_version
   left join public.job_payloads as p on p.job_id = j.id
@@ -27,13 +27,5 @@ as $$
            min(a.bucket) filter (where a.kind <> 'thumbnail') as bucket
     from public.artifacts as a where a.job_id = j.id and a.uploaded_at is not null and o.status = 'completed'
   ) as made on true
-  left join lateral (
-    -- From the start of the generation that came to something until its last output.
-    select round(extract(epoch from made_at - max(x.occurred_at)), 3) as seconds
-    from (select max(g.occurred_at) as made_at from public.job_events as g
-          where g.job_id = j.id and g.version < o.job_version and g.type = 'artifact_generated') as last
-    join public.job_events as x on x.job_id = j.id and x.type = 'generation_started' and x.occurred_at <= last.made_at
-    group by made_at
-  ) as ran on true
   where j.id = o.job_id
 $$;

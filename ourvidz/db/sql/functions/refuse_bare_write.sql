@@ -1,14 +1,28 @@
--- The first line before jobs_guard, for a write that comes from no trigger: it has no event, and is refused before any CHECK can answer in
--- its place. (Whoever gets past it, with a trigger of their own, meets jobs_guard.) The older system's callback, which comes with the
--- service key, may say what it likes of status and end: it is not heard, and the rest of its words is kept.
+-- The first line before jobs_guard, for a write that comes from no trigger: it has no event. A client's request becomes the verb that it means
+-- (ourvidz.api_change_job), and writes nothing itself. The older system's callback, which comes with the service key, may say what it likes
+-- of status and end: those are left as they are, and the rest is kept. Anything else is refused before any CHECK can answer in its place.
+-- (Whoever gets past it, with a trigger of their own, meets jobs_guard.)
 create or replace function ourvidz.refuse_bare_write() returns trigger
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$
+declare
+  v_role constant text := (select role from ourvidz.caller());
+  v_asked jsonb;
 begin
-  if (select role from ourvidz.caller()) = 'service_role' then
+  if v_role = 'service_role' then
     new.status := old.status;
     new.completed_at := old.completed_at;
     return new;  -- whatever else it changed, jobs_guard refuses
+  end if;
+  select coalesce(jsonb_object_agg(n.key, n.value), '{}') into v_asked
+  from jsonb_each(to_jsonb(new)) as n join jsonb_each(to_jsonb(old)) as o using (key) where n.value <> o.value;
+  if v_role is null and v_asked - ourvidz.untold() = '{}' then
+    return new;  -- an operator's, of columns that no event tells
+  elsif v_role is not null and v_asked - '{status,image_id,video_id,error_message}'::text[] = '{}' then
+    if v_asked <> '{}' then
+      perform ourvidz.answer('change_job', v_asked || jsonb_build_object('job_id', old.id));
+    end if;
+    return null;
   end if;
   raise exception 'A job''s row may change only by an event.'
     using errcode = 'OV004', hint = 'Call a function of schema ourvidz (advance, complete, cancel …): it writes both.';

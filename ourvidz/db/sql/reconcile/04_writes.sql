@@ -20,7 +20,7 @@ insert into our_writes (relation, sample, verb, change) values
 -- Every status that a video or a scene of ours may have; completed together with its address, as those who watch ask.
 insert into our_writes (relation, sample, verb, change)
 select 'videos', 'a scene', 'update', jsonb_build_object('status', word)
-from unnest('{previewing,preview_ready,generating,failed,cancelled,draft}'::text[]) as word;
+from unnest('{queued,previewing,preview_ready,generating,failed,cancelled,draft}'::text[]) as word;
 insert into our_writes (relation, sample, verb, change) values
   ('videos', 'a scene', 'update', '{"status": "completed", "video_url": "u/j/1-0.mp4", "thumbnail_url": "u/j/1-0.webp", "preview_url": "u/j/1-0.png",
      "duration": 5, "resolution": "480x832", "title": "a pier in fog", "error_message": null, "metadata": {"bucket": "video_fast"}, "completed_at": "2100-01-01T00:00:00Z"}'),

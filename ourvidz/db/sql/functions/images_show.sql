@@ -1,0 +1,43 @@
+-- Makes the rows of public.images that name these jobs say what the jobs' events say. Called with the jobs' locks held.
+--
+-- A row that somebody else has locked is left out, never waited for: they have the row and want its job (images_removed, images_changed), we
+-- have the job and want the row. Whoever changed it comes here themselves once they have the job; who deletes it leaves nothing to show.
+create or replace function ourvidz.images_show(p_jobs uuid[]) returns void
+language plpgsql
+as $$
+declare
+  v_rows uuid[];
+begin
+  select array_agg(id) into v_rows
+  from (select id from public.images where job_id = any (p_jobs) order by id for no key update skip locked) as held;
+  if v_rows is not null then
+    update public.images as i
+    set status = told.status, image_url = told.image_url, thumbnail_url = told.thumbnail_url, title = coalesce(told.title, i.title),
+        enhanced_prompt = coalesce(told.enhanced_prompt, i.enhanced_prompt), file_size = coalesce(told.bytes, i.file_size),
+        metadata = coalesce(i.metadata, '{}') || coalesce(told.metadata, '{}'), updated_at = ourvidz.now()
+    from (
+      select r.id, made.image_url, made.thumbnail_url, made.title, made.enhanced_prompt, made.bytes, made.metadata,
+             case when j.completed_at is null then case when r.status in ('completed', 'failed') then 'queued' else r.status end
+                  when made.image_url is not null then 'completed' else 'failed' end as status
+      from unnest(v_rows) as held (id)
+      join public.images as r on r.id = held.id
+      join public.jobs as j on j.id = r.job_id and (j.completed_at is null or ourvidz.ended_here(j.id))
+      left join lateral ourvidz.pictures_of(j) as made on j.status = 'completed' and made.index = coalesce(r.image_index, 0)
+    ) as told
+    where i.id = told.id
+      and ((i.status, i.image_url, i.thumbnail_url) is distinct from (told.status, told.image_url, told.thumbnail_url)
+           or coalesce(i.metadata, '{}') is distinct from coalesce(i.metadata, '{}') || coalesce(told.metadata, '{}'));
+  end if;
+
+  -- A picture of a job that no front end made rows for (rpc, CLI, Redis): its row is made now. One that its owner deleted is not.
+  insert into public.images (user_id, project_id, title, prompt, enhanced_prompt, image_url, thumbnail_url, status, metadata, format, quality,
+                             job_id, image_index, file_size, created_at, updated_at)
+  select j.user_id, (select id from public.projects where id = j.project_id), made.title, made.prompt, made.enhanced_prompt, made.image_url,
+         made.thumbnail_url, 'completed', made.metadata || '{"made_at_completion": true}', 'png', made.quality, j.id, made.index, made.bytes,
+         ourvidz.now(), ourvidz.now()
+  from public.jobs as j
+  cross join lateral ourvidz.pictures_of(j) as made
+  where j.id = any (p_jobs) and j.status = 'completed' and not j.hidden
+    and not exists (select from public.images as i where i.job_id = j.id and coalesce(i.image_index, 0) = made.index);
+end
+$$;

@@ -1,0 +1,26 @@
+-- Facts of a finished job that its owner's library shows, as the older system's callback made them: read by images_show, videos_show and
+-- jobs_metadata. Seconds: from the start of the generation that came to something until its last output.
+create or replace function ourvidz.generation_seconds(p_job uuid, p_before integer) returns numeric
+language sql stable
+as $$
+  select round(extract(epoch from last.made_at - max(x.occurred_at)), 3)
+  from (select max(g.occurred_at) as made_at from public.job_events as g
+        where g.job_id = p_job and g.version < p_before and g.type = 'artifact_generated') as last
+  join public.job_events as x on x.job_id = p_job and x.type = 'generation_started' and x.occurred_at <= last.made_at
+  group by last.made_at
+$$;
+
+create or replace function ourvidz.library_title(p_metadata jsonb, p_prompt text, p_untitled text) returns text
+language sql immutable parallel safe
+as $$
+  select case when length(said) > 60 then left(said, 60) || '...' else said end
+  from (select coalesce(nullif(trim(p_metadata->>'prompt'), ''), nullif(trim(p_metadata->>'original_prompt'), ''), nullif(p_prompt, ''),
+                        p_untitled) as said) as it
+$$;
+
+-- Whether the job's end is one of ours. What the older system ended is shown as that system left it.
+create or replace function ourvidz.ended_here(p_job uuid) returns boolean
+language sql stable
+as $$
+  select exists (select from public.job_events where job_id = p_job and type in ('completed', 'failed', 'cancelled'))
+$$;

@@ -1,0 +1,12 @@
+-- Makes the rows of images and videos that these jobs speak of say what the events say: for `ourvidz rebuild`, and for jobs that ended before
+-- there were such rows.
+create or replace function ourvidz.show_library(p_jobs uuid[]) returns void
+language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
+as $$
+begin
+  perform from public.jobs where id = any (p_jobs) order by id for share;
+  perform ourvidz.artifacts_removed(p_jobs);
+  perform ourvidz.images_show(p_jobs);
+  perform ourvidz.videos_show(array(select distinct video_id from public.jobs where id = any (p_jobs) and video_id is not null), false);
+end
+$$;

@@ -1,0 +1,62 @@
+"""What rows of `images` and `videos` should say of their jobs, told from the events. Part of the audit: it shares no code with the
+database's functions (`ourvidz.images_show`, `ourvidz.videos_show`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from state.events import Event
+from state.job import Job
+from state.machine import ENDED, EventType, Status
+from state.scenes import SHOWN
+
+OURS = (EventType.COMPLETED, EventType.FAILED, EventType.CANCELLED)
+"""A job without one of these was ended by the older system, if it has ended, and its rows are that system's."""
+
+Row = Mapping[str, Any]
+
+
+def outputs(events: Sequence[Event], kind: str) -> frozenset[int]:
+    """The indexes of a job's outputs of this kind that are in their bucket and were not deleted."""
+    there: set[int] = set()
+    for e in events:
+        if e.type is EventType.ARTIFACT_UPLOADED and e.data["kind"] == kind:
+            there.add(e.data["index"])
+    for e in events:  # whenever it was deleted: a deletion may come before the output
+        if e.type is EventType.REMOVED and e.data["what"] == "job":
+            return frozenset()
+        if e.type is EventType.REMOVED and e.data.get("kind") == kind:
+            there.discard(e.data["index"])
+    return frozenset(there)
+
+
+def differences(job: Job, events: Sequence[Event], rows: Row) -> Iterator[str]:
+    """What `images` and `videos` say otherwise than the job's events. `rows`: the job's images, videos and artifacts (History.library)."""
+    if job.status in ENDED and not any(e.type in OURS for e in events):
+        return
+    paths = {(a["kind"], a["index"]): a["path"] for a in rows["artifacts"]}
+    pictures = outputs(events, "image") if job.status is Status.COMPLETED else frozenset()
+    erased = not rows["artifacts"] and bool(pictures)  # an erasure takes artifacts and rows; events stay
+    for row in rows["images"]:
+        index = row["image_index"] or 0
+        if job.status not in ENDED:
+            if row["status"] in ("completed", "failed"):
+                yield f"image {row['id']} is {row['status']}, and the job is {job.status}"
+        elif (row["status"] == "completed") != (index in pictures) or row["status"] not in ("completed", "failed"):
+            yield f"image {row['id']} is {row['status']}, and picture {index} is {'there' if index in pictures else 'not there'}"
+        elif row["image_url"] != (paths.get(("image", index)) if index in pictures else None):
+            yield f"image {row['id']} does not name the path of picture {index}"
+    missing = sorted(pictures - {row["image_index"] or 0 for row in rows["images"]})
+    if missing and not erased:
+        yield f"picture{'s' if len(missing) > 1 else ''} {', '.join(map(str, missing))} without a row of images"
+    for row in rows["videos"]:
+        yield from _video(job, row, paths.get(("video", 0)) if 0 in outputs(events, "video") else None)
+
+
+def _video(job: Job, row: Row, path: str | None) -> Iterator[str]:
+    final = row["video_job_id"] == job.id
+    if row["current_job_id"] == job.id and row["status"] != (expected := SHOWN[job.status][final]):
+        yield f"video {row['id']} is {row['status']}, not {expected}"
+    if final and job.status is Status.COMPLETED and path is not None and row["video_url"] != path:
+        yield f"video {row['id']} does not name the path of its film"
