@@ -46,6 +46,16 @@ MUTANTS = {
     "no end of an address": Mutant(F + "check_references.sql", "[ -~]+$'", "[ -~]+'", "reference_slots"),
     "single beside others": Mutant(F + "check_references.sql", "p_references ? 'single' and", "false and", "reference_slots"),
     "nothing to redraw": Mutant(F + "check_references.sql", "p_kind.init_image and not", "false and not", "reference_slots"),
+    # production's users and jobs (the migrated database is made with the mutant)
+    "the unverified are claimed": Mutant(F + "take.sql", "\n      and (select age_verified from public.profiles where id = user_id)\n    order by rank", "\n    order by rank", "import"),
+    "an imported job is ready": Mutant(F + "evolve.sql", "coalesce(j.ready, not it.imports)", "coalesce(j.ready, true)", "import"),
+    "the verified go on waiting": Mutant(F + "verified_follow.sql", "'run_at', ourvidz.now()", "'run_at', null", "import"),
+    "nobody is woken for the verified": Mutant(F + "verified_follow.sql", "  perform ourvidz.wake(lane, count(*)) from", "  perform lane from", "import"),
+    "a row makes an admin": Mutant(F + "has_role.sql", "case when caller.user_id = _user_id and _role::text = 'admin'", "case when false", "import"),
+    "users write their roles": Mutant("policies.sql", "('authenticated', 'user_roles', 'select', null, v_mine),", "('authenticated', 'user_roles', 'select', null, v_mine), ('authenticated', 'user_roles', 'insert', 'user_id, role', v_mine),", "import"),
+    "roles do not follow": Mutant(F + "roles_follow.sql", "perform ourvidz.mirror_role(new.id", "perform concat(new.id", "import"),
+    "a taken username makes no profile": Mutant(F + "new_profile.sql", "if not found then", "if false then", "import"),
+    "foreign keys go on naming the older jobs": Mutant(F + "repoint_older.sql", "execute format('alter table %s drop constraint", "perform format('alter table %s drop constraint", "reconcile"),
     # the fence
     "no fence": Mutant(F + "lock_claims.sql", FENCE, "j.executor_id is not null", "claims"),
     "no fence, random lives": Mutant(F + "lock_claims.sql", FENCE, "j.executor_id is not null", "machine"),

@@ -52,8 +52,8 @@ def migrated(database: Database, **options: Any) -> Database:
 
 
 @pytest.fixture(scope="session")
-def production_template(server: Server) -> Iterator[str]:
-    """Production with its rows, not migrated. To copy from: nothing may stay connected to it."""
+def production_template(server: Server, template: str) -> Iterator[str]:
+    """Production with its rows, not migrated, to copy from: nothing may stay connected. `template` comes first: it applies a mutant."""
     name = production_database(server)
     yield name
     server.drop(name)

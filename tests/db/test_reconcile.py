@@ -43,6 +43,7 @@ def test_what_is_planned_is_what_happens(production: Database) -> None:
     with production.transaction() as connection:
         migrate(connection)
     foreseen(before, objects(production), steps)
+    assert production.rows("select conname from pg_constraint where confrelid = 'ourvidz.older_jobs'::regclass") == []
     again = [s for s in planned(production) if s.sql]
     assert again == [], "what was migrated needs nothing more"
 

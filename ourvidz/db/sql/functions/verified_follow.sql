@@ -19,11 +19,8 @@ begin
       select array_agg(jsonb_build_object('priority', priority, 'rank', v_start + (n - 1) * v_step + ourvidz.head_start(priority),
                                           'run_at', ourvidz.now()) order by n)
       from unnest(v.priorities) with ordinality as each (priority, n)), 'system');
-    perform ourvidz.wake(v.lane, cardinality(v.jobs));
   end loop;
-  if tg_op = 'UPDATE' then
-    perform ourvidz.wake(lane, count(*)) from public.jobs where user_id = new.id and ready group by lane;
-  end if;
+  perform ourvidz.wake(lane, count(*)) from public.jobs where user_id = new.id and ready group by lane;
   return null;
 end
 $$;
