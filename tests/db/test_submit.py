@@ -213,8 +213,9 @@ def test_words_stay_out_of_events_and_errors(database: Database, jobs: Jobs, use
     jobs.fail(job, "broken", "secret: it broke", retryable=False)
     (told,) = database.rows("select string_agg(e::text, ' ') as text from public.job_events as e where job_id = %s", (job_id,))
     assert "secret" not in told["text"]
-    # The row has the prompt where the older front end reads it, and nowhere else.
+    # The row has the prompt and the message where the older front end reads them, and nowhere else.
     found = row(database, job_id)
+    assert found.pop("error_message") == "secret: it broke"
     assert found.pop("metadata")["prompt"] == "my secret lighthouse" and "secret" not in str(found)
 
 
