@@ -183,6 +183,9 @@ def test_config_wins_over_metadata_and_unknown_names_are_noted(shared: Database,
     made = normalised(shared, request, "rpc")
     assert (made["settings"]["steps"], made["settings"]["guidance"]) == (20, 5)
     assert made["set_aside"] == [{"field": "beauty", "reason": "unknown"}, {"field": "task", "reason": "decided_by_type"}]
+    me = people[0]
+    request |= {"job_type": "video_fast", "config": {"first_frame": f"{me}/a.png"}, "metadata": {"start_reference_url": f"{me}/b.png"}}
+    assert normalised(shared, request, "rpc")["references"] == {"first_frame": f"reference_images/{me}/a.png"}
 
 
 @pytest.mark.parametrize(
