@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from api import Api, api_of
 from older import ANNA, BORIS, CLARA, DORA, SECOND_ANNA, TYPES, migrated, older_job
-from support import Permissive, Server, as_job, claim, events, executor, finish, row, types
+from support import Permissive, Server, artifact, as_job, claim, events, executor, finish, row, types
 
 from ourvidz.audit import audit
 from ourvidz.db.connection import Database
@@ -66,6 +66,25 @@ def test_once_verified_they_are_claimable_at_once(server: Server, migrated_produ
         finish(jobs, one)
     assert types(migrated_production, pictures[0].job_id)[:3] == ["imported", "reprioritised", "claimed"]
     assert list(audit(migrated_production).findings) == []
+
+
+def test_a_clip_that_waited_ends_in_its_owners_library(migrated_production: Database) -> None:
+    """Production's own trigger on videos, which asks for an address with the word completed, lets it through."""
+    verify(migrated_production, ANNA)
+    jobs = Jobs(migrated_production, Permissive())
+    gpu = executor(jobs)
+    job = older_job("video7b_high_enhanced", "queued")
+    made = next(c for c in (claim(jobs, gpu) for _ in range(10)) if c.job_id == job)
+    jobs.advance(made, "generation_started")
+    clip = artifact(made, 0, "video") | {"media_type": "video/mp4", "frames": 81, "path": f"{ANNA}/{job}/1-0.mp4"}
+    jobs.artifact_generated(made, clip)
+    jobs.advance(made, "upload_started")
+    jobs.artifact_uploaded(made, "video", 0, clip["sha256"])
+    jobs.complete(made)
+    (video,) = migrated_production.rows(
+        "select status, video_url from public.videos where id = %s", (row(migrated_production, job)["video_id"],)
+    )
+    assert video == {"status": "completed", "video_url": clip["path"]}
 
 
 def test_the_fold_tells_the_same(migrated_production: Database) -> None:
