@@ -6,7 +6,7 @@ BIN     = $(VENV)/bin
 TORCH  ?= torch==2.13.0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test nightly quick lint bench mutants docs clean
+.PHONY: help demo test nightly clients quick lint bench mutants docs clean
 
 help:   ## this list
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,6 +19,9 @@ test: $(VENV)/.dev lint  ## everything: lint, types, arrows, then the whole suit
 
 nightly: $(VENV)/.dev  ## the tests at full size (a hundred schema drifts, long storms), without the suite
 	$(BIN)/python -m pytest -m nightly --timeout 3600
+
+clients: $(VENV)/.dev  ## the client contract: every request of OurVidz's front end, by both libraries, on both databases; prints the table
+	$(BIN)/python -m pytest tests/clients -n 0
 
 quick: $(VENV)/.dev  ## the tests of a few seconds
 	$(BIN)/python -m pytest tests/state tests/test_screen.py tests/contract -q

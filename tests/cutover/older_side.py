@@ -8,6 +8,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
@@ -40,7 +41,9 @@ class Older:
         """As PostgREST would: that role, with the user's claims."""
         with psycopg.connect(self._url) as connection:
             connection.execute(f"set local role {role}".encode())
-            connection.execute("select set_config('request.jwt.claims', %s, true)", (json.dumps({"sub": user, "role": role}),))
+            connection.execute(
+                "select set_config('request.jwt.claims', %s, true)", (json.dumps({"role": role, **({"sub": user} if user else {})}),)
+            )
             found = connection.execute(statement.encode(), given)
             return found.fetchall() if found.description else []
 
@@ -93,9 +96,9 @@ class Older:
         assets = [f"{message['user_id']}/sdxl_{message['id']}_{n}.png" for n in range(images)]
         self.callback({"job_id": message["id"], "status": "completed", "assets": assets, "metadata": {"seed": 7}})
 
-    def callback(self, told: dict[str, Any]) -> None:
+    def callback(self, told: dict[str, Any], at: datetime | None = None) -> None:
         """The deployed job-callback, with the service key."""
-        more = {**told.get("metadata", {}), "all_assets": told["assets"], "callback_processed_at": "2025-07-10T09:00:00Z"}
+        more = {**told.get("metadata", {}), "all_assets": told["assets"], "callback_processed_at": (at or datetime.now(UTC)).isoformat()}
         sql = """update public.jobs set status = %s, completed_at = now(), error_message = %s,
                         metadata = coalesce(metadata, '{}') || %s::jsonb where id = %s returning id"""
         found = self.ask("service_role", "", sql, told["status"], told.get("error_message"), json.dumps(more), told["job_id"])

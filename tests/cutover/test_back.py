@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from older import ANNA, CLARA, migrated, older_job
 from older_side import Older
 from sqlalchemy import text
-from support import Permissive, Server, claim, executor, finish
+from support import Clock, Permissive, Server, claim, executor, finish
 
+from ourvidz.cutover.watch import lines
 from ourvidz.db import back, shape
 from ourvidz.db.connection import Database
 from ourvidz.lifecycle import Jobs, NewJob
@@ -143,3 +145,21 @@ def test_not_while_executors_work_nor_after_a_day(production: Database, between:
     with pytest.raises(back.NoWayBack, match="over a day ago"):
         returned(production)
     assert returned(production, late=True).jobs["completed"] >= 1
+
+
+def test_the_watch_sees_what_an_older_worker_took_and_what_its_callback_wrote(server: Server, production: Database) -> None:
+    kept(production)
+    migrated(production)
+    verify = "update public.profiles set age_verified = true, subscription_status = 'premium' where id = %s"
+    production.rows(verify, (ANNA,))
+    production.rows("select ourvidz.grant_tokens(%s, 1000, 'for the test')", (ANNA,))
+    seen = {line.what: line for line in lines(production, None)}
+    assert (seen["messages"].state, seen["callbacks"].state, seen["executors"].state) == ("ok", "ok", "missing")
+    older = Older(server, production)  # without Redis: whoever took the message, it was not our intake
+    job = older.queue(ANNA)
+    later = datetime.now(UTC) + timedelta(seconds=90)
+    Clock(production, later)
+    assert {line.what: line.state for line in lines(production, None)}["messages"] == "missing"
+    older.callback({"job_id": job, "status": "completed", "assets": [f"{ANNA}/a.png"], "metadata": {"seed": 7}}, at=later)
+    assert {line.what: line.state for line in lines(production, None)}["callbacks"] == "missing"
+    assert rows(production, "jobs")[job]["status"] == "queued", "its word is not believed"

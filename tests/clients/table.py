@@ -1,0 +1,166 @@
+"""What the contract is written in: a flow is a list of rows, a row is one request and what must come of it, and nothing here knows which.
+
+A string `$name.path` in a call, a pattern or a statement stands for what an earlier row saved; `${name.path}` does so inside a longer text.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from .calls import Call
+from .drivers import Answer, Driver
+
+PATIENCE = 60.0  # seconds for a row with `until`, on a machine that does other things besides
+
+
+class Any_:
+    """Matches whatever is there; not nothing."""
+
+    def __repr__(self) -> str:
+        return "<something>"
+
+
+SOMETHING = Any_()
+
+
+@dataclass(frozen=True)
+class Row:
+    """One request: who makes it, with which call, and what must come back and be true afterwards."""
+
+    id: str
+    who: str  # anon | user | other | admin | service
+    call: Call
+    gives: Any = None  # a pattern for `data`; None: not looked at. See `differs`
+    count: int | type | None = None
+    refused: str | int | Any_ | None = None  # the error's code (SQLSTATE, PGRST…) or HTTP status; None: it must succeed
+    saves: str = ""  # `data` under this name
+    silent: bool = False  # a refusal is as good as an empty answer
+    until: bool = False  # asked again, as the page polls, until it comes true
+    then: Mapping[str, str] = field(default_factory=dict)  # claim → a query of the database whose one value must be true
+    line: str = ""  # the line of CLIENTS.md §5 that it answers
+
+
+@dataclass(frozen=True)
+class Do:
+    """What happens between two requests, by others than a client: an executor, an operator, the older callback."""
+
+    id: str
+    act: Callable[..., Any]  # act(house, *arguments): what it returns is saved
+    arguments: tuple[Any, ...] = ()
+    saves: str = ""
+    line: str = ""
+    listed: bool = False  # in the printed table as well
+
+
+@dataclass(frozen=True)
+class Flow:
+    name: str
+    rows: Sequence[Row | Do]
+
+
+class Missing(Exception):
+    """A row needs what an earlier one should have saved."""
+
+
+def filled(value: Any, known: Mapping[str, Any]) -> Any:
+    """`value` with what `known` holds in the place of its `$names`."""
+    if isinstance(value, str):
+        if whole := re.fullmatch(r"\$([a-z0-9_]+(?:\.[A-Za-z0-9_]+)*)", value):
+            return _looked_up(whole[1], known)
+        return re.sub(r"\$\{([a-z0-9_]+(?:\.[A-Za-z0-9_]+)*)\}", lambda m: str(_looked_up(m[1], known)), value)
+    if isinstance(value, Mapping):
+        return {filled(k, known): filled(v, known) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [filled(v, known) for v in value]
+    return value
+
+
+def _looked_up(path: str, known: Mapping[str, Any]) -> Any:
+    found: Any = known
+    for part in path.split("."):
+        try:
+            found = found[int(part)] if isinstance(found, list) else found[part]
+        except (KeyError, IndexError, TypeError):
+            raise Missing(f"${path} is not there") from None
+    return found
+
+
+def differs(pattern: Any, found: Any, at: str = "data") -> str | None:
+    """Where `found` is not as `pattern` says; None where it is. An object of the pattern names fields that must be there and match, a list
+    is as long as itself, a compiled expression matches text whole, a function is asked, and anything else is equal."""
+    if isinstance(pattern, Any_):
+        return None if found not in (None, "", [], {}) else f"{at} is {found!r}"
+    if isinstance(pattern, re.Pattern):
+        return None if isinstance(found, str) and pattern.fullmatch(found) else f"{at} is {found!r}, and not like {pattern.pattern}"
+    if isinstance(pattern, Mapping):
+        if not isinstance(found, Mapping):
+            return f"{at} is {found!r} and no object"
+        return next(filter(None, (differs(v, found.get(k, "(not there)"), f"{at}.{k}") for k, v in pattern.items())), None)
+    if isinstance(pattern, list):
+        if not isinstance(found, list) or len(found) != len(pattern):
+            return f"{at} is {found!r}, and should have {len(pattern)} entries"
+        return next(filter(None, (differs(p, f, f"{at}.{n}") for n, (p, f) in enumerate(zip(pattern, found, strict=True)))), None)
+    if isinstance(pattern, type):
+        return None if isinstance(found, pattern) else f"{at} is {found!r} and no {pattern.__name__}"
+    if callable(pattern):
+        return None if pattern(found) else f"{at} is {found!r}"
+    return None if pattern == found and type(pattern) is type(found) else f"{at} is {found!r}, and should be {pattern!r}"
+
+
+def run(flow: Flow, house: Any, driver: Driver, known: dict[str, Any]) -> dict[str, str | None]:
+    """Each row's complaint, by its id; None where all is as it should be. A row that fails does not keep the next from being tried."""
+    done: dict[str, str | None] = {}
+    for row in flow.rows:
+        try:
+            complaint = _do(row, house, known) if isinstance(row, Do) else _ask(row, house, driver, known)
+        except (Missing, AssertionError) as error:
+            complaint = str(error) or type(error).__name__
+        done[row.id] = complaint
+    return done
+
+
+def listed(flow: Flow) -> list[str]:
+    """The rows that a reader of the table sees: requests, and what stands for one."""
+    return [row.id for row in flow.rows if isinstance(row, Row) or row.listed]
+
+
+def _do(row: Do, house: Any, known: dict[str, Any]) -> None:
+    found = row.act(house, *filled(row.arguments, known))
+    if row.saves:
+        known[row.saves] = found
+
+
+def _ask(row: Row, house: Any, driver: Driver, known: dict[str, Any]) -> str | None:
+    chain, end = filled(row.call.steps, known), time.monotonic() + PATIENCE
+    while True:
+        answer = driver.call(f"{driver.name}/{row.who}", chain)
+        complaint = _judged(row, answer, known)
+        if complaint is None or not row.until or time.monotonic() > end:
+            break
+        time.sleep(0.1)
+    if row.saves and answer["data"] is not None:
+        known[row.saves] = answer["data"]
+    if complaint is None:
+        for claim, query in row.then.items():
+            if house.value(filled(query, known)) is not True:
+                return f"not so afterwards: {claim}"
+    return complaint
+
+
+def _judged(row: Row, answer: Answer, known: Mapping[str, Any]) -> str | None:
+    error = answer["error"]
+    if row.refused is not None:
+        if error is None:
+            return f"was not refused: {answer['data']!r}"[:300]
+        if not isinstance(row.refused, Any_) and str(row.refused) not in (str(error.get("code")), str(error.get("status"))):
+            return f"refused by other words than {row.refused}: {error}"
+        return differs(filled(row.gives, known), error, "error") if row.gives is not None else None
+    if error is not None:
+        return None if row.silent else f"refused: {error}"
+    if row.count is not None and (wrong := differs(row.count, answer["count"], "count")):
+        return wrong
+    return differs(filled(row.gives, known), answer["data"]) if row.gives is not None else None

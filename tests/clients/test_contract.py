@@ -1,0 +1,51 @@
+"""Every request of CLIENTS.md, by both libraries, on both databases. `make clients` runs it and prints the table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from .drivers import Driver
+from .flows import FLOWS, LINES, made
+from .house import House
+from .table import Flow, Row, listed, run
+
+known_people: dict[tuple[str, str], dict[str, Any]] = {}
+
+
+@pytest.fixture(scope="module")
+def known(house: House, driver: Driver) -> dict[str, Any]:
+    """What the flows' `$names` stand for: people signed up by this library, on this database."""
+    at = driver.name.replace("supabase-", "")
+    lib = {"name": driver.name, "visitor": f"visitor.{at}@example.org", "namesake": f"visitor.{at}@example.net"}
+    return {**house.welcome(driver), "lib": lib}
+
+
+@pytest.mark.parametrize("flow", FLOWS, ids=lambda flow: flow.name)
+def test_flow(flow: Flow, house: House, driver: Driver, known: dict[str, Any], record_property: Any) -> None:
+    done = run(flow, house, driver, dict(known))
+    record_property("clients", [[row, house.name, driver.name, done[row]] for row in listed(flow)])
+    assert not (wrong := {row: complaint for row, complaint in done.items() if complaint}), "\n".join(f"{r}: {c}" for r, c in wrong.items())
+
+
+@pytest.mark.parametrize("driver", ["supabase-js"], indirect=True)
+@pytest.mark.parametrize("house", ["production"], indirect=True)
+@pytest.mark.timeout(600)
+def test_made_by_models(house: House, driver: Driver, known: dict[str, Any]) -> None:
+    """A batch, an enhanced picture and a clip that begins with a picture, by an executor on tiny models."""
+    with house.executor():
+        for flow in made.FLOWS:
+            assert not (wrong := {row: complaint for row, complaint in run(flow, house, driver, dict(known)).items() if complaint}), wrong
+
+
+def test_every_line_of_what_breaks_is_answered() -> None:
+    answered = {row.line for flow in FLOWS for row in flow.rows if row.line}
+    assert answered <= set(LINES), f"no such line: {answered - set(LINES)}"
+    elsewhere = {line for line, test in LINES.items() if test}
+    assert set(LINES) == answered | elsewhere, f"not answered: {set(LINES) - answered - elsewhere}"
+
+
+def test_a_row_is_named_once() -> None:
+    names = [row.id for flow in FLOWS for row in flow.rows if isinstance(row, Row)]
+    assert not {name for name in names if names.count(name) > 1}
