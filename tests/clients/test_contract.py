@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,6 +45,9 @@ def test_every_line_of_what_breaks_is_answered() -> None:
     assert answered <= set(LINES), f"no such line: {answered - set(LINES)}"
     elsewhere = {line for line, test in LINES.items() if test}
     assert set(LINES) == answered | elsewhere, f"not answered: {set(LINES) - answered - elsewhere}"
+    for test in filter(None, LINES.values()):
+        file, _, name = test.partition("::")
+        assert f"def {name}(" in (Path(__file__).parents[2] / file).read_text(), f"{test} is not there"
 
 
 def test_a_row_is_named_once() -> None:
