@@ -30,6 +30,7 @@ def test_flow(flow: Flow, house: House, driver: Driver, known: dict[str, Any], r
     assert not (wrong := {row: complaint for row, complaint in done.items() if complaint}), "\n".join(f"{r}: {c}" for r, c in wrong.items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("driver", ["supabase-js"], indirect=True)
 @pytest.mark.parametrize("house", ["production"], indirect=True)
 @pytest.mark.timeout(600)
