@@ -65,17 +65,6 @@ def made_of(house: House, job: str, references: dict[str, str]) -> None:
     assert found[0]["r"] == references, found[0]["r"]
 
 
-def newest_or_said(house: House, job: str, references: dict[str, str]) -> None:
-    """A `blob:` address stands for the user's newest upload; for none, and the job says so, where
-    Supabase lets us not look at its objects."""
-    may = house.value("select has_schema_privilege('ourvidz_owner', 'storage', 'usage')")
-    found = house.database.rows("select settings->'references' as r, set_aside from public.job_payloads where job_id = %s", (job,))[0]
-    if may:
-        assert found["r"] == references, found
-    else:
-        assert not found["r"] and "reference" in json.dumps(found["set_aside"]), found
-
-
 def working(house: House, job: str) -> None:
     """Nothing to do: an executor with models is up (`House.executor`), and the next request waits for it."""
 

@@ -16,7 +16,7 @@ begin
 end
 $$;
 
-grant execute on function ourvidz.realtime_send to ourvidz_owner;
+grant execute on function ourvidz.realtime_send, ourvidz.newest_upload to ourvidz_owner;
 grant usage on schema ourvidz to ourvidz_executor, ourvidz_analyst;
 grant execute on function
   ourvidz.register, ourvidz.heartbeat, ourvidz.held, ourvidz.claim, ourvidz.advance, ourvidz.advance_batch, ourvidz.enhanced,

@@ -9,10 +9,6 @@ begin
     ('usage of storage', 'grant usage on schema storage to anon, authenticated, service_role, ourvidz_admin'),
     ('tables of storage', 'grant select, insert, update, delete on storage.objects to anon, authenticated, service_role'),
     ('tables of storage', 'grant select on storage.objects to ourvidz_admin'),
-    -- A browser's upload is found by its owner and time (ourvidz.newest_upload).
-    ('uploads', 'grant usage on schema storage to ourvidz_owner; grant select on storage.objects to ourvidz_owner'),
-    ('uploads', 'drop policy if exists "ourvidz uploads" on storage.objects; create policy "ourvidz uploads" on storage.objects '
-                'for select to ourvidz_owner using (bucket_id = ''reference_images'')'),
     ('tables of storage', 'grant select on storage.buckets to anon, authenticated, service_role, ourvidz_admin'),
     ('pre-request', case when not pg_has_role('authenticator', 'ourvidz_admin', 'member') then 'grant ourvidz_admin to authenticator' end),
     ('pre-request', case when not exists (select from pg_db_role_setting as s, unnest(s.setconfig) as told

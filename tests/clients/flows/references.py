@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..acts import made_of, make, newest_or_said, picture
+from ..acts import made_of, make, picture
 from ..calls import bucket
 from ..table import SOMETHING, Do, Flow, Row
 from .wire import queue, queued
@@ -29,7 +29,7 @@ FLOW = Flow("references", (
         queue("sdxl_image_fast", **STYLE, reference_url="blob:https://ourvidz.example/6d5c", reference_source="upload",
               reference_image_url="blob:https://ourvidz.example/6d5c"),
         queued("sdxl_image_fast"), saves="blobbed", line="`blob:` reference"),
-    Do("it is the newest upload", newest_or_said, ("$blobbed.job.id", {"style": f"reference_images/{UPLOADED}"})),
+    Do("it is the newest upload", made_of, ("$blobbed.job.id", {"style": f"reference_images/{UPLOADED}"})),
     Row("reference of a Wan picture", "user",
         queue("image7b_fast_enhanced", **CHARACTER, reference_url="$tile.signedUrl", reference_image_url="$tile.signedUrl"),
         queued("image7b_fast_enhanced"), saves="wan", line="Wan with references"),

@@ -28,16 +28,12 @@ begin
 end
 $$;
 
--- None, too, where Supabase did not let migrate grant us a look at storage.objects.
+-- Owned by the role that migrates (own.sql): on Supabase that role may read storage.objects, and may not hand the right on to ourvidz_owner.
 create or replace function ourvidz.newest_upload(p_user uuid, p_newer bigint) returns text
-language plpgsql stable
+language sql stable security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$
-begin
-  return (select name from storage.objects where bucket_id = 'reference_images' and name like p_user::text || '/%'
-          order by created_at desc, name desc offset p_newer limit 1);
-exception when insufficient_privilege then
-  return null;
-end
+  select name from storage.objects where bucket_id = 'reference_images' and name like p_user::text || '/%'
+  order by created_at desc, name desc offset p_newer limit 1
 $$;
 
 -- %20 and its like; text that is not UTF-8 after that stays as it was.
