@@ -186,6 +186,7 @@ MUTANTS = {
     "submits do not wait for each other": Mutant(F + "submit_batch.sql", "perform pg_advisory_xact_lock(hashtext('ourvidz.submit'), slot)", "perform slot", "submit"),
     "two jobs under one key of a batch": Mutant(F + "check_asked.sql", "if cardinality(p_asked) > 1 and exists", "if false and exists", "submit"),
     "no age check": Mutant(F + "check_asked.sql", "and p.age_verified", "", "submit"),
+    "another's image": Mutant(F + "check_made.sql", "a.video_id, a.image_id,", "a.video_id,", "rpc"),
     "no settings check": Mutant(F + "check_made.sql", "perform ourvidz.check_settings", "perform 1; -- ourvidz.check_settings", "submit"),
     # one normaliser for every way in
     "nothing is set aside": Mutant(F + "read_names.sql", "then rule.reason end", "then null end", "ways_in"),

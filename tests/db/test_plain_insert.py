@@ -109,6 +109,7 @@ def nothing_was_made(database: Database) -> None:
         ({"format": "x" * 101}, "OV009"),
         ({"project_id": str(uuid.UUID(int=1))}, "OV018"),
         ({"video_id": str(uuid.UUID(int=1))}, "OV018"),
+        ({"image_id": str(uuid.UUID(int=1))}, "OV018"),
         ({"metadata": {"prompt": "a tower", "character_id": str(uuid.UUID(int=1))}}, "OV018"),
         ({"metadata": {"prompt": "a tower", "reference_image_url": f"character-images/{uuid.UUID(int=1)}/a.png"}}, "OV018"),
         ({"user_id": str(uuid.UUID(int=1))}, "OV017"),

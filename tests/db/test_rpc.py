@@ -159,6 +159,7 @@ def test_submits_within_a_minute(database: Database, jobs: Jobs, user: User, api
     [
         ({"project_id": "theirs"}, "OV018"),
         ({"video_id": "theirs"}, "OV018"),
+        ({"image_id": "theirs"}, "OV018"),
         ({"character_id": "theirs"}, "OV018"),
         ({"metadata": {"character_id": "theirs"}}, "OV018"),
         ({"config": {"reference_image_url": "character-images/{theirs}/a.png"}}, "OV018"),
@@ -174,7 +175,8 @@ def test_anothers_is_as_if_it_were_not_there(database: Database, user: User, api
     (character,) = database.rows("insert into public.characters (user_id, name) values (%s, 'x') returning id::text", (theirs,))
     (project,) = database.rows("insert into public.projects (user_id) values (%s) returning id::text", (theirs,))
     (video,) = database.rows("insert into public.videos (user_id) values (%s) returning id::text", (theirs,))
-    ids = {"project_id": project["id"], "video_id": video["id"], "character_id": character["id"]}
+    (image,) = database.rows("insert into public.images (user_id, prompt) values (%s, 'x') returning id::text", (theirs,))
+    ids = {"project_id": project["id"], "video_id": video["id"], "image_id": image["id"], "character_id": character["id"]}
 
     def whose(owner: str) -> dict[str, Any]:
         def told(name: str, value: Any) -> Any:
@@ -190,7 +192,7 @@ def test_anothers_is_as_if_it_were_not_there(database: Database, user: User, api
     assert made(database) == 0
     if "theirs" in str(more) and "{" not in str(more.values()):
         queue(api, theirs, **whose(theirs))  # their own
-        for table in ("videos", "projects", "characters"):
+        for table in ("images", "videos", "projects", "characters"):
             database.rows(f"delete from public.{table}")
         assert str(refused(sqlstate, lambda: queue(api, mine, **whose(mine)))) == str(there)
 

@@ -3,7 +3,7 @@ create or replace function ourvidz.check_made(a ourvidz.asked_job, p_kind ourvid
 language plpgsql
 as $$
 begin
-  if num_nonnulls(a.project_id, a.video_id, a.metadata->'character_id', a.settings->'references') > 0 then
+  if num_nonnulls(a.project_id, a.video_id, a.image_id, a.metadata->'character_id', a.settings->'references') > 0 then
     perform ourvidz.check_owned(a);
   end if;
   if coalesce(jsonb_typeof(a.chosen->'compel_enabled'), 'boolean') <> 'boolean' then
