@@ -52,7 +52,6 @@ class Executors:
         `own_process`: nobody else's, so it ends itself (exit code 75) when its device hangs; whoever started it starts another.
         """
         chosen = replace(named(profile or app.config.ourvidz_profile), attention=app.config.ourvidz_attention)
-        jobs = app.jobs  # first: a database that refuses us says so before models are made or loaded
         from executors import credentials
         from executors.enhancer.client import remote
         from executors.provenance import Seal
@@ -63,6 +62,7 @@ class Executors:
         eye = images.find(app.config.ourvidz_image_screen)
         credential = credentials.find(app.config.home, app.config.ourvidz_c2pa_cert, app.config.ourvidz_c2pa_key)
         seal = Seal(credential, required=app.config.ourvidz_c2pa == "required", tsa=app.config.ourvidz_c2pa_tsa)
+        jobs = app.jobs  # asked before models are made or loaded, which takes minutes: it may refuse this program
         shelf = prepare(
             app.config.models,
             tiny=app.config.tiny,

@@ -38,7 +38,7 @@ REFUSED = {
     "change a status": (f"update {J} set status = 'failed', completed_at = now(), ready = null where id = %(id)s", "OV004"),
     "change a status and its version": (f"update {J} set status = 'cancelled', version = version + 1 where id = %(id)s", "OV004"),
     "change a count": (f"update {J} set errors = errors + 1 where id = %(id)s", "OV004"),
-    "forget a cancel": (f"update {J} set cancel_requested = false where id = %(id)s", "OV004"),
+    "forget a cancel": (f"update {J} set cancel_requested = not cancel_requested where id = %(id)s", "OV004"),
     "take a claim": (f"update {J} set executor_id = gen_random_uuid(), claim_no = claim_no + 1 where id = %(id)s", "OV004"),
     "change what no event tells and what one does": (f"update {J} set ready = ready, rank = rank - 100 where id = %(id)s", "OV004"),
     "merge an update into jobs": (
@@ -294,7 +294,7 @@ def test_a_check_cannot_be_deferred_or_put_off(database: Database, two: dict[str
 def test_triggers_fire_always(database: Database) -> None:
     found = database.rows("""select tgrelid::regclass::text as table, tgname, tgenabled from pg_trigger
                              where not tgisinternal and tgrelid in ('public.jobs'::regclass, 'public.job_events'::regclass)""")
-    assert len(found) == 9 and {r["tgenabled"] for r in found} == {"A"}
+    assert len(found) == 10 and {r["tgenabled"] for r in found} == {"A"}
 
 
 def test_every_leaf_is_what_python_gets(database: Database, jobs: Jobs, user: Callable[..., str], clock: Clock) -> None:
