@@ -104,11 +104,11 @@ class ArtifactStoreContract:
         assert dict(store.buckets()) == dict(BUCKETS)
 
     def test_buckets_of_others_are_found_and_cleared(self, store: ArtifactStore, store_factory: StoreFactory, make: Make) -> None:
-        assert store.others() == []
+        assert {IMAGES, SMALL}.isdisjoint(store.others())  # a project may have buckets that other tests made
         whole = store_factory(BUCKETS)
         whole.put(SMALL, f"{USER}/one.png", make(b"one"), "image/png")
         fewer = store_factory({IMAGES: BUCKETS[IMAGES]})
-        assert fewer.others() == sorted(set(BUCKETS) - {IMAGES}) or fewer.others() == [SMALL]  # a folder is made with its first object
+        assert SMALL in fewer.others() and IMAGES not in fewer.others()
         assert fewer.list(SMALL, USER) == [f"{USER}/one.png"] and fewer.clear(SMALL, USER) == 1 and whole.list(SMALL, USER) == []
         with pytest.raises(BucketMissing):
             fewer.put(SMALL, f"{USER}/two.png", make(b"two"), "image/png")
