@@ -320,6 +320,19 @@ def test_other_statuses_are_refused(front: FrontEnd) -> None:
         front.send("update public.jobs set rank = 0 where id = %s", (job_id,))
     front.send("update public.jobs set status = 'queued' where id = %s", (job_id,))
     assert row(front.db, job_id)["version"] == 1
+    front.jobs.cancel(job_id)
+    with refused("OV009", "status"):  # only admins start a job again by its status; a user calls retry_job
+        front.send("update public.jobs set status = 'queued' where id = %s", (job_id,))
+    assert row(front.db, job_id)["status"] == "cancelled"
+
+
+def test_no_event_deletes_an_unfinished_job(front: FrontEnd) -> None:
+    job_id = front.queue()
+    with pytest.raises(IllegalTransition, match="can be deleted when it has ended"):
+        front.db.rows("select ourvidz.hide(%s)", (job_id,))
+    with pytest.raises(IllegalTransition, match="may not be removed"):
+        front.db.rows("select ourvidz.append(array[%s::uuid], 'removed', array['{\"what\": \"job\"}'::jsonb], 'person')", (job_id,))
+    assert row(front.db, job_id)["version"] == 1 and not row(front.db, job_id)["hidden"]
 
 
 def test_the_admin_pages(front: FrontEnd, user: Callable[..., str]) -> None:
