@@ -178,6 +178,7 @@ def test_a_row_inserted_after_the_end_is_completed_by_an_update(front: FrontEnd)
     image = front.picture(job_id)
     (found,) = front.images(job_id)
     assert str(found["id"]) == image != str(made["id"]), "it takes the place of the row that was made"
+    assert front.db.rows("select id::text from public.images") == [{"id": image}]  # the library shows the picture once
     assert (found["status"], found["image_url"]) == ("completed", path(job))
     assert "removed" not in types(front.db, job_id)
 
