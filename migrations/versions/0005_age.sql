@@ -1,0 +1,1 @@
+-- Security, age: tables and columns.

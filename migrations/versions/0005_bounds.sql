@@ -1,0 +1,1 @@
+-- Security, bounds: tables and columns.

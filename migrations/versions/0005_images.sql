@@ -1,0 +1,1 @@
+-- Security, images: tables and columns.

@@ -1,0 +1,1 @@
+-- Security, reports: tables and columns.

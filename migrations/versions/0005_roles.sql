@@ -1,0 +1,1 @@
+-- Security, roles: tables and columns.

@@ -1,0 +1,1 @@
+-- Security, text: tables and columns.

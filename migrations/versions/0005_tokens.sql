@@ -1,0 +1,1 @@
+-- Security, tokens: tables and columns.

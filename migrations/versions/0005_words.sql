@@ -1,0 +1,1 @@
+-- Security, words: tables and columns.
