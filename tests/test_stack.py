@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,7 +23,8 @@ from ourvidz.db.supervisor import _arguments_of
 from ourvidz.dev import parts as parts_of
 from ourvidz.dev import services, tokens
 from ourvidz.dev.parts import PartMissing, Parts
-from ourvidz.dev.stack import FUNCTIONS
+from ourvidz.dev.process import Process, free_port, listening
+from ourvidz.dev.stack import FUNCTIONS, HOST, KEYS_FILE
 from ourvidz.dev.upstash import UpstashFace
 from ourvidz.dev.valkey import Connection, ReplyError, Valkey
 from ourvidz.storage.supabase import SupabaseStorage
@@ -108,6 +111,36 @@ def test_who_verifies_the_token_is_said_in_config_toml(project: Project) -> None
     assert httpx.options(f"{project.url}/functions/v1/echo").status_code == 200, "a preflight has no token"
     assert httpx.post(f"{project.url}/functions/v1/open", headers={"Authorization": "Bearer nobody"}).status_code == 200
     assert httpx.post(f"{project.url}/functions/v1/missing").status_code == 404
+
+
+def test_the_gateway_never_uses_a_connection_that_its_service_may_be_closing(project: Project, parts: Parts, tmp_path: Path) -> None:
+    """The service answers once a connection, says keep-alive, and closes it when another request comes: as when that one crosses the
+    close of an idle connection. A DELETE is not repeated by itself.
+    """
+    service = socket.create_server((HOST, 0))
+
+    def serve(connection: socket.socket) -> None:
+        with connection:
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\n[]")
+            connection.recv(65536)
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):  # closed: the test is over
+            while True:
+                threading.Thread(target=serve, args=(service.accept()[0],), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    keys = project.stack.folder / KEYS_FILE
+    url, port = f"http://{HOST}:{service.getsockname()[1]}", free_port()
+    env = {**parts.deno_env, "PROJECT_FILE": str(keys), "PORT": str(port), "FUNCTIONS": "[]", "REST": url, "AUTH": url, "STORAGE": url}
+    gateway = Process("gateway", services.command(parts, "gateway.ts", reads=[keys]), tmp_path / "log", env).until(listening(port))
+    try:
+        with httpx.Client(base_url=f"http://{HOST}:{port}", headers={"apikey": project.anon_key}, timeout=30) as client:
+            assert [client.delete("/rest/v1/jobs?id=eq.1").status_code for _ in range(4)] == [200] * 4
+    finally:
+        gateway.stop()
+        service.close()
 
 
 def test_storage_through_the_gateway(project: Project, tmp_path: Path) -> None:
@@ -202,6 +235,7 @@ def test_nobody_reads_the_queues_without_the_password(upstash: UpstashFace, valk
 
 LIVING = """
 import sys
+import threading
 from pathlib import Path
 from ourvidz.dev.parts import bring
 from ourvidz.dev.valkey import Valkey

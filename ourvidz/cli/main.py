@@ -6,8 +6,11 @@ Exit codes: 0 done; 1 it failed or was refused; 2 what was typed was not underst
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+import threading
+from typing import NoReturn
 
 import typer
 
@@ -123,7 +126,7 @@ def main() -> None:
         if os.environ.get("OURVIDZ_DEBUG"):
             raise
         code = tell(error)
-    sys.exit(_flushed(code))
+    _end(_flushed(code))
 
 
 def tell(error: Exception) -> int:
@@ -157,6 +160,18 @@ def _words(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
     return f"{type(error).__name__}: {first} (unexpected; OURVIDZ_DEBUG=1 shows where)"
+
+
+def _end(code: int) -> NoReturn:
+    """Exit. A daemon thread that is still inside native code (a screen or a name look-up past its time limit) is ended by the interpreter's
+    shutdown in the middle of a C++ call, and libstdc++ then aborts the process with SIGABRT: with such a thread, no shutdown of the
+    interpreter. Nothing here registers an exit function that matters.
+    """
+    if any(thread.daemon for thread in threading.enumerate()):
+        logging.shutdown()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _flushed(code: int) -> int:

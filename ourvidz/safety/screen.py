@@ -9,6 +9,7 @@ from __future__ import annotations
 import queue
 import re
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -59,11 +60,15 @@ def guarded(screen: str, ask: Callable[[], object], timeout_s: float) -> Verdict
         except BaseException as error:  # noqa: BLE001  (MemoryError, SystemExit: nothing may let a job through)
             answers.put(type(error).__name__)
 
-    threading.Thread(target=answered, name=screen.replace(" ", "-"), daemon=True).start()
+    until = time.monotonic() + timeout_s
+    thread = threading.Thread(target=answered, name=screen.replace(" ", "-"), daemon=True)
+    thread.start()
     try:
         answer = answers.get(timeout=timeout_s)
     except queue.Empty:
         answer = f"no answer within {timeout_s:g} s"
+    else:
+        thread.join(max(0.0, until - time.monotonic()))  # it still frees what the model used; at the process's end that could abort it
     if isinstance(answer, str):
         # The screen's own exception is left out, chained or not: its message could quote the prompt.
         raise ScreenUnavailable(f"the {screen} could not answer ({answer}); the job does not run")

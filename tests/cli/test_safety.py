@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -96,6 +98,32 @@ def test_the_guard_of_this_machine_is_asked(ourvidz: Command, tmp_path: Path) ->
     answer = ourvidz("safety", "eval", file, "--screen", "all", "--json", OURVIDZ_MODELS=str(tmp_path / "models"))
     assert answer.code == 1 and "reads the texts" in answer.err
     assert [j["line"] for j in answer.json["unanswered"]] == [2] and answer.json["recall"] == 1
+
+
+def test_a_screen_that_hangs_in_native_code_does_not_abort_the_command(tmp_path: Path) -> None:
+    """Its thread computes on when the command ends; a shutdown of the interpreter under it ended in SIGABRT."""
+    program = """if True:
+        import torch
+        from ourvidz.cli import main
+        from ourvidz.safety.screen import ScreenUnavailable, guarded
+
+        def hang():
+            a = torch.rand(64, 64)
+            while True:
+                a = torch.tanh(a @ a)
+
+        def command(**_):
+            try:
+                guarded("prompt screen", hang, 0.2)
+            except ScreenUnavailable as error:
+                print(error)
+            raise SystemExit(3)
+
+        main.app = command
+        main.main()
+    """
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, env=environment(tmp_path / "home"))
+    assert (ended.returncode, ended.stderr) == (3, "") and "no answer within" in ended.stdout
 
 
 def test_terms(ourvidz: Command) -> None:

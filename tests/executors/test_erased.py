@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
-from site_of import ProbeShelf, Site, wait_for
+from site_of import ProbeShelf, Site, held, wait_for
 from staging import in_put
 
 from ourvidz.db import safety
@@ -34,8 +34,9 @@ def test_a_job_on_the_device_stops_and_leaves_nothing(site: Site, job_type: str)
     thread = threading.Thread(target=erase)
 
     def begin() -> None:
+        hold = held(worker, job_id)
         thread.start()
-        wait_for(lambda: site.row(job_id)["cancel_requested"])
+        wait_for(lambda: hold.cancelled, about="for the executor to learn that the job is cancelled")
 
     probe = shelf.sdxl if job_type.startswith("sdxl") else shelf.wan
     probe.step = lambda step, total: begin() if step == 1 else None

@@ -49,6 +49,10 @@ function apiKey(request: Request, key: string | null): Key | Response | undefine
   return found;
 }
 
+/** A service may close a connection that has been idle just when a request goes out on it, and such a request cannot always be repeated.
+ * So each request has a connection of its own, which costs little on one machine. */
+const upstream = Deno.createHttpClient({ poolMaxIdlePerHost: 0 });
+
 async function pass(request: Request, target: string, more: Record<string, string> = {}, cors = true): Promise<Response> {
   const headers = new Headers(request.headers);
   headers.delete("host");
@@ -57,7 +61,7 @@ async function pass(request: Request, target: string, more: Record<string, strin
   let answer: Response;
   try {
     const { method, body } = request;
-    answer = await fetch(target, { method, headers, body, redirect: "manual" });
+    answer = await fetch(target, { method, headers, body, redirect: "manual", client: upstream });
   } catch (error) {
     console.error(new URL(target).pathname, error instanceof Error ? error.message : error);
     return json(503, { message: "name resolution failed" }); // Kong's words for an upstream that is away
