@@ -32,7 +32,7 @@ DATA_KEYS: Final[Mapping[EventType, tuple[str, ...]]] = {
     EventType.LEASE_EXPIRED: ("executor", "on_device", "run_at", "cause"),
     EventType.SNOOZED: ("reason", "run_at"),
     EventType.FAILED: ("class", "final", "category", "policy_version", "stage", "rule_id", "digest"),
-    EventType.CANCELLED: (),
+    EventType.CANCELLED: ("reason",),  # by ourvidz.stop_jobs: why the user's jobs were stopped
     EventType.RETRIED: ("rank", "run_at", "price"),
     EventType.REROUTED: ("job_type", "lane", "rank", "from_type", "reason", "price_change", "settings"),
     EventType.REPRIORITISED: ("priority", "rank", "run_at"),  # run_at: of an imported job, when it may be claimed
@@ -42,7 +42,7 @@ DATA_KEYS: Final[Mapping[EventType, tuple[str, ...]]] = {
     EventType.ARTIFACT_GENERATED: ("index", "kind", "seed", "bytes", "digest", "seconds"),
     EventType.ARTIFACT_UPLOADED: ("index", "kind", "bytes", "digest"),
     EventType.GENERATION_REPEATED: ("index", "reason"),
-    EventType.CANCEL_REQUESTED: (),
+    EventType.CANCEL_REQUESTED: ("reason",),
     EventType.LINKED: ("image_id", "video_id"),
     EventType.REMOVED: ("what", "kind", "index", "image_id", "video_id"),  # what: job | output
 }

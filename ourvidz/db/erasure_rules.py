@@ -61,6 +61,7 @@ RULES: Sequence[Rule] = (
     Rule("outbox", "ourvidz.outbox", _THEIR_JOBS),
     Rule("refusal_digests", "ourvidz.screenings", blank={"digest": "null", "salt": "null"}),
     Rule("enhancement_requests", "ourvidz.enhancement_requests"),
+    Rule("stops", "ourvidz.stops"),
     # What was decided stays, and who decided it; what it rests on may name a document.
     Rule("age_reviews", "ourvidz.age_reviews", blank={"how": "null"}),
 )  # fmt: skip

@@ -108,6 +108,7 @@ RELATIONS: Final[dict[str, dict[str, Verbs]]] = {
     },
     "ourvidz.age_reviews": {},
     "ourvidz.age_reviews_id_seq": {},
+    "ourvidz.stops": {},
     "ourvidz.alembic_version": {"ourvidz_executor": ALL, "ourvidz_analyst": ALL},
     "ourvidz.buckets": {},
     "ourvidz.enhancement_requests": {},

@@ -93,14 +93,16 @@ def test_the_fold_tells_the_same(migrated_production: Database) -> None:
         assert fold(events(migrated_production, job), job) == as_job(row(migrated_production, job))
 
 
-def test_a_verification_taken_back_holds_their_jobs_and_nobody_elses(migrated_production: Database) -> None:
+def test_a_verification_taken_back_stops_their_jobs_and_nobody_elses(migrated_production: Database) -> None:
     verify(migrated_production, ANNA, CLARA)
     migrated_production.rows("update public.profiles set age_verified = false where id = %s", (ANNA,))
     jobs = Jobs(migrated_production, Permissive())
     gpu = executor(jobs)
     assert {c.user_id for _ in range(6) for c in jobs.claim(gpu)} == {CLARA} and list(jobs.claim(gpu)) == []
     verify(migrated_production, ANNA)
-    assert claim(jobs, gpu).user_id == ANNA
+    assert list(jobs.claim(gpu)) == [], "what was stopped stays so: its user may retry it"
+    said = "select distinct status from public.jobs where user_id = %s and completed_at > now() - interval '1 hour'"
+    assert [r["status"] for r in migrated_production.rows(said, (ANNA,))] == ["cancelled"]
 
 
 # -- what users wrote about themselves -----------------------------------------------------------------------------------------------

@@ -12,8 +12,8 @@ begin
   if p_lock then
     perform ourvidz.lock_verified(array(select distinct user_id from unnest(p_asked)));
   end if;
-  select asked.* into a from unnest(p_asked) as asked
-  where not exists (select from public.profiles as p where p.id = asked.user_id and p.age_verified) limit 1;
+  select asked.user_id into a.user_id from (select distinct user_id from unnest(p_asked)) as asked
+  where not ourvidz.may_run(asked.user_id) limit 1;
   if found then
     perform ourvidz.refuse_unverified(a.user_id);
   end if;

@@ -50,7 +50,7 @@ language plpgsql
 as $$
 begin
   perform ourvidz.lock_verified(array[p_user]);
-  if not exists (select from public.profiles where id = p_user and age_verified) then
+  if not ourvidz.may_run(p_user) then
     perform ourvidz.refuse_unverified(p_user);
   end if;
 end

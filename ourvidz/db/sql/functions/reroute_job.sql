@@ -14,6 +14,9 @@ declare
   v_start float8;
   v_change bigint;
 begin
+  if not ourvidz.may_run(j.user_id) then
+    perform ourvidz.refuse_unverified(j.user_id);
+  end if;
   select settings into v_asked from public.job_payloads where job_id = j.id;
   if ourvidz.why_not_reroute(j.id, j.job_type, v_asked) is not null then
     raise exception 'Job % cannot be rerouted: %.', j.id, ourvidz.why_not_reroute(j.id, j.job_type, v_asked)

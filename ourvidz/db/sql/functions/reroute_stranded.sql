@@ -19,7 +19,7 @@ begin
     cross join lateral (
       select w.* from public.jobs as w cross join lateral (select settings from public.job_payloads where job_id = w.id limit 1) as p
       where w.ready and w.lane = lanes.lane and w.run_at <= v_now - make_interval(secs => v_after)
-        and ourvidz.why_not_reroute(w.id, w.job_type, p.settings) is null  -- here, lest those that must stay fill the portion
+        and ourvidz.may_run(w.user_id) and ourvidz.why_not_reroute(w.id, w.job_type, p.settings) is null  -- here, lest those that must stay fill the portion
       order by w.run_at limit p_limit for update of w skip locked
     ) as waiting
     where not ourvidz.lane_served(lanes.lane, v_now) and ourvidz.lane_served(lanes.other, v_now)

@@ -9,7 +9,7 @@ begin
   j := ourvidz.lock_seen(p_job, p_version);
   if j.status not in ('failed', 'cancelled') then
     raise exception 'Job % is %: only a failed or cancelled job can be retried.', p_job, j.status using errcode = 'OV001';
-  elsif not exists (select from public.profiles where id = j.user_id and age_verified) then
+  elsif not ourvidz.may_run(j.user_id) then
     perform ourvidz.refuse_unverified(j.user_id);
   end if;
   perform ourvidz.append(array[p_job], 'retried',

@@ -1,7 +1,6 @@
 -- Takes up to p_limit claimable jobs of a lane, in its order: locks them and writes `claimed` to each, in one statement. With p_overdue,
 -- those that were ready before it come first. A job that killed its last executor goes to another one, where there is another. One whose
--- user's age is not verified (any more) is passed over: one look-up by key for each job that would be taken, as a scalar subquery so that it
--- stays that.
+-- user may have none made (any more) is passed over: one look-up by key for each job that would be taken.
 create or replace function ourvidz.take(
   p_executor uuid, p_name text, p_lane text, p_limit integer, p_overdue timestamptz, p_now timestamptz
 ) returns uuid[]
@@ -17,13 +16,13 @@ begin
     select * from public.jobs
     where p_overdue is not null and ready and lane = p_lane and run_at < p_overdue
       and (crashed_on is distinct from p_name or (select yes from alone))
-      and (select age_verified from public.profiles where id = user_id)
+      and ourvidz.may_run(user_id)
     order by run_at limit p_limit for update skip locked
   ), in_order as (
     select * from public.jobs
     where ready and lane = p_lane and (p_overdue is null or run_at >= p_overdue)
       and (crashed_on is distinct from p_name or (select yes from alone))
-      and (select age_verified from public.profiles where id = user_id)
+      and ourvidz.may_run(user_id)
     order by rank, run_at limit p_limit for update skip locked
   ), picked as materialized (  -- row by row, so that nothing is locked beyond the limit
     (select * from overdue union all select * from in_order) limit p_limit

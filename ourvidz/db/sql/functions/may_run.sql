@@ -1,0 +1,21 @@
+-- Whether jobs may be made for a user: the one rule that submit, claim, retry, reroute and every step ask. It needs no schedule: a
+-- verification that has run out is compared with the clock.
+create or replace function ourvidz.may_run(user_id uuid) returns boolean
+language sql stable
+as $$ select ourvidz.why_not_run(user_id) is null $$;
+
+-- Null when jobs may be made for the user, else why not: no_profile | erased | unverified | expired.
+-- plpgsql, so that its plan is kept: a claim asks it for each job that it would take.
+create or replace function ourvidz.why_not_run(user_id uuid) returns text
+language plpgsql stable
+as $$
+declare
+  p record;
+begin
+  select age_verified, age_verified_until, erased_at into p from public.profiles where id = why_not_run.user_id;
+  return case when not found then 'no_profile'
+              when p.erased_at is not null then 'erased'
+              when p.age_verified is not true then 'unverified'
+              when p.age_verified_until <= ourvidz.now() then 'expired' end;
+end
+$$;
