@@ -23,6 +23,7 @@ from executors.errors import BadOutput, EnhancementFailed, Left, ModelFileError
 from executors.guarding import judged
 from executors.heartbeat import Heartbeat
 from executors.models.base import Family, OnStep, Output, Work
+from executors.referring import still_attested
 from executors.room import Room, Run
 
 if TYPE_CHECKING:
@@ -225,6 +226,7 @@ class Device:
         family = self._family(room, claim.lane)
         about = family.describe()
         started = {"profile": room.shelf.profile.name, "device": str(about.get("device", ""))[:80]}
+        still_attested(run)
         if others := self._others(turn, run, family):
             self._together([turn, *others], family, about, started)
             return

@@ -35,6 +35,17 @@ def attested(run: Run, slot: str, sha256: str) -> None:
         raise NoLikeness(f"reference {slot}: {refusal}") from None
 
 
+def still_attested(run: Run) -> None:
+    """Asked again just before a model sees the pictures, and before what it made is published: a consent may have been withdrawn while
+    the job waited. Raises `NoLikeness`, with no way around it."""
+    if not run.claim.settings.references:
+        return
+    try:
+        run.jobs.check_consent(run.claim)
+    except NoConsent as refusal:
+        raise NoLikeness(f"a reference of this job: {refusal}") from None
+
+
 def references(run: Run) -> Run:
     """Read the pictures the job refers to. One that cannot be read fails the job, unless it said to go on without."""
     wanted = run.claim.settings.references

@@ -18,7 +18,7 @@ from executors.errors import Cancelled, ExecutorError, LeaseLost, ModelFileError
 from executors.heartbeat import Drained, Hold
 from executors.outputs import VIDEO_THUMBNAILS, record
 from executors.prompts import build_negative
-from executors.referring import references
+from executors.referring import references, still_attested
 from executors.room import Refused, Room, Run
 from executors.spool import Spool
 from ourvidz.db.connection import DatabaseAway
@@ -150,6 +150,7 @@ def upload(run: Run) -> Run:
     claim, room = run.claim, run.room
     run.hold.begun = True
     run.enter("uploading")
+    still_attested(run)
     waiting = [a for a in run.jobs.artifacts(claim.job_id) if a["uploaded_at"] is None]
     resumed = not waiting or claim.claim_no != max(a["claim_no"] for a in waiting)
     run.jobs.advance(claim, "upload_started", outputs=len(waiting), resumed=resumed)

@@ -14,6 +14,7 @@ from typing import Any
 from executors.device import Device, Made, Turn, forget_frames, work_of
 from executors.errors import BadOutput
 from executors.models.base import Family, OnStep
+from executors.referring import still_attested
 from state.errors import StaleClaim
 
 log = logging.getLogger("ourvidz.device")
@@ -26,6 +27,7 @@ def begin(turns: Sequence[Turn], started: Mapping[str, Any]) -> list[Turn]:
         turn.taken = True
         try:
             turn.check()
+            still_attested(turn.run)
             turn.run.hold.begun = True
             live.append(turn)
         except Exception as error:  # noqa: BLE001  (cancelled or drained while it waited: its own affair)

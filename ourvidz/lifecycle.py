@@ -274,8 +274,9 @@ class Jobs:
         rows = _until(self.patience, attempt)  # first: it may add to those that had moved already
         return [*moved, *(str(row["id"]) for row in rows)]
 
-    def check_consent(self, claim: Claim, sha256: str) -> None:
-        """Whether the job's user may have a model see these bytes (64 hex digits). Raises `NoConsent`, `StaleClaim`."""
+    def check_consent(self, claim: Claim, sha256: str | None = None) -> None:
+        """Whether the job's user may have a model see these bytes (64 hex digits), and writes down that it does; None: whether it still may
+        see all that it saw so far. Raises `NoConsent`, `StaleClaim`."""
         self._repeat("select ourvidz.check_consent(%s, %s, %s, %s)", (*claim.ref, sha256))
 
     def enhanced(self, claim: Claim, prompt: str, *, seconds: float, tokens: int) -> None:

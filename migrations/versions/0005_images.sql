@@ -1,1 +1,9 @@
--- Security, images: tables and columns.
+-- Which pictures a model was shown for which job: what a job makes inherits their attestations (ourvidz.origins). No reference to
+-- public.jobs: adding one would lock that table against writes for the rest of the migration, and jobs are never deleted.
+create table if not exists ourvidz.job_references (
+  job_id  uuid not null,
+  sha256  text not null constraint job_references_sha256 check (sha256 ~ '^[0-9a-f]{64}$'),
+  seen_at timestamptz not null,
+  primary key (job_id, sha256)
+);
+create index if not exists job_references_of_picture on ourvidz.job_references (sha256);

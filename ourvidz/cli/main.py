@@ -18,6 +18,7 @@ from ourvidz.cli import (
     age,
     buckets,
     bulk,
+    consent,
     cutover,
     deliver,
     demo,
@@ -93,6 +94,7 @@ cutover.add(app, KEEP)
 models.add(app, KEEP)
 safety.add(app, KEEP)
 age.add(app, KEEP)
+consent.add(app, KEEP)
 erase.add(app, KEEP)
 buckets_app = typer.Typer(cls=Sections, rich_markup_mode=None, help="Make the buckets, and clear what nothing names out of them.")
 buckets.add(buckets_app)

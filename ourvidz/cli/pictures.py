@@ -50,11 +50,16 @@ def attest(db: Database, user_id: str, pictures: Sequence[bytes], agreed: bool) 
     from ourvidz.safety import consent
 
     digests = {hashlib.sha256(picture).hexdigest() for picture in pictures}
-    fresh = [sha256 for sha256 in sorted(digests) if not safety.consented(db, user_id, sha256)]
+    fresh = [sha256 for sha256 in sorted(digests) if safety.why_no_consent(db, user_id, sha256)]
     if fresh and not agreed:
         confirm(consent.QUESTION, yes=False, flag="--i-have-consent")
     for sha256 in fresh:
         safety.attest(db, user_id, sha256, consent.VERSION)
+        if safety.why_no_consent(db, user_id, sha256):
+            raise Problem(
+                f"The picture {sha256[:12]}… was made from one whose consent was withdrawn, and no model may see it until that one is "
+                "attested again. `ourvidz consent ls --withdrawn` lists them."
+            )
 
 
 def keep(store: ArtifactStore, user_id: str, picture: bytes) -> str:

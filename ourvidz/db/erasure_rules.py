@@ -40,6 +40,7 @@ RULES: Sequence[Rule] = (
         ("metadata", "error_message", "format", "quality", "model_type", "worker_type"), "null")),
     Rule("older_jobs", "ourvidz.older_jobs", "to_jsonb(older_jobs)->>'user_id' = $1::text"),
     Rule("artifacts", "public.artifacts", _THEIR_JOBS),
+    Rule("job_references", "ourvidz.job_references", _THEIR_JOBS),
     Rule("test_results", "public.model_test_results", f"{_THEIRS} or {_THEIR_JOBS}"),
     Rule("images", "public.images"),
     Rule("videos", "public.videos"),

@@ -20,9 +20,30 @@ def attest(db: Database, user_id: str, sha256: str, version: str) -> None:
     db.rows("select ourvidz.attest(%s, %s, %s)", (user_id, sha256, version))
 
 
-def consented(db: Database, user_id: str, sha256: str) -> bool:
-    """Whether this user's picture needs no attestation any more: it is attested, or one of theirs that we made."""
-    return bool(db.rows("select ourvidz.consented(%s, %s) as yes", (user_id, sha256))[0]["yes"])
+def why_no_consent(db: Database, user_id: str, sha256: str) -> str | None:
+    """Why no model may see this user's picture: `unattested`, `withdrawn` (its attestation, or one of a picture that it was made from) or
+    `too_deep`. None: it may."""
+    why: str | None = db.rows("select ourvidz.why_no_consent(%s, %s) as why", (user_id, sha256))[0]["why"]
+    return why
+
+
+def consents(db: Database, *, user_id: str | None = None, withdrawn: bool = False) -> list[Row]:
+    """Each user's attested pictures by their newest attestation, the newest first; how many jobs were shown each. `withdrawn`: only those
+    whose attestation stands no more."""
+    sql = """select * from (
+               select distinct on (c.user_id, c.sha256) c.user_id, c.sha256, c.statement_version, c.attested_at, c.withdrawn_at,
+                      (select count(*)::int from ourvidz.job_references as r join public.jobs as j on j.id = r.job_id
+                       where r.sha256 = c.sha256 and j.user_id = c.user_id) as jobs, ourvidz.now() as now
+               from public.consents as c where %(user)s::uuid is null or c.user_id = %(user)s
+               order by c.user_id, c.sha256, c.withdrawn_at is not null, c.attested_at desc) as newest
+             where not %(withdrawn)s or withdrawn_at is not null order by coalesce(withdrawn_at, attested_at) desc limit 1000"""
+    return db.rows(sql, {"user": user_id, "withdrawn": withdrawn})
+
+
+def made_from(db: Database, sha256: str, user_id: str | None = None) -> list[Row]:
+    """The outputs that were made from this picture, at any depth, and `why` no model may be shown each (as `why_no_consent`). `user_id`:
+    of this user's picture alone."""
+    return db.rows("select * from ourvidz.descendants(%s, %s)", (user_id, sha256))
 
 
 # -- screens ------------------------------------------------------------------------------------------------------------------------------

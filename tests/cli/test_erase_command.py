@@ -5,6 +5,7 @@ from __future__ import annotations
 from cli_command import Command
 from support import Permissive, claim, executor, finish, new_user, row, submit
 
+from ourvidz.db import safety
 from ourvidz.db.connection import Database
 from ourvidz.lifecycle import Jobs
 
@@ -68,3 +69,20 @@ def test_refusals_are_counted(ourvidz: Command, database: Database) -> None:
     assert (told["stage"], told["refusals"], told["users"], told["category"]) == ("door", 2, 1, "minors")
     assert ourvidz("safety", "refusals", "--since", "1h").lines[0][2:5] == ["door", "2", "1"]
     assert "toddler" not in str(database.rows("select * from ourvidz.screenings"))
+
+
+def test_consent_shows_what_depends_on_a_withdrawn_picture(ourvidz: Command, database: Database) -> None:
+    jobs, user, picture = Jobs(database, Permissive()), new_user(database), "a1" * 32
+    safety.attest(database, user, picture, "v1")
+    submit(jobs, user)
+    held = claim(jobs, executor(jobs))
+    jobs.check_consent(held, picture)
+    finish(jobs, held)
+    assert ourvidz("consent", "ls", "--withdrawn", "--json").json == []
+    (before,) = ourvidz("consent", "uses", picture, "--json").json
+    assert (before["job_id"], before["why"]) == (held.job_id, None)
+    database.rows("select ourvidz.withdraw(%s, %s)", (user, picture))
+    (row,) = ourvidz("consent", "ls", "--withdrawn", "--user", user, "--json").json
+    assert (row["sha256"], row["jobs"]) == (picture, 1) and picture in ourvidz("consent", "ls").out
+    assert "no: a consent was withdrawn" in ourvidz("consent", "uses", picture, "--user", user).out
+    assert ourvidz("consent", "uses", "a1").code == 2

@@ -119,6 +119,7 @@ RELATIONS: Final[dict[str, dict[str, Verbs]]] = {
     "ourvidz.intake_counts": {"ourvidz_executor": ALL, "ourvidz_analyst": ALL},
     "ourvidz.intake_messages": {"ourvidz_executor": ALL, "ourvidz_analyst": ALL},
     "ourvidz.intake_messages_seq_seq": {},
+    "ourvidz.job_references": {},
     "ourvidz.job_types": {},
     "ourvidz.schema_objects": {"ourvidz_executor": ALL, "ourvidz_analyst": ALL},
     "ourvidz.older_scene_words": {},

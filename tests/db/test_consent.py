@@ -84,7 +84,7 @@ def test_an_executors_role_asks_and_attests_nothing(server: Server, database_nam
     with psycopg.connect(server.url(database_name, superuser=True), autocommit=True) as connection:
         connection.execute("set role ourvidz_executor")
         connection.execute("select ourvidz.check_consent(%s, %s, %s, %s)", (*held.ref, PICTURE))
-        for forbidden in ("select ourvidz.attest(%s, %s, 'v1')", "select ourvidz.consented(%s, %s)"):
+        for forbidden in ("select ourvidz.attest(%s, %s, 'v1')", "select ourvidz.why_no_consent(%s, %s)"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute(forbidden, (held.user_id, PICTURE))
 

@@ -1,6 +1,7 @@
 -- Asked by an executor with the bytes of a reference, before any model sees it: has its job's user attested them, or did we make that
--- picture for this very user? Whether a person is to be seen on a picture nobody knows beforehand, so all others need the attestation.
-create or replace function ourvidz.check_consent(p_job uuid, p_claim bigint, p_token uuid, p_sha256 text) returns void
+-- picture for this very user, and does every attestation that it comes from still stand? Whether a person is to be seen on a picture nobody
+-- knows beforehand, so all others need the attestation. Without p_sha256: asks again for all that the job was shown so far.
+create or replace function ourvidz.check_consent(p_job uuid, p_claim bigint, p_token uuid, p_sha256 text default null) returns void
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
@@ -10,20 +11,33 @@ begin
     perform ourvidz.refuse_stale(p_job, p_claim);
   end if;
   select user_id into v_user from public.jobs where id = p_job;
-  if not ourvidz.consented(v_user, p_sha256) then
+  if p_sha256 is null then
+    perform ourvidz.refuse_unconsented(v_user, sha256) from ourvidz.job_references where job_id = p_job;
+  else
+    perform ourvidz.refuse_unconsented(v_user, p_sha256);
+    insert into ourvidz.job_references (job_id, sha256, seen_at) values (p_job, p_sha256, ourvidz.now()) on conflict do nothing;
+  end if;
+end
+$$;
+
+-- Refuses a picture that may not be shown to a model for this user.
+create or replace function ourvidz.refuse_unconsented(p_user uuid, p_sha256 text) returns void
+language plpgsql stable
+as $$
+declare
+  v_why constant text := ourvidz.why_no_consent(p_user, p_sha256);
+begin
+  if v_why = 'withdrawn' then
+    raise exception 'The consent for this picture, or for one that it was made from, was withdrawn.'
+      using errcode = 'OV019', hint = 'Nothing was charged. Use another picture, or attest the one whose consent was withdrawn again.';
+  elsif v_why = 'too_deep' then
+    raise exception 'This picture was made from more than 1,000 others, one after the other: their consents cannot all be checked.'
+      using errcode = 'OV019', hint = 'Nothing was charged. Begin with another picture.';
+  elsif v_why is not null then
     raise exception 'No consent is attested for this picture.'
       using errcode = 'OV019', hint = ourvidz.help(
         'pictures', 'Nothing was charged. Attest it, then retry the job:',
         'Attest it (attest_consent with the file''s SHA-256), then retry the job. Nothing was charged.');
   end if;
-end
-$$;
-
-create or replace function ourvidz.consented(p_user uuid, p_sha256 text) returns boolean
-language plpgsql stable
-as $$
-begin
-  return exists (select from public.consents where user_id = p_user and sha256 = p_sha256 and withdrawn_at is null)
-      or exists (select from public.artifacts as a join public.jobs as j on j.id = a.job_id where a.sha256 = p_sha256 and j.user_id = p_user);
 end
 $$;
