@@ -15,7 +15,7 @@ from executors.device import Device, Made, Turn, forget_frames, work_of
 from executors.errors import BadOutput
 from executors.models.base import Family, OnStep
 from executors.referring import still_attested
-from state.errors import StaleClaim
+from state.errors import NotAgeVerified, StaleClaim
 
 log = logging.getLogger("ourvidz.device")
 
@@ -35,7 +35,11 @@ def begin(turns: Sequence[Turn], started: Mapping[str, Any]) -> list[Turn]:
     moved = set(turns[0].run.jobs.advance_many([turn.run.claim for turn in live], "generation_started", [started] * len(live)))
     for turn in live:
         if turn.run.claim.job_id not in moved:
-            turn.end(StaleClaim(f"another claim has job {turn.run.claim.job_id}"))
+            try:
+                turn.run.jobs.advance(turn.run.claim, "generation_started", **started)
+                moved.add(turn.run.claim.job_id)
+            except (StaleClaim, NotAgeVerified) as error:
+                turn.end(error)
     return [turn for turn in live if turn.run.claim.job_id in moved]
 
 

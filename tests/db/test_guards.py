@@ -221,8 +221,10 @@ def test_only_the_event_that_follows_is_taken(database: Database, two: dict[str,
     assert row(database, two["id"])["status"] == "cancelled"
 
 
-def test_only_a_right_first_event_begins_a_job(two: dict[str, str], forger: Forger) -> None:
+def test_only_a_right_first_event_begins_a_job(database: Database, two: dict[str, str], forger: Forger) -> None:
     right = forger.first()
+    refused(forger, "OV010", right)  # for a user who has no profile
+    database.rows("insert into public.profiles (id, age_verified) values (%s, true)", (right.data["user_id"],))
     change = forger.changed
     refused(forger, "OV005", change(right, version=2))
     refused(forger, "OV005", change(right, prev_hash=bytes(31) + b"1"))

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from site_of import ProbeShelf, Site, Zygote, cancel_learned, running, wait_for
+from site_of import ProbeShelf, Site, Zygote, cancel_learned, held, running, wait_for
 
 
 def test_a_queued_job_is_cancelled_at_once_and_never_claimed(site: Site) -> None:
@@ -34,6 +34,43 @@ def test_a_running_job_stops_at_the_step_and_decodes_nothing(site: Site, job_typ
     assert (probe.steps, probe.outputs) == (3, 0)
     assert site.types(job_id)[-2:] == ["cancel_requested", "cancelled"]
     assert site.artifacts(job_id) == []
+    site.intact(job_id)
+
+
+WITHDRAW = "update public.profiles set age_verified = false where id = %s"
+
+
+def test_a_verification_taken_back_stops_the_job_at_the_step(site: Site) -> None:
+    job_id = site.submit(steps=10)
+    worker = site.worker(shelf=(shelf := ProbeShelf(site.loaded)))
+
+    def third(done: int, total: int) -> None:
+        if done == 3:
+            hold = held(worker, job_id)
+            site.db.rows(WITHDRAW, (site.user,))
+            wait_for(lambda: hold.cancelled, about="for the end to be learned")
+
+    shelf.sdxl.step = third
+    worker.run(until=[job_id])
+    assert (shelf.sdxl.steps, shelf.sdxl.outputs, site.types(job_id)[-2:]) == (3, 0, ["cancel_requested", "cancelled"])
+    site.intact(job_id)
+
+
+def test_one_that_did_not_learn_of_it_publishes_nothing(site: Site) -> None:
+    """The job was locked in that moment, so nobody asked the executor: its next step is refused, and it stops."""
+    site.policy(heartbeat=30, control_poll=30)
+    job_id = site.submit(steps=2)
+    worker = site.worker(shelf=(shelf := ProbeShelf(site.loaded)))
+
+    def first(done: int, total: int) -> None:
+        if done == 1:
+            with site.db.driver() as other, other.transaction():
+                other.execute("select from public.jobs where id = %s for update", (job_id,))
+                site.db.rows(WITHDRAW, (site.user,))
+
+    shelf.sdxl.step = first
+    worker.run(until=[job_id])
+    assert site.types(job_id)[-2:] == ["cancel_requested", "cancelled"] and site.artifacts(job_id) == []
     site.intact(job_id)
 
 

@@ -1,4 +1,5 @@
--- One step of many claims at once: appends p_event to each job whose claim still holds. Returns the jobs that moved; the rest were stale.
+-- One step of many claims at once: appends p_event to each job whose claim still holds and whose user it may be made for. Returns the jobs
+-- that moved; ourvidz.advance says of one of the rest why it did not.
 create or replace function ourvidz.advance_batch(
   p_jobs uuid[], p_claims bigint[], p_tokens uuid[], p_event text, p_data jsonb[] default null
 ) returns setof uuid
@@ -6,7 +7,10 @@ language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$
 begin
   if p_event in ('enhancement_started', 'generation_started', 'upload_started') then
-    return query select ourvidz.append_held(p_jobs, p_claims, p_tokens, p_event, p_data);
+    return query
+      select ourvidz.append_held(array_agg(id), array_agg(claim_no), array_agg(token), p_event, array_agg(data))
+      from unnest(p_jobs, p_claims, p_tokens, p_data) as g (id, claim_no, token, data)
+      where ourvidz.may_run((select user_id from public.jobs where id = g.id limit 1));
   else
     return query select ourvidz.remark(p_jobs, p_claims, p_tokens, p_event, p_data);
   end if;

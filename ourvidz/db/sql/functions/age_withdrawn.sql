@@ -3,7 +3,7 @@ create or replace function ourvidz.age_withdrawn() returns trigger
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$
 begin
-  perform ourvidz.stop_jobs(new.id, 'age', ourvidz.actor());
+  perform ourvidz.stop_jobs(new.id, 'age', ourvidz.actor(new.id));
   return null;
 end
 $$;

@@ -14,7 +14,7 @@ begin
     set claim_no = r.claim_no + 1, lease_until = v_now + interval '6 s'
     where r.id = (select q.id from ourvidz.enhancement_requests as q
                   where q.enhanced is null and q.failed is null and q.claim_no < 3 and coalesce(q.lease_until <= v_now, true)
-                    and q.asked_at > v_now - ourvidz.enhance_patience()
+                    and q.asked_at > v_now - ourvidz.enhance_patience() and ourvidz.may_run(q.user_id)
                   order by q.asked_at limit 1 for update skip locked)
     returning r.id, r.claim_no, r.style, r.prompt, extract(epoch from r.asked_at + ourvidz.enhance_patience() - v_now)::double precision;
   perform ourvidz.enhancer_beat(p_name, waiting => not found);
@@ -28,7 +28,7 @@ as $$
 begin
   perform ourvidz.enhancer_beat(p_name, waiting => false);
   update ourvidz.enhancement_requests set lease_until = ourvidz.now() + interval '6 s'
-  where id = p_id and claim_no = p_claim and enhanced is null and failed is null;
+  where id = p_id and claim_no = p_claim and enhanced is null and failed is null and ourvidz.may_run(user_id);
   return found;
 end
 $$;
@@ -40,7 +40,7 @@ as $$
 begin
   update ourvidz.enhancement_requests
   set enhanced = p_answer->>'text', failed = p_answer->>'failed', figures = coalesce(p_answer->'figures', '{}'), lease_until = null
-  where id = p_id and claim_no = p_claim and enhanced is null and failed is null;
+  where id = p_id and claim_no = p_claim and enhanced is null and failed is null and ourvidz.may_run(user_id);
   return found;
 end
 $$;

@@ -12,6 +12,7 @@ declare
   v_followed boolean;
   v_started boolean;
   v_live boolean;
+  v_works boolean;
   v_ended uuid[];
   v_applied bigint := 0;
   v_rows bigint;
@@ -20,8 +21,9 @@ begin
          bool_or(type in ('submitted', 'imported', 'retried', 'rerouted', 'completed', 'failed', 'cancelled', 'linked')),
          bool_or(from_status = 'queued' and to_status in ('enhancing', 'generating')),
          bool_or(from_status is distinct from to_status or type in ('artifact_generated', 'artifact_uploaded', 'cancel_requested', 'linked')),
+         bool_or(type = any (ourvidz.worked_events())),
          array_agg(job_id) filter (where type in ('completed', 'failed', 'cancelled'))
-  into v_fresh, v_births, v_followed, v_started, v_live, v_ended from fresh;
+  into v_fresh, v_births, v_followed, v_started, v_live, v_works, v_ended from fresh;
   if v_births > 0 then
     -- A row that a plain INSERT brought (jobs_ask) is there before its event: it must be the very row that the event tells.
     if pg_trigger_depth() > 1 then
@@ -85,6 +87,13 @@ begin
     perform ourvidz.follow((select array_agg(row(e.*)::public.job_events) from fresh as e));
   elsif v_started and exists (select from ourvidz.receivers where enabled and 'processing' = any (events)) then
     perform ourvidz.outbox_follow((select array_agg(row(e.*)::public.job_events) from fresh as e));
+  end if;
+  -- After the hold, which waits for the profile: whoever changed it meanwhile is seen here (ourvidz.may_run).
+  if v_works then
+    perform ourvidz.refuse_unverified(user_id)
+    from (select distinct j.user_id from fresh as e cross join lateral (select user_id from public.jobs where id = e.job_id limit 1) as j
+          where e.type = any (ourvidz.worked_events())) as worked_for
+    where not ourvidz.may_run(user_id);
   end if;
   if v_live and exists (select from pg_proc where proname = 'send' and pronamespace = (select oid from pg_namespace where nspname = 'realtime')) then
     perform ourvidz.live_follow((select array_agg(row(e.*)::public.job_events) from fresh as e));

@@ -4,6 +4,15 @@ create or replace function ourvidz.may_run(user_id uuid) returns boolean
 language sql stable
 as $$ select ourvidz.why_not_run(user_id) is null $$;
 
+-- The events by which something is made for a user, or goes on being made. None is written for a user who may not (events_apply), no matter who
+-- writes. A claim is not among them: it passes over such jobs (ourvidz.take), and is told at its first step.
+create or replace function ourvidz.worked_events() returns text[]
+language sql immutable parallel safe
+as $$
+  select '{submitted,retried,rerouted,enhancement_started,prompt_enhanced,generation_started,artifact_generated,upload_started,artifact_uploaded,
+           completed}'::text[]
+$$;
+
 -- Null when jobs may be made for the user, else why not: no_profile | erased | unverified | expired.
 -- plpgsql, so that its plan is kept: a claim asks it for each job that it would take.
 create or replace function ourvidz.why_not_run(user_id uuid) returns text
