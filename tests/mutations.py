@@ -150,7 +150,7 @@ MUTANTS = {
     "a dialog without bounds": Mutant(F + "api_enhancement.sql", "perform ourvidz.check_enhancements(v_user);", "", "enhancement"),
     "prompts of the dialog stay": Mutant(F + "check_enhancements.sql", "where asked_at <= ourvidz.now() - interval '5 minutes' limit", "where false limit", "enhancement"),
     # ages
-    "a decision on an age may change": Mutant(F + "age_help.sql", "  raise exception 'A decision", "  return new; raise exception 'A decision", "age"),
+    "a decision on an age may change": Mutant(F + "age_help.sql", "  raise exception 'A decision", "  return new; raise exception 'A decision", "ages"),
     "a refusal that does not hold": Mutant(F + "age.sql", "if v_refused > ourvidz.now() - interval '1 day' then", "if false then", "age"),
     "an age without its ground": Mutant(F + "age.sql", "if length(trim(p_how)) between 1 and 500 is not true then", "if false then", "age"),
     # the chain

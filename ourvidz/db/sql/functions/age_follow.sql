@@ -1,0 +1,69 @@
+-- Keeps a decision: of the request that waits, or as one that nobody asked for. Internal.
+create or replace function ourvidz.age_decided(p_user uuid, p_decision text, p_by text, p_how text, p_until timestamptz)
+returns ourvidz.age_reviews
+language plpgsql
+as $$
+declare
+  v_made ourvidz.age_reviews;
+begin
+  if p_decision in ('verified', 'refused') then
+    update ourvidz.age_reviews
+    set decision = p_decision, decided_at = ourvidz.now(), decided_by = p_by, how = p_how, verified_until = p_until
+    where user_id = p_user and decision is null returning * into v_made;
+  end if;
+  if v_made.id is null then
+    insert into ourvidz.age_reviews (user_id, asked_at, decision, decided_at, decided_by, how, verified_until)
+    values (p_user, ourvidz.now(), p_decision, ourvidz.now(), p_by, p_how, p_until) returning * into v_made;
+  end if;
+  return v_made;
+end
+$$;
+
+-- After profiles.age_verified or its end changed, by whichever way: the newest decision says the same as the profile, so a write that brought
+-- none gets one, with who wrote it. A verification taken back stops the user's jobs. (An erasure ends jobs itself, and is recorded itself.)
+create or replace function ourvidz.age_follow() returns trigger
+language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
+as $$
+declare
+  v_last ourvidz.age_reviews;
+  v_verified constant boolean := coalesce(new.age_verified, false);
+begin
+  select * into v_last from ourvidz.age_reviews where user_id = new.id and decision is not null order by id desc limit 1;
+  if new.erased_at is null and (coalesce(v_last.decision = 'verified', false) <> v_verified
+                                or v_verified and v_last.verified_until is distinct from new.age_verified_until) then
+    v_last := ourvidz.age_decided(new.id, case when v_verified then 'verified' else 'withdrawn' end, ourvidz.actor(),
+                                  'written to profiles.age_verified', case when v_verified then new.age_verified_until end);
+  end if;
+  delete from ourvidz.age_ends where user_id = new.id;
+  if v_verified and new.age_verified_until is not null then
+    insert into ourvidz.age_ends (user_id, until) values (new.id, new.age_verified_until);
+  end if;
+  if tg_op = 'UPDATE' and old.age_verified and not v_verified and new.erased_at is null then
+    perform ourvidz.stop_jobs(new.id, 'age', case when v_last.decided_by ~ '^[a-z]+(:[A-Za-z0-9._-]{1,80})?$' then v_last.decided_by
+                                                  else ourvidz.actor() end);
+  end if;
+  return null;
+end
+$$;
+
+-- Verifications that have run out become decisions, which stops what is under way. The reaper calls it; in the order of users, as all lock.
+create or replace function ourvidz.age_expire(p_limit integer default 20) returns void
+language plpgsql
+as $$
+declare
+  v_user uuid;
+begin
+  for v_user in
+    select user_id from (select user_id from ourvidz.age_ends where until <= ourvidz.now() order by until limit p_limit for update skip locked) as due
+    order by user_id
+  loop
+    perform from public.profiles where id = v_user and age_verified and age_verified_until <= ourvidz.now() for no key update;
+    if found then
+      perform ourvidz.age_decided(v_user, 'expired', 'reaper', 'it was verified until then', null);
+      update public.profiles set age_verified = false, age_verified_until = null where id = v_user;
+    else
+      delete from ourvidz.age_ends where user_id = v_user and until <= ourvidz.now();
+    end if;
+  end loop;
+end
+$$;

@@ -1,0 +1,24 @@
+-- Why nothing is made of a job for its user's sake, and what happens next: {reason, next}; null where nothing stands in its way. It says so of a
+-- job that waits, and of one that was stopped.
+create or replace function ourvidz.waits_for(j public.jobs) returns jsonb
+language plpgsql stable
+as $$
+declare
+  v_why text;
+  v_age jsonb;
+begin
+  if j.completed_at is not null and not (j.status = 'cancelled' and exists (
+       select from public.job_events as e where e.job_id = j.id and e.type in ('cancelled', 'cancel_requested') and e.data ? 'reason')) then
+    return null;
+  end if;
+  v_why := ourvidz.why_not_run(j.user_id);
+  if v_why is null then
+    return case when j.completed_at is not null
+                then jsonb_build_object('reason', 'stopped', 'next', 'The job was stopped, and can be made again: retry it.') end;
+  elsif v_why in ('unverified', 'expired') then
+    v_age := ourvidz.age_of(j.user_id);
+    return jsonb_build_object('reason', 'age_' || (v_age->>'status'), 'next', v_age->'next', 'page', (select help_url || '#age' from ourvidz.policy));
+  end if;
+  return jsonb_build_object('reason', v_why, 'next', 'No job is made for this user.');
+end
+$$;
