@@ -25,6 +25,7 @@ from executors.heartbeat import Heartbeat
 from executors.models.base import Family, OnStep, Output, Work
 from executors.referring import still_attested
 from executors.room import Room, Run
+from state.kinds import DEVICE, fits
 
 if TYPE_CHECKING:
     from executors.enhance import Enhanced
@@ -225,7 +226,8 @@ class Device:
         self._enter(turn, "loading", room.policy.load_stall)
         family = self._family(room, claim.lane)
         about = family.describe()
-        started = {"profile": room.shelf.profile.name, "device": str(about.get("device", ""))[:80]}
+        device = about.get("device", "cpu")
+        started = {"profile": room.shelf.profile.name, "device": device if fits(device, DEVICE) else "cuda"}
         still_attested(run)
         if others := self._others(turn, run, family):
             self._together([turn, *others], family, about, started)

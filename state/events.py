@@ -13,40 +13,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from state.kinds import EVENT_DATA
 from state.machine import EventType, Status
 
 CODEC: Final = 1
 """The first field of the canonical bytes. A change of their form is a new number; old events keep verifying under their own."""
 
-_JOB = ("user_id", "job_type", "lane", "priority", "rank", "run_at", "project_id", "video_id", "image_id", "digest", "price")
-
-DATA_KEYS: Final[Mapping[EventType, tuple[str, ...]]] = {
-    EventType.SUBMITTED: _JOB,
-    EventType.IMPORTED: (*_JOB, "status", "error_class", "final", "completed_at"),
-    EventType.CLAIMED: ("executor_id", "executor", "deadline"),
-    EventType.ENHANCEMENT_STARTED: ("on_device",),  # false: by another process, while the device is another job's
-    EventType.GENERATION_STARTED: ("profile", "device"),
-    EventType.UPLOAD_STARTED: ("outputs", "resumed"),
-    EventType.COMPLETED: ("artifacts", "charged_images"),
-    EventType.RETRY_SCHEDULED: ("class", "run_at"),
-    EventType.LEASE_EXPIRED: ("executor", "on_device", "run_at", "cause"),
-    EventType.SNOOZED: ("reason", "run_at"),
-    EventType.FAILED: ("class", "final", "category", "policy_version", "stage", "rule_id", "digest"),
-    EventType.CANCELLED: ("reason",),  # by ourvidz.stop_jobs: why the user's jobs were stopped
-    EventType.RETRIED: ("rank", "run_at", "price"),
-    EventType.REROUTED: ("job_type", "lane", "rank", "from_type", "reason", "price_change", "settings"),
-    EventType.REPRIORITISED: ("priority", "rank", "run_at"),  # run_at: of an imported job, when it may be claimed
-    EventType.PROMPT_ENHANCED: ("seconds", "tokens", "digest"),
-    EventType.ENHANCEMENT_SKIPPED: ("reason", "seconds"),
-    EventType.REFERENCE_SKIPPED: ("reference", "reason"),
-    EventType.ARTIFACT_GENERATED: ("index", "kind", "seed", "bytes", "digest", "seconds"),
-    EventType.ARTIFACT_UPLOADED: ("index", "kind", "bytes", "digest"),
-    EventType.GENERATION_REPEATED: ("index", "reason"),
-    EventType.CANCEL_REQUESTED: ("reason",),
-    EventType.LINKED: ("image_id", "video_id"),
-    EventType.REMOVED: ("what", "kind", "index", "image_id", "video_id"),  # what: job | output
-}
-"""Every key an event's data may have. Closed: the database refuses others."""
+DATA_KEYS: Final[Mapping[EventType, tuple[str, ...]]] = {event: tuple(EVENT_DATA[event]) for event in EventType}
+"""Every key an event's data may have (state/kinds.py says of what kind each is)."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from ourvidz.db import erasure_rules
-from state import catalog, errors, events, machine, policy, scenes, wire
+from state import catalog, errors, events, kinds, machine, policy, scenes, wire
 
 ROLES = ("anon", "authenticated", "service_role", "authenticator", "ourvidz_owner", "ourvidz_admin", "ourvidz_executor", "ourvidz_analyst")
 """What policies and grants name; roles.sql makes those that are missing."""
@@ -53,7 +53,8 @@ def script(connection: Connection, sql: str) -> None:
 def tables() -> dict[str, list[dict[str, Any]]]:
     """The rows of `ourvidz.<table>` that are copies of Python data."""
     return {
-        "event_types": [{"name": str(e), "keys": list(events.DATA_KEYS[e])} for e in machine.EventType],
+        "event_types": [{"name": str(e), "keys": list(kinds.EVENT_DATA[e]), "kinds": kinds.EVENT_DATA[e]} for e in machine.EventType],
+        "column_kinds": [{"name": f"{r}.{c}", "kind": kind} for r, row in kinds.COLUMNS.items() for c, kind in row.items()],
         "transitions": [
             {
                 "event": str(t.event),

@@ -51,7 +51,7 @@ class Maker:
         self._generating(claim)
         made = self._make(claim, claim.settings.images if outputs is None else outputs)
         if outputs is not None:
-            self.jobs.fail(claim, "model", "The device ran out of memory.", final=True)
+            self.jobs.fail(claim, "model_file", "The device ran out of memory.", final=True)
             return
         self.jobs.advance(claim, "upload_started", outputs=len(made))
         for artifact, data in made:

@@ -80,7 +80,7 @@ def between(production: Database) -> dict[str, str]:
         if name == "made":
             finish(jobs, claim(jobs, gpu))
         elif name == "failed":
-            jobs.fail(claim(jobs, gpu), "model", "the device is broken", final=True)
+            jobs.fail(claim(jobs, gpu), "model_file", "the device is broken", final=True)
         elif name == "cancelled":
             jobs.cancel(asked.id)
         elif name == "at work":

@@ -18,8 +18,16 @@ WORDS = "job_id user_id prompt negative_prompt settings metadata idempotency_key
 FIGURES = """id status version head_hash submitted_on user_id job_type lane project_id video_id image_id priority rank ready run_at claim_no
   executor_id claimed_at deadline attempts errors crashes device_crashes crashed_on snoozes cancel_requested error_class final enhanced
   generated uploaded created_at updated_at completed_at format quality model_type worker_type hidden"""
-EXECUTORS = "id name host pid lanes resident state waiting lane lane_since started_at beat_at lease_until info"
-RECEIVERS = "name events enabled exhausted disabled_at disabled_reason"
+EXECUTORS = "id name called host pid lanes resident state waiting lane lane_since started_at beat_at lease_until info"
+# What analysts read: figures, ids and values from lists (state/kinds.py).
+COUNTED = """id status version head_hash submitted_on user_id job_type lane project_id video_id image_id priority rank ready run_at claim_no
+  executor_id claimed_at deadline attempts errors crashes device_crashes crashed_on snoozes cancel_requested error_class final enhanced
+  generated uploaded created_at updated_at completed_at hidden"""
+OUTPUTS = "job_id index kind claim_no seed media_type width height frames bytes uploaded_at created_at deleted_at"
+BEATS = "id called pid lanes resident state waiting lane lane_since started_at beat_at lease_until"
+MESSAGES = "seq at queue outcome message_id reason field"
+SENT = "id receiver job_id job_version status created_at attempts next_at delivered_at dead_at last_status"
+RECEIVERS = "name events enabled exhausted disabled_at"
 IMAGE = "user_id project_id title prompt enhanced_prompt generation_mode status metadata format quality job_id image_index prompt_test_id"
 REVIEW = "moderation_status reviewed_at reviewed_by review_notes"
 CHARACTER = "name description traits appearance_tags image_url reference_image_url"
@@ -87,11 +95,17 @@ RELATIONS: Final[dict[str, dict[str, Verbs]]] = {
         "admin": ALL,
         "service_role": {"select": "all", "insert": f"all {JOB}", "update": "all status metadata error_message completed_at"},
         "ourvidz_executor": {"select": f"all {FIGURES}"},
-        "ourvidz_analyst": {"select": f"all {FIGURES}"},
+        "ourvidz_analyst": {"select": f"all {COUNTED}"},
     },
     "public.job_payloads": {"user": {"select": f"own {WORDS}"}, "admin": {"select": f"all {WORDS}"}},
     "public.job_events": {"user": OWN, "admin": ALL, "ourvidz_executor": ALL, "ourvidz_analyst": ALL},
-    "public.artifacts": {"user": OWN, "admin": ALL, "service_role": ALL, "ourvidz_executor": ALL, "ourvidz_analyst": ALL},
+    "public.artifacts": {
+        "user": OWN,
+        "admin": ALL,
+        "service_role": ALL,
+        "ourvidz_executor": ALL,
+        "ourvidz_analyst": {"select": f"all {OUTPUTS}"},
+    },
     "public.usage_logs": {
         "user": {"select": "own", "insert": f"own {USAGE}"},
         "admin": ALL,
@@ -115,15 +129,16 @@ RELATIONS: Final[dict[str, dict[str, Verbs]]] = {
     "ourvidz.enhancers": {},
     "ourvidz.erasure_rules": {},
     "ourvidz.event_types": {},
-    "ourvidz.executors": {"ourvidz_executor": {"select": f"all {EXECUTORS}"}, "ourvidz_analyst": {"select": f"all {EXECUTORS}"}},
+    "ourvidz.executors": {"ourvidz_executor": {"select": f"all {EXECUTORS}"}, "ourvidz_analyst": {"select": f"all {BEATS}"}},
+    "ourvidz.column_kinds": {"ourvidz_executor": ALL, "ourvidz_analyst": ALL},
     "ourvidz.intake_counts": {"ourvidz_executor": ALL, "ourvidz_analyst": ALL},
-    "ourvidz.intake_messages": {"ourvidz_executor": ALL, "ourvidz_analyst": ALL},
+    "ourvidz.intake_messages": {"ourvidz_executor": ALL, "ourvidz_analyst": {"select": f"all {MESSAGES}"}},
     "ourvidz.intake_messages_seq_seq": {},
     "ourvidz.job_references": {},
     "ourvidz.job_types": {},
     "ourvidz.schema_objects": {"ourvidz_executor": ALL, "ourvidz_analyst": ALL},
     "ourvidz.older_scene_words": {},
-    "ourvidz.outbox": {"ourvidz_executor": ALL, "ourvidz_analyst": ALL},
+    "ourvidz.outbox": {"ourvidz_executor": ALL, "ourvidz_analyst": {"select": f"all {SENT}"}},
     "ourvidz.import_decisions": {},
     "ourvidz.plan_words": {},
     "ourvidz.plans": {},

@@ -23,7 +23,7 @@ DATA: dict[EventType, dict[str, Any]] = {
     EventType.RETRY_SCHEDULED: {"class": "out_of_memory", "run_at": "2025-07-07T13:00:00+00:00"},
     EventType.LEASE_EXPIRED: {"executor": "gpu9", "on_device": True, "run_at": "2025-07-07T13:00:00+00:00"},
     EventType.SNOOZED: {"reason": "drain", "run_at": "2025-07-07T13:00:00+00:00"},
-    EventType.FAILED: {"class": "broken"},
+    EventType.FAILED: {"class": "bad_output"},
     EventType.RETRIED: {"rank": 1.5, "run_at": "2025-07-07T13:00:00+00:00"},
     EventType.REROUTED: {"job_type": "image_fast", "lane": "wan", "rank": 2},
     EventType.REPRIORITISED: {"priority": 3, "rank": 2},

@@ -57,7 +57,7 @@ ON_A_CLAIM: dict[str, tuple[str, Callable[[Jobs, Claim], Any]]] = {
     "artifact_uploaded": ("recorded", lambda jobs, job: jobs.artifact_uploaded(job, "image", 0, artifact(job)["sha256"])),
     "completed": ("uploading", lambda jobs, job: jobs.complete(job)),
     "retry_scheduled": ("generating", lambda jobs, job: jobs.fail(job, "out_of_memory", "No memory.")),
-    "failed": ("generating", lambda jobs, job: jobs.fail(job, "broken", "It broke.", retryable=False)),
+    "failed": ("generating", lambda jobs, job: jobs.fail(job, "bad_output", "It broke.", retryable=False)),
     "snoozed": ("generating", lambda jobs, job: jobs.snooze(job, "drain", 5)),
 }
 
@@ -170,7 +170,7 @@ def test_a_stale_claim_stays_one_after_a_broken_line(database: Database, jobs: J
         far.advance(job, "upload_started")
     line.cut = BEFORE
     with pytest.raises(StaleClaim):
-        far.fail(job, "broken", "It broke.")
+        far.fail(job, "bad_output", "It broke.")
     assert row(database, job.job_id)["status"] == "generating"
 
 

@@ -88,7 +88,7 @@ WRITES: dict[str, Callable[[Jobs, Claim], Any]] = {
     "artifact_generated": lambda jobs, job: jobs.artifact_generated(job, artifact(job)),
     "artifact_uploaded": lambda jobs, job: jobs.artifact_uploaded(job, "image", 0, artifact(job)["sha256"]),
     "complete": lambda jobs, job: jobs.complete(job),
-    "fail": lambda jobs, job: jobs.fail(job, "broken", "It broke."),
+    "fail": lambda jobs, job: jobs.fail(job, "bad_output", "It broke."),
     "snooze": lambda jobs, job: jobs.snooze(job, "drain"),
     "honour_cancel": lambda jobs, job: jobs.honour_cancel(job),
 }

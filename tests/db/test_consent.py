@@ -124,7 +124,7 @@ def test_nobody_who_is_not_there_attests(database: Database) -> None:
 
 
 def report(api: Api, user: str, **more: object) -> None:
-    given = {"category": "minors", "policy_version": "p-1", "rule_id": "en.1", "digest": PICTURE, **more}
+    given = {"category": "minors", "policy_version": "2025-08+00000000", "rule_id": "en/word", "digest": PICTURE, **more}
     named = ", ".join(f"{name} => %({name})s" for name in given)
     api.rows("authenticated", user, f"select public.report_refusal({named})", given)
 
@@ -136,14 +136,29 @@ def test_a_refusal_at_the_door_is_counted_and_its_digest_salted(api: Api, databa
     first, second = database.rows(
         "select *, encode(sha256(salt || decode(%s, 'hex')), 'hex') as wanted from ourvidz.screenings order by id", (PICTURE,)
     )
-    assert (str(first["user_id"]), first["stage"], first["allowed"], first["rule_id"]) == (me, "door", False, "en.1")
+    assert (str(first["user_id"]), first["stage"], first["allowed"], first["rule_id"]) == (me, "door", False, "en/word")
     assert first["digest"] == first["wanted"] != PICTURE and second["digest"] is None
     (told,) = safety.refusals(database, None)
-    assert (told["category"], told["policy_version"], told["stage"], told["refusals"], told["users"]) == ("minors", "p-1", "door", 2, 1)
+    assert (told["category"], told["policy_version"], told["stage"], told["refusals"], told["users"]) == (
+        "minors",
+        "2025-08+00000000",
+        "door",
+        2,
+        1,
+    )
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"category": "a whole sentence"}, {"category": None}, {"policy_version": None}, {"rule_id": "x" * 81}, {"digest": "ab"}]
+    "wrong",
+    [
+        {"category": "a whole sentence"},
+        {"category": "zanzibar"},
+        {"category": None},
+        {"policy_version": None},
+        {"policy_version": "zanzibar"},
+        {"rule_id": "en/zanzibar"},
+        {"digest": "ab"},
+    ],
 )
 def test_words_alone_are_kept(api: Api, database: Database, wrong: dict[str, str]) -> None:
     with pytest.raises(psycopg.Error) as refused:
@@ -165,7 +180,7 @@ def test_nobody_fills_the_table(api: Api, database: Database, clock: Clock) -> N
 
 
 def test_an_executors_refusal_is_kept_with_its_event(jobs: Jobs, database: Database, held: Claim) -> None:
-    verdict = {"category": "minors", "policy_version": "p-1", "stage": "output", "rule_id": "r.1", "sha256": PICTURE}
+    verdict = {"category": "minors", "policy_version": "2025-08+00000000", "stage": "output", "rule_id": "guard.B", "sha256": PICTURE}
     jobs.fail(held, "refused_content", "Refused.", final=True, verdict=verdict)
     (kept,) = database.rows("select * from ourvidz.screenings")
     (event,) = database.rows("select data, occurred_at from public.job_events where type = 'failed'")

@@ -282,7 +282,7 @@ def test_a_claim_number_only_grows_by_one(jobs: Jobs, user: Callable[..., str], 
 
 def test_a_final_failure_is_not_retried_by_hand_either(jobs: Jobs, user: Callable[..., str], clock: Clock, forger: Forger) -> None:
     job_id = submit(jobs, user())
-    jobs.fail(claim(jobs, executor(jobs)), "refused", "Refused.", retryable=False, final=True)
+    jobs.fail(claim(jobs, executor(jobs)), "refused_content", "Refused.", retryable=False, final=True)
     refused(forger, "OV011", forger.next(job_id, EventType.RETRIED, Status.QUEUED))
 
 

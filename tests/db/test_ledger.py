@@ -77,7 +77,7 @@ def test_a_job_that_does_not_come_to_its_end_costs_nothing(database: Database, j
     cancelled, failed, quick = submit(jobs, owner), submit(jobs, owner, "video_fast"), submit(jobs, owner, "image_high")
     assert balance(database, owner) == 15
     jobs.cancel(cancelled)
-    jobs.fail(claim(jobs, gpu), "broken", "It broke.", retryable=False)
+    jobs.fail(claim(jobs, gpu), "bad_output", "It broke.", retryable=False)
     job = claim(jobs, gpu)
     assert {job.job_id, cancelled} | {failed, quick} == {cancelled, failed, quick}
     jobs.advance(job, "generation_started")
@@ -297,7 +297,7 @@ def test_usage_repeats_what_the_events_cost(database: Database, jobs: Jobs, user
     versions = [u["job_version"] for u in usage(database, job_id)]
     assert versions == [1, 2, 3, row(database, job_id)["version"]]
     failed = submit(jobs, owner, "image_fast")
-    jobs.fail(claim(jobs, gpu), "broken", "It broke.", retryable=False)
+    jobs.fail(claim(jobs, gpu), "bad_output", "It broke.", retryable=False)
     assert [(u["action"], u["format"], u["quality"]) for u in usage(database, failed)] == [
         ("job_queued", "image", "fast"), ("job_failed", "image", "fast")]  # fmt: skip
     # The deployed function's own rows have no job, and stay possible.

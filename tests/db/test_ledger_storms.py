@@ -76,7 +76,7 @@ def test_a_storm(database: Database, jobs: Jobs, user: User) -> None:
             case 3 | 4:
                 for job in jobs.claim(gpu, limit=2):
                     if chance.random() < 0.3:
-                        jobs.fail(job, "broken", "It broke.", retryable=False)
+                        jobs.fail(job, "bad_output", "It broke.", retryable=False)
                     else:
                         deliver(jobs, job, chance.randrange(3), thumbnails=False)
             case 5 if job_id:

@@ -175,10 +175,13 @@ def test_an_analyst_reads_events_and_figures_and_no_prompt(
     job_id = submit(jobs, user())
     finish(jobs, claim(jobs, executor(jobs)))
     theirs = as_role(ANALYSTS)
-    for readable in ("job_events", "job_timeline", "job_durations", "artifacts"):
+    for readable in ("job_events", "job_timeline", "job_durations"):
         assert theirs.rows(f"select * from public.{readable}"), readable
-    assert theirs.rows("select id, status, worker_type from public.jobs")
-    for words in ("*", "metadata", "error_message"):
+    assert theirs.rows("select job_id, kind, bytes, media_type from public.artifacts")
+    assert theirs.rows("select id, status, job_type from public.jobs")
+    for words in ("path", "sha256", "metadata"):
+        refused(theirs, f"select {words} from public.artifacts")
+    for words in ("*", "metadata", "error_message", "format"):
         refused(theirs, f"select {words} from public.jobs")
     theirs.rows("select * from public.queue_depth")
     assert theirs.rows("select (j).status from ourvidz.job_as_of(%s, now()) as j", (job_id,)) == [{"status": "completed"}]

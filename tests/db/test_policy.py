@@ -80,7 +80,7 @@ def test_a_retry_by_a_person_starts_all_counts_anew_but_the_claim_number(databas
     job_id, gpu = submit(jobs, user()), executor(jobs)
     old = claim(jobs, gpu)
     jobs.advance(old, "generation_started")
-    jobs.fail(old, "broken", "It broke.", retryable=False)
+    jobs.fail(old, "bad_output", "It broke.", retryable=False)
     jobs.retry(job_id)
     assert counts(database, job_id) == (0, 0, 0, 0, 0)
     found = row(database, job_id)
@@ -94,15 +94,15 @@ def test_a_retry_by_a_person_starts_all_counts_anew_but_the_claim_number(databas
 
 def test_a_final_failure_stays_one(database: Database, jobs: Jobs, user: User) -> None:
     job_id = submit(jobs, user())
-    verdict = {"category": "minors", "policy_version": "v1"}
-    assert jobs.fail(claim(jobs, executor(jobs)), "refused", "Refused.", final=True, verdict=verdict) == "failed"
+    verdict = {"category": "minors", "policy_version": "2025-08+00000000"}
+    assert jobs.fail(claim(jobs, executor(jobs)), "refused_content", "Refused.", final=True, verdict=verdict) == "failed"
     with pytest.raises(FinalFailure, match="no retry may follow"):
         jobs.retry(job_id)
     (told,) = database.rows(
         """select data, encode(sha256(salt || convert_to(prompt, 'UTF8')), 'hex') as digest
            from public.job_events join public.job_payloads using (job_id) where type = 'failed'"""
     )
-    assert told["data"] == {"class": "refused", "final": True, "digest": told["digest"], **verdict}
+    assert told["data"] == {"class": "refused_content", "final": True, "digest": told["digest"], **verdict}
 
 
 def test_a_job_that_outlasts_its_time_limit_is_tried_again(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:

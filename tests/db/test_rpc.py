@@ -263,9 +263,9 @@ def test_how_a_job_stands(database: Database, jobs: Jobs, user: User, api: Api, 
     job = claim(jobs, gpu)
     clock.advance(5)
     assert call(api, owner, "job_status", job_id=job.job_id)["eta_seconds"] == 15
-    jobs.fail(job, "broken", "It broke.", retryable=False)
+    jobs.fail(job, "bad_output", "It broke.", retryable=False)
     failed = call(api, owner, "job_status", job_id=job.job_id)
-    assert (failed["word"], failed["error"]) == ("failed", {"class": "broken", "message": "It broke."})
+    assert (failed["word"], failed["error"]) == ("failed", {"class": "bad_output", "message": "It broke."})
     clock.advance(60)  # its executor is silent
     assert call(api, owner, "job_status", job_id=waits[2]["job_id"])["eta_seconds"] is None
 

@@ -210,7 +210,7 @@ def test_words_stay_out_of_events_and_errors(database: Database, jobs: Jobs, use
     job_id = submit(jobs, user(), prompt="my secret lighthouse", negative_prompt="secret fog", metadata={"note": "secret"})
     job = claim(jobs, executor(jobs))
     jobs.advance(job, "generation_started")
-    jobs.fail(job, "broken", "secret: it broke", retryable=False)
+    jobs.fail(job, "bad_output", "secret: it broke", retryable=False)
     (told,) = database.rows("select string_agg(e::text, ' ') as text from public.job_events as e where job_id = %s", (job_id,))
     assert "secret" not in told["text"]
     # The row has the prompt and the message where the older front end reads them, and nowhere else.

@@ -34,7 +34,7 @@ def bring(jobs: Jobs, user: str, status: Status, held: bool) -> str:
     job = claim(jobs, executor(jobs))
     assert job.job_id == job_id
     if status is S.FAILED:
-        jobs.fail(job, "broken", "It broke.", retryable=False)
+        jobs.fail(job, "bad_output", "It broke.", retryable=False)
     if status in (S.QUEUED, S.FAILED):
         return job_id
     jobs.advance(job, "enhancement_started")

@@ -18,6 +18,7 @@ HOLDS_NONE = {
     "ourvidz.age_reviews": {"decision": FIGURES, "decided_by": OPERATORS},
     "ourvidz.alembic_version": {"*": OURS},
     "ourvidz.buckets": {"*": OURS},
+    "ourvidz.column_kinds": {"*": OURS},
     "ourvidz.erasure_rules": {"*": OURS},
     "ourvidz.erasures": {"reason": OPERATORS, "asked_by": OPERATORS, "counts": FIGURES},
     "ourvidz.enhancers": {"*": "names of processes"},

@@ -57,7 +57,8 @@ def refused(site: Site, job_id: str, screen: Refuses) -> None:
     salt = site.db.rows("select salt from public.job_payloads where job_id = %s", (job_id,))[0]["salt"]
     assert told.pop("digest") == hashlib.sha256(bytes(salt) + screen.last).hexdigest()
     assert told.pop("stage") == screen.shown[-1].kind
-    assert told == {"class": "refused_content", "final": True, "category": "marked", "policy_version": "sight-3"}
+    version = "image-" + hashlib.sha256(b"sight-3").hexdigest()[:8]  # what a screen of somebody else's calls itself could be anything
+    assert told == {"class": "refused_content", "final": True, "category": "image", "policy_version": version}
     assert published(site, job_id) == []
     assert not list(site.root.glob(f"*/spool/{job_id}"))
     site.intact(job_id)

@@ -16,6 +16,9 @@ begin
 end
 $$;
 
+-- What an earlier release let analysts read.
+revoke select on ourvidz.outbox, ourvidz.receivers, ourvidz.intake_messages, ourvidz.executors, public.artifacts, public.jobs from ourvidz_analyst;
+
 grant execute on function ourvidz.realtime_send, ourvidz.newest_upload to ourvidz_owner;
 grant usage on schema ourvidz to ourvidz_executor, ourvidz_analyst;
 grant execute on function
@@ -30,15 +33,19 @@ grant execute on function ourvidz.outbox_due, ourvidz.outbox_take, ourvidz.outbo
   ourvidz.removals_take, ourvidz.removals_gone
 to ourvidz_executor;
 grant select on ourvidz.outbox, ourvidz.receivers, ourvidz.removals to ourvidz_executor;
-grant select on ourvidz.outbox to ourvidz_analyst;
-grant select (name, events, enabled, exhausted, disabled_at, disabled_reason) on ourvidz.receivers to ourvidz_analyst;
+-- An analyst reads no text (state/kinds.py): neither what a receiver answered, nor an unsalted digest that tells whether a text is known.
+grant select (id, receiver, job_id, job_version, status, created_at, attempts, next_at, delivered_at, dead_at, last_status)
+on ourvidz.outbox to ourvidz_analyst;
+grant select (name, events, enabled, exhausted, disabled_at) on ourvidz.receivers to ourvidz_analyst;
 
 -- Whoever has the enhancer's model answers the prompt dialog.
 grant execute on function ourvidz.enhance_take, ourvidz.enhance_hold, ourvidz.enhance_answer to ourvidz_executor;
 
 -- So may the intake: whoever has Upstash's token can ask for jobs in anyone's name already.
 grant execute on function ourvidz.intake, ourvidz.intake_record, ourvidz.intake_forget, ourvidz.shared_with to ourvidz_executor;
-grant select on ourvidz.intake_counts, ourvidz.intake_messages to ourvidz_executor, ourvidz_analyst;
+grant select on ourvidz.intake_counts, ourvidz.intake_messages to ourvidz_executor;
+grant select on ourvidz.intake_counts to ourvidz_analyst;
+grant select (seq, at, queue, outcome, message_id, reason, field) on ourvidz.intake_messages to ourvidz_analyst;
 
 grant execute on function ourvidz.job_as_of, ourvidz.now to ourvidz_analyst;
 -- Names of tables and no more: `ourvidz doctor` asks for them, and is what says that a container is well.
@@ -46,12 +53,14 @@ grant execute on function ourvidz.our_relations to ourvidz_executor, ourvidz_ana
 grant select on public.job_timeline, public.queue_depth, public.job_durations to ourvidz_analyst;
 
 -- What both may read: events and figures. Executors ask whether an event was written whose answer got lost, and what is left to upload.
-grant select on public.job_events, public.artifacts, public.queue_depth, ourvidz.policy, ourvidz.schema_objects,
-  ourvidz.alembic_version
+grant select on public.job_events, public.queue_depth, ourvidz.policy, ourvidz.schema_objects, ourvidz.alembic_version, ourvidz.column_kinds
 to ourvidz_executor, ourvidz_analyst;
+grant select on public.artifacts to ourvidz_executor;
 -- Who works and who fell silent, for supervisors and people who watch. All but the secret that claims' tokens are drawn from.
-grant select (id, name, host, pid, lanes, resident, state, waiting, lane, lane_since, started_at, beat_at, lease_until, info)
-on ourvidz.executors to ourvidz_executor, ourvidz_analyst;
+grant select (id, name, called, host, pid, lanes, resident, state, waiting, lane, lane_since, started_at, beat_at, lease_until, info)
+on ourvidz.executors to ourvidz_executor;
+grant select (id, called, pid, lanes, resident, state, waiting, lane, lane_since, started_at, beat_at, lease_until)
+on ourvidz.executors to ourvidz_analyst;
 
 -- What the API's roles may do with tables stands in policies.sql.
 grant usage on schema public to anon, authenticated, service_role, ourvidz_admin;

@@ -12,7 +12,11 @@ with said as (select
   'job_id, user_id, prompt, negative_prompt, settings, metadata, idempotency_key, enhanced_prompt, error_message, set_aside, source' as v_words,
   -- The older system's metadata and messages hold words.
   (select string_agg(quote_ident(attname), ', ') from pg_attribute where attrelid = to_regclass('public.jobs')
-   and attnum > 0 and not attisdropped and attname not in ('metadata', 'error_message')) as v_figures
+   and attnum > 0 and not attisdropped and attname not in ('metadata', 'error_message')) as v_figures,
+  -- Nor do analysts read what a front end called a job: its type says as much. Columns that a later release adds are asked for by name.
+  (select string_agg(quote_ident(attname), ', ') from pg_attribute where attrelid = to_regclass('public.jobs')
+   and attnum > 0 and not attisdropped and (atttypid not in ('text'::regtype, 'jsonb'::regtype, 'varchar'::regtype)
+                                            or attname in ('status', 'job_type', 'lane', 'crashed_on', 'error_class'))) as v_counted
 ), also as (select *,
   v_mine || ' and (project_id is null or exists (select from public.projects as p '
             'where p.id = project_id and p.user_id = (select auth.uid())))' as v_my_scene,
@@ -119,9 +123,9 @@ with said as (select
     ('ourvidz_executor', 'jobs', 'select', v_figures, 'true'),
     ('ourvidz_executor', 'job_events', 'select', null, 'true'),
     ('ourvidz_executor', 'artifacts', 'select', null, 'true'),
-    ('ourvidz_analyst', 'jobs', 'select', v_figures, 'true'),
+    ('ourvidz_analyst', 'jobs', 'select', v_counted, 'true'),
     ('ourvidz_analyst', 'job_events', 'select', null, 'true'),
-    ('ourvidz_analyst', 'artifacts', 'select', null, 'true')
+    ('ourvidz_analyst', 'artifacts', 'select', 'job_id, index, kind, claim_no, seed, media_type, width, height, frames, bytes, uploaded_at, created_at, deleted_at', 'true')
 ) as asked (role, name, verb, columns, whose)
 )
 select * from wanted

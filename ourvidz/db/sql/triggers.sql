@@ -103,3 +103,20 @@ create or replace trigger artifact_removed after update of deleted_at on public.
   for each row when (old.deleted_at is null and new.deleted_at is not null) execute function ourvidz.artifact_removed();
 create or replace trigger images_objects_removed after delete on public.images for each row execute function ourvidz.row_objects_removed();
 create or replace trigger videos_objects_removed after delete on public.videos for each row execute function ourvidz.row_objects_removed();
+
+-- What analysts read is held to kinds (state/kinds.py).
+create or replace trigger artifacts_kinds before insert or update of kind, media_type on public.artifacts
+  for each row execute function ourvidz.keep_kinds();
+create or replace trigger executors_kinds before insert or update of called, lanes, resident, lane, state on ourvidz.executors
+  for each row execute function ourvidz.keep_kinds();
+create or replace trigger intake_messages_kinds before insert or update of queue, outcome, reason, field on ourvidz.intake_messages
+  for each row execute function ourvidz.keep_kinds();
+create or replace trigger intake_counts_kinds before insert or update of queue, outcome, reason on ourvidz.intake_counts
+  for each row execute function ourvidz.keep_kinds();
+create or replace trigger screenings_kinds before insert or update of stage, policy_version, category, rule_id, digest on ourvidz.screenings
+  for each row execute function ourvidz.keep_kinds();
+alter table public.artifacts enable always trigger artifacts_kinds;
+alter table ourvidz.executors enable always trigger executors_kinds;
+alter table ourvidz.intake_messages enable always trigger intake_messages_kinds;
+alter table ourvidz.intake_counts enable always trigger intake_counts_kinds;
+alter table ourvidz.screenings enable always trigger screenings_kinds;

@@ -36,7 +36,7 @@ begin
     v_lanes := ourvidz.lane_order(v_lanes, coalesce(p_resident, ex.resident), ex.lane_since, v_now - make_interval(secs => ex.affinity_wait));
   end if;
   foreach v_lane in array coalesce(v_lanes, '{}') loop
-    v_jobs := ourvidz.take(ex.id, ex.name, v_lane, p_limit, v_overdue, v_now);
+    v_jobs := ourvidz.take(ex.id, ex.called, v_lane, p_limit, v_overdue, v_now);
     exit when v_jobs is not null;
   end loop;
 

@@ -24,6 +24,10 @@ begin
          bool_or(type = any (ourvidz.worked_events())),
          array_agg(job_id) filter (where type in ('completed', 'failed', 'cancelled'))
   into v_fresh, v_births, v_followed, v_started, v_live, v_works, v_ended from fresh;
+  if exists (select from fresh as e where ourvidz.misfits(e.type, e.data) <> '{}') then
+    perform ourvidz.refuse_event(e.job_id, e.version, e.type, e.from_status, e.to_status, e.claim_no, e.data)
+    from fresh as e where ourvidz.misfits(e.type, e.data) <> '{}';
+  end if;
   if v_births > 0 then
     -- A row that a plain INSERT brought (jobs_ask) is there before its event: it must be the very row that the event tells.
     if pg_trigger_depth() > 1 then

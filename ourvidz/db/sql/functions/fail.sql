@@ -13,6 +13,10 @@ begin
     perform ourvidz.refuse_stale(p_job, p_claim);
   end if;
   perform ourvidz.check_word(p_class, 'class');
+  if not ourvidz.fits(to_jsonb(p_class), (select kinds->'class' from ourvidz.event_types where name = 'failed')) then
+    p_message := p_class || ': ' || p_message;  -- a class of somebody else's executor: where people read it
+    p_class := 'unexpected';
+  end if;
   select * into j from public.jobs where id = p_job;
   update public.job_payloads set error_message = left(p_message, 2000) where job_id = p_job;
   if p_verdict <> '{}' then
@@ -20,8 +24,23 @@ begin
     select p_verdict - 'sha256' || jsonb_build_object('digest', encode(sha256(salt || coalesce(
       decode(p_verdict ->> 'sha256', 'hex'), convert_to(coalesce(enhanced_prompt, prompt), 'UTF8'))), 'hex'))
     into p_verdict from public.job_payloads where job_id = p_job;
+    p_verdict := ourvidz.verdict(p_verdict);
   end if;
   return ourvidz.fail_attempt(j, p_class, p_retryable and not p_final, 'executor',
                               p_verdict || case when p_final then '{"final": true}'::jsonb else '{}' end);
 end
+$$;
+
+-- What a screen said, as an event may hold it. A screen that this program does not ship has names of its own: its category is `image`, and
+-- a digest stands for its version and rule.
+create or replace function ourvidz.verdict(p jsonb) returns jsonb
+language sql stable
+as $$
+  select p || jsonb_strip_nulls(jsonb_build_object(
+    'category', case when not ourvidz.fits(p->'category', kinds->'category') then 'image' else p->>'category' end,
+    'policy_version', case when not ourvidz.fits(p->'policy_version', kinds->'policy_version')
+                           then 'image-' || left(encode(sha256(convert_to(p->>'policy_version', 'UTF8')), 'hex'), 8) else p->>'policy_version' end,
+    'rule_id', case when not ourvidz.fits(p->'rule_id', kinds->'rule_id')
+                    then 'image-' || left(encode(sha256(convert_to(p->>'rule_id', 'UTF8')), 'hex'), 8) else p->>'rule_id' end))
+  from ourvidz.event_types where name = 'failed'
 $$;

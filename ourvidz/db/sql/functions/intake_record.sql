@@ -7,14 +7,24 @@ declare
   v_now constant timestamptz := ourvidz.now();
 begin
   insert into ourvidz.intake_messages (at, queue, outcome, message_id, digest, reason, field)
-  select v_now, p_queue, r.outcome, r.message_id, decode(r.digest, 'hex'), r.reason, left(r.field, 80)
+  select v_now, p_queue, r.outcome, r.message_id, decode(r.digest, 'hex'), ourvidz.known('reason', r.reason),
+         -- config.size: the part that the message format knows
+         coalesce(nullif(ourvidz.known('field', r.field), 'other'), ourvidz.known('field', split_part(r.field, '.', 1)))
   from jsonb_to_recordset(p_records) as r (outcome text, message_id uuid, digest text, reason text, field text);
   insert into ourvidz.intake_counts as c (day, queue, outcome, reason, n)
-  select (v_now at time zone 'UTC')::date, p_queue, r.outcome, coalesce(r.reason, ''), count(*)
+  select (v_now at time zone 'UTC')::date, p_queue, r.outcome, coalesce(ourvidz.known('reason', r.reason), ''), count(*)
   from jsonb_to_recordset(p_records) as r (outcome text, reason text)
-  group by r.outcome, coalesce(r.reason, '') order by r.outcome, coalesce(r.reason, '')
+  group by 3, 4 order by 3, 4
   on conflict (day, queue, outcome, reason) do update set n = c.n + excluded.n;
 end
+$$;
+
+-- A value of a column of ourvidz.intake_messages, or `other` where it is none of its list.
+create or replace function ourvidz.known(p_column text, p_value text) returns text
+language sql stable
+as $$
+  select case when ourvidz.fits(to_jsonb(p_value), kind) then p_value else 'other' end
+  from ourvidz.column_kinds where name = 'ourvidz.intake_messages.' || p_column
 $$;
 
 -- Forgets messages that nobody will send again. Returns how many.

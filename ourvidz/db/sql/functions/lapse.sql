@@ -8,7 +8,7 @@ as $$
 declare
   v_policy ourvidz.policy;
   v_crashes constant integer := j.crashes + 1;
-  v_executor text := coalesce((select name from ourvidz.executors where id = j.executor_id), 'unknown');
+  v_executor text := coalesce((select called from ourvidz.executors where id = j.executor_id), 'unknown');
 begin
   select * into v_policy from ourvidz.policy;
   if j.cancel_requested then

@@ -8,7 +8,9 @@ as $$
 begin
   return query execute $query$
     select (j->>'id')::uuid, coalesce((j->>'user_id')::uuid, '00000000-0000-0000-0000-000000000000'), coalesce(j->>'job_type', 'unknown'),
-           word.status, left(j->>'status', 40), word.status is null,
+           word.status,
+           case when j->>'status' in ('queued', 'pending', 'processing', 'enhancing', 'generating', 'uploading', 'completed', 'failed', 'cancelled')
+                then j->>'status' else 'other' end, word.status is null,
            coalesce(profile.age_verified, false), coalesce(plan.level, 0::smallint),
            at.created, coalesce((j->>'completed_at')::timestamptz, (j->>'updated_at')::timestamptz, at.created),
            coalesce((j->>'project_id')::uuid, video.project_id), video.id, image.id,

@@ -18,11 +18,10 @@ begin
     raise exception 'Job % exists already.', p_job using errcode = 'OV005';
   elsif p_from is not null and j.id is null then
     raise exception 'There is no job %.', p_job using errcode = 'OV006';
-  elsif exists (select from ourvidz.event_types as kind where kind.name = p_type and p_data - kind.keys <> '{}') then
-    raise exception 'Job %: an event % may not hold %.', p_job, p_type,
-      (select string_agg(key, ', ') from jsonb_object_keys(p_data) as key
-       where key <> all ((select keys from ourvidz.event_types where name = p_type)::text[]))
-      using errcode = 'OV005', hint = 'Events hold only the keys listed in ourvidz.event_types, and nothing a person wrote.';
+  elsif ourvidz.misfits(p_type, p_data) <> '{}' then
+    raise exception 'Job %: an event % may not hold these keys, or not with these values: %.', p_job, p_type,
+      left(array_to_string(ourvidz.misfits(p_type, p_data), ', '), 200)
+      using errcode = 'OV005', hint = 'Events hold figures, ids and values from lists (ourvidz.event_types), and nothing that a person wrote.';
   elsif p_from is not null and p_from <> j.status then
     raise exception 'Job % is %, not %: % does not apply.', p_job, j.status, p_from, p_type using errcode = 'OV001';
   elsif p_type = 'retried' and j.final then

@@ -11,7 +11,7 @@ declare
 begin
   with alone as materialized (
     select not exists (select from ourvidz.executors
-                       where state = 'active' and name <> p_name and p_lane = any (lanes) and lease_until > p_now) as yes
+                       where state = 'active' and called <> p_name and p_lane = any (lanes) and lease_until > p_now) as yes
   ), overdue as (
     select * from public.jobs
     where p_overdue is not null and ready and lane = p_lane and run_at < p_overdue

@@ -1,0 +1,32 @@
+-- Whether a value is of a kind (state/kinds.py says what kinds there are). null is of every kind; an array is when each of its items is.
+create or replace function ourvidz.fits(p_value jsonb, p_kind jsonb) returns boolean
+language sql immutable parallel safe
+as $$
+  select case jsonb_typeof(p_value)
+    when 'array' then not exists (select from jsonb_array_elements(p_value) as item where not ourvidz.fits_one(item, p_kind))
+    when 'object' then p_kind ? 'each' and not exists (
+      select from jsonb_each(p_value) as part
+      where not exists (select from jsonb_array_elements(p_kind->'each') as kind where ourvidz.fits_one(part.value, kind)))
+    else ourvidz.fits_one(p_value, p_kind) end
+$$;
+
+-- The same for a value that has no parts. Kept inlinable.
+create or replace function ourvidz.fits_one(p_value jsonb, p_kind jsonb) returns boolean
+language sql immutable parallel safe
+as $$
+  select coalesce(case
+    when p_value is null or p_value = 'null' then true
+    when jsonb_typeof(p_value) in ('array', 'object') then false
+    when p_kind ? 'in' then p_kind->'in' @> p_value
+    when p_kind ? 'match' then jsonb_typeof(p_value) = 'string' and p_value #>> '{}' ~ (p_kind->>'match')
+    else jsonb_typeof(p_value) = p_kind->>'type' end, false)
+$$;
+
+-- The keys of an event's data that it may not have, or whose values are of another kind. Names alone: the values could be anything.
+create or replace function ourvidz.misfits(p_type text, p_data jsonb) returns text[]
+language sql stable parallel safe
+as $$
+  select array(
+    select d.key from ourvidz.event_types as e cross join lateral jsonb_each(p_data) as d
+    where e.name = p_type and not (e.kinds ? d.key and ourvidz.fits(d.value, e.kinds->d.key)) order by d.key)
+$$;
