@@ -159,19 +159,22 @@ class Executors:
         split: bool = False,
         intake: bool = False,
         older_queue: bool = False,
+        deliver: bool = True,
         name: str | None = None,
         each: int = 1,
         enhancer: str | None = None,
     ) -> tuple[str, Sequence[Row]]:
         """Which processes `ourvidz up` runs on this machine, and who counted its devices. `intake`: one that drains Upstash too, with
-        `older_queue` also its list job_queue.
+        `older_queue` also its list job_queue. `deliver`: one that sends messages.
 
         Raises `NoSuchDevice`.
         """
         from executors.orchestrator import roster
 
         devices = roster.devices()
-        return devices.how, roster.rows(devices, roster.Wanted(split, intake, older_queue), name=name, each=each, enhancer=enhancer)
+        return devices.how, roster.rows(
+            devices, roster.Wanted(split, intake, older_queue, deliver), name=name, each=each, enhancer=enhancer
+        )
 
     def supervise(
         self,

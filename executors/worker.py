@@ -34,7 +34,7 @@ from ourvidz.lifecycle import Claim, Jobs
 from ourvidz.progress import Observer, Progress
 from ourvidz.safety.images import Watchful
 from ourvidz.storage.base import ArtifactStore
-from state.errors import ExecutorGone
+from state.errors import ExecutorGone, RateLimited
 from state.policy import Policy
 
 log = logging.getLogger("ourvidz.worker")
@@ -251,7 +251,7 @@ class Worker:
             beat.unsure = "lost answer"
         except ExecutorGone:
             beat.gone = True
-        except DatabaseAway as error:
+        except (DatabaseAway, RateLimited) as error:
             log.warning("%s", error)
         return None
 

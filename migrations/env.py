@@ -8,12 +8,13 @@ from alembic import context
 from sqlalchemy import Connection, create_engine, pool, text
 
 from ourvidz.db import layer, reconcile, storage_policies
+from ourvidz.db.schema import script
 
 
 def run(connection: Connection) -> None:
     # A migration that cannot have its lock gives way rather than queueing the whole application behind it.
     connection.execute(text("set local lock_timeout = '10s'"))
-    connection.execute(text("select pg_advisory_xact_lock(hashtextextended('ourvidz.migrate', 0))"))
+    script(connection, layer.lock())
     if layer.standing(connection) is layer.Standing.NEWER:
         return  # its migrations may be newer than those that this program knows
     # All that is there is looked at before anything is changed, and refused whole where a part of it cannot be brought along.

@@ -214,6 +214,7 @@ class Jobs:
         return int(self._repeat("select ourvidz.executor_gone(%s, %s) as jobs", (executor_id, cause))[0]["jobs"])
 
     def reap(self) -> dict[str, int]:
+        """How many leases `lapsed`, attempts `timed_out` and jobs were `promoted`; `busy`: nothing was done, another reaper was at work."""
         return dict(self.db.rows("select * from ourvidz.reap()")[0])
 
     # -- reading ------------------------------------------------------------------------------------------------------------------

@@ -33,6 +33,9 @@ class Policy:
     spool_bytes: int = 10_000_000_000
     executor_forgotten: float = 7 * 86_400.0  # rows of executors long gone are dropped
     help_url: str | None = None  # the page for age and attestation (ourvidz age page), which refusals link to
+    claims_per_minute: int = 600  # prompts that one login of executors is given: what a stolen one can read
+    executors_per_login: int = 64  # alive at a time
+    registrations_per_hour: int = 500  # of a login
     reroute_after: float | None = None  # what waits so long in a lane that nobody serves goes to its fallback; None: never
 
 
@@ -68,6 +71,30 @@ operator
 has set `reroute_after`; img2img has none."""
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What a session of a role may take (docs/decisions/0043). Times in whole seconds."""
+
+    statement_s: int
+    lock_s: int
+    idle_s: int  # idle in a transaction
+    transaction_s: int  # older ones are ended by the reaper, whatever the session set for itself
+    work_mem_mb: int
+    connections: int | None  # of each login that is a member; None: PostgREST logs in for it
+
+
+LIMITS: Final[Mapping[str, Limits]] = {
+    "anon": Limits(3, 2, 10, 30, 4, None),
+    "authenticated": Limits(8, 4, 10, 30, 8, None),
+    "service_role": Limits(30, 8, 30, 120, 16, None),
+    "ourvidz_executor": Limits(60, 20, 20, 120, 16, 64),
+    "ourvidz_intake": Limits(60, 20, 20, 120, 32, 16),
+    "ourvidz_deliverer": Limits(60, 20, 20, 120, 16, 32),
+    "ourvidz_analyst": Limits(120, 2, 60, 300, 64, 8),
+}
+"""Of each role that people or programs act as. Supabase sets 3 s and 8 s for the statements of `anon` and `authenticated`; so do we."""
+
+
 def priority(plan: str, *, fast: bool) -> int:
     """0–7: the subscription first, then fast before high."""
     return PLANS[plan].level * 2 + fast
@@ -91,7 +118,7 @@ def crash_delay(crashes: int, policy: Policy = POLICY) -> float:
     return 0.0 if crashes <= 1 else backoff(crashes - 1, policy)
 
 
-OPERATORS: Final = ("reroute_after", "help_url")
+OPERATORS: Final = ("reroute_after", "help_url", "claims_per_minute", "executors_per_login", "registrations_per_hour")
 """Figures that an operator sets: ours are the first values, and an upgrade leaves theirs alone."""
 
 

@@ -40,6 +40,25 @@ TOKEN = "ourvidz.claim_token((select secret from ourvidz.executors where id = j.
 ONE_CLAIM_NO, ONE_TOKEN = CLAIM_NO.replace("given.claim_no", "p_claim"), TOKEN.replace("given.token", "p_token")
 FENCE = f"{CLAIM_NO}\n        and {TOKEN}"
 MUTANTS = {
+    # logins that are stolen, or ask for too much
+    "names are not locked": Mutant(F + "lock_names.sql", "order by slot for update", "order by slot", "submit"),
+    "a busy reaper says nothing": Mutant(F + "reap.sql", "busy := not found;", "busy := not found and false;", "./security/locks"),
+    "speaks for others' executors": Mutant(F + "check_executor.sql", "if v_login <> session_user and not ourvidz.operates() then", "if false then", "./security/executor_login"),
+    "serves any lane": Mutant(F + "check_executor.sql", "if not p_lanes <@ v_lanes and not ourvidz.operates() then", "if false then", "./security/executor_login"),
+    "reads at any rate": Mutant(F + "count_claims.sql", "if v_left <= 0 then", "if false then", "./security/executor_login"),
+    "claims are not counted": Mutant(F + "count_claims.sql", "if p_claims = 0 or ourvidz.operates() then", "if true then", "./security/executor_login"),
+    "takes all that is left": Mutant(F + "claim.sql", "least(p_limit, v_left)", "p_limit", "./security/executor_login"),
+    "takes another's name": Mutant(F + "register.sql", "if exists (select from ourvidz.executors where name = p_name and login <> session_user", "if exists (select from ourvidz.executors where false", "./security/executor_login"),
+    "any number of executors": Mutant(F + "register.sql", ">= v_policy.executors_per_login", ">= 1000000", "./security/executor_login"),
+    "registers for ever": Mutant(F + "register.sql", ">= v_policy.registrations_per_hour", ">= 1000000", "./security/executor_login"),
+    "says as much as it likes": Mutant(F + "register.sql", "pg_column_size(p_info) > 8192", "false", "./security/executor_login"),
+    "executors do the intake's work": Mutant("grants.sql", "ourvidz.shared_with, ourvidz.now to ourvidz_intake;", "ourvidz.shared_with, ourvidz.now to ourvidz_intake, ourvidz_executor;", "./security/executor_login"),
+    "an earlier release's grants stay": Mutant("grants.sql", "'public', 'ourvidz_executor', 'ourvidz_intake',", "'public',", "./security/limits"),
+    "old transactions stay": Mutant(F + "end_overlong.sql", "a.xact_start < clock_timestamp()", "false and a.xact_start < clock_timestamp()", "./security/limits"),
+    "locks without end": Mutant(F + "end_overlong.sql", "count(*) > 500", "count(*) > 500000", "./security/limits"),
+    "a login's own settings stay": Mutant(F + "set_limits.sql", "or p_reset and value <> wanted", "", "./security/limits"),
+    "any number of connections": Mutant(F + "set_limits.sql", "if v_connections is not null", "if false", "./security/limits"),
+    "the reaper may end nothing": Mutant(F + "set_limits.sql", "if not pg_has_role('ourvidz_owner', p_login, 'usage') then", "if false then", "./security/limits"),
     # references
     "any slot": Mutant(F + "check_references.sql", "if not p_kind.limits->'slots'->'in' ? v_slot", "if false", "reference_slots"),
     "any address": Mutant(F + "check_references.sql", "<> 'string' or not (", "<> 'string' or false and not (", "reference_slots"),
@@ -118,7 +137,7 @@ MUTANTS = {
     "any status": Mutant(F + "check_given.sql", "n.status <> 'queued'", "false", "plain_insert"),
     "no pace for a plain insert": Mutant(F + "jobs_ask.sql", "perform ourvidz.check_pace(v_user);", "", "plain_insert"),
     "no pace": Mutant(F + "check_pace.sql", "if v_wait > 0 then", "if false then", "rpc"),
-    "a storm overshoots": Mutant(F + "check_pace.sql", "select pg_advisory_xact_lock(hashtext('ourvidz.pace'), hashtext(p_user::text))", "select null", "rpc"),
+    "a storm overshoots": Mutant(F + "check_pace.sql", "select ourvidz.lock_names('pace', array[p_user::text])", "select null::void", "rpc"),
     "another's project": Mutant(F + "check_owned.sql", "where id = a.project_id and user_id = a.user_id", "where id = a.project_id", "rpc"),
     "another's video": Mutant(F + "check_owned.sql", "where id = a.video_id and user_id = a.user_id", "where id = a.video_id", "rpc"),
     "another's character": Mutant(F + "check_owned.sql", "public.characters where user_id = a.user_id and", "public.characters where", "rpc"),
@@ -183,7 +202,7 @@ MUTANTS = {
     "two folds": Mutant(F + "evolve.sql", "case e.type when 'artifact_uploaded' then j.uploaded + 1", "case e.type when 'artifact_uploaded' then j.uploaded", "machine"),
     # idempotency
     "a changed body is the same job": Mutant(F + "same_job.sql", " or p.body_digest <> a.body_digest", "", "submit"),
-    "submits do not wait for each other": Mutant(F + "submit_batch.sql", "perform pg_advisory_xact_lock(hashtext('ourvidz.submit'), slot)", "perform slot", "submit"),
+    "submits do not wait for each other": Mutant(F + "submit_batch.sql", "perform ourvidz.lock_names('submit', array(", "perform cardinality(array(", "submit"),
     "two jobs under one key of a batch": Mutant(F + "check_asked.sql", "if cardinality(p_asked) > 1 and exists", "if false and exists", "submit"),
     "no age check": Mutant(F + "check_asked.sql", "and p.age_verified", "", "submit"),
     "another's image": Mutant(F + "check_made.sql", "a.video_id, a.image_id,", "a.video_id,", "rpc"),
@@ -295,7 +314,7 @@ MUTANTS = {
     "Realtime's trouble is the job's": Mutant(F + "live_follow.sql", "exception when others then\n  raise warning", "exception when others then\n  raise exception", "live_status"),
     "Realtime is told everybody's": Mutant(F + "live_follow.sql", "'jobs:' || j.user_id", "'jobs:all'", "live_status"),
     "scenes may be written by hand": Mutant(F + "videos_guard.sql", "current_user <> 'ourvidz_owner'", "false", "scenes"),
-    "two may approve at once": Mutant(F + "lock_scene.sql", "perform pg_advisory_xact_lock", "-- perform pg_advisory_xact_lock", "scenes"),
+    "two may approve at once": Mutant(F + "lock_scene.sql", "perform ourvidz.lock_names", "-- perform ourvidz.lock_names", "scenes"),
     "anyone's scene may be approved": Mutant(F + "lock_scene.sql", "(user_id = v_caller.user_id or", "(true or", "scenes"),
     # consent, refusals, holds, erasure
     "anybody's consent": Mutant(F + "origins.sql", "not exists (select from public.consents where user_id = p_user and sha256", "not exists (select from public.consents where sha256", "consent"),

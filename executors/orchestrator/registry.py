@@ -17,6 +17,7 @@ from executors.orchestrator.policy import Held, Sight
 from ourvidz.db import fleet, queries
 from ourvidz.db.connection import Ambiguous, DatabaseAway
 from ourvidz.lifecycle import Jobs
+from state.errors import Forbidden
 from state.policy import Policy
 
 log = logging.getLogger("ourvidz.up")
@@ -121,8 +122,14 @@ class Registry:
             left_behind = r["state"] != "gone" and r["name"] in self._alive and self._alive[r["name"]] != r["pid"]
             if left_behind and r["silent"] > 2 * self._policy.heartbeat:
                 log.info("Executor %s of process %s was left behind by an earlier start: its jobs go to others.", *life)
-                self._jobs.executor_gone(str(r["id"]), "left behind")
+                self._declare_gone(str(r["id"]), "left behind")
         self.look = Look(time.monotonic(), sights, fleet.ready_by_lane(self._jobs.db))
+
+    def _declare_gone(self, executor_id: str, cause: str) -> None:
+        try:
+            self._jobs.executor_gone(executor_id, cause)
+        except Forbidden as error:  # of a login that this machine had before: its lease runs out by itself
+            log.warning("%s Its jobs go to others when its lease has run out.", error)
 
     def _bury(self, life: Life, cause: str, since: Mapping[str, float]) -> Burial:
         db, (name, pid) = self._jobs.db, life
@@ -132,7 +139,7 @@ class Registry:
         if not rows:  # its lease ran out before we came: what it held then, others have by now
             held = last
         for executor_id in sorted({str(r["executor_id"]) for r in rows}):
-            self._jobs.executor_gone(executor_id, cause)
+            self._declare_gone(executor_id, cause)
         doubtful = {h.lane for h in held} & set(since)
         served = {lane for lane in doubtful if fleet.lane_served(db, name, lane, datetime.fromtimestamp(since[lane], UTC))}
         return Burial(life, held, frozenset(served), queries.now(db).timestamp())

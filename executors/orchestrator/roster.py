@@ -19,11 +19,13 @@ CPU = "cpu"
 
 @dataclass(frozen=True)
 class Wanted:
-    """`split`: an executor for each family. `intake`: Upstash is configured. `older_queue`: its list job_queue is drained too."""
+    """`split`: an executor for each family. `intake`: Upstash is configured. `older_queue`: its list job_queue is drained too.
+    `deliver`: the login may send messages."""
 
     split: bool = False
     intake: bool = False
     older_queue: bool = False
+    deliver: bool = True
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ KINDS: Sequence[Kind] = (
     Kind("wan", ("worker",), LEASE, per_device=True, lanes=("wan", "wan_vace"), when=lambda wanted: wanted.split),
     # Of its own, so that leases run out and due jobs come up though every executor is dead or busy starting.
     Kind("reaper", ("reaper",), PULSE),
-    Kind("deliverer", ("deliver", "run"), PULSE),
+    Kind("deliverer", ("deliver", "run"), PULSE, when=lambda wanted: wanted.deliver),
     Kind("intake", ("intake", "run"), PULSE, when=lambda wanted: wanted.intake and not wanted.older_queue),
     Kind("intake", ("intake", "run", "--older-queue"), PULSE, when=lambda wanted: wanted.intake and wanted.older_queue),
 )

@@ -12,6 +12,7 @@ import typer
 from ourvidz.cli.help import about
 
 LONGEST_WAIT = 5.0  # seconds, while the database is away
+BUSY = 30.0  # seconds for which others may be reaping whenever we look: then we say so
 
 
 def add(app: typer.Typer, panel: str) -> None:
@@ -40,12 +41,13 @@ def reaper() -> None:
         jobs = bootstrap.app().jobs
         every = jobs.policy().control_poll
         log.info("The reaper is at work.")
-        wait = every
+        wait, busy_since = every, None
         while not leaving:
             pulse.beat()
             try:
                 told = jobs.reap()
                 wait = every
+                busy_since = _note_busy(log, bool(told["busy"]), busy_since)
                 if told["lapsed"] or told["timed_out"]:
                     log.info("Jobs taken from executors that fell silent: %(lapsed)d; over their time limit: %(timed_out)d.", told)
             except (DatabaseAway, Ambiguous) as error:
@@ -53,3 +55,18 @@ def reaper() -> None:
                 log.warning("%s", error)
                 jobs.db.bring_back()
             time.sleep(wait * random.uniform(0.7, 1.0))
+
+
+def _note_busy(log: logging.Logger, busy: bool, since: float | None) -> float | None:
+    """When the others began to be at work each time we asked; None once they are not. Says so where it lasts."""
+    if not busy:
+        return None
+    now = time.monotonic()
+    if since is not None and now - since > BUSY:
+        log.warning(
+            "Another session has been reaping for %.0f s, so this one did nothing. Is a transaction stuck? "
+            "`select pid, usename, query from pg_stat_activity where query like '%%reap%%'`",
+            now - since,
+        )
+        return now
+    return since or now

@@ -59,7 +59,16 @@ def up(
     executors = executor.found() if dry_run else executor.able("`ourvidz up`")
     older = older_queue or config().ourvidz_intake_older_queue
     intake = config().upstash is not None
-    how, roster = executors.roster(split=split, intake=intake, older_queue=older, name=name, each=each, enhancer=enhancer)
+    lacking = {} if dry_run else _lacking(intake)
+    how, roster = executors.roster(
+        split=split,
+        intake=intake and "intake" not in lacking,
+        older_queue=older,
+        deliver="deliverer" not in lacking,
+        name=name,
+        each=each,
+        enhancer=enhancer,
+    )
     if dry_run:
         told = [{"name": r.name, "lanes": list(r.lanes), "device": r.device, "command": r.argv()} for r in roster]
         if as_json:
@@ -76,8 +85,23 @@ def up(
     say = _teller(max(len(r.name) for r in roster))
     with _told(say), executor.own_signals():
         say("up", f"{', '.join(r.name for r in roster)} (devices: {how})")
+        for why in lacking.values():
+            say("up", why)
         code = executors.supervise(app, roster, name=name, idle_exit=seconds, reopen=reopen, say=say)
     raise typer.Exit(code)
+
+
+def _lacking(intake: bool) -> dict[str, str]:
+    """What this machine's login has no right to run, each with what to do about it."""
+    from ourvidz import bootstrap
+    from ourvidz.db import logins
+
+    lacks = logins.lacking(bootstrap.app().database, ["deliverer", *(["intake"] if intake else [])])
+    return {
+        role: f"No {role} is run here: the login in DATABASE_URL is not a member of {logins.ROLES[role]}. "
+        f"Another machine may run it (`ourvidz logins add NAME --role {role}`)."
+        for role in lacks
+    }
 
 
 def _teller(width: int) -> Callable[[str, str], None]:

@@ -23,7 +23,8 @@ from ourvidz.db import schema, statements
 _APPLY = resources.files("ourvidz.db") / "sql" / "apply"
 RELEASE_FILE = resources.files("ourvidz.db") / "sql" / "release.json"
 
-EVERY_TIME = ("roles.sql", "signup.sql", "realtime.sql", "own.sql", "grants.sql", "policies.sql")
+LIMITS = "limits.sql"
+EVERY_TIME = ("roles.sql", "signup.sql", "realtime.sql", "own.sql", "grants.sql", LIMITS, "policies.sql")
 """Scripts that only add what is missing (and grants, which are set whole): they run whenever anything is applied."""
 
 
@@ -59,7 +60,9 @@ class Release:
 def objects() -> list[SchemaObject]:
     """All schema objects of this program, in the order in which they are applied."""
     rows = [SchemaObject("rows", table, schema.copying(table, rows)) for table, rows in schema.tables().items()]
-    return [*_in_files(tuple(schema.parts())), *rows]
+    files = _in_files(tuple(schema.parts()))
+    # Limits are read from a copied table.
+    return [*(one for one in files if one.name != LIMITS), *rows, *(one for one in files if one.name == LIMITS)]
 
 
 @lru_cache(maxsize=2)
@@ -163,12 +166,16 @@ def standing(connection: Connection) -> Standing:
 def apply(connection: Connection) -> bool:
     """Bring the database's schema objects to this program's: only what differs is replaced, what is no more is dropped. True when anything
     was done; False where the database is current, or newer."""
-    # A lock that ends with the transaction: two migrations at once follow each other, through a transaction pooler too.
-    connection.execute(text("select pg_advisory_xact_lock(hashtextextended('ourvidz.migrate', 0))"))
+    schema.script(connection, lock())
     if standing(connection) is not Standing.OLDER:
         return False
     schema.script(connection, applying())
     return True
+
+
+def lock() -> str:
+    """SQL by which two migrations at once follow each other, until the transaction ends: through a transaction pooler too."""
+    return (resources.files("ourvidz.db") / "sql" / "migrate_lock.sql").read_text()
 
 
 def applying() -> str:

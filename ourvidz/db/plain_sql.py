@@ -66,7 +66,7 @@ def _parts(connection: Connection | None, beliefs: Beliefs | None, keep_policies
     yield "-- As a file of supabase/migrations, or: psql -v ON_ERROR_STOP=1 -f FILE\n\nbegin;\n"
     # A migration that cannot have its lock gives way rather than queueing the whole application behind it.
     yield "set local lock_timeout = '10s';\n"
-    yield "do $lock$ begin perform pg_advisory_xact_lock(hashtextextended('ourvidz.migrate', 0)); end $lock$;\n"
+    yield layer.lock()
     yield _NEWER.format(release=release)
     yield "\n-- What is there already -------------------------------------------------------------------------------------------\n\n"
     if beliefs is not None:

@@ -12,7 +12,10 @@ from sqlalchemy import Connection
 from ourvidz.db import erasure_rules
 from state import catalog, errors, events, kinds, machine, policy, scenes, wire
 
-ROLES = ("anon", "authenticated", "service_role", "authenticator", "ourvidz_owner", "ourvidz_admin", "ourvidz_executor", "ourvidz_analyst")
+ROLES = (
+    *("anon", "authenticated", "service_role", "authenticator", "ourvidz_owner", "ourvidz_admin"),
+    *("ourvidz_executor", "ourvidz_intake", "ourvidz_deliverer", "ourvidz_analyst"),
+)
 """What policies and grants name; roles.sql makes those that are missing."""
 
 _SQL = resources.files("ourvidz.db") / "sql"
@@ -32,6 +35,7 @@ def parts() -> Iterator[tuple[str, str]]:
         "realtime.sql",
         "own.sql",
         "grants.sql",
+        "limits.sql",
         "policies.sql",
         "supabase.sql",
     ]
@@ -77,6 +81,7 @@ def tables() -> dict[str, list[dict[str, Any]]]:
         "plans": [{"name": name, **plan.__dict__} for name, plan in policy.PLANS.items()],
         "plan_words": [{"word": word, "plan": plan} for word, plan in policy.PLAN_WORDS.items()],
         "policy": [{"only_row": True, **policy.settings()}],
+        "role_limits": [{"name": role, **limits.__dict__} for role, limits in policy.LIMITS.items()],
     }
 
 

@@ -38,6 +38,8 @@ RATING = "overall_quality technical_quality content_quality consistency notes te
 TEST = f"user_id model_type model_version prompt_text test_series test_tier test_category {RATING}"
 SETTINGS = "id config updated_at"
 
+EVERY_LOGIN: Final = {f"ourvidz_{role}": ALL for role in ("executor", "intake", "deliverer", "analyst")}
+
 RELATIONS: Final[dict[str, dict[str, Verbs]]] = {
     "public.profiles": {
         "user": {"select": "own", "insert": "own id", "update": "own last_login"},
@@ -123,29 +125,32 @@ RELATIONS: Final[dict[str, dict[str, Verbs]]] = {
     "ourvidz.age_reviews": {},
     "ourvidz.age_reviews_id_seq": {},
     "ourvidz.stops": {},
-    "ourvidz.alembic_version": {"ourvidz_executor": ALL, "ourvidz_analyst": ALL},
+    "ourvidz.alembic_version": EVERY_LOGIN,
     "ourvidz.buckets": {},
     "ourvidz.enhancement_requests": {},
     "ourvidz.enhancers": {},
     "ourvidz.erasure_rules": {},
     "ourvidz.event_types": {},
     "ourvidz.executors": {"ourvidz_executor": {"select": f"all {EXECUTORS}"}, "ourvidz_analyst": {"select": f"all {BEATS}"}},
-    "ourvidz.column_kinds": {"ourvidz_executor": ALL, "ourvidz_analyst": ALL},
-    "ourvidz.intake_counts": {"ourvidz_executor": ALL, "ourvidz_analyst": ALL},
-    "ourvidz.intake_messages": {"ourvidz_executor": ALL, "ourvidz_analyst": {"select": f"all {MESSAGES}"}},
+    "ourvidz.column_kinds": EVERY_LOGIN,
+    "ourvidz.intake_counts": {"ourvidz_intake": ALL, "ourvidz_executor": ALL, "ourvidz_analyst": ALL},
+    "ourvidz.intake_messages": {"ourvidz_intake": ALL, "ourvidz_executor": ALL, "ourvidz_analyst": {"select": f"all {MESSAGES}"}},
     "ourvidz.intake_messages_seq_seq": {},
     "ourvidz.job_references": {},
     "ourvidz.job_types": {},
-    "ourvidz.schema_objects": {"ourvidz_executor": ALL, "ourvidz_analyst": ALL},
+    "ourvidz.schema_objects": EVERY_LOGIN,
     "ourvidz.older_scene_words": {},
-    "ourvidz.outbox": {"ourvidz_executor": ALL, "ourvidz_analyst": {"select": f"all {SENT}"}},
+    "ourvidz.outbox": {"ourvidz_deliverer": ALL, "ourvidz_executor": ALL, "ourvidz_analyst": {"select": f"all {SENT}"}},
     "ourvidz.import_decisions": {},
     "ourvidz.plan_words": {},
     "ourvidz.plans": {},
-    "ourvidz.policy": {"ourvidz_executor": ALL, "ourvidz_analyst": ALL},
-    "ourvidz.receivers": {"ourvidz_executor": ALL, "ourvidz_analyst": {"select": f"all {RECEIVERS}"}},
+    "ourvidz.policy": EVERY_LOGIN,
+    "ourvidz.locks": {},
+    "ourvidz.logins": {},
+    "ourvidz.role_limits": {},
+    "ourvidz.receivers": {"ourvidz_deliverer": ALL, "ourvidz_executor": ALL, "ourvidz_analyst": {"select": f"all {RECEIVERS}"}},
     "ourvidz.refusals": {},
-    "ourvidz.removals": {"ourvidz_executor": ALL},
+    "ourvidz.removals": {"ourvidz_deliverer": ALL, "ourvidz_executor": ALL},
     "ourvidz.scene_steps": {},
     "ourvidz.shares": {},
     "ourvidz.sharing": {},
@@ -180,14 +185,18 @@ FUNCTIONS: Final[dict[str, frozenset[str]]] = {
         f"ourvidz.{name}": EXECUTOR
         for name in (
             "register", "heartbeat", "held", "claim", "advance", "advance_batch", "enhanced", "artifact_generated", "artifact_uploaded",
-            "removals_take", "removals_gone", "outbox_due", "outbox_take", "outbox_sent", "outbox_unsent", "outbox_prune",
-            "intake", "intake_record", "intake_forget", "shared_with",
             "complete", "complete_batch", "fail", "snooze", "honour_cancel", "reap", "executor_gone", "on_device", "drain", "lane_order",
             "check_consent", "enhance_take", "enhance_hold", "enhance_answer",
         )
     },
-    "ourvidz.now": EXECUTOR | {"ourvidz_analyst"},
-    "ourvidz.our_relations": EXECUTOR | {"ourvidz_analyst"},
+    **{
+        f"ourvidz.{name}": frozenset({"ourvidz_deliverer"})
+        for name in ("removals_take", "removals_gone", "outbox_due", "outbox_take", "outbox_sent", "outbox_unsent", "outbox_prune")
+    },
+    **{f"ourvidz.{name}": frozenset({"ourvidz_intake"}) for name in ("intake", "intake_record", "intake_forget", "shared_with")},
+    "ourvidz.now": frozenset(EVERY_LOGIN),
+    "ourvidz.our_relations": frozenset(EVERY_LOGIN),
+    "ourvidz.unlimited_logins": frozenset(EVERY_LOGIN),
     "ourvidz.job_as_of": frozenset({"ourvidz_analyst"}),
 }  # fmt: skip
 """Functions that somebody may call. Those of schema ourvidz that are not named are internal: nobody's. In schema public all are named."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from access_matrix import BUCKETS, FUNCTIONS, RELATIONS, Verbs
+from access_matrix import BUCKETS, EVERY_LOGIN, FUNCTIONS, RELATIONS, Verbs
 from api import Api, api_of
 from catalogs import rights
 from supabase_shape import supabase_database
@@ -105,7 +105,7 @@ def field(server: Server, template: str) -> Iterator[Field]:
     whose = fill(database, users)
     anon, admin = Persona("anon", "anon", "anon"), Persona("admin", "admin", "authenticated", new_user(database), True)
     a, b = (Persona(n, "user", "authenticated", u) for n, u in zip("AB", users, strict=True))
-    others = (Persona(r, r, r) for r in ("service_role", "ourvidz_executor", "ourvidz_analyst"))
+    others = (Persona(r, r, r) for r in ("service_role", *EVERY_LOGIN))
     with api_of(server, name) as api:
         yield Field(database, api, users, whose, (anon, a, b, admin, *others))
     database.close()

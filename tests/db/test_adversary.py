@@ -55,7 +55,7 @@ def test_the_intake_takes_nobodys_picture_but_the_users(database: Database, api:
         (made,) = api.rows("authenticated", thief, insert, (thief, '{"prompt": "a lighthouse"}'))
         more = {"id": str(made["id"])}
     with api.connection.transaction():
-        api.connection.execute("set local role ourvidz_executor")
+        api.connection.execute("set local role ourvidz_intake")
         (done,) = intake(api.connection, message(thief, {"reference_image_url": picture}, **more))
         intake(api.connection, message(thief, settings={"references": {"style": picture}}))
     assert (done["outcome"], done["reason"], done["field"]) == ("refused", "OV018", "references")

@@ -202,7 +202,7 @@ def test_when_a_lease_runs_out_others_get_the_job(database: Database, jobs: Jobs
     job = claim(jobs, one)
     clock.advance(29)
     jobs.heartbeat(two)
-    assert jobs.reap() == {"lapsed": 0, "timed_out": 0, "promoted": 0}
+    assert jobs.reap() == {"lapsed": 0, "timed_out": 0, "promoted": 0, "busy": False}
     jobs.heartbeat(one)  # renewed: 30 s more
     clock.advance(29)
     jobs.heartbeat(two)

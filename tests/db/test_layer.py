@@ -118,11 +118,11 @@ def test_no_table_is_locked_whose_objects_did_not_change(database: Database, mon
             connection.exec_driver_sql("set local lock_timeout = '2s'")
             assert layer.apply(connection) is True
             held = connection.exec_driver_sql(
-                """select c.oid::regclass::text from pg_locks as l join pg_class as c on c.oid = l.relation where
+                """select c.relname::text from pg_locks as l join pg_class as c on c.oid = l.relation where
                    l.pid = pg_backend_pid() and c.relkind = 'r' and c.relnamespace in ('public'::regnamespace, 'ourvidz'::regnamespace)
                      and l.mode not in ('AccessShareLock', 'RowShareLock', 'RowExclusiveLock')"""
             ).fetchall()
-            assert held == []
+            assert held == [("locks",)]  # whose lock migrations take turns by, and which nobody who works waits for
     with database.transaction() as reader, program(monkeypatch, release=2):  # takes the function away again, and says nothing to the tables
         reader.exec_driver_sql("select 1 from public.jobs limit 1")
         with database.transaction() as connection:

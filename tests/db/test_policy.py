@@ -113,7 +113,7 @@ def test_a_job_that_outlasts_its_time_limit_is_tried_again(database: Database, j
     for _ in range(24):  # it is alive, and gets nowhere
         clock.advance(25)
         jobs.heartbeat(gpu)
-    assert jobs.reap() == {"lapsed": 0, "timed_out": 1, "promoted": 0}
+    assert jobs.reap() == {"lapsed": 0, "timed_out": 1, "promoted": 0, "busy": False}
     found = row(database, job_id)
     assert (found["status"], found["errors"], found["crashes"], found["error_class"]) == ("queued", 1, 0, "timeout")
     with pytest.raises(StaleClaim):

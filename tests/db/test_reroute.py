@@ -210,7 +210,7 @@ def test_the_reaper_reroutes_what_nobody_serves(database: Database, jobs: Jobs, 
     jobs.reap()
     assert all(types(database, job_id) == ["submitted"] for job_id in [*stranded.values(), *stay, late])
     clock.advance(1)
-    assert jobs.reap() == {"lapsed": 0, "timed_out": 0, "promoted": 0}
+    assert jobs.reap() == {"lapsed": 0, "timed_out": 0, "promoted": 0, "busy": False}
     for name, job_id in stranded.items():
         told = events(database, job_id)[-1]
         assert (told.type, told.actor, told.data["reason"]) == ("rerouted", "reaper", "no_executor")

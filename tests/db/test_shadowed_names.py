@@ -42,6 +42,8 @@ def test_a_type_of_an_executors_own(server: Server, database_name: str, database
         found(connection, "select ourvidz.heartbeat(%s)", gpu)
         held = found(connection, "select job_id, claim_no, token from ourvidz.claim(%s)", gpu)
         found(connection, "select ourvidz.snooze(%s, %s, %s, 'full', 0)", *held)
-        found(connection, f"select ourvidz.intake('sdxl_queue', '{MESSAGE}')")
         found(connection, "select * from ourvidz.reap()")
+        connection.execute("reset session authorization")
+        connection.execute("set session authorization ourvidz_intake")  # what was made in pg_temp is still there
+        found(connection, f"select ourvidz.intake('sdxl_queue', '{MESSAGE}')")
     assert database.rows("select age_verified from public.profiles where id = %s", (unverified,)) == [{"age_verified": False}]

@@ -241,15 +241,15 @@ def test_a_receiver_is_changed_in_part_and_refused_by_name(database: Database) -
         outbox.receiver_enable(database, "two", on=True)
 
 
-def test_an_executors_role_delivers_and_changes_no_receiver(
+def test_a_deliverers_role_delivers_and_changes_no_receiver(
     database: Database, receiver: Receiver, ring: Keyring, server: Server, database_name: str, tell: Tell, done: Done
 ) -> None:
     tell()
     done()
     url = server.url(database_name, superuser=True)
-    own = Database(f"{url}{'&' if '?' in url else '?'}options=-c%20role%3Dourvidz_executor")
+    own = Database(f"{url}{'&' if '?' in url else '?'}options=-c%20role%3Dourvidz_deliverer")
     try:
-        assert own.rows("select current_user::text as me") == [{"me": "ourvidz_executor"}]
+        assert own.rows("select current_user::text as me") == [{"me": "ourvidz_deliverer"}]
         Deliverer(own, ring).run(once=True)
         assert len(receiver.got) == 1
         assert not outbox.may_set_receivers(own) and outbox.may_set_receivers(database)

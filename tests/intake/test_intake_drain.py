@@ -336,9 +336,9 @@ def test_redis_away_and_back(database: Database, upstash: UpstashFace, drainer: 
     assert len(made(database)) == 2
 
 
-def test_an_executors_role_is_enough(server: Server, database_name: str, database: Database, upstash: UpstashFace, user: User) -> None:
+def test_the_intakes_role_is_enough(server: Server, database_name: str, database: Database, upstash: UpstashFace, user: User) -> None:
     url = server.url(database_name, superuser=True)
-    theirs = Database(f"{url}{'&' if '?' in url else '?'}options=-c%20role%3Dourvidz_executor")
+    theirs = Database(f"{url}{'&' if '?' in url else '?'}options=-c%20role%3Dourvidz_intake")
     push(upstash, message(user()), b"no json")
     drainer = Drainer(theirs, Upstash(upstash.url, upstash.token), ("sdxl_queue",))
     empty(drainer)

@@ -1,10 +1,12 @@
--- Supabase's default privileges hand every new table and function to its API roles; nothing here is theirs until a policy says so.
+-- Supabase's default privileges hand every new table and function to its API roles; nothing here is theirs until a policy says so. Ours lose
+-- what an earlier release gave them.
 -- Executors write through functions alone; they and analysts read events and figures, and no prompt (a claim hands its own over).
 do $$
 declare
   v_role text;
 begin
-  foreach v_role in array array['anon', 'authenticated', 'service_role', 'ourvidz_admin', 'public'] loop
+  foreach v_role in array array['anon', 'authenticated', 'service_role', 'ourvidz_admin', 'public', 'ourvidz_executor', 'ourvidz_intake',
+                                'ourvidz_deliverer', 'ourvidz_analyst'] loop
     execute format('revoke all on schema ourvidz from %1$s; revoke all on all functions in schema ourvidz from %1$s; '
                    'revoke all on all tables in schema ourvidz from %1$s; revoke all on all sequences in schema ourvidz from %1$s; '
                    'revoke all on sequence public.job_events_seq_seq from %1$s', v_role);
@@ -16,11 +18,8 @@ begin
 end
 $$;
 
--- What an earlier release let analysts read.
-revoke select on ourvidz.outbox, ourvidz.receivers, ourvidz.intake_messages, ourvidz.executors, public.artifacts, public.jobs from ourvidz_analyst;
-
 grant execute on function ourvidz.realtime_send, ourvidz.newest_upload to ourvidz_owner;
-grant usage on schema ourvidz to ourvidz_executor, ourvidz_analyst;
+grant usage on schema ourvidz to ourvidz_executor, ourvidz_intake, ourvidz_deliverer, ourvidz_analyst;
 grant execute on function
   ourvidz.register, ourvidz.heartbeat, ourvidz.held, ourvidz.claim, ourvidz.advance, ourvidz.advance_batch, ourvidz.enhanced,
   ourvidz.artifact_generated, ourvidz.artifact_uploaded, ourvidz.complete, ourvidz.complete_batch, ourvidz.fail, ourvidz.snooze,
@@ -28,11 +27,12 @@ grant execute on function
   ourvidz.check_consent, ourvidz.now
 to ourvidz_executor;
 
--- A deliverer may run beside executors: it takes messages and tells of them, and changes no receiver.
+-- A role of its own, which a host of executors need not have: a deliverer sends messages and says what became of them, deletes what users
+-- deleted, and changes no receiver.
 grant execute on function ourvidz.outbox_due, ourvidz.outbox_take, ourvidz.outbox_sent, ourvidz.outbox_unsent, ourvidz.outbox_prune,
-  ourvidz.removals_take, ourvidz.removals_gone
-to ourvidz_executor;
-grant select on ourvidz.outbox, ourvidz.receivers, ourvidz.removals to ourvidz_executor;
+  ourvidz.removals_take, ourvidz.removals_gone, ourvidz.now
+to ourvidz_deliverer;
+grant select on ourvidz.outbox, ourvidz.receivers, ourvidz.removals to ourvidz_deliverer, ourvidz_executor;  -- the latter for `doctor`
 -- An analyst reads no text (state/kinds.py): neither what a receiver answered, nor an unsalted digest that tells whether a text is known.
 grant select (id, receiver, job_id, job_version, status, created_at, attempts, next_at, delivered_at, dead_at, last_status)
 on ourvidz.outbox to ourvidz_analyst;
@@ -41,15 +41,17 @@ grant select (name, events, enabled, exhausted, disabled_at) on ourvidz.receiver
 -- Whoever has the enhancer's model answers the prompt dialog.
 grant execute on function ourvidz.enhance_take, ourvidz.enhance_hold, ourvidz.enhance_answer to ourvidz_executor;
 
--- So may the intake: whoever has Upstash's token can ask for jobs in anyone's name already.
-grant execute on function ourvidz.intake, ourvidz.intake_record, ourvidz.intake_forget, ourvidz.shared_with to ourvidz_executor;
-grant select on ourvidz.intake_counts, ourvidz.intake_messages to ourvidz_executor;
+-- The intake asks for jobs in the name of whoever a message names, as one can who has Upstash's token.
+grant execute on function ourvidz.intake, ourvidz.intake_record, ourvidz.intake_forget, ourvidz.shared_with, ourvidz.now to ourvidz_intake;
+grant select on ourvidz.intake_counts, ourvidz.intake_messages to ourvidz_intake, ourvidz_executor;
 grant select on ourvidz.intake_counts to ourvidz_analyst;
 grant select (seq, at, queue, outcome, message_id, reason, field) on ourvidz.intake_messages to ourvidz_analyst;
 
 grant execute on function ourvidz.job_as_of, ourvidz.now to ourvidz_analyst;
 -- Names of tables and no more: `ourvidz doctor` asks for them, and is what says that a container is well.
-grant execute on function ourvidz.our_relations to ourvidz_executor, ourvidz_analyst;
+grant execute on function ourvidz.our_relations, ourvidz.unlimited_logins
+to ourvidz_executor, ourvidz_intake, ourvidz_deliverer, ourvidz_analyst;
+grant select on ourvidz.policy, ourvidz.schema_objects, ourvidz.alembic_version, ourvidz.column_kinds to ourvidz_intake, ourvidz_deliverer;
 grant select on public.job_timeline, public.queue_depth, public.job_durations to ourvidz_analyst;
 
 -- What both may read: events and figures. Executors ask whether an event was written whose answer got lost, and what is left to upload.

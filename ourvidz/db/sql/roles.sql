@@ -11,13 +11,15 @@ begin
     select * from (values
       (1, 'ourvidz_owner', 'nologin'),      -- owns all of ours; nobody can be it, and the functions run as it
       (2, 'ourvidz_executor', 'nologin'),
+      (2, 'ourvidz_intake', 'nologin'),     -- asks for jobs in the name of whoever a message names
+      (2, 'ourvidz_deliverer', 'nologin'),  -- sends messages, and deletes objects that users deleted
       (3, 'ourvidz_analyst', 'nologin'),
       (4, 'anon', 'nologin'),
       (5, 'authenticated', 'nologin'),
       -- Policies let service_role through besides, for where its attribute is not ours to give.
       (6, 'service_role', 'nologin' || case when v_may_bypass then ' bypassrls' else '' end),
       (7, 'ourvidz_admin', 'nologin'),      -- what an admin's request becomes (public.before_request)
-      (8, 'authenticator', 'login noinherit')
+      (8, 'authenticator', 'login noinherit connection limit 100')
     ) as wanted (n, name, options)
     where not exists (select from pg_roles where rolname = wanted.name)
     order by n

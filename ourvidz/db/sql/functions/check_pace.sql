@@ -45,10 +45,10 @@ begin
 end
 $$;
 
--- Of a user's requests one comes through the door at a time, so that a storm of them cannot overshoot what is counted here.
+-- A user's requests are let in one at a time, so that a storm of them cannot overshoot what is counted here.
 create or replace function ourvidz.one_at_a_time(p_user uuid) returns void
 language sql
-as $$ select pg_advisory_xact_lock(hashtext('ourvidz.pace'), hashtext(p_user::text)) $$;
+as $$ select ourvidz.lock_names('pace', array[p_user::text]) $$;
 
 -- p_more: how many are about to be added.
 create or replace function ourvidz.check_unfinished(p_user uuid, p_more integer) returns void

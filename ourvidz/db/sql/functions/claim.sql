@@ -11,7 +11,9 @@ declare
   v_lane text;
   v_overdue timestamptz;
   v_jobs uuid[];
+  v_left constant integer := ourvidz.claims_left();
 begin
+  perform ourvidz.check_executor(p_executor), ourvidz.check_lanes(p_lanes);
   select e.*, p.affinity_wait, p.overdue_wait, p.overdue_share into ex
   from ourvidz.executors as e cross join ourvidz.policy as p where e.id = p_executor;
   if not found or ex.state = 'gone' then
@@ -36,7 +38,7 @@ begin
     v_lanes := ourvidz.lane_order(v_lanes, coalesce(p_resident, ex.resident), ex.lane_since, v_now - make_interval(secs => ex.affinity_wait));
   end if;
   foreach v_lane in array coalesce(v_lanes, '{}') loop
-    v_jobs := ourvidz.take(ex.id, ex.called, v_lane, p_limit, v_overdue, v_now);
+    v_jobs := ourvidz.take(ex.id, ex.called, v_lane, least(p_limit, v_left), v_overdue, v_now);
     exit when v_jobs is not null;
   end loop;
 
@@ -50,6 +52,7 @@ begin
     where id = p_executor;
   end if;
 
+  perform ourvidz.count_claims(cardinality(v_jobs));
   return query
   select j.id, j.claim_no, ourvidz.claim_token(ex.secret, j.id, j.claim_no), j.user_id, j.job_type, j.lane, p.prompt, p.negative_prompt,
          p.settings, p.metadata, p.enhanced_prompt,

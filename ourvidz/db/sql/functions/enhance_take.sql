@@ -7,8 +7,9 @@ as $$
 #variable_conflict use_column
 declare
   v_now constant timestamptz := ourvidz.now();
+  v_found boolean;
 begin
-  perform ourvidz.enhance_expire();
+  perform ourvidz.enhance_expire(), ourvidz.claims_left();
   return query
     update ourvidz.enhancement_requests as r
     set claim_no = r.claim_no + 1, lease_until = v_now + interval '6 s'
@@ -17,7 +18,8 @@ begin
                     and q.asked_at > v_now - ourvidz.enhance_patience() and ourvidz.may_run(q.user_id)
                   order by q.asked_at limit 1 for update skip locked)
     returning r.id, r.claim_no, r.style, r.prompt, extract(epoch from r.asked_at + ourvidz.enhance_patience() - v_now)::double precision;
-  perform ourvidz.enhancer_beat(p_name, waiting => not found);
+  v_found := found;
+  perform ourvidz.count_claims(v_found::integer), ourvidz.enhancer_beat(p_name, waiting => not v_found);
 end
 $$;
 

@@ -1,7 +1,17 @@
--- Declares an executor dead and gives its jobs back at once: the reaper when its lease ran out, a supervisor that saw the process die.
--- Returns how many jobs it had. What the executor may still send is refused.
+-- A supervisor saw an executor's process die: its jobs are given back at once. Only executors of the caller's own login. Returns how many
+-- jobs it had. What the executor may still send is refused.
 create or replace function ourvidz.executor_gone(p_executor uuid, p_cause text default 'died') returns bigint
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+begin
+  perform ourvidz.check_executor(p_executor);
+  return ourvidz.declare_gone(p_executor, p_cause);
+end
+$$;
+
+-- Internal: the reaper declares executors gone whose lease ran out, whoever registered them.
+create or replace function ourvidz.declare_gone(p_executor uuid, p_cause text) returns bigint
+language plpgsql set plan_cache_mode = force_generic_plan
 as $$
 declare
   j public.jobs;

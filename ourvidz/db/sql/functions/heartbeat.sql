@@ -6,6 +6,7 @@ as $$
 declare
   v_until timestamptz;
 begin
+  perform ourvidz.check_executor(p_executor), ourvidz.check_lanes(p_lanes), ourvidz.check_said(p_lanes || p_resident, p_info);
   update ourvidz.executors as e
   set beat_at = clock.at, lease_until = clock.at + make_interval(secs => policy.lease),
       resident = coalesce(p_resident, e.resident), lanes = coalesce(p_lanes, e.lanes), info = coalesce(p_info, e.info)

@@ -16,9 +16,7 @@ declare
 begin
   -- One at a time with what these users ask for elsewhere, or two doors at once would overshoot the plan. All of them first, in the locks'
   -- own order: two intakes never wait for each other.
-  perform ourvidz.one_at_a_time(user_id)
-  from (select distinct (m->>'user_id')::uuid as user_id, hashtext((m->>'user_id')::uuid::text) as slot from jsonb_array_elements(v_read) as m
-        order by slot) as users;
+  perform ourvidz.lock_names('pace', array(select (m->>'user_id')::uuid::text from jsonb_array_elements(v_read) as m));
   select coalesce(jsonb_agg(m order by n) filter (where there and nth = 1), '[]'),
          coalesce(jsonb_agg(m order by n) filter (where not there and nth = 1), '[]'), coalesce(jsonb_agg(m order by n) filter (where nth > 1), '[]')
   into v_known, v_fresh, v_again

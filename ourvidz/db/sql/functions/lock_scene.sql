@@ -10,7 +10,7 @@ begin
   if v_caller.role is not null and v_caller.role <> 'service_role' and v_caller.user_id is null then
     raise exception 'Nobody is signed in.' using errcode = 'OV017', hint = 'Send the user''s token.';
   end if;
-  perform pg_advisory_xact_lock(hashtextextended('ourvidz.scene ' || p_video, 0));
+  perform ourvidz.lock_names('scene', array[p_video::text]);
   select * into v_scene from public.videos
   where id = p_video and (user_id = v_caller.user_id or v_caller.admin or v_caller.role is null or v_caller.role = 'service_role');
   if not found then

@@ -1,7 +1,8 @@
 -- Turns leases that ran out into retries, attempts over their time limit into failed ones, and due jobs into claimable ones; reroutes the
--- stranded, where policy says so. Anyone may call it, as often as they like; one at a time does the work. Returns what it did.
+-- stranded, where policy says so. Executors may call it as often as they like; one at a time does the work. Returns what it did; `busy`:
+-- nothing, because another reaper is at work.
 create or replace function ourvidz.reap()
-returns table (lapsed bigint, timed_out bigint, promoted bigint)
+returns table (lapsed bigint, timed_out bigint, promoted bigint, busy boolean)
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
@@ -12,7 +13,10 @@ declare
   j public.jobs;
 begin
   lapsed := 0; timed_out := 0; promoted := 0;
-  if not pg_try_advisory_xact_lock(hashtextextended('ourvidz.reap', 0)) then
+  perform ourvidz.end_overlong();  -- before the lock: one of those may be what holds it
+  perform from ourvidz.locks where kind = 'reap' for update skip locked;
+  busy := not found;
+  if busy then
     return next; return;
   end if;
   -- Locked before anything is written, in the order that everyone locks in: jobs by their ids, then their users' balances.
@@ -28,7 +32,7 @@ begin
   perform ourvidz.lock_profiles(array(select user_id from public.jobs where executor_id = any (v_gone) or id = any (v_late)));
 
   foreach v_executor in array v_gone loop
-    lapsed := lapsed + ourvidz.executor_gone(v_executor, 'lease ran out');
+    lapsed := lapsed + ourvidz.declare_gone(v_executor, 'lease ran out');
   end loop;
   for j in select * from public.jobs where id = any (v_late) order by id loop
     update public.job_payloads set error_message = 'The attempt took longer than its time limit.' where job_id = j.id;

@@ -15,7 +15,7 @@ as $$
 declare
   v_user constant uuid := ourvidz.signed_in();
 begin
-  perform pg_advisory_xact_lock(hashtext('ourvidz.refusals'), hashtext(v_user::text));
+  perform ourvidz.lock_names('refusals', array[v_user::text]);
   if (select count(*) >= 20 from ourvidz.screenings
       where user_id = v_user and at > ourvidz.now() - interval '1 minute' and stage = 'door') then
     raise exception 'More than 20 refusals within a minute: try again in 60 s.' using errcode = 'OV016', detail = 'Retry after 60 s.';

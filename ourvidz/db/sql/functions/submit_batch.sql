@@ -12,13 +12,10 @@ declare
 begin
   perform ourvidz.check_asked(v_asked);
 
-  -- One at a time for each id and key: a second submit waits here, then finds the first one's job. In a fixed number of slots and in
-  -- their order: a lock for each of many jobs would fill the server's lock table.
-  perform pg_advisory_xact_lock(hashtext('ourvidz.submit'), slot)
-  from (select distinct hashtext(name) & 1023 as slot
-        from (select user_id::text || '/' || idempotency_key as name from unnest(v_asked) where idempotency_key is not null
-              union all select a.id::text from unnest(v_asked) as a) as names
-        order by slot) as slots;
+  -- One at a time for each id and key: a second submit waits here, then finds the first one's job.
+  perform ourvidz.lock_names('submit', array(
+    select user_id::text || '/' || idempotency_key from unnest(v_asked) where idempotency_key is not null
+    union all select a.id::text from unnest(v_asked) as a));
 
   return query
   select a.ord, p.job_id, false

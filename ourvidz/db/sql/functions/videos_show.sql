@@ -2,7 +2,7 @@
 -- job's lock held, or by whoever changed the row.
 --
 -- p_wait: the caller's job is new to the row, so nobody who holds the row can be waiting for that job. Otherwise a row that somebody else
--- changes or deletes is left out, as in images_show. Two jobs of one video follow each other by the advisory lock.
+-- changes or deletes is left out, as in images_show. Two jobs of one video follow each other by a lock of its name.
 create or replace function ourvidz.videos_show(p_videos uuid[], p_wait boolean) returns void
 language plpgsql
 as $$
@@ -14,8 +14,7 @@ begin
   if p_wait then
     perform from public.videos where id = any (p_videos) order by id for no key update;
   end if;
-  perform pg_advisory_xact_lock(hashtext('ourvidz.videos'), slot)
-  from (select distinct hashtext(id::text) & 1023 as slot from unnest(p_videos) as id order by slot) as slots;
+  perform ourvidz.lock_names('videos', p_videos::text[]);
   v_rows := array(select id from public.videos where id = any (p_videos) order by id for no key update skip locked);
   for v_row in select * from public.videos where id = any (v_rows) loop
     v_told := ourvidz.video_told(v_row);
