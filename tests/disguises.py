@@ -87,8 +87,11 @@ LATIN_DISGUISES: dict[str, Callable[[str], str]] = {
 }
 
 
-def disguised(code: str, first: int | None = None) -> Iterator[tuple[str, str, str]]:
-    """Of a language's words, or the first of them: the disguise, the word, and it in disguise."""
-    for word in listed(code, "words")[:first]:
-        for name, disguise in (DISGUISES | LATIN_DISGUISES if latin(word) else DISGUISES).items():
-            yield name, word, disguise(word)
+def disguised(code: str, first: int | None = None, share: int = 1) -> Iterator[tuple[str, str, str]]:
+    """Of a language's words, or the first of them: the disguise, the word, and it in disguise. With a `share` of 3 each word wears a third
+    of the disguises, the next word the next third.
+    """
+    for i, word in enumerate(listed(code, "words")[:first]):
+        for k, (name, disguise) in enumerate((DISGUISES | LATIN_DISGUISES if latin(word) else DISGUISES).items()):
+            if (i + k) % share == 0:
+                yield name, word, disguise(word)

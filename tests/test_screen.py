@@ -34,8 +34,8 @@ def allowed(text: str) -> bool:
 
 @pytest.mark.parametrize("code", LANGUAGES)
 def test_terms_are_refused_in_every_disguise(code: str) -> None:
-    """The first terms of a language; all of them in test_screen_edge.py, where the edge functions' screen sees them too."""
-    passed = [(name, word) for name, word, text in disguised(code, first=8) if allowed(f"a photo of {text}")]
+    """Some of each language; all of them in test_screen_edge.py, where the edge functions' screen sees them too."""
+    passed = [(name, word) for name, word, text in disguised(code, first=24, share=6) if allowed(f"a photo of {text}")]
     assert passed == []
 
 
@@ -298,7 +298,7 @@ def test_the_policy_version_tells_the_exact_data(data: Path) -> None:
 def test_no_class_is_left_unused() -> None:
     used = {item.strip("!") for p in (*RULES.patterns, *RULES.harmless) for item in p.items}
     named = {f"{code}.{name}" for code, file in LANGUAGES.items() for name in file["classes"]}
-    assert {n for n in named - used if not n.endswith((".tens", ".teens", ".and"))} == set()
+    assert {n for n in named - used if not n.endswith((".tens", ".teens", ".times", ".and"))} == set()
 
 
 def test_too_long_a_text_gets_no_answer() -> None:

@@ -68,13 +68,23 @@ def differing(edge: Ask, texts: list[str]) -> list[tuple[str, dict[str, object],
     return [(text, there, here) for text, there, here in both if there != here]
 
 
-@pytest.mark.parametrize("code", LANGUAGES)
-def test_every_term_in_every_disguise_is_refused_by_both(edge: Ask, code: str) -> None:
-    terms = list(disguised(code))
+def in_disguise(edge: Ask, code: str, share: int) -> None:
+    terms = list(disguised(code, share=share))
     texts = [f"a photo of {text}" for _, _, text in terms]
-    assert len(terms) > 900
+    assert len(terms) > 900 / share
     assert [term for term, verdict in zip(terms, edge(list(texts)), strict=True) if verdict["allowed"] is not False] == []
     assert differing(edge, texts) == []
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_every_term_in_disguise_is_refused_by_both(edge: Ask, code: str) -> None:
+    in_disguise(edge, code, share=6)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_every_term_in_every_disguise_is_refused_by_both(edge: Ask, code: str) -> None:
+    in_disguise(edge, code, share=1)
 
 
 def test_harmless_prompts_get_the_same_answer(edge: Ask) -> None:
@@ -109,7 +119,7 @@ def test_made_up_sentences_get_the_same_answer(edge: Ask) -> None:
         for code in {meaning.partition(".")[0] for meaning in means} & words.keys():
             words[code].append(word)
     texts = []
-    for code in sorted(words) * 100:
+    for code in sorted(words) * 50:
         some_words = [draw.choice(words[code] if draw.random() < 0.9 else PIECES) for _ in range(draw.randint(2, 9))]
         texts.append("".join(word + draw.choice(between) for word in some_words))
     assert differing(edge, texts) == []
@@ -137,8 +147,9 @@ def test_every_character_is_read_alike(edge: Ask) -> None:
     wrong = []
     for text, there in zip(texts, edge([{"read": text} for text in texts]), strict=True):
         known = RULES.folding.known(text)
-        view = View(RULES, RULES.folding.fold(known), plain=True)
-        here = {"marks": with_marks(known), "folded": view.text, "tokens": view.tokens, "gaps": view.gaps, "parted": view.parted}
+        folded = RULES.folding.fold(known)
+        view = View(RULES, folded, plain=True)
+        here = {"marks": with_marks(known), "folded": folded, "tokens": view.tokens, "gaps": view.gaps, "parted": view.parted}
         wrong += [(ascii(text[:1]), key) for key in here if here[key] != there[key]]
     assert wrong == []
 

@@ -17,12 +17,24 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 
 _DROPPED = frozenset({"Mn", "Me", "Cf", "Cc"})
 _KEPT = frozenset("\u3099\u309a\t\n\r\v\f\x85")
+
+
+class _Table(dict[int, str]):
+    """For `str.translate`: what each character becomes, worked out when it is first met. At most as many entries as characters."""
+
+    def __init__(self, read: Callable[[str], str]) -> None:
+        self._read = read
+
+    def __missing__(self, code: int) -> str:
+        self[code] = read = self._read(chr(code))
+        return read
 
 
 @dataclass(frozen=True)
@@ -37,14 +49,30 @@ class Folding:
     leet: Mapping[str, str]
 
     def known(self, text: str) -> str:
-        """Step 0. Raises AttributeError for what is no text."""
-        return self.unknown.sub("", whole(text))
+        """Step 0. Raises AttributeError for what is not a text."""
+        return text if text.isascii() else self.unknown.sub("", whole(text))
 
     def fold(self, text: str) -> str:
         """`text` is `known`."""
-        text = unicodedata.normalize("NFKD", "".join(self.replace.get(c) or self.lookalikes.get(c, c) for c in text))
-        text = unicodedata.normalize("NFC", "".join(self._fold_char(c) for c in text)).casefold()
-        return self.unify("".join(self.lookalikes.get(c, c) for c in text))
+        text = unicodedata.normalize("NFKD", text.translate(self._first))
+        text = unicodedata.normalize("NFC", text.translate(self._second)).casefold()
+        return self.unify(text.translate(self._last))
+
+    @cached_property
+    def _first(self) -> _Table:
+        return _Table(lambda char: self.replace.get(char) or self.lookalikes.get(char, char))
+
+    @cached_property
+    def _second(self) -> _Table:
+        return _Table(self._fold_char)
+
+    @cached_property
+    def _last(self) -> _Table:
+        return _Table(lambda char: self.lookalikes.get(char, char))
+
+    @cached_property
+    def _letters(self) -> dict[int, str]:
+        return str.maketrans(dict(self.leet))
 
     def _fold_char(self, char: str) -> str:
         return "" if self.drops(char) else in_digits(char) or self.lookalikes.get(char, char)
@@ -59,7 +87,7 @@ class Folding:
 
     def unleet(self, word: str) -> str:
         """Digits and symbols as the letters that they stand for (t33n), in a word that is folded already."""
-        return "".join(self.leet.get(c, c) for c in word)
+        return word.translate(self._letters)
 
 
 def whole(text: str) -> str:
@@ -80,9 +108,15 @@ def with_marks(text: str) -> str:
     return unicodedata.normalize("NFKC", text).casefold()
 
 
+_LONG = re.compile(r"(.)\1\1", re.DOTALL)
+MANY_VS = "w+v|ww+"  # of which `same` made each two a w
+
+
 def squeezed(word: str) -> list[str]:
     """`word`, and it with every letter that comes three times or more on end written once and twice (teeeen, kiiiid)."""
+    fewer = re.sub(MANY_VS, "v", word) if "w" in word else word
+    words = [word] if fewer == word else [word, fewer]
+    if not _LONG.search(word):
+        return words
     runs = [(char, len(list(same))) for char, same in groupby(word)]
-    if all(n < 3 for _, n in runs):
-        return [word]
-    return [word, *("".join(c * (n if n < 3 else keep) for c, n in runs) for keep in (1, 2))]
+    return [*words, *("".join(c * (n if n < 3 else keep) for c, n in runs) for keep in (1, 2))]

@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from ourvidz.safety.drawing import is_drawing
 from ourvidz.safety.fold import whole, with_marks
-from ourvidz.safety.reading import View, readings
+from ourvidz.safety.reading import DASHES, Looked, View, readings
 from ourvidz.safety.rules import TERMS, Pattern, Rules, load_rules
 from ourvidz.safety.screen import ScreenUnavailable, Verdict
 
@@ -28,8 +29,10 @@ MAX_TEXT = 20_000
 """Characters. A prompt has at most 4,000 and its enhancement not many more; what is longer gets no answer, and so does not run."""
 
 # Not `/` and `:`, which stand after numbers that are no ages (3/4 view, 16:9).
+UNREADABLE = ("unreadable", "und/unreadable")
+"""Category and rule of a text in which letters are drawn, or that no table can read."""
+
 PUNCTUATION = frozenset(".,;!?()[]{}|\n。、，")
-DASHES = frozenset("-~\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u30fb")
 
 
 class LexicalScreen:
@@ -46,11 +49,11 @@ class LexicalScreen:
             rules = self._loaded()
             if len(whole(text)) > MAX_TEXT:
                 raise ValueError("too long")
-            rule_id = _refusal(rules, text)
+            category, rule_id = _refusal(rules, text) or (None, None)
         except Exception as error:  # noqa: BLE001  (whatever it is, the screen has not answered)
             # Not chained: an error's own words could quote the prompt.
             raise ScreenUnavailable(f"the lexical screen could not answer ({type(error).__name__}); the job does not run") from None
-        return Verdict(rule_id is None, rules.policy_version, None if rule_id is None else rules.category, rule_id)
+        return Verdict(rule_id is None, rules.policy_version, category, rule_id)
 
     def _loaded(self) -> Rules:
         with self._lock:
@@ -59,29 +62,36 @@ class LexicalScreen:
             return self._rules
 
 
-def _refusal(rules: Rules, text: str) -> str | None:
-    """The id of the rule that refuses the text; None if none does."""
+def _refusal(rules: Rules, text: str) -> tuple[str, str] | None:
+    """Category and id of the rule that refuses the text; None if none does."""
     text = rules.folding.known(text)
-    for word in re.findall(r"[^\W\d_]+", with_marks(text)):
-        if rule := rules.exact.get(word):
-            return rule
+    if not text.isascii():
+        for word in re.findall(r"[^\W\d_]+", with_marks(text)):
+            if rule := rules.exact.get(word):
+                return rules.category, rule
     folded = rules.folding.fold(text)
-    wild = f"[{re.escape(rules.wild)}]"
-    for starred in re.findall(rf"(?<![^\W\d_])[^\W\d_]+(?:{wild}[^\W\d_]+)+", folded):
-        if rule := rules.starred.get(re.sub(wild, "*", starred)):
-            return rule
+    if not rules.unreadable.isdisjoint(text) or is_drawing(folded) or len(folded) > 2 * len(text) + 100:
+        return UNREADABLE
+    for starred in rules.stars.findall(folded):
+        if rule := rules.starred.get(re.sub(f"[{re.escape(rules.wild)}]", "*", starred)):
+            return rules.category, rule
+    looked: dict[str, Looked] = {}
     for reading in readings(rules, folded):
-        view = View(rules, reading, hidden=_harmless(View(rules, reading, plain=True)))
+        plain = View(rules, reading, plain=True)
+        view = plain.hiding(_harmless(plain), looked)
         if rule := _by_word(view) or _by_part(view) or _by_pattern(view):
-            return rule
+            return rules.category, rule
     return None
 
 
 def _harmless(view: View) -> set[int]:
     """The tokens of harmless sequences. Punctuation parts them: "say no. Kids ..." is not "no kids"."""
+    rules = view.rules
+    if rules.excuses.isdisjoint(view.tokens) and not rules.excusing_signs.search("".join(view.tokens)):
+        return set()
     return {
         i
-        for pattern in view.rules.harmless
+        for pattern in _possible(view, rules.harmless, rules.harmless_by_class)
         for start, end in _found(view, pattern)
         if all(PUNCTUATION.isdisjoint(gap) for gap in view.gaps[start + 1 : end])
         for i in range(start, end)
@@ -94,7 +104,13 @@ def _by_word(view: View) -> str | None:
 
 def _by_part(view: View) -> str | None:
     rules = view.rules
-    for word in view.long_words():
+    words = list(view.long_words())
+    lines = "\n" + "\n".join(words)
+    if rules.odd.search(lines):
+        lines = "\n" + "\n".join(form for word in words for form in view.forms(word))
+    if not rules.parts.search(lines):
+        return None
+    for word in words:
         for form in view.forms(word):
             for size in rules.stem_sizes:
                 if rule := rules.stems.get(form[:size]):
@@ -107,12 +123,21 @@ def _by_part(view: View) -> str | None:
 
 
 def _by_pattern(view: View) -> str | None:
-    return next((pattern.rule_id for pattern in view.rules.patterns for _ in _found(view, pattern)), None)
+    rules = view.rules
+    possible = _possible(view, rules.patterns, rules.patterns_by_class)
+    return next((pattern.rule_id for pattern in possible for _ in _found(view, pattern)), None)
+
+
+def _possible(view: View, patterns: Sequence[Pattern], by_class: Mapping[str, Sequence[int]]) -> list[Pattern]:
+    """Those of which the text has every class, in their order."""
+    places = view.places
+    numbers = sorted(number for meaning in places for number in by_class.get(meaning, ()))
+    return [patterns[number] for number in numbers if all(need in places for need in patterns[number].needs)]
 
 
 def _found(view: View, pattern: Pattern) -> Iterator[tuple[int, int]]:
     """Where the pattern is in the text: its first token, and the token after it."""
-    for i in view.starts(pattern.language, pattern.items[0]):
+    for i in view.starts(pattern):
         if (end := _match(view, pattern, 0, i)) is not None:
             yield i, end
 
@@ -122,18 +147,16 @@ def _match(view: View, pattern: Pattern, k: int, i: int) -> int | None:
     if k == len(pattern.items):
         return i
     item = pattern.items[k]
-    if item in "|-_":
+    if item in Pattern.GAPS:
         gap = view.gaps[i]
         here = {"|": i == len(view.tokens) or not PUNCTUATION.isdisjoint(gap), "-": not DASHES.isdisjoint(gap), "_": not gap}[item]
         return _match(view, pattern, k + 1, i) if here else None
     if item.startswith("!"):
-        there = i in view.numbers[pattern.language] if item == "!M" else view.end_of(item[1:], i) is not None
+        there = i in view.numbers(pattern.language) if item == "!M" else view.end_of(item[1:], i) is not None
         return None if there else _match(view, pattern, k + 1, i)
-    if item in "NM":
-        number = view.numbers[pattern.language].get(i)
-        if number is None or (item == "N" and not pattern.above < number[0] < pattern.below):
-            return None
-        return _match(view, pattern, k + 1, number[1])
+    if item in Pattern.NUMBERS:
+        number = view.number_at(pattern, item, i)
+        return None if number is None else _match(view, pattern, k + 1, number[1])
     # A word may be read with more or fewer of the pieces that follow.
     ends = (end for meaning, end in (view.words[i] if i < len(view.tokens) else ()) if meaning == item)
     return next((after for end in ends if (after := _match(view, pattern, k + 1, end)) is not None), None)

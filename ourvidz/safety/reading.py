@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
+from itertools import pairwise
 
 from ourvidz.safety.fold import squeezed
-from ourvidz.safety.rules import Rules
+from ourvidz.safety.rules import Pattern, Rules
 
 NUMERALS = "〇零一二三四五六七八九十百千两兩"
-_SIGNS = "\u3005-\u3006\u3040-\u30fa\u30fc-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0002fa1f"
-_TOKEN = re.compile(rf"[{NUMERALS}]+|[{_SIGNS}]|[^\W\d_{_SIGNS}{NUMERALS}]+|\d+")
+# Chinese and Japanese; Thai and Lao (their vowel signs are letters here: policy.toml).
+_SIGNS = "\u0e01-\u0e4f\u0e81-\u0ecf\u3005-\u3006\u3040-\u30fa\u30fc-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0002fa1f"
+_TOKEN = re.compile(rf"([{NUMERALS}]+|[{_SIGNS}]|[^\W\d_{_SIGNS}{NUMERALS}]+|\d+)")
 _SIGN = re.compile(f"[{_SIGNS}]")
 _PIECES = 24  # tokens that one word may be cut into
+DASHES = frozenset("-~\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u30fb")
+MINUS = "\u2212"
+STROKES = frozenset("/\u00f7\u2044\u2215")
+
+Found = tuple[str, int]
+Number = tuple[int, int]
+Looked = tuple[list[str], bool]
+NOTHING: Looked = ([], False)
 
 
 def is_sign(char: str) -> bool:
-    """Of Chinese and Japanese, which write no spaces: a token by itself."""
+    """Of a script that puts no spaces between words: a token by itself."""
     return bool(_SIGN.fullmatch(char)) and char not in NUMERALS
 
 
@@ -26,88 +36,117 @@ def readings(rules: Rules, folded: str) -> list[str]:
     """The text as it stands; with the digits and symbols inside words as letters (t33n); and without those at a word's ends
     (t33n18). Numbers stay numbers: a word has a letter.
     """
-    symbols = "".join(c for c in rules.folding.leet if not c.isdigit())
-    disguised = re.compile(rf"[\w{re.escape(symbols)}]+")
+    if not rules.disguises.search(folded):
+        return [folded]
 
     def read(bare: bool) -> str:
         def letters(chunk: re.Match[str]) -> str:
-            word = chunk[0].strip(symbols + "0123456789") if bare else chunk[0].rstrip(rules.closing)
+            if chunk[0].isalpha():
+                return chunk[0]
+            word = chunk[0].strip(rules.symbols + "0123456789") if bare else chunk[0].rstrip(rules.closing)
             # A bare word of letters alone is in the first reading; without its number there could be another age (1 8yo).
             return rules.folding.unleet(word) if any(c.isalpha() for c in word) and not (bare and word.isalpha()) else chunk[0]
 
-        return disguised.sub(letters, folded)
+        return rules.chunks.sub(letters, folded)
 
     return list(dict.fromkeys((folded, read(bare=False), read(bare=True))))
 
 
-@dataclass
 class View:
     """One reading of a text, in tokens. A `plain` one puts no pieces together and sees no disguise: what is to excuse a word must be
-    written as it is listed.
+    written as it is listed. `hidden` are the tokens of harmless sequences: nothing is read in them, or across them.
     """
 
-    rules: Rules
-    text: str
-    plain: bool = False
-    hidden: set[int] = field(default_factory=set)  # tokens of harmless sequences: nothing is read in them, or across them
-
-    def __post_init__(self) -> None:
-        found = list(_TOKEN.finditer(self.text))
-        self.tokens = [m[0] for m in found]
-        starts, ends = [m.start() for m in found], [m.end() for m in found]
+    def __init__(self, rules: Rules, text: str, plain: bool = False) -> None:
+        parts = _TOKEN.split(text)
+        self.rules, self.plain = rules, plain
+        self.hidden: frozenset[int] = frozenset()
         # gaps[i] lies before token i; the last one ends the text
-        self.gaps = [self.text[a:b] for a, b in zip([0, *ends], [*starts, len(self.text)], strict=True)]
-        self.parted = [any(c.isspace() for c in gap) for gap in self.gaps]
+        self.tokens, self.gaps = _fewer(parts[1::2], parts[0::2])
+        self.parted = [gap == " " or any(map(str.isspace, gap)) for gap in self.gaps]
+        self._looked: dict[str, Looked] = {}
+
+    def hiding(self, hidden: Iterable[int], looked: dict[str, Looked]) -> View:
+        """The same tokens, read with all disguises, without these. `looked` keeps what was found out about words, for the text's other
+        readings.
+        """
+        view = View.__new__(View)
+        view.rules, view.plain, view.hidden = self.rules, False, frozenset(hidden)
+        view.tokens, view.gaps, view.parted, view._looked = self.tokens, self.gaps, self.parted, looked
+        return view
 
     @cached_property
-    def words(self) -> list[list[tuple[str, int]]]:
+    def words(self) -> list[list[Found]]:
         """Of each token, the known words that begin with it: what they mean, and the token after them."""
-        return [[(m, end) for form, end in spelled for m in self.rules.meanings.get(form, ())] for spelled in self._spelled]
+        meanings = self.rules.meanings
+        return [[(m, end) for form, end in spelled for m in meanings.get(form, ())] if spelled else [] for spelled in self._spelled]
 
     @cached_property
-    def _spelled(self) -> list[list[tuple[str, int]]]:
-        return [list(self._spellings(i)) for i in range(len(self.tokens))]
+    def _spelled(self) -> list[list[Found]]:
+        looked = self._looked
+        nothing: list[Found] = []
+        return [nothing if looked.get(token) == NOTHING else self._spellings(i) for i, token in enumerate(self.tokens)]
 
-    def _spellings(self, i: int) -> Iterator[tuple[str, int]]:
-        """The token by itself and put together with those that follow.
+    def _spellings(self, i: int) -> list[Found]:
+        """The token by itself and put together with those that follow: what of it is a known word or number word.
 
         Whole words of a sentence must not make a new one by chance: of pieces that spaces part, at most one may have over two
         letters, unless together they have six; and of those `apart` none is made. What no space parts is one piece ("chi-ld").
         """
-        joined, written, piece, long = "", "", 0, 0
-        for j in range(i, min(i + _PIECES, len(self.tokens))):
-            if j in self.hidden or (j > i and len(joined) > self.rules.longest):
-                return
-            if self.plain and j > i and not _SIGN.fullmatch(self.tokens[j]):
-                return
-            if j > i and self.parted[j] and self._number_meets_word(joined, j):
-                return
-            joined += self.tokens[j]
-            written += self.gaps[j] * (j > i) + self.tokens[j]
-            before = 0 if j == i or self.parted[j] else piece
-            piece = before + len(self.tokens[j])
+        tokens, hidden = self.tokens, self.hidden
+        if i in hidden:
+            return []
+        joined = tokens[i]
+        known, goes_on = self._looked.get(joined) or self._look(joined)
+        found = [(form, i + 1) for form in known]
+        if not goes_on:
+            return found
+        written, piece, long = joined, len(joined), int(len(joined) > 2)
+        for j in range(i + 1, min(i + _PIECES, len(tokens))):
+            token = tokens[j]
+            if j in hidden or len(joined) > self.rules.longest:
+                break
+            if self.plain and not _SIGN.fullmatch(token):
+                break
+            if self.parted[j] and self._number_meets_word(joined, j):
+                break
+            joined += token
+            written += self.gaps[j] + token
+            before = 0 if self.parted[j] else piece
+            piece = before + len(token)
             long += piece > 2 >= before
-            forms = self.forms(joined)
-            if j == i or ((long <= 1 or len(joined) >= 6) and written not in self.rules.apart):
-                yield from ((form, j + 1) for form in forms)
-            if not self._goes_on(joined, forms):
-                return
+            known, goes_on = self._looked.get(joined) or self._look(joined)
+            if known and (long <= 1 or len(joined) >= 6) and written not in self.rules.apart:
+                found += [(form, j + 1) for form in known]
+            if not goes_on:
+                break
+        return found
+
+    def _look(self, joined: str) -> Looked:
+        """The known words among the spellings of this; and whether a known word begins like it. But for the last letter: with the next
+        one it may be read as another (r n).
+        """
+        rules, forms = self.rules, self.forms(joined)
+        begins = rules.beginnings
+        goes_on = False
+        for form in forms:
+            goes_on = goes_on or form in begins or form[:-1] in begins
+        if not goes_on and not joined.isalpha():
+            read = rules.folding.unleet(joined)
+            goes_on = read in begins or read[:-1] in begins
+        self._looked[joined] = looked = [form for form in forms if form in rules.known], goes_on
+        return looked
 
     def _number_meets_word(self, joined: str, j: int) -> bool:
         """Whether a space parts a number from a word ("de 2"), and it is no word in single letters (t 3 3 n)."""
         token = self.tokens[j]
         return (joined.isdigit() or token.isdigit()) and max(len(token), len(self.tokens[j - 1])) > 1
 
-    def _goes_on(self, joined: str, forms: list[str]) -> bool:
-        """Whether a known word begins like this. But for the last letter: with the next one it may be read as another (r n)."""
-        beginnings = self.rules.beginnings
-        return any(form in beginnings or form[:-1] in beginnings for form in (*forms, self.rules.folding.unleet(joined)))
-
     def forms(self, word: str) -> list[str]:
         """The spellings of one word: its digits as letters, its repeated letters fewer. In an order that is no chance: the first known
         one names the rule.
         """
-        if self.plain or word.isdigit():
+        if self.plain or not self.rules.odd.search(word) or word.isdigit():
             return [word]
         # Put together, letters may meet that are read as one (r n).
         folding = self.rules.folding
@@ -115,89 +154,197 @@ class View:
 
     def long_words(self) -> Iterator[str]:
         """What may hold a term: each token, what is written without a space, and what is written letter by letter."""
-        yield from (token for i, token in enumerate(self.tokens) if i not in self.hidden)
-        yield from self._runs([not parted for parted in self.parted])
-        single = [len(token) == 1 for token in self.tokens]
-        yield from self._runs([i > 0 and single[i] and single[i - 1] for i in range(len(single))])
+        parted, tokens, hidden = self.parted, self.tokens, self.hidden
+        yield from (token for i, token in enumerate(tokens) if i not in hidden) if hidden else tokens
+        yield from self._runs([i for i in range(1, len(tokens)) if not parted[i]])
+        single = [i for i, token in enumerate(tokens) if len(token) == 1]
+        yield from self._runs([i for before, i in pairwise(single) if i == before + 1])
 
-    def _runs(self, goes_on: list[bool]) -> Iterator[str]:
+    def _runs(self, joined: Iterable[int]) -> Iterator[str]:
+        """The words that tokens make of which these are put together with the one before."""
         run: list[str] = []
-        for i, token in enumerate(self.tokens):
-            if i in self.hidden or not goes_on[i]:
-                if len(run) > 1:
+        last = -1
+        for i in joined:
+            if i in self.hidden or i - 1 in self.hidden:
+                continue
+            if i != last + 1 or not run:
+                if run:
                     yield "".join(run)
-                run = []
-            if i not in self.hidden:
-                run.append(token)
-        if len(run) > 1:
+                run = [self.tokens[i - 1]]
+            run.append(self.tokens[i])
+            last = i
+        if run:
             yield "".join(run)
 
-    @cached_property
-    def numbers(self) -> dict[str, dict[int, tuple[int, int]]]:
-        """Of each language, the numbers by the token where they begin: value, and the token after."""
-        return {code: self._numbers(code) for code in self.rules.numbers}
+    # --- numbers
 
-    def _numbers(self, code: str) -> dict[int, tuple[int, int]]:
-        found: dict[int, tuple[int, int]] = {}
-        i = 0
-        while i < len(self.tokens):
+    def numbers(self, code: str) -> Mapping[int, Number]:
+        """Of a language, the numbers by the token where they begin: value, and the token after."""
+        code = code if code in self._number_words else ""  # without number words of it, they are the digits
+        if code not in self._numbers:
+            self._numbers[code] = self._lowered(self._find_numbers(code))
+        return self._numbers[code]
+
+    @cached_property
+    def _numbers(self) -> dict[str, dict[int, Number]]:
+        return {}
+
+    @cached_property
+    def _number_words(self) -> dict[str, dict[int, Number]]:
+        """Language → token → value and end of the shortest number word there ("eight y.o." is not eighty)."""
+        found: defaultdict[str, dict[int, Number]] = defaultdict(dict)
+        for i, spelled in enumerate(self._spelled):
+            for form, end in spelled:
+                for code, value in self.rules.number_words.get(form, ()):
+                    known = found[code].get(i)
+                    if known is None or (end, value) < (known[1], known[0]):
+                        found[code][i] = value, end
+        return found
+
+    @cached_property
+    def _digits(self) -> dict[int, Number]:
+        return {i: self._digits_at(i) for i, token in enumerate(self.tokens) if i not in self.hidden and token.isdigit()}
+
+    def _find_numbers(self, code: str) -> dict[int, Number]:
+        words, digits = self._number_words.get(code, {}), self._digits
+        found: dict[int, Number] = {}
+        done = 0
+        for i in sorted({*words, *digits}):
+            if i < done:
+                continue
             run: list[tuple[int, int, int]] = []  # begins, value, ends
             adds, j = False, i
-            while (atom := self._digits(j) if not run else None) or (atom := self._number_word(code, j)):
+            while (atom := digits.get(j) if not run else None) or (atom := words.get(j)):
                 value, end = atom
                 ten = self.end_of(f"{code}.tens", j) is not None
+                if run and 2 <= run[-1][1] <= 9 and self.end_of(f"{code}.times", j) is not None:
+                    run[-1] = run[-1][0], run[-1][1] * 10, end  # two tens
+                    adds, j = True, end
+                    continue
                 if ten and run and not adds:
                     break  # "a sixteen" in languages that say "one ten six" is no seventeen
                 adds |= not self.tokens[j].isdigit() and (value >= 20 or ten or self.end_of(f"{code}.teens", j) is not None)
                 run.append((j, value, end))
                 link = self.end_of(f"{code}.and", end) if adds else None  # twenty and one
-                j = link if link is not None and self._number_word(code, link) else end
+                j = link if link is not None and link in words else end
             if len(run) > 1 and adds:
                 found[i] = sum(value for _, value, _ in run), run[-1][2]
             else:
                 found.update({begins: (value, ends) for begins, value, ends in run})
-            i = run[-1][2] if run else i + 1
+            done = run[-1][2]
         return found
 
-    def _digits(self, i: int) -> tuple[int, int] | None:
+    def _lowered(self, found: dict[int, Number]) -> dict[int, Number]:
+        """A number after a dash is the end of a range, and counts as its lower end (15-20); after a minus sign or a stroke it may be part
+        of a sum (40 minus 25, 34/2).
+        """
+        before = {end: value for value, end in found.values()}
+        for i, (value, end) in found.items():
+            gap, first = self.gaps[i].strip(), before.get(i)
+            if gap and first is not None:
+                less = value
+                if DASHES.issuperset(gap):
+                    less = first - value if gap == MINUS and first > value else first
+                elif STROKES.issuperset(gap) and first >= 2 * value > 0:
+                    less = first // value
+                found[i] = min(value, less), end
+        return found
+
+    def _digits_at(self, i: int) -> Number:
         """A number in digits, at most 9,999: with its thousands (1,000), without its decimals (18.5), or parted (1 7)."""
-        if i >= len(self.tokens) or i in self.hidden or not self.tokens[i].isdigit():
-            return None
-        value, end = _int(self.tokens[i]), i + 1
-        while end < len(self.tokens) and self.tokens[end].isdigit() and end not in self.hidden:
-            gap, token = self.gaps[end], self.tokens[end]
+        tokens, hidden, first = self.tokens, self.hidden, self.tokens[i]
+        value, end = _int(first), i + 1
+        while end < len(tokens) and end not in hidden and tokens[end].isdigit():
+            gap, token = self.gaps[end], tokens[end]
             if gap in (",", ".", "'") and len(token) == 3:
                 value = 9999
+                if end > i + _PIECES:
+                    break
             elif end == i + 1 and gap == "." and len(token) == 1:
                 pass
-            elif end == i + 1 and gap and gap.isspace() and len(self.tokens[i]) == len(token) == 1:
+            elif end == i + 1 and gap and gap.isspace() and len(first) == len(token) == 1:
                 value = value * 10 + int(token)
             else:
                 break
             end += 1
         return value, end
 
-    def _number_word(self, code: str, i: int) -> tuple[int, int] | None:
-        if i >= len(self.tokens):
-            return None
-        words = self.rules.numbers[code]
-        known = [(end, words[form]) for form, end in self._spelled[i] if form in words]
-        if not known:
-            return None
-        end, value = min(known)  # the shortest: "eight y.o." is not eighty
-        return value, end
+    @cached_property
+    def strange_numbers(self) -> dict[int, Number]:
+        """The number words of every language: the longest reading at each token, of those the smallest."""
+        found: dict[int, Number] = {}
+        for code in sorted(self._number_words):
+            for i, (value, end) in self.numbers(code).items():
+                if not self.tokens[i].isdigit():
+                    known = found.get(i, (0, 0))
+                    found[i] = min((value, end), known, key=lambda number: (-number[1], number[0]))
+        return found
 
     @cached_property
-    def _places(self) -> dict[str, list[int]]:
+    def _roman(self) -> dict[int, Number]:
+        roman = self.rules.roman
+        return {i: (roman[token], i + 1) for i, token in enumerate(self.tokens) if token in roman and i not in self.hidden}
+
+    def number_at(self, pattern: Pattern, item: str, i: int) -> Number | None:
+        """The number that stands at token i for this item of the pattern: value, and the token after."""
+        if item == "M":
+            return self.numbers(pattern.language).get(i)
+        if item == "Y":
+            return self._birth_year(pattern.language, i)
+        numbers = self._roman if item == "R" else self.strange_numbers if item == "X" else self.numbers(pattern.language)
+        number = numbers.get(i)
+        return number if number is not None and pattern.above < number[0] < pattern.below else None
+
+    def _birth_year(self, code: str, i: int) -> Number | None:
+        """A year in which a person was born who is not surely of age by now: 2012, or '12."""
+        number = self.numbers(code).get(i)
+        if number is None:
+            return None
+        year, end = number
+        now = self.rules.year()
+        if year < 100 and "'" in self.gaps[i].replace("\u2019", "'").replace("\u2018", "'"):
+            year += now - now % 100
+        years = year, year + self.rules.calendars.get(code, 0)
+        return (year, end) if any(now - 18 <= one <= now + 1 for one in years) else None
+
+    # --- where a pattern may begin
+
+    @cached_property
+    def places(self) -> dict[str, list[int]]:
+        """Of each meaning, the tokens at which a word of it begins."""
         places: dict[str, list[int]] = {}
         for i, found in enumerate(self.words):
-            for meaning in {meaning for meaning, _ in found}:
-                places.setdefault(meaning, []).append(i)
+            for meaning, _ in found:
+                at = places.setdefault(meaning, [])
+                if not at or at[-1] != i:
+                    at.append(i)
         return places
 
-    def starts(self, code: str, item: str) -> Iterable[int]:
-        """The tokens at which a pattern may begin whose first item is this."""
-        return self.numbers[code] if item in "NM" else self._places.get(item, ())
+    def starts(self, pattern: Pattern) -> Iterable[int]:
+        """The tokens at which the pattern may begin. Of one that begins with a number, those whose number ends before the first word of
+        the pattern: numbers are common, such words are not.
+        """
+        first = pattern.items[0]
+        if first not in Pattern.NUMBERS:
+            return self.places.get(first, ())
+        ends = self._ends(first, pattern.language)
+        if pattern.second is None:
+            return [i for at in ends.values() for i in at]
+        return [i for place in self.places.get(pattern.second, ()) for i in ends.get(place, ())]
+
+    def _ends(self, item: str, code: str) -> Mapping[int, list[int]]:
+        key = item if item in "XR" else (code if code in self._number_words else "")
+        if key not in self._ended:
+            numbers = self._roman if key == "R" else self.strange_numbers if key == "X" else self.numbers(code)
+            ends: defaultdict[int, list[int]] = defaultdict(list)
+            for i, (_, end) in numbers.items():
+                ends[end].append(i)
+            self._ended[key] = ends
+        return self._ended[key]
+
+    @cached_property
+    def _ended(self) -> dict[str, Mapping[int, list[int]]]:
+        return {}
 
     def end_of(self, meaning: str, i: int) -> int | None:
         """The token after a word of this meaning that begins at token i; None if there is none."""
@@ -206,3 +353,11 @@ class View:
 
 def _int(digits: str) -> int:
     return min(int(digits[-4:]), 9999) if len(digits.lstrip("0")) <= 4 else 9999
+
+
+def _fewer(tokens: list[str], gaps: list[str]) -> tuple[list[str], list[str]]:
+    """Without the single letters of which three equal ones stand before (k k k k k i d): more say no more, and each would be read."""
+    if sum(len(token) == 1 for token in tokens) < 4:
+        return tokens, gaps
+    kept = [i for i, token in enumerate(tokens) if i < 3 or len(token) > 1 or token.isdigit() or tokens[i - 3 : i] != [token] * 3]
+    return [tokens[i] for i in kept], [*(gaps[i] for i in kept), gaps[-1]]

@@ -9,14 +9,15 @@ import hashlib
 import re
 import tomllib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property, partial
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from ourvidz.safety.fold import Folding, squeezed, with_marks
+from ourvidz.safety.fold import MANY_VS, Folding, squeezed, with_marks
 
 TERMS = Path(__file__).with_name("terms")
 
@@ -33,19 +34,36 @@ _KEYS = {
     "patterns",
     "harmless",
     "apart",
+    "calendar",
     "complete",
 }
 
 
 @dataclass(frozen=True)
 class Pattern:
-    """One sequence, without its optional items: they are written out as patterns of their own. `N` is over `above`, under `below`."""
+    """One sequence, without its optional items: they are written out as patterns of their own. Numbers are over `above`, under `below`."""
 
     rule_id: str
     language: str
     items: tuple[str, ...]
     below: int = 18
     above: int = -1
+
+    NUMBERS: ClassVar = frozenset("NMRXY")
+    GAPS: ClassVar = frozenset("|-_")
+
+    @cached_property
+    def needs(self) -> tuple[str, ...]:
+        """The classes without which the pattern cannot be in a text."""
+        return tuple(dict.fromkeys(item for item in self.items if item not in self.NUMBERS | self.GAPS and item[0] != "!"))
+
+    @cached_property
+    def second(self) -> str | None:
+        """The class right after the pattern's first item, if nothing but gaps and what must not be there come between."""
+        for item in self.items[1:]:
+            if item not in self.GAPS and item[0] != "!":
+                return None if item in self.NUMBERS else item
+        return None
 
 
 @dataclass(frozen=True)
@@ -59,20 +77,49 @@ class Rules:
     closing: str
     meanings: Mapping[str, tuple[str, ...]]  # of words and class words, sorted: which rule is named must not be chance
     numbers: Mapping[str, Mapping[str, int]]  # language → word → value
+    roman: Mapping[str, int]
+    calendars: Mapping[str, int]  # language → what makes a year of its own calendar one of ours
     inside: Mapping[str, str]  # what a word may hold → rule id
     stems: Mapping[str, str]
     exact: Mapping[str, str]
     apart: frozenset[str]  # words in a row that are not put together
-    starred: Mapping[str, str]  # term with one letter as a star → rule id
     patterns: tuple[Pattern, ...]
     harmless: tuple[Pattern, ...]
     longest: int  # characters in the longest word
+    unreadable: frozenset[str]  # characters that no table can read
+    year: Callable[[], int] = field(default=lambda: datetime.now(UTC).year, compare=False)
 
     @cached_property
     def beginnings(self) -> frozenset[str]:
         """All that a word or a number word may begin with."""
-        words = [*self.meanings, *(word for words in self.numbers.values() for word in words)]
-        return frozenset(word[:size] for word in words for size in range(len(word) + 1))
+        return frozenset(word[:size] for word in self.known for size in range(len(word) + 1))
+
+    @cached_property
+    def known(self) -> frozenset[str]:
+        return frozenset({*self.meanings, *self.number_words})
+
+    @cached_property
+    def number_words(self) -> Mapping[str, tuple[tuple[str, int], ...]]:
+        """Word → the languages in which it is a number, and its value there."""
+        found: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)
+        for code, words in self.numbers.items():
+            for word, value in words.items():
+                found[word].append((code, value))
+        return {word: tuple(values) for word, values in found.items()}
+
+    @cached_property
+    def starred(self) -> Mapping[str, str]:
+        """Each term with one letter as a star (ch*ld) → its rule, of several the first by name."""
+        forms: dict[str, str] = {}
+        for word, means in self.meanings.items():
+            if rules := [m for m in means if "/" in m]:
+                for form in (f"{word[:i]}*{word[i + 1 :]}" for i in range(1, len(word) - 1)):
+                    forms[form] = min(forms.get(form, min(rules)), *rules)
+        return forms
+
+    @cached_property
+    def stars(self) -> re.Pattern[str]:
+        return re.compile(rf"(?<![^\W\d_])[^\W\d_]+(?:[{re.escape(self.wild)}][^\W\d_]+)+")
 
     @cached_property
     def inside_sizes(self) -> list[int]:
@@ -81,6 +128,70 @@ class Rules:
     @cached_property
     def stem_sizes(self) -> list[int]:
         return sorted({len(word) for word in self.stems})
+
+    @cached_property
+    def parts(self) -> re.Pattern[str]:
+        """Finds a stem at the beginning of a line, or what a word may hold anywhere: which lines are worth a closer look."""
+        return re.compile(f"\n(?:{_trie(self.stems)})|{_trie(self.inside)}")
+
+    @cached_property
+    def patterns_by_class(self) -> Mapping[str, tuple[int, ...]]:
+        return _by_class(self.patterns, self.meanings)
+
+    @cached_property
+    def harmless_by_class(self) -> Mapping[str, tuple[int, ...]]:
+        return _by_class(self.harmless, self.meanings)
+
+    @cached_property
+    def excuses(self) -> frozenset[str]:
+        """Words without one of which no harmless sequence is in a text."""
+        return frozenset(word for word, means in self.meanings.items() if not self.harmless_by_class.keys().isdisjoint(means))
+
+    @cached_property
+    def excusing_signs(self) -> re.Pattern[str]:
+        """Those of them that are more than one token."""
+        return re.compile(_trie(word for word in self.excuses if not word.isascii()))
+
+    @cached_property
+    def symbols(self) -> str:
+        return "".join(c for c in self.folding.leet if not c.isdigit())
+
+    @cached_property
+    def disguises(self) -> re.Pattern[str]:
+        """Without any of these a text has but one reading."""
+        return re.compile(f"[{re.escape(''.join(self.folding.leet))}{re.escape(self.closing)}0-9]")
+
+    @cached_property
+    def chunks(self) -> re.Pattern[str]:
+        return re.compile(rf"[\w{re.escape(self.symbols)}]+")
+
+    @cached_property
+    def odd(self) -> re.Pattern[str]:
+        """What a word has that may be spelled otherwise."""
+        same = "|".join(map(re.escape, self.folding.same))
+        return re.compile(rf"[{re.escape(''.join(self.folding.leet))}]|{same}|{MANY_VS}|(.)\1\1", re.DOTALL)
+
+
+def _by_class(patterns: Iterable[Pattern], meanings: Mapping[str, Iterable[str]]) -> dict[str, tuple[int, ...]]:
+    """Each pattern's number under the rarest class that it needs: the one without short words, of those the one with the fewest."""
+    sizes: defaultdict[str, list[int]] = defaultdict(list)
+    for word, means in meanings.items():
+        for meaning in means:
+            sizes[meaning].append(len(word))
+    found: defaultdict[str, list[int]] = defaultdict(list)
+    for number, pattern in enumerate(patterns):
+        found[min(pattern.needs, key=lambda name: (-min(sizes[name]), len(sizes[name]), name))].append(number)
+    return {name: tuple(numbers) for name, numbers in found.items()}
+
+
+def _trie(words: Iterable[str]) -> str:
+    """A regular expression for any of the words, of which no two alternatives begin alike: it never goes back."""
+    branches: defaultdict[str, list[str]] = defaultdict(list)
+    for word in words:
+        branches[word[:1]].append(word[1:])
+    if "" in branches:  # what is longer holds this one too
+        return ""
+    return "(?:" + "|".join(re.escape(char) + _trie(rest) for char, rest in sorted(branches.items())) + ")"
 
 
 def load_rules(folder: Path) -> Rules:
@@ -106,20 +217,26 @@ def load_rules(folder: Path) -> Rules:
         for word in _words(file, "words"):
             for before, after in product(("", *file.get("prefixes", ())), ("", *file.get("suffixes", ()))):
                 # Squeezed too: in a text that is (chiquillooo), the letters that belong to the word are lost with the others.
-                for form in squeezed(fold(before + word + after)):
-                    meanings[form].add(f"{code}/word")
+                for spelled in _spellings(fold, before + word + after):
+                    for form in squeezed(spelled):
+                        meanings[form].add(f"{code}/word")
         for kind, table in tables.items():
-            table.update({(with_marks if kind == "exact" else fold)(w): f"{code}/{kind}" for w in _words(file, kind)})
+            spell = (lambda word: (with_marks(word),)) if kind == "exact" else partial(_spellings, fold)
+            table.update({form: f"{code}/{kind}" for word in _words(file, kind) for form in spell(word)})
         for name in file.get("classes", {}):
             for word in _words(file["classes"], name):
-                meanings[fold(word)].add(f"{code}.{name}")
-        numbers[code] = {fold(w): int(row.split()[0]) for row in file.get("numbers", ()) for w in row.split()[1:]}
+                for form in _spellings(fold, word):
+                    meanings[form].add(f"{code}.{name}")
+        rows = [row.split() for row in file.get("numbers", ())]
+        numbers[code] = {form: int(value) for value, *words in rows for word in words for form in _spellings(fold, word)}
         known = set(file.get("classes", {}))
         patterns += [p for row in file.get("patterns", ()) for p in _patterns(code, known, **row)]
         harmless += [p for items in file.get("harmless", ()) for p in _patterns(code, known, "harmless", items)]
 
     if not meanings or not patterns or "" in meanings.keys() | tables["inside"].keys() | tables["stems"].keys():
         raise ValueError("the terms are empty, or one of them folds to nothing")
+    if any(word.isascii() for word in tables["exact"]):
+        raise ValueError("a word in which the accents count has none")
     every = [*meanings, *tables["inside"], *(word for words in numbers.values() for word in words)]
     return Rules(
         policy_version=f"{policy['version']}+{digest}",
@@ -129,23 +246,23 @@ def load_rules(folder: Path) -> Rules:
         closing=policy["closing"],
         meanings={word: tuple(sorted(means)) for word, means in meanings.items()},
         numbers=numbers,
-        **tables,
+        inside=tables["inside"],
+        stems=tables["stems"],
+        exact=tables["exact"],
         apart=frozenset(" ".join(map(fold, row.split())) for file in files for row in file.get("apart", ())),
-        starred=_starred(meanings),
         patterns=tuple(patterns),
         harmless=tuple(harmless),
         longest=max(map(len, every)),
+        calendars={file["language"]: int(file["calendar"]) for file in files if "calendar" in file},
+        roman={fold(word): value for value, word in enumerate(policy["roman"].split(), 1)},
+        unreadable=frozenset(policy["unreadable"]),
     )
 
 
-def _starred(meanings: Mapping[str, Iterable[str]]) -> dict[str, str]:
-    """Each term with one letter as a star (ch*ld) → its rule, of several the first by name."""
-    forms: dict[str, str] = {}
-    for word, means in meanings.items():
-        if rules := [m for m in means if "/" in m]:
-            for form in (f"{word[:i]}*{word[i + 1 :]}" for i in range(1, len(word) - 1)):
-                forms[form] = min(forms.get(form, min(rules)), *rules)
-    return forms
+def _spellings(fold: Callable[[str], str], word: str) -> Iterator[str]:
+    """`word` folded, in small letters and in capitals, in any mixture: small, a few Greek letters look like other Latin ones."""
+    cases = [(char,) if fold(char) == fold(char.upper()) else (char, char.upper()) for char in word]
+    return (fold("".join(chars)) for chars in product(*cases))
 
 
 def _folding(policy: Mapping[str, Any], unicode: Mapping[str, Any]) -> Folding:
@@ -184,13 +301,19 @@ def _words(table: Mapping[str, Any], key: str) -> list[str]:
     return words
 
 
-def _patterns(language: str, known: set[str], id: str, match: str, below: int = 18, above: int = 0) -> Iterator[Pattern]:
+def _patterns(language: str, known: set[str], id: str, match: str, below: int = 18, above: int = 0, also: str = "") -> Iterator[Pattern]:
     options = []
     for item in match.split():
         name = item.strip("!?")
-        if name not in known | {"N", "M", "|", "-", "_"}:
+        if name not in known | Pattern.NUMBERS | Pattern.GAPS:
             raise ValueError(f"{language}: pattern {id!r} names an unknown class {name!r}")
-        full = item.rstrip("?").replace(name, name if name in "NM|-_" else f"{language}.{name}")
+        full = item.rstrip("?").replace(name, name if len(name) == 1 and name in Pattern.NUMBERS | Pattern.GAPS else f"{language}.{name}")
         options.append((full, None) if item.endswith("?") else (full,))
     for chosen in product(*options):
-        yield Pattern(f"{language}/{id}", language, tuple(i for i in chosen if i is not None), below, above)
+        items = tuple(i for i in chosen if i is not None)
+        yield Pattern(f"{language}/{id}", language, items, below, above)
+        for other in also.split():
+            if other not in Pattern.NUMBERS or "N" not in items:
+                raise ValueError(f"{language}: pattern {id!r} has no number that could be {other!r} too")
+            at = items.index("N")
+            yield Pattern(f"{language}/{id}", language, (*items[:at], other, *items[at + 1 :]), below, above)

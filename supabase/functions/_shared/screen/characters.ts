@@ -45,6 +45,8 @@ export class Characters {
 
 export const isDigit = (char: string): boolean => char >= "0" && char <= "9" && char.length === 1;
 
+export const isAscii = (text: string): boolean => !/[^\0-\x7f]/.test(text);
+
 export const isDigits = (text: string): boolean => /^[0-9]+$/.test(text);
 
 /** Characters as Python counts them. */

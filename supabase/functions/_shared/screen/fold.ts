@@ -1,6 +1,6 @@
 // One spelling for all the ways in which a word can be made to look like itself. The steps are told in ourvidz/safety/fold.py.
 
-import { Characters, DROPPED, UNKNOWN } from "./characters.ts";
+import { Characters, DROPPED, isAscii, UNKNOWN } from "./characters.ts";
 
 export class Folding {
   constructor(
@@ -14,7 +14,7 @@ export class Folding {
   ) {}
 
   known(text: string): string {
-    return this.characters.without(text, UNKNOWN);
+    return isAscii(text) ? text : this.characters.without(text, UNKNOWN);
   }
 
   /** `text` is `known`. */
@@ -51,9 +51,13 @@ export function each(text: string, read: (char: string) => string): string {
   return all;
 }
 
+export const MANY_VS = "w+v|ww+"; // of which `same` made each two a w
+
 /** `word`, and it with every letter that comes three times or more on end written once and twice (teeeen, kiiiid). */
 export function squeezed(word: string): string[] {
   const long = /(.)\1{2,}/gsu;
-  if (word.search(long) < 0) return [word];
-  return [word, word.replace(long, "$1"), word.replace(long, "$1$1")];
+  const fewer = word.replace(new RegExp(MANY_VS, "g"), "v");
+  const words = fewer === word ? [word] : [word, fewer];
+  if (word.search(long) < 0) return words;
+  return [...words, word.replace(long, "$1"), word.replace(long, "$1$1")];
 }

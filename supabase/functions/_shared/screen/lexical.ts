@@ -1,8 +1,9 @@
 // The screen that needs no model; the algorithm is told in ourvidz/safety/lexical.py, and the two give the same verdicts.
 
-import { LETTER, NUMERIC, size } from "./characters.ts";
-import { readings, View } from "./reading.ts";
-import { loadRules, type Pattern, type Rules, type Terms } from "./rules.ts";
+import { isAscii, LETTER, NUMERIC, size } from "./characters.ts";
+import { isDrawing } from "./drawing.ts";
+import { type Looked, readings, View } from "./reading.ts";
+import { isGap, isNumber, loadRules, type Pattern, type Rules, type Terms } from "./rules.ts";
 import { nameOf, type PromptScreen, ScreenUnavailable, type Verdict } from "./screen.ts";
 
 export class LexicalScreen implements PromptScreen {
@@ -16,27 +17,39 @@ export class LexicalScreen implements PromptScreen {
       const rules = this.#rules ??= loadRules(this.terms);
       if (typeof text !== "string") throw new TypeError("no text");
       if (text.length > 2 * rules.maxText || size(text) > rules.maxText) throw new RangeError("too long");
-      const rule = refusal(rules, text);
-      const category = rule === undefined ? null : rules.category;
-      return { allowed: rule === undefined, policy_version: rules.policyVersion, category, rule_id: rule ?? null };
+      const [category, rule] = refusal(rules, text) ?? [null, null];
+      return { allowed: rule === null, policy_version: rules.policyVersion, category, rule_id: rule };
     } catch (error) {
       throw new ScreenUnavailable(`the lexical screen could not answer (${nameOf(error)}); the job does not run`);
     }
   }
 }
 
-/** The id of the rule that refuses the text. */
-function refusal(rules: Rules, given: string): string | undefined {
+/** Category and rule of a text in which letters are drawn, or that no table can read. */
+const UNREADABLE = ["unreadable", "und/unreadable"] as const;
+
+/** Category and id of the rule that refuses the text. */
+function refusal(rules: Rules, given: string): readonly [string, string] | undefined {
+  const minors = (rule: string) => [rules.category, rule] as const;
   const text = rules.folding.known(given);
-  const exact = first(words(rules, rules.folding.withMarks(text)), (word) => rules.exact.get(word));
-  if (exact) return exact;
+  const exact = isAscii(text) ? undefined : first(words(rules, rules.folding.withMarks(text)), (word) => rules.exact.get(word));
+  if (exact) return minors(exact);
   const folded = rules.folding.fold(text);
-  const starred = first(starredWords(rules, folded), (word) => rules.starred.get(word));
-  if (starred) return starred;
-  return first(readings(rules, folded), (reading) => {
-    const view = new View(rules, reading, false, harmless(new View(rules, reading, true)));
+  if (isUnreadable(rules, text, folded)) return UNREADABLE;
+  const starred = first(starredWords(rules, folded), (word) => rules.starred().get(word));
+  if (starred) return minors(starred);
+  const looked = new Map<string, Looked>();
+  const rule = first(readings(rules, folded), (reading) => {
+    const plain = View.plain(rules, reading);
+    const view = plain.hiding(harmless(plain), looked);
     return byWord(view) ?? byPart(view) ?? byPattern(view);
   });
+  return rule === undefined ? undefined : minors(rule);
+}
+
+function isUnreadable(rules: Rules, text: string, folded: string): boolean {
+  if (holds(text, rules.unreadable) || isDrawing(rules.characters, folded)) return true;
+  return size(folded) > 2 * size(text) + 100;
 }
 
 function first<T>(all: Iterable<T>, rule: (one: T) => string | undefined): string | undefined {
@@ -80,8 +93,10 @@ function* starredWords(rules: Rules, folded: string): Generator<string> {
 
 /** The tokens of harmless sequences. Punctuation parts them: "say no. Kids ..." is not "no kids". */
 function harmless(view: View): Set<number> {
+  const { rules } = view;
   const tokens = new Set<number>();
-  for (const pattern of view.rules.harmless) {
+  if (!view.tokens.some((token) => rules.excuses.has(token)) && !rules.excusingSigns.test(view.tokens.join(""))) return tokens;
+  for (const pattern of possible(view, rules.harmless, rules.harmlessByClass)) {
     for (const [start, end] of found(view, pattern)) {
       if (view.gaps.slice(start + 1, end).some((gap) => holds(gap, view.rules.punctuation))) continue;
       for (let i = start; i < end; i++) tokens.add(i);
@@ -91,12 +106,17 @@ function harmless(view: View): Set<number> {
 }
 
 function byWord(view: View): string | undefined {
-  return first(view.words.flat(), ([meaning]) => meaning.includes("/") ? meaning : undefined);
+  for (const found of view.words) for (const [meaning] of found) if (meaning.includes("/")) return meaning;
+  return undefined;
 }
 
 function byPart(view: View): string | undefined {
-  const { stems, stemSizes, inside, insideSizes } = view.rules;
-  return first(view.longWords(), (word) =>
+  const { stems, stemSizes, inside, insideSizes, odd, parts } = view.rules;
+  const long = view.longWords();
+  let lines = "\n" + long.join("\n");
+  if (odd.test(lines)) lines = "\n" + long.flatMap((word) => view.forms(word)).join("\n");
+  if (!parts.test(lines)) return undefined;
+  return first(long, (word) =>
     first(view.forms(word), (form) => {
       const stem = first(stemSizes, (length) => stems.get(form.slice(0, length)));
       if (stem) return stem;
@@ -109,12 +129,22 @@ function byPart(view: View): string | undefined {
 }
 
 function byPattern(view: View): string | undefined {
-  return first(view.rules.patterns, (pattern) => found(view, pattern).next().done ? undefined : pattern.ruleId);
+  const { patterns, patternsByClass } = view.rules;
+  return first(possible(view, patterns, patternsByClass), (pattern) => found(view, pattern).next().done ? undefined : pattern.ruleId);
+}
+
+/** The patterns of which the text has every class, in their order. */
+function possible(view: View, patterns: readonly Pattern[], byClass: ReadonlyMap<string, readonly number[]>): Pattern[] {
+  const { places } = view;
+  const numbers = [...places.keys()].flatMap((meaning) => byClass.get(meaning) ?? []);
+  return numbers.filter((number) => patterns[number]!.needs.every((need) => places.has(need))).sort((a, b) => a - b).map((number) =>
+    patterns[number]!
+  );
 }
 
 /** Where the pattern is in the text: its first token, and the token after it. */
 function* found(view: View, pattern: Pattern): Generator<[number, number]> {
-  for (const i of view.starts(pattern.language, pattern.items[0]!)) {
+  for (const i of view.starts(pattern)) {
     const end = match(view, pattern, 0, i);
     if (end !== undefined) yield [i, end];
   }
@@ -124,7 +154,7 @@ function* found(view: View, pattern: Pattern): Generator<[number, number]> {
 function match(view: View, pattern: Pattern, k: number, i: number): number | undefined {
   const item = pattern.items[k];
   if (item === undefined) return i;
-  if (item === "|" || item === "-" || item === "_") {
+  if (isGap(item)) {
     const gap = view.gaps[i]!;
     const here = item === "_"
       ? gap === ""
@@ -137,10 +167,9 @@ function match(view: View, pattern: Pattern, k: number, i: number): number | und
     const there = item === "!M" ? view.numbers(pattern.language).has(i) : view.endOf(item.slice(1), i) !== undefined;
     return there ? undefined : match(view, pattern, k + 1, i);
   }
-  if (item === "N" || item === "M") {
-    const number = view.numbers(pattern.language).get(i);
-    if (number === undefined || (item === "N" && !(pattern.above < number[0] && number[0] < pattern.below))) return undefined;
-    return match(view, pattern, k + 1, number[1]);
+  if (isNumber(item)) {
+    const number = view.numberAt(pattern, item, i);
+    return number === undefined ? undefined : match(view, pattern, k + 1, number[1]);
   }
   // A word may be read with more or fewer of the pieces that follow.
   for (const [meaning, end] of view.words[i] ?? []) {

@@ -32,6 +32,6 @@ function verdict(text: string): unknown {
 function reading(text: string): unknown {
   const known = rules.folding.known(text);
   const folded = rules.folding.fold(known);
-  const { tokens, gaps, parted } = new View(rules, folded, true);
+  const { tokens, gaps, parted } = View.plain(rules, folded);
   return { marks: rules.folding.withMarks(known), folded, tokens, gaps, parted };
 }

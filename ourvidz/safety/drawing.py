@@ -1,0 +1,26 @@
+"""Letters drawn over several lines with other characters (ASCII art): no table of terms can read them, so they are refused."""
+
+from __future__ import annotations
+
+LINES = 4  # drawn lines in a row that make a drawing; letters need at least five, or four of half blocks
+MARKS = 4  # characters that are seen on such a line
+
+
+def is_drawing(text: str) -> bool:
+    """Whether four lines in a row, empty ones aside, are made of symbols, or of one or two characters again and again."""
+    if text.count("\n") < LINES - 1:
+        return False
+    row = 0
+    for line in text.split("\n"):
+        seen = "".join(line.split())
+        if seen:
+            row = row + 1 if _drawn(seen) else 0
+        if row == LINES:
+            return True
+    return False
+
+
+def _drawn(seen: str) -> bool:
+    if len(seen) < MARKS:
+        return False
+    return 2 * sum(map(str.isalnum, seen)) < len(seen) or len(set(seen)) <= 2
