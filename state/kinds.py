@@ -40,12 +40,15 @@ REROUTES: Final = ("asked", "no_executor", "message")  # message: of Redis, besi
 STOPS: Final = ("age", "suspended")
 """Why all jobs of a user were stopped (ourvidz.stop_jobs)."""
 STAGES: Final = ("door", "prompt", "enhanced", "reference", "output")
-CATEGORIES: Final = ("minors", "consent", "image")
-"""What a screen refuses for. `image`: all that an image screen of someone else's says; its own word stays in the job's message."""
+CATEGORIES: Final = ("minors", "unreadable", "consent", "image")
+"""What a screen refuses for. `unreadable`: it cannot be judged.
+
+`image`: all that an image screen of someone else's says; its own word stays in the job's message.
+"""
 RULES: Final = (
     "word", "inside", "stems", "exact",  # of a list of words
     "age", "school", "young-person", "years-old", "aged", "under-age", "person-age", "birthday", "year-person", "is-age", "scouts",
-    "months-old", "looks", "kid", "child", "barely-legal",
+    "months-old", "looks", "kid", "child", "barely-legal", "unreadable", "language",
 )  # fmt: skip
 """Names of the lexical screen's rules (ourvidz/safety/terms), without their language."""
 PROFILES: Final = ("exact", "default", "turbo-cache", "turbo-int8", "turbo-fp8", "turbo-steps")

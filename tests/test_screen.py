@@ -19,6 +19,7 @@ from ourvidz.safety.fold import squeezed
 from ourvidz.safety.lexical import MAX_TEXT, LexicalScreen
 from ourvidz.safety.rules import TERMS, load_rules
 from ourvidz.safety.screen import ScreenUnavailable, Verdict, guarded_check
+from state import kinds
 
 HARMLESS = [line for line in (Path(__file__).parent / "data" / "harmless_prompts.txt").read_text().splitlines() if line]
 SCREEN = LexicalScreen()
@@ -221,6 +222,7 @@ def test_a_refusal_names_rules_and_never_words() -> None:
     rules = {rule for means in RULES.meanings.values() for rule in means if "/" in rule} | {p.rule_id for p in RULES.patterns}
     # A rule's name may say "school"; what it must not do is tell terms apart.
     assert len(rules) <= 6 * len(LANGUAGES)
+    assert {rule.partition("/")[2] for rule in rules} <= {*kinds.RULES}, "the database would not record it"
 
 
 # --- it fails closed
