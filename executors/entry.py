@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ourvidz.config import Config
     from ourvidz.db.connection import Database
     from ourvidz.progress import Observer
+    from ourvidz.safety.images import Watchful
     from ourvidz.safety.screen import PromptScreen
 
 log = logging.getLogger("ourvidz.worker")
@@ -59,7 +60,7 @@ class Executors:
         from executors.worker import Worker, handle_signals
         from ourvidz.safety import images
 
-        eye = images.find(app.config.ourvidz_image_screen)
+        eye = self.image_screen(app.config)
         credential = credentials.find(app.config.home, app.config.ourvidz_c2pa_cert, app.config.ourvidz_c2pa_key)
         seal = Seal(credential, required=app.config.ourvidz_c2pa == "required", tsa=app.config.ourvidz_c2pa_tsa)
         jobs = app.jobs  # asked before models are made or loaded, which takes minutes: it may refuse this program
@@ -85,10 +86,11 @@ class Executors:
             say("Tiny models with random weights: the pictures are noise, and only the lexical screen looks at prompts.")
         say(seal.credential.said)
         if eye is None:
-            (log.warning if shelf.guarded else say)(images.NONE[shelf.guarded])
+            (log.warning if shelf.guarded else say)(images.without(app.config.ourvidz_image_screen, real=shelf.guarded))
         worker = Worker(
             jobs, app.store, shelf, app.config.home, name=name, lanes=lanes, observe=observer, own_process=own_process,
             warm=warm, enhancer=enhancer, seal=seal, eye=eye,
+            unseen=app.config.ourvidz_image_screen == images.NONE,
         )  # fmt: skip
         if signals:
             handle_signals(worker)
@@ -127,6 +129,17 @@ class Executors:
 
             Server(model, socket, pulse=pulse.beat).run(ready)
         return 0
+
+    def image_screen(self, config: Config) -> Watchful | None:
+        """The image screen that the environment names, its model loaded. Raises `NoImageScreen`."""
+        from ourvidz.safety import images
+
+        def local() -> images.ImageScreen:
+            from executors import image_screen
+
+            return image_screen.made(config.ourvidz_image_screen_model)
+
+        return images.find(config.ourvidz_image_screen, local)
 
     def guard(self, config: Config, *, say: Callable[[str], None] = lambda _: None) -> PromptScreen:
         """The screen that reads for meaning, loaded here. Raises `NoGuard` with tiny models alone, `ModelFileError`."""
@@ -213,6 +226,13 @@ class Executors:
         profile = named(config.ourvidz_profile)
         pictures = 1 if profile.pictures == BITS else config.ourvidz_batch or profile.at_once
         return plan(config.models, vram, config.ourvidz_vram_budget, pictures)
+
+    def pin_screen(self, folder: Path) -> dict[str, Any]:
+        """Pins the files of an image screen's folder: file → `{"bytes", "sha256"}`. Raises `ModelFileError`."""
+        from executors.models import files
+
+        pins: dict[str, Any] = files.pin_folder(folder)["files"]
+        return pins
 
     def check_models(self, root: Path, *, deep: bool = False) -> list[dict[str, Any]]:
         """What is wrong with each role's files, if anything."""

@@ -8,6 +8,7 @@ class ExecutorError(Exception):
 
     error_class = "executor"
     retryable = True
+    final = False  # no retry may ever follow, not a person's either
 
 
 class ModelFileError(ExecutorError):
@@ -34,6 +35,14 @@ class NoLikeness(BadReference):
     """No consent is attested for the bytes of a reference picture. Once it is, the job may be retried."""
 
     error_class = "no_consent"
+
+
+class Unscreened(ExecutorError):
+    """A reference picture that its user brought, real models, and no image screen: refused before it is fetched, for good."""
+
+    error_class = "no_image_screen"
+    retryable = False
+    final = True
 
 
 class ReferenceAway(ExecutorError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -76,19 +77,25 @@ def _sights(claim: Claim, index: int, frames: int | None) -> Iterator[Sight]:
 
 
 def _look(run: Run, pictures: Iterable[tuple[Sight, Image.Image]]) -> str | None:
-    if run.room.eye is None:
+    if (eye := run.room.eye) is None:
         return None
-    version = None
-    for sight, picture in pictures:
+    version, left = None, iter(pictures)
+    while several := list(islice(left, eye.at_once)):
         run.hold.watch.touch("screening", run.room.policy.load_stall)
         run.hold.check()
-        out = io.BytesIO()
-        picture.convert("RGB").save(out, "PNG", compress_level=1)
-        verdict = run.room.eye.check(out.getvalue(), sight)
-        if not verdict.allowed:
-            raise Refused(verdict, sight.kind, sight.name, hashlib.sha256(out.getvalue()).hexdigest())
-        version = verdict.policy_version
+        encoded = [_png(picture) for _, picture in several]
+        verdicts = eye.check_many(encoded, [sight for sight, _ in several])
+        for (sight, _), data, verdict in zip(several, encoded, verdicts, strict=True):
+            if not verdict.allowed:
+                raise Refused(verdict, sight.kind, sight.name, hashlib.sha256(data).hexdigest())
+            version = verdict.policy_version
     return version
+
+
+def _png(picture: Image.Image) -> bytes:
+    out = io.BytesIO()
+    picture.convert("RGB").save(out, "PNG", compress_level=1)
+    return out.getvalue()
 
 
 def _bytes(run: Run, artifact: dict[str, Any]) -> bytes | None:

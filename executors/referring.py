@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from executors.errors import BadReference, NoLikeness, ReferenceAway
+from executors.errors import BadReference, NoLikeness, ReferenceAway, Unscreened
 from executors.models.base import References
 from executors.references import MIN_SIDE, load_reference
 from ourvidz.fetch import FetchRefused, FetchUnavailable
@@ -28,11 +28,24 @@ Raises to refuse: a `BadReference`, where the job may go on without it."""
 
 
 def attested(run: Run, slot: str, sha256: str) -> None:
-    """Whether a person is to be seen on it we cannot know: every picture that its user brought needs the attestation."""
+    """Whether a person is to be seen on it we cannot know: every picture that its user brought needs the attestation. By its bytes, not
+    its address, it is known whether we made it."""
     try:
-        run.jobs.check_consent(run.claim, sha256)
+        made = run.jobs.check_consent(run.claim, sha256)
     except NoConsent as refusal:
         raise NoLikeness(f"reference {slot}: {refusal}") from None
+    if not made:
+        _may_be_brought(run, slot)
+
+
+def _may_be_brought(run: Run, slot: str) -> None:
+    """Raises `Unscreened` where nothing would look at a picture before a real model does."""
+    if run.room.refuses_pictures:
+        raise Unscreened(
+            f"reference {slot} was brought by its user, and this executor has real models and no image screen to look at it first. "
+            "An operator sets OURVIDZ_IMAGE_SCREEN=local and OURVIDZ_IMAGE_SCREEN_MODEL, or OURVIDZ_IMAGE_SCREEN=none to go without "
+            "(docs/safety.md)"
+        )
 
 
 def still_attested(run: Run) -> None:
@@ -54,6 +67,8 @@ def references(run: Run) -> Run:
     pictures: dict[str, Any] = {}
     for slot, address in wanted.items():
         run.enter("preparing")
+        if not _may_be_ours(address):
+            _may_be_brought(run, slot)  # before anything is fetched
         try:
             data = _fetched(run, slot, address) if is_url(address) else _stored(run, slot, address)
             run.room.consent(run, slot, hashlib.sha256(data).hexdigest())
@@ -66,6 +81,11 @@ def references(run: Run) -> Run:
             run.jobs.advance(run.claim, "reference_skipped", reference=slot, reason=error.error_class)
             run.show("preparing", note=f"going on without {slot}: {error}")
     return replace(run, references=References(**pictures))
+
+
+def _may_be_ours(address: str) -> bool:
+    """Whether it lies where outputs do. Users may put files there too: only the bytes tell."""
+    return address.partition("/")[0] in (*JOB_TYPES, "video-thumbnails")
 
 
 def _least(address: str) -> int:

@@ -61,6 +61,12 @@ class Room:
     fetch: Fetch = fetch
     consent: Consent = attested
     eye: Watchful | None = None  # the image screen, where an operator has one
+    unseen: bool = False  # the operator said in so many words that none is wanted
+
+    @property
+    def refuses_pictures(self) -> bool:
+        """Whether reference pictures that users bring are refused: real models, and nothing that looks at them first."""
+        return self.eye is None and self.shelf.guarded and not self.unseen
 
 
 @dataclass(frozen=True)

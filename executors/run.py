@@ -64,7 +64,8 @@ def attempt(room: Room, hold: Hold) -> str:
         name, retryable = classify(error)
         log.log(logging.WARNING if retryable else logging.ERROR, "Job %s: %s", claim.job_id, error, exc_info=name == "unexpected")
         said = str(error) or type(error).__name__
-        return _quietly(lambda: room.jobs.fail(claim, name, said, retryable=retryable), "failed")
+        final = isinstance(error, ExecutorError) and error.final
+        return _quietly(lambda: room.jobs.fail(claim, name, said, retryable=retryable, final=final), "failed")
 
 
 def _walk(run: Run) -> None:

@@ -71,17 +71,18 @@ class Worker:
         fetch: Fetch = fetch,
         seal: Seal | None = None,
         eye: Watchful | None = None,
+        unseen: bool = False,
     ) -> None:
         """`own_process`: there is nothing else in this process, so it may end itself when its device hangs. `warm`: lanes to load before a
         job asks for them; None: those that the queue needs first. `seal` signs the outputs, by default with the development certificate
-        under `home`; `eye` is the image screen."""
+        under `home`; `eye` is the image screen; `unseen`: the operator wants none."""
         self.jobs, self.store, self.shelf, self.home = jobs, store, shelf, home
         self.policy = policy or jobs.policy()
         self.spool = Spool(home / "spool", self.policy.spool_bytes)
         self._wanted = None if lanes is None else frozenset(lanes)
         self._slot, self.name = _take_slot(home, name)
         self._watchers = Watchers(observe)
-        self._enhancer, self._fetch, self._eye = enhancer, fetch, eye
+        self._enhancer, self._fetch, self._eye, self._unseen = enhancer, fetch, eye, unseen
         self._seal = seal or Seal(credentials.development(home))
         self._own_process = own_process
         self._warm = warm
@@ -125,7 +126,11 @@ class Worker:
         self.draining = True
 
     def _register(self) -> str:
-        return self.jobs.register(self.name, socket.gethostname(), os.getpid(), self.lanes, {"tiny": self.shelf.tiny})
+        # As Room.refuses_pictures decides.
+        pictures = "screened" if self._eye else "tiny" if not self.shelf.guarded else "unscreened" if self._unseen else "refused"
+        return self.jobs.register(
+            self.name, socket.gethostname(), os.getpid(), self.lanes, {"tiny": self.shelf.tiny, "references": pictures}
+        )
 
     def _work(self, executor_id: str, until: Collection[str] | None, idle_exit: float | None) -> bool:
         """One registration's life. True when the work is over, False when this executor has to register anew."""
@@ -135,7 +140,7 @@ class Worker:
         device = Device(beat, tell=lambda: self._tell(beat))
         room = Room(
             self.jobs, self.store, self.shelf, self.spool, beat, device, self.policy, self._watchers.see, self._seal,
-            enhancer=self._enhancer, fetch=self._fetch, eye=self._eye,
+            enhancer=self._enhancer, fetch=self._fetch, eye=self._eye, unseen=self._unseen,
         )  # fmt: skip
         listener = Listener(self.jobs.db.url, executor_id, beat.ring)
         beat.start()

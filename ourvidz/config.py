@@ -51,7 +51,8 @@ class Config(BaseSettings):
     ourvidz_c2pa_key: Path | None = None
     ourvidz_c2pa_tsa: str | None = None  # URL of a timestamp authority (RFC 3161); unset: signatures bear no time
     ourvidz_c2pa_trust: Path | None = None  # PEM of the issuers that `ourvidz provenance` trusts
-    ourvidz_image_screen: str | None = None  # name of an entry point of the group ourvidz.image_screens
+    ourvidz_image_screen: str | None = None  # local, none, or an entry point of the group ourvidz.image_screens
+    ourvidz_image_screen_model: Path | None = None  # the folder of `local`: a classifier's files and screen.toml
     ourvidz_vram_budget: Bytes | None = None  # on the device; unset: 35 GB or what the card has, whichever is less
     ourvidz_ram_budget: Bytes | None = None  # weights kept in RAM; unset: four fifths of the machine's, where there is a GPU
 

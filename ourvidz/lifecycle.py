@@ -178,6 +178,8 @@ class Jobs:
     # -- executors ----------------------------------------------------------------------------------------------------------------
 
     def register(self, name: str, host: str, pid: int, lanes: Sequence[str], info: Mapping[str, Any] | None = None) -> str:
+        """`info`: what this executor is; its `references` is what becomes of reference pictures that users bring: `screened`, `unscreened`
+        (taken without a look), `refused` or `tiny` (its models make noise)."""
         sql = "select ourvidz.register(%s, %s, %s, %s, %s::jsonb) as id"
         return str(self._repeat(sql, (name, host, pid, list(lanes), json.dumps(info or {})))[0]["id"])
 
@@ -275,10 +277,11 @@ class Jobs:
         rows = _until(self.patience, attempt)  # first: it may add to those that had moved already
         return [*moved, *(str(row["id"]) for row in rows)]
 
-    def check_consent(self, claim: Claim, sha256: str | None = None) -> None:
+    def check_consent(self, claim: Claim, sha256: str | None = None) -> bool:
         """Whether the job's user may have a model see these bytes (64 hex digits), and writes down that it does; None: whether it still may
-        see all that it saw so far. Raises `NoConsent`, `StaleClaim`."""
-        self._repeat("select ourvidz.check_consent(%s, %s, %s, %s)", (*claim.ref, sha256))
+        see all that it saw so far. True when we made the picture for this user. Raises `NoConsent`, `StaleClaim`."""
+        rows = self._repeat("select ourvidz.check_consent(%s, %s, %s, %s) as made", (*claim.ref, sha256))
+        return bool(rows[0]["made"])
 
     def enhanced(self, claim: Claim, prompt: str, *, seconds: float, tokens: int) -> None:
         self._write(claim, "prompt_enhanced", "select ourvidz.enhanced(%s, %s, %s, %s, %s, %s)", (*claim.ref, prompt, seconds, tokens))

@@ -171,6 +171,14 @@ class LegalHold(JobError):
     code = "legal_hold"
 
 
+class PicturesRefused(JobError):
+    """The job has a reference picture that its user brought, and no executor has an image screen to look at it. Nothing was queued."""
+
+    sqlstate = "OV023"
+    code = "pictures_refused"
+    http = 422
+
+
 class NoEnhancer(JobError):
     """No enhancer is running, or too many prompts wait for it: this one is not enhanced now. No job is touched by it."""
 

@@ -27,7 +27,7 @@ ERROR_CLASSES: Final = (
     "executor", "model_file", "bad_request", "bad_reference", "no_consent", "reference_away", "bad_output", "enhancement", "enhancer_away",
     "out_of_memory", "disk_full", "provenance", "screen_unavailable", "storage", "path_refused", "bucket_missing", "media_type_refused",
     "object_too_large", "object_exists", "object_missing", "storage_denied", "source_lost", "storage_full", "storage_unavailable",
-    "unexpected", "refused_content",
+    "unexpected", "refused_content", "no_image_screen",
     # of the database
     "quarantined", "timeout",
     # of jobs that came from the older system
@@ -74,7 +74,7 @@ HASH: Final = form("[0-9a-f]{64}")
 EXECUTOR: Final = form("[A-Za-z0-9._-]{1,80}")
 """A name that an operator gave. An executor whose login is only an executor's does not choose it (ourvidz.register)."""
 POLICY_VERSION: Final = form(r"[0-9]{4}-[0-9]{2}\+[0-9a-f]{8}|(guard|image)-[0-9a-f]{8}")
-RULE: Final = form(f"[a-z]{{2,3}}/({'|'.join(RULES)})|guard[.][A-Z]|image-[0-9a-f]{{8}}")
+RULE: Final = form(f"[a-z]{{2,3}}/({'|'.join(RULES)})|guard[.][A-Z]|image[.][0-9]{{1,4}}|image-[0-9a-f]{{8}}")
 DEVICE: Final = form(
     "cpu|cuda|NVIDIA (GeForce |Quadro |Tesla )?(RTX|GTX|GH|GB|A|B|H|L|T|V)? ?[0-9]{1,4}[A-Z]?"
     "( (Ti|SUPER|Super|Ada|Generation|Laptop|GPU|PCIe|PCIE|SXM[0-9]?|SXM-[0-9]|NVL|HBM[0-9]e?|[0-9]{1,3} ?GB|MIG [0-9]g.[0-9]{1,3}gb))*"
@@ -101,7 +101,8 @@ INTAKE_REASONS: Final = ("", "too_large", "no_json", "bad_field", "other", *BY_S
 COLUMNS: Final[Mapping[str, Mapping[str, Kind]]] = {
     "public.artifacts": {"kind": one_of(ARTIFACTS), "media_type": one_of(MEDIA)},
     "ourvidz.executors": {"called": EXECUTOR, "lanes": LANE, "resident": LANE, "lane": LANE,
-                          "state": one_of(("active", "draining", "gone"))},
+                          "state": one_of(("active", "draining", "gone")),
+                          "reference_pictures": one_of(("screened", "unscreened", "refused", "tiny"))},
     "ourvidz.intake_messages": {"queue": QUEUE, "outcome": OUTCOME, "reason": one_of(INTAKE_REASONS), "field": FIELD},
     "ourvidz.intake_counts": {"queue": QUEUE, "outcome": OUTCOME, "reason": one_of(INTAKE_REASONS)},
     "ourvidz.screenings": {"stage": one_of(STAGES), "policy_version": POLICY_VERSION, "category": one_of(CATEGORIES), "rule_id": RULE,

@@ -307,6 +307,27 @@ def pin(root: Path, tiny: bool = False, extra: dict[str, Any] | None = None) -> 
     return manifest
 
 
+def pin_folder(folder: Path) -> dict[str, Any]:
+    """Write `manifest.json` of a folder that is one model (an image screen's) from its own files, and return it. A file that nothing reads
+    (a README, a licence) is not pinned. Raises `ModelFileError` for a pickle, a link, a broken file, or a folder without models."""
+    pins: dict[str, Any] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() not in (*PICKLES, ".safetensors", ".onnx", ".json", ".toml") or path.name == MANIFEST:
+            continue
+        if path.is_symlink() or not path.is_file():
+            raise ModelFileError(f"{path.name}: is not a plain file")
+        if path.suffix.lower() in PICKLES:
+            raise ModelFileError(f"{path.name}: is a pickle, and is not pinned. Put it away; only .safetensors and .onnx are loaded")
+        if path.suffix.lower() == ".safetensors" and (problem := next(_check_safetensors(path, path.name), None)):
+            raise ModelFileError(f"{problem.file}: {problem.what}")
+        pins[path.name] = {"bytes": path.stat().st_size, "sha256": sha256(path)}
+    if not any(name.endswith((".safetensors", ".onnx")) for name in pins):
+        raise ModelFileError(f"{folder}: has neither a .safetensors nor an .onnx file")
+    manifest = {"files": pins}
+    write_json(folder / MANIFEST, manifest)
+    return manifest
+
+
 def pin_some(root: Path, pins: dict[str, dict[str, Any]], gone: Iterable[str] = ()) -> None:
     """Write these pins (file: `{"bytes", "sha256", "role"}`) over those that are there, and forget the ones in `gone`; the rest stays:
     to pin a file again that has been damaged meanwhile would make the damage right."""

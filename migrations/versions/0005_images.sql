@@ -7,3 +7,8 @@ create table if not exists ourvidz.job_references (
   primary key (job_id, sha256)
 );
 create index if not exists job_references_of_picture on ourvidz.job_references (sha256);
+
+-- What an executor does with reference pictures that users bring: one with real models and no image screen refuses them. Null: it did not say.
+alter table ourvidz.executors
+  add column if not exists reference_pictures text
+    constraint executors_reference_pictures check (reference_pictures in ('screened', 'unscreened', 'refused', 'tiny'));

@@ -146,6 +146,8 @@ def _server(app: App, database: Database) -> Iterator[Line]:
         from ourvidz.db import surroundings, trial
 
         yield from surroundings.look(database, hosted=bool(app.config.supabase_url) and not app.embedded)
+        if unseen := queries.unscreened(database):
+            yield Line("warn", "images", f"executors that take users' pictures unseen (OURVIDZ_IMAGE_SCREEN=none): {', '.join(unseen)}")
         yield from _safely("access", lambda: trial.storage(database))
         yield from _safely("access", lambda: trial.tables(database))
         yield from _safely("access", lambda: trial.channels(database))
@@ -228,12 +230,16 @@ def _screen() -> Iterator[Line]:
 
 
 def _images(app: App) -> Iterator[Line]:
+    from ourvidz.cli import executor
     from ourvidz.safety import images
 
-    if images.find(app.config.ourvidz_image_screen) is None:
-        yield Line("ok" if app.config.tiny else "warn", "images", images.NONE[not app.config.tiny])
+    name, real = app.config.ourvidz_image_screen, not app.config.tiny
+    if name == images.LOCAL and _version("torch") is None:
+        yield Line("missing", "images", "the image screen local needs what executors run on", HINT)
+    elif executor.found().image_screen(app.config) is None:
+        yield Line("warn" if real else "ok", "images", images.without(name, real=real))
     else:
-        yield Line("ok", "images", f"the image screen {app.config.ourvidz_image_screen} looks at references and outputs")
+        yield Line("ok", "images", f"the image screen {name} looks at references and outputs")
 
 
 def _provenance(app: App) -> Iterator[Line]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ourvidz.cli import model_files, model_plan, options, out, words
+from ourvidz.cli import model_files, model_pins, model_plan, options, out, words
 from ourvidz.cli.help import Sections, about
 
 
@@ -15,6 +15,7 @@ def add(app: typer.Typer, panel: str) -> None:
     models = typer.Typer(cls=Sections, rich_markup_mode=None, help="The model files: what is there, and is it right.")
     models.command("ls", **about("ourvidz models ls", "ourvidz models ls --json"))(ls)
     models.command("verify", **about("ourvidz models verify", "ourvidz models verify --deep"))(verify)
+    models.command("pin", **about(*model_pins.EXAMPLES))(model_pins.pin)
     models.command("make-tiny", **about("ourvidz models make-tiny", "ourvidz models make-tiny --to /tmp/models"))(make_tiny)
     models.command("pull", **about(*model_files.EXAMPLES["pull"]))(model_files.pull)
     models.command("convert", **about(*model_files.EXAMPLES["convert"]))(model_files.convert)

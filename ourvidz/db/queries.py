@@ -194,6 +194,13 @@ def executors(db: Database) -> list[Row]:
     return db.rows(sql)
 
 
+def unscreened(db: Database) -> list[str]:
+    """Names of the executors alive that show users' reference pictures to real models without a look."""
+    sql = """select name from ourvidz.executors
+             where reference_pictures = 'unscreened' and state <> 'gone' and lease_until > ourvidz.now() order by name"""
+    return [row["name"] for row in db.rows(sql)]
+
+
 def served(db: Database, lane: str) -> bool:
     """Whether an executor that takes jobs of this lane is alive."""
     sql = """select 1 from ourvidz.executors where state = 'active' and %s = any (lanes) and lease_until > ourvidz.now() limit 1"""

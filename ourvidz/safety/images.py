@@ -1,25 +1,38 @@
 """What a screen of pictures is: it looks at a reference before any model does, and at every output before it is published.
 
-OurVidz brings none of its own. An operator plugs one in as an entry point of the group `ourvidz.image_screens`, and names it in
-`OURVIDZ_IMAGE_SCREEN`. It fails closed, as the screens of prompts do.
+An operator names one in `OURVIDZ_IMAGE_SCREEN`: `local`, the classifier in a folder (`executors.image_screen`), or an entry point of the
+group `ourvidz.image_screens`. It fails closed, as the screens of prompts do. Without one, real models take no user's reference pictures,
+unless the operator says `none`.
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Literal, Protocol
 
-from ourvidz.safety.screen import ScreenUnavailable, Verdict, guarded
+from ourvidz.safety.screen import ScreenUnavailable, Verdict, guarded_many
 
 GROUP = "ourvidz.image_screens"
-NONE = {
-    True: "No image screen looks at references and outputs, and these are real models: plug one in with OURVIDZ_IMAGE_SCREEN "
-    "(docs/decisions/0018).",
-    False: "No image screen looks at references and outputs; what tiny models make needs none.",
-}
-"""What is said where there is none, by whether the models are real."""
+NONE, LOCAL = "none", "local"
+REFUSED = (
+    "No image screen is set, and these are real models: reference pictures that users bring are refused, and nothing looks at outputs. "
+    "Set OURVIDZ_IMAGE_SCREEN=local and OURVIDZ_IMAGE_SCREEN_MODEL to a classifier's folder, or name another screen (docs/safety.md)."
+)
+UNSEEN = (
+    "OURVIDZ_IMAGE_SCREEN=none: NOTHING LOOKS AT THE PICTURES that users bring, nor at what these real models make of them. "
+    "Whoever runs this answers for each of them (docs/safety.md)."
+)
+NEEDLESS = "No image screen looks at references and outputs; what tiny models make needs none."
+
+
+def without(name: str | None, *, real: bool) -> str:
+    """What is said where no screen looks: `name` as the environment has it, `real` models or tiny ones."""
+    return NEEDLESS if not real else UNSEEN if name == NONE else REFUSED
+
+
 HANGING = 12  # looks at once: twice what an executor's jobs have under way
 
 
@@ -41,7 +54,10 @@ class Sight:
 
 
 class ImageScreen(Protocol):
-    """One screen. Made once, at the executor's start: that is the time to load a model. Safe to use from several threads."""
+    """One screen. Made once, at the executor's start: that is the time to load a model. Safe to use from several threads.
+
+    One that judges several pictures in one pass has `at_once`, how many, and `check_many(pictures, sights)`: a list of verdicts.
+    """
 
     def check(self, picture: bytes, sight: Sight) -> Verdict:
         """Judge one picture, an RGB PNG. Raises `ScreenUnavailable`."""
@@ -56,34 +72,53 @@ class Watchful:
     than its share of threads."""
 
     def __init__(self, screen: ImageScreen, timeout_s: float = 30.0) -> None:
-        """`timeout_s`: seconds for one picture."""
+        """`timeout_s`: seconds for one picture, or for one pass over several."""
         self._screen, self._timeout = screen, timeout_s
+        self.at_once: int = getattr(screen, "at_once", 1) if hasattr(screen, "check_many") else 1
         self._places = threading.BoundedSemaphore(HANGING)
 
     def check(self, picture: bytes, sight: Sight) -> Verdict:
         """Raises `ScreenUnavailable`."""
+        return self._asked(lambda: [self._screen.check(picture, sight)], 1)[0]
+
+    def check_many(self, pictures: Sequence[bytes], sights: Sequence[Sight]) -> list[Verdict]:
+        """A verdict for each of at most `at_once` pictures. Raises `ScreenUnavailable`."""
+        if len(pictures) == 1:
+            return [self.check(pictures[0], sights[0])]
+        many = getattr(self._screen, "check_many")  # noqa: B009  (the protocol does not ask for it)
+        return self._asked(lambda: many(pictures, sights), len(pictures))
+
+    def _asked(self, ask: Callable[[], object], count: int) -> list[Verdict]:
         if not self._places.acquire(blocking=False):
             raise ScreenUnavailable("the image screen hangs at earlier pictures; the job does not run")
 
         def look() -> object:
             try:
-                return self._screen.check(picture, sight)
+                return ask()
             finally:
                 self._places.release()
 
-        return guarded("image screen", look, self._timeout)
+        return guarded_many("image screen", look, count, self._timeout)
 
 
-def find(name: str | None) -> Watchful | None:
-    """The screen of that name; None where no name is given. Raises `NoImageScreen`: a screen that is wanted is never done without."""
-    if name is None:
+def find(name: str | None, local: Callable[[], ImageScreen] | None = None) -> Watchful | None:
+    """The screen of that name; None where no name is given, or `none`. `local` makes the one of that name. Raises `NoImageScreen`: a screen
+    that is wanted is never done without."""
+    if name is None or name == NONE:
         return None
-    known = {entry.name: entry for entry in entry_points(group=GROUP)}
-    if name not in known:
-        there = f"Installed: {', '.join(sorted(known))}." if known else "None is installed."
-        raise NoImageScreen(f"OURVIDZ_IMAGE_SCREEN is {name!r}, and no package has such an entry point in the group {GROUP}. {there}")
+    if name == LOCAL and local is not None:
+        make: Callable[[], ImageScreen] = local
+    else:
+        known = {entry.name: entry for entry in entry_points(group=GROUP)}
+        if name not in known:
+            there = f"Installed: {', '.join(sorted(known))}." if known else "None is installed."
+            said = f"OURVIDZ_IMAGE_SCREEN is {name!r}, and no package has such an entry point in the group {GROUP}. {there}"
+            raise NoImageScreen(f"{said} `{LOCAL}` is a classifier of your own; `{NONE}` goes without.")
+        make = lambda: known[name].load()()  # noqa: E731
     try:
-        screen: ImageScreen = known[name].load()()
+        screen = make()
+    except NoImageScreen:
+        raise
     except Exception as error:
         raise NoImageScreen(f"The image screen {name} cannot be made ({type(error).__name__}: {error}).") from error
     if not callable(getattr(screen, "check", None)):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import queue
 import re
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -51,24 +50,26 @@ def guarded(screen: str, ask: Callable[[], object], timeout_s: float) -> Verdict
 
     `timeout_s` is in seconds. A screen that hangs keeps its thread (a daemon) until the process ends.
     """
-    answers: queue.SimpleQueue[Verdict | str] = queue.SimpleQueue()
+    return guarded_many(screen, lambda: [ask()], 1, timeout_s)[0]
+
+
+def guarded_many(screen: str, ask: Callable[[], object], count: int, timeout_s: float) -> list[Verdict]:
+    """The same for a list of `count` verdicts."""
+    answers: queue.SimpleQueue[list[Verdict] | str] = queue.SimpleQueue()
 
     def answered() -> None:
         try:
             answer = ask()
-            answers.put(answer if isinstance(answer, Verdict) and _whole(answer) else "it gave no verdict")
+            whole = isinstance(answer, list) and len(answer) == count and all(isinstance(a, Verdict) and _whole(a) for a in answer)
+            answers.put(answer if isinstance(answer, list) and whole else "it gave no verdict")
         except BaseException as error:  # noqa: BLE001  (MemoryError, SystemExit: nothing may let a job through)
             answers.put(type(error).__name__)
 
-    until = time.monotonic() + timeout_s
-    thread = threading.Thread(target=answered, name=screen.replace(" ", "-"), daemon=True)
-    thread.start()
+    threading.Thread(target=answered, name=screen.replace(" ", "-"), daemon=True).start()
     try:
         answer = answers.get(timeout=timeout_s)
     except queue.Empty:
         answer = f"no answer within {timeout_s:g} s"
-    else:
-        thread.join(max(0.0, until - time.monotonic()))  # it still frees what the model used; at the process's end that could abort it
     if isinstance(answer, str):
         # The screen's own exception is left out, chained or not: its message could quote the prompt.
         raise ScreenUnavailable(f"the {screen} could not answer ({answer}); the job does not run")

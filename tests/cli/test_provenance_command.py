@@ -73,3 +73,7 @@ def test_doctor_says_who_trusts_what_is_made_here_and_who_looks_at_it(bare: Comm
     assert not (tmp_path / "home" / "c2pa").exists()  # the doctor only looks
     real = lines(OURVIDZ_MODELS=str(tmp_path), OURVIDZ_C2PA="optional")
     assert real["provenance"][0] == real["images"][0] == "warn" and "published unsigned" in real["provenance"][1]
+    assert "refused" in real["images"][1]
+    none = lines(OURVIDZ_MODELS=str(tmp_path), OURVIDZ_IMAGE_SCREEN="none")
+    assert none["images"][0] == "warn" and "NOTHING LOOKS AT THE PICTURES" in none["images"][1]
+    assert lines(OURVIDZ_IMAGE_SCREEN="local")["images"][0] == "missing"

@@ -18,13 +18,13 @@ WORDS = "job_id user_id prompt negative_prompt settings metadata idempotency_key
 FIGURES = """id status version head_hash submitted_on user_id job_type lane project_id video_id image_id priority rank ready run_at claim_no
   executor_id claimed_at deadline attempts errors crashes device_crashes crashed_on snoozes cancel_requested error_class final enhanced
   generated uploaded created_at updated_at completed_at format quality model_type worker_type hidden"""
-EXECUTORS = "id name called host pid lanes resident state waiting lane lane_since started_at beat_at lease_until info"
+EXECUTORS = "id name called host pid lanes resident state waiting lane lane_since started_at beat_at lease_until info reference_pictures"
 # What analysts read: figures, ids and values from lists (state/kinds.py).
 COUNTED = """id status version head_hash submitted_on user_id job_type lane project_id video_id image_id priority rank ready run_at claim_no
   executor_id claimed_at deadline attempts errors crashes device_crashes crashed_on snoozes cancel_requested error_class final enhanced
   generated uploaded created_at updated_at completed_at hidden"""
 OUTPUTS = "job_id index kind claim_no seed media_type width height frames bytes uploaded_at created_at deleted_at"
-BEATS = "id called pid lanes resident state waiting lane lane_since started_at beat_at lease_until"
+BEATS = "id called pid lanes resident state waiting lane lane_since started_at beat_at lease_until reference_pictures"
 MESSAGES = "seq at queue outcome message_id reason field"
 SENT = "id receiver job_id job_version status created_at attempts next_at delivered_at dead_at last_status"
 RECEIVERS = "name events enabled exhausted disabled_at"

@@ -141,7 +141,7 @@ def test_a_job_that_names_such_an_output_is_refused_before_it_waits(studio: Stud
     (output,) = studio.db.rows("select bucket || '/' || path as address from public.artifacts")
     with pytest.raises(NoConsent, match="withdrawn"):
         studio.jobs.submit(NewJob(studio.user, "sdxl_img2img", "a lighthouse", settings={"references": {"init": output["address"]}}))
-    assert studio.db.rows("select from public.jobs where status = 'queued'") == []
+    assert studio.db.rows("select id from public.jobs where status = 'queued'") == []
 
 
 def test_the_final_video_of_a_preview_that_was_made_from_it(studio: Studio) -> None:

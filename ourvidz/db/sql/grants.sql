@@ -59,9 +59,11 @@ grant select on public.job_events, public.queue_depth, ourvidz.policy, ourvidz.s
 to ourvidz_executor, ourvidz_analyst;
 grant select on public.artifacts to ourvidz_executor;
 -- Who works and who fell silent, for supervisors and people who watch. All but the secret that claims' tokens are drawn from.
-grant select (id, name, called, host, pid, lanes, resident, state, waiting, lane, lane_since, started_at, beat_at, lease_until, info)
+grant select (id, name, called, host, pid, lanes, resident, state, waiting, lane, lane_since, started_at, beat_at, lease_until, info,
+  reference_pictures)
 on ourvidz.executors to ourvidz_executor;
-grant select (id, called, pid, lanes, resident, state, waiting, lane, lane_since, started_at, beat_at, lease_until)
+grant select (id, called, pid, lanes, resident, state, waiting, lane, lane_since, started_at, beat_at, lease_until,
+  reference_pictures)
 on ourvidz.executors to ourvidz_analyst;
 
 -- What the API's roles may do with tables stands in policies.sql.

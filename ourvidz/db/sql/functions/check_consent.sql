@@ -1,7 +1,8 @@
 -- Asked by an executor with the bytes of a reference, before any model sees it: has its job's user attested them, or did we make that
 -- picture for this very user, and does every attestation that it comes from still stand? Whether a person is to be seen on a picture nobody
--- knows beforehand, so all others need the attestation. Without p_sha256: asks again for all that the job was shown so far.
-create or replace function ourvidz.check_consent(p_job uuid, p_claim bigint, p_token uuid, p_sha256 text default null) returns void
+-- knows beforehand, so all others need the attestation. Returns whether we made it. Without p_sha256: asks again for all that the job was
+-- shown so far.
+create or replace function ourvidz.check_consent(p_job uuid, p_claim bigint, p_token uuid, p_sha256 text default null) returns boolean
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp set plan_cache_mode = force_generic_plan
 as $$
 declare
@@ -17,6 +18,7 @@ begin
     perform ourvidz.refuse_unconsented(v_user, p_sha256);
     insert into ourvidz.job_references (job_id, sha256, seen_at) values (p_job, p_sha256, ourvidz.now()) on conflict do nothing;
   end if;
+  return ourvidz.is_made_for(v_user, p_sha256);
 end
 $$;
 

@@ -21,9 +21,6 @@ begin
     if v_address !~ '^[a-z]+://' and (v_address !~ format('^[^/]+/%s/.', a.user_id) or v_address ~ '/[.]{0,2}(/|$)') then
       perform ourvidz.refuse_missing('reference picture', 'references');
     end if;
-    -- An output of ours is known by its bytes already: what its executor would refuse is refused at once.
-    perform ourvidz.refuse_unconsented(a.user_id, made.sha256) from public.artifacts as made
-    where made.bucket = split_part(v_address, '/', 1) and made.path = substr(v_address, strpos(v_address, '/') + 1);
   end loop;
 end
 $$;

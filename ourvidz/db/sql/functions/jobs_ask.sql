@@ -31,6 +31,7 @@ begin
     'user_id', p->'user_id', 'job_type', p->'job_type', 'format', p->'format', 'quality', p->'quality', 'model_type', p->'model_type',
     'metadata', p->'metadata', 'project_id', p->'project_id', 'video_id', p->'video_id', 'image_id', p->'image_id')), 'row');
   perform ourvidz.check_asked(v_asked);
+  perform ourvidz.check_pictures(v_asked);
   -- Before the job it belongs to: the foreign key is looked at when the transaction ends.
   perform ourvidz.keep_words(v_asked, array[v_salt]);
 

@@ -23,6 +23,13 @@ as $$
   select * from came limit 1001
 $$;
 
+-- Whether a picture with these bytes was made by a job of this user.
+create or replace function ourvidz.is_made_for(p_user uuid, p_sha256 text) returns boolean
+language sql stable
+as $$
+  select exists (select from public.artifacts as a join public.jobs as j on j.id = a.job_id where a.sha256 = p_sha256 and j.user_id = p_user)
+$$;
+
 -- Whether the attestation of this very picture was withdrawn by this user, and not given again.
 create or replace function ourvidz.is_withdrawn(p_user uuid, p_sha256 text) returns boolean
 language sql stable
@@ -37,8 +44,7 @@ language sql stable
 as $$
   select case
     when not exists (select from public.consents where user_id = p_user and sha256 = p_sha256)
-     and not exists (select from public.artifacts as a join public.jobs as j on j.id = a.job_id where a.sha256 = p_sha256 and j.user_id = p_user)
-      then 'unattested'
+     and not ourvidz.is_made_for(p_user, p_sha256) then 'unattested'
     else (select case when bool_or(ourvidz.is_withdrawn(o.user_id, o.sha256)) then 'withdrawn' when count(*) > 1000 then 'too_deep' end
           from ourvidz.origins(p_user, p_sha256) as o) end
 $$;

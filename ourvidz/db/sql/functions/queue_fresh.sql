@@ -5,6 +5,7 @@ as $$
 declare
   v_salts bytea[];
 begin
+  perform ourvidz.check_pictures(p_fresh);
   select array_agg(ourvidz.salt()) into v_salts from unnest(p_fresh);
   -- Before the events: a row that they begin takes columns from here (ourvidz.born).
   perform ourvidz.keep_words(p_fresh, v_salts);

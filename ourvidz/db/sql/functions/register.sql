@@ -15,12 +15,14 @@ begin
   if not ourvidz.operates() then
     perform ourvidz.check_registration(p_name, v_now);
   end if;
-  insert into ourvidz.executors (name, called, host, pid, lanes, info, started_at, beat_at, lease_until, login)
+  insert into ourvidz.executors (name, called, host, pid, lanes, info, started_at, beat_at, lease_until, login,
+                                 reference_pictures)
   select p_name,
          case when ourvidz.operates() then p_name
               else left(regexp_replace(session_user, '[^A-Za-z0-9._-]', '-', 'g'), 60) || '-'
                    || left(encode(sha256(convert_to(p_name, 'UTF8')), 'hex'), 8) end,
-         left(p_host, 255), p_pid, p_lanes, p_info, v_now, v_now, v_now + make_interval(secs => lease), session_user
+         left(p_host, 255), p_pid, p_lanes, p_info, v_now, v_now, v_now + make_interval(secs => lease), session_user,
+         p_info->>'references'
   from ourvidz.policy
   returning id into v_id;
   return v_id;

@@ -11,6 +11,7 @@ declare
   v_place record;
 begin
   perform ourvidz.check_asked(v_asked, false);
+  perform ourvidz.check_pictures(v_asked);
   if (ourvidz.caller()).role is not null then
     perform ourvidz.check_pace(a.user_id);
   end if;

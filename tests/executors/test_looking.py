@@ -17,9 +17,11 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from site_of import PROMPT, Site, wait_for
+from site_of import PROMPT, ProbeShelf, Site, wait_for
+from support import Permissive
 
 from executors.looking import sampled
+from executors.shelf import Shelf
 from ourvidz.safety import images
 from ourvidz.safety.images import NoImageScreen, Sight, Watchful
 from ourvidz.safety.screen import ScreenUnavailable, Verdict
@@ -288,6 +290,90 @@ def test_a_screen_that_hangs_takes_only_so_many_threads() -> None:
     assert watchful.check(b"", sight).allowed
 
 
+# -- real models without a screen ---------------------------------------------------------------------------------------------------------
+
+
+class Real(ProbeShelf):
+    """Tiny models that count as real."""
+
+    guarded = True  # type: ignore[assignment]
+
+    def guard(self) -> Permissive:  # type: ignore[override]
+        return Permissive()
+
+
+def unscreened(site: Site, job_id: str, shelf: ProbeShelf) -> None:
+    row = site.row(job_id)
+    assert (row["status"], row["error_class"], row["final"], row["attempts"]) == ("failed", "no_image_screen", True, 1), site.said(job_id)
+    assert "OURVIDZ_IMAGE_SCREEN=local" in site.said(job_id)
+    assert shelf.sdxl.works == [] and "generation_started" not in site.types(job_id)
+    site.intact(job_id)
+
+
+def redrawn(site: Site, address: str, **more: object) -> str:
+    return site.submit("sdxl_img2img", references={"init": address}, strength=0.5, steps=4, **more)
+
+
+def test_an_upload_is_refused_and_not_read(site: Site, loaded: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = redrawn(site, with_reference(site, RED))
+    monkeypatch.setattr(site.store, "open", lambda *_: pytest.fail("it was read"))
+    unscreened(site, job_id, site.work(job_id, shelf=Real(loaded)))
+
+
+def test_a_url_is_refused_and_not_fetched(site: Site, loaded: Shelf) -> None:
+    job_id = redrawn(site, "https://example.com/a.png", reference_fallback=True)
+    unscreened(site, job_id, site.work(job_id, shelf=Real(loaded), fetch=lambda url: pytest.fail("it was fetched")))
+
+
+def test_an_upload_that_lies_beside_outputs_is_refused(site: Site, loaded: Shelf) -> None:
+    address = with_reference(site, RED)
+    site.store.put("sdxl_image_fast", f"{site.user}/{site.user}/1-0.png", site.root / "reference.png", "image/png")
+    assert address
+    job_id = redrawn(site, f"sdxl_image_fast/{site.user}/{site.user}/1-0.png")
+    unscreened(site, job_id, site.work(job_id, shelf=Real(loaded)))
+
+
+def test_what_we_made_ourselves_is_taken(site: Site, loaded: Shelf) -> None:
+    first = site.submit()
+    site.work(first, shelf=Real(loaded))
+    (made,) = [a for a in site.artifacts(first) if a["kind"] == "image"]
+    job_id = redrawn(site, f"{made['bucket']}/{made['path']}")
+    site.work(job_id, shelf=Real(loaded))
+    site.completed(job_id)
+
+
+@pytest.mark.parametrize("told", [{"unseen": True}, {"eye": Watchful(Refuses())}], ids=["none", "a screen"])
+def test_a_screen_or_none_in_so_many_words_takes_them(site: Site, loaded: Shelf, told: dict[str, object]) -> None:
+    job_id = redrawn(site, with_reference(site, RED))
+    site.work(job_id, shelf=Real(loaded), **told)
+    site.completed(job_id)
+
+
+def test_the_executors_row_says_what_becomes_of_pictures(site: Site, loaded: Shelf) -> None:
+    for name, shelf, told in (("a", Real(loaded), {}), ("b", Real(loaded), {"unseen": True}), ("c", ProbeShelf(loaded), {}),
+                              ("d", ProbeShelf(loaded), {"eye": Watchful(Refuses())})):  # fmt: skip
+        site.worker(name, shelf=shelf, **told).run(idle_exit=0.0)
+    rows = site.db.rows("select name, reference_pictures as pictures from ourvidz.executors order by name")
+    assert {row["name"]: row["pictures"] for row in rows} == {"a": "refused", "b": "unscreened", "c": "tiny", "d": "screened"}
+
+
+def test_a_pass_shows_several_frames_at_once_and_the_first_refusal_counts(site: Site) -> None:
+    class Several(Refuses):
+        at_once = 4
+        passes: list[int]
+
+        def check_many(self, pictures: list[bytes], sights: list[Sight]) -> list[Verdict]:
+            self.passes.append(len(pictures))
+            return [self.check(picture, sight) for picture, sight in zip(pictures, sights, strict=True)]
+
+    screen = Several(lambda picture, sight: sight.frame == 64)
+    screen.passes = []
+    job_id = site.submit("video_fast")
+    site.work(job_id, eye=Watchful(screen))
+    assert (site.row(job_id)["error_class"], published(site, job_id)) == ("refused_content", [])
+    assert screen.passes == [4, 3] and "frame 64" in site.said(job_id)
+
+
 # -- found by name ------------------------------------------------------------------------------------------------------------------------
 
 
@@ -299,7 +385,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: a-screen\nVersion: 1\n")
     (info / "entry_points.txt").write_text(
-        "[ourvidz.image_screens]\nmarks = test_image_screen:Refuses\nbroken = a_screen:Broken\nblind = a_screen:Blind\naway = nowhere:It\n"
+        "[ourvidz.image_screens]\nmarks = test_looking:Refuses\nbroken = a_screen:Broken\nblind = a_screen:Blind\naway = nowhere:It\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
 
@@ -311,7 +397,7 @@ def test_a_screen_is_found_by_its_name() -> None:
     red = io.BytesIO()
     Image.new("RGB", (8, 8), RED).save(red, "PNG")
     assert found.check(red.getvalue(), Sight("job", "sdxl_image_fast", "output", index=0)) == Verdict(True, "sight-3")
-    assert images.find(None) is None
+    assert images.find(None) is None and images.find("none") is None
 
 
 @pytest.mark.usefixtures("installed")
