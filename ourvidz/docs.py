@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ourvidz.db import layer
-from ourvidz.safety import edge, help_page
+from ourvidz.safety import edge, help_page, report_page
 from state import catalog, errors, events, machine, policy
 from state.wire import MODEL_VARIANTS
 
@@ -23,6 +23,7 @@ def pages() -> Iterator[tuple[Path, str]]:
     yield ROOT / "supabase/functions/_shared/screen/terms.json", edge.terms_json()
     yield ROOT / "supabase/functions/_shared/catalog.ts", _edge_catalog()
     yield ROOT / "supabase/functions/verify/page.ts", help_page.edge_module()
+    yield ROOT / "supabase/functions/report/page.ts", report_page.edge_module()
     # Numbers the SQL of the schema objects. A merge that meets a conflict in it takes either side and runs `make docs`.
     yield ROOT / "ourvidz/db/sql/release.json", layer.next_numbered()
     readme = (ROOT / "README.md").read_text()

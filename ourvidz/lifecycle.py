@@ -283,6 +283,12 @@ class Jobs:
         rows = self._repeat("select ourvidz.check_consent(%s, %s, %s, %s) as made", (*claim.ref, sha256))
         return bool(rows[0]["made"])
 
+    def blocked(self, claim: Claim, sha256: str, pdq: Sequence[str]) -> bool:
+        """Whether these bytes (64 hex digits), or a picture that looks like one of these hashes (64 hex digits each), are blocked. Raises
+        `StaleClaim`."""
+        sql = "select ourvidz.check_blocked(%s, %s, %s, %s, %s) as blocked"
+        return bool(self._repeat(sql, (*claim.ref, sha256, list(pdq)))[0]["blocked"])
+
     def enhanced(self, claim: Claim, prompt: str, *, seconds: float, tokens: int) -> None:
         self._write(claim, "prompt_enhanced", "select ourvidz.enhanced(%s, %s, %s, %s, %s, %s)", (*claim.ref, prompt, seconds, tokens))
 

@@ -9,7 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ourvidz.db.connection import Ambiguous, DatabaseAway
 from ourvidz.storage.base import BucketMissing, PathRefused, StorageError
@@ -56,26 +56,33 @@ class Remover:
                 log.warning("An object of a removed output could not be deleted now, and is tried again later: %s", error)
             return False
 
-    def run(self, stop: threading.Event) -> None:
-        """Until stopped."""
-        while not stop.is_set():
-            try:
-                more = self.round() == AT_ONCE
-            except (DatabaseAway, Ambiguous) as error:
-                log.warning("%s", error)
-                more = False
-            if not more:
-                stop.wait(POLL)
+
+class Rounds(Protocol):
+    def round(self) -> int: ...
+
+
+def keep(rounds: Rounds, stop: threading.Event) -> None:
+    """Round after round, until stopped."""
+    while not stop.is_set():
+        try:
+            more = rounds.round() == AT_ONCE
+        except (DatabaseAway, Ambiguous) as error:
+            log.warning("%s", error)
+            more = False
+        if not more:
+            stop.wait(POLL)
 
 
 @contextmanager
-def running(remover: Remover) -> Iterator[None]:
+def running(*all_of: Rounds) -> Iterator[None]:
     """Beside whatever else this process does. A store that hangs holds up nothing: what was lent is due again."""
     stop = threading.Event()
-    thread = threading.Thread(target=remover.run, args=(stop,), name="removals", daemon=True)
-    thread.start()
+    threads = [threading.Thread(target=keep, args=(one, stop), name=type(one).__name__, daemon=True) for one in all_of]
+    for thread in threads:
+        thread.start()
     try:
         yield
     finally:
         stop.set()
-        thread.join(LEAVE)
+        for thread in threads:
+            thread.join(LEAVE)

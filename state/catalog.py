@@ -139,14 +139,17 @@ LANES: Final = ("sdxl", "sdxl_ip", "wan", "wan_vace")
 @dataclass(frozen=True)
 class Bucket:
     """A storage bucket: the largest object in bytes, the media types it takes, whether anyone may read it, and whether users upload
-    pictures of their own into it (references). Into the others only executors write: what lies there has a known origin."""
+    pictures of their own into it (references). Into the others only executors write: what lies there has a known origin. What is `sealed`
+    the service key alone reads and writes."""
 
     max_bytes: int
     media_types: frozenset[str]
     public: bool = False
     uploads: bool = False
+    sealed: bool = False
 
 
+QUARANTINE: Final = "quarantine"
 IMAGES: Final = frozenset({PNG, "image/jpeg", WEBP})
 BUCKETS: Final[Mapping[str, Bucket]] = {
     # An image job's thumbnail lies beside its image; a video's has a bucket of its own.
@@ -157,6 +160,8 @@ BUCKETS: Final[Mapping[str, Bucket]] = {
     # Where OurVidz's front end uploads references, up to 10 MB as a browser counts them.
     "reference_images": Bucket(10 * MIB, IMAGES | {GIF}, uploads=True),
     "video-thumbnails": Bucket(5 * MB, frozenset({WEBP})),
+    # What was taken down, under user/bucket/…: signed URLs to where it was lead nowhere then.
+    QUARANTINE: Bucket(200 * MB, IMAGES | {GIF, MP4, "video/webm"}, sealed=True),
     "system-assets": Bucket(5 * MB, IMAGES, public=True),
     "system_assets": Bucket(5 * MB, IMAGES, public=True),  # the deployed front end's spelling
 }

@@ -179,6 +179,14 @@ class PicturesRefused(JobError):
     http = 422
 
 
+class Suspended(JobError):
+    """The user is suspended: nothing is made for them. They may appeal once; an operator decides."""
+
+    sqlstate = "OV040"
+    code = "suspended"
+    http = 403
+
+
 class NoEnhancer(JobError):
     """No enhancer is running, or too many prompts wait for it: this one is not enhanced now. No job is touched by it."""
 

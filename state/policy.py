@@ -36,6 +36,10 @@ class Policy:
     claims_per_minute: int = 600  # prompts that one login of executors is given: what a stolen one can read
     executors_per_login: int = 64  # alive at a time
     registrations_per_hour: int = 500  # of a login
+    reports_a_day: int = 10  # that one source may file
+    report_hides_a_day: int = 3  # outputs that its valid requests hide before a person has looked
+    report_kept: float = 365 * 86_400.0  # texts and contacts of decided reports
+    pdq_distance: int = 31  # of 256 bits: the distance up to which Meta's PDQ counts two pictures as the same
     reroute_after: float | None = None  # what waits so long in a lane that nobody serves goes to its fallback; None: never
 
 

@@ -14,7 +14,7 @@ from ourvidz.cli.help import about
 if TYPE_CHECKING:
     from ourvidz.bootstrap import App
     from ourvidz.db.connection import Database
-    from ourvidz.removals import Remover
+    from ourvidz.removals import Rounds
 
 Dead = Annotated[bool, typer.Option("--dead", help="Those that ran out of tries.")]
 OfJob = Annotated[str | None, typer.Option("--job", metavar="ID", help="Those about this job.")]
@@ -28,7 +28,8 @@ def add(app: typer.Typer) -> None:
 
 
 def run(once: Annotated[bool, typer.Option("--once", help="Leave when nothing is due.")] = False) -> None:
-    """Tell receivers of jobs: send what waits in the outbox. And delete the objects of what users deleted from their libraries.
+    """Tell receivers of jobs: send what waits in the outbox. And delete the objects of what users deleted from their libraries,
+    and move away those of what was taken down.
 
     Each message is signed, and sent again for a day until it is taken. Several may run at once; `ourvidz up` runs one. With SUPABASE_URL
     and CALLBACK_SECRET set, the project's function job-callback is a receiver.
@@ -54,25 +55,27 @@ def run(once: Annotated[bool, typer.Option("--once", help="Leave when nothing is
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: deliverer.stop())
         log.info("The deliverer is at work.")
-        remover = _remover(app)
-        with nullcontext() if once or remover is None else removals.running(remover):
+        objects = _objects(app)
+        with nullcontext() if once else removals.running(*objects):
             deliverer.run(once=once)
-        removed = remover.round() if once and remover is not None else 0
+        moved = sum(one.round() for one in objects) if once else 0
     if once:
         out.say(f"{words.count(deliverer.sent, 'message')} delivered, {deliverer.failed:,} to be tried again or dead.", "dim")
-        out.say(f"{words.count(removed, 'object')} of removed outputs deleted.", "dim")
+        out.say(f"{words.count(moved, 'object')} of outputs that were deleted or taken down removed.", "dim")
 
 
-def _remover(app: App) -> Remover | None:
-    """None where the store cannot be opened here: messages are delivered all the same, and another machine deletes the objects."""
+def _objects(app: App) -> list[Rounds]:
+    """None where the store cannot be opened here: messages are delivered all the same, and another machine sees to the objects."""
+    from ourvidz.quarantine import Quarantine
     from ourvidz.removals import Remover
     from ourvidz.storage.base import StorageError
 
+    all_here = app.config.supabase is not None or app.embedded
     try:
-        return Remover(app.database, app.store, all_here=app.config.supabase is not None or app.embedded)
+        return [Quarantine(app.database, app.store, all_here=all_here), Remover(app.database, app.store, all_here=all_here)]
     except StorageError as error:
-        logging.getLogger("ourvidz.removals").error("Objects of removed outputs are not deleted by this process: %s", error)
-        return None
+        logging.getLogger("ourvidz.removals").error("Objects of removed and hidden outputs stay where they are: %s", error)
+        return []
 
 
 def ls(

@@ -61,6 +61,9 @@ RULES: Sequence[Rule] = (
     Rule("import_decisions", "ourvidz.import_decisions"),
     Rule("outbox", "ourvidz.outbox", _THEIR_JOBS),
     Rule("refusal_digests", "ourvidz.screenings", blank={"digest": "null", "salt": "null"}),
+    # Texts about their outputs, and their appeals. What was decided, when and by whom stays: ids and codes alone.
+    Rule("report_payloads", "ourvidz.report_payloads"),
+    Rule("taken_objects", "ourvidz.taken_objects"),  # their objects go with all the others, `quarantine` too
     Rule("enhancement_requests", "ourvidz.enhancement_requests"),
     Rule("stops", "ourvidz.stops"),
     # What was decided stays, and who decided it; what it rests on may name a document.

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from ourvidz.db import erasure_rules
-from state import catalog, errors, events, kinds, machine, policy, scenes, wire
+from state import catalog, errors, events, kinds, machine, policy, reports, scenes, wire
 
 ROLES = (
     *("anon", "authenticated", "service_role", "authenticator", "ourvidz_owner", "ourvidz_admin"),
@@ -80,6 +80,8 @@ def tables() -> dict[str, list[dict[str, Any]]]:
         "erasure_rules": erasure_rules.rows(),
         "plans": [{"name": name, **plan.__dict__} for name, plan in policy.PLANS.items()],
         "plan_words": [{"word": word, "plan": plan} for word, plan in policy.PLAN_WORDS.items()],
+        "report_rules": reports.rules(),
+        "report_moves": reports.moves(),
         "policy": [{"only_row": True, **policy.settings()}],
         "role_limits": [{"name": role, **limits.__dict__} for role, limits in policy.LIMITS.items()],
     }
@@ -88,7 +90,14 @@ def tables() -> dict[str, list[dict[str, Any]]]:
 def buckets() -> list[dict[str, Any]]:
     """The catalog's buckets, as the policies on storage are made from them."""
     return [
-        {"name": name, "public": b.public, "uploads": b.uploads, "max_bytes": b.max_bytes, "media_types": sorted(b.media_types)}
+        {
+            "name": name,
+            "public": b.public,
+            "uploads": b.uploads,
+            "sealed": b.sealed,
+            "max_bytes": b.max_bytes,
+            "media_types": sorted(b.media_types),
+        }
         for name, b in catalog.BUCKETS.items()
     ]
 
@@ -132,7 +141,17 @@ def _job_type(kind: catalog.JobType) -> dict[str, Any]:
     }
 
 
-_CLEARED_FIRST = ("transitions", "wire_names", "scene_steps", "buckets", "plan_words", "set_aside_rules", "older_types", "erasure_rules")
+_CLEARED_FIRST = (
+    "transitions",
+    "wire_names",
+    "scene_steps",
+    "buckets",
+    "plan_words",
+    "set_aside_rules",
+    "older_types",
+    "erasure_rules",
+    "report_moves",
+)
 """No one refers to them: replaced whole. The others are upserted, for jobs and plans name their rows."""
 
 _OPERATORS = {"policy": policy.OPERATORS}

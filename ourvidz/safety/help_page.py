@@ -41,10 +41,10 @@ def standalone(url: str, key: str, back: str = "") -> str:
     config = {"url": url, "key": key, "version": VERSION, "back": back}
     text = template().replace("{{config}}", json.dumps(config).replace("<", "\\u003c")).replace(' nonce="{{nonce}}"', "")
     inline = re.findall(r"<style>(.*?)</style>|<script>(.*?)</script>", text, flags=re.DOTALL)
-    hashes = " ".join(_source(style or script) for style, script in inline)
+    hashes = " ".join(source(style or script) for style, script in inline)
     meta = f'<meta http-equiv="Content-Security-Policy" content="{html.escape(policy(url, hashes))}">'
     return text.replace("<!--head-->", meta)
 
 
-def _source(text: str) -> str:
+def source(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

@@ -191,6 +191,12 @@ class ArtifactStore(Protocol):
     def delete(self, bucket: str, path: str) -> bool:
         """Delete the object; False if there was none, so that a sweep can be repeated."""
 
+    def move(self, bucket: str, path: str, to_bucket: str, to_path: str) -> bool:
+        """Give the object another name, in one step: it is never at both, nor at neither. False if there was none, so that a move whose
+        answer was lost can be repeated. Raises `ObjectExists` where the other name is taken; then nothing was changed. Of limits and types
+        nothing is asked: the object was admitted once.
+        """
+
     def clear(self, bucket: str, folder: str) -> int:
         """Delete all that lies under `folder` (as in `list`), also what others put there under names that `list` leaves out: an
         erasure must. How many it was.

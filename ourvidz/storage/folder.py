@@ -26,6 +26,7 @@ from typing import BinaryIO
 from ourvidz.storage.base import (
     BucketLimit,
     Entry,
+    ObjectExists,
     ObjectMissing,
     ObjectTooLarge,
     PathRefused,
@@ -144,6 +145,35 @@ class FolderStore:
                     with self._folder(bucket, *folders) as fd:
                         os.rmdir(name, dir_fd=fd)
         return True
+
+    def move(self, bucket: str, path: str, to_bucket: str, to_path: str) -> bool:
+        check_bucket(self._buckets, bucket)
+        check_bucket(self._buckets, to_bucket)
+        check_path(to_path)
+        with _told():
+            for _ in range(_TRIES):
+                try:
+                    self._rename((bucket, *path.split("/")), (to_bucket, *to_path.split("/")))
+                    return True
+                except FileNotFoundError:
+                    if (left := self._open(bucket, check_path(path))) is None:
+                        return False
+                    left.close()  # the other folder was removed again: empty, in that moment
+        raise StorageUnavailable(f"the folder of {to_path!r} in bucket {to_bucket!r} was removed again and again")
+
+    def _rename(self, source: Sequence[str], target: Sequence[str]) -> None:
+        """By `link`, which refuses a name that is taken, where `rename` would overwrite. A crash in between leaves both names, and the same
+        again takes the first away."""
+        (*folders, name), (*to_folders, to_name) = source, target
+        with self._folder(*folders) as before, self._folder(*to_folders, make=True) as after:
+            try:
+                os.link(name, to_name, src_dir_fd=before, dst_dir_fd=after, follow_symlinks=False)
+            except FileExistsError:
+                if not os.path.samestat(os.stat(name, dir_fd=before), os.stat(to_name, dir_fd=after)):
+                    raise ObjectExists(f"{'/'.join(target)} is another object") from None
+            os.fsync(after)
+            os.unlink(name, dir_fd=before)
+            os.fsync(before)
 
     def clear(self, bucket: str, folder: str) -> int:
         self._check_there(bucket)

@@ -125,6 +125,15 @@ class SupabaseStorage:
     def delete(self, bucket: str, path: str) -> bool:
         return self._delete(bucket, self._checked(bucket, path))
 
+    def move(self, bucket: str, path: str, to_bucket: str, to_path: str) -> bool:
+        doing = f"moving {bucket}/{self._checked(bucket, path)} to {to_bucket}/{self._checked(to_bucket, to_path)}"
+        asked = {"bucketId": bucket, "sourceKey": path, "destinationBucket": to_bucket, "destinationKey": to_path}
+        try:
+            self.api.ask("POST", "/object/move", doing, json=asked)
+        except ObjectMissing:
+            return False
+        return True
+
     def clear(self, bucket: str, folder: str) -> int:
         bucket = self._there(bucket)
         found = list(self._pages(bucket, f"{check_path(folder.rstrip('/'))}/"))  # whole: pages move while objects go

@@ -116,6 +116,21 @@ class ArtifactStoreContract:
             with pytest.raises(BucketMissing):
                 missing()
 
+    def test_a_move_leaves_one_object_and_may_be_repeated(self, store: ArtifactStore, make: Make) -> None:
+        store.put(IMAGES, "u/j/1-0.png", make(b"one"), "image/png")
+        assert store.move(IMAGES, "u/j/1-0.png", VIDEOS, f"u/{IMAGES}/j/1-0.png")
+        assert store.stat(IMAGES, "u/j/1-0.png") is None and store.read(VIDEOS, f"u/{IMAGES}/j/1-0.png") == b"one"
+        assert not store.move(IMAGES, "u/j/1-0.png", VIDEOS, f"u/{IMAGES}/j/1-0.png")
+        store.put(IMAGES, "u/j/1-0.png", make(b"two"), "image/png")
+        with pytest.raises(ObjectExists):
+            store.move(IMAGES, "u/j/1-0.png", VIDEOS, f"u/{IMAGES}/j/1-0.png")
+        assert store.read(IMAGES, "u/j/1-0.png") == b"two" and store.read(VIDEOS, f"u/{IMAGES}/j/1-0.png") == b"one"
+        with pytest.raises(BucketMissing):
+            store.move(IMAGES, "u/j/1-0.png", "nowhere", "u/a.png")
+        for path in ("../a.png", ".tmp/a.png"):
+            with pytest.raises(PathRefused):
+                store.move(IMAGES, "u/j/1-0.png", VIDEOS, path)
+
     def test_the_same_path_in_two_buckets_is_two_objects(self, store: ArtifactStore, make: Make) -> None:
         store.put(IMAGES, "a.png", make(b"one"), "image/png")
         store.put(SMALL, "a.png", make(b"two"), "image/png")

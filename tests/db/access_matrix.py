@@ -152,6 +152,25 @@ RELATIONS: Final[dict[str, dict[str, Verbs]]] = {
     "ourvidz.refusals": {},
     "ourvidz.removals": {"ourvidz_deliverer": ALL, "ourvidz_executor": ALL},
     "ourvidz.scene_steps": {},
+    **{
+        f"ourvidz.{name}": {}
+        for name in (
+            "appeals",
+            "blocked_hashes",
+            "blocked_hashes_id_seq",
+            "moderation_events",
+            "moderation_events_id_seq",
+            "report_moves",
+            "report_payloads",
+            "report_rules",
+            "report_salts",
+            "report_sources",
+            "reports",
+            "suspensions",
+            "taken_objects",
+            "takedowns",
+        )
+    },
     "ourvidz.shares": {},
     "ourvidz.sharing": {},
     "ourvidz.token_entries": {},
@@ -178,6 +197,11 @@ FUNCTIONS: Final[dict[str, frozenset[str]]] = {
     "public.age_status": API,
     "public.request_age_review": API,
     "public.report_refusal": API,
+    "public.file_report": frozenset({"service_role"}),
+    "public.my_restrictions": frozenset({"user", "admin"}),
+    "public.appeal": frozenset({"user", "admin"}),
+    "public.report_queue": frozenset({"admin", "service_role"}),
+    "public.moderate": frozenset({"admin", "service_role"}),
     "public.before_request": API | {"anon"},
     "public.has_role": API | {"anon"},
     "public.job_types": API | {"anon"},
@@ -186,12 +210,15 @@ FUNCTIONS: Final[dict[str, frozenset[str]]] = {
         for name in (
             "register", "heartbeat", "held", "claim", "advance", "advance_batch", "enhanced", "artifact_generated", "artifact_uploaded",
             "complete", "complete_batch", "fail", "snooze", "honour_cancel", "reap", "executor_gone", "on_device", "drain", "lane_order",
-            "check_consent", "enhance_take", "enhance_hold", "enhance_answer",
+            "check_consent", "check_blocked", "enhance_take", "enhance_hold", "enhance_answer",
         )
     },
     **{
         f"ourvidz.{name}": frozenset({"ourvidz_deliverer"})
-        for name in ("removals_take", "removals_gone", "outbox_due", "outbox_take", "outbox_sent", "outbox_unsent", "outbox_prune")
+        for name in (
+            "removals_take", "removals_gone", "taken_take", "taken_moved", "suspensions_take", "suspension_found", "suspension_swept",
+            "outbox_due", "outbox_take", "outbox_sent", "outbox_unsent", "outbox_prune",
+        )
     },
     **{f"ourvidz.{name}": frozenset({"ourvidz_intake"}) for name in ("intake", "intake_record", "intake_forget", "shared_with")},
     "ourvidz.now": frozenset(EVERY_LOGIN),
@@ -205,6 +232,7 @@ WRITES: Final[Verbs] = dict.fromkeys(("select", "insert", "update", "delete"), "
 BUCKETS: Final[dict[str, dict[str, Verbs]]] = {
     "outputs": {"user": {"select": "own", "delete": "own"}, "admin": ALL, "service_role": WRITES},
     "references": {"user": {"select": "own", "insert": "own", "delete": "own"}, "admin": ALL, "service_role": WRITES},
+    "sealed": {"service_role": WRITES},
     "assets": {"anon": ALL, "user": ALL, "admin": ALL, "service_role": WRITES},
 }
 """Rows of storage.objects, by what a bucket holds. A bucket that is not ours is open to nobody by a policy of ours."""

@@ -24,13 +24,14 @@ grant execute on function
   ourvidz.register, ourvidz.heartbeat, ourvidz.held, ourvidz.claim, ourvidz.advance, ourvidz.advance_batch, ourvidz.enhanced,
   ourvidz.artifact_generated, ourvidz.artifact_uploaded, ourvidz.complete, ourvidz.complete_batch, ourvidz.fail, ourvidz.snooze,
   ourvidz.honour_cancel, ourvidz.reap, ourvidz.executor_gone, ourvidz.on_device, ourvidz.drain, ourvidz.lane_order,
-  ourvidz.check_consent, ourvidz.now
+  ourvidz.check_consent, ourvidz.check_blocked, ourvidz.now
 to ourvidz_executor;
 
 -- A role of its own, which a host of executors need not have: a deliverer sends messages and says what became of them, deletes what users
 -- deleted, and changes no receiver.
 grant execute on function ourvidz.outbox_due, ourvidz.outbox_take, ourvidz.outbox_sent, ourvidz.outbox_unsent, ourvidz.outbox_prune,
-  ourvidz.removals_take, ourvidz.removals_gone, ourvidz.now
+  ourvidz.removals_take, ourvidz.removals_gone, ourvidz.taken_take, ourvidz.taken_moved, ourvidz.suspensions_take,
+  ourvidz.suspension_found, ourvidz.suspension_swept, ourvidz.now
 to ourvidz_deliverer;
 grant select on ourvidz.outbox, ourvidz.receivers, ourvidz.removals to ourvidz_deliverer, ourvidz_executor;  -- the latter for `doctor`
 -- An analyst reads no text (state/kinds.py): neither what a receiver answered, nor an unsalted digest that tells whether a text is known.
@@ -74,5 +75,9 @@ grant execute on function public.queue_job, public.cancel_job, public.retry_job,
   public.request_age_review, public.report_refusal
 to authenticated, service_role, ourvidz_admin;
 grant execute on function public.job_types, public.before_request, public.has_role to anon, authenticated, service_role, ourvidz_admin;
--- Asked by a policy on storage.objects, which names it for the caller.
-grant execute on function ourvidz.on_hold to authenticated;
+-- Reports come with the service key alone: the edge function knows who sent them, and bounds that.
+grant execute on function public.file_report to service_role;
+grant execute on function public.my_restrictions, public.appeal to authenticated, ourvidz_admin;
+grant execute on function public.report_queue, public.moderate to service_role, ourvidz_admin;
+-- Asked by policies on storage.objects, which name them for the caller.
+grant execute on function ourvidz.on_hold, ourvidz.am_suspended, ourvidz.is_taken to authenticated;

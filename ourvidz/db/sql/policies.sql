@@ -54,12 +54,12 @@ with said as (select
     -- Nobody says of themselves who they are: roles follow auth.users (ourvidz.roles_follow).
     ('authenticated', 'user_roles', 'select', null, v_mine),
     ('authenticated', 'user_activity_log', 'select', null, v_mine),
-    ('authenticated', 'videos', 'select', null, v_mine),
+    ('authenticated', 'videos', 'select', null, v_mine || ' and not taken_down'),
     ('authenticated', 'videos', 'insert', 'user_id, project_id, scene_number, status, format, resolution', v_my_video),
     ('authenticated', 'videos', 'update', 'project_id, scene_number', v_my_scene),
     ('authenticated', 'videos', 'delete', null, v_mine),
     -- Bounds of a picture's row: ourvidz.images_arrive.
-    ('authenticated', 'images', 'select', null, v_mine),
+    ('authenticated', 'images', 'select', null, v_mine || ' and not taken_down'),
     ('authenticated', 'images', 'insert', v_images, v_my_scene),
     ('authenticated', 'images', 'delete', null, v_mine),
     ('authenticated', 'jobs', 'select', null, v_mine || ' and not hidden'),
@@ -70,7 +70,7 @@ with said as (select
     -- What belongs to a job is seen through the policy of jobs: nothing of one that its owner deleted.
     ('authenticated', 'job_payloads', 'select', v_words, v_mine || ' and exists (select from public.jobs as j where j.id = job_id)'),
     ('authenticated', 'job_events', 'select', null, v_my_job),
-    ('authenticated', 'artifacts', 'select', null, 'deleted_at is null and ' || v_my_job),
+    ('authenticated', 'artifacts', 'select', null, 'deleted_at is null and not taken_down and ' || v_my_job),
     ('authenticated', 'usage_logs', 'select', null, v_mine),
     ('authenticated', 'usage_logs', 'insert', 'user_id, action, format, quality, credits_consumed, metadata', v_my_line),
     ('authenticated', 'consents', 'select', null, v_mine),

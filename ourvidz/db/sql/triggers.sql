@@ -120,3 +120,12 @@ alter table ourvidz.executors enable always trigger executors_kinds;
 alter table ourvidz.intake_messages enable always trigger intake_messages_kinds;
 alter table ourvidz.intake_counts enable always trigger intake_counts_kinds;
 alter table ourvidz.screenings enable always trigger screenings_kinds;
+
+create or replace trigger image_moderated after update of moderation_status on public.images
+  for each row when (old.moderation_status is distinct from new.moderation_status and new.moderation_status in ('rejected', 'approved')
+                     and current_user <> 'ourvidz_owner')
+  execute function ourvidz.image_moderated();
+create or replace trigger moderation_append_only before update or delete or truncate on ourvidz.moderation_events
+  for each statement execute function ourvidz.refuse_change();
+alter table public.images enable always trigger image_moderated;
+alter table ourvidz.moderation_events enable always trigger moderation_append_only;

@@ -7,6 +7,7 @@ create or replace function ourvidz.refuse_unverified(p_user uuid) returns void
 language plpgsql
 as $$
 begin
+  perform ourvidz.refuse_suspended(p_user);
   raise exception 'Profile % is not age-verified: no job is made for it.', coalesce(p_user::text, '(none)')
     using errcode = 'OV010', hint = ourvidz.help('age', 'Have your age verified:', 'An operator verifies it: `ourvidz age verify`.');
 end

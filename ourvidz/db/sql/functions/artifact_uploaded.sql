@@ -16,6 +16,7 @@ begin
   if not found then
     raise exception 'Job % has no recorded % % with these bytes waiting for upload.', p_job, p_kind, p_index using errcode = 'OV001';
   end if;
+  update ourvidz.taken_objects set moved = false, next_at = ourvidz.now() where (bucket, path) = (a.bucket, a.path) and moved;
   select salt into v_salt from public.job_payloads where job_id = p_job;
   perform ourvidz.append(array[p_job], 'artifact_uploaded',
     array[jsonb_build_object('index', a.index, 'kind', a.kind, 'bytes', a.bytes,

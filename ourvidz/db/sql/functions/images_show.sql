@@ -39,5 +39,6 @@ begin
   cross join lateral ourvidz.pictures_of(j) as made
   where j.id = any (p_jobs) and j.status = 'completed' and not j.hidden
     and not exists (select from public.images as i where i.job_id = j.id and coalesce(i.image_index, 0) = made.index);
+  perform ourvidz.images_taken(p_jobs);
 end
 $$;

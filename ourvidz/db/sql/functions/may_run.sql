@@ -13,7 +13,7 @@ as $$
            completed}'::text[]
 $$;
 
--- Null when jobs may be made for the user, else why not: no_profile | erased | unverified | expired.
+-- Null when jobs may be made for the user, else why not: no_profile | erased | unverified | expired | suspended.
 -- plpgsql, so that its plan is kept: a claim asks it for each job that it would take.
 create or replace function ourvidz.why_not_run(user_id uuid) returns text
 language plpgsql stable
@@ -25,6 +25,7 @@ begin
   return case when not found then 'no_profile'
               when p.erased_at is not null then 'erased'
               when p.age_verified is not true then 'unverified'
-              when p.age_verified_until <= ourvidz.now() then 'expired' end;
+              when p.age_verified_until <= ourvidz.now() then 'expired'
+              when ourvidz.is_suspended(why_not_run.user_id) then 'suspended' end;
 end
 $$;

@@ -27,7 +27,8 @@ $$;
 create or replace function ourvidz.is_made_for(p_user uuid, p_sha256 text) returns boolean
 language sql stable
 as $$
-  select exists (select from public.artifacts as a join public.jobs as j on j.id = a.job_id where a.sha256 = p_sha256 and j.user_id = p_user)
+  select exists (select from public.artifacts as a join public.jobs as j on j.id = a.job_id where a.sha256 = p_sha256 and j.user_id = p_user
+                   and not a.taken_down)
 $$;
 
 -- Whether the attestation of this very picture was withdrawn by this user, and not given again.

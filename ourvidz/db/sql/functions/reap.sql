@@ -44,6 +44,7 @@ begin
     perform ourvidz.wake(lane, promoted) from unnest(array(select distinct lane from public.jobs where ready)) as lane;
   end if;
   perform ourvidz.stop_rest();
+  perform ourvidz.reports_forget();
   if lapsed + timed_out = 0 then  -- next time, then: these lock balances of their own
     perform ourvidz.reroute_stranded();
   end if;

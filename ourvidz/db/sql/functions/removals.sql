@@ -19,17 +19,25 @@ declare
   v_row constant jsonb := to_jsonb(old);
 begin
   insert into ourvidz.removals (bucket, path, user_id, asked_at, next_at)
-  select distinct b.name, shown.path, old.user_id, ourvidz.now(), ourvidz.now()
-  from (select v_row->>name as path from unnest('{image_url,thumbnail_url,video_url,preview_url}'::text[]) as name
-        union select one #>> '{}' from jsonb_array_elements(case jsonb_typeof(v_row->'image_urls') when 'array' then v_row->'image_urls'
-                                                              else '[]' end) as one) as shown
-  join ourvidz.buckets as b on not b.public and b.name in (
-    v_row->'metadata'->>'bucket', v_row->'metadata'->>'thumbnail_bucket', (select job_type from public.jobs where id::text = v_row->>'job_id'))
-  where starts_with(shown.path, old.user_id || '/')
-    and not exists (select from public.artifacts as a where a.bucket = b.name and a.path = shown.path)
+  select shown.bucket, shown.path, old.user_id, ourvidz.now(), ourvidz.now()
+  from ourvidz.row_objects(v_row) as shown
+  where not exists (select from public.artifacts as a where a.bucket = shown.bucket and a.path = shown.path)
     and not exists (select from public.images as i where i.user_id = old.user_id and shown.path in (i.image_url, i.thumbnail_url))
     and not exists (select from public.videos as v where v.user_id = old.user_id and shown.path in (v.video_url, v.thumbnail_url, v.preview_url))
   on conflict (bucket, path) do nothing;
   return null;
 end
+$$;
+
+-- The objects of the older system that a row of public.images or public.videos shows, as the row names them, in its user's own folder.
+create or replace function ourvidz.row_objects(p_row jsonb) returns table (bucket text, path text)
+language sql stable
+as $$
+  select distinct b.name, shown.path
+  from (select p_row->>name as path from unnest('{image_url,thumbnail_url,video_url,preview_url}'::text[]) as name
+        union select one #>> '{}' from jsonb_array_elements(case jsonb_typeof(p_row->'image_urls') when 'array' then p_row->'image_urls'
+                                                              else '[]' end) as one) as shown
+  join ourvidz.buckets as b on not b.public and not b.sealed and b.name in (
+    p_row->'metadata'->>'bucket', p_row->'metadata'->>'thumbnail_bucket', (select job_type from public.jobs where id::text = p_row->>'job_id'))
+  where starts_with(shown.path, p_row->>'user_id' || '/')
 $$;

@@ -1,5 +1,5 @@
 -- Objects to delete now, lent to the caller: if it dies they are due again. Those of users under a legal hold wait until it is lifted, those
--- of jobs at work until these have ended.
+-- of jobs at work until these have ended, and what was taken down until that is decided.
 create or replace function ourvidz.removals_take(p_limit integer, p_lease float8) returns table (bucket text, path text)
 language sql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$
@@ -8,6 +8,7 @@ as $$
     where r.next_at <= ourvidz.now()
       and not exists (select from ourvidz.legal_holds as h where h.user_id = r.user_id and h.lifted_at is null)
       and not exists (select from public.jobs as j where j.id = r.job_id and j.completed_at is null)
+      and not exists (select from ourvidz.taken_objects as t where (t.bucket, t.path) = (r.bucket, r.path))
     order by r.next_at limit p_limit for update skip locked
   )
   update ourvidz.removals as r

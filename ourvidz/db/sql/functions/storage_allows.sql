@@ -5,6 +5,7 @@ language sql immutable
 as $$
   select case p_holds
     when 'assets' then p_verb = 'select'
+    when 'sealed' then false
     when 'bucket' then p_verb = 'select'
     when 'theirs' then p_caller = 'its owner' or p_caller = 'another user' and p_verb = 'insert'
     when 'references' then p_caller = 'its owner' and p_verb in ('select', 'insert', 'delete')

@@ -1,13 +1,13 @@
 -- The rows that policies are tried on: objects of `p_owner` in every private bucket of the project and in ours, there or not yet; and the
--- rows of the buckets themselves. `holds` says by which rule: outputs, references, assets (public), theirs (not ours), bucket.
+-- rows of the buckets themselves. `holds` says by which rule: outputs, references, assets (public), sealed, theirs (not ours), bucket.
 create or replace function ourvidz.storage_probes(p_ours jsonb, p_owner uuid)
 returns table (n bigint, relation regclass, bucket text, holds text, probe jsonb)
 language sql stable set search_path = pg_catalog, ourvidz, pg_temp
 as $$
   with ours as (
-    select * from jsonb_to_recordset(p_ours) as b (name text, public boolean, uploads boolean)
+    select * from jsonb_to_recordset(p_ours) as b (name text, public boolean, uploads boolean, sealed boolean)
   ), buckets as (
-    select name, case when public then 'assets' when uploads then 'references' else 'outputs' end as holds, public from ours
+    select name, case when public then 'assets' when sealed then 'sealed' when uploads then 'references' else 'outputs' end as holds, public from ours
     union all
     select id, 'theirs', false from storage.buckets where not coalesce(public, false) and id not in (select name from ours)
   ), objects as (

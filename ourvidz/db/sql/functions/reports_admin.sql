@@ -1,0 +1,61 @@
+-- The queue and the verbs for admins, by PostgREST. The texts of a report are read one at a time, and that is recorded.
+create or replace function public.report_queue(closed boolean default false) returns jsonb
+language sql stable security definer set search_path = pg_catalog, ourvidz, pg_temp
+as $$ select ourvidz.answer('report_queue', jsonb_build_object('closed', closed)) $$;
+
+create or replace function public.moderate(verb text, report uuid default null, output text default null) returns jsonb
+language sql security definer set search_path = pg_catalog, ourvidz, pg_temp
+as $$
+  select ourvidz.answer('moderate', jsonb_build_object('verb', verb, 'report', report, 'output', left(moderate.output, 501)))
+$$;
+
+create or replace function ourvidz.api_report_queue(p jsonb) returns jsonb
+language plpgsql stable
+as $$
+begin
+  perform ourvidz.moderator();
+  return coalesce((
+    select jsonb_agg(to_jsonb(r) || jsonb_build_object('state', t.state, 'overdue', r.closed_at is null and r.due_at < ourvidz.now())
+                     order by r.due_at)
+    from (select * from ourvidz.reports where (closed_at is not null) = (p->>'closed')::boolean order by due_at limit 500) as r
+    left join ourvidz.takedowns as t on t.subject = r.subject), '[]');
+end
+$$;
+
+create or replace function ourvidz.api_moderate(p jsonb) returns jsonb
+language plpgsql
+as $$
+declare
+  v_actor constant text := ourvidz.moderator();
+  v_report constant uuid := p->>'report';
+begin
+  if v_report is null then
+    return to_jsonb(ourvidz.output_act(p->>'output', p->>'verb', v_actor, 'admin'));
+  end if;
+  return to_jsonb(ourvidz.report_act(v_report, p->>'verb', v_actor))
+      || coalesce((select to_jsonb(texts) - '{id,user_id}'::text[] from ourvidz.report_payloads as texts where id = v_report), '{}');
+end
+$$;
+
+-- Who an admin's decision names. Refuses everybody else.
+create or replace function ourvidz.moderator() returns text
+language plpgsql stable
+as $$
+begin
+  if not (select admin or role = 'service_role' from ourvidz.caller()) then
+    raise exception 'Only an admin may do this.' using errcode = 'OV017';
+  end if;
+  return ourvidz.actor();
+end
+$$;
+
+-- The admin pages set moderation_status of a picture: rejected hides it, approved brings it back, as the same decision made anywhere else.
+create or replace function ourvidz.image_moderated() returns trigger
+language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
+as $$
+begin
+  perform ourvidz.output_act(new.id::text, case new.moderation_status when 'rejected' then 'hide' else 'restore' end,
+                             ourvidz.actor(), 'admin');
+  return null;
+end
+$$;

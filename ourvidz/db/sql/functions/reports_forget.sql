@@ -1,0 +1,26 @@
+-- Deletes the texts and contacts of reports that were decided long ago (policy.report_kept), a few at a time. The reaper calls it.
+create or replace function ourvidz.reports_forget(p_limit integer default 20) returns void
+language plpgsql
+as $$
+declare
+  v_ids uuid[];
+begin
+  v_ids := array(select id from ourvidz.reports
+                 where not forgotten and closed_at < ourvidz.now() - make_interval(secs => (select report_kept from ourvidz.policy))
+                 order by closed_at limit p_limit for update skip locked);
+  perform ourvidz.report_forget(id, 'system') from unnest(v_ids) as id;
+end
+$$;
+
+-- The texts of one report, when its sender asks for that too.
+create or replace function ourvidz.report_forget(p_report uuid, p_actor text) returns void
+language plpgsql
+as $$
+begin
+  update ourvidz.reports set forgotten = true where id = p_report and not forgotten;
+  if found then
+    delete from ourvidz.report_payloads where id = p_report;
+    perform ourvidz.moderated('forgotten', p_actor, p_report => p_report);
+  end if;
+end
+$$;

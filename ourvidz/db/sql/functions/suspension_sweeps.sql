@@ -1,0 +1,29 @@
+-- Users whose folders are to be listed now, because a suspension takes every object of theirs away: references, and what no row names. Twice,
+-- for what was still being uploaded.
+create or replace function ourvidz.suspensions_take(p_lease float8) returns table (id uuid, user_id uuid)
+language sql security definer set search_path = pg_catalog, ourvidz, pg_temp
+as $$
+  update ourvidz.suspensions as s set sweep_at = ourvidz.now() + make_interval(secs => p_lease)
+  where s.id = (select one.id from ourvidz.suspensions as one where one.lifted_at is null and one.sweep_at <= ourvidz.now()
+                order by one.sweep_at limit 1 for update skip locked)
+  returning s.id, s.user_id
+$$;
+
+create or replace function ourvidz.suspension_found(p_id uuid, p_bucket text, p_paths text[]) returns void
+language sql security definer set search_path = pg_catalog, ourvidz, pg_temp
+as $$
+  insert into ourvidz.taken_objects as t (bucket, path, user_id, suspended, next_at)
+  select p_bucket, path, s.user_id, true, ourvidz.now()
+  from ourvidz.suspensions as s, unnest(p_paths) as path
+  where s.id = p_id and s.lifted_at is null and starts_with(path, s.user_id || '/')
+    and exists (select from ourvidz.buckets where name = p_bucket and not public and not sealed)
+  on conflict (bucket, path) do update set suspended = true where not t.suspended
+$$;
+
+-- The second listing comes when the longest attempt at a job is over.
+create or replace function ourvidz.suspension_swept(p_id uuid) returns void
+language sql security definer set search_path = pg_catalog, ourvidz, pg_temp
+as $$
+  update ourvidz.suspensions set sweeps = sweeps + 1, sweep_at = case when sweeps = 0 then ourvidz.now() + interval '20 minutes' end
+  where id = p_id and lifted_at is null
+$$;

@@ -1,0 +1,48 @@
+-- Makes the rows that show an output say what its takedown says. Rows that somebody else has locked are left out, as in images_show: whoever
+-- changed them comes here by themselves.
+create or replace function ourvidz.takedown_shows(p_row ourvidz.takedowns) returns void
+language plpgsql
+as $$
+begin
+  update public.artifacts as a set taken_down = t.state in ('hidden', 'blocked')
+  from ourvidz.takedowns as t
+  where t.subject = p_row.subject and a.job_id = t.job_id and a.kind in (t.kind, 'thumbnail') and a.index = t.index
+    and a.taken_down <> (t.state in ('hidden', 'blocked'));
+  if p_row.job_id is not null then
+    perform ourvidz.images_taken(array[p_row.job_id]);
+  else
+    perform ourvidz.row_taken(p_row.row_id);
+  end if;
+  update public.videos as v set taken_down = t.state in ('hidden', 'blocked'), updated_at = ourvidz.now()
+  from ourvidz.takedowns as t
+  where t.subject = p_row.subject and t.kind = 'video' and (v.video_job_id = t.job_id or v.id = t.row_id)
+    and v.taken_down <> (t.state in ('hidden', 'blocked'));
+end
+$$;
+
+-- The pictures of these jobs. A row that comes later is shown so too (images_show).
+create or replace function ourvidz.images_taken(p_jobs uuid[]) returns void
+language plpgsql
+as $$
+begin
+  if exists (select from ourvidz.takedowns where job_id = any (p_jobs)) then
+    perform ourvidz.row_taken(i.id) from public.images as i where i.job_id = any (p_jobs);
+  end if;
+end
+$$;
+
+create or replace function ourvidz.row_taken(p_row uuid) returns void
+language sql
+as $$
+  update public.images as i
+  set taken_down = told.down, moderation_status = told.word, reviewed_at = case when told.word = 'flagged' then i.reviewed_at else ourvidz.now() end,
+      updated_at = ourvidz.now()
+  from (
+    select r.id, t.state in ('hidden', 'blocked') as down,
+           case t.state when 'reported' then 'flagged' when 'restored' then 'approved' else 'rejected' end as word
+    from public.images as r
+    join ourvidz.takedowns as t on t.kind = 'image' and (t.row_id = r.id or t.job_id = r.job_id and t.index = coalesce(r.image_index, 0))
+    where r.id = p_row for update of r skip locked
+  ) as told
+  where i.id = told.id and (i.taken_down, i.moderation_status) is distinct from (told.down, told.word)
+$$;
