@@ -25,7 +25,7 @@ from ourvidz.db.connection import DatabaseAway
 from ourvidz.lifecycle import Claim
 from ourvidz.safety.screen import ScreenUnavailable
 from ourvidz.storage.base import StorageError
-from state.errors import ExecutorGone, NotAgeVerified, StaleClaim
+from state.errors import ExecutorGone, NotAgeVerified, StaleClaim, Suspended
 
 log = logging.getLogger("ourvidz.run")
 
@@ -48,7 +48,7 @@ def attempt(room: Room, hold: Hold) -> str:
         return "lost" if hold.lost else "unsaid"  # someone else has the job, or may have by now: write nothing
     except (ExecutorGone, DatabaseAway):
         return "unsaid"
-    except (Cancelled, NotAgeVerified):
+    except (Cancelled, NotAgeVerified, Suspended):
         return _quietly(lambda: room.jobs.honour_cancel(claim), "cancelled")
     except (Drained, KeyboardInterrupt):
         return _quietly(lambda: room.jobs.snooze(claim, "drain"), "snoozed")

@@ -15,7 +15,7 @@ from executors.device import Device, Made, Turn, forget_frames, work_of
 from executors.errors import BadOutput
 from executors.models.base import Family, OnStep
 from executors.referring import still_attested
-from state.errors import NotAgeVerified, StaleClaim
+from state.errors import NotAgeVerified, StaleClaim, Suspended
 
 log = logging.getLogger("ourvidz.device")
 
@@ -38,7 +38,7 @@ def begin(turns: Sequence[Turn], started: Mapping[str, Any]) -> list[Turn]:
             try:
                 turn.run.jobs.advance(turn.run.claim, "generation_started", **started)
                 moved.add(turn.run.claim.job_id)
-            except (StaleClaim, NotAgeVerified) as error:
+            except (StaleClaim, NotAgeVerified, Suspended) as error:
                 turn.end(error)
     return [turn for turn in live if turn.run.claim.job_id in moved]
 

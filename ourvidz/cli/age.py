@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from ourvidz.cli import options, out, pick
 from ourvidz.cli.help import Sections, about
 
-if TYPE_CHECKING:
-    from datetime import datetime
-
 User = Annotated[str, typer.Argument(metavar="USER", help="The profile's id, a UUID.", show_default=False)]
 How = Annotated[str, typer.Option("--how", metavar="TEXT", help="What the decision rests on; kept with it.", show_default=False)]
+Until = Annotated[
+    datetime | None,
+    typer.Option("--until", metavar="DAY", help="When it runs out, in UTC: 2031-05-01. Else it does not.", formats=["%Y-%m-%d"]),
+]
 QUICK = 10.0  # seconds for the page to answer
 
 
@@ -22,7 +24,9 @@ def add(app: typer.Typer, panel: str) -> None:
     age = typer.Typer(cls=Sections, rich_markup_mode=None, help="Verify users' ages; the page that refusals link to.")
     user = "3f1c…"
     age.command("ls", **about("ourvidz age ls", "ourvidz age ls --decided --json"))(ls)
-    age.command("verify", **about(f"ourvidz age verify {user} --how 'passport, seen in a call'"))(verify)
+    age.command("review", **about(f"ourvidz age review {user}"))(review)
+    age.command("verify", **about(f"ourvidz age verify {user} --how 'passport, seen in a call'",
+                                  f"ourvidz age verify {user} --how 'passport' --until 2031-05-01"))(verify)  # fmt: skip
     age.command("refuse", **about(f"ourvidz age refuse {user} --how 'the document had expired'"))(refuse)
     here = "ourvidz age page --write verify.html --url https://app.example.com/verify.html"
     age.command("page", **about("ourvidz age page", here))(page)
@@ -47,30 +51,43 @@ def ls(
     def when(at: datetime | None, now: datetime) -> out.Cell:
         return out.since(at, now) if at else out.cell("–")
 
-    columns = ("user", "email", "asked", "decision", "decided", "by", "how")
+    columns = ("user", "email", "asked", "state", "since", "by", "until", "how")
     out.table(columns, [[
-        out.cell(r["user_id"]), out.cell(r["email"] or "–"), when(r["asked_at"], r["now"]), out.cell(r["decision"] or "–"),
-        when(r["decided_at"], r["now"]), out.cell(r["decided_by"] or "–"), out.cell(r["how"] or "–"),
+        out.cell(r["user_id"]), out.cell(r["email"] or "–"), when(r["asked_at"], r["now"]),
+        out.cell(r["decision"] or ("in review" if r["began_at"] else "waiting")), when(r["decided_at"] or r["began_at"], r["now"]),
+        out.cell(r["decided_by"] or r["began_by"] or "–"), out.cell(f"{r['verified_until']:%Y-%m-%d}" if r["verified_until"] else "–"),
+        out.cell(r["how"] or "–"),
     ] for r in rows])  # fmt: skip
 
 
-def verify(user: User, how: How, as_json: options.Json = False) -> None:
-    """Verify a user's age: from then on jobs are made for them."""
-    _decide(user, True, how, as_json)
-
-
-def refuse(user: User, how: How, as_json: options.Json = False) -> None:
-    """Refuse it, or take a verification back. They may ask again a day later."""
-    _decide(user, False, how, as_json)
-
-
-def _decide(user: str, verified: bool, how: str, as_json: bool) -> None:
+def review(user: User, as_json: options.Json = False) -> None:
+    """Say that you look at a user's request: their page then says that it is in review."""
     from ourvidz import bootstrap
     from ourvidz.db import ages
 
     found = pick.a_uuid(user, "USER")
     assert found is not None
-    done = ages.decide(bootstrap.app().database, found, verified, pick.actor(), how)
+    done = ages.look(bootstrap.app().database, found, pick.actor())
+    out.emit(done) if as_json else print(f"{found}: in review")
+
+
+def verify(user: User, how: How, until: Until = None, as_json: options.Json = False) -> None:
+    """Verify a user's age: from then on jobs are made for them, up to --until where it is given."""
+    _decide(user, True, how, as_json, until.replace(tzinfo=UTC) if until else None)
+
+
+def refuse(user: User, how: How, as_json: options.Json = False) -> None:
+    """Refuse it, or take a verification back: the user's jobs stop at their next step. They may ask again a day later."""
+    _decide(user, False, how, as_json)
+
+
+def _decide(user: str, verified: bool, how: str, as_json: bool, until: datetime | None = None) -> None:
+    from ourvidz import bootstrap
+    from ourvidz.db import ages
+
+    found = pick.a_uuid(user, "USER")
+    assert found is not None
+    done = ages.decide(bootstrap.app().database, found, verified, pick.actor(), how, until)
     out.emit(done) if as_json else print(f"{found}: {done['decision']}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from ourvidz.db.connection import Database
@@ -12,16 +13,24 @@ FUNCTION = "/functions/v1/verify"
 
 def reviews(db: Database, *, decided: bool = False, limit: int = 100) -> list[Row]:
     """Those that wait, the oldest first; with `decided` the newest decisions instead."""
-    sql = """select a.user_id::text, p.email, a.asked_at, a.decision, a.decided_at, a.decided_by, a.how, ourvidz.now() as now
+    sql = """select a.user_id::text, p.email, a.asked_at, a.began_at, a.began_by, a.decision, a.decided_at,
+                    a.decided_by, a.how, a.verified_until, ourvidz.now() as now
              from ourvidz.age_reviews as a left join public.profiles as p on p.id = a.user_id
              where (a.decision is not null) = %s order by case when a.decision is null then a.id else -a.id end limit %s"""
     return db.rows(sql, (decided, limit))
 
 
-def decide(db: Database, user_id: str, verified: bool, by: str, how: str) -> Row:
-    """The review as it was decided. Raises `NotFound`, `InvalidJob`."""
-    sql = """select user_id::text, asked_at, decision, decided_at, decided_by, how from ourvidz.decide_age(%s, %s, %s, %s)"""
-    return db.rows(sql, (user_id, verified, by, how))[0]
+def decide(db: Database, user_id: str, verified: bool, by: str, how: str, until: datetime | None = None) -> Row:
+    """The decision as it is kept. `until`: when the verification runs out. Raises `NotFound`, `InvalidJob`."""
+    sql = (
+        "select user_id::text, asked_at, decision, decided_at, decided_by, how, verified_until from ourvidz.verify_age(%s, %s, %s, %s, %s)"
+    )
+    return db.rows(sql, (user_id, verified, how, by, until))[0]
+
+
+def look(db: Database, user_id: str, by: str) -> Row:
+    """The user's request, which `by` looks at from now on. Raises `NotFound`."""
+    return db.rows("select user_id::text, asked_at, began_at, began_by from ourvidz.age_look(%s, %s)", (user_id, by))[0]
 
 
 def help_url(db: Database) -> str | None:

@@ -66,6 +66,8 @@ RULES: Sequence[Rule] = (
     Rule("taken_objects", "ourvidz.taken_objects"),  # their objects go with all the others, `quarantine` too
     Rule("enhancement_requests", "ourvidz.enhancement_requests"),
     Rule("stops", "ourvidz.stops"),
+    Rule("age_ends", "ourvidz.age_ends"),
+    Rule("age_messages", "ourvidz.age_messages"),
     # What was decided stays, and who decided it; what it rests on may name a document.
     Rule("age_reviews", "ourvidz.age_reviews", blank={"how": "null"}),
 )  # fmt: skip

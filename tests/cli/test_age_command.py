@@ -23,6 +23,14 @@ def test_verify_and_refuse(ourvidz: Command, database: Database) -> None:
     assert ourvidz("age", "verify", me, "--how", "a passport").out.strip() == f"{me}: verified"
     (row,) = ourvidz("age", "ls", "--decided", "--json").json
     assert (row["user_id"], row["decision"], row["how"]) == (me, "verified", "a passport") and row["decided_by"]
+    assert ourvidz("age", "review", me).out.strip() == f"{me}: in review"
+    assert "in review" in ourvidz("age", "ls").out
+    assert ourvidz("age", "verify", me, "--how", "a passport", "--until", "2001-05-01").code == 2, "it would have run out"
+    assert (
+        ourvidz("age", "verify", me, "--how", "a passport", "--until", "2999-05-01", "--json")
+        .json["verified_until"]
+        .startswith("2999-05-01")
+    )
     assert ourvidz("age", "refuse", me, "--how", "it was forged").code == 0
     assert database.rows("select age_verified from public.profiles where id = %s", (me,)) == [{"age_verified": False}]
     unknown = ourvidz("age", "verify", "0190a0f2-0000-7000-8000-0000000000aa", "--how", "x")

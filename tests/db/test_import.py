@@ -14,6 +14,7 @@ from older import ANNA, BORIS, CLARA, DORA, SECOND_ANNA, TYPES, migrated, older_
 from support import Permissive, Server, artifact, as_job, claim, events, executor, finish, row, types
 
 from ourvidz.audit import audit
+from ourvidz.db import ages
 from ourvidz.db.connection import Database
 from ourvidz.db.reconcile import Beliefs
 from ourvidz.lifecycle import Jobs
@@ -133,6 +134,7 @@ def test_the_operator_believes_whom_they_say(production: Database) -> None:
         BORIS: (10, "creator", False),
         CLARA: (340, "pro", False),  # she never said that she is of age
         DORA: (10, "inactive", False),
+        SECOND_ANNA: (0, "inactive", False),  # who had no profile, and has one now
     }
     assert {d for d in decided(production) if d[3] and d[1] != "role"} == {
         (CLARA, "balance", "340", True, "olga"),
@@ -145,6 +147,19 @@ def test_the_operator_believes_whom_they_say(production: Database) -> None:
         "select user_id::text, sum(amount)::int as n from ourvidz.token_entries where account = 'available' group by 1"
     )
     assert {r["user_id"]: r["n"] for r in entries} == {ANNA: 10, BORIS: 10, CLARA: 340, DORA: 10}
+
+
+def test_an_age_that_was_believed_is_a_decision_like_any_other(production: Database) -> None:
+    migrated(production, beliefs=Beliefs(age=[BORIS], by="olga"))
+    (kept,) = ages.reviews(production, decided=True)
+    assert (kept["user_id"], kept["decision"], kept["decided_by"]) == (BORIS, "verified", "olga")
+    assert kept["how"] == "the older system said so, and the operator believed it"
+
+
+def test_a_second_user_of_a_taken_username_has_a_profile_and_can_be_verified(migrated_production: Database) -> None:
+    (hers,) = migrated_production.rows("select username, email from public.profiles where id = %s", (SECOND_ANNA,))
+    assert (hers["username"], hers["email"]) == ("anna_00000000", "anna@elsewhere.example")
+    assert ages.decide(migrated_production, SECOND_ANNA, True, "person:olga", "a passport")["decision"] == "verified"
 
 
 def test_a_balance_below_zero_is_believed_of_nobody(production: Database) -> None:
@@ -179,7 +194,8 @@ def test_signing_up_works_before_and_after(production: Database) -> None:
     # Where production's own trigger gives up, for the name is taken, ours makes the profile.
     third = sign_up(production, "second@elsewhere.example")
     assert profile(production, third) == (f"second_{third[:8]}", "inactive") and roles(production, third) == ["basic_user"]
-    assert production.rows("select 1 from public.profiles where id = %s", (SECOND_ANNA,)) == []
+    # And the one whom it had left without before has one since the migration.
+    assert profile(production, SECOND_ANNA) == ("anna_00000000", "inactive") and roles(production, SECOND_ANNA) == ["basic_user"]
 
 
 def test_signing_up_in_a_new_project(database: Database) -> None:

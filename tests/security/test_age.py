@@ -4,15 +4,18 @@ run or upload; requests that race with that; people who verify themselves, or ch
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import psycopg
 import pytest
-from support import Server, artifact, claim, executor, row, submit, types, wait_for_lock
+from api import Api, api_of
+from support import Clock, Server, artifact, claim, executor, row, submit, types, wait_for_lock
 
-from ourvidz.db import enhancement
+from ourvidz.db import ages, enhancement
 from ourvidz.db.connection import Database
 from ourvidz.lifecycle import Jobs, NewJob
 from state.errors import NotAgeVerified
@@ -27,6 +30,12 @@ SUBMIT = "select ourvidz.submit(jsonb_build_object('user_id', %s::text, 'job_typ
 @pytest.fixture
 def connect(server: Server, database_name: str) -> Connect:
     return lambda: psycopg.connect(server.url(database_name))
+
+
+@pytest.fixture
+def api(server: Server, database_name: str, database: Database) -> Iterator[Api]:
+    with api_of(server, database_name) as found:
+        yield found
 
 
 def balance(database: Database, user: str) -> int:
@@ -226,3 +235,135 @@ def test_a_claim_that_came_first_gets_no_step_further(database: Database, jobs: 
     token = "select ourvidz.claim_token(secret, %s, 1) as token from ourvidz.executors"
     with pytest.raises(NotAgeVerified):
         database.rows("select ourvidz.advance(%s, 1, %s, 'generation_started')", (job, database.rows(token, (job,))[0]["token"]))
+
+
+# -- a verification that runs out ----------------------------------------------------------------------------------------------------
+
+
+def test_one_that_has_run_out_stops_jobs_at_once_and_is_decided_by_the_reaper(
+    api: Api, database: Database, jobs: Jobs, user: User, clock: Clock
+) -> None:
+    me = user(verified=False)
+    ages.decide(database, me, True, "person:ada", "a passport", clock.at + timedelta(minutes=1))
+    running, waiting = submit(jobs, me), submit(jobs, me)
+    gpu = executor(jobs)
+    held = claim(jobs, gpu)
+    clock.advance(61)
+    jobs.heartbeat(gpu)
+    assert list(jobs.claim(gpu)) == [], "without the reaper"
+    with pytest.raises(NotAgeVerified, match="has run out"):
+        jobs.advance(held, "generation_started")
+    told = api.rows("authenticated", me, "select public.job_status(%s) as answer", (waiting,))[0]["answer"]
+    assert told["waits_for"]["reason"] == "age_expired" and "has run out" in told["waits_for"]["next"]
+    jobs.reap()
+    assert (row(database, waiting)["status"], jobs.held(gpu)[running].cancel_requested) == ("cancelled", True)
+    newest = ages.reviews(database, decided=True)[0]
+    assert (newest["decision"], newest["decided_by"]) == ("expired", "reaper")
+    assert status(api, me)["status"] == "expired"
+    assert api.rows("authenticated", me, "select public.request_age_review() as answer")[0]["answer"]["status"] == "waiting"
+    ages.look(database, me, "person:ada")
+    assert status(api, me)["status"] == "in_review"
+    ages.decide(database, me, True, "person:ada", "a passport")
+    told = api.rows("authenticated", me, "select public.job_status(%s) as answer", (waiting,))[0]["answer"]
+    assert told["waits_for"]["reason"] == "stopped"
+    jobs.retry(waiting)
+
+
+def test_an_executor_that_met_the_end_itself_lets_the_job_go(database: Database, jobs: Jobs, user: User) -> None:
+    me = user()
+    job = submit(jobs, me)
+    held = claim(jobs, executor(jobs))
+    database.rows(RUN_OUT, (me,))
+    with pytest.raises(NotAgeVerified):
+        jobs.advance(held, "generation_started")
+    jobs.honour_cancel(held)
+    assert types(database, job)[-2:] == ["cancel_requested", "cancelled"]
+
+
+# -- who decides, and what is kept of it ---------------------------------------------------------------------------------------------
+
+
+def status(api: Api, user: str) -> dict[str, Any]:
+    return dict(api.rows("authenticated", user, "select public.age_status() as answer")[0]["answer"])
+
+
+VERIFY = "select public.verify_age(%s, %s, 'a passport') as answer"
+
+
+def test_an_admin_and_the_service_key_decide_and_are_named(api: Api, database: Database, user: User) -> None:
+    me, admin = user(verified=False), user()
+    done = api.rows("authenticated", admin, VERIFY, (me, True), admin=True)[0]["answer"]
+    assert (done["status"], done["decided_by"], done["how"]) == ("verified", f"admin:{admin}", "a passport")
+    done = api.rows("service_role", None, VERIFY, (me, False))[0]["answer"]
+    assert (done["status"], done["decided_by"]) == ("refused", "service")
+    assert [(r["decision"], r["decided_by"]) for r in ages.reviews(database, decided=True) if r["user_id"] == me] == [
+        ("refused", "service"), ("verified", f"admin:{admin}"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("role", ["anon", "authenticated", "ourvidz_analyst", "ourvidz_executor"])
+@pytest.mark.parametrize("again", [False, True])
+def test_nobody_else_decides(api: Api, database: Database, superuser: psycopg.Connection[Any], user: User, role: str, again: bool) -> None:
+    """Not even where the project's default privileges hand every function of schema public to its API roles once more."""
+    me = user(verified=False)
+    if again:
+        superuser.execute("grant execute on all functions in schema public to anon, authenticated")
+    for statement in (
+        "select public.verify_age(%s, true, 'trust me')",
+        "select public.age_message('me', 'm1', %s, 'verified')",
+        "select ourvidz.verify_age(%s, true, 'trust me', 'me')",
+        "update public.profiles set age_verified = true, age_verified_until = null where id = %s",
+        "insert into ourvidz.age_reviews (user_id, asked_at, decision, decided_at, decided_by) values (%s, now(), 'verified', now(), 'me')",
+    ):
+        with pytest.raises(psycopg.Error) as refused:
+            api.rows(role, me, statement, (me,))
+        assert refused.value.sqlstate in ("42501", "OV017"), statement
+    assert database.rows("select age_verified from public.profiles where id = %s", (me,)) == [{"age_verified": False}]
+
+
+def test_a_user_does_not_bring_their_verification_along(api: Api, user: User) -> None:
+    me = str(uuid.uuid4())
+    for columns in ("id, age_verified", "id, age_verified_until"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            api.rows("authenticated", me, f"insert into public.profiles ({columns}) values (%s, null)", (me,))
+
+
+def test_a_plain_write_leaves_a_decision_with_who_wrote_it(api: Api, database: Database, user: User) -> None:
+    """By whichever way: a new row, an UPDATE, one of another column whose trigger changes it, the end alone."""
+    me = user()
+    database.rows(WITHDRAW, (me,))
+    assert status(api, me)["status"] == "withdrawn"
+    database.rows("update public.profiles set age_verified = true where id = %s", (me,))
+    database.rows("update public.profiles set age_verified_until = now() + interval '1 day' where id = %s", (me,))
+    database.rows(
+        "create function public.theirs() returns trigger language plpgsql as $$ begin new.age_verified := false; return new; end $$;"
+        "create trigger theirs before update of username on public.profiles for each row execute function public.theirs()"
+    )
+    database.rows("update public.profiles set username = 'me' where id = %s", (me,))
+    kept = [r for r in ages.reviews(database, decided=True) if r["user_id"] == me]
+    assert [r["decision"] for r in kept] == ["withdrawn", "verified", "verified", "withdrawn", "verified"]
+    assert {(r["decided_by"], r["how"]) for r in kept} == {("login:ourvidz", "written to profiles.age_verified")}
+
+
+@pytest.mark.parametrize("role", ["authenticated", "service_role", "ourvidz_analyst", "ourvidz_executor"])
+def test_what_was_decided_is_changed_by_nobody(api: Api, database: Database, user: User, role: str) -> None:
+    me = user()
+    for change in ("update ourvidz.age_reviews set decided_by = 'me'", "delete from ourvidz.age_reviews", "truncate ourvidz.age_reviews",
+                   "delete from ourvidz.age_messages", "delete from ourvidz.age_ends", "delete from ourvidz.stops"):  # fmt: skip
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            api.rows(role, me, change)
+    for change in ("update ourvidz.age_reviews set decided_by = 'me'", "delete from ourvidz.age_reviews"):
+        with pytest.raises(Exception, match="is not changed"):
+            database.rows(change)
+
+
+def test_refused_as_such_also_where_tokens_are_short(database: Database, jobs: Jobs, user: User) -> None:
+    me = user(tokens=1)
+    job = submit(jobs, me)
+    jobs.cancel(job)
+    submit(jobs, me)
+    database.rows(RUN_OUT, (me,))
+    asked = NewJob(me, "image_fast", "a pier")
+    for act in (lambda: jobs.retry(job), lambda: jobs.submit(asked), lambda: jobs.try_out(asked)):
+        with pytest.raises(NotAgeVerified):
+            act()

@@ -79,5 +79,8 @@ grant execute on function public.job_types, public.before_request, public.has_ro
 grant execute on function public.file_report to service_role;
 grant execute on function public.my_restrictions, public.appeal to authenticated, ourvidz_admin;
 grant execute on function public.report_queue, public.moderate to service_role, ourvidz_admin;
+-- Ages are decided by admins and the service key; what a provider says comes with the service key alone.
+grant execute on function public.verify_age to service_role, ourvidz_admin;
+grant execute on function public.age_message to service_role;
 -- Asked by policies on storage.objects, which name them for the caller.
 grant execute on function ourvidz.on_hold, ourvidz.am_suspended, ourvidz.is_taken to authenticated;

@@ -39,9 +39,12 @@ create or replace trigger balance_closed after delete on public.profiles
 create or replace trigger verified_follow after insert or update of age_verified on public.profiles
   for each row when (new.age_verified) execute function ourvidz.verified_follow();
 -- Not `of age_verified`: a trigger of the project's own may change it where the statement did not name it.
-create or replace trigger age_withdrawn after update on public.profiles
-  for each row when (old.age_verified and new.age_verified is not true and new.erased_at is null) execute function ourvidz.age_withdrawn();
-alter table public.profiles enable always trigger age_withdrawn;
+create or replace trigger age_follow after update on public.profiles
+  for each row when ((old.age_verified, old.age_verified_until) is distinct from (new.age_verified, new.age_verified_until))
+  execute function ourvidz.age_follow();
+create or replace trigger age_begin after insert on public.profiles for each row when (new.age_verified) execute function ourvidz.age_follow();
+alter table public.profiles enable always trigger age_follow;
+alter table public.profiles enable always trigger age_begin;
 
 alter table public.job_events enable always trigger events_apply;
 alter table public.job_events enable always trigger events_append_only;

@@ -1,4 +1,5 @@
--- A user's age: asked for by the user, decided by an operator or a provider's webhook (with the service's own login), each decision kept.
+-- A user's age: asked for by the user, looked at, decided by an operator, an admin or a provider's webhook. Every decision is kept
+-- (ourvidz.age_reviews), each change of profiles.age_verified has one, and ourvidz.why_not_run compares the profile with the clock.
 create or replace function public.age_status() returns jsonb
 language sql stable security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$ select ourvidz.answer('age_status', '{}') $$;
@@ -7,64 +8,43 @@ create or replace function public.request_age_review() returns jsonb
 language sql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$ select ourvidz.answer('request_age_review', '{}') $$;
 
--- status: verified, waiting (for a decision), refused (the last time), or unverified (nobody has asked).
 create or replace function ourvidz.api_age_status(p jsonb) returns jsonb
+language sql stable
+as $$ select ourvidz.age_of(ourvidz.signed_in()) $$;
+
+-- {status, asked_at, decided_at, until, may_ask_at, next}. status: verified | unverified (nobody has asked) | waiting | in_review |
+-- refused | withdrawn | expired. next: what happens next, as a sentence for the user.
+create or replace function ourvidz.age_of(p_user uuid) returns jsonb
 language sql stable
 as $$
   select jsonb_build_object(
-    'status', case when profile.age_verified then 'verified' when last.decision = 'refused' then 'refused'
-                   when last.id is not null and last.decision is null then 'waiting' else 'unverified' end,
-    'asked_at', last.asked_at, 'decided_at', last.decided_at)
-  from (select ourvidz.signed_in() as id) as me
+    'status', found.status, 'asked_at', open.asked_at, 'decided_at', last.decided_at,
+    'until', case when found.status in ('verified', 'expired') then coalesce(profile.age_verified_until, last.verified_until) end,
+    'may_ask_at', case when found.status in ('refused', 'withdrawn') then last.decided_at + ourvidz.age_pause() end,
+    'next', (select next from ourvidz.age_states() as s where s.status = found.status))
+  from (select p_user as id) as me
   left join public.profiles as profile on profile.id = me.id
-  left join lateral (select * from ourvidz.age_reviews where user_id = me.id order by id desc limit 1) as last on true
+  left join lateral (select * from ourvidz.age_reviews where user_id = me.id and decision is null limit 1) as open on true
+  left join lateral (
+    select * from ourvidz.age_reviews where user_id = me.id and decision is not null order by id desc limit 1) as last on true
+  cross join lateral (select case when profile.age_verified and coalesce(profile.age_verified_until > ourvidz.now(), true) then 'verified'
+                                  when open.began_at is not null then 'in_review' when open.id is not null then 'waiting'
+                                  when profile.age_verified then 'expired' when last.decision <> 'verified' then last.decision
+                                  else 'unverified' end as status) as found
 $$;
 
--- Asked again while one waits, it is the same request. After a refusal another may be asked for a day later.
-create or replace function ourvidz.api_request_age_review(p jsonb) returns jsonb
-language plpgsql
+-- What happens next in each state, said once: the page, job_status and the command line repeat it.
+create or replace function ourvidz.age_states() returns table (status text, next text)
+language sql immutable parallel safe
 as $$
-declare
-  v_user constant uuid := ourvidz.signed_in();
-  v_refused timestamptz;
-begin
-  perform from public.profiles where id = v_user and erased_at is null for key share;
-  if not found then
-    raise exception 'There is no profile %.', v_user using errcode = 'OV018', column = 'user_id';
-  end if;
-  select decided_at into v_refused from ourvidz.age_reviews
-  where user_id = v_user and decision = 'refused' order by id desc limit 1;
-  if v_refused > ourvidz.now() - interval '1 day' then
-    raise exception 'A review was refused within the last day: ask again tomorrow.' using errcode = 'OV016', detail = 'Retry after 86400 s.';
-  end if;
-  insert into ourvidz.age_reviews (user_id, asked_at)
-  select v_user, ourvidz.now() where not (select age_verified from public.profiles where id = v_user)
-  on conflict (user_id) where decision is null do nothing;
-  return ourvidz.api_age_status('{}');
-end
+  values ('verified', 'Your age is verified. Nothing else is needed.'),
+         ('unverified', 'Ask for your age to be verified. Until it is, no job is made for you.'),
+         ('waiting', 'Your request was recorded and waits for somebody to look at it. You will be told by email what is needed.'),
+         ('in_review', 'Your request is being looked at. You will be told by email what was decided, or what else is needed.'),
+         ('refused', 'The last request was refused. A day after the decision you can ask again.'),
+         ('withdrawn', 'Your verification was taken back, and your unfinished jobs were stopped. A day after that you can ask again.'),
+         ('expired', 'Your verification has run out, and your unfinished jobs were stopped. Ask for your age to be verified again.')
 $$;
 
--- The operator's decision, whether the user asked for it or not. It decides what waits, or is written as decided at once.
-create or replace function ourvidz.decide_age(p_user uuid, p_verified boolean, p_by text, p_how text) returns ourvidz.age_reviews
-language plpgsql
-as $$
-declare
-  v_decision constant text := case when p_verified then 'verified' else 'refused' end;
-  v_made ourvidz.age_reviews;
-begin
-  if length(trim(p_how)) between 1 and 500 is not true then
-    raise exception 'How the age was judged must be said, in 1 to 500 characters.' using errcode = 'OV009', column = 'how';
-  end if;
-  update public.profiles set age_verified = p_verified where id = p_user and erased_at is null;
-  if not found then
-    raise exception 'There is no profile %, or it was erased.', p_user using errcode = 'OV018', column = 'user_id';
-  end if;
-  update ourvidz.age_reviews set decision = v_decision, decided_at = ourvidz.now(), decided_by = p_by, how = trim(p_how)
-  where user_id = p_user and decision is null returning * into v_made;
-  if not found then
-    insert into ourvidz.age_reviews (user_id, asked_at, decision, decided_at, decided_by, how)
-    values (p_user, ourvidz.now(), v_decision, ourvidz.now(), p_by, trim(p_how)) returning * into v_made;
-  end if;
-  return v_made;
-end
-$$;
+-- How long after a refusal another review may be asked for.
+create or replace function ourvidz.age_pause() returns interval language sql immutable parallel safe as $$ select interval '1 day' $$;

@@ -8,7 +8,8 @@ language plpgsql
 as $$
 begin
   perform ourvidz.refuse_suspended(p_user);
-  raise exception 'Profile % is not age-verified: no job is made for it.', coalesce(p_user::text, '(none)')
+  raise exception 'Profile % is not age-verified%: no job is made for it.', coalesce(p_user::text, '(none)'),
+    case ourvidz.why_not_run(p_user) when 'expired' then ' any more (its verification has run out)' else '' end
     using errcode = 'OV010', hint = ourvidz.help('age', 'Have your age verified:', 'An operator verifies it: `ourvidz age verify`.');
 end
 $$;
@@ -22,6 +23,6 @@ begin
                            or to_jsonb(new) - 'how' = to_jsonb(old) - 'how' and new.how is null) then
     return new;
   end if;
-  raise exception 'A decision on an age is not changed: make another (ourvidz.decide_age).' using errcode = 'OV001';
+  raise exception 'A decision on an age is not changed: make another (ourvidz.verify_age).' using errcode = 'OV001';
 end
 $$;

@@ -1,6 +1,6 @@
--- What a provider's webhook says of a user's age, passed on by the edge function age-webhook, which has checked its signature. p_decision:
--- verified | refused | review (the provider is still looking). Twice is once. Answers {outcome, status}: decided | review (a person must decide) |
--- older (something newer was said before; nothing changed) | repeated.
+-- What a provider's webhook says of a user's age, passed on by the edge function age-webhook, which has checked its signature. decision:
+-- verified | refused | review (the provider is still looking). Twice is once. Answers {outcome, status}: decided | review (a person must
+-- decide) | older (something newer was said before; nothing changed) | repeated.
 create or replace function public.age_message(
   provider text, message_id text, user_id uuid, decision text, reference text default null, until timestamptz default null,
   said_at timestamptz default null
@@ -8,15 +8,16 @@ create or replace function public.age_message(
 language sql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$
   select ourvidz.answer('age_message', jsonb_build_object(
-    'provider', age_message.provider, 'message_id', age_message.message_id, 'user_id', age_message.user_id, 'decision', age_message.decision,
-    'reference', age_message.reference, 'until', age_message.until, 'said_at', age_message.said_at))
+    'provider', age_message.provider, 'message_id', age_message.message_id, 'user_id', age_message.user_id,
+    'decision', age_message.decision, 'reference', age_message.reference, 'until', age_message.until, 'said_at', age_message.said_at))
 $$;
 
 create or replace function ourvidz.api_age_message(p jsonb) returns jsonb
 language plpgsql
 as $$
 declare
-  m constant ourvidz.age_messages := jsonb_populate_record(null::ourvidz.age_messages, p || jsonb_build_object('received_at', ourvidz.now()));
+  m constant ourvidz.age_messages := jsonb_populate_record(
+    null::ourvidz.age_messages, p || jsonb_build_object('received_at', ourvidz.now()));
   v_by constant text := 'provider:' || m.provider;
   v_decision constant text := p->>'decision';
   v_how constant text := trim('message of the provider ' || coalesce(left(p->>'reference', 200), ''));
@@ -24,7 +25,9 @@ declare
   v_last ourvidz.age_reviews;
   v_outcome text := 'decided';
 begin
-  if v_decision in ('verified', 'refused', 'review') is not true then
+  if coalesce((ourvidz.caller()).role, 'service_role') <> 'service_role' then  -- granted to nobody else; if a project grants it again
+    raise exception 'A provider''s message comes with the service key.' using errcode = 'OV017';
+  elsif v_decision in ('verified', 'refused', 'review') is not true then
     raise exception 'A provider''s decision is verified, refused or review.' using errcode = 'OV009', column = 'decision';
   elsif m.provider ~ '^[a-z0-9_-]{1,40}$' is not true or length(m.message_id) between 1 and 200 is not true then
     raise exception 'A message has a provider''s name and an id of 1 to 200 characters.' using errcode = 'OV009', column = 'message_id';
@@ -44,9 +47,9 @@ begin
   if exists (select from ourvidz.age_messages as a where a.user_id = m.user_id and a.provider = m.provider and a.said_at > m.said_at)
      or v_last.decided_by not like 'provider:%' and v_last.decided_at > m.said_at then
     v_outcome := 'older';
-  -- What a person has refused or taken back a provider does not turn over: a person decides. Nor does it verify until an instant that has passed.
-  elsif v_decision = 'review' or v_decision = 'verified' and (v_until <= ourvidz.now() or v_last.decision in ('refused', 'withdrawn')
-                                                             and v_last.decided_by <> v_by) then
+  -- What a person has refused or taken back a provider does not turn over: a person decides. The same for one that has run out already.
+  elsif v_decision = 'review' or v_decision = 'verified'
+        and (v_until <= ourvidz.now() or v_last.decision in ('refused', 'withdrawn') and v_last.decided_by <> v_by) then
     v_outcome := 'review';
     perform ourvidz.age_look(m.user_id, v_by, v_how);
   else

@@ -11,11 +11,13 @@ begin
   if not found then
     raise exception 'There is no profile %.', v_user using errcode = 'OV018', column = 'user_id';
   end if;
-  select found->>'status', found->>'may_ask_at' into v_status, v_again from ourvidz.age_of(v_user) as found;
+  select told->>'status', told->>'may_ask_at' into v_status, v_again from ourvidz.age_of(v_user) as told;
   if v_again > ourvidz.now() then
-    raise exception 'A review was refused within the last day: ask again tomorrow.' using errcode = 'OV016', detail = 'Retry after 86400 s.';
+    raise exception 'A review was refused within the last day: ask again tomorrow.'
+      using errcode = 'OV016', detail = 'Retry after 86400 s.';
   elsif v_status <> 'verified' then
-    insert into ourvidz.age_reviews (user_id, asked_at) values (v_user, ourvidz.now()) on conflict (user_id) where decision is null do nothing;
+    insert into ourvidz.age_reviews (user_id, asked_at) values (v_user, ourvidz.now())
+    on conflict (user_id) where decision is null do nothing;
   end if;
   return ourvidz.age_of(v_user);
 end

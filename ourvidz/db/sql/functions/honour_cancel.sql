@@ -13,8 +13,7 @@ begin
     raise exception 'Nobody asked to cancel job %.', p_job using errcode = 'OV001';
   elsif not j.cancel_requested then
     perform ourvidz.append(array[p_job], 'cancel_requested',
-      array[jsonb_build_object('reason', coalesce((select reason from ourvidz.stops where user_id = j.user_id),
-                                                  ourvidz.why_not_run(j.user_id)))], 'system');
+      array[jsonb_build_object('reason', coalesce((select reason from ourvidz.stops where user_id = j.user_id), 'age'))], 'system');
   end if;
   perform ourvidz.append(array[p_job], 'cancelled', array['{}'::jsonb], 'executor');
 end

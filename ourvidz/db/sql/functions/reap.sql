@@ -43,9 +43,10 @@ begin
   if promoted > 0 then
     perform ourvidz.wake(lane, promoted) from unnest(array(select distinct lane from public.jobs where ready)) as lane;
   end if;
-  perform ourvidz.stop_rest();
   perform ourvidz.reports_forget();
   if lapsed + timed_out = 0 then  -- next time, then: these lock balances of their own
+    perform ourvidz.age_expire();
+    perform ourvidz.stop_rest();
     perform ourvidz.reroute_stranded();
   end if;
   perform ourvidz.enhance_expire();

@@ -14,6 +14,7 @@ as $$
               where e.job_id = j.id and e.type in ('submitted', 'retried') order by e.version desc limit 1),
     'error', case when j.status = 'cancelled' then jsonb_build_object('class', 'cancelled', 'message', 'cancelled')
                   when j.error_class is not null then jsonb_build_object('class', j.error_class, 'message', p.error_message) end,
+    'waits_for', ourvidz.waits_for(j),
     'set_aside', coalesce(p.set_aside, '[]'), 'assets', made.assets)
   from public.jobs as j
   left join public.job_payloads as p on p.job_id = j.id

@@ -45,7 +45,7 @@ as $$
 declare
   s ourvidz.stops;
 begin
-  for s in select * from ourvidz.stops order by asked_at, user_id limit p_limit for update skip locked loop
+  for s in select * from ourvidz.stops order by user_id limit p_limit for update skip locked loop
     if not ourvidz.may_run(s.user_id) then
       perform ourvidz.stop_jobs(s.user_id, s.reason, s.actor);
       continue when exists (select from public.jobs where user_id = s.user_id and completed_at is null and not cancel_requested);

@@ -19,6 +19,7 @@ begin
     v_age := ourvidz.age_of(j.user_id);
     return jsonb_build_object('reason', 'age_' || (v_age->>'status'), 'next', v_age->'next', 'page', (select help_url || '#age' from ourvidz.policy));
   end if;
-  return jsonb_build_object('reason', v_why, 'next', 'No job is made for this user.');
+  return jsonb_build_object('reason', v_why, 'next', case v_why when 'suspended' then 'Your account is suspended. You may appeal once.'
+                                                     else 'No job is made for this user.' end);
 end
 $$;
