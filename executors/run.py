@@ -59,6 +59,7 @@ def attempt(room: Room, hold: Hold) -> str:
         word = _quietly(lambda: room.jobs.fail(claim, "refused_content", said, final=True, verdict=verdict), "failed")
         if word == "failed":
             room.spool.drop(claim.job_id)
+            _withdraw(room, claim)
         return word
     except Exception as error:
         name, retryable = classify(error)
@@ -72,13 +73,8 @@ def _walk(run: Run) -> None:
     steps = (
         screen, prepare, guarding.apart, references, looking.references, enhancing.apart, guarding.apart, generate, looking.again, upload,
     )  # fmt: skip
-    try:
-        for step in steps:
-            run = step(run)
-    except Refused:
-        # Before it is said: said first and cut short here, the job would be over and its objects still up. This way it is tried again.
-        looking.withdraw(run.room, run.claim)
-        raise
+    for step in steps:
+        run = step(run)
 
 
 def classify(error: Exception) -> tuple[str, bool]:
@@ -102,6 +98,15 @@ def _sweep(room: Room, claim: Claim) -> None:
                     log.info("Job %s: removed %s/%s, which an earlier claim left behind.", claim.job_id, bucket, path)
     except (StorageError, DatabaseAway) as error:
         log.warning("Job %s: its strays stay for now (%s).", claim.job_id, error)
+
+
+def _withdraw(room: Room, claim: Claim) -> None:
+    """Delete what an earlier attempt of a refused job had put up. Since the refusal's event its user may not read it, and it is on the list
+    of what is to be deleted (ourvidz.removals): this is only sooner."""
+    try:
+        looking.withdraw(room, claim)
+    except (StorageError, DatabaseAway) as error:
+        log.warning("Job %s: what it had put up is deleted later (%s).", claim.job_id, error)
 
 
 def _quietly(report: Callable[[], str | None], word: str) -> str:

@@ -159,20 +159,25 @@ class Jobs:
         except (JobError, Ambiguous, ValueError) as error:
             log.warning("A refusal could not be recorded (%s).", type(error).__name__)
 
-    def cancel(self, job_id: str, *, version: int | None = None, actor: str = "person") -> str:
-        """`cancelled` at once, or `cancel_requested` of the executor that has it. Asked twice is asked once."""
+    # `actor`: who the event names; None: the connection's login, or whom its JWT says (ourvidz.actor).
+
+    def cancel(self, job_id: str, *, version: int | None = None, actor: str | None = None) -> str:
+        """`cancelled` at once, or `cancel_requested` of the executor that has it. Asked twice is asked once.
+
+        What was delivered stays, and is charged."""
         sql = "select ourvidz.cancel(%s, %s, %s) as done"
         return str(self._decide(job_id, ("cancelled", "cancel_requested"), sql, (job_id, version, actor))[0]["done"])
 
-    def retry(self, job_id: str, *, version: int | None = None, actor: str = "person") -> None:
-        """Start a failed or cancelled job anew, whatever it had finished kept."""
-        self._decide(job_id, ("retried",), "select ourvidz.retry(%s, %s, %s)", (job_id, version, actor))
+    def retry(self, job_id: str, *, version: int | None = None, actor: str | None = None, charge: bool = False) -> None:
+        """Start a failed or cancelled job again, whatever it had finished kept. Free, and the event says what was waived, unless
+        `charge`: then its user pays for what is still to be delivered, or `InsufficientTokens` is raised."""
+        self._decide(job_id, ("retried",), "select ourvidz.retry(%s, %s, %s, %s)", (job_id, version, actor, charge))
 
-    def reroute(self, job_id: str, *, version: int | None = None, actor: str = "person") -> None:
-        """Send a waiting job to its type's fallback. Raises `InvalidJob` saying why, where that could not make it."""
+    def reroute(self, job_id: str, *, version: int | None = None, actor: str | None = None) -> None:
+        """Send a waiting job to its type's fallback, at no higher price. Raises `InvalidJob` saying why, where that could not make it."""
         self._decide(job_id, ("rerouted",), "select ourvidz.reroute(%s, %s, %s)", (job_id, version, actor))
 
-    def reprioritise(self, job_id: str, priority: int, *, version: int | None = None, actor: str = "person") -> None:
+    def reprioritise(self, job_id: str, priority: int, *, version: int | None = None, actor: str | None = None) -> None:
         self._decide(job_id, ("reprioritised",), "select ourvidz.reprioritise(%s, %s, %s, %s)", (job_id, priority, version, actor))
 
     # -- executors ----------------------------------------------------------------------------------------------------------------

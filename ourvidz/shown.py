@@ -18,11 +18,16 @@ Row = Mapping[str, Any]
 
 
 def outputs(events: Sequence[Event], kind: str) -> frozenset[int]:
-    """The indexes of a job's outputs of this kind that are in their bucket and were not deleted."""
+    """The indexes of a job's outputs of this kind that were delivered by its last end and not deleted. None of a job that was refused."""
     there: set[int] = set()
+    fresh: set[int] = set()
     for e in events:
         if e.type is EventType.ARTIFACT_UPLOADED and e.data["kind"] == kind:
-            there.add(e.data["index"])
+            fresh.add(e.data["index"])
+        elif e.type in OURS:
+            there |= fresh
+        if e.type is EventType.FAILED and e.data.get("final"):
+            return frozenset()
     for e in events:  # whenever it was deleted: a deletion may come before the output
         if e.type is EventType.REMOVED and e.data["what"] == "job":
             return frozenset()
@@ -36,11 +41,11 @@ def differences(job: Job, events: Sequence[Event], rows: Row) -> Iterator[str]:
     if job.status in ENDED and not any(e.type in OURS for e in events):
         return
     paths = {(a["kind"], a["index"]): a["path"] for a in rows["artifacts"]}
-    pictures = outputs(events, "image") if job.status is Status.COMPLETED else frozenset()
+    pictures = outputs(events, "image")
     erased = not rows["artifacts"] and bool(pictures)  # an erasure takes artifacts and rows; events stay
     for row in rows["images"]:
         index = row["image_index"] or 0
-        if job.status not in ENDED:
+        if job.status not in ENDED and index not in pictures:
             if row["status"] in ("completed", "failed"):
                 yield f"image {row['id']} is {row['status']}, and the job is {job.status}"
         elif (row["status"] == "completed") != (index in pictures) or row["status"] not in ("completed", "failed"):
@@ -56,7 +61,9 @@ def differences(job: Job, events: Sequence[Event], rows: Row) -> Iterator[str]:
 
 def _video(job: Job, row: Row, path: str | None) -> Iterator[str]:
     final = row["video_job_id"] == job.id
-    if row["current_job_id"] == job.id and row["status"] != (expected := SHOWN[job.status][final]):
+    there = final and job.status in ENDED and path is not None  # a film that was delivered is shown however its job ended
+    expected = SHOWN[Status.COMPLETED if there else job.status][final]
+    if row["current_job_id"] == job.id and row["status"] != expected:
         yield f"video {row['id']} is {row['status']}, not {expected}"
-    if final and job.status is Status.COMPLETED and path is not None and row["video_url"] != path:
+    if there and row["video_url"] != path:
         yield f"video {row['id']} does not name the path of its film"

@@ -127,7 +127,8 @@ EVENT_DATA: Final[Mapping[EventType, Mapping[str, Kind]]] = {
     EventType.FAILED: {"class": ERROR_CLASS, "final": FLAG, "category": one_of(CATEGORIES), "policy_version": POLICY_VERSION,
                        "stage": one_of(STAGES), "rule_id": RULE, "digest": HASH},
     EventType.CANCELLED: {"reason": one_of(STOPS)},
-    EventType.RETRIED: {"rank": NUMBER, "run_at": TIME, "price": NUMBER},
+    # waived: what a free retry would have cost; delivered: how many outputs there were
+    EventType.RETRIED: {"rank": NUMBER, "run_at": TIME, "price": NUMBER, "waived": NUMBER, "delivered": NUMBER},
     EventType.REROUTED: {"job_type": JOB_TYPE, "lane": LANE, "rank": NUMBER, "from_type": JOB_TYPE, "reason": one_of(REROUTES),
                          "price_change": NUMBER, "settings": SETTINGS},
     EventType.REPRIORITISED: {"priority": NUMBER, "rank": NUMBER, "run_at": TIME},  # run_at: of an imported job, when it may be claimed

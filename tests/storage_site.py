@@ -34,6 +34,7 @@ class Face:
     url: str
     root: Path
     secret: Secret = field(repr=False)
+    database_url: str = ""
 
     def clear(self, buckets: Mapping[str, BucketLimit]) -> None:
         """No objects, and these buckets, with their limits."""
@@ -75,7 +76,7 @@ def _a_face(server: Server, template: str, root: Path, limit: int | None = None)
     secret, name = Secret(), server.create(template)
     process, url = start_storage(root, secret, server.url(name, superuser=True), limit)
     try:
-        yield Face(url, root, secret)
+        yield Face(url, root, secret, server.url(name))
     finally:
         process.stop()
         server.drop(name)

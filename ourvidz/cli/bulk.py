@@ -57,17 +57,19 @@ def retry(
     since: options.Since = None,
     everything: All = False,
     limit: Limit = 10_000,
+    charge: Annotated[bool, typer.Option("--charge", help="Users pay for what is still to be made; otherwise it is free.")] = False,
     dry_run: options.DryRun = False,
     yes: options.Yes = False,
     as_json: options.Json = False,
 ) -> None:
-    """Start failed or cancelled jobs anew.
+    """Start failed or cancelled jobs again.
 
-    What they had finished is kept. A filter means failed ones, unless --status says otherwise.
+    What they had finished is kept. Nobody pays for it, and each job's event says what was waived, unless --charge is given: then a job
+    whose user has too few tokens is left alone. A filter means failed ones, unless --status says otherwise.
     """
     verb = Verb(
         "retry", "retried", "queued again", ("failed",),
-        lambda jobs, job_id, version, actor: jobs.retry(job_id, version=version, actor=actor),
+        lambda jobs, job_id, version, actor: jobs.retry(job_id, version=version, actor=actor, charge=charge),
         "refused for good, which no retry may follow",
     )  # fmt: skip
     _run(verb, ids, (status, job_type, error_class, user, since), everything, limit, dry_run, yes, as_json)
@@ -88,7 +90,8 @@ def cancel(
 ) -> None:
     """Cancel jobs that have not ended.
 
-    Those that wait are cancelled at once, those that run within a step.
+    Those that wait are cancelled at once, those that run within a step. What they had delivered stays and is paid for; the rest of
+    their tokens is given back.
     """
     from state.machine import UNFINISHED
 
@@ -175,7 +178,7 @@ def _preview(verb: Verb, rows: list[dict[str, Any]], skipped: int, limit: int, *
 
 def _each(app: App, verb: Verb, rows: list[dict[str, Any]]) -> tuple[list[str], list[tuple[str, str]]]:
     from ourvidz.cli import live
-    from state.errors import FinalFailure, IllegalTransition, InvalidJob, JobNotFound, VersionConflict
+    from state.errors import FinalFailure, IllegalTransition, InsufficientTokens, InvalidJob, JobNotFound, VersionConflict
 
     done: list[str] = []
     refused: list[tuple[str, str]] = []
@@ -191,7 +194,7 @@ def _each(app: App, verb: Verb, rows: list[dict[str, Any]]) -> tuple[list[str], 
             try:
                 verb.act(app.jobs, job_id, row["version"], who)
                 done.append(job_id)
-            except (FinalFailure, IllegalTransition, InvalidJob, JobNotFound, VersionConflict) as error:
+            except (FinalFailure, IllegalTransition, InsufficientTokens, InvalidJob, JobNotFound, VersionConflict) as error:
                 refused.append((job_id, str(error)))
             shown.update(task, advance=1, figures=f"{n:,}/{len(rows):,}")
     return done, refused

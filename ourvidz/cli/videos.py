@@ -46,17 +46,18 @@ def approve(
     scene: SceneId,
     job_type: Annotated[str, typer.Option("--type", metavar="JOB_TYPE", help="How the final video is made.")] = "video_high",
     picture: Annotated[int, typer.Option("--picture", metavar="N", min=0, help="Which, where the preview made several: from 0.")] = 0,
+    charge: Annotated[bool, typer.Option("--charge", help="Yes, its user's tokens are spent on it.")] = False,
     as_json: options.Json = False,
 ) -> None:
     """Approve a scene's preview: its final video, which begins with that picture, is queued.
 
-    Approved twice is approved once.
+    Its user pays for it, who did not ask: so --charge must be given. Approved twice is approved once.
     """
     from ourvidz import bootstrap
     from ourvidz.db import scenes
 
     db = bootstrap.app().database
-    answer = scenes.approve(db, str(_scene(db, scene)["id"]), job_type, picture=picture)
+    answer = scenes.approve(db, str(_scene(db, scene)["id"]), job_type, picture=picture, charge=charge)
     if as_json:
         return out.emit(answer)
     said = "makes its final video" if answer["created"] else f"was queued before, and is {answer['status']}"

@@ -30,7 +30,7 @@ class Moved:
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that does not agree. `kind`: uneven, balance, negative, held, not_held, no_event."""
+    """Something that does not agree. `kind`: uneven, balance, negative, held, not_held, no_event, overcharged."""
 
     kind: str
     user_id: str

@@ -25,13 +25,22 @@ def by_prefix(db: Database, prefix: str) -> list[Row]:
 
 
 def approve(
-    db: Database, video_id: str, job_type: str, config: Mapping[str, Any] | None = None, *, picture: int = 0, key: str | None = None
+    db: Database,
+    video_id: str,
+    job_type: str,
+    config: Mapping[str, Any] | None = None,
+    *,
+    picture: int = 0,
+    key: str | None = None,
+    charge: bool = False,
 ) -> Row:
     """Queue the final video that begins with the scene's preview. Returns it as job_status does, and created, approved_at …
+
+    `charge`: the scene's user pays for it, who did not ask; without it this is `Forbidden`.
 
     Raises `NotFound`, `InvalidJob`, `IllegalTransition` (no finished preview, or approved before with another choice) and what a submit
     raises.
     """
-    sql = "select public.approve_preview(%s, %s, %s::jsonb, %s, %s) as answer"
-    answer: Row = db.rows(sql, (video_id, job_type, json.dumps(config or {}), key, picture))[0]["answer"]
+    sql = "select public.approve_preview(%s, %s, %s::jsonb, %s, %s, %s) as answer"
+    answer: Row = db.rows(sql, (video_id, job_type, json.dumps(config or {}), key, picture, charge))[0]["answer"]
     return answer

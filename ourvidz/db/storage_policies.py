@@ -26,7 +26,8 @@ class Leak:
     dropped: bool | None = None
 
     def __str__(self) -> str:
-        verbs = {who: [w.rpartition(" ")[2] for w in self.lets if w.startswith(who)] for who in ("anon", "another user", "its owner")}
+        callers = ("anon", "another user", "its owner", "another user before delivery", "its owner before delivery")
+        verbs = {who: [w.rpartition(" ")[2] for w in self.lets if w.rpartition(" ")[0] == who] for who in callers}
         said = "; ".join(f"{who} {', '.join(some)}" for who, some in verbs.items() if some)
         return f'policy "{self.policy}" on {self.relation} lets {said} in {names(self.buckets)}'
 

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from books import accounts, balance, deliver, kinds, moves, sound, usage
 from forge import Forger
-from support import Clock, claim, executor, finish, row, submit, types
+from support import Clock, artifact, claim, executor, finish, row, submit, types
 
 from ourvidz.audit import rebuild
 from ourvidz.db import ledger
@@ -117,13 +117,13 @@ def test_a_retried_job_holds_anew_or_is_refused(database: Database, jobs: Jobs, 
     owner = user(tokens=3)
     job_id = submit(jobs, owner, "sdxl_image_high")
     jobs.cancel(job_id)
-    jobs.retry(job_id)
+    jobs.retry(job_id, charge=True)
     assert kinds(database, job_id) == [("hold", 2), ("release", -2), ("hold", 2)]
     jobs.cancel(job_id)
     ledger.revoke(database, owner, 2, "spent elsewhere")
     before = row(database, job_id)
     with pytest.raises(InsufficientTokens, match=r"takes 2 tokens.* is 1"):
-        jobs.retry(job_id)
+        jobs.retry(job_id, charge=True)
     assert row(database, job_id) == before and balance(database, owner) == 1
     sound(database)
 
@@ -176,15 +176,13 @@ def test_a_batch_of_completions_and_its_users(database: Database, jobs: Jobs, us
         jobs.submit_many([_new(owner, "sdxl_image_fast", settings={"images": 3}) for _ in range(2)])  # type: ignore[misc]
     claims = jobs.claim(executor(jobs), limit=6)
     jobs.advance_many(claims, "generation_started")
-    jobs.advance_many(claims, "upload_started")
     for n, job in enumerate(claims):  # 0, 1 or 2 of 3 images
-        database.rows(
-            """insert into public.artifacts (job_id, index, kind, claim_no, bucket, path, media_type, width, height, bytes, sha256,
-                                             created_at, uploaded_at)
-               select %s, n, 'image', 1, 'b', gen_random_uuid(), 'image/png', 8, 8, 1, repeat('0', 64), now(), now()
-               from generate_series(1, %s) as n""",
-            (job.job_id, n % 3),
-        )
+        for index in range(n % 3):
+            jobs.artifact_generated(job, artifact(job, index))
+    jobs.advance_many(claims, "upload_started")
+    for n, job in enumerate(claims):
+        for index in range(n % 3):
+            jobs.artifact_uploaded(job, "image", index, artifact(job, index)["sha256"])
     jobs.complete_many(claims)
     for n, job in enumerate(claims):
         assert dict(kinds(database, job.job_id)) == {"hold": 3, "release": n % 3 - 3} | ({"capture": -(n % 3)} if n % 3 else {})
@@ -195,24 +193,16 @@ def test_a_batch_of_completions_and_its_users(database: Database, jobs: Jobs, us
 # -- reroutes ---------------------------------------------------------------------------------------------------------------------
 
 
-def test_a_dearer_fallback_holds_the_difference(database: Database, jobs: Jobs, user: User) -> None:
+def test_a_dearer_fallback_keeps_the_old_price(database: Database, jobs: Jobs, user: User) -> None:
+    """Its user did not ask for it, whatever their balance."""
     owner = user(tokens=10)
-    job_id = submit(jobs, owner, "sdxl_image_high")
-    jobs.reroute(job_id)
-    assert kinds(database, job_id) == [("hold", 2), ("adjust", 2)] and balance(database, owner) == 6
-    sound(database)
-    finish(jobs, claim(jobs, executor(jobs)))
-    assert accounts(database, owner) == {"issued": -10, "available": 6, "revenue": 4}
-    sound(database)
-
-
-def test_one_who_cannot_pay_the_difference_keeps_the_old_price(database: Database, jobs: Jobs, user: User) -> None:
-    owner = user(tokens=3)
     job_id = submit(jobs, owner, "sdxl_image_high")
     jobs.reroute(job_id)
     assert row(database, job_id)["job_type"] == "image_high"
     assert database.rows("select data->'price_change' as c from public.job_events where type = 'rerouted'") == [{"c": 0}]
-    assert kinds(database, job_id) == [("hold", 2)] and balance(database, owner) == 1
+    assert kinds(database, job_id) == [("hold", 2)] and balance(database, owner) == 8
+    finish(jobs, claim(jobs, executor(jobs)))
+    assert accounts(database, owner) == {"issued": -10, "available": 8, "revenue": 2}
     sound(database)
 
 
@@ -247,7 +237,7 @@ def test_a_job_without_a_price_moves_nothing(database: Database, jobs: Jobs, use
     jobs.cancel(old.job_id)
     assert moves(database, old.job_id) == moves(database, done.job_id) == [] and balance(database, owner) == 10
     sound(database)
-    jobs.retry(old.job_id)  # from now on it has one
+    jobs.retry(old.job_id, charge=True)  # from now on it has one
     assert kinds(database, old.job_id) == [("hold", 2)]
     sound(database)
     assert usage(database, done.job_id) == []
@@ -283,7 +273,7 @@ def test_usage_repeats_what_the_events_cost(database: Database, jobs: Jobs, user
     owner, gpu = user(), executor(jobs)
     job_id = submit(jobs, owner, "video7b_high_enhanced")
     jobs.cancel(job_id)
-    jobs.retry(job_id)
+    jobs.retry(job_id, charge=True)
     finish(jobs, claim(jobs, gpu))
     price = JOB_TYPES["video7b_high_enhanced"].price
     kind = {"job_type": "video7b_high_enhanced"}

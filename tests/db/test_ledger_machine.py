@@ -1,5 +1,6 @@
-"""Random lives of jobs of two users who have little, on real Postgres. After every step: each transfer sums to zero, each balance is what a
-sum kept here says and never below zero, each ended job holds nothing, and none was charged more than its price.
+"""Random lives of jobs of two users who have little, on real Postgres. After every step: each transfer sums to zero, each balance is what
+was granted less what was charged and is held, each job was charged for exactly the outputs that it delivered at a price, each ended job
+holds nothing, and its user may read exactly what it delivered.
 
 `OURVIDZ_MACHINE_EXAMPLES` lengthens the hunt.
 """
@@ -34,7 +35,7 @@ begun = precondition(lambda self: self.made)
 class Purses(RuleBasedStateMachine):
     database: ClassVar[Database]
     clock: ClassVar[Clock]
-    ends: ClassVar[set[str]] = set()
+    seen: ClassVar[set[str]] = set()
     refused: ClassVar[int] = 0
 
     @initialize(tokens=st.tuples(st.integers(0, 60), st.integers(5, 20)))
@@ -43,20 +44,30 @@ class Purses(RuleBasedStateMachine):
         self.users = [new_user(self.database, "premium", tokens=n) for n in tokens]
         self.spendable = dict(zip(self.users, tokens, strict=True))
         self.made: dict[str, tuple[str, int]] = {}  # job -> user, what it holds
+        self.there: dict[str, set[int]] = {}  # job -> outputs that it has delivered
+        self.due: dict[str, tuple[int, int]] = {}  # job -> since it was last queued: outputs delivered, outputs that were to come
+        self.charged: dict[str, int] = {}
         self.claims: dict[str, Claim] = {}
         self.gpu = self.jobs.register("purse", "host", 1, ["sdxl", "wan"])
 
     # -- the same sums, kept by hand ------------------------------------------------------------------------------------------------
 
-    def holds(self, user: str, job_id: str, price: int) -> None:
+    def holds(self, user: str, job_id: str, price: int, outputs: int) -> None:
         self.spendable[user] -= price
         self.made[job_id] = user, price
+        self.there.setdefault(job_id, set())
+        self.due[job_id] = 0, outputs
 
-    def ends_with(self, job_id: str, earned: int) -> None:
+    def ends(self, job_id: str, *, refused: bool = False) -> None:
         user, held = self.made[job_id]
+        fresh, owed = self.due[job_id]
+        earned = 0 if refused or not held else held * fresh // owed
         self.spendable[user] += held - earned
+        self.charged[job_id] = self.charged.get(job_id, 0) + earned
         self.made[job_id] = user, 0
         self.claims.pop(job_id, None)
+        if refused:
+            self.there[job_id] = set()
 
     def tried(self, can: bool, act: Any) -> Any:
         """Does it, or sees it refused: for want of tokens exactly where these do not suffice."""
@@ -77,7 +88,7 @@ class Purses(RuleBasedStateMachine):
         price = JOB_TYPES[name].price * images
         asked = [NewJob(user, name, "a pier", settings={"images": images}) for _ in range(count)]
         for made in self.tried(price * count <= self.spendable[user], lambda: self.jobs.submit_many(asked)) or ():
-            self.holds(user, made.id, price)
+            self.holds(user, made.id, price, images)
 
     @begun
     @rule(limit=st.integers(1, 3))
@@ -87,24 +98,35 @@ class Purses(RuleBasedStateMachine):
             self.claims[job.job_id] = job
 
     @claimed
-    @rule(n=which, images=st.integers(0, 6))
-    def complete(self, n: int, images: int) -> None:
-        if (job := self.held(n)) is None:
+    @rule(n=which, images=st.integers(0, 6), end=st.sampled_from(["complete", "complete", "stay", "cancel", "fail", "refuse"]))
+    def deliver(self, n: int, images: int, end: str) -> None:
+        """Uploads so many of the outputs that are still to come; then the job is completed, or ends otherwise, or goes on."""
+        if (job := self.held(n)) is None or self.status(job.job_id) == "uploading":
             return
-        asked = job.settings.images or 1
-        images = min(images, asked)
-        status = self.status(job.job_id)
-        if status == "queued":
-            self.jobs.advance(job, "generation_started")
-        for index in range(images):
-            made = artifact(job, index, "video" if job.kind.video else "image")
-            self.jobs.artifact_generated(job, made)
+        job_id, kind = job.job_id, "video" if job.kind.video else "image"
+        left = [index for index in range(job.settings.images or 1) if index not in self.there[job_id]][:images]
+        self.jobs.advance(job, "generation_started")
+        made = [artifact(job, index, part) for index in left for part in ("thumbnail", kind)]
+        for one in made:
+            self.jobs.artifact_generated(job, one)
         self.jobs.advance(job, "upload_started")
-        for index in range(images):
-            made = artifact(job, index, "video" if job.kind.video else "image")
-            self.jobs.artifact_uploaded(job, made["kind"], index, made["sha256"])
-        self.jobs.complete(job)
-        self.ends_with(job.job_id, self.made[job.job_id][1] * images // asked)
+        for one in made:
+            self.jobs.artifact_uploaded(job, one["kind"], one["index"], one["sha256"])
+        self.there[job_id] |= set(left)
+        self.due[job_id] = self.due[job_id][0] + len(left), self.due[job_id][1]
+        match end:
+            case "complete":
+                self.jobs.complete(job)
+            case "cancel":
+                self.jobs.cancel(job_id)
+                self.jobs.honour_cancel(job)
+            case "fail":
+                self.jobs.fail(job, "broken", "It broke.", retryable=False)
+            case "refuse":
+                self.jobs.fail(job, "refused_content", "No.", final=True)
+            case _:
+                return
+        self.ends(job_id, refused=end == "refuse")
 
     @claimed
     @rule(n=which, retryable=st.booleans())
@@ -113,7 +135,7 @@ class Purses(RuleBasedStateMachine):
             if self.jobs.fail(job, "out_of_memory", "No memory.", retryable=retryable) == "retry_scheduled":
                 del self.claims[job.job_id]
             else:
-                self.ends_with(job.job_id, 0)
+                self.ends(job.job_id)
 
     @begun
     @rule(n=which)
@@ -121,18 +143,22 @@ class Purses(RuleBasedStateMachine):
         if (job_id := self.any(n, "queued", "generating", "uploading")) is not None:
             if self.jobs.cancel(job_id) == "cancel_requested":
                 self.jobs.honour_cancel(self.claims[job_id])
-            self.ends_with(job_id, 0)
+            self.ends(job_id)
 
     @begun
-    @rule(n=which)
-    def retry(self, n: int) -> None:
+    @rule(n=which, charge=st.booleans())
+    def retry(self, n: int, charge: bool) -> None:
+        """By an operator: free unless they say otherwise."""
         if (job_id := self.any(n, "failed", "cancelled")) is not None:
             (r,) = self.database.rows(
-                """select job_type, (settings->>'images')::integer as images, j.user_id::text as user
+                """select job_type, coalesce((settings->>'images')::integer, 1) as images, j.user_id::text as user, final
                    from public.jobs as j join public.job_payloads on job_id = id where id = %s""", (job_id,))  # fmt: skip
-            price = JOB_TYPES[r["job_type"]].price * r["images"]
-            if self.tried(price <= self.spendable[r["user"]], lambda: self.jobs.retry(job_id) or True):
-                self.holds(r["user"], job_id, price)
+            if r["final"]:
+                return
+            left = r["images"] - len(self.there[job_id])
+            price = JOB_TYPES[r["job_type"]].price * left if charge else 0
+            if self.tried(price <= self.spendable[r["user"]], lambda: self.jobs.retry(job_id, charge=charge) or True):
+                self.holds(r["user"], job_id, price, left)
 
     @begun
     @rule(n=which)
@@ -146,8 +172,8 @@ class Purses(RuleBasedStateMachine):
         except JobError as error:
             assert error.sqlstate == "OV009"
             return
-        change = JOB_TYPES[FALLBACKS[r["job_type"]]].price - JOB_TYPES[r["job_type"]].price
-        change = change if change <= self.spendable[r["user"]] else 0
+        _, held = self.made[job_id]
+        change = min(JOB_TYPES[FALLBACKS[r["job_type"]]].price - JOB_TYPES[r["job_type"]].price, 0) if held else 0
         self.spendable[r["user"]] -= change
         self.made[job_id] = r["user"], self.made[job_id][1] + change
 
@@ -160,7 +186,7 @@ class Purses(RuleBasedStateMachine):
         for job_id in list(self.claims):
             del self.claims[job_id]
             if self.status(job_id) == "failed":
-                self.ends_with(job_id, 0)
+                self.ends(job_id)
         self.gpu = self.jobs.register("purse", "host", 1, ["sdxl", "wan"])
         self.clock.advance(700)
         self.jobs.heartbeat(self.gpu)
@@ -192,16 +218,19 @@ class Purses(RuleBasedStateMachine):
         for user in self.users:
             assert balance(self.database, user) == self.spendable[user] >= 0
         for r in self.database.rows(
-            """select j.id::text, j.status, sum(amount) filter (where account = 'held') as held,
+            """select j.id::text, j.status, coalesce(sum(amount) filter (where account = 'held'), 0) as held,
                       coalesce(sum(amount) filter (where account = 'revenue'), 0) as charged,
-                      sum(amount) filter (where account = 'held' and kind in ('hold', 'adjust')) as priced
-               from public.jobs as j join ourvidz.token_entries on job_id = id where j.user_id = any (%s::uuid[]) group by 1, 2""",
+                      (select coalesce(array_agg((a.kind, a.index)::text), '{}') from public.artifacts as a
+                       where a.job_id = j.id and ourvidz.readable(a.bucket, a.path)) as readable
+               from public.jobs as j left join ourvidz.token_entries on job_id = id where j.user_id = any (%s::uuid[]) group by j.id""",
             (self.users,),
         ):
-            assert r["held"] == self.made[r["id"]][1] and 0 <= r["charged"] <= r["priced"], r
+            assert (r["held"], r["charged"]) == (self.made[r["id"]][1], self.charged.get(r["id"], 0)), r
+            parts = {int(one.strip("()").split(",")[1]) for one in r["readable"]}
+            assert parts == self.there[r["id"]] and len(r["readable"]) == 2 * len(parts), r
             if r["status"] in ENDS:
                 assert r["held"] == 0
-                self.ends.add(r["status"])
+                self.seen.add(r["status"])
 
     def teardown(self) -> None:
         """The next example finds nothing to claim."""
@@ -217,9 +246,9 @@ def test_two_small_purses(server: Server, template: str) -> None:
     Purses.clock = Clock(Purses.database)
     try:
         for _ in range(5):  # a few examples now and then miss one end: they are drawn again until all were seen
-            if Purses.ends < ENDS or Purses.refused <= 10:
+            if Purses.seen < ENDS or Purses.refused <= 10:
                 live(Purses, examples=15, steps=30)
-        assert Purses.ends == ENDS and Purses.refused > 10
+        assert Purses.seen == ENDS and Purses.refused > 10
     finally:
         Purses.database.close()
         server.drop(name)

@@ -59,7 +59,8 @@ class Scene:
         return self.make(claim(self.jobs, self.gpu, lanes=["sdxl"]), **shape)
 
     def approve(self, job_type: str = "video_high", config: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
-        return scenes.approve(self.db, self.id, job_type, config, **more)
+        """By an operator, who says that its user pays."""
+        return scenes.approve(self.db, self.id, job_type, config, **{"charge": True, **more})
 
 
 @pytest.fixture

@@ -22,9 +22,11 @@ from support import Permissive
 
 from executors.looking import sampled
 from executors.shelf import Shelf
+from ourvidz.removals import Remover
 from ourvidz.safety import images
 from ourvidz.safety.images import NoImageScreen, Sight, Watchful
 from ourvidz.safety.screen import ScreenUnavailable, Verdict
+from ourvidz.storage.base import StorageUnavailable
 from state.catalog import REFERENCE_BUCKET
 from state.errors import FinalFailure
 
@@ -185,7 +187,7 @@ def test_a_job_whose_withdrawal_was_cut_short_is_not_completed_without_its_pictu
 
 
 def test_a_store_that_is_away_does_not_end_a_refusal_halfway(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The picture must come down before the job is over: cut short, it is tried again."""
+    """The refusal stands, its user may read nothing of it, and what the executor could not delete is deleted later."""
     site.policy(backoff_base=0.5, backoff_max=0.5)
     job_id = half_uploaded(site, after=1, images=3)
     delete, away = site.store.delete, []
@@ -193,13 +195,16 @@ def test_a_store_that_is_away_does_not_end_a_refusal_halfway(site: Site, monkeyp
     def once(bucket: str, path: str) -> bool:
         if not away:
             away.append(path)
-            raise OSError("the store is away")
+            raise StorageUnavailable("the store is away")
         return delete(bucket, path)
 
     monkeypatch.setattr(site.store, "delete", once)
     screen = Refuses(lambda picture, sight: sight.index == 1)
     site.work(job_id, home="host", eye=Watchful(screen))
-    assert away
+    assert away and site.row(job_id)["error_class"] == "refused_content"
+    (left,) = published(site, job_id)
+    assert site.db.rows("select ourvidz.readable('sdxl_image_fast', %s) as may", (left,)) == [{"may": False}]
+    assert Remover(site.db, site.store, all_here=True).round() > 0
     refused(site, job_id, screen)
 
 

@@ -83,4 +83,4 @@ grant execute on function public.report_queue, public.moderate to service_role, 
 grant execute on function public.verify_age to service_role, ourvidz_admin;
 grant execute on function public.age_message to service_role;
 -- Asked by policies on storage.objects, which name them for the caller.
-grant execute on function ourvidz.on_hold, ourvidz.am_suspended, ourvidz.is_taken to authenticated;
+grant execute on function ourvidz.on_hold, ourvidz.am_suspended, ourvidz.is_taken, ourvidz.readable to authenticated;

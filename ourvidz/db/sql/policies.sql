@@ -70,7 +70,7 @@ with said as (select
     -- What belongs to a job is seen through the policy of jobs: nothing of one that its owner deleted.
     ('authenticated', 'job_payloads', 'select', v_words, v_mine || ' and exists (select from public.jobs as j where j.id = job_id)'),
     ('authenticated', 'job_events', 'select', null, v_my_job),
-    ('authenticated', 'artifacts', 'select', null, 'deleted_at is null and not taken_down and ' || v_my_job),
+    ('authenticated', 'artifacts', 'select', null, 'uploaded_at is not null and deleted_at is null and not taken_down and ' || v_my_job),
     ('authenticated', 'usage_logs', 'select', null, v_mine),
     ('authenticated', 'usage_logs', 'insert', 'user_id, action, format, quality, credits_consumed, metadata', v_my_line),
     ('authenticated', 'consents', 'select', null, v_mine),

@@ -22,6 +22,10 @@ begin
     end if;
     select v_final.id as job_id, false as created into v_made;
   else
+    if (ourvidz.caller()).user_id is distinct from v_scene.user_id and not coalesce((p->>'charge')::boolean, false) then
+      raise exception 'To approve the preview of scene % spends tokens of user %, who did not ask for it.', v_scene.id, v_scene.user_id
+        using errcode = 'OV017', column = 'charge', hint = 'Say so with charge (`--charge`), or let its user approve it.';
+    end if;
     perform ourvidz.one_at_a_time(v_scene.user_id);
     if (ourvidz.caller()).role is not null
        and not exists (select from public.job_payloads where user_id = v_scene.user_id and idempotency_key = v_key) then
@@ -29,7 +33,7 @@ begin
     end if;
     select * into v_made
     from ourvidz.submit_batch(jsonb_build_array(jsonb_strip_nulls(
-      ourvidz.final_of(v_scene, v_choice) || jsonb_build_object('idempotency_key', v_key))), 'person', 'rpc');
+      ourvidz.final_of(v_scene, v_choice) || jsonb_build_object('idempotency_key', v_key))), ourvidz.actor(v_scene.user_id), 'rpc');
     update public.videos set approved_at = ourvidz.now()
     where id = v_scene.id and v_made.created and preview_job_id = v_scene.preview_job_id;
   end if;

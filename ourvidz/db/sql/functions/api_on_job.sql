@@ -20,7 +20,7 @@ begin
   perform ourvidz.one_at_a_time(v_user);
   perform ourvidz.check_unfinished(v_user, 1);
   perform ourvidz.check_retries(v_user);
-  perform ourvidz.retry((p->>'job_id')::uuid, (p->>'version')::integer);
+  perform ourvidz.retry((p->>'job_id')::uuid, (p->>'version')::integer, null, coalesce((p->>'charge')::boolean, false));
   return ourvidz.seen((p->>'job_id')::uuid)
       || jsonb_build_object('balance', (select token_balance from public.profiles where id = v_user));
 end

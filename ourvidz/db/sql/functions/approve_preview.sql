@@ -1,12 +1,14 @@
 -- The preview of a scene is approved: its final video is queued, beginning with that very picture, with the same prompt. Approved twice is
 -- approved once. While the final is under way or done, another choice is refused; a new preview starts the scene over.
--- `index`: which picture, where the preview made several. `config`: as a message has it, but for the pictures.
+-- `charge`: for admins, the service key and operators, without which they may not spend the user's tokens. `index`: which picture, where the preview made several. `config`: as a message has it, but for the pictures.
 create or replace function public.approve_preview(
-  video_id uuid, job_type text default 'video_high', config jsonb default '{}', idempotency_key text default null, index integer default 0
+  video_id uuid, job_type text default 'video_high', config jsonb default '{}', idempotency_key text default null, index integer default 0,
+  charge boolean default false
 ) returns jsonb
 language sql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$
   select ourvidz.answer('approve_preview', jsonb_build_object(
     'video_id', approve_preview.video_id, 'job_type', approve_preview.job_type, 'config', approve_preview.config,
-    'idempotency_key', approve_preview.idempotency_key, 'index', approve_preview.index))
+    'idempotency_key', approve_preview.idempotency_key, 'index', approve_preview.index,
+    'charge', approve_preview.charge))
 $$;

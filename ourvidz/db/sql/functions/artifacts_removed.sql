@@ -1,10 +1,11 @@
--- Marks the outputs that these jobs' events say were deleted, thumbnails with them. An output that comes only after its deletion (the job was
--- still at it) is marked when the job ends. What is marked is deleted from its bucket by the sweep of storage.
+-- Marks the outputs that these jobs' events say were deleted, thumbnails with them, and all those of a job that a screen refused. An output that
+-- comes only after its deletion (the job was still at it) is marked when the job ends. What is marked is deleted from its bucket by the sweep of storage.
 create or replace function ourvidz.artifacts_removed(p_jobs uuid[]) returns void
 language sql
 as $$
   update public.artifacts as a set deleted_at = ourvidz.now()
   from public.job_events as e
-  where e.job_id = any (p_jobs) and e.type = 'removed' and a.job_id = e.job_id and a.deleted_at is null
-    and (e.data->>'what' = 'job' or a.index = (e.data->>'index')::integer and a.kind in (e.data->>'kind', 'thumbnail'))
+  where e.job_id = any (p_jobs) and e.type in ('removed', 'failed') and a.job_id = e.job_id and a.deleted_at is null
+    and case e.type when 'failed' then (e.data->>'final')::boolean
+        else e.data->>'what' = 'job' or a.index = (e.data->>'index')::integer and a.kind in (e.data->>'kind', 'thumbnail') end
 $$;

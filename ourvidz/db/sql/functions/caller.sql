@@ -14,7 +14,7 @@ language sql stable
 as $$
   select case when role is null then 'login:' || left(regexp_replace(session_user, '[^A-Za-z0-9._-]', '-', 'g'), 63)
               when role = 'service_role' then 'service'
-              when admin and user_id is distinct from p_owner then 'admin:' || user_id
+              when admin and user_id is distinct from p_owner then 'admin:' || coalesce(user_id::text, 'unknown')
               else 'person' end
   from ourvidz.caller()
 $$;

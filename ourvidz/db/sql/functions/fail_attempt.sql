@@ -1,4 +1,4 @@
--- What follows a failed attempt of a job whose row is locked: cancelled if that was asked for, another attempt while tries are left,
+-- What follows a failed attempt of a job whose row is locked: cancelled if that was asked for (a refusal by a screen stays one), another attempt while tries are left,
 -- else failed. Internal: fail and reap decide by it. Returns the event's type.
 create or replace function ourvidz.fail_attempt(
   j public.jobs, p_class text, p_retryable boolean, p_actor text, p_more jsonb default '{}'
@@ -10,7 +10,7 @@ declare
   v_event text;
   v_data jsonb;
 begin
-  if j.cancel_requested then
+  if j.cancel_requested and not coalesce((p_more->>'final')::boolean, false) then
     v_event := 'cancelled';
     v_data := '{}';
   elsif p_retryable and j.errors + 1 < (select max_attempts from ourvidz.policy) then

@@ -1,6 +1,6 @@
 -- Takes a job that has ended out of its owner's library, with its pictures or its film: their rows go, their objects are marked for deletion,
 -- the job's row is hidden from its owner. Events, figures and tokens stay. Twice is once. Returns whether it did.
-create or replace function ourvidz.hide(p_job uuid, p_actor text default 'person') returns boolean
+create or replace function ourvidz.hide(p_job uuid, p_actor text default null) returns boolean
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$
 declare
@@ -13,7 +13,8 @@ begin
       using errcode = 'OV001', hint = 'Cancel it first (cancel_job, or its status set to cancelled), then delete it.';
   end if;
   perform ourvidz.append(array[p_job], 'removed', array[jsonb_strip_nulls(jsonb_build_object(
-    'what', 'job', 'image_id', j.image_id, 'video_id', j.video_id))], p_actor);
+    'what', 'job', 'image_id', j.image_id, 'video_id', j.video_id))],
+    coalesce(p_actor, ourvidz.actor(j.user_id)));
   perform ourvidz.artifacts_removed(array[p_job]);
   -- One that is being deleted by somebody else goes by itself: not waited for, because they wait for this job.
   delete from public.images where id in (select id from public.images where job_id = p_job order by id for update skip locked);

@@ -17,7 +17,7 @@ begin
     continue when not v_output and j.image_id is distinct from old.id;
     perform ourvidz.append(array[j.id], 'removed', array[
       case when v_output then jsonb_build_object('what', 'output', 'kind', 'image', 'index', coalesce(old.image_index, 0), 'image_id', old.id)
-           else jsonb_build_object('what', 'output', 'image_id', old.id) end], ourvidz.who());
+           else jsonb_build_object('what', 'output', 'image_id', old.id) end], ourvidz.actor(j.user_id));
     if v_output then
       perform ourvidz.artifacts_removed(array[j.id]);
       perform ourvidz.videos_show(array_remove(array[j.video_id], null), false);
@@ -26,8 +26,3 @@ begin
   return old;
 end
 $$;
-
--- The actor of an event that a write to a table causes.
-create or replace function ourvidz.who() returns text
-language sql stable
-as $$ select case when role is null then 'system' when role = 'service_role' then 'service' else 'person' end from ourvidz.caller() $$;

@@ -17,12 +17,12 @@ begin
         metadata = coalesce(i.metadata, '{}') || coalesce(told.metadata, '{}'), updated_at = ourvidz.now()
     from (
       select r.id, made.image_url, made.thumbnail_url, made.title, made.enhanced_prompt, made.bytes, made.metadata,
-             case when j.completed_at is null then case when r.status in ('completed', 'failed') then 'queued' else r.status end
-                  when made.image_url is not null then 'completed' else 'failed' end as status
+             case when made.image_url is not null then 'completed' when j.completed_at is not null then 'failed'
+                  when r.status in ('completed', 'failed') then 'queued' else r.status end as status
       from unnest(v_rows) as held (id)
       join public.images as r on r.id = held.id
       join public.jobs as j on j.id = r.job_id and (j.completed_at is null or ourvidz.ended_here(j.id))
-      left join lateral ourvidz.pictures_of(j) as made on j.status = 'completed' and made.index = coalesce(r.image_index, 0)
+      left join lateral ourvidz.pictures_of(j) as made on made.index = coalesce(r.image_index, 0)
     ) as told
     where i.id = told.id
       and ((i.status, i.image_url, i.thumbnail_url) is distinct from (told.status, told.image_url, told.thumbnail_url)
@@ -37,7 +37,7 @@ begin
          ourvidz.now(), ourvidz.now()
   from public.jobs as j
   cross join lateral ourvidz.pictures_of(j) as made
-  where j.id = any (p_jobs) and j.status = 'completed' and not j.hidden
+  where j.id = any (p_jobs) and not j.hidden
     and not exists (select from public.images as i where i.job_id = j.id and coalesce(i.image_index, 0) = made.index);
   perform ourvidz.images_taken(p_jobs);
 end

@@ -30,7 +30,8 @@ begin
   if created then
     insert into ourvidz.token_entries (user_id, account, amount, kind, key, reason, actor, at)
     select p_user, leg.account, leg.sign * p_amount, p_kind, v_key, trim(p_reason),
-           coalesce(p_actor, 'admin:' || v_caller.user_id, 'system'), ourvidz.now()
+           -- Nobody with a JWT chooses under what name.
+           case when v_caller.role is null then coalesce(p_actor, ourvidz.actor()) else ourvidz.actor() end, ourvidz.now()
     from (values ('issued', case p_kind when 'grant' then -1 else 1 end), ('available', case p_kind when 'grant' then 1 else -1 end))
          as leg (account, sign);
     select token_balance into balance from public.profiles where id = p_user;

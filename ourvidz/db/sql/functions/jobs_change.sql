@@ -1,5 +1,6 @@
 -- What a client may say of a job that is there, by PATCH: the front end links its rows and asks to cancel by status, the admin pages set a
--- status or an error message. Each becomes the verb that it means, and the row changes by that verb's event.
+-- status or an error message. Each becomes the verb that it means, and the row changes by that verb's event, which names who asked. An admin's
+-- `queued` retries the job for nothing.
 create or replace function ourvidz.api_change_job(p jsonb) returns jsonb
 language plpgsql
 as $$

@@ -1,5 +1,5 @@
--- Tokens follow jobs. A job's price is held when it is queued, captured when it is completed, for as much as was delivered, and what is
--- left given back at its end. One statement for all kinds of events; the trigger of token_entries keeps the balances (tokens_move).
+-- Tokens follow jobs. A job's price is held when it is queued; at its end, whatever that is, what it delivered is captured (ourvidz.earned) and
+-- the rest released. One statement for all kinds of events; the trigger of token_entries keeps the balances (tokens_move).
 -- A job of before the ledger has no price in its events, holds nothing, and so moves nothing.
 create or replace function ourvidz.ledger_follow(p_events public.job_events[]) returns void
 language plpgsql
@@ -10,15 +10,13 @@ begin
   from unnest(p_events) as e
   cross join lateral (select user_id from public.jobs where id = e.job_id limit 1) as j
   cross join lateral (
-    select coalesce(sum(amount), 0)::bigint as held from ourvidz.token_entries where job_id = e.job_id and account = 'held'
+    select coalesce(sum(amount), 0)::bigint as held, max(job_version) filter (where kind = 'hold') as since
+    from ourvidz.token_entries where job_id = e.job_id and account = 'held'
   ) as before
   cross join lateral (
     select case when e.type in ('submitted', 'retried') then (e.data->>'price')::bigint end as price,
            case when e.type = 'rerouted' and held > 0 then greatest((e.data->>'price_change')::bigint, -held) end as change,
-           -- What is in its bucket, of the images that were asked for; a video is one.
-           case when e.type <> 'completed' or held = 0 then 0 else held * least(
-             (select count(*) from public.artifacts where job_id = e.job_id and kind <> 'thumbnail' and uploaded_at is not null)
-               / (select coalesce((settings->>'images')::float8, 1) from public.job_payloads where job_id = e.job_id), 1) end::bigint as earned,
+           case when held > 0 and e.type in ('completed', 'failed', 'cancelled') then ourvidz.earned(e, held, since) else 0 end as earned,
            case when e.to_status in ('completed', 'failed', 'cancelled') then held else 0 end as back
     offset 0  -- asked once, not once a row that needs it
   ) as due

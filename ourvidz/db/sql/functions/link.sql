@@ -1,5 +1,5 @@
 -- Links a job to the row of its picture or video, once: the same row again changes nothing, another is refused. Returns whether it did.
-create or replace function ourvidz.link(p_job uuid, p_image uuid, p_video uuid, p_actor text default 'person') returns boolean
+create or replace function ourvidz.link(p_job uuid, p_image uuid, p_video uuid, p_actor text default null) returns boolean
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$
 declare
@@ -14,7 +14,7 @@ begin
   elsif v_new = '{}' then
     return false;
   end if;
-  perform ourvidz.append(array[p_job], 'linked', array[v_new], p_actor);
+  perform ourvidz.append(array[p_job], 'linked', array[v_new], coalesce(p_actor, ourvidz.actor(j.user_id)));
   return true;
 end
 $$;

@@ -5,7 +5,9 @@ returns table (id uuid, began timestamptz, seq bigint, shown text)
 language sql stable
 as $$
   select j.id, begun.began, begun.seq,
-         case when j.completed_at is null or ourvidz.ended_here(j.id) then step.status end
+         case when j.completed_at is null then step.status when ourvidz.ended_here(j.id) then
+           -- A film that was delivered is there, and paid for, however its job ended.
+           case when p_final and exists (select from ourvidz.film_of(j.id, true)) then 'completed' else step.status end end
   from public.jobs as j
   join ourvidz.job_types as kind on kind.name = j.job_type and kind.video = p_final
   join ourvidz.scene_steps as step on step.stage = case when p_final then 'final' else 'preview' end and step.job_status = j.status
@@ -18,7 +20,7 @@ as $$
   order by j.created_at desc, first.seq desc limit 1
 $$;
 
--- What that job made, once it is in its bucket: its film, or the first picture of its preview. No row before that.
+-- What that job made, once the job has ended: its film, delivered, or the first picture of its completed preview. No row before that.
 create or replace function ourvidz.film_of(p_job uuid, p_final boolean)
 returns table (final boolean, made_at timestamptz, bucket text, path text, thumbnail_bucket text, thumbnail_url text, resolution text,
                seconds numeric, title text, metadata jsonb)
@@ -39,5 +41,5 @@ as $$
   left join public.artifacts as small on small.job_id = j.id and small.kind = 'thumbnail' and small.index = a.index
   left join public.job_payloads as p on p.job_id = j.id
   cross join lateral (select coalesce(j.metadata, p.metadata, '{}') - '{primary_asset,all_assets}'::text[] as metadata) as said
-  where j.id = p_job and j.status = 'completed'
+  where j.id = p_job and j.completed_at is not null and (p_final or j.status = 'completed')
 $$;

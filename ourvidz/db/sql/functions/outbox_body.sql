@@ -25,7 +25,7 @@ as $$
            jsonb_agg(a.bucket || '/' || a.path order by a.index) filter (where a.kind = 'thumbnail') as thumbnails,
            nullif(count(*) filter (where a.kind = 'image'), 0) as images,
            min(a.bucket) filter (where a.kind <> 'thumbnail') as bucket
-    from public.artifacts as a where a.job_id = j.id and a.uploaded_at is not null and o.status = 'completed'
+    from public.artifacts as a where a.job_id = j.id and a.uploaded_at is not null and a.deleted_at is null and o.status <> 'processing'
   ) as made on true
   where j.id = o.job_id
 $$;

@@ -1,4 +1,5 @@
--- The pictures of a completed image job that are in their bucket, as rows of public.images show them.
+-- The pictures of an image job that were delivered by its last end, whatever that was, as rows of public.images show them. One that began again
+-- keeps them; what it delivers since is shown when it ends.
 create or replace function ourvidz.pictures_of(j public.jobs)
 returns table (index integer, title text, prompt text, enhanced_prompt text, image_url text, thumbnail_url text, quality text, bytes bigint,
                metadata jsonb)
@@ -23,5 +24,7 @@ as $$
     offset 0  -- once a job, not once a picture
   ) as it
   join public.artifacts as a on a.job_id = j.id and a.kind = 'image' and a.uploaded_at is not null and a.deleted_at is null
+    and (j.completed_at is not null or exists (
+      select from public.job_events as e where e.job_id = j.id and e.type in ('failed', 'cancelled') and e.occurred_at >= a.uploaded_at))
   left join public.artifacts as small on small.job_id = j.id and small.kind = 'thumbnail' and small.index = a.index
 $$;

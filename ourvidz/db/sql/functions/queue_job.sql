@@ -19,9 +19,12 @@ create or replace function public.cancel_job(job_id uuid, version integer defaul
 language sql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$ select ourvidz.answer('cancel_job', jsonb_build_object('job_id', cancel_job.job_id, 'version', cancel_job.version)) $$;
 
-create or replace function public.retry_job(job_id uuid, version integer default null) returns jsonb
+-- charge: for admins and the service key, whose retry is free without it; a user's own retry costs what is still to be delivered.
+create or replace function public.retry_job(job_id uuid, version integer default null, charge boolean default false) returns jsonb
 language sql security definer set search_path = pg_catalog, ourvidz, pg_temp
-as $$ select ourvidz.answer('retry_job', jsonb_build_object('job_id', retry_job.job_id, 'version', retry_job.version)) $$;
+as $$
+  select ourvidz.answer('retry_job', jsonb_build_object('job_id', retry_job.job_id, 'version', retry_job.version, 'charge', retry_job.charge))
+$$;
 
 create or replace function public.job_status(job_id uuid) returns jsonb
 language sql stable security definer set search_path = pg_catalog, ourvidz, pg_temp

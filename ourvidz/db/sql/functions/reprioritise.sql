@@ -1,5 +1,5 @@
 -- Moves a waiting job forwards or backwards by the difference that its priority makes to its place.
-create or replace function ourvidz.reprioritise(p_job uuid, p_priority integer, p_version integer default null, p_actor text default 'person')
+create or replace function ourvidz.reprioritise(p_job uuid, p_priority integer, p_version integer default null, p_actor text default null)
 returns integer
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp set plan_cache_mode = force_generic_plan
 as $$
@@ -11,7 +11,8 @@ begin
   end if;
   perform ourvidz.append(array[p_job], 'reprioritised',
     array[jsonb_build_object('priority', p_priority,
-                             'rank', j.rank - ourvidz.head_start(j.priority) + ourvidz.head_start(p_priority))], p_actor);
+                             'rank', j.rank - ourvidz.head_start(j.priority) + ourvidz.head_start(p_priority))],
+    coalesce(p_actor, ourvidz.actor(j.user_id)));
   return j.version + 1;
 end
 $$;

@@ -1,7 +1,6 @@
 -- Reroutes a job whose row is locked. The payload gets settings that the fallback can serve; what was asked for stays in the event, as far
 -- as it is figures and words from lists (what check_settings knows), and whole beside the prompt. Internal: reroute and the reaper call it.
--- The job holds the fallback's price from now on, unless that is more and the balance does not cover it: then it keeps the old one. Its
--- owner did not ask for this, and waits for a picture that was paid for.
+-- A cheaper fallback gives the difference back. A dearer one holds nothing more: whose tokens they are did not ask for it.
 create or replace function ourvidz.reroute_job(j public.jobs, p_reason text, p_actor text) returns void
 language plpgsql
 as $$
@@ -28,8 +27,7 @@ begin
   perform ourvidz.check_settings(v_fallback.name, v_settings, v_fallback.limits);
   v_lane := ourvidz.lane_of(v_fallback.family, v_settings);
   select start into v_start from ourvidz.next_rank(j.user_id, v_lane, 1);  -- which locks the profile
-  select case when held = 0 or v_fallback.price - v_kind.price > (select token_balance from public.profiles where id = j.user_id) then 0
-              else v_fallback.price - v_kind.price end into v_change
+  select case when held = 0 then 0 else least(v_fallback.price - v_kind.price, 0) end into v_change
   from (select coalesce(sum(amount), 0) as held from ourvidz.token_entries where job_id = j.id and account = 'held') as entries;
 
   update public.job_payloads

@@ -1,4 +1,5 @@
--- A job as its user sees it. `word` is the older front end's: queued | processing | completed | failed.
+-- A job as its user sees it. `word` is the older front end's: queued | processing | completed | failed. `charge`: outputs delivered so far,
+-- tokens charged at the ends that the job has had, tokens held.
 create or replace function ourvidz.seen(p_job uuid) returns jsonb
 language sql stable
 as $$
@@ -10,6 +11,7 @@ as $$
     'position', place.n, 'eta_seconds', ceil(place.eta),
     'stage', j.status, 'progress', jsonb_build_object('generated', made.generated, 'uploaded', made.uploaded,
                                                       'total', coalesce((p.settings->>'images')::integer, 1)),
+    'charge', jsonb_build_object('delivered', made.uploaded, 'charged', paid.charged, 'held', paid.held),
     'price', (select (e.data->>'price')::bigint from public.job_events as e
               where e.job_id = j.id and e.type in ('submitted', 'retried') order by e.version desc limit 1),
     'error', case when j.status = 'cancelled' then jsonb_build_object('class', 'cancelled', 'message', 'cancelled')
@@ -23,8 +25,13 @@ as $$
     select count(*) filter (where kind <> 'thumbnail') as generated,
            count(*) filter (where kind <> 'thumbnail' and uploaded_at is not null) as uploaded,
            coalesce(jsonb_agg(jsonb_build_object('bucket', bucket, 'path', path, 'kind', kind, 'index', index, 'media_type', media_type)
-                              order by kind = 'thumbnail', index) filter (where uploaded_at is not null and not taken_down), '[]') as assets
+                              order by kind = 'thumbnail', index)
+                    filter (where uploaded_at is not null and deleted_at is null and not taken_down), '[]') as assets
     from public.artifacts where job_id = j.id
   ) as made
+  cross join lateral (
+    select coalesce(sum(amount) filter (where account = 'revenue'), 0) as charged, coalesce(sum(amount) filter (where account = 'held'), 0) as held
+    from ourvidz.token_entries where job_id = j.id
+  ) as paid
   where j.id = p_job
 $$;

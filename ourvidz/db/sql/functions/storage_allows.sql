@@ -8,6 +8,7 @@ as $$
     when 'sealed' then false
     when 'bucket' then p_verb = 'select'
     when 'theirs' then p_caller = 'its owner' or p_caller = 'another user' and p_verb = 'insert'
+    when 'undelivered' then false
     when 'references' then p_caller = 'its owner' and p_verb in ('select', 'insert', 'delete')
     else p_caller = 'its owner' and p_verb in ('select', 'delete') end
 $$;

@@ -1,4 +1,5 @@
--- In which buckets this verb reaches objects of that owner, as this role with these claims. Undone in any case. The verb `buckets` is to
+-- In which buckets this verb reaches objects of that owner, as this role with these claims (`BUCKET/undelivered`: outputs that no row says
+-- are delivered). Undone in any case. The verb `buckets` is to
 -- change the rows of the buckets themselves: whoever may could make one public. Refuses where this login may not become the role.
 create or replace function ourvidz.storage_attempt(p_verb text, p_buckets text[], p_owner uuid, p_role text, p_claims jsonb) returns text[]
 language plpgsql set search_path = pg_catalog, pg_temp
@@ -7,6 +8,7 @@ declare
   v_role constant text := current_setting('role');
   v_reached text[] := '{}';
   v_bucket text;
+  v_undelivered constant text := p_owner || '/________-____-____-____-____________/%';  -- as storage_probes makes them
 begin
   perform set_config('request.jwt.claims', p_claims::text, true), set_config('role', p_role, true);
   foreach v_bucket in array case when p_verb = 'insert' then p_buckets else '{all}' end loop
@@ -16,13 +18,14 @@ begin
           insert into storage.objects (bucket_id, name, owner) values (v_bucket, p_owner || '/fresh.png', (p_claims->>'sub')::uuid);
           v_reached := v_reached || v_bucket;
         when 'select' then
-          v_reached := array(select distinct bucket_id from storage.objects where name like p_owner || '/%');
+          v_reached := array(select distinct bucket_id || case when name like v_undelivered then '/undelivered' else '' end
+                             from storage.objects where name like p_owner || '/%');
         when 'update' then
-          with done as (update storage.objects set metadata = '{}' where name like p_owner || '/%' returning bucket_id)
-          select array_agg(distinct bucket_id) into v_reached from done;
+          with done as (update storage.objects set metadata = '{}' where name like p_owner || '/%' returning bucket_id, name)
+          select array_agg(distinct bucket_id || case when name like v_undelivered then '/undelivered' else '' end) into v_reached from done;
         when 'delete' then
-          with done as (delete from storage.objects where name like p_owner || '/%' returning bucket_id)
-          select array_agg(distinct bucket_id) into v_reached from done;
+          with done as (delete from storage.objects where name like p_owner || '/%' returning bucket_id, name)
+          select array_agg(distinct bucket_id || case when name like v_undelivered then '/undelivered' else '' end) into v_reached from done;
         when 'buckets' then
           with done as (update storage.buckets set public = public where id = any (p_buckets) returning id)
           select array_agg(id) into v_reached from done;

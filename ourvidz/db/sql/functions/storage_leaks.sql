@@ -29,7 +29,8 @@ begin
     where p.polpermissive and exists (select from unnest(p.polroles) as role where role = 0 or pg_has_role(t.role, role, 'usage'))
   loop
     v_leaks := v_leaks || coalesce(
-      (select jsonb_agg(distinct jsonb_build_object('oid', v_try.oid, 'lets', v_try.caller || ' ' || v_try.verb, 'bucket', r.bucket))
+      (select jsonb_agg(distinct jsonb_build_object('oid', v_try.oid, 'lets', v_try.caller
+                 || case when r.holds = 'undelivered' then ' before delivery ' else ' ' end || v_try.verb, 'bucket', r.bucket))
        from unnest(ourvidz.storage_probe(v_try.relation, v_try.expression, v_try.rows, v_try.role, v_try.claims)) as found
        join jsonb_to_recordset(v_probes) as r (n bigint, bucket text, holds text) on r.n = found
        where not ourvidz.storage_allows(r.holds, v_try.caller, v_try.verb)), '[]');

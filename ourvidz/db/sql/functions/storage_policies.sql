@@ -1,5 +1,6 @@
--- Makes our policies on storage.objects what ourvidz.buckets says. A user reads and deletes what is in their own folder, and adds to it in
--- buckets of references, unless the user is suspended or the object was taken down; a sealed bucket is the service key's alone. Nobody but the service key overwrites or moves an object, so an output stays what an executor made. A policy whose text is as it was
+-- Makes our policies on storage.objects what ourvidz.buckets says. A user reads and deletes what is in their own folder, of outputs those that
+-- were delivered (ourvidz.readable), and adds to it in buckets of references, unless the user is suspended or the object was taken down; a
+-- sealed bucket is the service key's alone. Nobody but the service key overwrites or moves an object. A policy whose text is as it was
 -- is not touched, so that no lock is taken. Returns the statements that this role may not run: somebody who may has to.
 create or replace function ourvidz.storage_policies() returns setof text
 language plpgsql set search_path = pg_catalog, ourvidz, pg_temp
@@ -9,19 +10,21 @@ declare
   v_private constant text[] := (select array_agg(name order by name) from ourvidz.buckets where not public and not sealed);
   v_sealed constant text[] := (select coalesce(array_agg(name order by name), '{}') from ourvidz.buckets where sealed);
   v_here constant text := 'not (select ourvidz.am_suspended()) and not ourvidz.is_taken(bucket_id, name)';
+  v_theirs text;
   v_public constant text[] := (select array_agg(name order by name) from ourvidz.buckets where public);
   v_uploads constant text[] := (select array_agg(name order by name) from ourvidz.buckets where uploads);
   v_statement text;
   v_comment text;
   p record;
 begin
+  v_theirs := format('bucket_id = any (%L) and %s and (bucket_id = any (%L) or ourvidz.readable(bucket_id, name)) and %s',
+                     v_private, v_mine, v_uploads, v_here);
   for p in
     select *, 'ourvidz: ' || md5(rule) as mark
     from (values
-      ('ourvidz own', format('for select to authenticated using (bucket_id = any (%L) and %s and %s)', v_private, v_mine, v_here)),
+      ('ourvidz own', format('for select to authenticated using (%s)', v_theirs)),
       ('ourvidz upload', format('for insert to authenticated with check (bucket_id = any (%L) and %s and %s)', v_uploads, v_mine, v_here)),
-      ('ourvidz delete', format('for delete to authenticated using (bucket_id = any (%L) and %s and not (select ourvidz.on_hold()) and %s)',
-                                v_private, v_mine, v_here)),
+      ('ourvidz delete', format('for delete to authenticated using (%s and not (select ourvidz.on_hold()))', v_theirs)),
       ('ourvidz public', format('for select to anon, authenticated using (bucket_id = any (%L))', v_public)),
       ('ourvidz admin', format('for select to ourvidz_admin using (bucket_id = any (%L))', v_private || v_public)),
       ('ourvidz service', format('to service_role using (bucket_id = any (%1$L)) with check (bucket_id = any (%1$L))', v_private || v_public || v_sealed))

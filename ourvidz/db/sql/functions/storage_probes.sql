@@ -1,5 +1,6 @@
 -- The rows that policies are tried on: objects of `p_owner` in every private bucket of the project and in ours, there or not yet; and the
--- rows of the buckets themselves. `holds` says by which rule: outputs, references, assets (public), sealed, theirs (not ours), bucket.
+-- rows of the buckets themselves. `holds` says by which rule: outputs, undelivered (an output of a job that has no row of it), references, assets
+-- (public), sealed, theirs (not ours), bucket.
 create or replace function ourvidz.storage_probes(p_ours jsonb, p_owner uuid)
 returns table (n bigint, relation regclass, bucket text, holds text, probe jsonb)
 language sql stable set search_path = pg_catalog, ourvidz, pg_temp
@@ -13,6 +14,9 @@ as $$
   ), objects as (
     select b.name, b.holds, p_owner || path as path
     from buckets as b, unnest('{/a.png,/a.jpg,/a.gif,/a/1-0.png,/a/1-0.webp,/a/1-0.mp4}'::text[]) as path
+    union all
+    select name, 'undelivered', p_owner || '/' || gen_random_uuid() || path
+    from buckets, unnest('{/1-0.png,/1-0.webp,/1-0.mp4}'::text[]) as path where holds = 'outputs'
   ), rows as (
     select 'storage.objects'::regclass as relation, name, holds,
            jsonb_build_object('id', gen_random_uuid(), 'bucket_id', name, 'name', path, 'owner', p_owner, 'owner_id', p_owner, 'path_tokens',

@@ -24,12 +24,17 @@ begin
   exception when sqlstate 'OV000' then null;  -- undone; what was found is not
   end;
   return query
-    select distinct p.bucket, f.caller, f.verb, f.did ? p.bucket
+    select distinct p.bucket, f.caller || p.when, f.verb, f.did ? p.reached
     from jsonb_to_recordset(v_found) as f (caller text, verb text, did jsonb)
-    cross join (select distinct r->>'bucket' as bucket, r->>'holds' as holds from jsonb_array_elements(v_probes) as r) as p
+    cross join (
+      select distinct r->>'bucket' as bucket, r->>'holds' as holds,
+             r->>'bucket' || case when r->>'holds' = 'undelivered' then '/undelivered' else '' end as reached,
+             case when r->>'holds' = 'undelivered' then ' before delivery' else '' end as when
+      from jsonb_array_elements(v_probes) as r
+    ) as p
     cross join lateral (select f.verb <> 'buckets' and ourvidz.storage_allows(p.holds, f.caller, f.verb) as may) as rule
-    where f.did ? p.bucket and not rule.may and not (f.verb = 'buckets' and p.holds = 'theirs')
-       or f.caller = 'its owner' and p.holds <> 'theirs' and rule.may and not f.did ? p.bucket
+    where f.did ? p.reached and not rule.may and not (f.verb = 'buckets' and p.holds = 'theirs')
+       or f.caller = 'its owner' and p.holds <> 'theirs' and rule.may and not f.did ? p.reached
     order by 1, 2, 3;
 end
 $$;

@@ -13,7 +13,7 @@ begin
     v_film := coalesce((select video from ourvidz.job_types where name = j.job_type), false);
     perform ourvidz.append(array[j.id], 'removed', array[
       case when v_film then jsonb_build_object('what', 'output', 'kind', 'video', 'index', 0, 'video_id', old.id)
-           else jsonb_build_object('what', 'output', 'video_id', old.id) end], ourvidz.who());
+           else jsonb_build_object('what', 'output', 'video_id', old.id) end], ourvidz.actor(j.user_id));
     if v_film then
       perform ourvidz.artifacts_removed(array[j.id]);
     end if;

@@ -39,6 +39,25 @@ from transfers as t
 where t.job_id is not null and not exists (
   select from public.job_events as e
   where e.job_id = t.job_id and e.version = t.job_version
-    and e.type = any (case t.kind when 'hold' then '{submitted,retried}' when 'adjust' then '{rerouted}' when 'capture' then '{completed}'
+    and e.type = any (case t.kind when 'hold' then '{submitted,retried}' when 'adjust' then '{rerouted}'
                       else '{completed,failed,cancelled}' end::text[]))
+union all
+-- At no end was more charged than the share of what was delivered since it was held, as the events tell it.
+select 'overcharged', c.user_id, c.job_id, format('%s tokens were charged at version %s, of %s held for %s outputs, and %s were delivered',
+                                                  c.charged, c.job_version, c.held, o.asked, o.fresh)
+from (
+  select user_id, job_id, job_version, -sum(amount) filter (where kind = 'capture') as charged, -sum(amount) as held
+  from ourvidz.token_entries where account = 'held' and kind in ('capture', 'release') group by user_id, job_id, job_version
+) as c
+cross join lateral (
+  select h.version, coalesce((h.data->>'delivered')::bigint, 0) as earlier from public.job_events as h
+  where h.job_id = c.job_id and h.version < c.job_version and h.type in ('submitted', 'retried') order by h.version desc limit 1
+) as since
+cross join lateral (
+  select count(distinct e.data->>'index') as fresh, greatest(ourvidz.outputs_asked(c.job_id) - since.earlier, 1) as asked
+  from public.job_events as e
+  where e.job_id = c.job_id and e.version > since.version and e.version < c.job_version and e.type = 'artifact_uploaded'
+    and e.data->>'kind' <> 'thumbnail'
+) as o
+where c.charged * o.asked > c.held * o.fresh
 order by 1, 2, 3

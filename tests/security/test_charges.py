@@ -1,0 +1,179 @@
+"""Attacks on the price: keep pictures and take the tokens back, by a cancel or a failure after they were delivered; pay once for what is
+made again and again; spend one balance in two windows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+import pytest
+from support import Clock, artifact, claim, executor, row, submit, wait_for_lock
+
+from ourvidz.db import ledger
+from ourvidz.db.connection import Database
+from ourvidz.lifecycle import Claim, Jobs
+from state.errors import JobError
+
+User = Callable[..., str]
+
+
+def balance(database: Database, user: str) -> int:
+    return int(database.rows("select token_balance from public.profiles where id = %s", (user,))[0]["token_balance"])
+
+
+def uploading(jobs: Jobs, gpu: str, outputs: Sequence[int], *, counted: int | None = None) -> Claim:
+    """The next job, with these outputs made and the first `counted` of them (else all) in their bucket."""
+    job = claim(jobs, gpu)
+    jobs.advance(job, "generation_started")
+    made = [artifact(job, n, "video" if job.kind.video else "image") for n in outputs]
+    for one in made:
+        jobs.artifact_generated(job, one)
+    jobs.advance(job, "upload_started")
+    for one in made[:counted]:
+        jobs.artifact_uploaded(job, one["kind"], one["index"], one["sha256"])
+    return job
+
+
+def cancelled(jobs: Jobs, job: Claim) -> None:
+    jobs.cancel(job.job_id)
+    jobs.honour_cancel(job)
+
+
+def failed(jobs: Jobs, job: Claim) -> None:
+    jobs.fail(job, "broken", "It broke.", retryable=False)
+
+
+def away(jobs: Jobs, job: Claim) -> None:
+    """Its executor is lost, and nobody is working on it when it is cancelled."""
+    executor_id = jobs.db.rows("select executor_id::text as id from public.jobs where id = %s", (job.job_id,))[0]["id"]
+    jobs.executor_gone(executor_id)
+    jobs.cancel(job.job_id)
+
+
+ENDS = pytest.mark.parametrize("end", [cancelled, failed, away])
+
+
+@ENDS
+@pytest.mark.parametrize("counted", [6, 2, 0])
+def test_pictures_that_were_delivered_are_paid_for_however_the_job_ends(
+    database: Database, jobs: Jobs, user: User, end: Callable[[Jobs, Claim], None], counted: int
+) -> None:
+    me = user(tokens=30)
+    submit(jobs, me, "sdxl_image_premium", settings={"images": 6})
+    job = uploading(jobs, executor(jobs), range(6), counted=counted)
+    end(jobs, job)
+    assert row(database, job.job_id)["status"] in ("cancelled", "failed")
+    assert balance(database, me) == 30 - 4 * counted
+    shown = database.rows("select status from public.images where job_id = %s", (job.job_id,))
+    assert [r["status"] for r in shown] == ["completed"] * counted
+    assert ledger.check(database) == []
+
+
+@ENDS
+def test_so_is_a_video(database: Database, jobs: Jobs, user: User, end: Callable[[Jobs, Claim], None]) -> None:
+    me = user(tokens=20)
+    (video,) = database.rows("insert into public.videos (user_id) values (%s) returning id::text", (me,))
+    submit(jobs, me, "video_fast", video_id=video["id"])
+    job = uploading(jobs, executor(jobs), [0])
+    end(jobs, job)
+    assert balance(database, me) == 0
+    (shown,) = database.rows("select status, video_url from public.videos where id = %s", (video["id"],))
+    assert shown["status"] == "completed" and shown["video_url"].startswith(me)
+
+
+def test_round_and_round_a_picture_is_charged_once_and_made_once(database: Database, jobs: Jobs, user: User) -> None:
+    """Cancelled after each picture and retried by its user, a batch costs what it would have cost at once."""
+    me, gpu = user(tokens=6), executor(jobs)
+    job_id = submit(jobs, me, "sdxl_image_high", settings={"images": 3})
+    for n in range(3):
+        if n:
+            as_user(database, me, job_id)
+        assert balance(database, me) == 0
+        job = uploading(jobs, gpu, [n])
+        assert [a["index"] for a in job.artifacts] == list(range(n)), "what was delivered is handed on, not made again"
+        cancelled(jobs, job)
+        assert balance(database, me) == 6 - 2 * (n + 1)
+    as_user(database, me, job_id)  # nothing is left to pay for
+    job = claim(jobs, gpu)
+    jobs.advance(job, "upload_started")
+    jobs.complete(job)
+    assert balance(database, me) == 0 and ledger.check(database) == []
+    (charged,) = database.rows("select sum(amount)::int as n from ourvidz.token_entries where account = 'revenue'")
+    assert charged["n"] == 6
+
+
+def as_user(database: Database, user: str, job_id: str) -> None:
+    with psycopg.connect(database.url) as tab:
+        claims = json.dumps({"role": "authenticated", "sub": user})
+        tab.execute("select set_config('request.jwt.claims', %s, true), public.retry_job(%s)", (claims, job_id))
+
+
+def test_a_refusal_costs_nothing_and_a_cancel_does_not_hide_it(database: Database, jobs: Jobs, user: User) -> None:
+    """What an earlier attempt had delivered is refused by newer rules while its user cancels."""
+    me = user(tokens=6)
+    submit(jobs, me, "sdxl_image_high", settings={"images": 3})
+    job = uploading(jobs, executor(jobs), range(3), counted=2)
+    jobs.cancel(job.job_id)
+    assert jobs.fail(job, "refused_content", "No.", final=True) == "failed"
+    assert balance(database, me) == 6
+    removed = database.rows("select path from ourvidz.removals where job_id = %s", (job.job_id,))
+    assert len(removed) == 3
+    with pytest.raises(JobError, match="refused for good"):
+        jobs.retry(job.job_id)
+
+
+def test_a_remainder_stays_with_the_user(database: Database, jobs: Jobs, user: User) -> None:
+    """Prices are by the output, so there is none unless an operator sets such prices; then it is rounded down."""
+    me, gpu = user(tokens=10), executor(jobs)
+    submit(jobs, me, "sdxl_image_fast", settings={"images": 3})
+    job = uploading(jobs, gpu, range(3), counted=2)
+    (event,) = database.rows("select version from public.job_events where job_id = %s and type = 'submitted'", (job.job_id,))
+    earned = "select ourvidz.earned(row(e.*)::public.job_events, %s, %s) as n from public.job_events as e where job_id = %s and version = 2"
+    found = [database.rows(earned, (held, event["version"], job.job_id))[0]["n"] for held in (1, 2, 3, 4, 5, 10**15 + 1)]
+    assert found == [0, 1, 2, 2, 3, (10**15 + 1) * 2 // 3]
+
+
+def test_two_windows_cannot_spend_one_balance(database: Database, jobs: Jobs, user: User) -> None:
+    """The second submit stands before the first, which has not committed, and is then told the balance that is left."""
+    me = user(tokens=20)
+    asked = "select set_config('request.jwt.claims', %s, true), public.queue_job('video_fast', 'a lighthouse')"
+    claims = (json.dumps({"role": "authenticated", "sub": me}),)
+    with psycopg.connect(database.url) as one, psycopg.connect(database.url) as other, ThreadPoolExecutor(1) as crew:
+        one.execute(asked, claims)
+        waits = crew.submit(other.execute, asked, claims)
+        wait_for_lock(database, other.info.backend_pid)
+        one.commit()
+        with pytest.raises(psycopg.Error) as refused:
+            waits.result(20)
+    assert refused.value.sqlstate == "OV014" and balance(database, me) == 0
+    assert len(database.rows("select 1 from public.jobs")) == 1 and ledger.check(database) == []
+
+
+@pytest.mark.parametrize("amount", [0, -5, 1_000_000_000_001, 2**63 - 1])
+def test_an_amount_that_is_none_moves_nothing(database: Database, user: User, amount: int) -> None:
+    me = user(tokens=20)
+    for move in (ledger.grant, ledger.revoke):
+        with pytest.raises(JobError) as refused:
+            move(database, me, amount, "an attack")
+        assert refused.value.sqlstate == "OV009"
+    assert balance(database, me) == 20
+
+
+def test_a_lease_that_runs_out_between_two_uploads_charges_at_the_end_alone(
+    database: Database, jobs: Jobs, user: User, clock: Clock
+) -> None:
+    """Attempts in between hold what they held; the zombie's own count of an upload is refused."""
+    me, gpu = user(tokens=3), executor(jobs)
+    submit(jobs, me, settings={"images": 3})
+    zombie = uploading(jobs, gpu, range(3), counted=1)
+    clock.advance(40)
+    jobs.reap()
+    assert balance(database, me) == 0
+    again = claim(jobs, executor(jobs, "gpu1"))
+    late = artifact(zombie, 1)
+    with pytest.raises(JobError):
+        jobs.artifact_uploaded(zombie, "image", 1, late["sha256"])
+    cancelled(jobs, again)
+    assert balance(database, me) == 2
