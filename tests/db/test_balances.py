@@ -34,7 +34,7 @@ def test_grants_and_revokes(database: Database, user: User) -> None:
     found = ledger.account(database, owner)
     assert (found.balance, found.held) == (80, 0)
     assert [(e["kind"], e["available"], e["reason"], e["actor"]) for e in found.entries] == [
-        ("grant", 5, "a gift", "system"), ("grant", 5, "a gift", "system"), ("revoke", -30, "payment reversed", "person:ada"),
+        ("grant", 5, "a gift", "login:ourvidz"), ("grant", 5, "a gift", "login:ourvidz"), ("revoke", -30, "payment reversed", "person:ada"),
         ("grant", 100, "starter plan", "person:ada")]  # fmt: skip
     sound(database)
 
@@ -84,7 +84,7 @@ def test_only_admins_move_tokens_over_the_api(database: Database, user: User) ->
     admin = str(uuid.uuid4())
     granted({"role": "authenticated", "sub": admin, "app_metadata": {"role": "admin"}})
     granted({"role": "service_role"})
-    assert [e["actor"] for e in ledger.account(database, owner).entries] == ["system", f"admin:{admin}"]
+    assert [e["actor"] for e in ledger.account(database, owner).entries] == ["service", f"admin:{admin}"]
 
 
 # -- balances and entries have no other writer ------------------------------------------------------------------------------------

@@ -341,7 +341,7 @@ def test_what_cannot_be_approved(scene: Scene) -> None:
     with pytest.raises(InvalidJob, match="steps must be"):
         scene.approve(config={"sample_steps": 99})
     with pytest.raises(InvalidJob, match="config must be"):
-        scene.db.rows("select public.approve_preview(%s, config => '[]')", (scene.id,))
+        scene.db.rows("select public.approve_preview(%s, config => '[]', charge => true)", (scene.id,))
     with pytest.raises(NotFound, match="reference picture"):
         scene.approve(config={"last_frame": f"character-images/{uuid4()}/theirs.png"})
     with pytest.raises(InvalidJob, match="idempotency key"):
