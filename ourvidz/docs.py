@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ourvidz.db import layer
 from ourvidz.safety import edge, help_page, report_page
-from state import catalog, errors, events, machine, policy
+from state import bounds, catalog, errors, events, machine, policy
 from state.wire import MODEL_VARIANTS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -20,6 +20,7 @@ def pages() -> Iterator[tuple[Path, str]]:
     yield ROOT / "docs/state-machine.md", _MADE + _state_machine()
     yield ROOT / "docs/catalog.md", _MADE + _catalog()
     yield ROOT / "docs/errors.md", _MADE + _errors()
+    yield ROOT / "docs/limits.md", _MADE + _limits()
     yield ROOT / "supabase/functions/_shared/screen/terms.json", edge.terms_json()
     yield ROOT / "supabase/functions/_shared/catalog.ts", _edge_catalog()
     yield ROOT / "supabase/functions/verify/page.ts", help_page.edge_module()
@@ -94,6 +95,49 @@ def _errors() -> str:
     return "# Errors\n\nThe database refuses with these SQLSTATEs; in Python each is a leaf of `state.errors.JobError`.\n\n" + _table(
         ("SQLSTATE", "Python", "meaning"), rows
     )
+
+
+def _limits() -> str:
+    figures: list[tuple[object, ...]] = [(f"`{name}`", f"{value:,}") for name, value in bounds.limits().items()]
+    tables: list[tuple[object, ...]] = [
+        (
+            f"`{name}`",
+            f"`{b.owner}`" if b.rows else "–",
+            f"{b.rows:,}" if b.rows else "–",
+            f"{b.bytes / bounds.MB:g} MiB" if b.bytes else "–",
+            b.other or ("the oldest goes" if b.over == "oldest" else "refused, `OV041`"),
+        )
+        for name, b in bounds.ROWS.items()
+    ]
+    said = bounds.COST.__dict__
+    return (
+        "# Limits\n\n"
+        + _REQUESTS
+        + _table(("figure", "value"), figures)
+        + _COSTS.format(**said)
+        + _table(("table", "owner", "rows", "together", "beyond that, or what bounds it instead"), tables)
+    )
+
+
+_REQUESTS = """What one request through the API may hold, in bytes (docs/decisions/0042). What is larger is refused by field: `OV009`, or
+`OV040` for the whole body. An operator may change `request_bytes` and `upload_objects` in `ourvidz.limits`; an upgrade leaves them.
+
+"""
+_COSTS = """
+JSON has at most 20 levels. A number has at most 310 digits before its point and 360 behind it, which every number of JavaScript has; so a
+JSON value of n bytes prints in at most 40 n characters. A text holds no number with an exponent of three digits or more: PostgREST casts
+what it reads (`select=title::jsonb`), and `1e131000` prints in 131,000 characters.
+
+Whatever a request sends, it costs Postgres at most {seconds:g} s of processor time, {megabytes:g} MB of memory (25 MB of that are a new
+connection's caches) and {wal_megabytes:g} MB of WAL, to which tests hold every function and column that a user can reach. Rows of one's
+own that a request reads or deletes cost what they cost, up to the role's `statement_timeout`.
+
+## Rows
+
+How many rows one owner may have in a table, and how large these may be together. A counter (`ourvidz.row_counts`) is locked until the
+transaction ends, so requests at once do not overshoot.
+
+"""
 
 
 def _edge_catalog() -> str:

@@ -195,4 +195,19 @@ class NoEnhancer(JobError):
     http = 503
 
 
+class RequestTooLarge(JobError):
+    """The body of a request to the API is larger than the limit, or its size is not given. Nothing of it was read."""
+
+    sqlstate = "OV040"
+    code = "request_too_large"
+    http = 413
+
+
+class TooManyRows(JobError):
+    """One owner may have no more rows in this table. Delete some first; docs/limits.md has the figures."""
+
+    sqlstate = "OV041"
+    code = "too_many_rows"
+
+
 BY_SQLSTATE: dict[str, type[JobError]] = {leaf.sqlstate: leaf for leaf in JobError.__subclasses__()}

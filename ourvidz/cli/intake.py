@@ -103,7 +103,7 @@ def ls(reason: Reason = None, as_json: options.Json = False) -> None:
     """List the dead letters. What a person wrote is not shown."""
     letters = _letters(_redis(), reason)
     if as_json:
-        out.emit([letter.__dict__ for letter in letters])
+        out.emit([letter.shown() for letter in letters])
         return
     rows = (
         [out.cell(letter.id), out.cell(letter.queue), out.cell(letter.at), out.cell(letter.reason, "red"), out.cell(letter.detail)]

@@ -9,7 +9,6 @@ from ourvidz.db import older
 from ourvidz.db.connection import Database
 from ourvidz.intake import dead
 from ourvidz.intake.message import QUEUES
-from ourvidz.intake.sharing import waiting
 from ourvidz.intake.upstash import Upstash
 
 LONG = 300.0  # seconds a job may wait for an executor before it is said
@@ -40,7 +39,8 @@ def lines(db: Database, redis: Upstash | None) -> Iterator[Line]:
     if s["refused"]:
         yield Line("warn", "refusals", f"{s['refused']} messages refused: {s['fields']}", "`ourvidz intake dead ls` lists them.")
     if redis is not None:
-        queued, letters = sum(len(waiting(redis, queue)) for queue in QUEUES), len(dead.letters(redis, QUEUES))
+        queued = sum(int(n) for n in redis.pipeline([("LLEN", queue) for queue in QUEUES]))
+        letters = len(dead.letters(redis, QUEUES))
         yield Line("ok", "redis", f"{queued} messages wait, {letters} dead letters")
 
 

@@ -65,6 +65,7 @@ RULES: Sequence[Rule] = (
     Rule("report_payloads", "ourvidz.report_payloads"),
     Rule("taken_objects", "ourvidz.taken_objects"),  # their objects go with all the others, `quarantine` too
     Rule("enhancement_requests", "ourvidz.enhancement_requests"),
+    Rule("row_counts", "ourvidz.row_counts", "owner = $1"),
     Rule("stops", "ourvidz.stops"),
     Rule("age_ends", "ourvidz.age_ends"),
     Rule("age_messages", "ourvidz.age_messages"),

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from ourvidz.db import erasure_rules
-from state import catalog, errors, events, kinds, machine, policy, reports, scenes, wire
+from state import bounds, catalog, errors, events, kinds, machine, policy, reports, scenes, wire
 
 ROLES = (
     *("anon", "authenticated", "service_role", "authenticator", "ourvidz_owner", "ourvidz_admin"),
@@ -84,6 +84,8 @@ def tables() -> dict[str, list[dict[str, Any]]]:
         "report_moves": reports.moves(),
         "policy": [{"only_row": True, **policy.settings()}],
         "role_limits": [{"name": role, **limits.__dict__} for role, limits in policy.LIMITS.items()],
+        "limits": [{"only_row": True, **bounds.limits()}],
+        "row_bounds": bounds.rows(),
     }
 
 
@@ -151,16 +153,17 @@ _CLEARED_FIRST = (
     "older_types",
     "erasure_rules",
     "report_moves",
+    "row_bounds",
 )
 """No one refers to them: replaced whole. The others are upserted, for jobs and plans name their rows."""
 
-_OPERATORS = {"policy": policy.OPERATORS}
+_OPERATORS = {"policy": policy.OPERATORS, "limits": bounds.OPERATORS}
 """Columns that an operator sets: ours are the first values, and stay out of what an upgrade lays over them."""
 
 
 def copying(table: str, rows: list[dict[str, Any]]) -> str:
     """The SQL that makes `ourvidz.<table>` a copy of `rows`."""
-    key = {"policy": "only_row", "plan_words": "word"}.get(table, "name")
+    key = {"policy": "only_row", "limits": "only_row", "plan_words": "word"}.get(table, "name")
     columns = ", ".join(rows[0])
     body = json.dumps(rows, ensure_ascii=False).replace("'", "''")
     values = f"select {columns} from jsonb_populate_recordset(null::ourvidz.{table}, '{body}')"

@@ -26,7 +26,7 @@ REFUSED = frozenset({
     "EXEC", "DISCARD", "WATCH", "SELECT", "SHUTDOWN", "CONFIG", "DEBUG", "HELLO", "CLIENT", "QUIT", "RESET", "REPLICAOF", "SLAVEOF", "SAVE",
     "BGSAVE", "BGREWRITEAOF",
 })  # fmt: skip
-LARGEST = 10 * 2**20  # bytes in a request, as on Upstash's paid plans
+LARGEST = 1_000_000  # bytes in a request, as on Upstash's free plan
 
 
 @dataclass

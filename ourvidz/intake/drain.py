@@ -1,11 +1,14 @@
 """Moves messages from Redis queues into Postgres: at least once out of Redis, exactly one job per message id in Postgres.
 
     queue ──move──▶ queue:processing ──intake()──▶ committed ──acknowledge──▶ gone
-                                     └──refused──▶ queue:dead (with the reason), in one transaction of Redis
+      └──too large──▶ queue:dead     └──refused──▶ queue:dead (with the reason), at once in Redis
 
 A message leaves the processing list only after its job is committed, or together with its way into the dead-letter list. So whatever
 is lost (a reply, the drainer, Redis for a while) leaves it in one of the lists, from which it is taken again; and taken twice it is the
 same job, by its id.
+
+Nothing in a list can stop it: what is too large is measured and buried inside Redis, a key of another type is put aside, and what is asked
+for and sent goes in pieces that Upstash takes (ourvidz.intake.lists).
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from dataclasses import dataclass, field, replace
 
 from ourvidz.db import intake
 from ourvidz.db.connection import Ambiguous, Database, DatabaseAway
-from ourvidz.intake import dead, sharing
+from ourvidz.intake import dead, lists, sharing
 from ourvidz.intake.message import RefusedMessage, Taken, digest, read
 from ourvidz.intake.upstash import RedisAway, Upstash
 
@@ -27,16 +30,6 @@ log = logging.getLogger("ourvidz.intake")
 BATCH = 50  # messages in one request and one transaction
 FIRST_WAIT, IDLE_WAIT, AWAY_WAIT = 0.05, 2.0, 30.0  # seconds: after the last message, at most when idle, at most while Redis is away
 SWEEP = 30.0  # seconds between two looks at what lies in the processing lists
-MOVE = """local moved = {}
-for i = 1, tonumber(ARGV[1]) do
-  local message = redis.call('LMOVE', KEYS[1], KEYS[2], 'RIGHT', 'LEFT')
-  if not message then break end
-  moved[i] = message
-end
-return moved"""
-# From the end, where the oldest lie: ours are found at once.
-ACKNOWLEDGE = """for i = 1, #ARGV do redis.call('LREM', KEYS[1], -1, ARGV[i]) end
-return #ARGV"""
 
 
 def processing(queue: str) -> str:
@@ -63,33 +56,35 @@ class Drainer:
         went into Postgres or to the dead letters. Raises `RedisAway`, `RedisRefused`, `DatabaseAway`; then they lie where they lay."""
         handled, self._users = 0, self.shared()
         if time.monotonic() - self._swept >= SWEEP:
-            handled = sum(self._handle(queue, self._left(queue)) for queue in self.queues)
+            handled = sum(self._handle(queue, found) for queue in self.queues for found in self._left(queue))
             self._swept = time.monotonic()
         try:
-            for queue, raws in self._fetch().items():
-                handled += self._handle(queue, raws)
+            for queue, found in self._fetch().items():
+                handled += self._handle(queue, found)
         except BaseException:
             self._swept = -SWEEP  # an answer may have been lost: the next pass looks before it fetches
             raise
         return handled
 
-    def _left(self, queue: str) -> list[bytes]:
-        (found,) = self.redis.pipeline([("LRANGE", processing(queue), "0", str(10 * BATCH - 1))])
-        return list(reversed(found or []))  # the oldest lie at the end
+    def _left(self, queue: str) -> list[lists.Found]:
+        """All of it before any is handled: what is handled leaves the list, and what follows moves up."""
+        return list(lists.look(self.redis, processing(queue), 10 * BATCH, bury=(dead.key(queue), dead.too_large(queue))))
 
-    def _fetch(self) -> dict[str, list[bytes]]:
+    def _fetch(self) -> dict[str, lists.Found]:
         if self._users is not None:
             found = sharing.fetch(self.redis, self.queues, {q: processing(q) for q in self.queues}, self._users, self.batch)
             self.at("fetched")
-            return found
+            return {queue: lists.Found(raws, []) for queue, raws in found.items()}
         # One command a queue, whatever it holds: Upstash counts each, and waits for its disk after each.
-        answers = self.redis.pipeline([("EVAL", MOVE, "2", queue, processing(queue), str(self.batch)) for queue in self.queues])
+        keys = [(queue, processing(queue), dead.key(queue)) for queue in self.queues]
+        answers = lists.move(self.redis, keys, self.batch, [dead.too_large(queue) for queue in self.queues])
         self.at("fetched")
         return dict(zip(self.queues, answers, strict=True))
 
-    def _handle(self, queue: str, raws: Sequence[bytes]) -> int:
+    def _handle(self, queue: str, found: lists.Found) -> int:
         taken: list[Taken] = []
-        for raw in raws:
+        self._buried(queue, found.too_large)
+        for raw in found.messages:
             try:
                 message = read(raw)
                 taken.append(message if self._users is None else replace(message, asked=sharing.alone(message.asked)))
@@ -97,7 +92,7 @@ class Drainer:
                 self._refuse(queue, raw, refusal, counted=False)
         if taken:
             self._commit(queue, taken)
-        return len(raws)
+        return len(found.messages) + len(found.too_large)
 
     def _commit(self, queue: str, taken: Sequence[Taken]) -> None:
         try:
@@ -119,9 +114,19 @@ class Drainer:
                 self._count(became["outcome"])
                 settled.append(message.raw)
         if settled:
-            # What we read as JSON is UTF-8, so it may travel in JSON back.
-            self.redis.pipeline([("EVAL", ACKNOWLEDGE, "1", processing(queue), *(raw.decode() for raw in settled))])
+            lists.remove(self.redis, processing(queue), settled)  # what we read as JSON is UTF-8
         self.at("acknowledged")
+
+    def _buried(self, queue: str, sizes: Sequence[int]) -> None:
+        """Among the dead letters already: nobody has read them, so they are counted with the digest of nothing."""
+        if sizes:
+            record = {"outcome": "refused", "reason": "too_large", "field": None, "digest": digest(b""), "message_id": None}
+            intake.record(self.db, queue, [record] * len(sizes), patience=self.patience)
+        for size in sizes:
+            self._count("refused")
+            log.warning(
+                "A message of %s bytes in %s is too large, and was not read. `ourvidz intake dead ls` lists it.", f"{size:,}", queue
+            )
 
     def _refuse(self, queue: str, raw: bytes, refusal: RefusedMessage, *, counted: bool) -> None:
         """To the dead letters. In Postgres first: a refusal that is counted twice is seen, one that is not counted is not."""

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ourvidz.intake import lists
 from ourvidz.intake.drain import processing
 from ourvidz.intake.message import OLDER_QUEUE, QUEUES
 from ourvidz.intake.sharing import waiting
@@ -16,12 +17,12 @@ def give_back(redis: Upstash, jobs: Sequence[Mapping[str, Any]]) -> int:
     """Pushes a message for each job that has none in Redis, the oldest first; what was taken and not yet committed goes back before them.
     Returns how many were pushed. Safe to repeat."""
     for queue in QUEUES:
-        for raw in reversed(waiting(redis, processing(queue))):
-            redis.transaction([("RPUSH", queue, raw.decode()), ("LREM", processing(queue), "1", raw.decode())])
+        lists.take(redis, processing(queue), queue, [raw for raw in reversed(waiting(redis, processing(queue))) if text(raw)], "RPUSH")
     there = ids(redis)
     given = [job for job in jobs if str(job["id"]) not in there]
     if given:
-        redis.pipeline([("LPUSH", str(job["queue"]), json.dumps(message(job))) for job in given])
+        for job in given:  # one a request: a message with its metadata may be as large as Upstash takes
+            redis.pipeline([("LPUSH", str(job["queue"]), json.dumps(message(job)))])
     return len(given)
 
 
@@ -59,5 +60,14 @@ def ids(redis: Upstash) -> set[str]:
 def _id(raw: bytes) -> str | None:
     try:
         return str(json.loads(raw)["id"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
+
+
+def text(raw: bytes) -> bool:
+    """Whether a message is UTF-8, as everything is that an intake takes in hand; anything else stays, for `ourvidz intake dead`."""
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -12,11 +12,9 @@ from uuid import UUID
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from ourvidz.intake.lists import MAX_BYTES
 from state import catalog
 from state.errors import InvalidJob
-
-MAX_BYTES = 256 * 1024
-"""Of one message. The largest honest one, 4,000 and 2,000 characters of four bytes with a page of metadata, has a tenth of it."""
 
 QUEUES = ("sdxl_queue", "wan_queue")
 OLDER_QUEUE = "job_queue"

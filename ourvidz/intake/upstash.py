@@ -39,11 +39,6 @@ class Upstash:
             raise RedisAway("Redis gave no answer to each command")
         return [_result(answer) for answer in answers]
 
-    def transaction(self, commands: Sequence[Sequence[str]]) -> None:
-        """All of them or none (MULTI/EXEC)."""
-        for answer in self._post("/multi-exec", json=[list(command) for command in commands]):
-            _result(answer)
-
     def call(self, *words: str, last: bytes) -> Any:
         """One command whose last argument is bytes that may be no text: the path style, which takes it as the body."""
         return _result(self._post("/" + "/".join(quote(word, safe="") for word in words), content=last))

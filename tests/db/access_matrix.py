@@ -181,6 +181,9 @@ RELATIONS: Final[dict[str, dict[str, Verbs]]] = {
     "ourvidz.wire_names": {},
     "ourvidz.set_aside_rules": {},
     "ourvidz.older_types": {},
+    "ourvidz.limits": {},
+    "ourvidz.row_bounds": {},
+    "ourvidz.row_counts": {},
 }
 
 API: Final = frozenset({"user", "admin", "service_role"})
@@ -209,6 +212,7 @@ FUNCTIONS: Final[dict[str, frozenset[str]]] = {
     "public.before_request": API | {"anon"},
     "public.has_role": API | {"anon"},
     "public.job_types": API | {"anon"},
+    "public.request_bytes": API | {"anon"},
     **{
         f"ourvidz.{name}": EXECUTOR
         for name in (

@@ -377,7 +377,7 @@ def test_owner_and_search_path(field: Field) -> None:
     wrong = field.database.rows("""select p.oid::regprocedure::text as name from pg_proc as p
         where p.pronamespace in ('public'::regnamespace, 'ourvidz'::regnamespace)
           -- These two must be the migrating role's, which may reach into Supabase's schemas; only ourvidz_owner may call them.
-          and (p.proowner <> 'ourvidz_owner'::regrole and p.proname not in ('realtime_send', 'newest_upload')
+          and (p.proowner <> 'ourvidz_owner'::regrole and p.proname not in ('realtime_send', 'newest_upload', 'may_upload')
                or p.prosecdef and not coalesce(array_to_string(p.proconfig, ',') like '%%search_path=pg_catalog%%', false))""")
     assert wrong == []
     assert field.database.rows("select rolcanlogin from pg_roles where rolname = 'ourvidz_owner'") == [{"rolcanlogin": False}]

@@ -85,7 +85,7 @@ REFUSED: list[tuple[int, str, str, Any, dict[str, str]]] = [
     (403, "POST", "usage_logs", {"user_id": "{me}", "action": "x", "credits_consumed": -1}, {}),
     (403, "POST", "usage_logs", {"user_id": "{me}", "action": "x", "format": "x" * 101}, {}),
     (403, "POST", "usage_logs", {"user_id": "{me}", "action": "x" * 101}, {}),
-    (403, "POST", "usage_logs", {"user_id": "{me}", "action": "x", "metadata": {"a": "x" * 40_000}}, {}),
+    (400, "POST", "usage_logs", {"user_id": "{me}", "action": "x", "metadata": {"a": "x" * 70_000}}, {}),
 ]  # fmt: skip
 
 

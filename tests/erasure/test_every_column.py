@@ -51,6 +51,8 @@ HOLDS_NONE = {
     "ourvidz.reports": {"*": FIGURES},
     "ourvidz.suspensions": {"reason": FIGURES, "by": OPERATORS, "lifted_by": OPERATORS},
     "ourvidz.takedowns": {"*": FIGURES},
+    "ourvidz.row_bounds": {"*": OURS},
+    "ourvidz.row_counts": {"name": "a table's name"},
     "ourvidz.scene_steps": {"*": OURS},
     "ourvidz.schema_objects": {"*": OURS},
     "ourvidz.screenings": {"stage": FIGURES, **dict.fromkeys(("policy_version", "category", "rule_id"), "held to a pattern")},

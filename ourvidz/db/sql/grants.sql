@@ -74,7 +74,8 @@ grant execute on function public.queue_job, public.cancel_job, public.retry_job,
   public.attest_consent, public.withdraw_consent, public.ask_enhancement, public.enhancement, public.age_status,
   public.request_age_review, public.report_refusal
 to authenticated, service_role, ourvidz_admin;
-grant execute on function public.job_types, public.before_request, public.has_role to anon, authenticated, service_role, ourvidz_admin;
+grant execute on function public.job_types, public.before_request, public.request_bytes, public.has_role
+to anon, authenticated, service_role, ourvidz_admin;
 -- Reports come with the service key alone: the edge function knows who sent them, and bounds that.
 grant execute on function public.file_report to service_role;
 grant execute on function public.my_restrictions, public.appeal to authenticated, ourvidz_admin;
@@ -83,4 +84,4 @@ grant execute on function public.report_queue, public.moderate to service_role, 
 grant execute on function public.verify_age to service_role, ourvidz_admin;
 grant execute on function public.age_message to service_role;
 -- Asked by policies on storage.objects, which name them for the caller.
-grant execute on function ourvidz.on_hold, ourvidz.am_suspended, ourvidz.is_taken, ourvidz.readable to authenticated;
+grant execute on function ourvidz.on_hold, ourvidz.am_suspended, ourvidz.is_taken, ourvidz.readable, ourvidz.may_upload to authenticated;

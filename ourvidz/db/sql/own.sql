@@ -17,8 +17,8 @@ begin
     select format('%s %s', case p.prokind when 'a' then 'aggregate' else 'function' end, p.oid::regprocedure)
     from pg_proc as p
     where p.proowner <> v_owner
-      -- These two reach into Supabase's schemas, with the rights of the role that migrates.
-      and p.oid not in ('ourvidz.realtime_send'::regproc, 'ourvidz.newest_upload'::regproc)
+      -- These reach into Supabase's schemas, with the rights of the role that migrates.
+      and p.oid not in ('ourvidz.realtime_send'::regproc, 'ourvidz.newest_upload'::regproc, 'ourvidz.may_upload'::regproc)
       and (p.pronamespace = 'ourvidz'::regnamespace
            or p.pronamespace = 'public'::regnamespace and p.proname = any (ourvidz.our_functions()))
     union all

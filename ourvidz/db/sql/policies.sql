@@ -22,12 +22,15 @@ with said as (select
             'where p.id = project_id and p.user_id = (select auth.uid())))' as v_my_scene,
   v_mine || ' and (character_id is null or exists (select from public.characters as c '
             'where c.id = character_id and c.user_id = (select auth.uid())))' as v_my_project,
-  -- A policy and no constraint: rows of the older system know no bounds, and are still erased. NaN is above every number.
+  -- A policy and no constraint: rows of the older system know no bounds, and are still erased. NaN is above every number. Sizes: bound_row.
   v_mine || ' and coalesce(length(action) between 1 and 100 and length(format) <= 100 and length(quality) <= 100'
-    ' and credits_consumed between 0 and 1000000 and length(metadata::text) <= 32768, true)' as v_my_line
+    ' and credits_consumed between 0 and 1000000, true)' as v_my_line
   from said
 ), tables as (select *,
-  'exists (select from public.projects as p where p.id = project_id and p.user_id = (select auth.uid()))' as v_my_shot,
+  'project_id = any (array(select id from public.projects where user_id = (select auth.uid())))' as v_my_shot,
+  -- A user's outputs by the index on their folder, in which every output lies (artifact_generated is the only writer, and the outputs of a job
+  -- that was deleted are marked). A look at the job would read all of a user's jobs for a list of twenty.
+  'uploaded_at is not null and deleted_at is null and not taken_down and split_part(path, ''/'', 1) = (select auth.uid())::text' as v_my_output,
   'name, description, traits, appearance_tags, image_url, reference_image_url' as v_character,
   'title, original_prompt, enhanced_prompt, media_type, duration, target_duration, scene_count, workflow_step, character_id, preview_url,'
     ' reference_image_url' as v_project,
@@ -70,7 +73,7 @@ with said as (select
     -- What belongs to a job is seen through the policy of jobs: nothing of one that its owner deleted.
     ('authenticated', 'job_payloads', 'select', v_words, v_mine || ' and exists (select from public.jobs as j where j.id = job_id)'),
     ('authenticated', 'job_events', 'select', null, v_my_job),
-    ('authenticated', 'artifacts', 'select', null, 'uploaded_at is not null and deleted_at is null and not taken_down and ' || v_my_job),
+    ('authenticated', 'artifacts', 'select', null, v_my_output),
     ('authenticated', 'usage_logs', 'select', null, v_mine),
     ('authenticated', 'usage_logs', 'insert', 'user_id, action, format, quality, credits_consumed, metadata', v_my_line),
     ('authenticated', 'consents', 'select', null, v_mine),

@@ -132,3 +132,73 @@ create or replace trigger moderation_append_only before update or delete or trun
   for each statement execute function ourvidz.refuse_change();
 alter table public.images enable always trigger image_moderated;
 alter table ourvidz.moderation_events enable always trigger moderation_append_only;
+-- What somebody else than our functions writes is bounded first: by its name this trigger comes before every other (ourvidz.bound_row).
+create or replace trigger a_bounds before insert or update on public.characters
+  for each row when (current_user <> 'ourvidz_owner') execute function ourvidz.bound_row();
+create or replace trigger a_bounds before insert or update on public.projects
+  for each row when (current_user <> 'ourvidz_owner') execute function ourvidz.bound_row();
+create or replace trigger a_bounds before insert or update on public.scenes
+  for each row when (current_user <> 'ourvidz_owner') execute function ourvidz.bound_row();
+create or replace trigger a_bounds before insert or update on public.videos
+  for each row when (current_user <> 'ourvidz_owner') execute function ourvidz.bound_row();
+create or replace trigger a_bounds before insert or update on public.images
+  for each row when (current_user <> 'ourvidz_owner') execute function ourvidz.bound_row();
+create or replace trigger a_bounds before insert or update on public.jobs
+  for each row when (current_user <> 'ourvidz_owner') execute function ourvidz.bound_row();
+create or replace trigger a_bounds before insert or update on public.usage_logs
+  for each row when (current_user <> 'ourvidz_owner') execute function ourvidz.bound_row();
+create or replace trigger a_bounds before insert or update on public.user_activity_log
+  for each row when (current_user <> 'ourvidz_owner') execute function ourvidz.bound_row();
+create or replace trigger a_bounds before insert or update on public.model_test_results
+  for each row when (current_user <> 'ourvidz_owner') execute function ourvidz.bound_row();
+create or replace trigger a_bounds before insert or update on public.system_config
+  for each row when (current_user <> 'ourvidz_owner') execute function ourvidz.bound_row();
+
+-- Rows of each owner are counted (ourvidz.count_rows).
+create or replace trigger rows_added after insert on public.characters referencing new table as changed
+  for each statement execute function ourvidz.count_rows();
+create or replace trigger rows_gone after delete on public.characters referencing old table as changed
+  for each statement execute function ourvidz.count_rows();
+create or replace trigger rows_grown after update on public.characters referencing old table as gone new table as changed
+  for each statement execute function ourvidz.count_rows();
+create or replace trigger rows_added after insert on public.projects referencing new table as changed
+  for each statement execute function ourvidz.count_rows();
+create or replace trigger rows_gone after delete on public.projects referencing old table as changed
+  for each statement execute function ourvidz.count_rows();
+create or replace trigger rows_grown after update on public.projects referencing old table as gone new table as changed
+  for each statement execute function ourvidz.count_rows();
+create or replace trigger rows_added after insert on public.scenes referencing new table as changed
+  for each statement execute function ourvidz.count_rows();
+create or replace trigger rows_gone after delete on public.scenes referencing old table as changed
+  for each statement execute function ourvidz.count_rows();
+create or replace trigger rows_grown after update on public.scenes referencing old table as gone new table as changed
+  for each statement execute function ourvidz.count_rows();
+create or replace trigger rows_added after insert on public.videos referencing new table as changed
+  for each statement execute function ourvidz.count_rows();
+create or replace trigger rows_gone after delete on public.videos referencing old table as changed
+  for each statement execute function ourvidz.count_rows();
+create or replace trigger rows_added after insert on public.images referencing new table as changed
+  for each statement execute function ourvidz.count_rows();
+create or replace trigger rows_gone after delete on public.images referencing old table as changed
+  for each statement execute function ourvidz.count_rows();
+-- Not those of jobs' events, which our functions write at each begin and end of a job.
+create or replace trigger rows_added after insert on public.usage_logs referencing new table as changed
+  for each statement when (current_user <> 'ourvidz_owner') execute function ourvidz.count_rows('job_id is null', 'created_at');
+create or replace trigger rows_gone after delete on public.usage_logs referencing old table as changed
+  for each statement when (current_user <> 'ourvidz_owner') execute function ourvidz.count_rows('job_id is null', 'created_at');
+create or replace trigger rows_added after insert on public.user_activity_log referencing new table as changed
+  for each statement execute function ourvidz.count_rows('true', 'created_at');
+create or replace trigger rows_gone after delete on public.user_activity_log referencing old table as changed
+  for each statement execute function ourvidz.count_rows('true', 'created_at');
+create or replace trigger rows_added after insert on public.consents referencing new table as changed
+  for each statement execute function ourvidz.count_rows();
+create or replace trigger rows_gone after delete on public.consents referencing old table as changed
+  for each statement execute function ourvidz.count_rows();
+create or replace trigger rows_added after insert on ourvidz.screenings referencing new table as changed
+  for each statement execute function ourvidz.count_rows('stage = ''door''');
+create or replace trigger rows_gone after delete on ourvidz.screenings referencing old table as changed
+  for each statement execute function ourvidz.count_rows('stage = ''door''');
+create or replace trigger rows_added after insert on ourvidz.age_reviews referencing new table as changed
+  for each statement execute function ourvidz.count_rows();
+create or replace trigger rows_gone after delete on ourvidz.age_reviews referencing old table as changed
+  for each statement execute function ourvidz.count_rows();

@@ -1,4 +1,4 @@
--- The rpc of PostgREST: does a verb, and gives its answer or its refusal. A refusal keeps its SQLSTATE for whoever speaks SQL; PostgREST
+-- The rpc of PostgREST: bounds what was sent, does a verb, and gives its answer or its refusal. A refusal keeps its SQLSTATE for whoever speaks SQL; PostgREST
 -- is told an HTTP status besides, in the one form it understands (https://docs.postgrest.org/en/v12/references/errors.html).
 create or replace function ourvidz.answer(p_verb text, p_asked jsonb) returns jsonb
 language plpgsql
@@ -10,6 +10,9 @@ declare
   v_hint text;
   v_field text;
 begin
+  if jsonb_typeof(p_asked) = 'object' then  -- ids of ours come as an array
+    perform ourvidz.check_values(p_asked);
+  end if;
   execute format('select ourvidz.%I($1)', 'api_' || p_verb) into v_answer using p_asked;
   return v_answer;
 exception when others then

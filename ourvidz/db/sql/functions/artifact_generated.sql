@@ -7,6 +7,7 @@ declare
   a public.artifacts := jsonb_populate_record(null::public.artifacts, p_artifact - 'pdq');
   v_digest text;
 begin
+  perform ourvidz.check_value(p_artifact, 'artifact', json_bytes) from ourvidz.limits;
   if ourvidz.lock_claims(array[p_job], array[p_claim], array[p_token]) = '{}' then
     perform ourvidz.refuse_stale(p_job, p_claim);
   elsif not (exists (select from ourvidz.buckets where name = a.bucket and not public and not uploads)

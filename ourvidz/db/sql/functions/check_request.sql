@@ -1,17 +1,21 @@
--- Refuses a request whose parts are not what they are called, or that are too big to keep.
-create or replace function ourvidz.check_request(p jsonb) returns void
-language plpgsql immutable
+-- Refuses a request whose parts are not what they are called, or that are too big to keep. p_bounded: it came through ourvidz.answer.
+create or replace function ourvidz.check_request(p jsonb, p_bounded boolean default false) returns void
+language plpgsql stable
 as $$
 declare
+  v_limits ourvidz.limits;
   v_part text;
 begin
+  select * into v_limits from ourvidz.limits;
+  if not p_bounded then  -- as text it is hashed, and populates columns
+    perform ourvidz.check_value(p - '{config,metadata,settings,request}'::text[], 'request', v_limits.row_bytes);
+  end if;
   foreach v_part in array array['config', 'metadata', 'settings'] loop
     if coalesce(jsonb_typeof(p->v_part), 'null') not in ('object', 'null') then
       raise exception '% must be an object.', v_part using errcode = 'OV009', column = v_part;
-    elsif length((p->v_part)::text) > 32768 then
-      raise exception '% may have at most 32,768 characters.', v_part using errcode = 'OV009', column = v_part;
-    elsif p->v_part @? '$.**{20 to last}' then  -- readers of JSON in other languages fall over ten thousand levels
-      raise exception '% may have at most 20 levels.', v_part using errcode = 'OV009', column = v_part;
+    end if;
+    if not p_bounded or pg_column_size(p->v_part) > v_limits.settings_bytes then
+      perform ourvidz.check_value(p->v_part, v_part, v_limits.settings_bytes);
     end if;
   end loop;
   if coalesce(jsonb_typeof(p->'settings'->'references'), 'null') not in ('object', 'null') then

@@ -8,7 +8,7 @@ declare
   v_different ourvidz.request[];
   v_first bigint[];  -- for each request
 begin
-  perform ourvidz.check_request(given.j) from jsonb_array_elements(p_jobs) as given (j) where given.j ?| '{config,metadata,settings}';
+  perform ourvidz.check_request(given.j, p_source in ('rpc', 'row')) from jsonb_array_elements(p_jobs) as given (j) where given.j ?| '{config,metadata,settings}';
   v_requests := ourvidz.read_requests(p_jobs, p_source);
   -- A batch asks for the same thing many times: settings are read once for each different request, the first of its kind.
   select array_agg(first.ord order by each.ord) into v_first

@@ -29,10 +29,11 @@ end
 $$;
 
 -- Owned by the role that migrates (own.sql): on Supabase that role may read storage.objects, and may not hand the right on to ourvidz_owner.
+-- By operators that an index on names answers: LIKE with a user that the plan does not know reads all objects of all users.
 create or replace function ourvidz.newest_upload(p_user uuid, p_newer bigint) returns text
 language sql stable security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$
-  select name from storage.objects where bucket_id = 'reference_images' and name like p_user::text || '/%'
+  select name from storage.objects where bucket_id = 'reference_images' and name ~>=~ (p_user::text || '/') and name ~<~ (p_user::text || '0')
   order by created_at desc, name desc offset p_newer limit 1
 $$;
 

@@ -23,7 +23,8 @@ begin
     select *, 'ourvidz: ' || md5(rule) as mark
     from (values
       ('ourvidz own', format('for select to authenticated using (%s)', v_theirs)),
-      ('ourvidz upload', format('for insert to authenticated with check (bucket_id = any (%L) and %s and %s)', v_uploads, v_mine, v_here)),
+      ('ourvidz upload', format('for insert to authenticated with check (bucket_id = any (%L) and %s and %s and (select ourvidz.may_upload()))',
+                                v_uploads, v_mine, v_here)),
       ('ourvidz delete', format('for delete to authenticated using (%s and not (select ourvidz.on_hold()))', v_theirs)),
       ('ourvidz public', format('for select to anon, authenticated using (bucket_id = any (%L))', v_public)),
       ('ourvidz admin', format('for select to ourvidz_admin using (bucket_id = any (%L))', v_private || v_public)),

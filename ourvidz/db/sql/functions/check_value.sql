@@ -1,0 +1,43 @@
+-- Refuses a value that costs more to render than it took to send, before anything renders it: jsonb keeps 1e131000 in six bytes and prints
+-- it in 131,000. Nothing here makes text of a number: sizes, levels and comparisons alone. p_bytes: at most so many; p_field names it.
+create or replace function ourvidz.check_value(p jsonb, p_field text, p_bytes integer) returns void
+language plpgsql immutable
+as $$
+begin
+  if pg_column_size(p) > p_bytes then
+    raise exception '% may have at most % bytes.', p_field, p_bytes using errcode = 'OV009', column = p_field;
+  elsif jsonb_typeof(p) <> 'string' then
+    if jsonb_path_exists(p, '$.**{20 to last}') then  -- readers of JSON in other languages fall over ten thousand
+      raise exception '% may have at most 20 levels.', p_field using errcode = 'OV009', column = p_field;
+    elsif exists (select from jsonb_path_query(p, 'strict $.** ? (@.type() == "number")') as one (n)
+                  where abs(n::numeric) >= 1e310 or scale(n::numeric) > 360) then
+      raise exception '% holds a number with more than 310 digits before its point or 360 behind it.', p_field
+        using errcode = 'OV009', column = p_field;
+    end if;
+  end if;
+  -- PostgREST casts what it reads (select=title::jsonb): a text that hides such a number would cost then what it saved now.
+  if p::text ~* '(^|[\s,:\[\\"])[-+]?([0-9][0-9_]*[.]?|[.][0-9])[0-9_]*e[-+]?[0-9_]{3,}($|[\s,\]}\\"])' then
+    raise exception '% holds a number with an exponent of three digits or more.', p_field using errcode = 'OV009', column = p_field;
+  end if;
+end
+$$;
+
+-- The same of each member of an object: a row, or the arguments of a call.
+create or replace function ourvidz.check_values(p jsonb) returns void
+language plpgsql stable
+as $$
+declare
+  v_limits ourvidz.limits;
+  v_field text;
+  v_value jsonb;
+begin
+  select * into v_limits from ourvidz.limits;
+  for v_field, v_value in select * from jsonb_each(p) where value not in ('null', 'true', 'false') loop
+    perform ourvidz.check_value(
+      v_value, v_field, case when jsonb_typeof(v_value) in ('object', 'array') then v_limits.json_bytes else v_limits.text_bytes end);
+  end loop;
+  if pg_column_size(p) > v_limits.row_bytes then
+    raise exception 'All values of a row or request together may have at most % bytes.', v_limits.row_bytes using errcode = 'OV009';
+  end if;
+end
+$$;
