@@ -4,9 +4,9 @@ The kinds are numbers, flags, ids, instants, hashes, names from lists, and ids o
 person wrote, so nothing here has to be erased, and nothing needs to be hidden from an analyst. The database has the rows as
 `ourvidz.event_types.kinds` and `ourvidz.column_kinds`, and refuses any other value, no matter who writes it (ourvidz.fits).
 
-A kind is JSON: {"type": t} (a type of JSON), {"in": [values]}, {"match": regular expression}, or {"each": [kinds]} (an object whose every
-value is of one of the kinds).
-null is of every kind. Arrays (columns of type text[]) fit when each item does.
+A kind is JSON: {"type": t} (a type of JSON), {"in": [values]}, {"match": regular expression}, {"items": kind} (an array), or
+{"each": [kinds]} (an object whose every value is of one of the kinds).
+null is of every kind.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ERROR_CLASSES: Final = (
     "executor", "model_file", "bad_request", "bad_reference", "no_consent", "reference_away", "bad_output", "enhancement", "enhancer_away",
     "out_of_memory", "disk_full", "provenance", "screen_unavailable", "storage", "path_refused", "bucket_missing", "media_type_refused",
     "object_too_large", "object_exists", "object_missing", "storage_denied", "source_lost", "storage_full", "storage_unavailable",
-    "unexpected", "refused_content", "no_image_screen",
+    "unexpected", "refused_content", "no_image_screen", "stalled",
     # of the database
     "quarantined", "timeout",
     # of jobs that came from the older system
@@ -100,7 +100,7 @@ FIELD: Final = one_of((
 INTAKE_REASONS: Final = ("", "too_large", "no_json", "bad_field", "other", *BY_SQLSTATE)
 COLUMNS: Final[Mapping[str, Mapping[str, Kind]]] = {
     "public.artifacts": {"kind": one_of(ARTIFACTS), "media_type": one_of(MEDIA)},
-    "ourvidz.executors": {"called": EXECUTOR, "lanes": LANE, "resident": LANE, "lane": LANE,
+    "ourvidz.executors": {"called": EXECUTOR, "lanes": {"items": LANE}, "resident": {"items": LANE}, "lane": LANE,
                           "state": one_of(("active", "draining", "gone")),
                           "reference_pictures": one_of(("screened", "unscreened", "refused", "tiny"))},
     "ourvidz.intake_messages": {"queue": QUEUE, "outcome": OUTCOME, "reason": one_of(INTAKE_REASONS), "field": FIELD},
@@ -150,10 +150,10 @@ def fits(value: Any, kind: Kind) -> bool:
     """Whether a value, as JSON has it, is of the kind: `ourvidz.fits`, worked out a second time for the audit."""
     if value is None:
         return True
-    if isinstance(value, list):
-        return all(fits(item, kind) for item in value)
+    if "items" in kind:
+        return isinstance(value, list) and all(fits(item, kind["items"]) for item in value)
     if "in" in kind:
-        return value in kind["in"]
+        return isinstance(value, str) and value in kind["in"]
     if "match" in kind:
         return isinstance(value, str) and re.search(kind["match"], value) is not None and not value.endswith("\n")
     if "each" in kind:

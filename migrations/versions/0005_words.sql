@@ -9,3 +9,15 @@ create table if not exists ourvidz.column_kinds (
 alter table ourvidz.executors add column if not exists called text;
 update ourvidz.executors set called = name where called is null;
 alter table ourvidz.executors alter column called set not null;
+
+-- What each receiver of jobs is told besides the job's id and status. Text goes to the project's own callback alone.
+alter table ourvidz.receivers add column if not exists fields text[] not null default
+  '{assets,thumbnails,bucket,job_type,user_id,project_id,video_id,image_id,seed,seeds,num_images,generation_time}';
+update ourvidz.receivers set fields = fields || '{error_message,enhancedPrompt}'::text[]
+where name = 'job-callback' and url ~ '/functions/v1/job-callback$' and not 'enhancedPrompt' = any (fields);
+alter table ourvidz.receivers
+  add constraint receiver_fields check (
+    fields <@ '{assets,thumbnails,bucket,job_type,user_id,project_id,video_id,image_id,seed,seeds,num_images,generation_time,error_message,enhancedPrompt}'
+    and array_position(fields, null) is null),
+  add constraint receiver_text check (
+    not fields && '{error_message,enhancedPrompt}' or name = 'job-callback' and url ~ '/functions/v1/job-callback$');

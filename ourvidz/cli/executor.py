@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ourvidz.cli.out import Problem, stderr
+from ourvidz.cli.terminal import one_line
 
 if TYPE_CHECKING:
     from ourvidz.bootstrap import App
@@ -108,7 +109,7 @@ def told(level: int = logging.WARNING) -> Iterator[None]:
 
     class ToPerson(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            stderr().print(record.getMessage(), style="yellow" if record.levelno >= logging.WARNING else "dim", markup=False)
+            stderr().print(one_line(record.getMessage()), style="yellow" if record.levelno >= logging.WARNING else "dim", markup=False)
 
     log, handler = logging.getLogger("ourvidz"), ToPerson()
     before, log.level, log.propagate = log.level, level, False

@@ -46,6 +46,7 @@ from ourvidz.cli import (
 )
 from ourvidz.cli.help import KEEP, LOOK, START, Sections
 from ourvidz.cli.out import Problem, say, stderr
+from ourvidz.cli.terminal import SafeStream
 
 app = typer.Typer(
     name="ourvidz",
@@ -116,6 +117,8 @@ _OURS = ("ourvidz.", "executors.", "state.")
 
 def main() -> None:
     code = 0
+    if not isinstance(sys.stdout, SafeStream):
+        sys.stdout, sys.stderr = SafeStream(sys.stdout), SafeStream(sys.stderr)
     try:
         app(prog_name="ourvidz")
     except SystemExit as end:

@@ -38,16 +38,16 @@ class Problem(Exception):
 
 @cache
 def stdout() -> Console:
-    from rich.console import Console
+    from ourvidz.cli.console import SafeConsole
 
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    return SafeConsole(highlight=False, soft_wrap=not sys.stdout.isatty())
 
 
 @cache
 def stderr() -> Console:
-    from rich.console import Console
+    from ourvidz.cli.console import SafeConsole
 
-    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+    return SafeConsole(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
 
 
 def say(message: str, style: str = "") -> None:

@@ -14,7 +14,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="A receiver's name.", 
 
 def add(app: typer.Typer) -> None:
     app.command("ls", **about("ourvidz deliver receivers ls"))(ls)
-    app.command("add", **about("ourvidz deliver receivers add billing https://example.com/hook --secret-env BILLING_SECRET",
+    app.command("add", **about("ourvidz deliver receivers add billing https://example.com/hook --field job_type --field user_id",
                                "ourvidz deliver receivers add job-callback --processing"))(put)  # fmt: skip
     app.command("enable", **about("ourvidz deliver receivers enable billing"))(enable)
     app.command("disable", **about("ourvidz deliver receivers disable billing"))(disable)
@@ -55,17 +55,22 @@ def put(
     name: Name,
     url: Annotated[str | None, typer.Argument(metavar="[URL]", help="Where; needed for a new one.", show_default=False)] = None,
     secret_env: Annotated[
-        str | None, typer.Option("--secret-env", metavar="NAME", help="The environment variable with its secret; else CALLBACK_SECRET.")
+        str | None, typer.Option("--secret-env", metavar="NAME", help="The environment variable with its secret; else NAME_SECRET.")
     ] = None,
     processing: Annotated[
         bool | None, typer.Option("--processing/--no-processing", help="Tell it of the start of each attempt too, or not.")
+    ] = None,
+    fields: Annotated[
+        list[str] | None, typer.Option("--field", metavar="FIELD", help="Tell it this field, and those of other --field, and no others.")
     ] = None,
     as_json: options.Json = False,
 ) -> None:
     """Add a receiver, or change one.
 
-    It hears of jobs that completed, failed or were cancelled from now on. The secret itself is not kept: it must be in the environment of
-    `ourvidz deliver run`. Several with spaces between them all sign, for a rotation.
+    It hears of jobs that completed, failed or were cancelled from now on: the job's id and status, and the fields it is registered for (all
+    but text, unless you name them). Prompts and messages of errors go to the project's own job-callback alone. The secret itself is not
+    kept: it must be in the environment of `ourvidz deliver run`, at least 24 bytes, and no other receiver's. Several with spaces between
+    them all sign, for a rotation.
     """
     from ourvidz import bootstrap
     from ourvidz.db import outbox
@@ -73,7 +78,7 @@ def put(
     ends = ["completed", "failed", "cancelled"]
     events = None if processing is None else ["processing", *ends] if processing else ends
     db = bootstrap.app().database
-    outbox.receiver_set(db, name, url, events, secret_env)
+    outbox.receiver_set(db, name, url, events, secret_env, fields)
     _tell(db, name, as_json)
 
 
@@ -143,3 +148,4 @@ def _tell(db: Any, name: str, as_json: bool) -> None:
         return out.emit(row)
     state = "enabled" if row["enabled"] else "disabled"
     out.say(f"{name} is {state}, and hears of {', '.join(row['events'])} at {row['url']}, signed with {row['secret_env']}.", "green")
+    out.say(f"Besides the job's id and status it is told: {', '.join(row['fields']) or 'nothing'}.", "dim")

@@ -75,10 +75,15 @@ def receivers(db: Database) -> list[Row]:
 
 
 def receiver_set(
-    db: Database, name: str, url: str | None = None, events: Sequence[str] | None = None, secret_env: str | None = None
+    db: Database,
+    name: str,
+    url: str | None = None,
+    events: Sequence[str] | None = None,
+    secret_env: str | None = None,
+    fields: Sequence[str] | None = None,
 ) -> None:
     """Make it, or change what is given of it. Raises `InvalidJob` naming the field, `NotFound`."""
-    db.rows("select ourvidz.receiver_set(%s, %s, %s, %s)", (name, url, list(events) if events is not None else None, secret_env))
+    db.rows("select ourvidz.receiver_set(%s, %s, %s, %s, %s)", (name, url, events and list(events), secret_env, fields and list(fields)))
 
 
 def receiver_enable(db: Database, name: str, *, on: bool, reason: str | None = None) -> None:
@@ -87,7 +92,7 @@ def receiver_enable(db: Database, name: str, *, on: bool, reason: str | None = N
 
 def may_set_receivers(db: Database) -> bool:
     """Whether this connection's role may change receivers: executors may not."""
-    sql = "select has_function_privilege('ourvidz.receiver_set(text, text, text[], text)', 'execute') as may"
+    sql = "select has_function_privilege('ourvidz.receiver_set(text, text, text[], text, text[])', 'execute') as may"
     return bool(db.rows(sql)[0]["may"])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from ourvidz.db.outbox import Message
 
 LIMIT = 15.0  # seconds for all of it: names, connection, TLS, request, status
+_SECRET = re.compile("SECRET|TOKEN|KEY|PASSWORD")
 USER_AGENT = "OurVidz-Webhooks/1"
 
 
@@ -39,11 +41,18 @@ class Keyring:
     secret_key: str | None = None
 
     def keys(self, name: str) -> list[bytes]:
-        """Empty where the variable is not set. Raises `BadSecret`."""
+        """Empty where the variable is not set. Raises `BadSecret`, also for one that opens something else: whoever may sign messages could
+        then do that too."""
         try:
-            return keys(self.environment.get(name, ""))
+            found = keys(value := self.environment.get(name, ""))
         except BadSecret as error:
             raise BadSecret(f"{name}: {error}") from None
+        words = set(value.split())
+        if shared := sorted(
+            other for other, held in self.environment.items() if other != name and _SECRET.search(other) and words & set(held.split())
+        ):
+            raise BadSecret(f"{name}: {shared[0]} holds the same secret; give each its own")
+        return found
 
     def authorization(self, url: str) -> dict[str, str]:
         """A secret key opens the whole project: it goes to that project's own origin, and nowhere else."""

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 
 PREFIX = "whsec_"
+LEAST = 24  # bytes of a key, as the specification asks
 
 
 class BadSecret(Exception):
@@ -25,15 +26,17 @@ def keys(secrets: str) -> list[bytes]:
 
 
 def _key(word: str) -> bytes:
-    if not word.startswith(PREFIX):
-        return word.encode()
+    key = word.encode() if not word.startswith(PREFIX) else _decoded(word)
+    if len(key) < LEAST:
+        raise BadSecret(f"a secret of {len(key)} bytes can be guessed; make one with: echo whsec_$(openssl rand -base64 32)")
+    return key
+
+
+def _decoded(word: str) -> bytes:
     try:
-        key = base64.b64decode(word.removeprefix(PREFIX), validate=True)
+        return base64.b64decode(word.removeprefix(PREFIX), validate=True)
     except binascii.Error:
         raise BadSecret("a secret that begins with whsec_ goes on in base64, and this one does not") from None
-    if not key:
-        raise BadSecret("a secret is empty behind its whsec_")
-    return key
 
 
 def headers(message_id: str, timestamp: int, body: bytes, secrets: Sequence[bytes]) -> dict[str, str]:

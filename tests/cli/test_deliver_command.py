@@ -40,7 +40,8 @@ def receiver() -> Iterator[http.server.ThreadingHTTPServer]:
     thread.join(timeout=5)
 
 
-SECRET = {"CALLBACK_SECRET": "whsec_aGVsbG8="}
+WORD = "thirty-two-characters-of-a-word!"
+SECRET = {"MINE_SECRET": WORD}
 
 
 def done(jobs: Jobs) -> str:
@@ -54,7 +55,7 @@ def test_a_message_from_its_receiver_to_its_delivery(ourvidz: Command, jobs: Job
     assert "Nobody is told" in ourvidz("deliver", "receivers", "ls").err
     assert "hears of completed, failed, cancelled" in ourvidz("deliver", "receivers", "add", "mine", url + "/none").err
     job_id = done(jobs)
-    assert ourvidz("deliver", "run", "--once").err.strip().startswith("The deliverer is at work.\nMessages for mine wait: CALLBACK_SECRET")
+    assert ourvidz("deliver", "run", "--once").err.strip().startswith("The deliverer is at work.\nMessages for mine wait: MINE_SECRET")
     told = ourvidz("deliver", "run", "--once", **SECRET)
     assert told.code == 0 and "0 messages delivered, 1 to be tried again" in told.err
     (failed,) = ourvidz("deliver", "ls", "--failed", "--json").json
@@ -77,13 +78,13 @@ def test_receivers_are_tried_opened_and_closed(ourvidz: Command, receiver: Any) 
     url = f"http://127.0.0.1:{receiver.server_port}"
     ourvidz("deliver", "receivers", "add", "mine", url, "--secret-env", "MINE")
     assert ourvidz("deliver", "receivers", "test", "mine").code == 2
-    assert ourvidz("deliver", "receivers", "test", "mine", "--json", MINE="plain").json == {
+    assert ourvidz("deliver", "receivers", "test", "mine", "--json", MINE=WORD).json == {
         "receiver": "mine",
         "status": 200,
         "error": None,
     }
     ourvidz("deliver", "receivers", "add", "mine", url + "/none")
-    answer = ourvidz("deliver", "receivers", "test", "mine", MINE="plain")
+    answer = ourvidz("deliver", "receivers", "test", "mine", MINE=WORD)
     assert (answer.code, answer.err.strip()) == (1, "mine: it answered 404.")
     assert "mine is disabled" in ourvidz("deliver", "receivers", "disable", "mine").err
     listed = ourvidz("deliver", "receivers", "ls")
@@ -108,7 +109,7 @@ def test_what_is_refused(ourvidz: Command) -> None:
 
 def test_it_leaves_when_told_and_makes_the_projects_own_receiver(ourvidz: Command, database: Database, receiver: Any, jobs: Jobs) -> None:
     url = f"http://127.0.0.1:{receiver.server_port}"
-    running = Command(ourvidz.env | SECRET | {"SUPABASE_URL": url}, ourvidz.cwd).start("deliver", "run")
+    running = Command(ourvidz.env | {"CALLBACK_SECRET": WORD, "SUPABASE_URL": url}, ourvidz.cwd).start("deliver", "run")
     try:
         assert running.stderr is not None
         assert f"job-callback is told of jobs at {url}/functions/v1/job-callback." in running.stderr.readline()

@@ -11,6 +11,10 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+SECRETS = {"ONE_SECRET": SECRET} | {f"{name}_SECRET": f"the-secret-of-{name}-alone-32" for name in ("TWO", "HANGS", "GONE", "SHUT")}
+"""By the variable that each receiver's has."""
+
 
 @dataclass(frozen=True)
 class Got:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from a_receiver import Receiver, receiving
+from a_receiver import SECRETS, Receiver, receiving
 from support import claim, executor, finish, submit
 
 from ourvidz.db import outbox
@@ -11,8 +11,6 @@ from ourvidz.db.connection import Database
 from ourvidz.delivery.deliverer import Deliverer
 from ourvidz.delivery.sending import Keyring
 from ourvidz.lifecycle import Jobs
-
-SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
 @pytest.fixture
@@ -23,7 +21,7 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture
 def ring() -> Keyring:
-    return Keyring({"CALLBACK_SECRET": SECRET})
+    return Keyring(SECRETS)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ URL = "https://example.com/hook"
 ENDS = ["completed", "failed", "cancelled"]
 
 
-def told(db: Database, receiver: str = "one") -> list[tuple[str, int, str]]:
+def told(db: Database, receiver: str = "job-callback") -> list[tuple[str, int, str]]:
     rows = db.rows("select job_id::text, job_version, status from ourvidz.outbox where receiver = %s order by job_version", (receiver,))
     return [tuple(r.values()) for r in rows]  # type: ignore[misc]
 
@@ -29,7 +29,7 @@ def body(db: Database, status: str) -> dict[str, Any]:
 
 @pytest.fixture
 def asked(database: Database) -> None:
-    outbox.receiver_set(database, "one", URL, ["processing", *ENDS])
+    outbox.receiver_set(database, "job-callback", f"{URL}/functions/v1/job-callback", ["processing", *ENDS])
 
 
 def test_a_completed_job(database: Database, jobs: Jobs, user: Callable[..., str], clock: Clock, asked: None) -> None:
@@ -90,14 +90,14 @@ def test_each_attempts_first_step_is_told_once_where_it_is_wanted(database: Data
     first = claim(jobs, gpu)
     jobs.advance(first, "enhancement_started")
     jobs.advance(first, "generation_started")
-    jobs.snooze(first, "drained")
+    jobs.snooze(first, "drain")
     finish(jobs, claim(jobs, gpu))
-    assert [word for _, _, word in told(database)] == ["processing", "processing"]
+    assert [word for _, _, word in told(database, "one")] == ["processing", "processing"]
     assert [word for _, _, word in told(database, "ends")] == ["completed"]
 
 
 def test_nobody_is_told_while_disabled(database: Database, jobs: Jobs, user: Callable[..., str], asked: None) -> None:
-    outbox.receiver_enable(database, "one", on=False)
+    outbox.receiver_enable(database, "job-callback", on=False)
     submit(jobs, user("premium"))
     finish(jobs, claim(jobs, executor(jobs)))
     assert told(database) == []

@@ -12,8 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from a_receiver import Receiver
-from conftest import SECRET
+from a_receiver import SECRET, Receiver
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from ourvidz.db import outbox
@@ -28,7 +27,8 @@ from state.errors import InvalidJob
 Deliver = Callable[[], Deliverer]
 Done = Callable[[], str]
 Tell = Callable[..., None]
-OTHER = "whsec_" + "b3RoZXIgc2VjcmV0IG9mIG91cnM="
+OTHER = "whsec_" + "YW5vdGhlciBzZWNyZXQgb2Ygb3VycywgdGhlIG5ldyBvbmU="
+WORD = "thirty-two-characters-of-a-word!"
 
 
 def wait_for(condition: Callable[[], Any], about: str, seconds: float = 30) -> Any:
@@ -60,20 +60,20 @@ def test_it_is_signed_as_standard_webhooks_says(receiver: Receiver, tell: Tell, 
 def test_while_a_secret_is_changed_both_sign(database: Database, receiver: Receiver, tell: Tell, done: Done) -> None:
     tell(secret_env="HOOK")
     done()
-    Deliverer(database, Keyring({"HOOK": f"{SECRET} {OTHER} plain"})).run(once=True)
+    Deliverer(database, Keyring({"HOOK": f"{SECRET} {OTHER} {WORD}"})).run(once=True)
     (got,) = receiver.got
-    for secret in (SECRET, OTHER, b"plain"):
+    for secret in (SECRET, OTHER, WORD.encode()):
         Webhook(secret).verify(got.raw, got.headers)
 
 
-@pytest.mark.parametrize("held", ["", "  ", "whsec_", "whsec_no base64!"])
+@pytest.mark.parametrize("held", ["", "  ", "whsec_", "whsec_no base64!", "whsec_aGVsbG8=", "23 bytes can be guessed"])
 def test_without_a_secret_nothing_goes_out_and_all_waits(
     database: Database, receiver: Receiver, tell: Tell, done: Done, deliver: Deliver, held: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     tell(secret_env="HOOK")
     tell("/other", "two")
     done()
-    Deliverer(database, Keyring({"HOOK": held, "CALLBACK_SECRET": SECRET})).run(once=True)
+    Deliverer(database, Keyring({"HOOK": held, "TWO_SECRET": SECRET})).run(once=True)
     assert [got.path for got in receiver.got] == ["/other"]
     (waiting,) = outbox.messages(database, state="waiting")
     assert waiting["attempts"] == 0
@@ -83,7 +83,7 @@ def test_without_a_secret_nothing_goes_out_and_all_waits(
 
 
 def test_secrets() -> None:
-    assert keys("whsec_aGVsbG8= raw,other") == [b"hello", b"raw", b"other"]
+    assert keys(f"{OTHER} {WORD},{WORD[::-1]}") == [b"another secret of ours, the new one", WORD.encode(), WORD[::-1].encode()]
     with pytest.raises(BadSecret) as refused:
         keys("whsec_secret-word")
     assert "secret-word" not in str(refused.value)
@@ -91,7 +91,7 @@ def test_secrets() -> None:
 
 def test_the_service_key_goes_to_its_own_project_alone(database: Database, receiver: Receiver, tell: Tell, done: Done) -> None:
     project = receiver.url("")
-    ring = Keyring({"CALLBACK_SECRET": SECRET}, project + "/", "service-key")
+    ring = Keyring({"CALLBACK_SECRET": SECRET, "ALIEN_SECRET": WORD}, project + "/", "service-key")
     assert (
         follow_environment(database, project + "/", signs=True) == f"job-callback is told of jobs at {project}/functions/v1/job-callback."
     )
@@ -216,7 +216,7 @@ from ourvidz.delivery.sending import Keyring
 import os, signal
 # Between the answer and the word to the database: where a message is sent and nobody knows.
 outbox.sent = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-Deliverer(Database(sys.argv[1]), Keyring({"CALLBACK_SECRET": sys.argv[2]}), lease=0.5).run(once=True)
+Deliverer(Database(sys.argv[1]), Keyring({"ONE_SECRET": sys.argv[2]}), lease=0.5).run(once=True)
 """
 
 

@@ -1,9 +1,10 @@
--- Whether a value is of a kind (state/kinds.py says what kinds there are). null is of every kind; an array is when each of its items is.
+-- Whether a value is of a kind (state/kinds.py says what kinds there are). null is of every kind.
 create or replace function ourvidz.fits(p_value jsonb, p_kind jsonb) returns boolean
 language sql immutable parallel safe
 as $$
   select case jsonb_typeof(p_value)
-    when 'array' then not exists (select from jsonb_array_elements(p_value) as item where not ourvidz.fits_one(item, p_kind))
+    when 'array' then p_kind ? 'items' and not exists (
+      select from jsonb_array_elements(p_value) as item where not ourvidz.fits_one(item, p_kind->'items'))
     when 'object' then p_kind ? 'each' and not exists (
       select from jsonb_each(p_value) as part
       where not exists (select from jsonb_array_elements(p_kind->'each') as kind where ourvidz.fits_one(part.value, kind)))

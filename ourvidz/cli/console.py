@@ -1,0 +1,28 @@
+"""rich's console for text from elsewhere: see terminal.py. Imported only where something is printed: rich is slow to load."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import IO, Any
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+
+from ourvidz.cli.terminal import SafeStream, safe
+
+
+class SafeConsole(Console):
+    """rich's, with safe text. Its own control sequences (styles, cursor) are added to segments later, or are marked as what they are."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(safe(segment.text), segment.style)
+
+    @property
+    def file(self) -> IO[str]:
+        stream: Any = super().file
+        return stream.stream if isinstance(stream, SafeStream) else stream
+
+    @file.setter
+    def file(self, stream: IO[str]) -> None:
+        self._file = stream
