@@ -28,6 +28,7 @@ class Keys:
     secret: Secret = field(default_factory=Secret)
     upstash_token: str = field(default_factory=lambda: token_hex(20), repr=False)
     callback_secret: str = field(default_factory=lambda: "whsec_" + base64.b64encode(token_bytes(24)).decode(), repr=False)
+    age_webhook_secret: str = field(default_factory=lambda: "whsec_" + base64.b64encode(token_bytes(24)).decode(), repr=False)
     publishable: str = field(default_factory=lambda: _api_key("publishable"))
     secret_key: str = field(default_factory=lambda: _api_key("secret"), repr=False)
     people_password: str = field(default_factory=lambda: token_urlsafe(12), repr=False)
@@ -87,7 +88,17 @@ class Keys:
         return [key for key in self.signing if key["status"] == status]
 
 
-_KEPT = ("upstash_token", "callback_secret", "publishable", "people_password", "redis_password", "signing", "legacy_disabled_at", "url")
+_KEPT = (
+    "upstash_token",
+    "callback_secret",
+    "age_webhook_secret",
+    "publishable",
+    "people_password",
+    "redis_password",
+    "signing",
+    "legacy_disabled_at",
+    "url",
+)
 
 
 def _api_key(kind: str) -> str:

@@ -203,6 +203,7 @@ class Stack:
         env = {
             **{name: value for name, value in self.environment.items() if name not in PROGRAMS_ONLY},
             "SUPABASE_SERVICE_ROLE_KEY": self.service_key,
+            "AGE_WEBHOOK_SECRET": self.keys.age_webhook_secret,
             "SUPABASE_PUBLISHABLE_KEYS": json.dumps({"default": self.publishable_key}),
             "SUPABASE_SECRET_KEYS": json.dumps({"default": self.secret_key}),
             **self.parts.deno_env,

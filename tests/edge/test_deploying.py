@@ -95,7 +95,9 @@ def check(client: httpx.Client, project: Project, name: str) -> None:
         "queue-job": lambda: client.post("", json={"jobType": "image_fast", "metadata": {"prompt": "a pier"}}, headers=signed_in),
         "enhance-prompt": lambda: client.post("", json={"prompt": "a pier"}, headers=signed_in),
         "verify": lambda: client.get(""),
+        "age-webhook": lambda: client.post("", json={}),
+        "report": lambda: client.get(""),
         "job-callback": lambda: client.post("", json={"job_id": user.id, "status": "completed"}),
     }
     answer = answers[name]()
-    assert answer.status_code == {"job-callback": 401, "enhance-prompt": 503}.get(name, 200), answer.text
+    assert answer.status_code == {"age-webhook": 503, "job-callback": 401, "enhance-prompt": 503}.get(name, 200), answer.text
