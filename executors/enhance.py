@@ -91,11 +91,13 @@ class Enhancer:
 
     def _build(self) -> torch.nn.Module:
         folder = self.paths.qwen
-        with loading(folder):
-            self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        with loading(self.paths.root, folder, always=True):  # it is the guard, too
+            self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
             if not self._tokenizer.chat_template:
                 raise ValueError("its tokenizer has no chat template, so it is no Instruct model")
-            return AutoModelForCausalLM.from_pretrained(folder, dtype=self.dtype, local_files_only=True, use_safetensors=True).eval()
+            return AutoModelForCausalLM.from_pretrained(
+                folder, dtype=self.dtype, local_files_only=True, trust_remote_code=False, use_safetensors=True
+            ).eval()
 
     def unload(self) -> None:
         self._model = self._tokenizer = None

@@ -29,6 +29,12 @@ class NoGuard(Exception):
 
 
 class Executors:
+    def __init__(self) -> None:
+        from executors.models import seen
+        from ourvidz.config import config
+
+        seen.use(config().home)
+
     def work(
         self,
         app: App,
@@ -55,6 +61,7 @@ class Executors:
         chosen = replace(named(profile or app.config.ourvidz_profile), attention=app.config.ourvidz_attention)
         from executors import credentials
         from executors.enhancer.client import remote
+        from executors.models import files
         from executors.provenance import Seal
         from executors.shelf import prepare
         from executors.worker import Worker, handle_signals
@@ -73,6 +80,9 @@ class Executors:
             budget=app.config.ourvidz_vram_budget,
             ram=app.config.ourvidz_ram_budget,
         )
+        if shelf.guarded and shelf.can_enhance:
+            say("Hashing the guard's files, as at every start.")
+            files.require_pinned(app.config.models, "qwen")
         enhancer = remote(app.config.ourvidz_enhancer, app.config.home)
         if shelf.guarded and not shelf.can_enhance and (enhancer is None or not enhancer.there()):
             raise NoGuard(
@@ -233,6 +243,18 @@ class Executors:
 
         pins: dict[str, Any] = files.pin_folder(folder)["files"]
         return pins
+
+    def pin_models(self, root: Path, roles: Sequence[str]) -> dict[str, Any]:
+        """Pins what lies in these roles' folders (none named: all) and is not pinned yet: file → pin. Raises `ModelFileError`."""
+        from executors.models import files
+
+        return files.pin_new(root, roles)
+
+    def accept_pins(self, folder: Path) -> None:
+        """This folder's manifest is the right one on this machine. Raises `OSError` where there is none."""
+        from executors.models import seen
+
+        seen.current().accept(folder)
 
     def check_models(self, root: Path, *, deep: bool = False) -> list[dict[str, Any]]:
         """What is wrong with each role's files, if anything."""

@@ -121,8 +121,14 @@ class Shelf:
         """A model of this lane would not load: look at its family's files again, put bad ones into quarantine, serve the other lanes."""
         name = family_of(lane)
         roles = {role for other, needs in LANE_ROLES.items() if family_of(other) == name for role in needs}
-        # Of the whole family, because it may have been another lane's model, loaded along with this one's, that is bad.
-        moved = [path for s in files.verify(self.paths.root, deep=True) if s.role in roles for path in files.quarantine(self.paths.root, s)]
+        try:
+            # Of the whole family, because it may have been another lane's model, loaded along with this one's, that is bad.
+            found = [s for s in files.verify(self.paths.root, deep=True) if s.role in roles]
+        except ModelFileError as error:  # the manifest itself: nothing can be said of any file
+            log.error("%s", error)
+            self._closed |= LANE_ROLES.keys()
+            return []
+        moved = [path for s in found for path in files.quarantine(self.paths.root, s)]
         before, self.status = self.status, {status.role: status for status in files.check(self.paths.root)}
         if (family := self._families.pop(name, None)) is not None:
             family.unload()  # made again, it has what is left

@@ -27,6 +27,7 @@ from executors.errors import DiskFull, ModelFileError
 from executors.models import files
 from executors.models.base import ModelPaths
 from executors.models.safetensors_header import read_header
+from executors.models.seen import current
 
 if TYPE_CHECKING:
     import torch
@@ -145,6 +146,9 @@ def prune(root: Path) -> list[Made]:
         removed = [Made((_record(p) or {}).get("conversion", "unknown"), "removed", p, _bytes_in(p)) for p in dead]
         for path in dead:
             shutil.rmtree(path)
+        gone = [n for n in files.read_manifest(root)["files"] if n.startswith(tuple(f"{FOLDER}/{path.name}/" for path in dead))]
+        if gone:
+            files.pin_some(root, {}, gone=gone)
     return removed
 
 
@@ -192,14 +196,20 @@ def _record(folder: Path) -> dict[str, Any] | None:
 
 
 def _whole(folder: Path) -> bool:
-    """Whether all that was written is still there, by size. (What was renamed was whole; a disk or a person may have changed it since.)"""
+    """Whether all that was written is still there, and is what was pinned when it was written."""
     record = _record(folder)
     if record is None:
         return False
-    bad = [n for n, size in record["files"].items() if not (folder / n).is_file() or (folder / n).stat().st_size != size]
+    root = folder.parent.parent
+    pins = _manifest(root, _stamp(root))
+    bad = [n for n in record["files"] if not _as_pinned(folder / n, pins.get((folder / n).relative_to(root).as_posix()))]
     if bad:
         log.warning("%s: %s is not as it was written, so the source is loaded. `ourvidz models convert` makes it again.", folder, bad[0])
     return not bad
+
+
+def _as_pinned(file: Path, pin: dict[str, Any] | None) -> bool:
+    return pin is not None and file.is_file() and file.stat().st_size == pin["bytes"] and current().sha256(file) == pin["sha256"]
 
 
 def _bytes_in(folder: Path) -> int:
@@ -259,6 +269,8 @@ def _make(root: Path, conversion: Conversion, role: str, key: str, size: int, sa
         if (place := _place(root, key)).exists():  # damaged, or it would not be made again
             shutil.rmtree(place)
         making.rename(place)
+        written = {f"{FOLDER}/{place.name}/{name}": place / name for name in (*sizes, RECORD)}
+        files.pin_some(root, {n: {"bytes": f.stat().st_size, "sha256": files.sha256(f), "role": FOLDER} for n, f in written.items()})
     finally:
         shutil.rmtree(making, ignore_errors=True)
 
@@ -267,7 +279,7 @@ def _write(paths: ModelPaths, conversion: Conversion, role: str, component: str,
     from executors.models.loading import loading, quiet
 
     quiet()
-    with loading(paths.root / _FOLDERS[role]):
+    with loading(paths.root, paths.root / _FOLDERS[role]):
         model = _loaded(paths, conversion, role, component)
         model.save_pretrained(folder, safe_serialization=True)
     _compare(model, folder)

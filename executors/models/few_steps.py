@@ -38,7 +38,7 @@ def distil(profile: Profile, model: str, denoiser: Any, root: Path) -> None:
     file = root / profile.few_steps.files[model]
     if not file.is_file():
         raise ModelFileError(f"the speed profile {profile.name} needs {file}: put the distilled LoRA there, or choose another profile")
-    with loading(file):
+    with loading(root, file):
         added = add(denoiser, _by_layer(model, denoiser, load_file(file)))
     if not added:
         raise ModelFileError(f"{file} holds no LoRA for {model}: it fits none of its layers")

@@ -10,15 +10,16 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from executors.errors import ModelFileError
+from executors.models import pinned
 from executors.models.safetensors_header import HeaderError, read_header
+from executors.models.seen import MANIFEST, current
 
-MANIFEST = "manifest.json"
 QUARANTINE = "quarantine"
 PICKLES = frozenset({".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle"})  # loading one runs the code inside it
 _FETCH = "`ourvidz models pull {role}` fetches it"
@@ -130,16 +131,9 @@ def _below(folder: Path) -> Iterator[Path]:
 
 
 def read_manifest(root: Path) -> dict[str, Any]:
-    """The pins, or an empty manifest where there is none. Raises `ModelFileError` when it cannot be read."""
-    try:
-        manifest: dict[str, Any] = json.loads((root / MANIFEST).read_text())
-        if not isinstance(manifest["files"], dict):
-            raise TypeError
-    except FileNotFoundError:
-        return {"tiny": False, "files": {}}
-    except (ValueError, TypeError, KeyError, OSError) as error:
-        raise ModelFileError(f"{MANIFEST}: cannot be read. Move it away; `ourvidz models pull` writes it again") from error
-    return manifest
+    """The pins, or an empty manifest where there is none. Raises `ModelFileError` when it cannot be read, or is not the one that this
+    machine accepted (`executors.models.seen`)."""
+    return current().manifest(root)
 
 
 def sha256(file: Path) -> str:
@@ -163,7 +157,7 @@ def _check_pins(file: Path, name: str, pin: dict[str, Any] | None, deep: bool) -
         )
     elif (size := file.stat().st_size) != pin["bytes"]:
         yield Problem(name, f"has {size:,} bytes where {pin['bytes']:,} are pinned", _AGAIN, spoiled=True)
-    elif deep and (found := sha256(file)) != pin["sha256"]:
+    elif deep and (found := current().sha256(file, always=True)) != pin["sha256"]:
         what = f"has sha256 {found[:12]}… where {pin['sha256'][:12]}… is pinned"
         yield Problem(name, what, _AGAIN, spoiled=True)
 
@@ -228,7 +222,11 @@ def _status(role: Role, root: Path, manifest: dict[str, Any], deep: bool) -> Rol
         name = path.relative_to(root).as_posix()
         size += path.stat().st_size
         found: list[Problem] = []
-        if path.suffix.lower() in PICKLES:
+        if not path.resolve().is_relative_to(root.resolve()):
+            found.append(Problem(name, "leads out of the model folder", "Put the file itself there, or mount its folder"))
+        elif path.suffix.lower() not in PICKLES and (why := pinned.refused(name)):
+            found.append(Problem(name, why, "Move it out of the model folder", spoiled=True))
+        elif path.suffix.lower() in PICKLES:
             what = "is a pickle, which can run code when it is loaded"
             found.append(
                 Problem(
@@ -278,6 +276,11 @@ def require(root: Path, role: str, deep: bool = False) -> None:
         raise ModelFileError("; ".join(str(p) for p in status.problems))
 
 
+def require_pinned(root: Path, role: str) -> None:
+    """Raise `ModelFileError` unless every file of the role is what was pinned, hashed by this very process."""
+    pinned.check(root, root / next(r.folder for r in ROLES if r.name == role), always=True)
+
+
 def quarantine(root: Path, status: RoleStatus) -> list[Path]:
     """Move a role's bad files to `root/quarantine/`, never deleting one; returns where they lie now."""
     moved = []
@@ -295,16 +298,43 @@ def pin(root: Path, tiny: bool = False, extra: dict[str, Any] | None = None) -> 
     """
     pins: dict[str, Any] = {}
     for role in ROLES:
-        for path in _below(root / role.folder):
-            name = path.relative_to(root).as_posix()
-            if path.suffix.lower() in PICKLES:
-                raise ModelFileError(f"{name}: is a pickle, and is not pinned. Use the .safetensors file, and put this one away")
-            if path.suffix.lower() == ".safetensors" and (problem := next(_check_safetensors(path, name), None)):
-                raise ModelFileError(str(problem))
-            pins[name] = {"bytes": path.stat().st_size, "sha256": sha256(path), "role": role.name}
+        pins |= _pins_of(root, role)
     manifest = {"tiny": tiny, **(extra or {}), "files": pins}
     write_json(root / MANIFEST, manifest)
+    current().accept(root)
     return manifest
+
+
+def pin_new(root: Path, roles: Iterable[str] = ()) -> dict[str, Any]:
+    """Pin what lies in these roles' folders (none named: all) and has no pin, and return those pins. A pin that is there stays.
+
+    Raises `ModelFileError` for an unknown role, and rather than pin what would never be loaded.
+    """
+    if unknown := set(roles) - {role.name for role in ROLES}:
+        raise ModelFileError(f"There is no role {sorted(unknown)[0]!r}: there are {', '.join(role.name for role in ROLES)}.")
+    known, pins = read_manifest(root)["files"], {}
+    for role in ROLES:
+        if not roles or role.name in roles:
+            pins |= _pins_of(root, role, skip=known)
+    pin_some(root, pins)
+    return pins
+
+
+def _pins_of(root: Path, role: Role, skip: Collection[str] = ()) -> dict[str, Any]:
+    pins: dict[str, Any] = {}
+    for path in _below(root / role.folder):
+        name = path.relative_to(root).as_posix()
+        if name in skip:
+            continue
+        if why := pinned.refused(name):
+            what = "is a pickle" if path.suffix.lower() in PICKLES else why
+            raise ModelFileError(f"{name}: {what}, and is not pinned. Use the .safetensors file, and put this one away")
+        if not path.resolve().is_relative_to(root.resolve()):
+            raise ModelFileError(f"{name}: leads out of the model folder, and is not pinned. Put the file itself there")
+        if path.suffix.lower() == ".safetensors" and (problem := next(_check_safetensors(path, name), None)):
+            raise ModelFileError(str(problem))
+        pins[name] = {"bytes": path.stat().st_size, "sha256": current().sha256(path, always=True), "role": role.name}
+    return pins
 
 
 def pin_folder(folder: Path) -> dict[str, Any]:
@@ -325,6 +355,7 @@ def pin_folder(folder: Path) -> dict[str, Any]:
         raise ModelFileError(f"{folder}: has neither a .safetensors nor an .onnx file")
     manifest = {"files": pins}
     write_json(folder / MANIFEST, manifest)
+    current().accept(folder)
     return manifest
 
 
@@ -334,6 +365,7 @@ def pin_some(root: Path, pins: dict[str, dict[str, Any]], gone: Iterable[str] = 
     manifest = read_manifest(root)
     kept = {name: pin for name, pin in manifest["files"].items() if name not in set(gone)}
     write_json(root / MANIFEST, {**manifest, "files": dict(sorted({**kept, **pins}.items()))})
+    current().accept(root)
 
 
 def write_json(path: Path, value: Any) -> None:

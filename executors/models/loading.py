@@ -13,6 +13,7 @@ import torch
 import transformers.utils.logging
 
 from ..errors import ExecutorError, ModelFileError, OutOfMemory
+from .pinned import pinned
 
 T = TypeVar("T")
 
@@ -28,13 +29,14 @@ def pick_device() -> torch.device:
 
 
 @contextmanager
-def loading(folder: Path) -> Iterator[None]:
-    """Around `from_pretrained`: whatever it raises about the files becomes a `ModelFileError` that says which folder.
-
-    `executors.models.files` has looked at every file before; this is for what it cannot see, such as weights that do not fit their config.
+def loading(root: Path, *places: Path, always: bool = False) -> Iterator[None]:
+    """Around `from_pretrained` of these files and folders of the model folder `root`: they are what was pinned (`executors.models.pinned`),
+    and whatever the library raises about them becomes a `ModelFileError` that says which folder.
     """
+    folder = places[0]
     try:
-        yield
+        with pinned(root, *places, always=always):
+            yield
     except (ExecutorError, MemoryError):
         raise
     except Exception as error:

@@ -96,7 +96,7 @@ class Sdxl:
             self.unload()  # what a load that failed half-way left
             for name, build in ((VAE, self._build_vae), (UNET, self._build_unet), (TEXT, self._build_text)):
                 self.residency.add(name, build)
-            with loading(self.paths.sdxl_file):
+            with loading(self.paths.root, self.paths.sdxl_config):
                 pipe = Chance(self.residency, "loading sdxl-lustify", loading=True)(lambda small: self._assemble())
             self._pipe, self._ip, self._prompts = (
                 pipe,
@@ -135,7 +135,8 @@ class Sdxl:
         """One component on the CPU: from the folder that `ourvidz models convert` made, else out of the single file."""
         source = source_of(self.paths, "sdxl", component, dtype)
         logging.getLogger("diffusers.models.modeling_utils").setLevel(logging.ERROR)  # it warns of an empty list of modules, at every cast
-        with loading(source.path):
+        places = (source.path, self.paths.sdxl_config) if source.single_file else (source.path,)
+        with loading(self.paths.root, *places):
             if not source.single_file:
                 return kind.from_pretrained(source.path, dtype=dtype, local_files_only=True, use_safetensors=True).eval()
             others = dict.fromkeys({"unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"} - {component})

@@ -129,8 +129,10 @@ class IpAdapters:
 
     def _build_encoder(self, use: Use) -> torch.nn.Module:
         folder = self._paths.ip_adapter / use.encoder
-        with loading(folder):
-            return CLIPVisionModelWithProjection.from_pretrained(folder, dtype=self._dtype, local_files_only=True).eval()
+        with loading(self._paths.root, folder):
+            return CLIPVisionModelWithProjection.from_pretrained(
+                folder, dtype=self._dtype, local_files_only=True, trust_remote_code=False, use_safetensors=True
+            ).eval()
 
     def _build(self, use: Use, encoder: torch.nn.Module) -> tuple[dict[str, Any], torch.nn.Module, Any]:
         """The adapter's attention processors and projection, built onto the UNet and taken off it again; and what prepares pictures."""
@@ -140,7 +142,7 @@ class IpAdapters:
         pictures = (pipe.image_encoder, pipe.feature_extractor)
         try:
             pipe.image_encoder, pipe.feature_extractor = encoder, None
-            with loading(folder):
+            with loading(self._paths.root, folder / "sdxl_models" / use.weights):
                 options = {"image_encoder_folder": None, "local_files_only": True}
                 pipe.load_ip_adapter(str(folder), subfolder="sdxl_models", weight_name=use.weights, **options)
             projection, pipe.unet.encoder_hid_proj = pipe.unet.encoder_hid_proj, None  # first: `detach` says why

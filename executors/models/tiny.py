@@ -13,6 +13,7 @@ from pathlib import Path
 
 from executors.errors import ModelFileError
 from executors.models import files
+from executors.models.seen import current
 
 RECIPE = 2  # raise it when a tiny model changes: older folders are then made again
 MAKERS = {"sdxl": "executors.models.tiny_sdxl", "wan": "executors.models.tiny_wan", "qwen": "executors.models.tiny_qwen"}
@@ -42,6 +43,7 @@ def make_tiny(root: Path, on_progress: Callable[[str], None], which: Iterable[st
             root.rename(work / "old")
         try:
             (work / "new").rename(root)
+            current().accept(root)
         except OSError:
             if not _made(root, wanted):
                 raise

@@ -139,8 +139,11 @@ class Wan:
         ):
             if not self.residency.known(name):
                 self.residency.add(name, build, like)
-        with loading(folder):
-            tokenizer = self._tokenizer or AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+        # All else was read before, each part by itself.
+        with loading(self.paths.root, folder / "tokenizer", folder / "scheduler", folder / "model_index.json"):
+            tokenizer = self._tokenizer or AutoTokenizer.from_pretrained(
+                folder / "tokenizer", local_files_only=True, trust_remote_code=False
+            )
             text_encoder = self.residency.load(TEXT)
             have, expected = len(tokenizer), text_encoder.config.vocab_size
             if have < 0.9 * expected:  # a wrong tokenizer loads in silence, and the pictures are then of nothing
@@ -159,7 +162,7 @@ class Wan:
         return transformer
 
     def _build(self, kind: Any, folder: Path, dtype: torch.dtype) -> torch.nn.Module:
-        with loading(folder):
+        with loading(self.paths.root, folder):
             return kind.from_pretrained(folder, dtype=dtype, local_files_only=True, use_safetensors=True).eval()
 
     # Generating

@@ -15,6 +15,7 @@ import pytest
 
 from executors.errors import ModelFileError
 from executors.models import files
+from executors.models.seen import current
 from executors.models.tiny import make_tiny
 
 SDXL = "sdxl-lustify/model.safetensors"
@@ -268,6 +269,7 @@ def test_checking_and_counting_need_no_torch() -> None:
 def test_each_problem_names_the_command_that_mends_it(root: Path, tmp_path: Path) -> None:
     assert all("make-tiny" in p.todo for p in status(root, "wan").problems)  # tiny models are made, not fetched
     (root / files.MANIFEST).write_text(json.dumps({**files.read_manifest(root), "tiny": False}))
+    current().accept(root)
     (root / SDXL).unlink()
     _truncate(root / PLAIN_IP)
     told = {p.file: p.todo for role in files.ROLES for p in status(root, role.name).problems}

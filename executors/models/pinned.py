@@ -1,0 +1,80 @@
+"""What a loader reads is what was pinned: every file below the place that it reads, by content, before and after.
+
+Libraries take whatever lies in a folder (code, pickles, adapters, added tokens), so one file that is not pinned refuses the folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from executors.errors import ModelFileError
+from executors.models.seen import current, stamp_of
+
+RUNS = frozenset({".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle", ".py", ".pyc", ".so"})
+"""Suffixes of files that run code when they are loaded."""
+ADAPTERS = frozenset({"adapter_config.json", "adapter_model.safetensors"})
+"""Names that transformers looks for by itself, to put other weights over the model's, from wherever they say."""
+
+
+def refused(name: str) -> str | None:
+    """Why a file of this name is never loaded, pinned or not; None: it may be."""
+    path = Path(name)
+    if path.suffix.lower() in RUNS:
+        return "can run code when it is loaded"
+    return "is an adapter, which would be put over the model's own weights" if path.name in ADAPTERS else None
+
+
+@contextmanager
+def pinned(root: Path, *places: Path, always: bool = False) -> Iterator[None]:
+    """Around whatever reads these files and folders of `root`. `always`: hash them though this machine knows them, once a process.
+
+    Raises `ModelFileError` naming the file, before anything is read; and afterwards when a file was exchanged in between, however well its
+    times were put back, so that what was loaded is thrown away.
+    """
+    before = check(root, *places, always=always)
+    yield
+    if changed := sorted(set(before.items()) ^ set(_stamps(root, places).items())):
+        raise ModelFileError(f"{Path(changed[0][0]).relative_to(root)}: was changed while it was loaded, and what was loaded is not used")
+
+
+def check(root: Path, *places: Path, always: bool = False) -> dict[str, tuple[int, ...]]:
+    """Every file below these places is pinned, and is what its pin says. Returns how files and folders looked meanwhile."""
+    pins, seen = current().manifest(root)["files"], current()
+    looked = _stamps(root, places)
+    for path in sorted(map(Path, looked)):
+        if path.is_dir():
+            continue
+        name = path.relative_to(root).as_posix()
+        if why := refused(name):
+            raise ModelFileError(f"{name}: {why}. Move it out of the model folder")
+        if name not in pins:
+            raise ModelFileError(f"{name}: is not pinned in manifest.json. Move it out of the model folder, or `ourvidz models pin` it")
+        if (found := seen.sha256(path, always=always)) != pins[name]["sha256"]:
+            raise ModelFileError(f"{name}: has sha256 {found[:12]}… where {pins[name]['sha256'][:12]}… is pinned")
+    return looked
+
+
+def _stamps(root: Path, places: tuple[Path, ...]) -> dict[str, tuple[int, ...]]:
+    """Each file and folder below the places, and the folders above them up to the root: a folder may be exchanged whole."""
+    home, found = root.resolve(), {}
+
+    def look(path: Path) -> None:
+        if not path.resolve().is_relative_to(home):
+            raise ModelFileError(f"{path.relative_to(root)}: leads out of the model folder. Put the files there, or mount their folder")
+        seen: Any = stamp_of(path.stat())
+        # A folder's size and device say nothing of it.
+        found[str(path)] = seen if path.is_file() else (seen[1], *seen[3:])
+
+    for place in places:
+        for folder in place.parents:
+            if folder == root:
+                break
+            look(folder)
+        look(place)
+        for path in place.rglob("*") if place.is_dir() else ():
+            if not any(part.startswith(".") for part in path.relative_to(place).parts):  # nothing that is loaded lies in hidden folders
+                look(path)
+    return found
