@@ -169,6 +169,7 @@ class Device:
             if run.claim.lane not in run.room.shelf.lanes:
                 raise ModelFileError(f"lane {run.claim.lane} was closed here after the job was claimed")
             run = self._guarded(turn, self._enhance(turn, self._guarded(turn, run)))
+            run.check_screened()
             self._generate(turn, run)
         except BaseException as caught:
             error = caught
@@ -190,10 +191,10 @@ class Device:
     def _guarded(self, turn: Turn, run: Run) -> Run:
         """By this executor's own model, what the enhancer's process has not judged."""
         shelf = run.room.shelf
-        if not shelf.guarded or run.prompt in run.judged:
+        if not run.unjudged:
             return run
         self._enter(turn, "screening", run.room.policy.load_stall)
-        return judged(run, lambda text: shelf.guard().check(text))
+        return judged(run, lambda text, negative: shelf.guard().check(text, negative=negative))
 
     def _enhance(self, turn: Turn, run: Run) -> Run:
         """By this executor's own model, what nobody has done before."""
@@ -227,7 +228,7 @@ class Device:
         family = self._family(room, claim.lane)
         about = family.describe()
         device = about.get("device", "cpu")
-        started = {"profile": room.shelf.profile.name, "device": device if fits(device, DEVICE) else "cuda"}
+        started = {"profile": room.shelf.profile.name, "device": device if fits(device, DEVICE) else "cuda", "sha256": run.sha256}
         still_attested(run)
         if others := self._others(turn, run, family):
             self._together([turn, *others], family, about, started)
@@ -279,7 +280,7 @@ class Device:
     @staticmethod
     def _key(run: Run, family: Family) -> Hashable | None:
         alone = run.claim.claim_no > 1 or run.claim.kind.enhance or run.claim.kind.family != family.name
-        if run.room.shelf.guarded and run.prompt not in run.judged:
+        if run.unjudged:
             return None  # its own turn will have it judged first
         return None if alone else family.together(work_of(run, run.todo))
 

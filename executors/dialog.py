@@ -18,11 +18,13 @@ from socket import gethostname
 from typing import TYPE_CHECKING, Protocol
 
 from executors.enhancer.client import RemoteEnhancer
-from executors.errors import EnhancementFailed, EnhancerAway, Left
+from executors.errors import EnhancementFailed, EnhancerAway, Left, TextUnreadable
+from executors.texts import for_guard, read
 from ourvidz.db import enhancement
 from ourvidz.db.connection import Ambiguous, Database, DatabaseAway, Listener
+from ourvidz.safety import texts
 from ourvidz.safety.lexical import LexicalScreen
-from ourvidz.safety.screen import PromptScreen, ScreenUnavailable, Verdict, guarded_check
+from ourvidz.safety.screen import PromptScreen, ScreenUnavailable, Verdict
 
 if TYPE_CHECKING:
     from executors.enhance import Enhanced
@@ -72,7 +74,7 @@ class Dialog:
             log.warning("A prompt was not enhanced, and is left to another enhancer: %s", error)
             enhancement.give_back(self._db, asked)
             self._able_at = time.monotonic() + TROUBLE  # else it would take it again itself, as often as it is given out
-        except EnhancementFailed as error:
+        except (EnhancementFailed, TextUnreadable) as error:
             log.info("A prompt was not enhanced: %s", error)
             enhancement.fail(self._db, asked, "no_description")
         except Left:
@@ -98,18 +100,22 @@ class Dialog:
                 if not enhancement.hold(self._db, self._name, asked):
                     raise Left
 
-        self._read(asked.prompt, until, should_stop)
-        done = self._model().enhance(asked.prompt, asked.style, deadline_s=max(0.1, until - time.monotonic()), should_stop=should_stop)
-        self._read(done.text, until, should_stop)
-        return done.text, {"seconds": round(done.seconds, 3), "tokens": done.tokens, **({"note": done.note} if done.note else {})}
+        prompt = self._read("prompt", asked.prompt, until, should_stop)
+        done = self._model().enhance(prompt, asked.style, deadline_s=max(0.1, until - time.monotonic()), should_stop=should_stop)
+        text = self._read("enhanced", done.text, until, should_stop)
+        return text, {"seconds": round(done.seconds, 3), "tokens": done.tokens, **({"note": done.note} if done.note else {})}
 
-    def _read(self, text: str, until: float, should_stop: Callable[[], None]) -> None:
-        """Raises `Refused`, `ScreenUnavailable`, and what `should_stop` does: it fails closed."""
-        verdicts = [guarded_check(self._screen, text)]
-        if self._judge is not None and verdicts[0].allowed:
-            verdicts.append(self._judge(text, max(0.1, until - time.monotonic()), should_stop))
-        if not all(verdict.allowed for verdict in verdicts):
+    def _read(self, field: str, written: str, until: float, should_stop: Callable[[], None]) -> str:
+        """The text in canonical form, which may be given to a model or a person. Raises `Refused`, `TextUnreadable`,
+        `ScreenUnavailable`, and what `should_stop` does: it fails closed."""
+        text = read(field, written)
+        if not texts.check(self._screen, text).allowed:
             raise Refused
+        if self._judge is not None:
+            for _, reading in for_guard((text,)):
+                if not self._judge(reading, max(0.1, until - time.monotonic()), should_stop).allowed:
+                    raise Refused
+        return text.text
 
     def run(self) -> None:
         """In a thread of its own. Outlives a database that is away, and one that knows nothing of these requests yet."""

@@ -18,6 +18,8 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, StoppingCriteria, StoppingCriteriaList
 
+from state.canonical import CONTROL_TOKENS
+
 from .errors import EnhancementFailed
 from .language import far_from
 from .models import files, working
@@ -156,14 +158,19 @@ class Enhancer:
         with self.residency.hold(self.name, working=need):
             return self._generate(prompt, style, limits)
 
+    @staticmethod
+    def turns(prompt: str, style: Style) -> list[dict[str, str]]:
+        # A prompt that spells the template's own markers could end its turn and write the next one. A canonical text has none.
+        return [
+            {"role": "system", "content": style.system.strip()},
+            {"role": "user", "content": CONTROL_TOKENS.sub(" ", prompt)},
+        ]
+
     @torch.inference_mode()
     def _generate(self, prompt: str, style: Style, limits: Limits) -> tuple[str, int]:
-        # A prompt that spells the template's own markers could end its turn and write the next one.
-        turns = [
-            {"role": "system", "content": style.system.strip()},
-            {"role": "user", "content": re.sub(r"<\|[^|>]*\|>", " ", prompt)},
-        ]
-        inputs = self._tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+        inputs = self._tokenizer.apply_chat_template(
+            self.turns(prompt, style), add_generation_prompt=True, return_tensors="pt", return_dict=True
+        )
         inputs = inputs.to(self.device)
         written = self._model.generate(
             **inputs,

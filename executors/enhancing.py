@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from executors.errors import Cancelled, EnhancementFailed, EnhancerAway, ExecutorError, LeaseLost, Left
 from executors.heartbeat import Drained
+from executors.texts import read
+from ourvidz.safety.texts import distinct
 
 if TYPE_CHECKING:
     from executors.enhance import Enhanced
@@ -28,8 +30,8 @@ def apart(run: Run) -> Run:
     claim, remote, policy = run.claim, run.room.enhancer, run.room.policy
     if not claim.kind.enhance or not run.todo:
         return run
-    if claim.enhanced_prompt is not None:
-        return replace(run, prompt=claim.enhanced_prompt, worded=True)
+    if run.kept is not None:
+        return replace(run, prompt=run.kept.text, worded=True)
     if remote is None or not (remote.only or remote.there()):
         return run
     run.enter("enhancing")
@@ -51,6 +53,7 @@ def worded(run: Run, ask: Callable[[], Enhanced], leave_to_device: type[Exceptio
     claim, started = run.claim, time.monotonic()
     try:
         done = ask()
+        text = read("enhanced", done.text)
     except (Cancelled, LeaseLost, Drained, Left):
         raise
     except leave_to_device as error:
@@ -64,8 +67,8 @@ def worded(run: Run, ask: Callable[[], Enhanced], leave_to_device: type[Exceptio
         run.jobs.advance(claim, "enhancement_skipped", reason=reason, seconds=round(time.monotonic() - started, 3))
         run.show("enhancing", note=f"going on with the prompt as written: {error}")
         return replace(run, worded=True)
-    run.screen(done.text)
+    run.screen(text)
     if done.note:
         run.show("enhancing", note=done.note)
-    run.jobs.enhanced(claim, done.text, seconds=done.seconds, tokens=done.tokens)
-    return replace(run, prompt=done.text, worded=True)
+    run.jobs.enhanced(claim, text.text, seconds=done.seconds, tokens=done.tokens)
+    return replace(run, prompt=text.text, texts=distinct((*run.texts, text)), worded=True)

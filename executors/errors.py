@@ -24,6 +24,13 @@ class BadWork(ExecutorError):
     retryable = False
 
 
+class TextUnreadable(ExecutorError):
+    """A text has no canonical form, or what encodes it would read another text than was screened (docs/decisions/0036)."""
+
+    error_class = "text_unreadable"
+    retryable = False
+
+
 class BadReference(ExecutorError):
     """A reference picture cannot be read, or is too big. A retry would read the same bytes."""
 

@@ -7,7 +7,6 @@ the letters, or one that is not clear, lets nothing through. Runs on the device,
 from __future__ import annotations
 
 import hashlib
-import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Protocol
 import torch
 
 from ourvidz.safety.screen import ScreenUnavailable, Verdict
+from state.canonical import CONTROL_TOKENS
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Policy:
 
     system: str
     question: str
+    negative: str  # the question about a negative prompt
     labels: Mapping[str, str]
     understood: float
     allow: float
@@ -54,12 +55,15 @@ class Guard:
     def __init__(self, model: Model, rules: Policy | None = None) -> None:
         self.model, self.rules = model, rules or policy()
 
-    def check(self, text: str) -> Verdict:
-        """Raises `ScreenUnavailable` when the model has no answer, and what running it raises."""
+    def check(self, text: str, *, negative: bool = False) -> Verdict:
+        """`negative`: a negative prompt, which is read for what its absence makes.
+
+        Raises `ScreenUnavailable` when the model has no answer, and what running it raises.
+        """
         letters = {letter: self.model.token(letter) for letter in self.rules.labels}
         if len(set(letters.values())) < len(letters):
             raise ScreenUnavailable("the guard's tokenizer does not tell the answers apart; the job does not run")
-        chances = torch.softmax(self.model.answer(self.turns(text)), dim=-1)
+        chances = torch.softmax(self.model.answer(self.turns(text, negative)), dim=-1)
         if not torch.isfinite(chances).all():
             raise ScreenUnavailable("the guard's model made NaN; the job does not run")
         shares = {letter: float(chances[token]) for letter, token in letters.items()}
@@ -72,10 +76,10 @@ class Guard:
         worst = max((letter for letter in shares if self.rules.labels[letter]), key=shares.__getitem__)
         return Verdict(False, self.rules.version, self.rules.labels[worst], f"guard.{worst}")
 
-    def turns(self, text: str) -> list[dict[str, str]]:
-        # A text that spells the template's own markers could end its turn and write the answer.
-        plain = re.sub(r"<\|[^|>]*\|>", " ", text)
+    def turns(self, text: str, negative: bool = False) -> list[dict[str, str]]:
+        # A text that spells the template's own markers could end its turn and write the answer. A canonical text has none.
+        plain = CONTROL_TOKENS.sub(" ", text)
         return [
             {"role": "system", "content": self.rules.system.strip()},
-            {"role": "user", "content": self.rules.question.format(text=plain)},
+            {"role": "user", "content": (self.rules.negative if negative else self.rules.question).format(text=plain)},
         ]

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from executors.errors import Cancelled, EnhancerAway, LeaseLost, Left
 from executors.heartbeat import Drained
-from executors.prompts import unweighted
 from executors.room import Run
+from executors.texts import for_guard
 from ourvidz.safety.screen import ScreenUnavailable, Verdict
 
 LIMIT = 30.0  # seconds for one answer of the enhancer's process, its wait behind others included
@@ -19,7 +19,7 @@ LIMIT = 30.0  # seconds for one answer of the enhancer's process, its wait behin
 def apart(run: Run) -> Run:
     """In the job's own thread. Leaves it to the device where no enhancer answers, unless this executor must not do without one."""
     remote = run.room.enhancer
-    if not run.todo or remote is None or not (remote.only or (run.room.shelf.guarded and remote.there())):
+    if not run.todo or not run.unjudged or remote is None or not (remote.only or (run.room.shelf.guarded and remote.there())):
         return run
 
     def each_look() -> None:
@@ -27,23 +27,25 @@ def apart(run: Run) -> Run:
         run.hold.check()
 
     try:
-        return judged(run, lambda text: remote.judge(text, deadline_s=LIMIT, should_stop=each_look))
+        return judged(run, lambda text, negative: remote.judge(text, negative=negative, deadline_s=LIMIT, should_stop=each_look))
     except EnhancerAway as error:
         if remote.only:
             raise ScreenUnavailable(f"the guard could not answer ({error}); the job does not run") from error
         return run
 
 
-def judged(run: Run, judge: Callable[[str], Verdict]) -> Run:
-    """The run whose prompt may be given to a model. Raises `Refused`, and `ScreenUnavailable` whatever went wrong: it fails closed."""
-    if not run.room.shelf.guarded or run.prompt in run.judged:
-        return run
-    for reading in dict.fromkeys((run.prompt, unweighted(run.prompt))):
+Judge = Callable[[str, bool], Verdict]
+"""Of a text, and whether it is a negative prompt."""
+
+
+def judged(run: Run, judge: Judge) -> Run:
+    """The run whose texts may be given to a model. Raises `Refused`, and `ScreenUnavailable` whatever went wrong: it fails closed."""
+    for these, reading in for_guard(left := run.unjudged):
         try:
-            verdict = judge(reading)
+            verdict = judge(reading, these[0].negative)
         except (Cancelled, LeaseLost, Drained, Left, EnhancerAway, ScreenUnavailable):
             raise
         except Exception as error:  # noqa: BLE001  (not chained, and not quoted: what a tokenizer complains of may be the prompt)
             raise ScreenUnavailable(f"the guard could not answer ({type(error).__name__}); the job does not run") from None
-        run.obey(verdict, run.prompt)
-    return replace(run, judged=run.judged | {run.prompt})
+        run.obey(verdict, these[0])
+    return replace(run, judged=run.judged | set(left))

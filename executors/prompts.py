@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from executors.clip_bpe import WINDOW, clip_token_count, sdxl_token_count
+from ourvidz.safety.negative import split_terms
 
 __all__ = ["NegativePrompt", "build_negative", "clip_token_count", "is_weighted", "parse_weights", "sdxl_token_count", "unweighted"]
 
@@ -91,17 +92,6 @@ def _cut(term: str, kept: Iterable[str], count: Callable[[str], int], limit: int
     words = [] if is_weighted(term) else term.split()
     over = bisect_left(range(1, len(words) + 1), True, key=lambda n: count(", ".join([*kept, " ".join(words[:n])])) > limit)
     return " ".join(words[:over])
-
-
-def split_terms(text: str) -> list[str]:
-    """Terms between commas and line ends; commas inside brackets do not part them."""
-    terms, depth, start = [], 0, 0
-    for i, c in enumerate(text):
-        depth = max(0, depth + (c == "(") - (c == ")"))
-        if (c == "," and depth == 0) or c == "\n":
-            terms.append(text[start:i])
-            start, depth = i + 1, 0
-    return [t for t in (" ".join(t.split()) for t in [*terms, text[start:]]) if t]
 
 
 def parse_weights(text: str) -> list[Part]:

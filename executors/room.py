@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from executors.heartbeat import Heartbeat, Hold
 from executors.models.base import References
-from executors.prompts import unweighted
 from executors.provenance import Seal
 from executors.referring import Consent, Fetch, attested
 from executors.shelf import Shelf
@@ -16,8 +16,10 @@ from executors.spool import Spool
 from ourvidz.fetch import fetch
 from ourvidz.lifecycle import Claim, Jobs
 from ourvidz.progress import Observer, Progress
+from ourvidz.safety import texts
 from ourvidz.safety.images import Watchful
-from ourvidz.safety.screen import Verdict, guarded_check
+from ourvidz.safety.screen import ScreenUnavailable, Verdict
+from ourvidz.safety.texts import Text
 from ourvidz.storage.base import ArtifactStore
 from state.policy import Policy
 
@@ -27,11 +29,11 @@ if TYPE_CHECKING:
 
 
 class Refused(Exception):
-    """A screen refused the text, or a picture: the job fails for good."""
+    """A screen refused a text, or a picture: the job fails for good."""
 
-    def __init__(self, verdict: Verdict, stage: str, what: str = "prompt", sha256: str | None = None) -> None:
-        """`stage`: prompt, enhanced, reference or output. `sha256` of the picture, in hex, stands in the event for it, salted. (The
-        prompt's hash is made where the prompt is.)"""
+    def __init__(self, verdict: Verdict, stage: str, what: str, sha256: str | None = None) -> None:
+        """`stage`: a field of `ourvidz.safety.texts`, reference or output. `sha256` of the picture or of the canonical text, in hex,
+        stands in the event for it, salted."""
         category = verdict.category or "refused"
         super().__init__(f"The {what} was refused ({category}, policy {verdict.policy_version}).")
         told = {
@@ -75,12 +77,15 @@ class Run:
 
     room: Room
     hold: Hold
-    prompt: str
-    negative: str = ""
+    prompt: str  # canonical, once it is screened
+    negative: str = ""  # all of it, our own terms too
     todo: Sequence[int] = ()  # indices of the outputs that still have to be made; looked up once, so that all steps agree
     references: References = field(default_factory=References)
     enhancing: bool = False  # an enhancement was begun beside the device
-    judged: frozenset[str] = frozenset()  # the texts that the guard has allowed
+    texts: tuple[Text, ...] = ()  # all that was screened
+    said: Text | None = None  # of `texts`, the user's negative prompt
+    kept: Text | None = None  # and the enhanced prompt of an earlier attempt
+    judged: frozenset[Text] = frozenset()  # those that the guard has allowed
     worded: bool = False  # the prompt is what it will be: nothing is left to enhance
 
     @property
@@ -100,12 +105,27 @@ class Run:
         self.hold.check()
         self.show(stage)
 
-    def screen(self, text: str) -> None:
-        """Raises `Refused`. No model sees a text that was not screened here. Fails closed."""
-        # Also as the model will read it: weight signs inside a word would hide it from the screen and from no one else.
-        for reading in dict.fromkeys((text, unweighted(text))):
-            self.obey(guarded_check(self.jobs.screen, reading), text)
+    @property
+    def unjudged(self) -> tuple[Text, ...]:
+        """What the guard has yet to read."""
+        return tuple(text for text in self.texts if text not in self.judged) if self.room.shelf.guarded else ()
 
-    def obey(self, verdict: Verdict, text: str) -> None:
+    def check_screened(self) -> None:
+        """Raises `ScreenUnavailable` where what is about to be made is not made of texts that every screen has allowed."""
+        said = self.said.text if self.said else ""
+        read = {text.text for text in self.texts if not text.negative}, {"", *(text.text for text in self.texts if text.negative)}
+        if self.unjudged or self.prompt not in read[0] or said not in read[1]:
+            raise ScreenUnavailable("a text of this job was not screened; the job does not run")
+
+    @property
+    def sha256(self) -> str:
+        """Of the two texts that a model is about to read."""
+        return hashlib.sha256(f"{self.prompt}\0{self.negative}".encode()).hexdigest()
+
+    def screen(self, text: Text) -> None:
+        """Raises `Refused`. No model sees a text that was not screened here. Fails closed."""
+        self.obey(texts.check(self.jobs.screen, text), text)
+
+    def obey(self, verdict: Verdict, text: Text) -> None:
         if not verdict.allowed:
-            raise Refused(verdict, "prompt" if text == self.claim.prompt else "enhanced")
+            raise Refused(verdict, text.field, texts.NAMES[text.field], text.sha256)

@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
-from executors import enhancing, guarding, looking
+from executors import enhancing, guarding, looking, texts
 from executors.errors import Cancelled, ExecutorError, LeaseLost, ModelFileError
 from executors.heartbeat import Drained, Hold
 from executors.outputs import VIDEO_THUMBNAILS, record
@@ -124,16 +124,16 @@ def _quietly(report: Callable[[], str | None], word: str) -> str:
 def screen(run: Run) -> Run:
     """No model sees a text that was not screened here, whichever way the job came in."""
     run.enter("preparing")
-    run.screen(run.claim.prompt)
-    if run.claim.enhanced_prompt is not None:
-        run.screen(run.claim.enhanced_prompt)
-    return run
+    prompt, kept, said, every = texts.of_claim(run.claim, run.jobs.job_texts(run.claim))
+    for text in every:
+        run.screen(text)
+    return replace(run, prompt=prompt.text, kept=kept, said=said, texts=every)
 
 
 def prepare(run: Run) -> Run:
     """What there is to make, and what to keep out of it."""
     claim = run.claim
-    negative = build_negative(claim.kind.family, "video" if claim.kind.video else "image", claim.negative_prompt)
+    negative = build_negative(claim.kind.family, "video" if claim.kind.video else "image", run.said.text if run.said else None)
     return replace(run, negative=negative.text, todo=missing(run.room.spool, claim, claim.artifacts))
 
 

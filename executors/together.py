@@ -32,7 +32,8 @@ def begin(turns: Sequence[Turn], started: Mapping[str, Any]) -> list[Turn]:
             live.append(turn)
         except Exception as error:  # noqa: BLE001  (cancelled or drained while it waited: its own affair)
             turn.end(error)
-    moved = set(turns[0].run.jobs.advance_many([turn.run.claim for turn in live], "generation_started", [started] * len(live)))
+    told = [{**started, "sha256": turn.run.sha256} for turn in live]
+    moved = set(turns[0].run.jobs.advance_many([turn.run.claim for turn in live], "generation_started", told))
     for turn in live:
         if turn.run.claim.job_id not in moved:
             try:

@@ -22,6 +22,8 @@ def pages() -> Iterator[tuple[Path, str]]:
     yield ROOT / "docs/errors.md", _MADE + _errors()
     yield ROOT / "docs/limits.md", _MADE + _limits()
     yield ROOT / "supabase/functions/_shared/screen/terms.json", edge.terms_json()
+    yield ROOT / "supabase/functions/_shared/screen/texts.json", edge.texts_json()
+    yield ROOT / "supabase/functions/_shared/screen/negative.json", edge.negative_json()
     yield ROOT / "supabase/functions/_shared/catalog.ts", _edge_catalog()
     yield ROOT / "supabase/functions/verify/page.ts", help_page.edge_module()
     yield ROOT / "supabase/functions/report/page.ts", report_page.edge_module()

@@ -7,7 +7,6 @@ call, and when that is refused it looks whether this claim's event is there alre
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import threading
@@ -19,8 +18,10 @@ from datetime import datetime
 from typing import Any
 
 from ourvidz.db.connection import PATIENCE, Ambiguous, Database, DatabaseAway
-from ourvidz.safety.screen import PromptScreen, Verdict, guarded_check
+from ourvidz.safety import texts
+from ourvidz.safety.screen import PromptScreen, Verdict
 from state import catalog
+from state.canonical import Unreadable
 from state.errors import IllegalTransition, InvalidJob, JobError, RefusedContent, StaleClaim, VersionConflict
 from state.policy import Policy
 
@@ -124,10 +125,12 @@ class Jobs:
 
     def _screened(self, job: NewJob) -> dict[str, Any]:
         request = self._request(job)
-        verdict = guarded_check(self.screen, request["prompt"])
-        if not verdict.allowed:
-            self._record_refusal(job.user_id, request["prompt"], verdict)
-            raise RefusedContent(f"The prompt was refused ({verdict.category}, policy {verdict.policy_version}). It was not queued.")
+        for text in _texts(request):
+            verdict = texts.check(self.screen, text)
+            if not verdict.allowed:
+                self._record_refusal(job.user_id, text, verdict)
+                about = f"({verdict.category}, policy {verdict.policy_version})"
+                raise RefusedContent(f"The {texts.NAMES[text.field]} was refused {about}. It was not queued.")
         return request
 
     def _request(self, job: NewJob) -> dict[str, Any]:
@@ -150,11 +153,10 @@ class Jobs:
         }
         return {k: v for k, v in wire.items() if v is not None}
 
-    def _record_refusal(self, user_id: str, text: str, verdict: Verdict) -> None:
+    def _record_refusal(self, user_id: str, text: texts.Text, verdict: Verdict) -> None:
         """For counting, as the edge function does. The refusal stands whether it is kept or not."""
-        digest = hashlib.sha256(text.encode()).hexdigest()
         try:
-            params = (uuid.UUID(str(user_id)), verdict.category, verdict.policy_version, verdict.rule_id, digest)
+            params = (uuid.UUID(str(user_id)), verdict.category, verdict.policy_version, verdict.rule_id, text.sha256)
             self.db.rows("select ourvidz.door_refused(%s, %s, %s, %s, %s)", params)
         except (JobError, Ambiguous, ValueError) as error:
             log.warning("A refusal could not be recorded (%s).", type(error).__name__)
@@ -253,9 +255,18 @@ class Jobs:
 
     # -- one claim's steps --------------------------------------------------------------------------------------------------------
 
+    def job_texts(self, claim: Claim) -> list[tuple[str, str]]:
+        """What else its user wrote that belongs to the job: field (title, character) and text. Raises `StaleClaim`."""
+        return [(row["field"], row["written"]) for row in self._repeat("select * from ourvidz.job_texts(%s, %s, %s)", claim.ref)]
+
     def advance(self, claim: Claim, event: str, **data: Any) -> None:
-        """Write `event`. Raises `StaleClaim` when another claim has the job, `IllegalTransition` when the step may not follow."""
-        self._write(claim, event, "select ourvidz.advance(%s, %s, %s, %s, %s::jsonb)", (*claim.ref, event, json.dumps(data)), data)
+        """Write `event`; `sha256` among its data is kept as a salted digest.
+
+        Raises `StaleClaim` when another claim has the job, `IllegalTransition` when the step may not follow.
+        """
+        self._write(
+            claim, event, "select ourvidz.advance(%s, %s, %s, %s, %s::jsonb)", (*claim.ref, event, json.dumps(data)), _without_sha256(data)
+        )
 
     def advance_many(self, claims: Sequence[Claim], event: str, data: Sequence[Mapping[str, Any]] | None = None) -> list[str]:
         """The same step of many claims in one commit. Returns the ids of the jobs that moved; the others' claims were stale."""
@@ -399,6 +410,22 @@ class Jobs:
         return str(rows[0]["type"]) if rows else None
 
 
+def _texts(request: Mapping[str, Any]) -> list[texts.Text]:
+    """What a request says, in canonical form, each text once. Raises `InvalidJob` naming the field."""
+    found: list[texts.Text] = []
+    field = "metadata"
+    try:
+        told = [("prompt", request["prompt"]), ("negative", request.get("negative_prompt") or ""), *texts.others(request["metadata"])]
+        for field, written in told:
+            found.append(texts.read(field, written))
+    except Unreadable as error:
+        name = {"negative": "negative_prompt"}.get(field, field)
+        raise InvalidJob(f"The {texts.NAMES[field]} cannot be read: {error}. Write it plainly.", field=name) from None
+    if not found[0].text:
+        raise InvalidJob("The prompt says nothing once it is decoded.", field="prompt")
+    return list(texts.distinct(found))
+
+
 def _json(value: Any) -> str:
     try:
         return json.dumps(value, allow_nan=False)
@@ -415,6 +442,10 @@ def _until(patience: float, attempt: Callable[[], Rows]) -> Rows:
             if time.monotonic() > deadline:
                 raise DatabaseAway(f"The database cannot be reached: {lost}") from lost
             time.sleep(0.1)
+
+
+def _without_sha256(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in data.items() if name != "sha256"}
 
 
 def _columns(claims: Sequence[Claim]) -> tuple[list[str], list[int], list[str]]:

@@ -27,7 +27,7 @@ ERROR_CLASSES: Final = (
     "executor", "model_file", "bad_request", "bad_reference", "no_consent", "reference_away", "bad_output", "enhancement", "enhancer_away",
     "out_of_memory", "disk_full", "provenance", "screen_unavailable", "storage", "path_refused", "bucket_missing", "media_type_refused",
     "object_too_large", "object_exists", "object_missing", "storage_denied", "source_lost", "storage_full", "storage_unavailable",
-    "unexpected", "refused_content", "no_image_screen", "stalled",
+    "unexpected", "refused_content", "text_unreadable", "no_image_screen", "stalled",
     # of the database
     "quarantined", "timeout",
     # of jobs that came from the older system
@@ -39,7 +39,7 @@ SNOOZES: Final = ("drain", "model_file")
 REROUTES: Final = ("asked", "no_executor", "message")  # message: of Redis, beside the row
 STOPS: Final = ("age", "suspended")
 """Why all jobs of a user were stopped (ourvidz.stop_jobs)."""
-STAGES: Final = ("door", "prompt", "enhanced", "reference", "output")
+STAGES: Final = ("door", "prompt", "enhanced", "negative", "title", "character", "metadata", "reference", "output")
 CATEGORIES: Final = ("minors", "unreadable", "consent", "image")
 """What a screen refuses for. `unreadable`: it cannot be judged.
 
@@ -49,6 +49,7 @@ RULES: Final = (
     "word", "inside", "stems", "exact",  # of a list of words
     "age", "school", "young-person", "years-old", "aged", "under-age", "person-age", "birthday", "year-person", "is-age", "scouts",
     "months-old", "looks", "kid", "child", "barely-legal", "unreadable", "language",
+    "of-age",  # of negative prompts
 )  # fmt: skip
 """Names of the lexical screen's rules (ourvidz/safety/terms), without their language."""
 PROFILES: Final = ("exact", "default", "turbo-cache", "turbo-int8", "turbo-fp8", "turbo-steps")
@@ -118,7 +119,7 @@ EVENT_DATA: Final[Mapping[EventType, Mapping[str, Kind]]] = {
                          "error_class": ERROR_CLASS, "final": FLAG, "completed_at": TIME},
     EventType.CLAIMED: {"executor_id": ID, "executor": EXECUTOR, "deadline": TIME},
     EventType.ENHANCEMENT_STARTED: {"on_device": FLAG},  # false: by another process, while the device is another job's
-    EventType.GENERATION_STARTED: {"profile": one_of(PROFILES), "device": DEVICE},
+    EventType.GENERATION_STARTED: {"profile": one_of(PROFILES), "device": DEVICE, "digest": HASH},  # digest: of prompt and negative prompt
     EventType.UPLOAD_STARTED: {"outputs": NUMBER, "resumed": FLAG},
     EventType.COMPLETED: {"artifacts": NUMBER, "charged_images": NUMBER},
     EventType.RETRY_SCHEDULED: {"class": ERROR_CLASS, "run_at": TIME},

@@ -249,6 +249,14 @@ MUTANTS = {
     "a dry run beyond the balance": Mutant(F + "submit_dry.sql", "if v_price > v_balance then", "if false then", "ways_in"),
     "a dry run beyond the plan": Mutant(F + "submit_dry.sql", "perform ourvidz.check_pace(a.user_id);", "null;", "ways_in"),
     "rows as narrow as they were": Mutant(F + "born.sql", "ourvidz.older_columns(kind, words)", "'{}'::jsonb", "ways_in"),
+    # what an executor is given to screen
+    "texts of stale claims": Mutant(F + "job_texts.sql", "perform ourvidz.refuse_stale(p_job, p_claim);", "null;", "job_texts"),
+    "anybody's characters": Mutant(F + "job_texts.sql", "where c.user_id = j.user_id", "where true", "job_texts"),
+    "characters without tags": Mutant(F + "job_texts.sql", ", array_to_string(c.appearance_tags, ', ')", "", "job_texts"),
+    "no texts of the project's character": Mutant(F + "job_texts.sql", "or c.id = (select p.character_id", "or null = (select p.character_id", "job_texts"),
+    "no titles of images": Mutant(F + "job_texts.sql", "(i.id = j.image_id or i.job_id = j.id)", "false", "job_texts"),
+    "unsalted texts": Mutant(F + "advance.sql", "sha256(salt || decode(p_data->>'sha256', 'hex'))", "decode(p_data->>'sha256', 'hex')", "job_texts"),
+    "unsalted texts of a pass": Mutant(F + "advance_batch.sql", "array_agg(ourvidz.salted(id, data))", "array_agg(data)", "job_texts"),
     # claims and policy
     "claims wait for each other": Mutant(F + "take.sql", "for update skip locked", "for update", "claims"),
     "claims take what is locked": Mutant(F + "take.sql", "for update skip locked", "", "claims"),

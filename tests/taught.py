@@ -15,7 +15,9 @@ from executors.models.base import ModelPaths
 
 STANDIN = "zebra"
 HARMLESS = "a quiet harbour under warm light with two lanterns beside the old stone bridge where rain falls on painted boats at dusk"
-SHORT = replace(policy(), system="Answer with one letter.", question="{text}\nA, B or C?")  # the tiny model need not read the real one
+SHORT = replace(
+    policy(), system="Answer with one letter.", question="{text}\nA, B or C?", negative="{text}\nA, B or C?"
+)  # the tiny model need not read the real one
 
 
 class Mind:

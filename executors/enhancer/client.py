@@ -63,9 +63,9 @@ class RemoteEnhancer:
                     raise _error(told["failed"], str(told.get("message")))
         raise EnhancerAway(f"the enhancer at {self.address} went away in the middle")
 
-    def judge(self, text: str, *, deadline_s: float, should_stop: Callable[[], None]) -> Verdict:
+    def judge(self, text: str, *, negative: bool = False, deadline_s: float, should_stop: Callable[[], None]) -> Verdict:
         """The guard's verdict by the enhancer's model. Raises `EnhancerAway` as `enhance` does, `ScreenUnavailable` without an answer."""
-        with self._asked(prompt=text, deadline_s=deadline_s) as lines:
+        with self._asked(prompt=text, negative=negative, deadline_s=deadline_s) as lines:
             for told in lines(deadline_s + GRACE, should_stop):
                 if "verdict" in told:
                     return Verdict(**told["verdict"])

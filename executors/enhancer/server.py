@@ -58,6 +58,7 @@ class _Request:
 
     def __init__(self, model: Model, asked: dict[str, Any]) -> None:
         self._model, self.prompt, self.family = model, str(asked["prompt"]), asked.get("family")
+        self.negative = bool(asked.get("negative"))
         self._limit = float(asked["deadline_s"])
         self._until = time.monotonic() + self._limit
         self.gone = threading.Event()
@@ -77,7 +78,7 @@ class _Request:
         if self.left <= 0:
             raise self.too_late()
         if self.family is None:
-            return Guard(self._model).check(self.prompt)
+            return Guard(self._model).check(self.prompt, negative=self.negative)
         return self._model.enhance(self.prompt, self.family, deadline_s=self.left, should_stop=self._each_token)
 
     def too_late(self) -> EnhancementFailed:

@@ -1,6 +1,6 @@
 """What both ends agree on: where the socket lies, who may use it, and lines of JSON, one request a connection.
 
-    → {"key", "prompt", "family", "deadline_s"} (without "family": to judge) or {"key", "ping": true}
+    → {"key", "prompt", "family", "deadline_s"}, {"key", "prompt", "negative", "deadline_s"} to judge, or {"key", "ping": true}
     ← {"waiting": n} or {"tokens": n}, every `BEAT` seconds, then
     ← {"text", "seconds", "tokens", "note"}, or {"verdict"}              or {"failed": error_class, "message"}; {"about"} for a ping
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 import torch
 
 from executors.clip_bpe import WINDOW
+from executors.models.encoding import check_encoding
 from executors.prompts import Part, is_weighted, parse_weights, sdxl_token_count, unweighted
 
 if TYPE_CHECKING:
@@ -46,9 +47,15 @@ class PromptEncoder:
 
     @torch.no_grad()
     def encode(self, prompt: str, negative: str, dtype: torch.dtype, placed: Callable[[], AbstractContextManager[None]]) -> Embeddings:
-        """`placed` has the encoders on the device, at `dtype`; it is entered only for what is not known yet."""
+        """`placed` has the encoders on the device, at `dtype`; it is entered only for what is not known yet.
+
+        Raises `TextUnreadable` for a text that a tokenizer would change.
+        """
         key = (prompt, negative, dtype)
         if key not in self._known:
+            for text in dict.fromkeys((prompt, negative, unweighted(prompt), unweighted(negative))):
+                for tokenizer in (self._pipe.tokenizer, self._pipe.tokenizer_2):
+                    check_encoding(text, tokenizer)
             with placed():
                 self._known[key] = self._long(prompt, negative) if needs_compel(prompt, negative) else self._plain(prompt, negative)
             if len(self._known) > REMEMBERED:

@@ -6,12 +6,15 @@ Kept in the machine's memory, not the device's: copying one there takes a millis
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
+
+from executors.models.encoding import check_encoding
 
 LIMIT = 256_000_000  # bytes; 60 texts of the real encoder
 TOKENS = 512  # what Wan was trained with, and its pipelines' default
@@ -27,9 +30,14 @@ class PromptCache:
 
     @torch.no_grad()
     def encode(self, pipe: Any, text: str, device: torch.device, hold: Hold = nullcontext) -> torch.Tensor:
-        """(1, 512, 4096) for the real UMT5, in its own precision, on `device`. `pipe` is a WanPipeline or WanVACEPipeline."""
+        """(1, 512, 4096) for the real UMT5, in its own precision, on `device`. `pipe` is a WanPipeline or WanVACEPipeline.
+
+        Raises `TextUnreadable` for a text that the pipeline or its tokenizer would change.
+        """
         key = (text, pipe.text_encoder.dtype)
         if key not in self._known:
+            # As this very pipeline cleans: it does so whatever it is given.
+            check_encoding(text, pipe.tokenizer, vars(sys.modules[type(pipe).__module__])["prompt_clean"])
             with hold():
                 made, _ = pipe.encode_prompt(text, do_classifier_free_guidance=False, max_sequence_length=TOKENS, device=device)
                 self._keep(key, made.cpu())

@@ -16,7 +16,9 @@ from ourvidz.intake.message import OLDER_QUEUE, QUEUES, RefusedMessage
 from ourvidz.intake.message import read as read_message
 from ourvidz.intake.sharing import waiting
 from ourvidz.intake.upstash import Upstash
+from ourvidz.safety import texts
 from ourvidz.safety.lexical import LexicalScreen
+from state.canonical import Unreadable
 
 
 @dataclass
@@ -95,11 +97,16 @@ def _plan(scratch: Database, screen: LexicalScreen, source: str, request: Mappin
     found = older.plan(scratch, source, request)
     if found.refused:
         return found
-    prompt = str(request.get("prompt") or (request.get("metadata") or {}).get("prompt") or "")
-    verdict = screen.check(prompt)
-    if verdict.allowed:
-        return found
-    return replace(found, price=0, refused="refused_content", field="prompt", why="The prompt screen refuses the text.")
+    metadata = request.get("metadata") or {}
+    prompt = str(request.get("prompt") or metadata.get("prompt") or "")
+    field = "prompt"
+    try:
+        for field, written in [("prompt", prompt), ("negative", str(request.get("negative_prompt") or "")), *texts.others(metadata)]:
+            if not texts.check(screen, texts.read(field, written)).allowed:
+                return replace(found, price=0, refused="refused_content", field=field, why="The prompt screen refuses the text.")
+    except Unreadable as error:
+        return replace(found, price=0, refused="text_unreadable", field=field, why=f"The text cannot be read: {error}.")
+    return found
 
 
 class _scratch:

@@ -6,20 +6,53 @@ out, for the characters that Unicode 14 knows. Only normalisation is left to the
 
 from __future__ import annotations
 
+import html
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from html.entities import html5
 from itertools import groupby
 from typing import Any
 
-from ourvidz.safety import lexical, reading
+from ourvidz.safety import lexical, negative, reading
 from ourvidz.safety.fold import in_digits
 from ourvidz.safety.rules import TERMS, Pattern, Rules, load_rules
+from state import canonical
 
 
 def terms_json() -> str:
     """The text of `terms.json`, a line for each table. In ASCII: some of these characters are not seen, or change how a line is drawn."""
-    tables = compiled(load_rules(TERMS))
+    return _lines(compiled(load_rules(TERMS)))
+
+
+def texts_json() -> str:
+    """The text of `texts.json`: what state/canonical.py has by Python's `html`, `str` and its own tables."""
+    # Of a number that names no character, `unescape` makes something else or nothing.
+    numbers = [*range(0x100), *range(0xFDD0, 0xFDF0), *(plane * 0x10000 + end for plane in range(17) for end in (0xFFFE, 0xFFFF))]
+    odd = {str(n): text for n in numbers if (text := html.unescape(f"&#{n};")) != chr(n)}
+    spaces, invisible = ([code for code, text in canonical.CHARACTERS.items() if text == kind] for kind in (" ", ""))
+    tables = {
+        "named": html5,
+        "numbered": odd,
+        "control_tokens": canonical.CONTROL_TOKENS.pattern,
+        "no_text": canonical.NO_TEXT.pattern,
+        "weights": canonical.WEIGHTS.pattern,
+        "spaces": sorted(spaces),
+        "invisible": sorted(invisible),
+        "white": [code for code in range(0x110000) if chr(code).isspace()],
+    }
+    return _lines(tables)
+
+
+def negative_json() -> str:
+    """The text of `negative.json`: what negative prompts may leave out, and the tables that differ from those of `terms.json`."""
+    every = compiled(load_rules(TERMS))
+    own = compiled(load_rules(negative.FOLDER, base=TERMS))
+    terms = {name: value for name, value in own.items() if value != every[name]}
+    return _lines({"kept_out": sorted(negative.kept_out()), "terms": terms})
+
+
+def _lines(tables: Mapping[str, Any]) -> str:
     return "{\n" + ",\n".join(f"{json.dumps(name)}: {json.dumps(value, separators=(',', ':'))}" for name, value in tables.items()) + "\n}\n"
 
 

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ourvidz.safety.screen import PromptScreen, ScreenUnavailable, Verdict, guarded_check
+from ourvidz.safety import texts
+from ourvidz.safety.screen import PromptScreen, ScreenUnavailable, Verdict
+from state.canonical import Unreadable
 
 LABELS = {"allow": True, "refuse": False}
 
@@ -83,8 +85,8 @@ def _judge(text: str, screens: Sequence[PromptScreen], timeout_s: float) -> Verd
     verdict: Verdict | None = None
     for screen in screens:
         try:
-            verdict = guarded_check(screen, text, timeout_s)
-        except ScreenUnavailable:
+            verdict = texts.check(screen, texts.read("prompt", text), timeout_s)
+        except (ScreenUnavailable, Unreadable):
             return None
         if not verdict.allowed:
             break

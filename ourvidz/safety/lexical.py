@@ -38,8 +38,8 @@ PUNCTUATION = frozenset(".,;!?()[]{}|\n。、，")
 class LexicalScreen:
     """A `PromptScreen` over the data in `folder`, which is read at the first `check` and, if it was not right, again at the next."""
 
-    def __init__(self, folder: Path = TERMS) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path = TERMS, base: Path | None = None) -> None:
+        self._folder, self._base = folder, base
         self._rules: Rules | None = None
         self._lock = threading.Lock()
 
@@ -58,7 +58,7 @@ class LexicalScreen:
     def _loaded(self) -> Rules:
         with self._lock:
             if self._rules is None:
-                self._rules = load_rules(self._folder)
+                self._rules = load_rules(self._folder, self._base)
             return self._rules
 
 

@@ -194,16 +194,20 @@ def _trie(words: Iterable[str]) -> str:
     return "(?:" + "|".join(re.escape(char) + _trie(rest) for char, rest in sorted(branches.items())) + ")"
 
 
-def load_rules(folder: Path) -> Rules:
-    """Raises OSError, ValueError, KeyError, TypeError … for data that is missing or wrong; see the module."""
+def load_rules(folder: Path, base: Path | None = None) -> Rules:
+    """Raises OSError, ValueError, KeyError, TypeError … for data that is missing or wrong; see the module. `base`: a folder of terms whose
+    policy.toml and unicode.toml count where `folder` has none, or does not say otherwise.
+    """
     sources = {path.name: path.read_bytes() for path in sorted(folder.glob("*.toml"))}
-    shared = {name: sources.pop(name) for name in ("policy.toml", "unicode.toml")}
+    own = sources.pop("policy.toml") if base else b""
+    shared = {name: (base / name).read_bytes() if base else sources.pop(name) for name in ("policy.toml", "unicode.toml")}
     policy, unicode = (tomllib.loads(source.decode()) for source in shared.values())
+    policy |= tomllib.loads(own.decode())
     if policy["end"] != {"complete": True} or unicode["complete"] is not True:
         raise ValueError("policy.toml or unicode.toml is not complete")
     if sorted(sources) != sorted(f"{code}.toml" for code in policy["languages"]):
         raise ValueError("the language files are not those that policy.toml names")
-    digest = hashlib.sha256(b"".join([*shared.values(), *sources.values()])).hexdigest()[:8]
+    digest = hashlib.sha256(b"".join([own, *shared.values(), *sources.values()])).hexdigest()[:8]
     files = [_checked(name, tomllib.loads(source.decode())) for name, source in sources.items()]
 
     folding = _folding(policy, unicode)

@@ -218,7 +218,7 @@ FUNCTIONS: Final[dict[str, frozenset[str]]] = {
         for name in (
             "register", "heartbeat", "held", "claim", "advance", "advance_batch", "enhanced", "artifact_generated", "artifact_uploaded",
             "complete", "complete_batch", "fail", "snooze", "honour_cancel", "reap", "executor_gone", "on_device", "drain", "lane_order",
-            "check_consent", "check_blocked", "enhance_take", "enhance_hold", "enhance_answer",
+            "check_consent", "check_blocked", "job_texts", "enhance_take", "enhance_hold", "enhance_answer",
         )
     },
     **{

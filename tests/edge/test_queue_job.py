@@ -144,8 +144,9 @@ def test_what_was_screened_is_what_is_queued(project: Project) -> None:
 
 def until_one_waits(project: Project) -> None:
     """Until a session of this database stands before a lock."""
-    sql = """select count(*) as n from pg_locks as l join pg_database as d on d.oid = l.database
-             where d.datname = current_database() and not l.granted"""
+    # By the session: who waits for a row waits for a transaction, which is of no database.
+    sql = """select count(*) as n from pg_locks as l join pg_stat_activity as a on a.pid = l.pid
+             where a.datname = current_database() and not l.granted"""
     for _ in range(2_000):
         if project.database.rows(sql)[0]["n"]:
             return

@@ -24,7 +24,7 @@ grant execute on function
   ourvidz.register, ourvidz.heartbeat, ourvidz.held, ourvidz.claim, ourvidz.advance, ourvidz.advance_batch, ourvidz.enhanced,
   ourvidz.artifact_generated, ourvidz.artifact_uploaded, ourvidz.complete, ourvidz.complete_batch, ourvidz.fail, ourvidz.snooze,
   ourvidz.honour_cancel, ourvidz.reap, ourvidz.executor_gone, ourvidz.on_device, ourvidz.drain, ourvidz.lane_order,
-  ourvidz.check_consent, ourvidz.check_blocked, ourvidz.now
+  ourvidz.check_consent, ourvidz.check_blocked, ourvidz.job_texts, ourvidz.now
 to ourvidz_executor;
 
 -- A role of its own, which a host of executors need not have: a deliverer sends messages and says what became of them, deletes what users

@@ -3,7 +3,19 @@
 import type { SupabaseClient } from "@supabase/supabase-js";
 import { Refusal } from "./http.ts";
 import { asCaller, isDisabledKey } from "./project.ts";
-import { guardedCheck, lexical, ScreenUnavailable, type Verdict } from "./screen/mod.ts";
+import {
+  canonical,
+  canonicalNegative,
+  guardedCheck,
+  lexical,
+  lexicalOfNegatives,
+  plain,
+  type PromptScreen,
+  ScreenUnavailable,
+  Unreadable,
+  type Verdict,
+  withoutKeptOut,
+} from "./screen/mod.ts";
 
 export const PATIENCE = 10_000; // milliseconds for each question to the database
 export const soon = (): AbortSignal => AbortSignal.timeout(PATIENCE);
@@ -15,23 +27,58 @@ export function signedIn(request: Request): SupabaseClient {
   return asCaller(authorization);
 }
 
-/** Throws `Refusal` (422, or 503 where the screen cannot answer) unless a model may be given every one of the texts. `nothing` says what
- * did not happen. */
-export async function screen(project: SupabaseClient, name: string, found: readonly string[], nothing: string): Promise<void> {
+/** A text that came with a request. Of the field `negative_prompt` the rules are its own. */
+export interface Written {
+  readonly field: string;
+  readonly text: string;
+}
+
+/** Throws `Refusal` (422, 400 for what cannot be read, or 503 where the screen cannot answer) unless a model may be given every one of the
+ * texts, and a person shown it. `nothing` says what did not happen. */
+export async function screen(project: SupabaseClient, name: string, found: readonly Written[], nothing: string): Promise<void> {
   try {
-    for (const text of found) {
-      const verdict = await guardedCheck(lexical, text);
-      const { allowed, category, policy_version } = verdict;
-      if (!allowed) {
-        await report(project, name, text, verdict);
-        const why = { code: "OV013", category, policyVersion: policy_version };
-        throw new Refusal(422, "Prompt refused", `The prompt asks for what we do not make. ${nothing}`, why);
+    for (const { field, text, readings, by } of readable(found)) {
+      for (const reading of readings) {
+        const verdict = await guardedCheck(by, reading);
+        const { allowed, category, policy_version } = verdict;
+        if (!allowed) {
+          await report(project, name, text, verdict);
+          const why = { code: "OV013", category, policyVersion: policy_version, field };
+          throw new Refusal(422, "Prompt refused", `The ${NAMES[field] ?? field} asks for what we do not make. ${nothing}`, why);
+        }
       }
     }
   } catch (error) {
     if (!(error instanceof ScreenUnavailable)) throw error;
     throw new Refusal(503, "Prompt not screened", `The prompt could not be checked. ${nothing} Try again later.`);
   }
+}
+
+const NAMES: Readonly<Record<string, string>> = { negative_prompt: "negative prompt" };
+
+interface Readable extends Written {
+  readonly readings: ReadonlySet<string>;
+  readonly by: PromptScreen;
+}
+
+/** Each text once, in canonical form, and all that is screened for it (ourvidz/safety/texts.py). Throws `Refusal` (400). */
+function readable(found: readonly Written[]): Iterable<Readable> {
+  const texts = new Map<string, Readable>();
+  for (const { field, text: written } of found) {
+    const negative = field === "negative_prompt";
+    try {
+      const text = negative ? withoutKeptOut(canonicalNegative(written)) : canonical(written);
+      const readings = new Set([text, plain(text), ...(negative ? [] : [written])].filter((reading) => reading !== ""));
+      const key = `${negative} ${text}`;
+      if (!texts.has(key)) texts.set(key, { field, text, readings, by: negative ? lexicalOfNegatives : lexical });
+    } catch (error) {
+      if (!(error instanceof Unreadable)) throw error;
+      throw new Refusal(400, "Invalid request", `The ${NAMES[field] ?? field} cannot be read: ${error.message}. Write it plainly.`, {
+        field,
+      });
+    }
+  }
+  return texts.values();
 }
 
 /** For counting (`ourvidz safety refusals`): words from lists, and the text's hash, which the database salts. The refusal stands whether it

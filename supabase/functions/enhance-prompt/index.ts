@@ -22,9 +22,9 @@ const handle = posts("enhance-prompt", async (request) => {
   const prompt = asked["prompt"];
   if (typeof prompt !== "string" || prompt.trim() === "") throw refused("prompt must be text.", "prompt");
   if ([...prompt].length > LONGEST) throw refused(`prompt may have at most ${LONGEST.toLocaleString("en")} characters.`, "prompt");
-  await screen(project, "enhance-prompt", [prompt], NOTHING);
+  await screen(project, "enhance-prompt", [{ field: "prompt", text: prompt }], NOTHING);
   const made = await enhanced(project, prompt, word(asked["jobType"]), word(asked["format"]));
-  await screen(project, "enhance-prompt", [made.enhanced], NOTHING);
+  await screen(project, "enhance-prompt", [{ field: "prompt", text: made.enhanced }], NOTHING);
   const before = [...prompt].length;
   const after = [...made.enhanced].length;
   return json(200, {

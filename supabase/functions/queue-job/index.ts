@@ -2,9 +2,10 @@
 // the database checks everything else, and holds the price. One call is one job: send an Idempotency-Key to be able to repeat it.
 
 import type { SupabaseClient } from "@supabase/supabase-js";
-import { refusal, screen, signedIn, soon } from "../_shared/asking.ts";
+import { refusal, screen, signedIn, soon, type Written } from "../_shared/asking.ts";
 import type { JobType } from "../_shared/catalog.ts";
-import { bodyOf, isObject, json, objectOf, posts, Refusal } from "../_shared/http.ts";
+import { bodyOf, isObject, json, objectOf, posts, Refusal, UUID } from "../_shared/http.ts";
+import { textsIn, Unreadable } from "../_shared/screen/mod.ts";
 import { type Asked, read } from "./request.ts";
 
 const LARGEST = 128 * 1024; // bytes
@@ -14,28 +15,53 @@ const handle = posts("queue-job", async (request) => {
   const project = signedIn(request);
   const asked = read(objectOf(await bodyOf(request, LARGEST)), request.headers);
   const texts = await found(project, asked);
-  await screen(project, "queue-job", [...texts.all], "Nothing was queued or charged.");
+  await screen(project, "queue-job", texts.all, "Nothing was queued or charged.");
   return answer(asked.kind, await queue(project, asked, texts.prompt));
 });
 
-/** The prompt that the job is made from, and every text that came with the request. The project is read once, so that what is screened is
- * what is queued: its enhanced prompt, else its original one, else the request's. */
-async function found(project: SupabaseClient, asked: Asked): Promise<{ prompt: string; all: Set<string> }> {
-  const texts: unknown[] = [];
-  if (asked.ids.project_id) {
-    const { data, error, status } = await project.from("projects").select("enhanced_prompt, original_prompt").eq("id", asked.ids.project_id)
-      .abortSignal(soon()).maybeSingle();
-    if (error) throw refusal(error, status);
-    if (!data) throw new Refusal(404, "Not found", "There is no such project of yours.", { code: "OV018", field: "projectId" });
-    texts.push(data.enhanced_prompt, data.original_prompt);
-  }
-  texts.push(asked.metadata["prompt"]);
-  const given = texts.filter((text): text is string => typeof text === "string" && text.trim() !== "");
-  const prompt = given[0];
+/** The prompt that the job is made from, and every text that belongs to it: the request's, its project's, its character's, the titles of its
+ * video and image. The project is read once, so that what is screened is what is queued: its enhanced prompt, else its original one, else the
+ * request's. */
+async function found(project: SupabaseClient, asked: Asked): Promise<{ prompt: string; all: Written[] }> {
+  const { negative_prompt, negativePrompt, ...metadata } = asked.metadata;
+  const its = asked.ids.project_id
+    ? await row(project, "projects", "enhanced_prompt, original_prompt, title, character_id", asked.ids.project_id)
+    : {};
+  if (!its) throw new Refusal(404, "Not found", "There is no such project of yours.", { code: "OV018", field: "projectId" });
+  const prompt = [its["enhanced_prompt"], its["original_prompt"], metadata["prompt"]].find(isWritten);
   if (prompt === undefined) {
     throw new Refusal(400, "Invalid request", "There is no prompt: give metadata.prompt, or a project that has one.", { field: "prompt" });
   }
-  return { prompt, all: new Set(asked.negativePrompt === null ? given : [...given, asked.negativePrompt]) };
+  const character = [metadata["character_id"], its["character_id"]].find((id) => typeof id === "string" && UUID.test(id));
+  const all: Written[] = [{ field: "prompt", text: prompt }];
+  const add = (field: string, value: unknown) => all.push(...textsIn(value).map((text) => ({ field, text })));
+  try {
+    // As the database puts weights behind the prompt (weighted_prompt.sql): what stands at the end of one goes on in the other.
+    if (isWritten(metadata["compel_weights"])) add("compel_weights", `${prompt}, ${metadata["compel_weights"]}`);
+    for (const text of [asked.negativePrompt, negative_prompt, negativePrompt]) {
+      if (isWritten(text)) all.push({ field: "negative_prompt", text });
+    }
+    add("metadata", metadata);
+    add("project", [its["enhanced_prompt"], its["original_prompt"], its["title"]]);
+    if (asked.ids.video_id) add("video", (await row(project, "videos", "title", asked.ids.video_id))?.["title"]);
+    if (asked.ids.image_id) add("image", await row(project, "images", "title, prompt", asked.ids.image_id));
+    if (character) add("character", await row(project, "characters", "name, description, traits, appearance_tags", character as string));
+  } catch (error) {
+    if (!(error instanceof Unreadable)) throw error;
+    throw new Refusal(400, "Invalid request", `The metadata cannot be read: ${error.message}.`, { field: "metadata" });
+  }
+  return { prompt, all };
+}
+
+/** The caller's own row, by its id; null where there is none. */
+async function row(project: SupabaseClient, table: string, columns: string, id: string): Promise<Record<string, unknown> | null> {
+  const { data, error, status } = await project.from(table).select(columns).eq("id", id).abortSignal(soon()).maybeSingle();
+  if (error) throw refusal(error, status);
+  return isObject(data) ? data : null;
+}
+
+function isWritten(text: unknown): text is string {
+  return typeof text === "string" && text.trim() !== "";
 }
 
 async function queue(project: SupabaseClient, asked: Asked, prompt: string): Promise<Record<string, unknown>> {

@@ -6,7 +6,7 @@ declare
   v_held boolean;
 begin
   if p_event in ('enhancement_started', 'generation_started', 'upload_started') then
-    v_held := ourvidz.append_one(p_job, p_claim, p_token, p_event, p_data);
+    v_held := ourvidz.append_one(p_job, p_claim, p_token, p_event, ourvidz.salted(p_job, p_data));
   else
     perform ourvidz.remark(array[p_job], array[p_claim], array[p_token], p_event, array[p_data]);
     v_held := found;
@@ -14,5 +14,19 @@ begin
   if not v_held then
     perform ourvidz.refuse_stale(p_job, p_claim);
   end if;
+end
+$$;
+
+-- The event's data with `sha256` (64 hex digits of the texts that a model is about to read) as a digest that is salted for the job: it proves
+-- later which text was screened and made, and tells nobody who has not got the text.
+create or replace function ourvidz.salted(p_job uuid, p_data jsonb) returns jsonb
+language plpgsql stable
+as $$
+begin
+  if p_data ? 'sha256' then
+    return (select p_data - 'sha256' || jsonb_build_object('digest', encode(sha256(salt || decode(p_data->>'sha256', 'hex')), 'hex'))
+            from public.job_payloads where job_id = p_job);
+  end if;
+  return p_data;
 end
 $$;

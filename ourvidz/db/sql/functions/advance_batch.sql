@@ -8,7 +8,7 @@ as $$
 begin
   if p_event in ('enhancement_started', 'generation_started', 'upload_started') then
     return query
-      select ourvidz.append_held(array_agg(id), array_agg(claim_no), array_agg(token), p_event, array_agg(data))
+      select ourvidz.append_held(array_agg(id), array_agg(claim_no), array_agg(token), p_event, array_agg(ourvidz.salted(id, data)))
       from unnest(p_jobs, p_claims, p_tokens, p_data) as g (id, claim_no, token, data)
       where ourvidz.may_run((select user_id from public.jobs where id = g.id limit 1));
   else

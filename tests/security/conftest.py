@@ -1,0 +1,60 @@
+"""Executors for attacks that need them: the site of tests/executors, with its real tiny models. Nothing is made until a test asks."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+sys.path.append(str(Path(__file__).parents[1] / "executors"))  # site_of
+
+if TYPE_CHECKING:
+    from site_of import Site
+    from support import Server
+
+    from executors.shelf import Shelf
+
+
+@pytest.fixture(scope="session")
+def tiny_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every tiny model."""
+    torch = pytest.importorskip("torch")
+    from executors.models.tiny import make_tiny
+
+    torch.set_num_threads(1)
+    root = tmp_path_factory.mktemp("models") / "tiny"
+    make_tiny(root, lambda _: None)
+    return root
+
+
+@pytest.fixture(scope="session")
+def loaded(tiny_root: Path) -> Shelf:
+    from executors.shelf import Shelf
+
+    shelf = Shelf(tiny_root)
+    for lane in ("sdxl", "wan"):
+        shelf.family(lane)
+    shelf.enhancer()
+    return shelf
+
+
+@pytest.fixture(scope="module")
+def site(server: Server, template: str, loaded: Shelf, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """One site for a module, whose tests each look only at their own jobs. Its workers poll."""
+    from site_of import Silence, Site
+
+    from ourvidz.db.connection import Database
+
+    name = server.create(template)
+    database = Database(server.url(name))
+    made = Site(database, loaded, tmp_path_factory.mktemp("site"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("executors.worker.Listener", Silence)
+        patch.setattr("executors.worker.POLL", 0.1)
+        yield made
+        made.close()
+    database.close()
+    server.drop(name)
