@@ -182,7 +182,7 @@ class PicturesRefused(JobError):
 class Suspended(JobError):
     """The user is suspended: nothing is made for them. They may appeal once; an operator decides."""
 
-    sqlstate = "OV040"
+    sqlstate = "OV024"
     code = "suspended"
     http = 403
 

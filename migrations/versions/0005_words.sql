@@ -21,3 +21,14 @@ alter table ourvidz.receivers
     and array_position(fields, null) is null),
   add constraint receiver_text check (
     not fields && '{error_message,enhancedPrompt}' or name = 'job-callback' and url ~ '/functions/v1/job-callback$');
+
+-- Which admin or operator read which text of a user, and why.
+create table if not exists ourvidz.text_reads (
+  id      bigint generated always as identity primary key,
+  at      timestamptz not null,
+  actor   text not null check (length(actor) between 1 and 120),
+  job_id  uuid not null,
+  user_id uuid not null,
+  reason  text not null check (length(trim(reason)) between 1 and 200)
+);
+create index if not exists text_reads_of_user on ourvidz.text_reads (user_id, at);

@@ -74,7 +74,7 @@ def show(job: options.JobId, as_json: options.Json = False) -> None:
 
     app = bootstrap.app()
     row = pick.job(app.database, job)
-    asked = queries.details(app.database, str(row["id"]))
+    asked = queries.details(app.database, str(row["id"]), pick.actor())
     made = with_files(app, queries.artifacts(app.database, [row["id"]]))
     events = queries.timeline(app.database, [row["id"]])
     now = row.pop("now")

@@ -96,8 +96,10 @@ def ahead(db: Database, job_id: str) -> int | None:
     return int(found[0]["n"]) if found else None
 
 
-def details(db: Database, job_id: str) -> Row:
-    """What was asked, in the person's words. Empty once it was erased."""
+def details(db: Database, job_id: str, reader: str | None = None) -> Row:
+    """What was asked, in the person's words. Empty once it was erased. `reader`: who will see it, which is recorded."""
+    if reader is not None:
+        db.rows("select ourvidz.read_text(job_id, %s, 'ourvidz jobs show') from public.job_payloads where job_id = %s", [reader, job_id])
     sql = """select prompt, negative_prompt, enhanced_prompt, settings, metadata, set_aside, idempotency_key, error_message
              from public.job_payloads where job_id = %s"""
     return next(iter(db.rows(sql, [job_id])), {})

@@ -99,7 +99,7 @@ RELATIONS: Final[dict[str, dict[str, Verbs]]] = {
         "ourvidz_executor": {"select": f"all {FIGURES}"},
         "ourvidz_analyst": {"select": f"all {COUNTED}"},
     },
-    "public.job_payloads": {"user": {"select": f"own {WORDS}"}, "admin": {"select": f"all {WORDS}"}},
+    "public.job_payloads": {"user": {"select": f"own {WORDS}"}},  # an admin: public.read_prompt
     "public.job_events": {"user": OWN, "admin": ALL, "ourvidz_executor": ALL, "ourvidz_analyst": ALL},
     "public.artifacts": {
         "user": OWN,
@@ -184,6 +184,8 @@ RELATIONS: Final[dict[str, dict[str, Verbs]]] = {
     "ourvidz.limits": {},
     "ourvidz.row_bounds": {},
     "ourvidz.row_counts": {},
+    "ourvidz.text_reads": {},
+    "ourvidz.text_reads_id_seq": {},
 }
 
 API: Final = frozenset({"user", "admin", "service_role"})
@@ -204,6 +206,7 @@ FUNCTIONS: Final[dict[str, frozenset[str]]] = {
     "public.verify_age": frozenset({"admin", "service_role"}),
     "public.age_message": frozenset({"service_role"}),
     "public.report_refusal": API,
+    "public.read_prompt": frozenset({"admin", "service_role"}),
     "public.file_report": frozenset({"service_role"}),
     "public.my_restrictions": frozenset({"user", "admin"}),
     "public.appeal": frozenset({"user", "admin"}),

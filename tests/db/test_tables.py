@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ourvidz.db.connection import Database
 from ourvidz.db.schema import limits
-from state import catalog, events, machine, policy, wire
+from state import catalog, errors, events, machine, policy, wire
 from state.errors import InvalidJob
 
 
@@ -145,3 +145,9 @@ def test_whatever_is_asked_is_within_the_limits_or_refused_by_name(shared: Datab
         value, numbers = given[name], not isinstance(limit, dict)
         assert (limit[0] <= value <= limit[1] if numbers else value in limit["in"]) and (not numbers or not isinstance(value, bool)), name
         assert not (numbers and len(limit) == 3) or isinstance(value, int), name
+
+
+def test_each_refusal_has_a_code_of_its_own() -> None:
+    """Two with the same SQLSTATE would be one to whoever catches them."""
+    leaves = errors.JobError.__subclasses__()
+    assert len({leaf.sqlstate for leaf in leaves}) == len({leaf.code for leaf in leaves}) == len(leaves)

@@ -58,6 +58,7 @@ HOLDS_NONE = {
     "ourvidz.screenings": {"stage": FIGURES, **dict.fromkeys(("policy_version", "category", "rule_id"), "held to a pattern")},
     "ourvidz.shares": {"lane": FIGURES},
     "ourvidz.token_entries": {"account": FIGURES, "kind": FIGURES, "key": OPERATORS, "reason": OPERATORS, "actor": OPERATORS},
+    "ourvidz.text_reads": {"actor": OPERATORS, "reason": OPERATORS},
     "ourvidz.transitions": {"*": OURS},
     "ourvidz.wire_names": {"*": OURS},
 }  # fmt: skip

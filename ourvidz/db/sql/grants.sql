@@ -85,3 +85,6 @@ grant execute on function public.verify_age to service_role, ourvidz_admin;
 grant execute on function public.age_message to service_role;
 -- Asked by policies on storage.objects, which name them for the caller.
 grant execute on function ourvidz.on_hold, ourvidz.am_suspended, ourvidz.is_taken, ourvidz.readable, ourvidz.may_upload to authenticated;
+-- Asked by the policies of admins (policies.sql).
+grant execute on function ourvidz.admin_reads to ourvidz_admin;
+grant execute on function public.read_prompt to service_role, ourvidz_admin;

@@ -9,4 +9,4 @@ $$;
 -- And which functions there: what PostgREST offers as rpc.
 create or replace function ourvidz.our_functions() returns text[]
 language sql immutable parallel safe
-as $$ select '{queue_job,job_types,cancel_job,retry_job,approve_preview,job_status,attest_consent,withdraw_consent,ask_enhancement,enhancement,age_status,request_age_review,verify_age,age_message,report_refusal,before_request,request_bytes,has_role,file_report,my_restrictions,appeal,report_queue,moderate}'::text[] $$;
+as $$ select '{queue_job,job_types,cancel_job,retry_job,approve_preview,job_status,attest_consent,withdraw_consent,ask_enhancement,enhancement,age_status,request_age_review,verify_age,age_message,report_refusal,read_prompt,before_request,request_bytes,has_role,file_report,my_restrictions,appeal,report_queue,moderate}'::text[] $$;

@@ -60,7 +60,7 @@ as $$
 begin
   if ourvidz.is_suspended(p_user) then
     raise exception 'User % is suspended: nothing is made for them.', p_user
-      using errcode = 'OV040', hint = 'They may appeal once (rpc appeal); an operator decides.';
+      using errcode = 'OV024', hint = 'They may appeal once (rpc appeal); an operator decides.';
   end if;
 end
 $$;
