@@ -190,7 +190,7 @@ MUTANTS = {
     "a locked job is never stopped": Mutant(F + "reap.sql", "    perform ourvidz.stop_rest();\n", "", "security/age"),
     "the unverified go a step further": Mutant(F + "events_apply.sql", "  if v_works then", "  if false then", "security/age"),
     "one withdrawal refuses a shared pass": Mutant(F + "advance_batch.sql", "      where ourvidz.may_run((select user_id from public.jobs where id = g.id limit 1))", "", "security/age"),
-    "a verification never runs out": Mutant(F + "may_run.sql", "              when p.age_verified_until <= ourvidz.now() then 'expired' end;", "              end;", "security/age"),
+    "a verification never runs out": Mutant(F + "may_run.sql", "              when p.age_verified_until <= ourvidz.now() then 'expired'\n", "", "security/age"),
     "what ran out is never stopped": Mutant(F + "reap.sql", "    perform ourvidz.age_expire();\n", "", "security/age"),
     "the unverified are rerouted": Mutant(F + "reroute_job.sql", "if not ourvidz.may_run(j.user_id) then", "if false then", "security/age"),
     "a dialog's prompt of the unverified": Mutant(F + "enhance_take.sql", " and ourvidz.may_run(q.user_id)", "", "security/age"),
