@@ -358,7 +358,7 @@ MUTANTS = {
     # consent, refusals, holds, erasure
     "anybody's consent": Mutant(F + "origins.sql", "not exists (select from public.consents where user_id = p_user and sha256", "not exists (select from public.consents where sha256", "consent"),
     "a withdrawn consent": Mutant(F + "origins.sql", "sha256 = p_sha256 and withdrawn_at is null)", "sha256 = p_sha256)", "consent"),
-    "anybody's picture": Mutant(F + "origins.sql", " and j.user_id = p_user)", ")", "consent"),
+    "anybody's picture": Mutant(F + "origins.sql", "a.sha256 = p_sha256 and j.user_id = p_user", "a.sha256 = p_sha256", "consent"),
     "a parent's consent forgotten": Mutant(F + "origins.sql", "on made.sha256 = came.sha256", "on false", "security/attestation"),
     "the asker's consent for all": Mutant(F + "origins.sql", "select maker.user_id, used.sha256", "select came.user_id, used.sha256", "security/attestation"),
     "older outputs are free": Mutant(F + "origins.sql", "settings->'references' <> '{}'", "false", "security/attestation"),
