@@ -23,8 +23,9 @@ def parse_bytes(text: object) -> int:
 
 
 def _an_address(text: str) -> str:
-    if not re.match(r"https?://[^/\s]", text):
-        raise ValueError("It begins with https:// (http:// for a stack on your own computer).")
+    """Keys and prompts travel to it: plain http only where nothing leaves this computer."""
+    if not re.match(r"https://[^/\s]|http://(localhost|127(\.\d{1,3}){3}|\[::1\])([:/]|$)", text):
+        raise ValueError("It begins with https:// (http:// only for 127.0.0.1, [::1] or localhost: others could read what is sent).")
     return text
 
 

@@ -28,6 +28,7 @@ timezone = 'UTC'
 log_timezone = 'UTC'
 log_line_prefix = '%m [%p] '
 log_checkpoints = off
+log_error_verbosity = terse      # a refused row's values, prompts among them, stay out of the log
 """
 
 
