@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from ourvidz import leaks
 from ourvidz.db import layer
 from ourvidz.safety import edge, help_page, report_page
 from state import bounds, catalog, errors, events, machine, policy
@@ -21,6 +22,7 @@ def pages() -> Iterator[tuple[Path, str]]:
     yield ROOT / "docs/catalog.md", _MADE + _catalog()
     yield ROOT / "docs/errors.md", _MADE + _errors()
     yield ROOT / "docs/limits.md", _MADE + _limits()
+    yield ROOT / "docs/secrets.md", _MADE + _secrets()
     yield ROOT / "supabase/functions/_shared/screen/terms.json", edge.terms_json()
     yield ROOT / "supabase/functions/_shared/screen/texts.json", edge.texts_json()
     yield ROOT / "supabase/functions/_shared/screen/negative.json", edge.negative_json()
@@ -29,11 +31,33 @@ def pages() -> Iterator[tuple[Path, str]]:
     yield ROOT / "supabase/functions/report/page.ts", report_page.edge_module()
     # Numbers the SQL of the schema objects. A merge that meets a conflict in it takes either side and runs `make docs`.
     yield ROOT / "ourvidz/db/sql/release.json", layer.next_numbered()
-    readme = (ROOT / "README.md").read_text()
-    begin, end = "<!-- state machine -->\n", "<!-- /state machine -->"
-    if begin in readme:
-        before, _, rest = readme.partition(begin)
-        yield ROOT / "README.md", before + begin + f"```mermaid\n{machine.mermaid()}```\n" + end + rest.partition(end)[2]
+    yield from _within("README.md", "state machine", f"```mermaid\n{machine.mermaid()}```\n")
+    yield from _within("docs/security.md", "limits", _login_limits())
+
+
+def _within(page: str, name: str, text: str) -> Iterator[tuple[Path, str]]:
+    """A page that people write, with a part between two marks that is made."""
+    before, begin, rest = (ROOT / page).read_text().partition(f"<!-- {name} -->\n")
+    if begin:
+        end = f"<!-- /{name} -->"
+        yield ROOT / page, before + begin + text + end + rest.partition(end)[2]
+
+
+def _login_limits() -> str:
+    rows: list[tuple[object, ...]] = [
+        (
+            f"`{role}`",
+            f"{limit.statement_s} s",
+            f"{limit.lock_s} s",
+            f"{limit.idle_s} s",
+            "–" if limit.connections is None else f"{limit.transaction_s} s",
+            f"{limit.work_mem_mb} MB",
+            limit.connections or "PostgREST's",
+        )
+        for role, limit in policy.LIMITS.items()
+    ]
+    head = ("role", "statement", "waits for a lock", "idle in a transaction", "transaction", "work_mem", "connections of a login")
+    return _table(head, rows)
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> str:
@@ -140,6 +164,15 @@ How many rows one owner may have in a table, and how large these may be together
 transaction ends, so requests at once do not overshoot.
 
 """
+
+
+def _secrets() -> str:
+    rows: list[tuple[object, ...]] = [
+        (", ".join(f"`{name}`" for name in s.names) + f": {s.what}", s.opens, s.not_opened, s.after) for s in leaks.SECRETS
+    ]
+    return "# Secrets\n\nWhat a leak of each would cost. `ourvidz doctor` says it of those that are set where it runs.\n\n" + _table(
+        ("secret", "opens", "does not open", "after a leak"), rows
+    )
 
 
 def _edge_catalog() -> str:

@@ -335,7 +335,7 @@ def test_a_failed_initdb_leaves_nothing_behind(new_home: Path, monkeypatch: pyte
         monkeypatch.setenv("PG_BIN", folder)
         with pytest.raises(EmbeddedPostgresError, match=r"No space left on device\nNothing was left behind"):
             EmbeddedPostgres(new_home).start()
-    assert sorted(path.name for path in (new_home / "postgres").iterdir()) == ["start.lock", "users.lock"]
+    assert sorted(path.name for path in (new_home / "postgres").iterdir()) == ["pgpass", "start.lock", "users.lock"]
 
 
 def test_a_server_that_cannot_start_says_why(home: Path) -> None:

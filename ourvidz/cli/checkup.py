@@ -25,7 +25,7 @@ SKEW = 2.0  # seconds between two clocks: beyond that we say so
 
 def lines() -> Iterator[Line]:
     from ourvidz import bootstrap
-    from ourvidz.cli import checkup_services
+    from ourvidz.cli import checkup_secrets, checkup_services
 
     app = bootstrap.app()
     yield _python()
@@ -33,6 +33,8 @@ def lines() -> Iterator[Line]:
     yield from _safely("database", lambda: _database(app))
     yield from _safely("storage", lambda: checkup_services.storage(app))
     yield from _safely("redis", lambda: checkup_services.redis(app))
+    yield from _safely("files", lambda: checkup_secrets.files(app.config))
+    yield from _safely("secret", lambda: checkup_secrets.secrets(app.config))
     yield from _safely("models", lambda: _models(app))
     yield from _safely("profile", lambda: _profile(app))
     yield from _safely("attention", lambda: _attention(app))
@@ -142,7 +144,7 @@ def _server(app: App, database: Database) -> Iterator[Line]:
     mend = "Only the database's clock decides, but logs of this host will not match it: set the time (ntp, chrony)." if skew > SKEW else ""
     yield Line("warn" if skew > SKEW else "ok", "clock", f"{words.duration(skew)} between this host and the database", mend)
     if found == wanted:
-        from ourvidz.cli import checkup_services
+        from ourvidz.cli import checkup_secrets, checkup_services
         from ourvidz.db import surroundings, trial
 
         yield from surroundings.look(database, hosted=bool(app.config.supabase_url) and not app.embedded)
@@ -151,6 +153,7 @@ def _server(app: App, database: Database) -> Iterator[Line]:
         yield from _safely("access", lambda: trial.storage(database))
         yield from _safely("access", lambda: trial.tables(database))
         yield from _safely("access", lambda: trial.channels(database))
+        yield from _safely("logins", lambda: checkup_secrets.logins(database))
         yield from checkup_services.callbacks(app.config, database)
         yield from checkup_services.page(database)
         yield from _safely("removals", lambda: checkup_services.removals(database))

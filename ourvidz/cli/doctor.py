@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,12 +21,23 @@ def add(app: typer.Typer, panel: str) -> None:
     app.command("doctor", **about("ourvidz doctor", wrong, panel=panel))(doctor)
 
 
-def doctor(as_json: options.Json = False) -> None:
-    """Check what this program stands on, and say how to mend it.
+def doctor(
+    as_json: options.Json = False,
+    fix: Annotated[bool, typer.Option("--fix", help="First make private what others on this machine may read or write.")] = False,
+) -> None:
+    """Check what this program stands on, and say how to mend it; and what a leak of each secret that is set here would cost.
 
     Exit 1 when something is missing that it cannot do without.
     """
     from ourvidz.cli import checkup
+
+    if fix:
+        from ourvidz import private
+        from ourvidz.cli import checkup_secrets
+        from ourvidz.config import config
+
+        changed = private.close(checkup_secrets.exposed(config()))
+        out.say(f"Made private: {changed}.")
 
     lines = list(shown(checkup.lines(), quiet=as_json))
     if as_json:

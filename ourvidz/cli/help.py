@@ -32,6 +32,7 @@ _ORDER = [
     "audit",
     "rebuild",
     "tokens",
+    "logins",
     "reaper",
     "intake",
     "deliver",

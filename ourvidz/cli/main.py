@@ -14,6 +14,7 @@ from typing import NoReturn
 
 import typer
 
+from ourvidz import private
 from ourvidz.cli import (
     age,
     buckets,
@@ -30,6 +31,7 @@ from ourvidz.cli import (
     intake,
     integrity,
     jobs,
+    logins,
     migrate,
     models,
     provenance,
@@ -102,6 +104,7 @@ buckets.add(buckets_app)
 app.add_typer(buckets_app, name="buckets", rich_help_panel=KEEP)
 integrity.add(app, KEEP)
 tokens.add(app, KEEP)
+logins.add(app, KEEP)
 reaper.add(app, KEEP)
 intake.add(app, KEEP)
 dev.add(app, KEEP)
@@ -116,6 +119,7 @@ _OURS = ("ourvidz.", "executors.", "state.")
 
 
 def main() -> None:
+    private.begin()
     code = 0
     if not isinstance(sys.stdout, SafeStream):
         sys.stdout, sys.stderr = SafeStream(sys.stdout), SafeStream(sys.stderr)

@@ -207,7 +207,7 @@ _ROLLED_BACK = ("40001", "40P01", "53", "55P03", "57014", "57P03")
 # While it connects, libpq passes no SQLSTATE on, only the words (PostgreSQL's own, and those of Supabase's pooler).
 _REFUSAL = re.compile(
     r"authentication failed|no pg_hba\.conf entry|(?:role|database) \".*\" does not exist|not permitted to log in"
-    r"|tenant or user not found|wrong password",
+    r"|tenant or user not found|wrong password|no password supplied",
     re.IGNORECASE,
 )
 _OTHER_TROUBLE = ("3D000", "28000", "28P01")  # no such database, no such role, wrong password: waiting mends none of them

@@ -27,8 +27,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from urllib.parse import quote
 
-from ourvidz.db import supervisor
+from ourvidz.db import passwords, supervisor
 from ourvidz.db.cluster import choose_binaries, environment, make_cluster
 from ourvidz.db.server_user import EmbeddedPostgresError, capability_for, give, make_socket_dir, server_user
 
@@ -83,7 +84,8 @@ class EmbeddedPostgres:
         return self._url("postgres", "postgres")
 
     def _url(self, role: str, database: str) -> str:
-        return f"postgresql://{role}@/{database}?host={_socket_dir(self.folder)}&port={PORT}"
+        passfile = quote(str(self.folder / passwords.FILE))  # and not the password: a URL is printed, and stands on command lines
+        return f"postgresql://{role}@/{database}?host={_socket_dir(self.folder)}&port={PORT}&passfile={passfile}"
 
     def start(self) -> str:
         """Starts or joins the server and returns `url`; this process is its user from now on. Raises EmbeddedPostgresError.
@@ -144,6 +146,7 @@ class EmbeddedPostgres:
         return fd
 
     def _bring_up(self, deadline: float) -> None:
+        passwords.prepare(self.folder, ("postgres", ROLE), supervisor.running_postmaster(self.data))
         started = 0
         while True:
             if not _is_held(self.folder / "supervisor.lock"):
@@ -175,8 +178,10 @@ class EmbeddedPostgres:
                     connection.execute(f"CREATE ROLE {ROLE} LOGIN CREATEROLE BYPASSRLS")
                 if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone():
                     connection.execute(f"CREATE DATABASE {DATABASE} OWNER {ROLE}")
+                passwords.enforce(connection, self.folder)
         except psycopg.Error as error:
-            return str(error).strip()
+            instead = " (PGPASSWORD is set here and goes before the password file: unset it)" if os.environ.get("PGPASSWORD") else ""
+            return str(error).strip() + instead
         return ""
 
     def _start_supervisor(self) -> None:

@@ -8,10 +8,12 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from psycopg import sql
+from psycopg import Connection, sql
 
 from ourvidz.db.connection import Database
+from ourvidz.db.passwords import set_password
 from state.errors import InvalidJob, NotFound
 from state.policy import LIMITS
 
@@ -50,9 +52,8 @@ def add(db: Database, name: str, roles: Sequence[str], lanes: Sequence[str] | No
     with db.driver() as connection, connection.transaction():
         if connection.execute("select from pg_roles where rolname = %s", (name,)).fetchone() is not None:
             raise InvalidJob(f"There is a role {name} already. Choose another name, or `ourvidz logins password {name}`.", field="name")
-        connection.execute(
-            sql.SQL("create role {} login password {}").format(sql.Identifier(name), sql.Literal(_verifier(db, name, password)))
-        )
+        connection.execute(sql.SQL("create role {} login").format(sql.Identifier(name)))
+        set_password(connection, name, password)
         for role in roles:
             connection.execute(sql.SQL("grant {} to {}").format(sql.Identifier(ROLES[role]), sql.Identifier(name)))
         connection.execute("select ourvidz.set_limits(%s, true)", (name,))
@@ -72,7 +73,7 @@ def password(db: Database, name: str) -> str:
     _known(db, name)
     new = secrets.token_urlsafe(24)
     with db.driver() as connection:
-        connection.execute(sql.SQL("alter role {} password {}").format(sql.Identifier(name), sql.Literal(_verifier(db, name, new))))
+        set_password(connection, name, new)
         connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where usename = %s", (name,))
     return new
 
@@ -98,17 +99,8 @@ def _known(db: Database, name: str) -> None:
         raise NotFound(f"There is no login {name} of a role of ours. `ourvidz logins ls` lists them.")
 
 
-def _set_lanes(connection: object, name: str, lanes: Sequence[str] | None) -> None:
-    from psycopg import Connection
-
-    assert isinstance(connection, Connection)
+def _set_lanes(connection: Connection[Any], name: str, lanes: Sequence[str] | None) -> None:
     connection.execute(
         "insert into ourvidz.logins (name, lanes) values (%s, %s) on conflict (name) do update set lanes = excluded.lanes",
         (name, list(lanes) if lanes is not None else None),
     )
-
-
-def _verifier(db: Database, name: str, password: str) -> str:
-    """What the server stores, worked out here: the password itself stands in no statement, and so in no log of the server."""
-    with db.driver() as connection:
-        return connection.pgconn.encrypt_password(password.encode(), name.encode(), b"scram-sha-256").decode()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import quote
 
+from ourvidz.db import passwords
 from ourvidz.db.connection import keywords
 from ourvidz.dev.debian import Program
 from ourvidz.dev.process import Process, listening, on_free_port
@@ -16,7 +17,8 @@ class Pooler:
 
     def __init__(self, program: Program, database_url: str, folder: Path, *, size: int = 4, users: tuple[str, ...] = ()) -> None:
         found = keywords(database_url)
-        user, self.database, password = found["user"], found["dbname"], found.get("password", "")
+        user, self.database = found["user"], found["dbname"]
+        password = found.get("password") or passwords.of(database_url, user) or ""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "users.txt").write_text("".join(f'"{name}" "{password if name == user else ""}"\n' for name in {user, *users}))
 

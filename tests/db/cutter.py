@@ -22,8 +22,9 @@ class Cutter:
         self._listener.bind(str(Path(self._folder.name, ".s.PGSQL.5432")))
         self._listener.listen(32)
         self.url = f"postgresql:///{self._to['dbname']}?user={self._to['user']}&host={self._folder.name}&port=5432&sslmode=disable"
-        if "password" in self._to:
-            self.url += f"&password={self._to['password']}"
+        for secret in ("password", "passfile"):
+            if secret in self._to:
+                self.url += f"&{secret}={self._to[secret]}"
         self.cut: str | None = None  # armed: for the next statement that calls a function of ours
         self.cuts = 0
         threading.Thread(target=self._accept, daemon=True).start()

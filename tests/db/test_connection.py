@@ -26,7 +26,12 @@ def test_a_role_or_database_that_is_not_there(server: Server, template: str) -> 
 
 
 def test_a_role_that_may_not_log_in(server: Server, template: str) -> None:
-    assert "not permitted to log in" in refused(make_url(server.url(template)).set(username="ourvidz_analyst").render_as_string(False))
+    server.admin("alter role ourvidz_analyst password 'of-a-test'")  # a password is asked for before the right to log in
+    try:
+        url = make_url(server.url(template)).set(username="ourvidz_analyst", password="of-a-test")
+        assert "not permitted to log in" in refused(url.render_as_string(False))
+    finally:
+        server.admin("alter role ourvidz_analyst password null")
 
 
 def test_a_server_that_is_not_there_is_waited_for(server: Server, template: str) -> None:

@@ -20,6 +20,8 @@ class Wire:
         self._listener = socket.create_server(("127.0.0.1", 0))
         port = self._listener.getsockname()[1]
         self.url = f"postgresql://{self._to['user']}@127.0.0.1:{port}/{self._to['dbname']}"
+        if "passfile" in self._to:
+            self.url += f"?passfile={self._to['passfile']}"
         self._lose: tuple[bytes, bool] | None = None
         self.lost = 0
         self._open: set[socket.socket] = set()

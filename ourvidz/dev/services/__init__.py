@@ -11,10 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ourvidz.db import passwords
 from ourvidz.db.connection import Database, keywords
 from ourvidz.dev.parts import Parts, run
 
 HERE = Path(__file__).parent
+LOGINS = ("authenticator", "supabase_auth_admin", "supabase_storage_admin")  # of the services
 
 
 def command(parts: Parts, program: str, *, reads: Sequence[Path] = (), writes: Sequence[Path] = ()) -> list[str]:
@@ -31,6 +33,8 @@ def database(url: str, role: str) -> tuple[dict[str, str], list[Path]]:
     found = keywords(url)
     host, port = found.get("host", "127.0.0.1"), found.get("port", "5432")
     env = {"PGHOST": host, "PGPORT": port, "PGDATABASE": found["dbname"], "PGUSER": role}
+    if password := passwords.of(url, role):
+        env["PGPASSWORD"] = password
     return env, [Path(host) / f".s.PGSQL.{port}"] if host.startswith("/") else []
 
 
@@ -53,6 +57,8 @@ def prepare(superuser_url: str) -> None:
     owner = Database(superuser_url)
     try:
         owner.rows((HERE / "prepare.sql").read_text())
+        for role in LOGINS:
+            passwords.let_in(superuser_url, role)
     finally:
         owner.close()
 
