@@ -74,7 +74,7 @@ def test_only_admins_move_tokens_over_the_api(database: Database, user: User) ->
     def granted(claims: dict[str, object]) -> None:
         with database.driver() as connection, connection.transaction():
             connection.execute("select set_config('request.jwt.claims', %s, true)", (json.dumps(claims),))
-            connection.execute("select ourvidz.grant_tokens(%s, 7, 'because')", (owner,))
+            connection.execute("select ourvidz.grant_tokens(%s, 7, 'because', null, 'person:somebody-else')", (owner,))
 
     for role in ("anon", "authenticated"):
         with pytest.raises(psycopg.Error) as refused:

@@ -190,6 +190,15 @@ def test_a_batch_of_completions_and_its_users(database: Database, jobs: Jobs, us
     sound(database)
 
 
+def test_a_charge_beyond_what_was_delivered_is_found(database: Database, jobs: Jobs, user: User) -> None:
+    job_id = submit(jobs, user(), "sdxl_image_high", settings={"images": 3})
+    deliver(jobs, claim(jobs, executor(jobs)), 2)
+    assert ledger.check(database) == []
+    database.rows("update public.job_payloads set settings = settings || '{\"images\": 6}' where job_id = %s", (job_id,))
+    (found,) = ledger.check(database)
+    assert (found.kind, found.job_id) == ("overcharged", job_id) and "4 tokens were charged" in found.message
+
+
 # -- reroutes ---------------------------------------------------------------------------------------------------------------------
 
 

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from site_of import ProbeShelf, Site, Zygote, wait_for
 
+from state.catalog import JOB_TYPES
+
 Point = tuple[str, str, int]
 
 IMAGES = 3
@@ -57,6 +59,27 @@ def clean(shared_site: Site) -> dict[str, list[np.ndarray]]:
 def crash(site: Site, zygote: Zygote, job_id: str, **spec: object) -> None:
     child = zygote.spawn(site.db.url, site.root / job_id, site.root / "store", until=[job_id], **spec)
     assert child.wait() == -signal.SIGKILL, (site.root / job_id / "log-first").read_text()
+    exact(site, job_id)
+
+
+def exact(site: Site, job_id: str) -> None:
+    """Its user may read what was delivered and nothing else that lies there; that is what the job is charged by once it has ended."""
+    row, artifacts = site.row(job_id), site.artifacts(job_id)
+    delivered = {a["index"] for a in artifacts if a["kind"] != "thumbnail" and a["uploaded_at"] is not None}
+    counted = {a["path"] for a in artifacts if a["uploaded_at"] is not None and a["index"] in delivered}
+    there = [(b, path) for b in {a["bucket"] for a in artifacts} for path in site.store.list(b, f"{site.user}/{job_id}")]
+    may = "select path from unnest(%s::text[], %s::text[]) as o (bucket, path) where ourvidz.readable(bucket, path)"
+    assert {r["path"] for r in site.db.rows(may, ([b for b, _ in there], [p for _, p in there]))} == counted
+    (sums,) = site.db.rows(
+        """select coalesce(sum(amount) filter (where account = 'held'), 0) as held,
+                  coalesce(sum(amount) filter (where account = 'revenue'), 0) as charged,
+                  (select coalesce((settings->>'images')::integer, 1) from public.job_payloads where job_id = %(job)s) as asked
+           from ourvidz.token_entries where job_id = %(job)s""",
+        {"job": job_id},
+    )
+    price = JOB_TYPES[row["job_type"]].price
+    ended = row["completed_at"] is not None
+    assert (sums["charged"], sums["held"]) == ((price * len(delivered), 0) if ended else (0, price * sums["asked"]))
 
 
 def supervised(site: Site) -> None:
@@ -92,6 +115,7 @@ def resumed(site: Site, zygote: Zygote, clean: dict[str, list[np.ndarray]], poin
     shelf = finish(site, job_id, same_host=same_host)
 
     site.completed(job_id, IMAGES)
+    exact(site, job_id)
     # Only what was lost is made again, with its own seed; the status's event says how often the device was begun.
     assert shelf.sdxl.seeds == [4711 + i for i in todo]
     expected = bool(todo) + ("generation_started" in before_crash(site, job_id))
@@ -112,6 +136,24 @@ def ended_before(point: Point) -> bool:
 def before_crash(site: Site, job_id: str) -> list[str]:
     told = site.types(job_id)
     return told[: told.index("lease_expired")] if "lease_expired" in told else []
+
+
+DELIVERING: list[Point] = [("after", "put", 1), ("after", "artifact_uploaded", 2), ("after", "put", 5), ("before", "complete", 1)]
+
+
+@pytest.mark.parametrize("point", DELIVERING, ids=named)
+def test_killed_while_it_delivers_and_cancelled(shared_site: Site, zygote: Zygote, point: Point) -> None:
+    """What was counted is kept and paid for; what was put and not counted is neither; a retry pays for the rest alone."""
+    site = shared_site
+    job_id = site.submit(images=IMAGES)
+    crash(site, zygote, job_id, die=point)
+    supervised(site)
+    assert site.jobs.cancel(job_id) == "cancelled"
+    exact(site, job_id)
+    site.jobs.retry(job_id, charge=True)
+    finish(site, job_id)
+    site.completed(job_id, IMAGES)
+    exact(site, job_id)
 
 
 @pytest.mark.parametrize("same_host", [True, False], ids=["here", "elsewhere"])
@@ -148,6 +190,7 @@ def test_killed_while_it_reports(shared_site: Site, zygote: Zygote, what: str, s
     assert (claim_no, executor is None) == (1, when == "after")
     supervised(site)
 
+    exact(site, job_id)
     if what == "cancel":
         assert site.row(job_id)["status"] == "cancelled"
         site.intact(job_id)

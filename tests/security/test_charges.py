@@ -66,8 +66,7 @@ def test_pictures_that_were_delivered_are_paid_for_however_the_job_ends(
     end(jobs, job)
     assert row(database, job.job_id)["status"] in ("cancelled", "failed")
     assert balance(database, me) == 30 - 4 * counted
-    shown = database.rows("select status from public.images where job_id = %s", (job.job_id,))
-    assert [r["status"] for r in shown] == ["completed"] * counted
+    assert shown(database, job.job_id) == counted
     assert ledger.check(database) == []
 
 
@@ -79,8 +78,8 @@ def test_so_is_a_video(database: Database, jobs: Jobs, user: User, end: Callable
     job = uploading(jobs, executor(jobs), [0])
     end(jobs, job)
     assert balance(database, me) == 0
-    (shown,) = database.rows("select status, video_url from public.videos where id = %s", (video["id"],))
-    assert shown["status"] == "completed" and shown["video_url"].startswith(me)
+    (film,) = database.rows("select status, video_url from public.videos where id = %s", (video["id"],))
+    assert film["status"] == "completed" and film["video_url"].startswith(me)
 
 
 def test_round_and_round_a_picture_is_charged_once_and_made_once(database: Database, jobs: Jobs, user: User) -> None:
@@ -90,11 +89,15 @@ def test_round_and_round_a_picture_is_charged_once_and_made_once(database: Datab
     for n in range(3):
         if n:
             as_user(database, me, job_id)
+            jobs.cancel(job_id)  # nothing more was delivered, and nothing more is charged
+            assert balance(database, me) == 6 - 2 * n
+            as_user(database, me, job_id)
         assert balance(database, me) == 0
         job = uploading(jobs, gpu, [n])
         assert [a["index"] for a in job.artifacts] == list(range(n)), "what was delivered is handed on, not made again"
+        assert shown(database, job_id) == n, "what it delivered before stays in the library while it runs again"
         cancelled(jobs, job)
-        assert balance(database, me) == 6 - 2 * (n + 1)
+        assert balance(database, me) == 6 - 2 * (n + 1) and shown(database, job_id) == n + 1
     as_user(database, me, job_id)  # nothing is left to pay for
     job = claim(jobs, gpu)
     jobs.advance(job, "upload_started")
@@ -102,6 +105,10 @@ def test_round_and_round_a_picture_is_charged_once_and_made_once(database: Datab
     assert balance(database, me) == 0 and ledger.check(database) == []
     (charged,) = database.rows("select sum(amount)::int as n from ourvidz.token_entries where account = 'revenue'")
     assert charged["n"] == 6
+
+
+def shown(database: Database, job_id: str) -> int:
+    return len(database.rows("select 1 from public.images where job_id = %s and status = 'completed'", (job_id,)))
 
 
 def as_user(database: Database, user: str, job_id: str) -> None:
