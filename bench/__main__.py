@@ -17,6 +17,7 @@ PARTS = {
     "claims": "a claim beside mountains of other jobs",
     "rls": "a user's list of jobs under row-level security, in a table of 10,000 and of 1,000,000",
     "intake": "messages from Redis, and calls of the edge function, to committed rows, against bare ones",
+    "screen": "what the lexical screen costs a submit, and its dearest texts",
     "executor": "whether the device waits; changes of family; how soon a cancel stops it (CPU, tiny models)",
     "gpu": "true-size models on a CUDA device, against the FLOP floor and plain diffusers",
 }

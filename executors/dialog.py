@@ -19,11 +19,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from executors.enhancer.client import RemoteEnhancer
 from executors.errors import EnhancementFailed, EnhancerAway, Left, TextUnreadable
+from executors.language import unknown
 from executors.texts import for_guard, read
 from ourvidz.db import enhancement
 from ourvidz.db.connection import Ambiguous, Database, DatabaseAway, Listener
 from ourvidz.safety import texts
 from ourvidz.safety.lexical import LexicalScreen
+from ourvidz.safety.rules import languages
 from ourvidz.safety.screen import PromptScreen, ScreenUnavailable, Verdict
 
 if TYPE_CHECKING:
@@ -101,6 +103,8 @@ class Dialog:
                     raise Left
 
         prompt = self._read("prompt", asked.prompt, until, should_stop)
+        if self._judge is None and unknown(prompt, languages()):
+            raise Refused
         done = self._model().enhance(prompt, asked.style, deadline_s=max(0.1, until - time.monotonic()), should_stop=should_stop)
         text = self._read("enhanced", done.text, until, should_stop)
         return text, {"seconds": round(done.seconds, 3), "tokens": done.tokens, **({"note": done.note} if done.note else {})}

@@ -9,11 +9,25 @@ from dataclasses import replace
 
 from executors.errors import Cancelled, EnhancerAway, LeaseLost, Left
 from executors.heartbeat import Drained
+from executors.language import unknown
 from executors.room import Run
 from executors.texts import for_guard
+from ourvidz.safety import texts
+from ourvidz.safety.rules import languages
 from ourvidz.safety.screen import ScreenUnavailable, Verdict
 
 LIMIT = 30.0  # seconds for one answer of the enhancer's process, its wait behind others included
+
+
+def language(run: Run) -> Run:
+    """Raises `Refused` for a prompt in a language that the lexical screen has no table for, where no guard reads it (docs/decisions/0037).
+    What a tiny enhancer writes is not asked: it is noise.
+    """
+    for text in run.texts:
+        if text.field == "prompt" and not run.room.shelf.guarded and unknown(text.text, languages()):
+            version = texts.check(run.jobs.screen, text).policy_version
+            run.obey(Verdict(False, version, "unreadable", "und/language"), text)
+    return run
 
 
 def apart(run: Run) -> Run:

@@ -71,7 +71,8 @@ def attempt(room: Room, hold: Hold) -> str:
 
 def _walk(run: Run) -> None:
     steps = (
-        screen, prepare, guarding.apart, references, looking.references, enhancing.apart, guarding.apart, generate, looking.again, upload,
+        screen, guarding.language, prepare, guarding.apart, references, looking.references, enhancing.apart, guarding.apart, generate,
+        looking.again, upload,
     )  # fmt: skip
     for step in steps:
         run = step(run)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 LINES = 4  # drawn lines in a row that make a drawing; letters need at least five, or four of half blocks
-MARKS = 4  # characters that are seen on such a line
 
 
 def is_drawing(text: str) -> bool:
-    """Whether four lines in a row, empty ones aside, are made of symbols, or of one or two characters again and again."""
+    """Whether four lines in a row, empty ones aside, are made of symbols, or of few characters again and again."""
     if text.count("\n") < LINES - 1:
         return False
     row = 0
@@ -21,6 +20,6 @@ def is_drawing(text: str) -> bool:
 
 
 def _drawn(seen: str) -> bool:
-    if len(seen) < MARKS:
-        return False
-    return 2 * sum(map(str.isalnum, seen)) < len(seen) or len(set(seen)) <= 2
+    kinds = len(set(seen))
+    symbols = 2 * sum(map(str.isalnum, seen)) < len(seen)
+    return symbols or (kinds <= 2 and len(seen) > kinds) or (kinds <= 6 and len(seen) >= 3 * kinds)

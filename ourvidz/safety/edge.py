@@ -83,6 +83,7 @@ def compiled(rules: Rules) -> dict[str, Any]:
         "lookalikes": _by_value(folding.lookalikes, ""),
         "same": list(folding.same.items()),
         "leet": folding.leet,
+        "turned": folding.turned,
         "wild": rules.wild,
         "closing": rules.closing,
         "unreadable": "".join(sorted(rules.unreadable)),

@@ -20,7 +20,6 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby
 
 _DROPPED = frozenset({"Mn", "Me", "Cf", "Cc"})
 _KEPT = frozenset("\u3099\u309a\t\n\r\v\f\x85")
@@ -47,16 +46,21 @@ class Folding:
     lookalikes: Mapping[str, str]
     same: Mapping[str, str]
     leet: Mapping[str, str]
+    turned: Mapping[str, str]  # letters upside down
 
     def known(self, text: str) -> str:
         """Step 0. Raises AttributeError for what is not a text."""
-        return text if text.isascii() else self.unknown.sub("", whole(text))
+        return text if text.isascii() else whole(text).translate(self._known)
 
     def fold(self, text: str) -> str:
         """`text` is `known`."""
         text = unicodedata.normalize("NFKD", text.translate(self._first))
         text = unicodedata.normalize("NFC", text.translate(self._second)).casefold()
         return self.unify(text.translate(self._last))
+
+    @cached_property
+    def _known(self) -> _Table:
+        return _Table(lambda char: "" if self.unknown.match(char) else char)
 
     @cached_property
     def _first(self) -> _Table:
@@ -85,6 +89,25 @@ class Folding:
             text = text.replace(said, read)
         return text
 
+    def upright(self, text: str) -> str:
+        """What of a text is written upside down (a quarter of a word's characters, and two words on either side), as its reader turns it:
+        from its end. Mostly empty.
+        """
+        if text.isascii() or self._turned_over.isdisjoint(text):
+            return ""
+        words = text.split()
+        turned = [i for i, word in enumerate(words) if 4 * sum(char in self._turned_over for char in word) >= len(word)]
+        near = sorted({k for i in turned for k in range(max(i - 2, 0), min(i + 3, len(words)))})
+        return " ".join(words[i] for i in near)[::-1].translate(self._turning)
+
+    @cached_property
+    def _turned_over(self) -> frozenset[str]:
+        return frozenset(char for char in self.turned if not char.isascii())
+
+    @cached_property
+    def _turning(self) -> dict[int, str]:
+        return {ord(char): letter for char, letter in self.turned.items()}
+
     def unleet(self, word: str) -> str:
         """Digits and symbols as the letters that they stand for (t33n), in a word that is folded already."""
         return word.translate(self._letters)
@@ -108,7 +131,7 @@ def with_marks(text: str) -> str:
     return unicodedata.normalize("NFKC", text).casefold()
 
 
-_LONG = re.compile(r"(.)\1\1", re.DOTALL)
+_LONG = re.compile(r"(.)\1\1+", re.DOTALL)
 MANY_VS = "w+v|ww+"  # of which `same` made each two a w
 
 
@@ -116,7 +139,4 @@ def squeezed(word: str) -> list[str]:
     """`word`, and it with every letter that comes three times or more on end written once and twice (teeeen, kiiiid)."""
     fewer = re.sub(MANY_VS, "v", word) if "w" in word else word
     words = [word] if fewer == word else [word, fewer]
-    if not _LONG.search(word):
-        return words
-    runs = [(char, len(list(same))) for char, same in groupby(word)]
-    return [*words, *("".join(c * (n if n < 3 else keep) for c, n in runs) for keep in (1, 2))]
+    return [*words, _LONG.sub(r"\1", word), _LONG.sub(r"\1\1", word)] if _LONG.search(word) else words

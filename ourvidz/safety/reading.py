@@ -19,17 +19,17 @@ _SIGN = re.compile(f"[{_SIGNS}]")
 _PIECES = 24  # tokens that one word may be cut into
 DASHES = frozenset("-~\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u30fb")
 MINUS = "\u2212"
+SCATTERED = 500
 STROKES = frozenset("/\u00f7\u2044\u2215")
 
 Found = tuple[str, int]
 Number = tuple[int, int]
 Looked = tuple[list[str], bool]
-NOTHING: Looked = ([], False)
 
 
 def is_sign(char: str) -> bool:
     """Of a script that puts no spaces between words: a token by itself."""
-    return bool(_SIGN.fullmatch(char)) and char not in NUMERALS
+    return char not in NUMERALS and bool(_SIGN.fullmatch(char))
 
 
 def readings(rules: Rules, folded: str) -> list[str]:
@@ -65,15 +65,24 @@ class View:
         self.tokens, self.gaps = _fewer(parts[1::2], parts[0::2])
         self.parted = [gap == " " or any(map(str.isspace, gap)) for gap in self.gaps]
         self._looked: dict[str, Looked] = {}
+        self._forms: dict[str, list[str]] = {}
 
-    def hiding(self, hidden: Iterable[int], looked: dict[str, Looked]) -> View:
-        """The same tokens, read with all disguises, without these. `looked` keeps what was found out about words, for the text's other
-        readings.
+    def hiding(self, hidden: Iterable[int], other: View | None) -> View:
+        """The same tokens, read with all disguises, without these. What `other`, another such reading, has found out about words is used
+        again.
         """
         view = View.__new__(View)
         view.rules, view.plain, view.hidden = self.rules, False, frozenset(hidden)
-        view.tokens, view.gaps, view.parted, view._looked = self.tokens, self.gaps, self.parted, looked
+        view.tokens, view.gaps, view.parted, view._looked = self.tokens, self.gaps, self.parted, {} if other is None else other._looked
+        view._forms = {} if other is None else other._forms
         return view
+
+    @property
+    def scattered(self) -> bool:
+        """Whether most of a long text is single letters and digits: no prompt is, and each is read with those that follow."""
+        single = sum(len(token) == 1 for token in self.tokens)
+        signs = sum(map(is_sign, self.tokens)) if single >= SCATTERED else 0
+        return single - signs >= SCATTERED and 2 * (single - signs) > len(self.tokens)
 
     @cached_property
     def words(self) -> list[list[Found]]:
@@ -83,69 +92,80 @@ class View:
 
     @cached_property
     def _spelled(self) -> list[list[Found]]:
-        looked = self._looked
-        nothing: list[Found] = []
-        return [nothing if looked.get(token) == NOTHING else self._spellings(i) for i, token in enumerate(self.tokens)]
-
-    def _spellings(self, i: int) -> list[Found]:
-        """The token by itself and put together with those that follow: what of it is a known word or number word.
+        """Of each token by itself, and put together with those that follow: what of it is a known word or number word.
 
         Whole words of a sentence must not make a new one by chance: of pieces that spaces part, at most one may have over two
         letters, unless together they have six; and of those `apart` none is made. What no space parts is one piece ("chi-ld").
+        A space does not put a number and a word together ("de 2"), but in a word of single letters (t 3 3 n).
+
+        One loop, without calls: most of the screen's time is spent here.
         """
-        tokens, hidden = self.tokens, self.hidden
-        if i in hidden:
-            return []
-        joined = tokens[i]
-        known, goes_on = self._looked.get(joined) or self._look(joined)
-        found = [(form, i + 1) for form in known]
-        if not goes_on:
-            return found
-        written, piece, long = joined, len(joined), int(len(joined) > 2)
-        for j in range(i + 1, min(i + _PIECES, len(tokens))):
-            token = tokens[j]
-            if j in hidden or len(joined) > self.rules.longest:
-                break
-            if self.plain and not _SIGN.fullmatch(token):
-                break
-            if self.parted[j] and self._number_meets_word(joined, j):
-                break
-            joined += token
-            written += self.gaps[j] + token
-            before = 0 if self.parted[j] else piece
-            piece = before + len(token)
-            long += piece > 2 >= before
-            known, goes_on = self._looked.get(joined) or self._look(joined)
-            if known and (long <= 1 or len(joined) >= 6) and written not in self.rules.apart:
-                found += [(form, j + 1) for form in known]
-            if not goes_on:
-                break
-        return found
+        tokens, parted, looked, look = self.tokens, self.parted, self._looked, self._look
+        sizes, numeral = list(map(len, tokens)), [token.isdigit() for token in tokens]
+        longest, together, last = self.rules.longest, self.rules.together, len(tokens)
+        nothing: list[Found] = []
+        checked = self.plain or bool(self.hidden)
+        spelled = []
+        for i, joined in enumerate(tokens):
+            known, goes_on = looked.get(joined) or look(joined)
+            if i in self.hidden or not (known or goes_on):
+                spelled.append(nothing)
+                continue
+            found = [(form, i + 1) for form in known]
+            length = piece = sizes[i]
+            long, number, j = int(length > 2), numeral[i], i + 1
+            while goes_on and j < last and length <= longest and j < i + _PIECES:
+                if checked and self._stops(j):
+                    break
+                size = sizes[j]
+                if parted[j]:
+                    if (number or numeral[j]) and (size > 1 or sizes[j - 1] > 1):
+                        break
+                    piece = size
+                    long += size > 2
+                else:
+                    long += piece <= 2 < piece + size
+                    piece += size
+                number = number and numeral[j]
+                length += size
+                joined += tokens[j]
+                j += 1
+                known, goes_on = looked.get(joined) or look(joined)
+                if known and (long <= 1 or length >= 6) and not (joined in together and self._written(i, j) in self.rules.apart):
+                    found += [(form, j) for form in known]
+            spelled.append(found)
+        return spelled
+
+    def _stops(self, j: int) -> bool:
+        """Whether nothing is put together with token j."""
+        return j in self.hidden or (self.plain and not _SIGN.fullmatch(self.tokens[j]))
+
+    def _written(self, i: int, j: int) -> str:
+        return self.tokens[i] + "".join(self.gaps[k] + self.tokens[k] for k in range(i + 1, j))
 
     def _look(self, joined: str) -> Looked:
-        """The known words among the spellings of this; and whether a known word begins like it. But for the last letter: with the next
-        one it may be read as another (r n).
-        """
-        rules, forms = self.rules, self.forms(joined)
-        begins = rules.beginnings
-        goes_on = False
-        for form in forms:
-            goes_on = goes_on or form in begins or form[:-1] in begins
-        if not goes_on and not joined.isalpha():
-            read = rules.folding.unleet(joined)
-            goes_on = read in begins or read[:-1] in begins
+        """The known words among the spellings of this; and whether a known word begins like it."""
+        rules = self.rules
+        forms = self.forms(joined)
+        goes_on = rules.begins(forms[0]) or (len(forms) > 1 and any(map(rules.begins, forms)))
+        if not goes_on and not joined.isalpha() and not self.plain:
+            goes_on = rules.begins(rules.folding.unleet(joined))
         self._looked[joined] = looked = [form for form in forms if form in rules.known], goes_on
         return looked
-
-    def _number_meets_word(self, joined: str, j: int) -> bool:
-        """Whether a space parts a number from a word ("de 2"), and it is no word in single letters (t 3 3 n)."""
-        token = self.tokens[j]
-        return (joined.isdigit() or token.isdigit()) and max(len(token), len(self.tokens[j - 1])) > 1
 
     def forms(self, word: str) -> list[str]:
         """The spellings of one word: its digits as letters, its repeated letters fewer. In an order that is no chance: the first known
         one names the rule.
         """
+        if len(word) == 1:
+            return [word]
+        if len(word) < 8:  # sooner done than looked up
+            return self._forms_of(word)
+        if (forms := self._forms.get(word)) is None:
+            forms = self._forms[word] = self._forms_of(word)
+        return forms
+
+    def _forms_of(self, word: str) -> list[str]:
         if self.plain or not self.rules.odd.search(word) or word.isdigit():
             return [word]
         # Put together, letters may meet that are read as one (r n).
@@ -245,6 +265,8 @@ class View:
                 less = value
                 if DASHES.issuperset(gap):
                     less = first - value if gap == MINUS and first > value else first
+                elif self.gaps[i] == "/" and first < value:
+                    less = first  # 17/18
                 elif STROKES.issuperset(gap) and first >= 2 * value > 0:
                     less = first // value
                 found[i] = min(value, less), end
@@ -271,14 +293,16 @@ class View:
 
     @cached_property
     def strange_numbers(self) -> dict[int, Number]:
-        """The number words of every language: the longest reading at each token, of those the smallest."""
+        """The number words of every language: the longest reading at each token, of those the smallest; none within a longer one."""
         found: dict[int, Number] = {}
-        for code in sorted(self._number_words):
+        within: set[int] = set()
+        for code in self._number_words:
             for i, (value, end) in self.numbers(code).items():
                 if not self.tokens[i].isdigit():
                     known = found.get(i, (0, 0))
                     found[i] = min((value, end), known, key=lambda number: (-number[1], number[0]))
-        return found
+                    within.update(range(i + 1, end))
+        return {i: number for i, number in found.items() if i not in within}
 
     @cached_property
     def _roman(self) -> dict[int, Number]:
@@ -289,14 +313,26 @@ class View:
         """The number that stands at token i for this item of the pattern: value, and the token after."""
         if item == "M":
             return self.numbers(pattern.language).get(i)
-        if item == "Y":
-            return self._birth_year(pattern.language, i)
+        if item in "YZ":
+            return self._year(pattern.language, item, i)
+        if item == "X" and i in self._covered(pattern.language):
+            return None
         numbers = self._roman if item == "R" else self.strange_numbers if item == "X" else self.numbers(pattern.language)
         number = numbers.get(i)
         return number if number is not None and pattern.above < number[0] < pattern.below else None
 
-    def _birth_year(self, code: str, i: int) -> Number | None:
-        """A year in which a person was born who is not surely of age by now: 2012, or '12."""
+    def _covered(self, code: str) -> frozenset[int]:
+        """The tokens of a language's own numbers, of which another language may know but a part."""
+        if code not in self._covers:
+            self._covers[code] = frozenset(i for begins, (_, end) in self.numbers(code).items() for i in range(begins, end))
+        return self._covers[code]
+
+    @cached_property
+    def _covers(self) -> dict[str, frozenset[int]]:
+        return {}
+
+    def _year(self, code: str, item: str, i: int) -> Number | None:
+        """A year (2012, or '12). `Y`: a person who was born in it is not surely of age by now; `Z`: it is not over, and within 15 years."""
         number = self.numbers(code).get(i)
         if number is None:
             return None
@@ -305,7 +341,8 @@ class View:
         if year < 100 and "'" in self.gaps[i].replace("\u2019", "'").replace("\u2018", "'"):
             year += now - now % 100
         years = year, year + self.rules.calendars.get(code, 0)
-        return (year, end) if any(now - 18 <= one <= now + 1 for one in years) else None
+        first, last = (now - 18, now + 1) if item == "Y" else (now, now + 15)
+        return (year, end) if any(first <= one <= last for one in years) else None
 
     # --- where a pattern may begin
 

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar
@@ -49,7 +49,7 @@ class Pattern:
     below: int = 18
     above: int = -1
 
-    NUMBERS: ClassVar = frozenset("NMRXY")
+    NUMBERS: ClassVar = frozenset("NMRXYZ")
     GAPS: ClassVar = frozenset("|-_")
 
     @cached_property
@@ -93,6 +93,23 @@ class Rules:
     def beginnings(self) -> frozenset[str]:
         """All that a word or a number word may begin with."""
         return frozenset(word[:size] for word in self.known for size in range(len(word) + 1))
+
+    @cached_property
+    def together(self) -> frozenset[str]:
+        """The `apart` ones without their spaces."""
+        return frozenset(row.replace(" ", "") for row in self.apart)
+
+    def begins(self, form: str) -> bool:
+        """Whether a known word begins like this. Its last letter may be read as another with the next (r n), or be one of many (eee)."""
+        beginnings = self.beginnings
+        if form in beginnings:
+            return True
+        last = form[-1:]
+        return (last in self._half_read or form[-2:-1] == last) and form[:-1] in beginnings
+
+    @cached_property
+    def _half_read(self) -> frozenset[str]:
+        return frozenset({*(said[0] for said in self.folding.same if len(said) > 1), "w"})
 
     @cached_property
     def known(self) -> frozenset[str]:
@@ -194,6 +211,12 @@ def _trie(words: Iterable[str]) -> str:
     return "(?:" + "|".join(re.escape(char) + _trie(rest) for char, rest in sorted(branches.items())) + ")"
 
 
+@cache
+def languages(folder: Path = TERMS) -> frozenset[str]:
+    """The languages that the tables know, by their ISO 639-1 codes."""
+    return frozenset(tomllib.loads((folder / "policy.toml").read_text())["languages"])
+
+
 def load_rules(folder: Path, base: Path | None = None) -> Rules:
     """Raises OSError, ValueError, KeyError, TypeError … for data that is missing or wrong; see the module. `base`: a folder of terms whose
     policy.toml and unicode.toml count where `folder` has none, or does not say otherwise.
@@ -283,6 +306,7 @@ def _folding(policy: Mapping[str, Any], unicode: Mapping[str, Any]) -> Folding:
         lookalikes=lookalikes,
         same=dict(policy["same"]),
         leet=dict(policy["leet"]),
+        turned=dict(policy["turned"]),
     )
 
 

@@ -121,3 +121,21 @@ def test_a_judge_that_must_not_be_done_without_is_waited_for(site: Site, loaded:
     site.start(site.worker(shelf=GuardedShelf(loaded, mind), enhancer=Remote(None, only=True)), job_id)
     wait_for(lambda: site.row(job_id)["errors"] >= 1)  # it may have been tried again meanwhile
     assert site.data(job_id, "retry_scheduled")[0]["class"] == "screen_unavailable" and mind.asked == 0
+
+
+UNREAD = "daraja la zamani kando ya bahari jioni"  # an old bridge by the sea; the lexical screen has no table for Swahili
+
+
+def test_without_a_guard_a_language_that_no_table_knows_is_refused(site: Site, loaded: Shelf) -> None:
+    job_id = site.submit(prompt=UNREAD)
+    shelf = site.work(job_id, shelf=ProbeShelf(loaded))
+    (told,) = site.data(job_id, "failed")
+    assert (site.row(job_id)["error_class"], told["category"], told["rule_id"]) == ("refused_content", "unreadable", "und/language")
+    assert shelf.sdxl.works == [] and site.artifacts(job_id) == []
+
+
+def test_with_a_guard_the_guard_answers_for_it(site: Site, loaded: Shelf, mind: Mind) -> None:
+    mind.asked = 0
+    job_id = site.submit(prompt=UNREAD)
+    site.work(job_id, shelf=GuardedShelf(loaded, mind))
+    assert mind.asked == 1 and [told["rule_id"] for told in site.data(job_id, "failed")] in ([], ["guard.B"])

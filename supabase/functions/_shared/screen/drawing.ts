@@ -3,9 +3,8 @@
 import { type Characters, isDigit, LETTER, NUMERIC, SPACE } from "./characters.ts";
 
 const LINES = 4;
-const MARKS = 4;
 
-/** Whether four lines in a row, empty ones aside, are made of symbols, or of one or two characters again and again. */
+/** Whether four lines in a row, empty ones aside, are made of symbols, or of few characters again and again. */
 export function isDrawing(characters: Characters, text: string): boolean {
   let row = 0;
   for (const line of text.split("\n")) {
@@ -17,8 +16,8 @@ export function isDrawing(characters: Characters, text: string): boolean {
 }
 
 function drawn(characters: Characters, seen: string): boolean {
-  const chars = [...seen];
-  if (chars.length < MARKS) return false;
+  const chars = [...seen], kinds = new Set(chars).size;
   const letters = chars.filter((char) => isDigit(char) || characters.is(char, LETTER | NUMERIC)).length;
-  return 2 * letters < chars.length || new Set(chars).size <= 2;
+  const symbols = 2 * letters < chars.length;
+  return symbols || (kinds <= 2 && chars.length > kinds) || (kinds <= 6 && chars.length >= 3 * kinds);
 }

@@ -1,6 +1,6 @@
 // One spelling for all the ways in which a word can be made to look like itself. The steps are told in ourvidz/safety/fold.py.
 
-import { Characters, DROPPED, isAscii, UNKNOWN } from "./characters.ts";
+import { Characters, DROPPED, isAscii, SPACE, UNKNOWN } from "./characters.ts";
 
 export class Folding {
   constructor(
@@ -11,6 +11,7 @@ export class Folding {
     readonly casefold: ReadonlyMap<string, string>,
     readonly same: readonly (readonly [string, string])[],
     readonly leet: ReadonlyMap<string, string>,
+    readonly turned: ReadonlyMap<string, string>,
   ) {}
 
   known(text: string): string {
@@ -37,6 +38,25 @@ export class Folding {
   unify(text: string): string {
     for (const [said, read] of this.same) text = text.replaceAll(said, read);
     return text;
+  }
+
+  /** What of a text is written upside down, as its reader turns it: from its end. Mostly empty; see fold.py. */
+  upright(text: string): string {
+    if (isAscii(text)) return "";
+    const over = (char: string) => !isAscii(char) && this.turned.has(char);
+    const words: string[][] = [[]];
+    for (const char of text) {
+      if (this.characters.is(char, SPACE)) words.push([]);
+      else words.at(-1)!.push(char);
+    }
+    const written = words.filter((word) => word.length > 0);
+    const near = new Set<number>();
+    written.forEach((word, i) => {
+      if (4 * word.filter(over).length < word.length) return;
+      for (let k = Math.max(i - 2, 0); k < Math.min(i + 3, written.length); k++) near.add(k);
+    });
+    const chars = [...near].sort((a, b) => a - b).flatMap((i) => [" ", ...written[i]!]).slice(1);
+    return chars.reverse().map((char) => this.turned.get(char) ?? char).join("");
   }
 
   /** Digits and symbols as the letters that they stand for (t33n), in a word that is folded already. */

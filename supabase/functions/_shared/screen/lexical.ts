@@ -36,15 +36,21 @@ function refusal(rules: Rules, given: string): readonly [string, string] | undef
   if (exact) return minors(exact);
   const folded = rules.folding.fold(text);
   if (isUnreadable(rules, text, folded)) return UNREADABLE;
+  const upright = rules.folding.upright(text);
+  const rule = refusing(rules, folded) ?? (upright === "" ? undefined : refusing(rules, rules.folding.fold(upright)));
+  return rule === undefined ? undefined : rule === UNREADABLE[1] ? UNREADABLE : minors(rule);
+}
+
+function refusing(rules: Rules, folded: string): string | undefined {
   const starred = first(starredWords(rules, folded), (word) => rules.starred().get(word));
-  if (starred) return minors(starred);
+  if (starred) return starred;
   const looked = new Map<string, Looked>();
-  const rule = first(readings(rules, folded), (reading) => {
+  return first(readings(rules, folded), (reading) => {
     const plain = View.plain(rules, reading);
+    if (plain.scattered) return UNREADABLE[1];
     const view = plain.hiding(harmless(plain), looked);
     return byWord(view) ?? byPart(view) ?? byPattern(view);
   });
-  return rule === undefined ? undefined : minors(rule);
 }
 
 function isUnreadable(rules: Rules, text: string, folded: string): boolean {
@@ -112,7 +118,7 @@ function byWord(view: View): string | undefined {
 
 function byPart(view: View): string | undefined {
   const { stems, stemSizes, inside, insideSizes, odd, parts } = view.rules;
-  const long = view.longWords();
+  const long = [...new Set(view.longWords())];
   let lines = "\n" + long.join("\n");
   if (odd.test(lines)) lines = "\n" + long.flatMap((word) => view.forms(word)).join("\n");
   if (!parts.test(lines)) return undefined;

@@ -1,11 +1,12 @@
 // How the screen reads a folded text: tokens, the known words that begin at each, and the numbers that they make. As reading.py in
 // ourvidz/safety, name by name.
 
-import { Characters, isDigit, isDigits, LETTER, NUMERAL, NUMERIC, SIGN, size, SPACE, withoutLast } from "./characters.ts";
+import { Characters, isDigit, isDigits, LETTER, NUMERAL, NUMERIC, SIGN, size, SPACE } from "./characters.ts";
 import { squeezed } from "./fold.ts";
 import { isNumber, type Pattern, type Rules } from "./rules.ts";
 
 const PIECES = 24; // tokens that one word may be cut into
+const SCATTERED = 500;
 const MINUS = "\u2212";
 
 export type Found = readonly [what: string, end: number];
@@ -100,6 +101,7 @@ export class View {
   #strangeLazily: Numbers | undefined;
   #romanLazily: Numbers | undefined;
   readonly #numbers = new Map<string, Numbers>();
+  readonly #covers = new Map<string, Set<number>>();
   readonly #ended = new Map<string, Map<number, number[]>>();
 
   private constructor(
@@ -121,6 +123,13 @@ export class View {
   /** The same tokens, read with all disguises, without these. `looked` keeps what was found out about words, for other readings. */
   hiding(hidden: ReadonlySet<number>, looked: Map<string, Looked>): View {
     return new View(this.rules, this.tokens, this.gaps, false, hidden, looked);
+  }
+
+  /** Whether most of a long text is single letters and digits: no prompt is, and each would be read together with those that follow. */
+  get scattered(): boolean {
+    const { characters } = this.rules;
+    const single = this.tokens.filter((token, i) => this.#sizes[i] === 1 && !characters.is(token, SIGN)).length;
+    return single >= SCATTERED && 2 * single > this.tokens.length;
   }
 
   /** Of each token, the known words that begin with it: what they mean, and the token after them. */
@@ -166,13 +175,12 @@ export class View {
     return found;
   }
 
-  /** The known words among its spellings; and whether a known word begins like it, but for the last letter (r n). */
+  /** The known words among its spellings; and whether a known word begins like it. */
   #look(joined: string): Looked {
     let looked = this.looked.get(joined);
     if (looked === undefined) {
-      const { beginnings, folding, known } = this.rules;
+      const { begins, folding, known } = this.rules;
       const forms = this.forms(joined);
-      const begins = (form: string) => beginnings.has(form) || beginnings.has(withoutLast(form));
       looked = [forms.filter((form) => known.has(form)), forms.some(begins) || begins(folding.unleet(joined))];
       this.looked.set(joined, looked);
     }
@@ -294,6 +302,7 @@ export class View {
       const all = (chars: ReadonlySet<string>) => gap !== "" && [...gap].every((char) => chars.has(char));
       let less = value;
       if (all(dashes)) less = gap === MINUS && first > value ? first - value : first;
+      else if (this.gaps[i] === "/" && first < value) less = first; // 17/18
       else if (all(strokes) && value > 0 && first >= 2 * value) less = Math.floor(first / value);
       found.set(i, [Math.min(value, less), end]);
     }
@@ -317,17 +326,20 @@ export class View {
     return [value, end];
   }
 
-  /** The number words of every language: the longest reading at each token, of those the smallest. */
+  /** The number words of every language: the longest reading at each token, of those the smallest; none within a longer one. */
   get #strange(): Numbers {
     if (this.#strangeLazily) return this.#strangeLazily;
     const found = new Map<number, NumberFound>();
+    const within = new Set<number>();
     for (const code of this.#numberWords.keys()) {
       for (const [i, [value, end]] of this.numbers(code)) {
         if (isDigits(this.tokens[i]!)) continue;
         const known = found.get(i);
         if (known === undefined || end > known[1] || (end === known[1] && value < known[0])) found.set(i, [value, end]);
+        for (let k = i + 1; k < end; k++) within.add(k);
       }
     }
+    for (const i of within) found.delete(i);
     return this.#strangeLazily = found;
   }
 
@@ -347,21 +359,33 @@ export class View {
 
   /** The number that stands at token i for this item of the pattern. */
   numberAt(pattern: Pattern, item: string, i: number): NumberFound | undefined {
-    if (item === "Y") return this.#birthYear(pattern.language, i);
+    if (item === "Y" || item === "Z") return this.#year(pattern.language, item, i);
+    if (item === "X" && this.#covered(pattern.language).has(i)) return undefined;
     const number = this.#numbersOf(pattern, item).get(i);
     if (number === undefined || item === "M") return number;
     return pattern.above < number[0] && number[0] < pattern.below ? number : undefined;
   }
 
-  /** A year in which a person was born who is not surely of age by now: 2012, or '12. */
-  #birthYear(code: string, i: number): NumberFound | undefined {
+  /** The tokens of a language's own numbers, of which another language may know but a part. */
+  #covered(code: string): ReadonlySet<number> {
+    let covered = this.#covers.get(code);
+    if (covered === undefined) {
+      this.#covers.set(code, covered = new Set());
+      for (const [begins, [, end]] of this.numbers(code)) for (let i = begins; i < end; i++) covered.add(i);
+    }
+    return covered;
+  }
+
+  /** A year (2012, or '12). `Y`: a person who was born in it is not surely of age by now; `Z`: it is not over, and within 15 years. */
+  #year(code: string, item: string, i: number): NumberFound | undefined {
     const number = this.numbers(code).get(i);
     if (number === undefined) return undefined;
     let [year] = number;
     const now = this.rules.year();
     if (year < 100 && /['\u2018\u2019]/.test(this.gaps[i]!)) year += now - now % 100;
     const years = [year, year + (this.rules.calendars.get(code) ?? 0)];
-    return years.some((one) => now - 18 <= one && one <= now + 1) ? [year, number[1]] : undefined;
+    const [first, last] = item === "Y" ? [now - 18, now + 1] : [now, now + 15];
+    return years.some((one) => first <= one && one <= last) ? [year, number[1]] : undefined;
   }
 
   // --- where a pattern may begin

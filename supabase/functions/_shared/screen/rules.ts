@@ -24,6 +24,7 @@ export interface Terms {
   lookalikes: Keys;
   same: string[][];
   leet: Keys;
+  turned: Keys;
   wild: string;
   closing: string;
   unreadable: string;
@@ -53,7 +54,7 @@ export interface Pattern {
   readonly second: string | undefined;
 }
 
-export const isNumber = (item: string): boolean => item.length === 1 && "NMRXY".includes(item);
+export const isNumber = (item: string): boolean => item.length === 1 && "NMRXYZ".includes(item);
 export const isGap = (item: string): boolean => item.length === 1 && "|-_".includes(item);
 
 export interface Rules {
@@ -96,7 +97,8 @@ export interface Rules {
   readonly starred: () => ReadonlyMap<string, string>;
   readonly patterns: readonly Pattern[];
   readonly harmless: readonly Pattern[];
-  readonly beginnings: ReadonlySet<string>;
+  /** Whether a known word begins like this. Its last letter may be read as another with the next one (r n), or be one of many (eee). */
+  readonly begins: (form: string) => boolean;
   readonly longest: number;
 }
 
@@ -132,6 +134,7 @@ export function loadRules(terms: Terms): Rules {
       new Map(terms.casefold.map(pair)),
       terms.same.map(pair),
       new Map(Object.entries(terms.leet)),
+      new Map(Object.entries(terms.turned)),
     ),
     wild: new Set([...terms.wild]),
     closing: new Set([...terms.closing]),
@@ -165,8 +168,18 @@ export function loadRules(terms: Terms): Rules {
     starred: lazily(() => starred(meanings)),
     patterns,
     harmless,
-    beginnings: new Set(words.flatMap((word) => Array.from({ length: word.length + 1 }, (_, length) => word.slice(0, length)))),
+    begins: beginner(words, terms.same),
     longest: Math.max(...[...words, ...inside.keys()].map((word) => word.length)),
+  };
+}
+
+function beginner(words: readonly string[], same: readonly string[][]): (form: string) => boolean {
+  const beginnings = new Set(words.flatMap((word) => Array.from({ length: word.length + 1 }, (_, length) => word.slice(0, length))));
+  const halfRead = new Set([...same.filter(([said]) => said!.length > 1).map(([said]) => said![0]!), "w"]);
+  return (form) => {
+    if (beginnings.has(form)) return true;
+    const last = form.slice(-1);
+    return (halfRead.has(last) || form.at(-2) === last) && beginnings.has(form.slice(0, -1));
   };
 }
 
