@@ -1,5 +1,5 @@
-"""What the lexical screen costs: a prompt of 300 characters against the rest of a submit, and the dearest texts of 4,000 characters against a
-plain one, all in the same run.
+"""What the lexical screen costs: a prompt of 300 characters against the rest of a submit, and the dearest texts of 4,000 characters against
+a plain one, all in the same run.
 
     python -m bench.screen [--submits 300]
 

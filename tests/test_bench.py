@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from bench import claims, engine, executor, failover, intake, latency, rls
+from bench import claims, engine, executor, failover, intake, latency, rls, screen
 from bench.ground import connect, ground, profile, submit
 from bench.report import machine, save, text
 
@@ -121,13 +121,18 @@ def test_rls(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [r[0] for r in rows] == ["500 jobs", "2,000 jobs"] and all(median > 0 and thrown == 0 for _, median, _, thrown in rows)
 
 
+def test_screen() -> None:
+    costs = {name: screen.cpu(screen.LexicalScreen(), text[: screen.LENGTH], 1) for name, text in screen.texts().items()}
+    assert len(costs) > 8 and all(ms > 0 for ms in costs.values())
+
+
 def test_the_list_of_benchmarks_starts_nothing() -> None:
     run = subprocess.run(
         [sys.executable, "-m", "bench", "--list"], capture_output=True, text=True, timeout=60, cwd=Path(__file__).parents[1]
     )
     assert run.returncode == 0, run.stderr
     assert [line.split()[0] for line in run.stdout.splitlines()] == [
-        "engine", "latency", "failover", "claims", "rls", "intake", "executor", "gpu",
+        "engine", "latency", "failover", "claims", "rls", "intake", "screen", "executor", "gpu",
     ]  # fmt: skip
 
 

@@ -9,9 +9,10 @@ Everything that it knows is in `terms/`, plain TOML; `edge.py` writes it out for
 3. Find the known words that begin at each token, alone or put together with the next ones (`View.words`), and the numbers.
 4. Hide the harmless sequences. Then refuse by word, by what a longer word holds, and by pattern.
 
-It is fast because little of a text is looked at twice: of the patterns only those are tried of which the text has every class of words, from
-the places where the rarest part of them stands. What that leaves out cannot match; tests/plain_screen.py leaves nothing out and answers the
-same. No regular expression here can backtrack, and each step looks a bounded distance ahead: time is linear in the text's length.
+It is fast because little of a text is looked at twice: of the patterns only those are tried of which the text has every class of words,
+from the places where the rarest part of them stands. What that leaves out cannot match; tests/plain_screen.py leaves nothing out and
+answers the same. No regular expression here can backtrack, and each step looks a bounded distance ahead: time is linear in the text's
+length.
 """
 
 from __future__ import annotations
