@@ -80,7 +80,7 @@ MUTANTS = {
     "single beside others": Mutant(F + "check_references.sql", "p_references ? 'single' and", "false and", "reference_slots"),
     "nothing to redraw": Mutant(F + "check_references.sql", "p_kind.init_image and not", "false and not", "reference_slots"),
     # production's users and jobs (the migrated database is made with the mutant)
-    "the unverified are claimed": Mutant(F + "take.sql", "\n      and ourvidz.may_run(user_id)\n    order by rank", "\n    order by rank", "import"),
+    "the unverified are claimed": Mutant(F + "take.sql", "\n      and ourvidz.may_run(user_id)\n    order by rank", "\n    order by rank", "security/age"),
     "an imported job is ready": Mutant(F + "evolve.sql", "coalesce(j.ready, not it.imports)", "coalesce(j.ready, true)", "import"),
     "the verified go on waiting": Mutant(F + "verified_follow.sql", "'run_at', ourvidz.now()", "'run_at', null", "import"),
     "nobody is woken for the verified": Mutant(F + "verified_follow.sql", "  perform ourvidz.wake(lane, count(*)) from", "  perform lane from", "import"),
@@ -231,7 +231,7 @@ MUTANTS = {
     "a changed body is the same job": Mutant(F + "same_job.sql", " or p.body_digest <> a.body_digest", "", "submit"),
     "submits do not wait for each other": Mutant(F + "submit_batch.sql", "perform ourvidz.lock_names('submit', array(", "perform cardinality(array(", "submit"),
     "two jobs under one key of a batch": Mutant(F + "check_asked.sql", "if cardinality(p_asked) > 1 and exists", "if false and exists", "submit"),
-    "no age check": Mutant(F + "check_asked.sql", "where not ourvidz.may_run(asked.user_id) limit 1", "where false limit 1", "submit"),
+    "no age check": Mutant(F + "check_asked.sql", "where not ourvidz.may_run(asked.user_id) limit 1", "where false limit 1", "security/age"),
     "another's image": Mutant(F + "check_made.sql", "a.video_id, a.image_id,", "a.video_id,", "rpc"),
     "no settings check": Mutant(F + "check_made.sql", "perform ourvidz.check_settings", "perform 1; -- ourvidz.check_settings", "submit"),
     # one normaliser for every way in
@@ -397,7 +397,6 @@ MUTANTS = {
     "erased under a hold": Mutant(F + "erase_begin.sql", "user_id = p_user and lifted_at is null) then", "false) then", "erasure/erasure"),
     "a salt that stays": Mutant(F + "erase_words.sql", "jsonb_each_text(r.blank))", "jsonb_each_text(r.blank) where key <> 'salt')", "erasure/erasure"),
     "submitted past an erasure": Mutant(F + "check_asked.sql", "order by id for key share", "order by id", "erasure/races"),
-    "retried past an erasure": Mutant(F + "retry.sql", "elsif not ourvidz.may_run(j.user_id) then", "elsif false then", "erasure/races"),
     "attested past an erasure": Mutant(F + "attest.sql", "is null for key share", "is null", "erasure/races"),
     "late words kept": Mutant(F + "keep_erased.sql", "erased_at is not null", "false", "erasure/erasure"),
     "counts that start over": Mutant(F + "erase_begin.sql", "select * from jsonb_each_text(e.counts) union all ", "", "erasure/erasure"),
