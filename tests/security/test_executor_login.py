@@ -39,6 +39,7 @@ CLAIMS: Final = {
     "snooze": f"select ourvidz.snooze({CLAIM}, 'full')",
     "honour_cancel": f"select ourvidz.honour_cancel({CLAIM})",
     "check_blocked": f"select ourvidz.check_blocked({CLAIM}, repeat('0', 64), '{{}}')",
+    "job_texts": f"select * from ourvidz.job_texts({CLAIM})",
     "check_consent": f"select ourvidz.check_consent({CLAIM}, repeat('0', 64))",
 }
 """Functions on one claim: they ask for its token, which only the answer to the claim holds."""
