@@ -160,7 +160,7 @@ MUTANTS = {
     "another's character in a project": Mutant("policies.sql", "(character_id is null or", "(true or", "access"),
     "another's project around a scene": Mutant("policies.sql", "(project_id is null or", "(true or", "access"),
     "a writing admin": Mutant("policies.sql", "('ourvidz_admin', 'profiles', 'select', null, 'true')", "('ourvidz_admin', 'profiles', 'select', null, 'true'), ('ourvidz_admin', 'profiles', 'update', 'age_verified', 'true')", "access"),
-    "uploads anywhere": Mutant(F + "storage_policies.sql", "with check (bucket_id = any (%L) and %s and %s)', v_uploads, v_mine, v_here", "with check (%s)', v_mine", "access"),
+    "uploads anywhere": Mutant(F + "storage_policies.sql", "with check (bucket_id = any (%L) and %s and", "with check (bucket_id = any (%L) and length(%L) > 0 and", "access"),
     "anyone is an admin": Mutant(F + "before_request.sql", "-> 'app_metadata' ->> 'role'", "-> 'user_metadata' ->> 'role'", "access"),
     "another's job": Mutant(F + "api_on_job.sql", "v_me.role is null or", "true or", "rpc"),
     # the intake
@@ -241,7 +241,7 @@ MUTANTS = {
     "unknown names unsaid": Mutant(F + "read_names.sql", "when m.setting in ('unknown', 'other_family') then m.setting", "when m.setting = 'other_family' then m.setting", "ways_in"),
     "metadata wins": Mutant(F + "read_settings.sql", "order by p.layer, p.rank", "order by p.layer desc, p.rank", "ways_in"),
     "metadata's picture wins": Mutant(F + "read_settings.sql", "order by k.ord, k.setting, k.layer desc", "order by k.ord, k.setting, k.layer", "ways_in"),
-    "anybody's newest upload": Mutant(F + "read_reference.sql", "name like p_user::text || '/%'", "true", "ways_in"),
+    "anybody's newest upload": Mutant(F + "read_reference.sql", "name ~>=~ (p_user::text || '/') and name ~<~ (p_user::text || '0')", "true", "ways_in"),
     "anybody's signed URL": Mutant(F + "read_reference.sql", " or v_parts[2] ~ ", " or false and v_parts[2] ~ ", "ways_in"),
     "weights without a limit": Mutant(F + "weighted_prompt.sql", "m[1]::numeric > 2", "false", "ways_in"),
     "weights that are not asked for": Mutant(F + "read_settings.sql", "s.found->'compel_enabled' = 'true' then '{}' else", "true then '{}' else", "ways_in"),

@@ -37,7 +37,3 @@ create index if not exists projects_of_user_recent on public.projects (user_id, 
 create index if not exists characters_of_user_recent on public.characters (user_id, created_at desc);
 -- Of the lines that clients write the oldest go (ourvidz.row_bounds).
 create index if not exists usage_logs_of_clients on public.usage_logs (user_id, created_at) where job_id is null;
-drop index if exists public.consents_of_user;
-drop index if exists public.videos_of_user;
-drop index if exists public.projects_of_user;
-drop index if exists public.characters_of_user;

@@ -296,7 +296,7 @@ def test_a_check_cannot_be_deferred_or_put_off(database: Database, two: dict[str
 def test_triggers_fire_always(database: Database) -> None:
     found = database.rows("""select tgrelid::regclass::text as table, tgname, tgenabled from pg_trigger
                              where not tgisinternal and tgrelid in ('public.jobs'::regclass, 'public.job_events'::regclass)""")
-    assert len(found) == 10 and {r["tgenabled"] for r in found} == {"A"}
+    assert len(found) == 11 and {r["tgenabled"] for r in found} == {"A"}
 
 
 def test_every_leaf_is_what_python_gets(database: Database, jobs: Jobs, user: Callable[..., str], clock: Clock) -> None:

@@ -154,6 +154,17 @@ create or replace trigger a_bounds before insert or update on public.model_test_
 create or replace trigger a_bounds before insert or update on public.system_config
   for each row when (current_user <> 'ourvidz_owner') execute function ourvidz.bound_row();
 
+alter table public.characters enable always trigger a_bounds;
+alter table public.projects enable always trigger a_bounds;
+alter table public.scenes enable always trigger a_bounds;
+alter table public.videos enable always trigger a_bounds;
+alter table public.images enable always trigger a_bounds;
+alter table public.jobs enable always trigger a_bounds;
+alter table public.usage_logs enable always trigger a_bounds;
+alter table public.user_activity_log enable always trigger a_bounds;
+alter table public.model_test_results enable always trigger a_bounds;
+alter table public.system_config enable always trigger a_bounds;
+
 -- Rows of each owner are counted (ourvidz.count_rows).
 create or replace trigger rows_added after insert on public.characters referencing new table as changed
   for each statement execute function ourvidz.count_rows();
