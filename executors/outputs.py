@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from executors import media
+from executors import blocking, media, perceptual
 from executors.device import Made
 from executors.models.base import Clip
 from executors.room import Run
@@ -21,11 +21,14 @@ VIDEO_THUMBNAILS = "video-thumbnails"
 
 def record(run: Run, made: Made, allowed: str | None = None) -> None:
     """Encode an output and its thumbnail into the spool, sign them, and say that they are there: a retry on this host need not make them
-    again. `allowed`: the rules of the image screen that let it through."""
-    facts = _facts(run, made)
+    again. `allowed`: the rules of the image screen that let it through. Raises `Refused` for what is blocked."""
+    facts, pictures = _facts(run, made), blocking.shown(made)
     for artifact, fill in _encoded(run, made, facts):
         whole = _spooled(run, artifact, fill, facts | {"output": artifact["index"], "kind": artifact["kind"]})
         whole["metadata"] |= {"screened": allowed}
+        if artifact["kind"] != "thumbnail":
+            blocking.output(run, made, whole["sha256"], pictures)
+            whole["pdq"] = perceptual.hashes(pictures)
         run.jobs.artifact_generated(run.claim, whole, seconds=made.seconds)
 
 

@@ -64,6 +64,8 @@ def references(run: Run) -> Run:
     wanted = run.claim.settings.references
     if not wanted or not run.todo:
         return run
+    from executors import blocking  # here: it needs the room, which needs this module
+
     pictures: dict[str, Any] = {}
     for slot, address in wanted.items():
         run.enter("preparing")
@@ -71,8 +73,10 @@ def references(run: Run) -> Run:
             _may_be_brought(run, slot)  # before anything is fetched
         try:
             data = _fetched(run, slot, address) if is_url(address) else _stored(run, slot, address)
-            run.room.consent(run, slot, hashlib.sha256(data).hexdigest())
+            sha256 = hashlib.sha256(data).hexdigest()
+            run.room.consent(run, slot, sha256)
             pictures[slot] = load_reference(data, min_side=_least(address))
+            blocking.reference(run, slot, sha256, pictures[slot])
         except (BadReference, ReferenceAway) as error:
             # What may come back is waited for, as long as there are attempts to wait with.
             waits = error.retryable and run.claim.attempts < run.room.policy.max_attempts

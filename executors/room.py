@@ -35,7 +35,9 @@ class Refused(Exception):
         """`stage`: a field of `ourvidz.safety.texts`, reference or output. `sha256` of the picture or of the canonical text, in hex,
         stands in the event for it, salted."""
         category = verdict.category or "refused"
-        super().__init__(f"The {what} was refused ({category}, policy {verdict.policy_version}).")
+        # Of a block no more is said than that: which list or picture it is would tell how to get past it.
+        blocked = category == "blocked"
+        super().__init__(f"The {what} is blocked." if blocked else f"The {what} was refused ({category}, policy {verdict.policy_version}).")
         told = {
             "category": category,
             "policy_version": verdict.policy_version,

@@ -40,7 +40,7 @@ REROUTES: Final = ("asked", "no_executor", "message")  # message: of Redis, besi
 STOPS: Final = ("age", "suspended")
 """Why all jobs of a user were stopped (ourvidz.stop_jobs)."""
 STAGES: Final = ("door", "prompt", "enhanced", "negative", "title", "character", "metadata", "reference", "output")
-CATEGORIES: Final = ("minors", "unreadable", "consent", "image")
+CATEGORIES: Final = ("minors", "unreadable", "consent", "image", "blocked")
 """What a screen refuses for. `unreadable`: it cannot be judged.
 
 `image`: all that an image screen of someone else's says; its own word stays in the job's message.

@@ -157,6 +157,7 @@ def _server(app: App, database: Database) -> Iterator[Line]:
         yield from checkup_services.callbacks(app.config, database)
         yield from checkup_services.page(database)
         yield from _safely("removals", lambda: checkup_services.removals(database))
+        yield from _safely("reports", lambda: checkup_services.reports(database))
         alive = queries.executors(database)
         names = ", ".join(f"{row['name']} ({' '.join(row['lanes'])})" for row in alive)
         yield (

@@ -152,3 +152,14 @@ def removals(database: Database) -> Iterator[Line]:
     if row["n"]:
         mend = "Users deleted these. See what `ourvidz deliver run` says of the store, and whether it has the service key."
         yield Line("warn", "removals", f"{words.count(row['n'], 'object')} not deleted after three tries, since {row['since']}", mend)
+
+
+def reports(database: Database) -> Iterator[Line]:
+    """Reports whose deadline has passed, and files of what was taken down that still lie where signed URLs find them."""
+    from ourvidz.db import moderation
+
+    if late := moderation.overdue(database):
+        yield Line("missing", "reports", f"{words.count(late, 'report')} not decided within its time", "`ourvidz reports ls` lists them.")
+    if left := moderation.unmoved(database):
+        mend = "See what `ourvidz deliver run` says of the store. Does it have the bucket `quarantine` (`ourvidz buckets sync`)?"
+        yield Line("missing", "reports", f"{words.count(left, 'file')} of hidden outputs could not be moved away after three tries", mend)

@@ -17,6 +17,7 @@ import typer
 from ourvidz import private
 from ourvidz.cli import (
     age,
+    blocks,
     buckets,
     bulk,
     consent,
@@ -37,6 +38,7 @@ from ourvidz.cli import (
     provenance,
     reaper,
     receivers,
+    reports,
     safety,
     stats,
     submit,
@@ -97,6 +99,8 @@ cutover.add(app, KEEP)
 models.add(app, KEEP)
 safety.add(app, KEEP)
 age.add(app, KEEP)
+reports.add(app, KEEP)
+blocks.add(app, KEEP)
 consent.add(app, KEEP)
 erase.add(app, KEEP)
 buckets_app = typer.Typer(cls=Sections, rich_markup_mode=None, help="Make the buckets, and clear what nothing names out of them.")

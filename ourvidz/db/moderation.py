@@ -96,3 +96,18 @@ def block(db: Database, sha256: Sequence[str], pdq: Sequence[str], source: str, 
 def overdue(db: Database) -> int:
     sql = "select count(*) as n from ourvidz.reports where closed_at is null and due_at < ourvidz.now()"
     return int(db.rows(sql)[0]["n"])
+
+
+def unmoved(db: Database) -> int:
+    """Files that should lie in quarantine and still do not, after three tries."""
+    sql = "select count(*) as n from ourvidz.taken_objects where (down or suspended) and not moved and tries >= 3"
+    return int(db.rows(sql)[0]["n"])
+
+
+def blocks(db: Database) -> list[Row]:
+    return db.rows("select source, count(sha256) as sha256, count(pdq) as pdq from ourvidz.blocked_hashes group by source order by source")
+
+
+def unblock(db: Database, source: str, by: str) -> int:
+    """Drops a list; how many hashes it had."""
+    return int(db.rows("select ourvidz.block_drop(%s, %s) as n", (source, by))[0]["n"])
