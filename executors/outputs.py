@@ -51,6 +51,7 @@ def _facts(run: Run, made: Made) -> dict[str, Any]:
     was = claim.metadata.get("rerouted")
     return {
         "job": claim.job_id,
+        "report": f"{claim.job_id}.{made.index}",  # what a report of this file names (docs/decisions/0044)
         "job_type": claim.job_type,
         "model": about.get("model") or about.get("models") or about.get("family"),
         "tiny": bool(about.get("tiny")),

@@ -36,6 +36,7 @@ class Policy:
     claims_per_minute: int = 600  # prompts that one login of executors is given: what a stolen one can read
     executors_per_login: int = 64  # alive at a time
     registrations_per_hour: int = 500  # of a login
+    report_url: str | None = None  # the page where anyone reports an output, which each output's link leads to
     reports_a_day: int = 10  # that one source may file
     report_hides_a_day: int = 3  # outputs that its valid requests hide before a person has looked
     report_kept: float = 365 * 86_400.0  # texts and contacts of decided reports
@@ -122,7 +123,7 @@ def crash_delay(crashes: int, policy: Policy = POLICY) -> float:
     return 0.0 if crashes <= 1 else backoff(crashes - 1, policy)
 
 
-OPERATORS: Final = ("reroute_after", "help_url", "claims_per_minute", "executors_per_login", "registrations_per_hour")
+OPERATORS: Final = ("reroute_after", "help_url", "report_url", "claims_per_minute", "executors_per_login", "registrations_per_hour")
 """Figures that an operator sets: ours are the first values, and an upgrade leaves theirs alone."""
 
 

@@ -22,6 +22,8 @@ alter table ourvidz.policy
   add column if not exists report_hides_a_day integer not null default 3,
   add column if not exists report_kept double precision not null default 31536000,
   add column if not exists pdq_distance integer not null default 31;
+alter table ourvidz.policy add column if not exists report_url text check (report_url ~ '^https?://[^[:space:]]+$' and length(report_url) <= 500);
+comment on column ourvidz.policy.report_url is 'Where anyone reports an output; set by `migrate` where it is null and SUPABASE_URL is known.';
 comment on column ourvidz.policy.report_hides_a_day is 'How many outputs the valid requests of one source hide by themselves in a day; more wait for a person.';
 comment on column ourvidz.policy.report_kept is 'Seconds that texts and contacts of decided reports are kept.';
 

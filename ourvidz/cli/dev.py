@@ -117,12 +117,14 @@ def _database(home: Path) -> str:
 
 
 def _page(home: Path, stack: Stack) -> None:
-    """Refusals lead to this stack's page for age and attestation."""
+    """Refusals lead to this stack's page for age and attestation, outputs to its page for reports."""
     from ourvidz.bootstrap import App
     from ourvidz.config import Config
-    from ourvidz.db import ages
+    from ourvidz.db import ages, moderation
 
-    ages.follow_project(App(Config(database_url=None, ourvidz_home=home)).database, stack.url)
+    database = App(Config(database_url=None, ourvidz_home=home)).database
+    ages.follow_project(database, stack.url)
+    moderation.follow_project(database, stack.url)
 
 
 def _buckets(stack: Stack) -> None:

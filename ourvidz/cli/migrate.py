@@ -86,8 +86,9 @@ def migrate(
     if local_profile and not check:
         bootstrap.make_local_profile(database)
     if not check and (project := bootstrap.app().config.supabase_url):
-        from ourvidz.db import ages
+        from ourvidz.db import ages, moderation
 
+        moderation.follow_project(database, project)
         if page := ages.follow_project(database, project):
             out.say(f"Refusals for age and attestation link to {page}; `ourvidz age page` says whether a browser shows it.", "dim")
     have, need = there.number if there else None, layer.numbered().release

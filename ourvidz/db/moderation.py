@@ -111,3 +111,9 @@ def blocks(db: Database) -> list[Row]:
 def unblock(db: Database, source: str, by: str) -> int:
     """Drops a list; how many hashes it had."""
     return int(db.rows("select ourvidz.block_drop(%s, %s) as n", (source, by))[0]["n"])
+
+
+def follow_project(db: Database, supabase_url: str) -> None:
+    """Where no report page is set, or one of this machine's: the project's own edge function."""
+    sql = "update ourvidz.policy set report_url = %s where report_url is null or report_url like 'http://127.0.0.1:%%'"
+    db.rows(sql, (f"{supabase_url.rstrip('/')}/functions/v1/report",))

@@ -93,7 +93,7 @@ def test_a_suspended_users_signed_url_ends_too(project: Project, store: Supabase
         Quarantine(project.database, store, all_here=True).settle()
         assert httpx.get(f"{project.url}/storage/v1{signed['signedURL']}").status_code == 400
         asked = client.post("/functions/v1/queue-job", json={"jobType": "image_fast", "metadata": {"prompt": "a lighthouse"}})
-        assert (asked.status_code, asked.json()["code"]) == (403, "OV040") and "suspended" in asked.json()["details"]
+        assert (asked.status_code, asked.json()["code"]) == (403, "OV024") and "suspended" in asked.json()["details"]
 
 
 def test_json_is_answered_with_json_and_twice_is_once(project: Project) -> None:

@@ -30,7 +30,8 @@ as $$
          round(a.frames / (p.settings->>'fps')::numeric, 4), ourvidz.library_title(said.metadata, p.prompt, 'Untitled Video'),
          said.metadata || jsonb_strip_nulls(jsonb_build_object(
            'prompt', p.prompt, 'job_type', j.job_type, 'original_job_id', j.id, 'model_type', 'wan', 'seed', a.seed,
-           'generation_time', ourvidz.generation_seconds(j.id, j.version)))
+           'generation_time', ourvidz.generation_seconds(j.id, j.version),
+           'report', case when p_final then ourvidz.report_link(j.id, a.index) end))
   from public.jobs as j
   cross join lateral (
     select * from public.artifacts as one

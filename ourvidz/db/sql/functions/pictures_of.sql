@@ -8,7 +8,7 @@ as $$
   select a.index, it.title || case when it.total > 1 then format(' (%s)', a.index + 1) else '' end, it.prompt, it.enhanced_prompt, a.path, small.path,
          it.quality, a.bytes,
          it.metadata || jsonb_strip_nulls(jsonb_build_object('bucket', a.bucket, 'thumbnail_bucket', small.bucket, 'seed', a.seed,
-                                                             'image_index', a.index, 'width', a.width, 'height', a.height))
+                                                             'image_index', a.index, 'report', ourvidz.report_link(j.id, a.index), 'width', a.width, 'height', a.height))
   from (
     select asked.total, coalesce(p.prompt, '') as prompt, p.enhanced_prompt, coalesce(j.quality, case when kind.fast then 'fast' else 'high' end) as quality,
            ourvidz.library_title(said.metadata, p.prompt, 'Untitled Image') as title,

@@ -24,9 +24,10 @@ as $$
   cross join lateral (
     select count(*) filter (where kind <> 'thumbnail') as generated,
            count(*) filter (where kind <> 'thumbnail' and uploaded_at is not null) as uploaded,
-           coalesce(jsonb_agg(jsonb_build_object('bucket', bucket, 'path', path, 'kind', kind, 'index', index, 'media_type', media_type)
-                              order by kind = 'thumbnail', index)
-                    filter (where uploaded_at is not null and deleted_at is null and not taken_down), '[]') as assets
+            coalesce(jsonb_agg(jsonb_build_object('bucket', bucket, 'path', path, 'kind', kind, 'index', index, 'media_type', media_type,
+                                                  'report', ourvidz.report_link(job_id, index))
+                               order by kind = 'thumbnail', index)
+                     filter (where uploaded_at is not null and deleted_at is null and not taken_down), '[]') as assets
     from public.artifacts where job_id = j.id
   ) as made
   cross join lateral (
