@@ -85,6 +85,7 @@ def ls(as_json: options.Json = False) -> None:
 def drop(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="A list's name, as `ls` shows it.", show_default=False)],
     yes: options.Yes = False,
+    as_json: options.Json = False,
 ) -> None:
     """Take a whole list away. What was blocked by a takedown is lifted by `reports restore`."""
     from ourvidz import bootstrap
@@ -93,4 +94,5 @@ def drop(
     if source == "takedown":
         raise out.Problem("What a takedown blocked is lifted by `ourvidz reports restore`.", 2)
     out.confirm(f"Let through what list {source} blocks?", yes=yes)
-    print(f"{moderation.unblock(bootstrap.app().database, source, pick.actor())} dropped")
+    dropped = moderation.unblock(bootstrap.app().database, source, pick.actor())
+    out.emit({"source": source, "dropped": dropped}) if as_json else print(f"{dropped} dropped")

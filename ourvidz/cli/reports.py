@@ -163,7 +163,7 @@ def _act(which: str, verb: str, output: bool, as_json: bool) -> None:
     out.emit(done) if as_json else print(said)
 
 
-def forget(report: Report, yes: options.Yes = False) -> None:
+def forget(report: Report, yes: options.Yes = False, as_json: options.Json = False) -> None:
     """Delete what a report's sender wrote, and their contact. What was decided stays."""
     from ourvidz.db import moderation
 
@@ -171,7 +171,7 @@ def forget(report: Report, yes: options.Yes = False) -> None:
     found = _report(app, report)
     out.confirm(f"Delete the texts of report {found}?", yes=yes)
     moderation.forget(app.database, found, pick.actor())
-    print(f"{found}: forgotten")
+    out.emit({"id": found, "forgotten": True}) if as_json else print(f"{found}: forgotten")
 
 
 def suspend(
@@ -249,7 +249,10 @@ def _decide(appeal: str, granted: bool, as_json: bool) -> None:
     out.emit(done) if as_json else print(f"{found}: {done['decision']}")
 
 
-def page(write: Annotated[Path, typer.Option("--write", metavar="FILE", help="Write the page as one file.", show_default=False)]) -> None:
+def page(
+    write: Annotated[Path, typer.Option("--write", metavar="FILE", help="Write the page as one file.", show_default=False)],
+    as_json: options.Json = False,
+) -> None:
     """Write the report page as one file, to host anywhere: Supabase lets functions show HTML on a custom domain alone.
 
     SUPABASE_URL goes into it. Then set the function's secret REPORT_PAGE_URL to the file's address.
@@ -260,6 +263,8 @@ def page(write: Annotated[Path, typer.Option("--write", metavar="FILE", help="Wr
     if url is None:
         raise out.Problem("Set SUPABASE_URL: the page sends its reports to that project.", 2)
     write.write_text(report_page.standalone(url))
+    if as_json:
+        return out.emit({"file": write, "url": url})
     out.say(f"Written to {write}. Host it over https, and set REPORT_PAGE_URL to its address (supabase secrets set).")
 
 
