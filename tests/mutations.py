@@ -113,10 +113,10 @@ MUTANTS = {
     "removed under a hold": Mutant(F + "removals_take.sql", "h.user_id = r.user_id and h.lifted_at is null", "false", "./removals"),
     "removed while at work": Mutant(F + "removals_take.sql", "j.id = r.job_id and j.completed_at is null", "false", "./removals"),
     "removed by two": Mutant(F + "removals_take.sql", "for update skip locked", "", "./removals"),
-    "removed from others": Mutant(F + "removals.sql", "starts_with(shown.path, old.user_id || '/')", "true", "./removals"),
+    "removed from others": Mutant(F + "removals.sql", "starts_with(shown.path, p_row->>'user_id' || '/')", "true", "./removals"),
     "removed though shown": Mutant(F + "removals.sql", "i.user_id = old.user_id and shown.path in", "false and shown.path in", "./removals"),
     "removed from public buckets": Mutant(F + "removals.sql", "on not b.public and not b.sealed and b.name in", "on b.name in", "./removals"),
-    "an artifact of a row": Mutant(F + "removals.sql", "a.bucket = b.name and a.path = shown.path", "false", "./removals"),
+    "an artifact of a row": Mutant(F + "removals.sql", "a.bucket = shown.bucket and a.path = shown.path", "false", "./removals"),
     "never said to be gone": Mutant(F + "removals_take.sql", "set gone_at = ourvidz.now() from", "set gone_at = null from", "./removals"),
     "one listens for all": Mutant(F + "realtime_leaks.sql", "c.caller <> 'its owner'", "c.caller = 'anon'", "storage_policies"),
     "who speaks is not asked": Mutant(F + "realtime_leaks.sql", "('a', 'speak')", "('-', 'speak')", "storage_policies"),
@@ -177,7 +177,9 @@ MUTANTS = {
     "what a message changes keeps its lane": Mutant(F + "intake_settings.sql", "v_lane <> j.lane or ", "", "intake/intake_drain"),
     # the prompt dialog
     "a prompt for two enhancers": Mutant(F + "enhance_take.sql", "coalesce(q.lease_until <= v_now, true)", "true", "enhancement"),
-    "a late enhanced text": Mutant(F + "enhance_take.sql", "where id = p_id and claim_no = p_claim and enhanced is null and failed is null;\n  return found;\nend\n$$;\n\ncreate or replace function ourvidz.enhancer_beat", "where id = p_id;\n  return found;\nend\n$$;\n\ncreate or replace function ourvidz.enhancer_beat", "enhancement"),
+    "a late enhanced text": Mutant(F + "enhance_take.sql", "lease_until = null\n  where id = p_id and claim_no = p_claim and enhanced is null and failed is null", "lease_until = null\n  where id = p_id", "enhancement"),
+    "a prompt is held for the unverified": Mutant(F + "enhance_take.sql", "where id = p_id and claim_no = p_claim and enhanced is null and failed is null and ourvidz.may_run(user_id);\n  return found;\nend\n$$;\n\n--", "where id = p_id and claim_no = p_claim and enhanced is null and failed is null;\n  return found;\nend\n$$;\n\n--", "security/age"),
+    "an enhanced text for the unverified": Mutant(F + "enhance_take.sql", " and ourvidz.may_run(user_id);\n  return found;\nend\n$$;\n\ncreate", ";\n  return found;\nend\n$$;\n\ncreate", "security/age"),
     "another's enhanced text": Mutant(F + "api_enhancement.sql", " and user_id = ourvidz.signed_in()", "", "enhancement"),
     "a dialog for the unverified": Mutant(F + "api_enhancement.sql", "perform ourvidz.check_verified(v_user);", "", "enhancement"),
     "a dialog without bounds": Mutant(F + "api_enhancement.sql", "perform ourvidz.check_enhancements(v_user);", "", "enhancement"),
@@ -434,11 +436,23 @@ def mutated(parts: Iterator[tuple[str, str]]) -> Iterator[tuple[str, str]]:
         yield name, mutant.applied(name, body) if mutant else body
 
 
+def files(mutant: Mutant) -> list[Path]:
+    return [HERE / (folder or "db") / f"test_{file}.py" for folder, _, file in (t.rpartition("/") for t in mutant.tests.split())]
+
+
+def stale() -> list[str]:
+    """The mutants that would change nothing, or whose test files do not exist: a run of these would say nothing about the tests."""
+    bodies = dict(schema.parts()) | dict(layer.scripts())
+    return [
+        name
+        for name, m in MUTANTS.items()
+        if m.applied(m.part, bodies.get(m.part, "")) == bodies.get(m.part, "") or not all(f.is_file() for f in files(m))
+    ]
+
+
 def killed(name: str) -> tuple[str, float]:
     """The first test that failed, "" if none did, and the seconds it took. Raises SystemExit where the tests did not run."""
-    tests = [
-        str(HERE / (folder or "db") / f"test_{file}.py") for folder, _, file in (t.rpartition("/") for t in MUTANTS[name].tests.split())
-    ]
+    tests = map(str, files(MUTANTS[name]))
     run = [sys.executable, "-m", "pytest", "-n0", "-x", "-q", "--no-header", "--timeout=60", *tests]
     started = time.monotonic()
     done = subprocess.run(run, env={**os.environ, VARIABLE: name}, capture_output=True, text=True, check=False, cwd=HERE.parent)
@@ -450,9 +464,8 @@ def killed(name: str) -> tuple[str, float]:
 
 
 def main(wanted: list[str]) -> int:
-    bodies = dict(schema.parts()) | dict(layer.scripts())
-    if stale := [name for name, m in MUTANTS.items() if m.old not in bodies[m.part]]:
-        print(f"The SQL holds no more what these replace: {', '.join(stale)}")
+    if found := stale():
+        print(f"These change no SQL, or name test files that do not exist; point them at the guard again: {', '.join(found)}")
         return 1
     wanted, survived = wanted or list(MUTANTS), []
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # each is a process that waits for its server half of the time
