@@ -179,12 +179,17 @@ def test_nothing_is_begun_for_them_by_any_verb(database: Database, jobs: Jobs, u
 def test_a_prompt_of_the_dialog_is_given_to_nobody_and_its_answer_is_not_kept(database: Database, user: User) -> None:
     ask = """insert into ourvidz.enhancement_requests (user_id, style, prompt, asked_at)
              values (%s, 'sdxl', 'a pier', ourvidz.now()) returning id::text"""
-    me, other = user(), user()
+    me, late, other = user(), user(), user()
     database.rows(ask, (me,))
     taken = enhancement.take(database, "one")
     assert taken is not None
     database.rows(WITHDRAW, (me,))
     assert not enhancement.answer(database, taken, "a long pier", {}), "it is gone"
+    database.rows(ask, (late,))
+    taken = enhancement.take(database, "one")
+    assert taken is not None and enhancement.hold(database, "one", taken)
+    database.rows(RUN_OUT, (late,))  # its request is there until the reaper comes by
+    assert not enhancement.hold(database, "one", taken) and not enhancement.answer(database, taken, "a long pier", {})
     database.rows(ask, (other,))
     database.rows(RUN_OUT, (other,))
     assert enhancement.take(database, "one") is None
