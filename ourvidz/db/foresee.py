@@ -82,6 +82,8 @@ def _numbered(connection: Connection, made: set[str]) -> Iterator[Step]:
     created = set(made)
     if migrate.current(connection) is None:
         yield Step("Numbered migrations", "create", "table ourvidz.alembic_version")
+    if not connection.execute(text("select to_regclass('ourvidz.locks') is not null")).scalar():
+        yield Step("Numbered migrations", "create", "table ourvidz.locks")  # migrations take turns by it: migrate_lock.sql
     for script in migrate.missing(connection):
         group = f"Migration {script.revision}: {' '.join(script.doc.partition('. ')[0].split()).rstrip('.')}"
         found = {change: None for sql in migrate.sql_of(script) for change in migration_changes.changes(connection, sql)}

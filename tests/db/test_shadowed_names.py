@@ -41,7 +41,7 @@ def test_a_type_of_an_executors_own(server: Server, database_name: str, database
         (gpu,) = found(connection, "select ourvidz.register('gpu9', 'host', 1, array['sdxl']::pg_catalog.text[])")
         found(connection, "select ourvidz.heartbeat(%s)", gpu)
         held = found(connection, "select job_id, claim_no, token from ourvidz.claim(%s)", gpu)
-        found(connection, "select ourvidz.snooze(%s, %s, %s, 'full', 0)", *held)
+        found(connection, "select ourvidz.snooze(%s, %s, %s, 'drain', 0)", *held)
         found(connection, "select * from ourvidz.reap()")
         connection.execute("reset session authorization")
         connection.execute("set session authorization ourvidz_intake")  # what was made in pg_temp is still there

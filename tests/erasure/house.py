@@ -104,7 +104,7 @@ class House:
         sql = """insert into ourvidz.enhancement_requests (user_id, style, prompt, enhanced, asked_at)
                  values (%s, 'wan', %s, %s, ourvidz.now())"""
         db.rows(sql, (user, f"a {word}", f"a {word}, long exposure"))
-        db.rows("select ourvidz.door_refused(%s, 'minors', 'p-1', null, %s)", (user, SHA))
+        db.rows("select ourvidz.door_refused(%s, 'minors', '2025-08+00000000', null, %s)", (user, SHA))
         db.rows(OLDER)
         sql = """insert into ourvidz.older_jobs (user_id, metadata, video_id)
                  select user_id, jsonb_build_object('prompt', %s::text), id from public.videos where user_id = %s"""

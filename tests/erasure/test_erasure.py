@@ -116,7 +116,7 @@ def test_nothing_can_be_asked_for_any_more(house: House) -> None:
         connection.exec_driver_sql(
             "update public.jobs set status = 'failed', metadata = '{\"p\": \"late\"}', error_message = 'late' where id = %s", (failed,)
         )
-    house.database.rows("select ourvidz.door_refused(%s, 'minors', 'p-1', null, %s)", (me, SHA))
+    house.database.rows("select ourvidz.door_refused(%s, 'minors', '2025-08+00000000', null, %s)", (me, SHA))
     found = row(house.database, failed)
     assert (found["metadata"], found["error_message"]) == (None, None)
     assert len(house.database.rows("select 1 from ourvidz.screenings")) == 1

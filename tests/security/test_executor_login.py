@@ -36,7 +36,7 @@ CLAIMS: Final = {
     "artifact_uploaded": f"select ourvidz.artifact_uploaded({CLAIM}, 'image', 0, repeat('0', 64))",
     "complete": f"select ourvidz.complete({CLAIM})",
     "fail": f"select ourvidz.fail({CLAIM}, 'timeout', 'Too slow.')",
-    "snooze": f"select ourvidz.snooze({CLAIM}, 'full')",
+    "snooze": f"select ourvidz.snooze({CLAIM}, 'drain')",
     "honour_cancel": f"select ourvidz.honour_cancel({CLAIM})",
     "check_blocked": f"select ourvidz.check_blocked({CLAIM}, repeat('0', 64), '{{}}')",
     "job_texts": f"select * from ourvidz.job_texts({CLAIM})",
