@@ -80,6 +80,8 @@ class Planted:
         thief.call(
             "select ourvidz.heartbeat(%(me)s, array[%(m)s], array[%(m)s], jsonb_build_object('x', %(m)s::text))", {"me": me, "m": MARK}
         )
+        # A marker that was kept in its lanes must not leave it without a claim: the rest of what it can write is tried too.
+        thief.call("select ourvidz.heartbeat(%(me)s, '{}', %(lanes)s)", {"me": me, "lanes": list(LANES)})
         with self.stolen.request(None) as cursor:
             claimed = cursor.execute("select * from ourvidz.claim(%s)", (me,)).fetchone()
         assert claimed is not None
@@ -175,6 +177,15 @@ def test_an_event_by_the_database_s_owner_is_held_to_it_too(planted: Planted) ->
             "select ourvidz.append(array[%s]::uuid[], 'cancelled', array[%s::jsonb], 'person')", (job_id, json.dumps({"reason": MARK}))
         )
     assert "reason" in str(refused.value) and MARK not in str(refused.value)
+
+
+def test_what_a_message_brought_is_recorded_as_other(database: Database) -> None:
+    """The refusal stays on record, without the sender's text."""
+    record = {"outcome": "refused", "message_id": str(uuid.UUID(int=7)), "digest": "c3" * 32, "reason": MARK, "field": f"{MARK}.{MARK}"}
+    database.rows("select ourvidz.intake_record('sdxl_queue', %s::jsonb)", (json.dumps([record]),))
+    assert database.rows("select outcome, reason, field from ourvidz.intake_messages") == [
+        {"outcome": "refused", "reason": "other", "field": "other"}
+    ]
 
 
 FITTING = [
