@@ -14,7 +14,9 @@ SceneId = Annotated[str, typer.Argument(metavar="ID", help="A scene's id, or its
 
 def add(app: typer.Typer) -> None:
     app.command("show", **about("ourvidz videos show 7b1e", "ourvidz videos show 7b1e --json | jq -r .preview_url"))(show)
-    app.command("approve", **about("ourvidz videos approve 7b1e", "ourvidz videos approve 7b1e --type video_fast --picture 2"))(approve)
+    app.command(
+        "approve", **about("ourvidz videos approve 7b1e --charge", "ourvidz videos approve 7b1e --type video_fast --picture 2 --charge")
+    )(approve)
 
 
 def show(scene: SceneId, as_json: options.Json = False) -> None:

@@ -165,7 +165,7 @@ def test_a_scene_is_shown_and_its_preview_approved(ourvidz: Command, database: D
     made = artifact(job)
     shown = dict(ourvidz("videos", "show", scene[:8]).lines)
     assert (shown["status"], shown["preview"]) == ("preview_ready", f"{made['bucket']}/{made['path']}")
-    first = ourvidz("videos", "approve", scene[:8], "--type", "video_fast", "--json").json
-    assert first["created"] and not ourvidz("videos", "approve", scene, "--type", "video_fast", "--json").json["created"]
+    first = ourvidz("videos", "approve", scene[:8], "--type", "video_fast", "--charge", "--json").json
+    assert first["created"] and not ourvidz("videos", "approve", scene, "--type", "video_fast", "--charge", "--json").json["created"]
     assert ourvidz("videos", "show", scene, "--json").json["video_job_id"] == first["job_id"]
     assert (ourvidz("videos", "show", "1").code, ourvidz("videos", "show", "zzzz").code) == (2, 1)

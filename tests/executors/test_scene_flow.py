@@ -19,7 +19,7 @@ def test_the_film_begins_with_the_picture_that_was_approved(site: Site, preview_
     site.work(preview)
     (picture,) = site.pixels(preview)
 
-    answer = scenes.approve(site.db, scene, "video_fast", {"sample_steps": 1, "seed": SEED})
+    answer = scenes.approve(site.db, scene, "video_fast", {"sample_steps": 1, "seed": SEED}, charge=True)
     shelf = site.work(answer["job_id"])
     site.completed(answer["job_id"])
     (work,) = shelf.wan.works

@@ -157,7 +157,7 @@ def test_the_final_video_of_a_preview_that_was_made_from_it(studio: Studio) -> N
     studio.jobs.complete(preview)
     studio.withdraw(PICTURE)
     with pytest.raises(NoConsent, match="withdrawn"):
-        studio.db.rows("select public.approve_preview(%s)", (scene,))
+        studio.db.rows("select public.approve_preview(%s, charge => true)", (scene,))
 
 
 def test_outputs_from_before_references_were_recorded(studio: Studio, clock: Clock) -> None:

@@ -10,6 +10,7 @@ declare
   v_key constant text := p->>'idempotency_key';
   v_final public.jobs;
   v_made record;
+  v_request jsonb;
 begin
   if length(v_key) not between 1 and 200 then
     raise exception 'An idempotency key has 1 to 200 characters.' using errcode = 'OV009', column = 'idempotency_key';
@@ -22,6 +23,7 @@ begin
     end if;
     select v_final.id as job_id, false as created into v_made;
   else
+    v_request := ourvidz.final_of(v_scene, v_choice) || jsonb_build_object('idempotency_key', v_key);
     if (ourvidz.caller()).user_id is distinct from v_scene.user_id and not coalesce((p->>'charge')::boolean, false) then
       raise exception 'To approve the preview of scene % spends tokens of user %, who did not ask for it.', v_scene.id, v_scene.user_id
         using errcode = 'OV017', column = 'charge', hint = 'Say so with charge (`--charge`), or let its user approve it.';
@@ -32,8 +34,7 @@ begin
       perform ourvidz.check_pace(v_scene.user_id);
     end if;
     select * into v_made
-    from ourvidz.submit_batch(jsonb_build_array(jsonb_strip_nulls(
-      ourvidz.final_of(v_scene, v_choice) || jsonb_build_object('idempotency_key', v_key))), ourvidz.actor(v_scene.user_id), 'rpc');
+    from ourvidz.submit_batch(jsonb_build_array(jsonb_strip_nulls(v_request)), ourvidz.actor(v_scene.user_id), 'rpc');
     update public.videos set approved_at = ourvidz.now()
     where id = v_scene.id and v_made.created and preview_job_id = v_scene.preview_job_id;
   end if;
