@@ -180,6 +180,11 @@ def test_nobody_but_admins_decides_or_reads_reports(api: Api, database: Database
                               ("select * from ourvidz.blocked_hashes", ())):  # fmt: skip
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 api.rows(role, who, query, params)
+    for query, params in ((moderate, (filed["report"],)), (queue, ())):
+        with pytest.raises(psycopg.Error) as refused, api.request("authenticated", owner) as cursor:
+            cursor.execute("reset role")  # as if a grant were too wide: the functions ask who calls, too
+            cursor.execute(query, params)
+        assert refused.value.sqlstate == "OV017"
     admin = user()
     (told,) = api.rows("authenticated", admin, moderate, (filed["report"],), admin=True)
     assert told["moderate"]["status"] == "seen" and told["moderate"]["contact"] == "secret@example.com" and state(database, job) == "hidden"
