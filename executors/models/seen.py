@@ -8,6 +8,7 @@ says so.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
@@ -18,7 +19,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from executors.errors import ModelFileError
+from executors.errors import DiskFull, ModelFileError
 
 log = logging.getLogger("ourvidz.models")
 
@@ -119,9 +120,18 @@ class Seen:
         kept = self._kept()  # again: other executors write it too
         change(kept)
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=self._file.parent, prefix=".models-seen-", delete=False) as stream:  # mode 0600
-            json.dump(kept, stream)
-        Path(stream.name).replace(self._file)
+        new: Path | None = None
+        try:
+            with tempfile.NamedTemporaryFile("w", dir=self._file.parent, prefix=".models-seen-", delete=False) as stream:  # mode 0600
+                new = Path(stream.name)
+                json.dump(kept, stream)
+            new.replace(self._file)
+        except OSError as error:
+            if new is not None:
+                new.unlink(missing_ok=True)
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise DiskFull(f"no room for {self._file}; make room, and the job is tried again") from error
+            raise
 
 
 _current = Seen()

@@ -137,7 +137,7 @@ def work_beside(rehearsal: Rehearsal, home: Path, ours: list[str], theirs: list[
         alone = Database(postgres.url)
         jobs = Jobs(alone, Permissive())
         gpu = executor(jobs)
-        environ = {"CALLBACK_SECRET": "any word will do for the older callback"}
+        environ = {"CALLBACK_SECRET": "any-24-bytes-will-do-for-the-older-callback"}
         assert follow_environment(alone, url, signs=True)
         taken = rehearsal.drain(alone)
         older.work()
