@@ -45,6 +45,11 @@ def _identifier(languages: str) -> LanguageIdentifier:
     return made
 
 
+def ready() -> None:
+    """Load what tells languages apart, which takes a moment and unpacks a file of some MB: at an executor's start, not in its first job."""
+    _identifier(f"{LANGUAGES} {OTHERS}")
+
+
 def unknown(text: str, tabled: Collection[str]) -> str:
     """Why no table of terms can have read `text`, as words for an error; empty when one can. `tabled`: the languages of the tables.
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import IO, TypeVar
 
-from executors import credentials
+from executors import credentials, language
 from executors.device import Device
 from executors.dialog import of_shelf
 from executors.enhancer.client import RemoteEnhancer
@@ -126,6 +126,8 @@ class Worker:
         self.draining = True
 
     def _register(self) -> str:
+        if not self.shelf.guarded:
+            language.ready()  # without a guard, what it cannot place is refused (executors/guarding.py)
         # As Room.refuses_pictures decides.
         pictures = "screened" if self._eye else "tiny" if not self.shelf.guarded else "unscreened" if self._unseen else "refused"
         return self.jobs.register(

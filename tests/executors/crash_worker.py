@@ -23,6 +23,7 @@ import torch
 from support import Permissive
 
 import ourvidz.storage.folder
+from executors import language
 from executors.errors import Cancelled
 from executors.heartbeat import Drained
 from executors.shelf import Shelf
@@ -211,6 +212,7 @@ def main() -> None:
     for lane in ("sdxl", "wan"):
         shelf.family(lane)
     shelf.enhancer()
+    language.ready()
     gc.freeze()  # shared pages stay shared
     answers = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:
