@@ -93,6 +93,7 @@ class Eraser:
         self._end_jobs(user_id, by, timeout_s)
         self.say("No job of theirs is left unfinished.")
         safety.erase_words(db, user_id)
+        safety.sample_again(db)
         self.say("Their words are gone from the database.")
         for bucket in self._buckets():
             self._empty(bucket, user_id)

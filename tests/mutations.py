@@ -71,6 +71,10 @@ MUTANTS = {
     "any number of bytes": Mutant(F + "count_rows.sql", "(c.rows > b.rows or c.bytes > b.bytes)", "(c.rows > b.rows)", "security/bounds"),
     "a full library holds jobs back": Mutant(F + "count_rows.sql", " and pg_trigger_depth() = 1", "", "security/bounds"),
     "deleted rows go on counting": Mutant(F + "count_rows.sql", "-1, -1, 'changed'", "0, 0, 'changed'", "security/bounds"),
+    "names of uploads may climb": Mutant(F + "storage_policies.sql", "name !~ '(^|/)[.]{1,2}(/|$)'", "true", "./security/attacks"),
+    "anybody learns who is an admin": Mutant(F + "has_role.sql", "caller.role is null or", "true or", "./security/attacks"),
+    "a review in another's name": Mutant(F + "reports_admin.sql", "if new.reviewed_by is distinct from", "if false and new.reviewed_by is distinct from", "./security/attacks"),
+    "registrations at once": Mutant(F + "register.sql", "perform ourvidz.lock_names('executor', array['name ' || p_name, 'login ' || session_user]);", "", "./security/attacks"),
     "any number of uploads": Mutant(F + "storage_policies.sql", " and (select ourvidz.may_upload())", "", "security/bounds"),
     "lists of outputs look at their jobs": Mutant("policies.sql", "('authenticated', 'artifacts', 'select', null, v_my_output)", "('authenticated', 'artifacts', 'select', null, 'deleted_at is null and ' || v_my_job)", "security/bounds"),
     # references

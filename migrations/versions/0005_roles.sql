@@ -1,7 +1,7 @@
 -- Locks of names are rows that only our functions may lock: any login can take an advisory lock, and keep it (ourvidz.lock_names).
 -- `ourvidz migrate` makes the table before this runs, for it takes turns by it (sql/migrate_lock.sql).
 insert into ourvidz.locks (kind, slot)
-select kind, slot from unnest('{pace,submit,scene,videos,refusals}'::text[]) as kind, generate_series(0, 1023) as slot
+select kind, slot from unnest('{pace,submit,scene,videos,refusals,executor}'::text[]) as kind, generate_series(0, 1023) as slot
 union all select 'reap', 0
 on conflict do nothing;
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from ourvidz.db.connection import Database
+from ourvidz.db.erasure_rules import RULES
 
 Row = dict[str, Any]
 
@@ -89,6 +90,14 @@ def erase_words(db: Database, user_id: str, *, dry_run: bool = False) -> dict[st
     """Rows of each kind that held something of theirs. Raises `IllegalTransition` while jobs are unfinished."""
     counts: dict[str, int] = db.rows("select ourvidz.erase_words(%s, %s) as counts", (user_id, dry_run))[0]["counts"]
     return counts
+
+
+def sample_again(db: Database) -> None:
+    """Postgres keeps samples of columns for its planner, values of erased rows too, until it reads the table again: it does so now. Those
+    of a table that is empty since stay until it has rows; tables that are another role's are passed over, with a warning from Postgres."""
+    for table in sorted({rule.table for rule in RULES}):
+        if db.rows("select to_regclass(%s) is not null as there", (table,))[0]["there"]:
+            db.rows(f"analyze {table}")
 
 
 def erase_count(db: Database, user_id: str, counts: Mapping[str, int]) -> None:

@@ -14,7 +14,7 @@ import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 
 from ourvidz import project_keys
-from ourvidz.storage.base import StorageDenied, StorageUnavailable
+from ourvidz.storage.base import PathRefused, StorageDenied, StorageUnavailable
 from ourvidz.storage.refusals import Away, told
 
 # Seconds: to connect; and that nothing at all may move in either direction. Storage copies an object of 200 MB when it moves it, and
@@ -61,6 +61,8 @@ class Api:
 
     def send(self, method: str, path: str, doing: str, *, stream: bool = False, json: Any = None, **more: Any) -> httpx.Response:
         """One request, once. Raises the leaf that its answer means. With `stream` the caller closes the response."""
+        if not {".", ".."}.isdisjoint(path.split("/")):  # httpx resolves them, and would ask for another object
+            raise PathRefused(f"{doing}: `.` and `..` name no object in an address")
         try:
             request = self._client.build_request(method, self.url + path, json=json, **more)
             response = self._client.send(request, stream=True)

@@ -43,6 +43,7 @@ RESUMABLE = tus.PIECE
 
 HIDDEN = ".staging/"  # no path of ours begins with a dot, and no user's folder is called so
 _PAGE = 1000  # the most that a listing gives
+_AT_ONCE = 200  # names in a request that deletes: at their longest they take 200 kB
 
 
 class SupabaseStorage:
@@ -136,8 +137,12 @@ class SupabaseStorage:
 
     def clear(self, bucket: str, folder: str) -> int:
         bucket = self._there(bucket)
-        found = list(self._pages(bucket, f"{check_path(folder.rstrip('/'))}/"))  # whole: pages move while objects go
-        return sum(self._delete(bucket, quote(entry.path)) for entry in found)
+        found = [entry.path for entry in self._pages(bucket, f"{check_path(folder.rstrip('/'))}/")]  # whole: pages move while objects go
+        for n in range(0, len(found), _AT_ONCE):
+            # Users chose these names. In an address a `..` of theirs would lead to another user's object; in a body nothing is resolved.
+            asked = {"prefixes": found[n : n + _AT_ONCE]}
+            self.api.ask("DELETE", f"/object/{bucket}", f"clearing {bucket}/{folder}", json=asked)
+        return len(found)
 
     # -- the two steps of an upload -------------------------------------------------------------------------------------------------
 

@@ -128,9 +128,14 @@ create or replace trigger image_moderated after update of moderation_status on p
   for each row when (old.moderation_status is distinct from new.moderation_status and new.moderation_status in ('rejected', 'approved')
                      and current_user <> 'ourvidz_owner')
   execute function ourvidz.image_moderated();
+create or replace trigger image_reviewed before update of reviewed_by on public.images
+  for each row when (new.reviewed_by is not null and old.reviewed_by is distinct from new.reviewed_by
+                     and current_user in ('authenticated', 'ourvidz_admin', 'service_role'))
+  execute function ourvidz.image_reviewed();
 create or replace trigger moderation_append_only before update or delete or truncate on ourvidz.moderation_events
   for each statement execute function ourvidz.refuse_change();
 alter table public.images enable always trigger image_moderated;
+alter table public.images enable always trigger image_reviewed;
 alter table ourvidz.moderation_events enable always trigger moderation_append_only;
 -- What somebody else than our functions writes is bounded first: by its name this trigger comes before every other (ourvidz.bound_row).
 create or replace trigger a_bounds before insert or update on public.characters

@@ -94,11 +94,11 @@ async function source(request: Request): Promise<string> {
   return Array.from(hash, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** The address that the last proxy we trust saw. What stands before it in x-forwarded-for anybody can write. REPORT_PROXIES: how many proxies
- * are in front (1 by default). */
+/** The address that the last proxy we trust saw. What stands before it in x-forwarded-for anybody can write, and cf-connecting-ip too where no
+ * Cloudflare is in front, as at supabase.co. REPORT_PROXIES: how many proxies are in front (1 by default). */
 export function address(headers: Headers): string {
   const known = headers.get("cf-connecting-ip");
-  if (known) return known.trim();
+  if (known && /^https:\/\/[a-z0-9-]+\.supabase\.(co|in)\/?$/.test(Deno.env.get("SUPABASE_URL") ?? "")) return known.trim();
   const hops = (headers.get("x-forwarded-for") ?? "").split(",").map((hop) => hop.trim()).filter((hop) => hop !== "");
   const proxies = Math.max(1, Number(Deno.env.get("REPORT_PROXIES") ?? 1) || 1);
   return hops.at(-proxies) ?? hops[0] ?? "unknown";

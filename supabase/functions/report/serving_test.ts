@@ -61,6 +61,9 @@ Deno.test("a report is filed once under the form's id, with a hash of the addres
 Deno.test("addresses", () => {
   const of = (headers: Record<string, string>) => address(new Headers(headers));
   assert.equal(of({ "cf-connecting-ip": "203.0.113.9", "x-forwarded-for": "1.1.1.1" }), "203.0.113.9");
+  Deno.env.set("SUPABASE_URL", "https://supabase.example.com");
+  assert.equal(of({ "cf-connecting-ip": "203.0.113.9", "x-forwarded-for": "1.1.1.1" }), "1.1.1.1", "no Cloudflare overwrites it there");
+  Deno.env.set("SUPABASE_URL", "https://abc.supabase.co/");
   assert.equal(of({}), "unknown");
   assert.equal(network("2001:db8:1:2:3:4:5:6"), network("2001:0db8:0001:2::9"));
   assert.notEqual(network("2001:db8:1:2::1"), network("2001:db8:1:3::1"));

@@ -36,6 +36,8 @@ declare
   v_policy ourvidz.policy;
 begin
   select * into v_policy from ourvidz.policy;
+  -- What is counted below must not change before this executor is there: two logins would take one name, or one login too many.
+  perform ourvidz.lock_names('executor', array['name ' || p_name, 'login ' || session_user]);
   if exists (select from ourvidz.executors where name = p_name and login <> session_user and state <> 'gone' and lease_until > p_now) then
     raise exception 'An executor named % of another login is alive.', p_name
       using errcode = 'OV017', hint = 'Give this one another name (ourvidz worker --name), or stop that one.';

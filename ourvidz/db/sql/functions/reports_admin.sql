@@ -59,3 +59,15 @@ begin
   return null;
 end
 $$;
+
+-- Who reviewed a picture is who asks: nobody signs a review for somebody else.
+create or replace function ourvidz.image_reviewed() returns trigger
+language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
+as $$
+begin
+  if new.reviewed_by is distinct from (select user_id from ourvidz.caller()) then
+    raise exception 'A review is signed in one''s own name only.' using errcode = 'OV017', column = 'reviewed_by';
+  end if;
+  return new;
+end
+$$;

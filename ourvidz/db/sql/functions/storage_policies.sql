@@ -10,6 +10,8 @@ declare
   v_private constant text[] := (select array_agg(name order by name) from ourvidz.buckets where not public and not sealed);
   v_sealed constant text[] := (select coalesce(array_agg(name order by name), '{}') from ourvidz.buckets where sealed);
   v_here constant text := 'not (select ourvidz.am_suspended()) and not ourvidz.is_taken(bucket_id, name)';
+  -- An HTTP library on the way resolves these: MINE/../THEIRS/a.png would be another object, and another's.
+  v_plain constant text := $p$name !~ '(^|/)[.]{1,2}(/|$)'$p$;
   v_theirs text;
   v_public constant text[] := (select array_agg(name order by name) from ourvidz.buckets where public);
   v_uploads constant text[] := (select array_agg(name order by name) from ourvidz.buckets where uploads);
@@ -23,8 +25,8 @@ begin
     select *, 'ourvidz: ' || md5(rule) as mark
     from (values
       ('ourvidz own', format('for select to authenticated using (%s)', v_theirs)),
-      ('ourvidz upload', format('for insert to authenticated with check (bucket_id = any (%L) and %s and %s and (select ourvidz.may_upload()))',
-                                v_uploads, v_mine, v_here)),
+      ('ourvidz upload', format('for insert to authenticated with check (bucket_id = any (%L) and %s and %s and %s and (select ourvidz.may_upload()))',
+                                v_uploads, v_mine, v_plain, v_here)),
       ('ourvidz delete', format('for delete to authenticated using (%s and not (select ourvidz.on_hold()))', v_theirs)),
       ('ourvidz public', format('for select to anon, authenticated using (bucket_id = any (%L))', v_public)),
       ('ourvidz admin', format('for select to ourvidz_admin using (bucket_id = any (%L))', v_private || v_public)),
