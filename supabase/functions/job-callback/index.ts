@@ -41,7 +41,9 @@ const handle = posts("job-callback", async (request) => {
 function verify(text: string, headers: Headers): void {
   const given = Object.fromEntries(["webhook-id", "webhook-timestamp", "webhook-signature"].map((name) => [name, headers.get(name) ?? ""]));
   for (const secret of variable("CALLBACK_SECRET").split(/[\s,]+/).filter(Boolean)) { // two while one takes the other's place
-    const bytes = secret.startsWith("whsec_") ? Math.floor((secret.replace(/=+$/, "").length - 6) * 3 / 4) : new TextEncoder().encode(secret).length;
+    const bytes = secret.startsWith("whsec_")
+      ? Math.floor((secret.replace(/=+$/, "").length - 6) * 3 / 4)
+      : new TextEncoder().encode(secret).length;
     if (bytes < 24) continue; // it can be guessed: the deliverer refuses it too
     try {
       // As the deliverer reads them: whsec_ and base64, or any other word, whose UTF-8 bytes are the key.
