@@ -14,7 +14,7 @@ from support import Server, artifact, claim, executor, row, types, wait_for_lock
 from ourvidz.db import safety
 from ourvidz.db.connection import Database
 from ourvidz.erasure import Erased
-from state.errors import StaleClaim
+from state.errors import NotAgeVerified, StaleClaim
 
 ASKED = (
     "select ourvidz.submit_batch(jsonb_build_array(jsonb_build_object('user_id', %s::text, 'job_type', 'image_fast', 'prompt', %s::text)))"
@@ -117,12 +117,15 @@ def test_one_that_came_second_is_refused(
 def test_an_executor_that_stops_when_asked_is_waited_for(house: House, superuser: psycopg.Connection[Any]) -> None:
     me = house.user(MINE)
     held = claim(house.jobs, executor(house.jobs, "busy"))
+    made = artifact(held) | {"metadata": {"note": MINE}}
+    house.jobs.advance(held, "generation_started")
+    house.jobs.artifact_generated(held, made)
     thread, answers = in_thread(lambda: house.eraser.erase(me, by="test", timeout_s=60))
     until(lambda: row(house.database, held.job_id)["cancel_requested"], house.database)
-    # It is still at a step, and says so; then it looks at what was asked.
-    house.jobs.advance(held, "generation_started")
-    house.jobs.artifact_generated(held, artifact(held) | {"metadata": {"note": MINE}})
-    house.put(held.job_type, artifact(held)["path"])
+    # It is still at a step, which the database no longer takes; then it looks at what was asked.
+    house.put(held.job_type, made["path"])
+    with pytest.raises(NotAgeVerified):
+        house.jobs.advance(held, "upload_started")
     house.jobs.honour_cancel(held)
     thread.join(60)
     assert isinstance(answers[0], Erased), answers
