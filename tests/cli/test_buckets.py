@@ -87,7 +87,7 @@ def test_a_bucket_that_a_policy_would_open_is_not_made(ourvidz: Command, empty: 
     database.rows("create policy \"Left over\" on storage.objects for select using (bucket_id = 'scene-previews')")
     done = ourvidz("buckets", "sync", **project(empty))
     assert done.code == 1 and set(settings(empty)) == set(BUCKETS) - {"scene-previews"}
-    assert 'policy "Left over" on storage.objects lets anon select; another user select in scene-previews' in done.err
+    assert 'policy "Left over" on storage.objects lets anon select; another user select;' in done.err and "in scene-previews" in done.err
     assert 'drop policy "Left over" on storage.objects;' in done.err
     assert ourvidz("migrate").code == 0
     assert ourvidz("buckets", "sync", **project(empty)).code == 0 and settings(empty) == WANTED
