@@ -47,7 +47,7 @@ _LISTED = """
 select j.id, j.status, j.version, j.job_type, j.user_id, j.lane, j.priority, j.attempts, j.errors, j.crashes, j.error_class, j.final,
        j.cancel_requested, j.executor_id is not null as held, j.created_at, j.run_at, j.claimed_at, j.completed_at, x.name as executor,
        case when x.info->>'job' = j.id::text then x.info - 'job' end as progress, ourvidz.now() as now
-from public.jobs as j left join ourvidz.executors as x on x.id = j.executor_id
+from public.jobs as j left join ourvidz.fleet as x on x.id = j.executor_id
 """
 
 
@@ -192,20 +192,20 @@ def executors(db: Database) -> list[Row]:
     """Those whose lease runs, with what they are doing."""
     sql = """select name, host, pid, state, lanes, resident, info, started_at, beat_at, lease_until > ourvidz.now() as alive,
                     (select count(*)::int from public.jobs where executor_id = x.id) as held, ourvidz.now() as now
-             from ourvidz.executors as x where state <> 'gone' and lease_until > ourvidz.now() order by name"""
+             from ourvidz.fleet as x where state <> 'gone' and lease_until > ourvidz.now() order by name"""
     return db.rows(sql)
 
 
 def unscreened(db: Database) -> list[str]:
     """Names of the executors alive that show users' reference pictures to real models without a look."""
-    sql = """select name from ourvidz.executors
+    sql = """select name from ourvidz.fleet
              where reference_pictures = 'unscreened' and state <> 'gone' and lease_until > ourvidz.now() order by name"""
     return [row["name"] for row in db.rows(sql)]
 
 
 def served(db: Database, lane: str) -> bool:
     """Whether an executor that takes jobs of this lane is alive."""
-    sql = """select 1 from ourvidz.executors where state = 'active' and %s = any (lanes) and lease_until > ourvidz.now() limit 1"""
+    sql = """select 1 from ourvidz.fleet where state = 'active' and %s = any (lanes) and lease_until > ourvidz.now() limit 1"""
     return bool(db.rows(sql, [lane]))
 
 

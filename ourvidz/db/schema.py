@@ -25,7 +25,7 @@ def parts() -> Iterator[tuple[str, str]]:
     """Name and SQL text of each file of schema objects, in order."""
     functions = sorted(file.name for file in (_SQL / "functions").iterdir())
     # A view must come after those it reads; functions may name each other in any order.
-    views = ("job_timeline.sql", "queue_depth.sql", "job_durations.sql")
+    views = ("job_timeline.sql", "queue_depth.sql", "job_durations.sql", "fleet.sql")
     files = [*(f"functions/{name}" for name in functions), *(f"views/{name}" for name in views)]
     names = [
         "roles.sql",

@@ -135,6 +135,7 @@ RELATIONS: Final[dict[str, dict[str, Verbs]]] = {
     "ourvidz.event_types": {},
     "ourvidz.executors": {"ourvidz_executor": {"select": f"all {EXECUTORS}"}, "ourvidz_analyst": {"select": f"all {BEATS}"}},
     "ourvidz.column_kinds": EVERY_LOGIN,
+    "ourvidz.fleet": {"ourvidz_executor": ALL, "ourvidz_analyst": ALL},
     "ourvidz.intake_counts": {"ourvidz_intake": ALL, "ourvidz_executor": ALL, "ourvidz_analyst": ALL},
     "ourvidz.intake_messages": {"ourvidz_intake": ALL, "ourvidz_executor": ALL, "ourvidz_analyst": {"select": f"all {MESSAGES}"}},
     "ourvidz.intake_messages_seq_seq": {},

@@ -384,9 +384,10 @@ def test_owner_and_search_path(field: Field) -> None:
 
 
 def test_views_ask_as_their_caller(field: Field) -> None:
+    """But for one that shows no user's row: it shows executors to those who may not read all of them."""
     views = field.database.rows("""select c.relname, coalesce(array_to_string(c.reloptions, ','), '') as options from pg_class as c
         where c.relkind = 'v' and c.relnamespace in ('public'::regnamespace, 'ourvidz'::regnamespace)""")
-    assert views and all("security_invoker=true" in v["options"] for v in views)
+    assert len(views) > 1 and {v["relname"] for v in views if "security_invoker=true" not in v["options"]} == {"fleet"}
 
 
 def test_realtime_publishes_jobs_and_the_library(field: Field) -> None:

@@ -88,3 +88,4 @@ grant execute on function ourvidz.on_hold, ourvidz.am_suspended, ourvidz.is_take
 -- Asked by the policies of admins (policies.sql).
 grant execute on function ourvidz.admin_reads to ourvidz_admin;
 grant execute on function public.read_prompt to service_role, ourvidz_admin;
+grant select on ourvidz.fleet to ourvidz_executor, ourvidz_analyst;

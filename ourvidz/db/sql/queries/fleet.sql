@@ -8,7 +8,7 @@ from (select ourvidz.now() as at) as clock
 cross join (
   select id, name, host, pid, lanes, resident, state, waiting, started_at, beat_at, lease_until, info,
          row_number() over (partition by name, host order by started_at desc, id) as newest
-  from ourvidz.executors
+  from ourvidz.fleet
 ) as e
 left join lateral (
   -- The one on the device, where it has several; else the first it took.

@@ -16,7 +16,8 @@ begin
     select p.oid::regprocedure::text as name, p.proargnames, p.prorettype::regtype::text as result
     from pg_proc as p
     where p.pronamespace = 'public'::regnamespace and to_regclass('ourvidz.executors') is null
-      and (p.proname in ('queue_job', 'cancel_job', 'retry_job', 'approve_preview', 'job_status', 'attest_consent', 'withdraw_consent', 'ask_enhancement', 'enhancement', 'age_status', 'request_age_review', 'verify_age', 'age_message', 'report_refusal', 'before_request', 'job_types')
+      and (p.proname in ('queue_job', 'cancel_job', 'retry_job', 'approve_preview', 'job_status', 'attest_consent', 'withdraw_consent', 'ask_enhancement', 'enhancement', 'age_status', 'request_age_review', 'verify_age', 'age_message', 'report_refusal', 'read_prompt',
+                         'request_bytes', 'file_report', 'my_restrictions', 'appeal', 'report_queue', 'moderate', 'before_request', 'job_types')
            or p.proname = 'has_role'
               and (p.pronargs, p.proargtypes[1], p.proargnames::text[], p.prorettype)
                   is distinct from (2::smallint, to_regtype('public.app_role')::oid, '{_user_id,_role}'::text[], 'boolean'::regtype::oid))
