@@ -30,7 +30,8 @@ def whole(database: Database) -> dict[str, object]:
     """Catalogs, rights and rows, but for times and what a run draws by lot."""
     rows = {
         table: database.rows(
-            f"select (to_jsonb(t) - '{{at,applied_at,asked_at,decided_at,secret,id}}'::text[])::text as row from ourvidz.{table} as t order by 1"
+            f"select (to_jsonb(t) - %s::text[])::text as row from ourvidz.{table} as t order by 1",
+            (["at", "applied_at", "asked_at", "decided_at", "secret", "id"],),
         )
         for table in (r["table_name"] for r in database.rows(COPIES))
     }

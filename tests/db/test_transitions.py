@@ -88,6 +88,7 @@ def test_only_listed_events_happen_to_a_job(
 
 
 def test_a_job_begins_only_as_submitted_or_imported(database: Database, clock: Clock) -> None:
+    database.rows("insert into public.profiles (id, age_verified) values (%s, true)", (NOBODY,))
     with database.driver() as connection:
         forger = Forger(connection)
         for event in EventType:
