@@ -11,7 +11,7 @@ import pytest
 from stack_fixtures import UPSTASH_TOKEN, Project
 from support import Permissive, claim, executor, finish, submit
 
-from ourvidz.db import outbox
+from ourvidz.db import ages, outbox
 from ourvidz.delivery.deliverer import Deliverer
 from ourvidz.delivery.receivers import follow_environment
 from ourvidz.delivery.sending import Keyring
@@ -69,7 +69,7 @@ def test_callers_tokens_of_either_algorithm(disabled: Project) -> None:
     made = httpx.post(f"{disabled.url}/auth/v1/signup", json={"email": email, "password": password}, headers={"apikey": key}, timeout=30)
     session = made.json()
     assert made.status_code == 200, made.text
-    disabled.database.rows("select ourvidz.decide_age(%s, true, 'test', 'a test')", (session["user"]["id"],))
+    ages.decide(disabled.database, session["user"]["id"], True, "test", "a test")
     disabled.database.rows("select ourvidz.grant_tokens(%s, 100, 'a test')", (session["user"]["id"],))
     from base64 import urlsafe_b64decode
 

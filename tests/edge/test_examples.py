@@ -10,6 +10,7 @@ from typing import Any
 from PIL import Image
 from stack_fixtures import Project
 
+from ourvidz.db import ages
 from ourvidz.docs import ROOT
 from ourvidz.storage.api import Api, Patience
 from ourvidz.storage.buckets import bring, compare
@@ -27,7 +28,7 @@ def test_the_pages_python_works_as_it_stands(project: Project) -> None:
         made = client.post("/auth/v1/signup", json={"email": email, "password": password})
         assert made.status_code == 200, made.text
         me = made.json()["user"]["id"]
-    project.database.rows("select ourvidz.decide_age(%s, true, 'test', 'for an example')", (me,))
+    ages.decide(project.database, me, True, "test", "for an example")
     project.database.rows("select ourvidz.grant_tokens(%s, 100, 'a start')", (me,))
     picture = io.BytesIO()
     Image.linear_gradient("L").save(picture, "PNG")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 from site_of import ProbeShelf, Site, Zygote, running, wait_for
 from wire import Wire
 
@@ -124,9 +126,15 @@ def test_two_executors_with_accounts_homes_and_stores_of_their_own(site: Site, z
             (base / f"home{n}").mkdir()
             store = base / f"store{n}"
             store.mkdir()
+            url = wire.url
             if root:
                 os.chown(store, uid, uid)
-            children.append(zygote.spawn(wire.url, base / f"home{n}", store, name=f"gpu{n}", until=ids, **({"uid": uid} if root else {})))
+                if passfile := conninfo_to_dict(url).get("passfile"):  # a password file is one account's alone
+                    own = Path(shutil.copy(str(passfile), base / f"pgpass{n}"))
+                    os.chown(own, uid, uid)
+                    own.chmod(0o600)
+                    url = url.replace(str(passfile), str(own))
+            children.append(zygote.spawn(url, base / f"home{n}", store, name=f"gpu{n}", until=ids, **({"uid": uid} if root else {})))
         assert [child.wait() for child in children] == [0, 0]
     stores = tuple(FolderStore(base / f"store{n}", BUCKETS) for n in (0, 1))
     for job_id in ids:
