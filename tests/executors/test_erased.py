@@ -12,7 +12,7 @@ from ourvidz.db import safety
 from ourvidz.erasure import Eraser
 from state.catalog import BUCKETS
 
-WORD = "zanzibar"
+WORD = "periwinkle"
 
 
 def left(site: Site) -> tuple[list[str], str]:
