@@ -33,7 +33,7 @@ ERROR_CLASSES: Final = (
     # of jobs that came from the older system
     "abandoned", "older_system",
 )  # fmt: skip
-CAUSES: Final = ("lease ran out", "died", "hung", "stopped", "killed", "left behind", "lost", "lost answer")
+CAUSES: Final = ("lease ran out", "died", "hung", "stopped", "killed", "left behind", "left", "lost", "lost answer")
 """Why an executor is gone."""
 SNOOZES: Final = ("drain", "model_file")
 REROUTES: Final = ("asked", "no_executor", "message")  # message: of Redis, beside the row
