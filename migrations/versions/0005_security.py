@@ -9,7 +9,7 @@ from ourvidz.db.schema import script
 revision = "0005"
 down_revision = "0004"
 
-PARTS = ("text", "images", "age", "tokens", "bounds", "roles", "words", "reports")
+PARTS = ("text", "images", "age", "bounds", "roles", "words", "reports")
 
 
 def upgrade() -> None:

@@ -1,1 +1,0 @@
--- Security, tokens: tables and columns.
