@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from executors import libraries
 from executors.errors import ModelFileError
 from executors.models import attention, files
 from executors.models.base import Family, ModelPaths
@@ -47,6 +48,11 @@ class Shelf:
         self._closed: set[str] = set()
         self._families: dict[str, Family] = {}
         self._enhancer: Enhancer | None = None
+
+    def ready(self) -> None:
+        """By the thread that will be the device's, before any other starts: what several threads look at is made here, once."""
+        libraries.import_all(self.lanes, self.profile.needs)
+        _ = self.at_once, self.residency
 
     @property
     def tiny(self) -> bool:

@@ -106,6 +106,7 @@ class Worker:
         Raises `DatabaseAway` when there is no database to begin with. One that goes away later is waited for.
         """
         try:
+            self.shelf.ready()
             executor_id = self._register()
             while not self._work(executor_id, until, idle_exit):
                 log.warning("Declared gone: registering anew.")

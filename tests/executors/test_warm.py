@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +23,7 @@ from executors.models.base import Family
 from executors.room import Run
 from executors.shelf import Shelf
 from ourvidz.lifecycle import Claim, Jobs
+from ourvidz.progress import Progress
 
 
 class Watched(ProbeShelf):
@@ -160,3 +166,80 @@ def test_waiting_lanes_are_in_the_order_of_claims(site: Site) -> None:
     site.submit()
     assert site.jobs.waiting_lanes(asked) == ["wan", "sdxl"]
     assert site.jobs.waiting_lanes(["sdxl"]) == ["sdxl"]
+
+
+class Loads(Shelf):
+    """Reads the models itself, and tells when it first did."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.first = threading.Event()
+
+    def family(self, lane: str) -> Family:
+        try:
+            return super().family(lane)
+        finally:
+            self.first.set()
+
+
+def test_the_first_step_of_a_lane_that_is_warm_comes_sooner(site: Site, tiny_root: Path) -> None:
+    """In the device thread's own time, from the claimed job's turn to its first step: a busy machine lengthens neither."""
+
+    def first_step(warm: Sequence[str]) -> float:
+        shelf, at = Loads(tiny_root), dict[str, float]()
+
+        def observe(p: Progress) -> None:
+            if p.stage == "loading" or (p.stage == "generating" and p.done == 1):
+                at.setdefault(p.stage, time.thread_time())
+
+        jobs = slow(site, shelf.first) if warm else None
+        job_id = site.submit()
+        site.work(job_id, shelf=shelf, jobs=jobs, warm=warm, observe=observe)
+        site.completed(job_id)
+        return at["generating"] - at["loading"]
+
+    cold, warm = first_step(()), first_step(("sdxl",))
+    assert warm < cold / 2
+
+
+WATCHED_IMPORTS = """
+import json, logging, sys, threading
+from pathlib import Path
+
+seen = []
+class Record:
+    def find_spec(self, name, path=None, target=None):
+        root = name.partition(".")[0]
+        if root in ("torch", "diffusers", "transformers", "compel"):
+            seen.append([root, threading.current_thread().name, threading.active_count()])
+
+sys.meta_path.insert(0, Record())
+logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+url, models, home, *jobs = sys.argv[1:]
+from executors.shelf import Shelf
+from executors.worker import Worker
+from ourvidz.db.connection import Database
+from ourvidz.lifecycle import Jobs
+from ourvidz.safety.lexical import LexicalScreen
+from ourvidz.storage.folder import FolderStore
+from state.catalog import BUCKETS
+assert "torch" not in sys.modules
+store = FolderStore(Path(home) / "store", BUCKETS)
+Worker(Jobs(Database(url), LexicalScreen()), store, Shelf(Path(models)), Path(home), name="cold", warm=None).run(until=jobs)
+print(json.dumps(seen))
+"""
+
+
+def test_one_thread_imports_the_model_libraries_and_the_queue_finds_them_warm(site: Site, tiny_root: Path) -> None:
+    """Two that import diffusers at once raise ImportError: it cost the warm-up at every start with work queued."""
+    first, second = site.submit(), site.submit("image_fast")
+    command = [sys.executable, "-c", WATCHED_IMPORTS, site.db.url, str(tiny_root), str(site.root / "cold"), first, second]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "OMP_NUM_THREADS": "1"}
+    ran = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    assert ran.returncode == 0, ran.stderr
+    seen = json.loads(ran.stdout)
+    assert {root for root, _, _ in seen} == {"torch", "diffusers", "transformers", "compel"}
+    assert {thread for _, thread, _ in seen} == {"MainThread"}
+    assert {alone for root, _, alone in seen if root == "torch"} == {1}  # before the thread that claims
+    assert "could not be warmed up" not in ran.stderr and "Lane sdxl is warm" in ran.stderr
+    assert [site.row(job)["status"] for job in (first, second)] == ["completed"] * 2
