@@ -1,7 +1,8 @@
 """Pixels to files: PNG, MP4, WebP thumbnails. Runs off the device thread; needs no torch.
 
 Every PNG and MP4 carries the job's parameters, and the mark that it was made by AI: IPTC's digital source type `trainedAlgorithmicMedia`
-(https://cv.iptc.org/newscodes/digitalsourcetype/), in PNG as XMP, in MP4 as tags.
+(https://cv.iptc.org/newscodes/digitalsourcetype/), in PNG as XMP, in MP4 as tags. Each says how its numbers become colours, too: models
+make sRGB, and a viewer that has to guess shows a film in other colours than its picture (docs/decisions/0047).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from xml.sax.saxutils import quoteattr
 
 import av
 import numpy as np
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -32,13 +34,23 @@ AI_TAG = "digital_source_type"  # the MP4 tag that holds AI_MADE
 XMP_KEY = "XML:com.adobe.xmp"  # where PNG keeps XMP (Adobe, XMP specification part 3, §1.1.5)
 THUMBNAIL = 256  # pixels, the longest side
 
+SMPTE_170M = 6  # BT.601's matrix as ITU-T H.273 counts; PyAV names swscale's numbers, in which it is ITU601
+COLOUR = (int(ColorPrimaries.BT709), int(ColorTrc.IEC61966_2_1), SMPTE_170M, int(ColorRange.MPEG))
+"""How a film's numbers become colours (H.273): sRGB's primaries and transfer, and the matrix and range that `encode_mp4` converts by.
+
+Browsers without a GPU convert by integers in which BT.709's factor for blue (2.11) does not fit and becomes 2: 0,0,255 shows 12 levels
+darker. BT.601's (2.02) fits. Measured in docs/decisions/0047; with a GPU both are right.
+"""
+
 
 def encode_png(image: Image.Image, info: dict[str, str]) -> bytes:
-    """`image` as PNG, RGB, with `info` as text chunks beside the AI mark.
+    """`image` as PNG, sRGB and said to be, with `info` as text chunks beside the AI mark.
 
     Compression level 1: 0.08 s for 1024² where level 6 takes 0.31 s and is hardly smaller.
     """
     chunks = PngInfo()
+    # Perceptual (PNG §11.3.2.5). Without it a wide-gamut screen may stretch the picture's colours, and not its film's.
+    chunks.add(b"sRGB", b"\0")
     for key, value in info.items():
         # Pillow writes tEXt for Latin-1 and iTXt for the rest; keys are Latin-1, up to 79 characters (PNG §11.3.3).
         chunks.add_text(key, value)
@@ -78,15 +90,30 @@ def encode_mp4(frames: Sequence[Image.Image], fps: int, path: Path, info: dict[s
             file.metadata.update({**info, "comment": json.dumps(info, sort_keys=True, ensure_ascii=False), AI_TAG: AI_MADE})
             stream = file.add_stream("libx264", rate=fps, options={"preset": "veryfast"})
             stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-            stream.codec_context.time_base = Fraction(1, fps)
+            context = stream.codec_context
+            context.time_base = Fraction(1, fps)
+            # Into the stream's own header (VUI) and, by the muxer, into the container's `colr` box.
+            context.color_primaries, context.color_trc, context.colorspace, context.color_range = COLOUR
             for number, image in enumerate(frames):
-                frame = av.VideoFrame.from_ndarray(np.asarray(image.convert("RGB")), format="rgb24")
+                frame = _converted(av.VideoFrame.from_ndarray(np.asarray(image.convert("RGB")), format="rgb24"))
                 frame.pts, frame.time_base = number, Fraction(1, fps)
                 file.mux(stream.encode(frame))
             file.mux(stream.encode())
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def _converted(frame: av.VideoFrame) -> av.VideoFrame:
+    """`frame` (rgb24) in the numbers that COLOUR describes. Rounded to the nearest, and chroma the mean of its four pixels: swscale's own
+    choice is off by up to a step of 256 (docs/decisions/0047)."""
+    return frame.reformat(
+        format="yuv420p",
+        dst_colorspace=Colorspace.ITU601,
+        src_color_range=ColorRange.JPEG,
+        dst_color_range=ColorRange.MPEG,
+        interpolation=Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP,
+    )
 
 
 def middle_frame(frames: Sequence[Image.Image]) -> Image.Image:
@@ -155,6 +182,7 @@ class Mp4Facts:
     fps: Fraction
     codec: str
     pix_fmt: str
+    colour: tuple[int, int, int, int]  # primaries, transfer, matrix (H.273), range (1 limited, 2 full, 0 unsaid)
     faststart: bool
     tags: dict[str, str]
     ai_made: bool
@@ -182,6 +210,7 @@ def probe_mp4(path: Path) -> Mp4Facts:
             fps=stream.average_rate or Fraction(0),
             codec=context.name,
             pix_fmt=str(context.pix_fmt),
+            colour=(context.color_primaries, context.color_trc, context.colorspace, context.color_range),
             faststart=_faststart(path),
             tags=tags,
             ai_made=tags.get(AI_TAG) == AI_MADE,

