@@ -19,7 +19,8 @@ from typing import Any
 
 from executors.errors import Cancelled, LeaseLost
 from executors.gauges import Gauges
-from ourvidz.db.connection import Ambiguous, DatabaseAway
+from ourvidz import pulse
+from ourvidz.db.connection import Ambiguous, DatabaseAway, DatabaseBusy
 from ourvidz.lifecycle import Claim, Jobs
 from state.errors import ExecutorGone, StaleClaim
 from state.policy import Policy
@@ -92,8 +93,9 @@ class Hold:
 
     def check(self) -> None:
         """Between two steps: go on, or raise `Cancelled`, `LeaseLost` or `Drained`."""
-        if self.lost or self._beat.gone or self._beat.late:
-            # Late: we could not reach the database for as long as a lease lasts, so others may have the job by now.
+        if self.lost or self._beat.gone or (self._beat.late and not self._beat.away):
+            # Late: no heartbeat went through for as long as a lease lasts, so others may have the job by now. Not in an outage of the
+            # database: then the job goes on, and its next write waits, and is refused where another claim has the job meanwhile.
             raise LeaseLost(f"another claim may have job {self.claim.job_id}")
         if self.cancelled:
             raise Cancelled(self.claim.job_id)
@@ -128,6 +130,7 @@ class Heartbeat:
         self.resident: Sequence[str] = ()
         self.device = Watch(clock)
         self.holds: dict[tuple[str, int], Hold] = {}
+        self.away = False  # the database does not answer, or takes no writes: nobody else can have our jobs either
         self._beaten = clock()
         self._gauges = Gauges()
         self._stop = threading.Event()
@@ -174,20 +177,31 @@ class Heartbeat:
         while not self._stop.is_set():
             try:
                 self._look()
-                if self._clock() >= due and not self.gone:
+                if (self._clock() >= due or self.away) and not self.gone:
                     due = self._clock() + self.policy.heartbeat
                     self._beat()
-                self.jobs.reap()
+                    self.away = False
+                self.jobs.reap(grace=self.policy.retake)
             except ExecutorGone:
                 self.gone = True
+            except (DatabaseAway, Ambiguous) as error:
+                if not isinstance(error, DatabaseBusy):
+                    self._wait_for_database()
             except Exception as error:  # noqa: BLE001  (the next round comes, and `check` counts how long ago the last good one was)
                 log.warning("No heartbeat this time: %s: %s", type(error).__name__, error)
-                if isinstance(error, DatabaseAway | Ambiguous):
-                    self.jobs.db.bring_back()  # the device thread may be long at work before it finds out
             if self.stalled and self.late:
                 self._hung()
             self._look_now.wait(self.policy.control_poll * random.uniform(0.7, 1.0))
             self._look_now.clear()
+
+    def _wait_for_database(self) -> None:
+        """An outage, which the log has already. Whoever waits for the database does not hang: the stall limits begin when it is back.
+        `ourvidz up` is told that this process lives, for the database cannot."""
+        self.away = True
+        for watch in (self.device, *(hold.watch for hold in list(self.holds.values()))):
+            watch.touch()
+        pulse.beat()
+        self.jobs.db.bring_back()  # the device thread may be long at work before it finds out
 
     def _look(self) -> None:
         holds = list(self.holds.values())  # before we ask: a claim that comes in between would seem lost

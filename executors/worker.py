@@ -28,7 +28,7 @@ from executors.shelf import Shelf
 from executors.spool import Spool
 from executors.watchers import Watchers
 from ourvidz.audit import publish_heads
-from ourvidz.db.connection import Ambiguous, DatabaseAway, Listener
+from ourvidz.db.connection import PATIENCE, Ambiguous, DatabaseAway, Listener
 from ourvidz.fetch import fetch
 from ourvidz.lifecycle import Claim, Jobs
 from ourvidz.progress import Observer, Progress
@@ -103,7 +103,7 @@ class Worker:
     def run(self, *, until: Collection[str] | None = None, idle_exit: float | None = None) -> None:
         """Work until drained; or until the jobs in `until` have ended; or until nothing came for `idle_exit` seconds.
 
-        Raises `DatabaseAway` when there is no database to begin with. One that goes away later is waited for.
+        A database that is away is waited for, at the beginning for as long as `jobs` is patient; then `DatabaseAway` is raised.
         """
         try:
             self.shelf.ready()
@@ -124,6 +124,7 @@ class Worker:
             self.heartbeat.abort = self.draining
             self.heartbeat.draining = True
             self.heartbeat.wake.ring()
+        self.jobs.db.longest_wait = 0.0 if self.draining else PATIENCE  # whoever leaves does not wait for a database without end
         self.draining = True
 
     def _register(self) -> str:
@@ -259,7 +260,9 @@ class Worker:
             beat.unsure = "lost answer"
         except ExecutorGone:
             beat.gone = True
-        except (DatabaseAway, RateLimited) as error:
+        except DatabaseAway as error:  # an outage: the log has it already
+            log.debug("Nothing was claimed: %s", error)
+        except RateLimited as error:
             log.warning("%s", error)
         return None
 

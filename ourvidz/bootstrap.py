@@ -41,6 +41,8 @@ class App:
     """The program, put together as the environment says. Parts are made when first used."""
 
     config: Config
+    patience: float = 0.0
+    """Seconds for which it outlives a database that is away: infinity for the parts of a machine, which have nothing else to do."""
 
     @property
     def embedded(self) -> bool:
@@ -57,10 +59,15 @@ class App:
     @cached_property
     def database(self) -> Database:
         """Connected, and at this program's schema: the embedded one is migrated here; another is only checked."""
-        from ourvidz.db import layer
         from ourvidz.db.connection import Database
 
         database = Database(self.database_url, revive=self._revive if self.embedded else None)
+        database.patiently(lambda: self._prepare(database), patience=self.patience)
+        return database
+
+    def _prepare(self, database: Database) -> None:
+        from ourvidz.db import layer
+
         with database.transaction() as connection:
             there, standing = layer.found(connection), layer.standing(connection)
         if standing is layer.Standing.OLDER:
@@ -70,7 +77,6 @@ class App:
             log.warning("The database has release %s, this program has %s. It goes on with what is there.", *_numbers(there))
         if self.embedded:
             make_local_profile(database)
-        return database
 
     def _bring_up(self, database: Database, there: Release | None) -> None:
         """The embedded database is brought to this program's release; another's owner is asked to."""
@@ -89,10 +95,11 @@ class App:
 
     @cached_property
     def jobs(self) -> Jobs:
+        from ourvidz.db.connection import PATIENCE
         from ourvidz.lifecycle import Jobs
         from ourvidz.safety.lexical import LexicalScreen
 
-        return Jobs(self.database, LexicalScreen())
+        return Jobs(self.database, LexicalScreen(), patience=max(PATIENCE, self.patience))
 
     @cached_property
     def store(self) -> ArtifactStore:
@@ -144,5 +151,5 @@ def _numbers(there: Release | None) -> tuple[str, str]:
     return f"{there.number}" + (" of another build" if there.number == ours else ""), str(ours)
 
 
-def app() -> App:
-    return App(config())
+def app(*, patience: float = 0.0) -> App:
+    return App(config(), patience)

@@ -18,6 +18,7 @@ from datetime import datetime
 from typing import Any
 
 from ourvidz.db.connection import PATIENCE, Ambiguous, Database, DatabaseAway
+from ourvidz.db.outages import backoff
 from ourvidz.safety import texts
 from ourvidz.safety.screen import PromptScreen, Verdict
 from state import catalog
@@ -222,8 +223,14 @@ class Jobs:
         """A supervisor saw this executor die: its jobs go to others now. Returns how many it had."""
         return int(self._repeat("select ourvidz.executor_gone(%s, %s) as jobs", (executor_id, cause))[0]["jobs"])
 
-    def reap(self) -> dict[str, int]:
-        """How many leases `lapsed`, attempts `timed_out` and jobs were `promoted`; `busy`: nothing was done, another reaper was at work."""
+    def reap(self, *, grace: float = 0.0) -> dict[str, int]:
+        """How many leases `lapsed`, attempts `timed_out` and jobs were `promoted`; `busy`: nothing was done, another reaper was at work.
+
+        After an outage of the database every lease has run out, of executors that work on. For `grace` seconds after the last trouble that
+        this process had with it nothing is reaped: they renew their leases meanwhile, and keep their jobs."""
+        if self.db.trouble_at is not None and time.monotonic() - self.db.trouble_at < grace:
+            self.db.look_for_writes()
+            return {"lapsed": 0, "timed_out": 0, "promoted": 0, "busy": 0}
         return dict(self.db.rows("select * from ourvidz.reap()")[0])
 
     # -- reading ------------------------------------------------------------------------------------------------------------------
@@ -290,7 +297,7 @@ class Jobs:
                     raise Ambiguous(str(refused)) from refused
                 raise
 
-        rows = _until(self.patience, attempt)  # first: it may add to those that had moved already
+        rows = self._until(attempt)  # first: it may add to those that had moved already
         return [*moved, *(str(row["id"]) for row in rows)]
 
     def check_consent(self, claim: Claim, sha256: str | None = None) -> bool:
@@ -356,9 +363,21 @@ class Jobs:
 
     # -- surviving the network ----------------------------------------------------------------------------------------------------
 
+    def _until(self, attempt: Callable[[], Rows]) -> Rows:
+        """Repeats what looks by itself whether an answer that was lost was a commit."""
+        began = time.monotonic()
+        for delay in backoff(1.0):
+            try:
+                return attempt()
+            except Ambiguous as lost:
+                if time.monotonic() - began > min(self.patience, self.db.longest_wait):
+                    raise DatabaseAway(f"The database cannot be reached: {lost}") from lost
+                time.sleep(delay)
+        raise AssertionError("backoff has no end")
+
     def _repeat(self, sql: str, params: Sequence[Any]) -> list[dict[str, Any]]:
         """For calls that may be made twice: a lost answer is asked for again."""
-        return _until(self.patience, lambda: self.db.patient(sql, params, patience=self.patience))
+        return self._until(lambda: self.db.patient(sql, params, patience=self.patience))
 
     def _decide(self, job_id: str, events: tuple[str, ...], sql: str, params: Sequence[Any]) -> Rows:
         """A person's action. Refused after a lost answer, it may have been our own first try that went before."""
@@ -377,7 +396,7 @@ class Jobs:
                     return [{"done": rows[0]["type"]}]
                 raise
 
-        return _until(self.patience, attempt)
+        return self._until(attempt)
 
     def _write(
         self, claim: Claim, event: str | tuple[str, ...], sql: str, params: Sequence[Any], where: Mapping[str, Any] | None = None
@@ -400,7 +419,7 @@ class Jobs:
                     return [{"event": written}]
                 raise
 
-        return _until(self.patience, attempt)
+        return self._until(attempt)
 
     def _written(self, claim: Claim, event: str | tuple[str, ...], where: Mapping[str, Any] | None) -> str | None:
         rows = self._repeat(
@@ -431,17 +450,6 @@ def _json(value: Any) -> str:
         return json.dumps(value, allow_nan=False)
     except ValueError:
         raise InvalidJob("A setting is a number that is none (infinity, NaN).", field="settings") from None
-
-
-def _until(patience: float, attempt: Callable[[], Rows]) -> Rows:
-    deadline = time.monotonic() + patience
-    while True:
-        try:
-            return attempt()
-        except Ambiguous as lost:
-            if time.monotonic() > deadline:
-                raise DatabaseAway(f"The database cannot be reached: {lost}") from lost
-            time.sleep(0.1)
 
 
 def _without_sha256(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -66,8 +66,7 @@ def keep(rounds: Rounds, stop: threading.Event) -> None:
     while not stop.is_set():
         try:
             more = rounds.round() == AT_ONCE
-        except (DatabaseAway, Ambiguous) as error:
-            log.warning("%s", error)
+        except (DatabaseAway, Ambiguous):  # the log has it: ourvidz.db.connection.Outage
             more = False
         if not more:
             stop.wait(POLL)

@@ -43,6 +43,11 @@ class Policy:
     pdq_distance: int = 31  # of 256 bits: the distance up to which Meta's PDQ counts two pictures as the same
     reroute_after: float | None = None  # what waits so long in a lane that nobody serves goes to its fallback; None: never
 
+    @property
+    def retake(self) -> float:
+        """For so long after an outage of the database nothing is reaped: executors that worked on have time to renew their leases."""
+        return min(self.lease, 4 * self.heartbeat)
+
 
 @dataclass(frozen=True)
 class Plan:

@@ -104,14 +104,16 @@ class Registry:
                 self._take_a_look()
             except Exception as error:  # noqa: BLE001  (whatever it was, the executors work on, and the next round comes)
                 self.outage = time.monotonic()
-                log.warning("The database did not tell how the executors are: %s", error)
-                if isinstance(error, DatabaseAway | Ambiguous):
+                if isinstance(error, DatabaseAway | Ambiguous):  # the log has it: ourvidz.db.connection.Outage
                     self._jobs.db.bring_back()
+                else:
+                    log.warning("The database did not tell how the executors are: %s", error)
                 if closing:
                     return  # their leases will run out
                 time.sleep(EVERY)
 
     def _take_a_look(self) -> None:
+        self._jobs.db.look_for_writes()  # where nobody can renew a lease, one that ran out says nothing
         sights: dict[Life, Sight] = {}
         for r in fleet.lives(self._jobs.db, self._host, self._names):
             life, held = (r["name"], r["pid"]), tuple(Held(*job) for job in r["held"])

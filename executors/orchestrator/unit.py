@@ -34,6 +34,7 @@ class Unit:
         self._early: tuple[Burial, dict[str, Crash]] | None = None
         self._cause: str | None = None  # why we killed it
         self._last = ""
+        self._waited: float | None = None  # when an executor last said that it waits for the database (ourvidz.pulse)
 
     def say(self, line: str) -> None:
         self._say(OWN, f"{self.row.name}: {line}")
@@ -103,21 +104,24 @@ class Unit:
         env = {**os.environ, "PYTHONUNBUFFERED": "1", **self.row.env}
         if self.lanes.closed:
             env[CLOSED] = ",".join(sorted(self.lanes.closed))
-        self.process = Process(self.row.argv(lanes), env, with_pulse=not self.row.executor)
+        self.process = Process(self.row.argv(lanes), env, with_pulse=True)
         self._cause = None
         self._health = Health(self.process.started)
         if self.row.executor:
             self.registry.lives(self.row.name, self.process.pid)
 
     def _hear(self, process: Process, *, all_of_it: bool = False) -> None:
+        beats = process.beats
         process.listen()
+        if self.row.executor and process.beats > beats:
+            self._waited = process.heard
         for line in process.lines(all_of_it=all_of_it):
             self._say(self.row.name, line)
 
     def _hung(self, process: Process, now: float) -> str | None:
         if self._cause is not None:
             return None
-        if not self.row.executor:
+        if not self.row.executor:  # its pulse goes on while it waits for the database
             limit = self.rules.pulse_limit if process.beats else self.rules.start_limit
             return f"no pulse for {now - process.heard:.0f} s" if now - process.heard > limit else None
         look = self.registry.look
@@ -128,8 +132,10 @@ class Unit:
 
     @property
     def _after_outage(self) -> bool:
-        """The database was away just now: whoever gave up waiting for it is not to blame, nor whoever lost a lease by it."""
-        return self.registry.outage is not None and time.monotonic() - self.registry.outage < self.policy.load_stall
+        """The database was away just now, for us or for this process: whoever gave up waiting for it is not to blame, nor whoever lost a
+        lease by it. It may answer our questions and take no writes: then only those who write know."""
+        seen = [at for at in (self.registry.outage, self._waited) if at is not None]
+        return bool(seen) and time.monotonic() - max(seen) < self.policy.load_stall
 
     def _kill(self, process: Process, reason: str) -> None:
         self.say(f"process {process.pid} hangs ({reason}): killed, and to be replaced.")
@@ -152,7 +158,7 @@ class Unit:
             self.registry.lives(self.row.name, None)
             self.registry.bury((self.row.name, process.pid), self._cause or DIED, self.lanes.last_crash)
         else:
-            self._again(lived, code, explained=code == 0)
+            self._again(lived, code, explained=code == 0 or self._after_outage)
 
     def _again(self, lived: float, code: int, *, explained: bool) -> None:
         now = time.monotonic()

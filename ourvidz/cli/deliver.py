@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import signal
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -45,13 +47,16 @@ def run(once: Annotated[bool, typer.Option("--once", help="Leave when nothing is
 
     log = logging.getLogger("ourvidz.deliver")
     with executor.told(logging.INFO), executor.own_signals():
-        app = bootstrap.app()
+        app = bootstrap.app(patience=0.0 if once else math.inf)
+        database = app.database
         try:
-            if said := follow_environment(app.database, app.config.supabase_url, signs=bool(app.keyring.keys(SECRET))):
+            signs = bool(app.keyring.keys(SECRET))
+            follow = partial(follow_environment, database, app.config.supabase_url, signs=signs)
+            if said := database.patiently(follow, patience=app.patience):
                 log.info(said)
         except (InvalidJob, BadSecret) as error:
             log.error("job-callback of SUPABASE_URL is not told of jobs: %s", error)
-        deliverer = Deliverer(app.database, app.keyring, beat=pulse.beat)
+        deliverer = Deliverer(database, app.keyring, beat=pulse.beat)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: deliverer.stop())
         log.info("The deliverer is at work.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -55,7 +56,7 @@ def run(
 
     def leave(*_: object) -> None:
         nonlocal leaving
-        leaving = True
+        leaving, database.longest_wait = True, 0.0  # what is not committed lies in the processing list
 
     def wait(seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -65,11 +66,14 @@ def run(
 
     redis = _redis()
     with executor.told(logging.INFO), executor.own_signals():
+        app = bootstrap.app(patience=0.0 if once else math.inf)
+        database = app.database
+        users = database.patiently(lambda: shared_with(database), patience=app.patience)
+        # Only now: until here the signals' own handlers end a wait for the database.
         signal.signal(signal.SIGTERM, leave)
         signal.signal(signal.SIGINT, leave)
-        database = bootstrap.app().database
         drainer = Drainer(database, redis, _queues(older_queue), shared=lambda: shared_with(database))
-        alone = "" if (users := drainer.shared()) is None else f" for {words.count(len(users), 'user')} alone (`ourvidz cutover share`)"
+        alone = "" if users is None else f" for {words.count(len(users), 'user')} alone (`ourvidz cutover share`)"
         out.say(f"Draining {', '.join(drainer.queues)}{alone}.", "dim")
         if once:
             while not leaving and drainer.once():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import signal
 import time
@@ -27,6 +28,7 @@ def reaper() -> None:
     from ourvidz import bootstrap, pulse
     from ourvidz.cli import executor
     from ourvidz.db.connection import Ambiguous, DatabaseAway
+    from ourvidz.db.outages import backoff
 
     leaving = False
 
@@ -36,23 +38,23 @@ def reaper() -> None:
 
     log = logging.getLogger("ourvidz.reaper")
     with executor.told(logging.INFO), executor.own_signals():
+        jobs = bootstrap.app(patience=math.inf).jobs
+        policy = jobs.policy()
         signal.signal(signal.SIGTERM, leave)
         signal.signal(signal.SIGINT, leave)
-        jobs = bootstrap.app().jobs
-        every = jobs.policy().control_poll
+        every = policy.control_poll
         log.info("The reaper is at work.")
-        wait, busy_since = every, None
+        wait, busy_since, waits = every, None, backoff(LONGEST_WAIT)
         while not leaving:
             pulse.beat()
             try:
-                told = jobs.reap()
-                wait = every
+                told = jobs.reap(grace=policy.retake)
+                wait, waits = every, backoff(LONGEST_WAIT)
                 busy_since = _note_busy(log, bool(told["busy"]), busy_since)
                 if told["lapsed"] or told["timed_out"]:
                     log.info("Jobs taken from executors that fell silent: %(lapsed)d; over their time limit: %(timed_out)d.", told)
-            except (DatabaseAway, Ambiguous) as error:
-                wait = min(wait * 2, LONGEST_WAIT)
-                log.warning("%s", error)
+            except (DatabaseAway, Ambiguous):  # the log has it: ourvidz.db.connection.Outage
+                wait = next(waits)
                 jobs.db.bring_back()
             time.sleep(wait * random.uniform(0.7, 1.0))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 import sys
 import time
@@ -81,7 +82,7 @@ def up(
         return out.say(f"Devices: {how}.", "dim")
     from ourvidz import bootstrap
 
-    app = bootstrap.app()
+    app = bootstrap.app(patience=math.inf)
     say = _teller(max(len(r.name) for r in roster))
     with _told(say), executor.own_signals():
         say("up", f"{', '.join(r.name for r in roster)} (devices: {how})")
@@ -96,7 +97,8 @@ def _lacking(intake: bool) -> dict[str, str]:
     from ourvidz import bootstrap
     from ourvidz.db import logins
 
-    lacks = logins.lacking(bootstrap.app().database, ["deliverer", *(["intake"] if intake else [])])
+    app = bootstrap.app(patience=math.inf)
+    lacks = app.database.patiently(lambda: logins.lacking(app.database, ["deliverer", *(["intake"] if intake else [])]), patience=math.inf)
     return {
         role: f"No {role} is run here: the login in DATABASE_URL is not a member of {logins.ROLES[role]}. "
         f"Another machine may run it (`ourvidz logins add NAME --role {role}`)."

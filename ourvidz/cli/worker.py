@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import Annotated
 
 import typer
@@ -45,7 +46,7 @@ def worker(
 
     executors = executor.able("An executor")
     executor.check_profile(executors, profile or config().ourvidz_profile)
-    app = bootstrap.app()
+    app = bootstrap.app(patience=math.inf)
     with executor.told(logging.INFO), executor.own_signals():
         code = executors.work(
             app,

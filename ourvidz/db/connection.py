@@ -7,33 +7,57 @@ so a transaction pooler (PgBouncer, Supavisor) may stand between.
 from __future__ import annotations
 
 import logging
-import re
+import math
 import select
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
 from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 
+from ourvidz import pulse
+from ourvidz.db import outages
+from ourvidz.db.outages import Means
 from state.errors import BY_SQLSTATE, InvalidJob, JobError
 
 log = logging.getLogger("ourvidz.db")
 
 CONNECT_TIMEOUT = 10  # seconds
-PATIENCE = 60.0  # seconds for which a verb outlives a database that is away
+PATIENCE = 60.0  # seconds for which a verb outlives a database that is away, where a person waits for it
+QUIET = 5.0  # seconds without trouble, after which an outage counts as over
+SAID_EVERY = 60.0  # seconds between two lines of the log on the same outage
+
+T = TypeVar("T")
 
 
 class DatabaseAway(JobError):
-    """The database could not be reached, for longer than we wait. Nothing is lost: what was committed is there when it is back."""
+    """The database could not be reached or takes no writes, for longer than we wait. What was asked had no effect, and what was committed
+    is there when it is back."""
 
     sqlstate = "08006"
     code = "database_away"
+    http = 503
+
+
+class DatabaseReadOnly(DatabaseAway):
+    """The server is there and takes no writes: a standby, or `default_transaction_read_only`. `ourvidz doctor` says which."""
+
+    sqlstate = outages.READ_ONLY
+    code = "database_read_only"
+
+
+class DatabaseBusy(DatabaseAway):
+    """The server undid this statement (a deadlock, a lock or a limit of time), though it was repeated. Nothing was changed."""
+
+    sqlstate = "55P03"
+    code = "database_busy"
 
 
 class DatabaseRefused(DatabaseAway):
@@ -56,6 +80,9 @@ class Database:
     def __init__(self, url: str, *, pool_size: int = 4, revive: Callable[[], object] | None = None) -> None:
         self.url = url
         self._revive = revive
+        self.longest_wait = math.inf  # seconds that `patiently` waits at most, whatever it was asked for: less for a process that leaves
+        self.trouble_at: float | None = None  # when the database last failed to answer or to write, by our monotonic clock
+        self._outage = Outage()
         self.engine: Engine = create_engine(
             make_url(_sqlalchemy_url(url)),
             isolation_level="AUTOCOMMIT",
@@ -73,26 +100,41 @@ class Database:
 
     @contextmanager
     def driver(self) -> Iterator[psycopg.Connection[Any]]:
-        """A psycopg connection out of the pool, in autocommit. A broken one is not put back."""
+        """A psycopg connection out of the pool, in autocommit. One that is broken, or whose server takes no writes, is not put back."""
         fairy = self.engine.raw_connection()
         while _dead(fairy.driver_connection):
             fairy.invalidate()
             fairy.close()
             fairy = self.engine.raw_connection()
+        connection: Any = fairy.driver_connection
         try:
-            yield fairy.driver_connection  # type: ignore[misc]
-        except BaseException:
-            if getattr(fairy.driver_connection, "closed", True):
+            yield connection
+        except BaseException as error:
+            if isinstance(error, psycopg.Error) and outages.rule(error).leave:
+                fairy.invalidate()
+                self.engine.dispose()  # the others lead to the same server
+            elif connection.closed:
                 fairy.invalidate()
             raise
         finally:
+            if not connection.closed and takes_no_writes(connection):
+                fairy.invalidate()
             fairy.close()
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """A SQLAlchemy connection in one transaction, for migrations, rebuilds and reports."""
-        with self.engine.connect().execution_options(isolation_level="READ COMMITTED") as connection, connection.begin():
-            yield connection
+        """A SQLAlchemy connection in one transaction, for migrations, rebuilds and reports. Raises what `rows` raises, except `Ambiguous`:
+        here a lost connection is `DatabaseAway` too."""
+        try:
+            with self.engine.connect().execution_options(isolation_level="READ COMMITTED") as connection, connection.begin():
+                yield connection
+        except DBAPIError as error:
+            cause = error.orig if isinstance(error.orig, psycopg.Error) else None
+            if cause is None or outages.rule(cause).means not in (Means.WAIT, Means.REFUSED):
+                raise
+            if outages.rule(cause).leave:
+                self.engine.dispose()
+            raise self._noted(translate(cause, sent=False)) from error
 
     def rows(self, sql: str, params: Sequence[Any] | dict[str, Any] = ()) -> list[dict[str, Any]]:
         """Run one statement once. Raises leaves of `state.errors`, `DatabaseAway` or `Ambiguous`."""
@@ -101,32 +143,52 @@ class Database:
             with self.driver() as connection, connection.cursor(row_factory=dict_row) as cursor:
                 sent = True
                 cursor.execute(sql, params or None)
-                return cursor.fetchall() if cursor.description else []
+                found = cursor.fetchall() if cursor.description else []
+                writes = not takes_no_writes(connection)
         except psycopg.Error as error:
-            raise translate(error, sent) from error
+            raise self._noted(translate(error, sent)) from error
         except Exception as error:  # SQLAlchemy wraps what happens while it connects
             cause = error.__cause__ or getattr(error, "orig", None)
             if isinstance(cause, psycopg.Error):
-                raise translate(cause, sent) from error
+                raise self._noted(translate(cause, sent)) from error
             raise
+        if writes:
+            self._outage.over(self.trouble_at)
+        return found
 
     def patient(self, sql: str, params: Sequence[Any] | dict[str, Any] = (), *, patience: float = PATIENCE) -> list[dict[str, Any]]:
         """Like `rows`, but waits for a database that is away. Raises `Ambiguous` when the statement may have been committed:
         the caller knows how to find out, or may simply repeat what is idempotent."""
-        deadline = time.monotonic() + patience
-        delay = 0.1
-        while True:
+        return self.patiently(lambda: self.rows(sql, params), patience=patience)
+
+    def patiently(self, ask: Callable[[], T], *, patience: float = PATIENCE) -> T:
+        """What `ask` answers, repeated while it raises `DatabaseAway`, for `patience` seconds (infinity: without end). Not for longer than
+        `PATIENCE` where the server undoes this very statement again and again."""
+        began = time.monotonic()
+        for delay in outages.backoff():
             try:
-                return self.rows(sql, params)
+                return ask()
             except DatabaseRefused:
                 raise
-            except DatabaseAway:
-                if time.monotonic() + delay > deadline:
+            except DatabaseAway as error:
+                limit = min(patience, self.longest_wait, PATIENCE if isinstance(error, DatabaseBusy) else math.inf)
+                if time.monotonic() + delay - began > limit:
                     raise
-                log.warning("The database is away; trying again in %.1f s.", delay)
+                pulse.beat()
                 time.sleep(delay)
-                delay = min(delay * 2, 5.0)
                 self.bring_back()
+        raise AssertionError("backoff has no end")
+
+    def look_for_writes(self) -> None:
+        """Raises `DatabaseReadOnly` where the server takes no writes, and what `rows` raises."""
+        state = self.rows("select pg_is_in_recovery() as standby, current_setting('transaction_read_only')::boolean as read_only")[0]
+        if state["standby"] or state["read_only"]:
+            raise self._noted(DatabaseReadOnly(_read_only("it is a standby" if state["standby"] else "its transactions are read-only")))
+
+    def _noted(self, error: Exception) -> Exception:
+        if isinstance(error, Ambiguous | DatabaseAway) and not isinstance(error, DatabaseBusy):
+            self.trouble_at = self._outage.note(str(error))
+        return error
 
     def bring_back(self) -> None:
         """Start the database again, where that is ours to do. Never raises: the next statement says whether it helped."""
@@ -139,6 +201,29 @@ class Database:
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+class Outage:
+    """What the log says of a database that is away: when it begins, once a minute while it lasts, and when it is over."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+        self._said = -math.inf
+
+    def note(self, why: str) -> float:
+        now = time.monotonic()
+        self._since = now if self._since is None else self._since
+        if now - self._said > SAID_EVERY:
+            self._said = now
+            for_so_long = f" (for {now - self._since:.0f} s now)" if now - self._since > 1 else ""
+            log.warning("%s Waiting for it%s.", why.rstrip(".") + ".", for_so_long)
+        return now
+
+    def over(self, last_trouble: float | None) -> None:
+        """What was asked went through. Reads may while writes do not, so a while must pass without trouble."""
+        if self._since is not None and last_trouble is not None and time.monotonic() - last_trouble > QUIET:
+            log.info("The database is there again, after %.0f s.", last_trouble - self._since)
+            self._since, self._said = None, -math.inf
 
 
 class Listener:
@@ -183,6 +268,13 @@ def _dead(connection: Any) -> bool:
         return True
 
 
+def takes_no_writes(connection: psycopg.Connection[Any]) -> bool:
+    """Whether the server said of itself that it is a standby or read-only. No round trip: it reports both to each client (not through
+    PgBouncer), a change with its next answer."""
+    said = connection.info.parameter_status
+    return "on" in (said("in_hot_standby"), said("default_transaction_read_only"))
+
+
 def translate(error: psycopg.Error, sent: bool) -> Exception:
     """The error as our caller knows it. What the connection's death left open is `Ambiguous`."""
     state = error.sqlstate
@@ -190,27 +282,22 @@ def translate(error: psycopg.Error, sent: bool) -> Exception:
         kind = BY_SQLSTATE[state]
         message = " ".join(part for part in (error.diag.message_primary, error.diag.message_hint) if part)
         return InvalidJob(message, field=error.diag.column_name or "") if kind is InvalidJob else kind(message)
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and state not in _OTHER_TROUBLE:
-        if not sent and _REFUSAL.search(reason):
-            return DatabaseRefused(f"The database does not let us in; look at DATABASE_URL: {reason}")
-        if not sent or (state or "").startswith(_ROLLED_BACK):
-            return DatabaseAway(f"The database cannot be reached: {reason}")
-        if state is None or state[:2] in ("08", "57"):  # lost connection; 57P0x: the server is shutting down
-            return Ambiguous(reason)
-    return error
+    rule, reason = outages.rule(error), str(error).strip().partition("\n")[0] or type(error).__name__
+    if rule.means is Means.FAULT or (rule.means is Means.REFUSED and sent):
+        return error
+    if rule.means is Means.REFUSED:
+        return DatabaseRefused(f"The database does not let us in; look at DATABASE_URL: {reason}")
+    if sent and outages.ended(error):
+        return Ambiguous(reason)
+    if rule.means is Means.RETRY:
+        return DatabaseBusy(f"The database undid the statement: {reason}")
+    if state == outages.READ_ONLY or "session is read-only" in reason:
+        return DatabaseReadOnly(_read_only(reason))
+    return DatabaseAway(f"The database cannot be reached: {reason}" if not state else f"The database cannot do it now: {reason}")
 
 
-# Said by a server that lives and has undone the statement; the same may go through a moment later: a deadlock or a serialization
-# failure, no more connections, memory or disk, a lock or the statement that took too long, a server that is still starting.
-_ROLLED_BACK = ("40001", "40P01", "53", "55P03", "57014", "57P03")
-# While it connects, libpq passes no SQLSTATE on, only the words (PostgreSQL's own, and those of Supabase's pooler).
-_REFUSAL = re.compile(
-    r"authentication failed|no pg_hba\.conf entry|(?:role|database) \".*\" does not exist|not permitted to log in"
-    r"|tenant or user not found|wrong password|no password supplied",
-    re.IGNORECASE,
-)
-_OTHER_TROUBLE = ("3D000", "28000", "28P01")  # no such database, no such role, wrong password: waiting mends none of them
+def _read_only(reason: str) -> str:
+    return f"The database takes no writes ({reason}). `ourvidz doctor` says why and what to do"
 
 
 def plain_url(url: str) -> str:

@@ -15,7 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ourvidz.db import outbox
-from ourvidz.db.connection import Ambiguous, DatabaseAway
+from ourvidz.db.connection import Ambiguous, DatabaseAway, DatabaseRefused
+from ourvidz.db.outages import backoff
 from ourvidz.delivery.sending import Keyring, send
 from ourvidz.delivery.signature import BadSecret
 
@@ -82,8 +83,9 @@ class Deliverer:
                 for each in due:
                     self._send_some(client, each)
                 await self._prune()
-            except (DatabaseAway, Ambiguous) as error:
-                log.warning("%s", error)
+            except (DatabaseAway, Ambiguous):  # the log has it: ourvidz.db.connection.Outage
+                if once:
+                    raise
                 await self._ask(self._db.bring_back)
                 due = []
             busy = [task for tasks in self._tasks.values() for task in tasks]
@@ -121,15 +123,28 @@ class Deliverer:
                 outcome = await send(client, message, self._ring)
                 self._beat()
                 if outcome.error is None:
-                    await self._ask(outbox.sent, self._db, message, outcome.status or 0)
+                    await self._insist(outbox.sent, self._db, message, outcome.status or 0)
                     self.sent += 1
                     continue
-                became = await self._ask(outbox.unsent, self._db, message, outcome.status, outcome.error, outcome.wait_s)
+                became = await self._insist(outbox.unsent, self._db, message, outcome.status, outcome.error, outcome.wait_s)
                 self.failed += 1
                 log.warning("%s, about job %s: %s. %s", receiver, message.body["job_id"], outcome.error, _NEXT[became])
-        except (DatabaseAway, Ambiguous) as error:
+        except (DatabaseAway, Ambiguous):
             # Whether it was told of or not: the lease runs out, and what is in doubt is sent again.
-            log.warning("%s: %s", receiver, error)
+            log.debug("The database is away, and what was taken for %s is sent when its lease has run out.", receiver)
+
+    async def _insist(self, function: Callable[..., T], *args: Any) -> T:
+        """What became of a message, which may be said twice: until the database knows, or it would be sent once more for an outage."""
+        for delay in backoff():
+            try:
+                return await self._ask(function, *args)
+            except DatabaseRefused:
+                raise
+            except (DatabaseAway, Ambiguous):
+                if self._stopping:
+                    raise
+            await asyncio.sleep(delay)
+        raise AssertionError("backoff has no end")
 
     async def _prune(self) -> None:
         if time.monotonic() - self._pruned > PRUNE_EVERY:

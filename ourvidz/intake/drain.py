@@ -162,6 +162,7 @@ def drain(
                 intake.forget(drainer.db)
                 forgotten = time.monotonic()
         except (RedisAway, DatabaseAway, Ambiguous) as error:
+            drainer.db.bring_back()
             away += 1
             delay = min(AWAY_WAIT, 0.2 * 2**away)
             log.log(logging.WARNING if away in (1, 5) or away % 20 == 0 else logging.DEBUG, "%s. Trying again in %.0f s.", error, delay)

@@ -1,0 +1,99 @@
+"""What an error of Postgres (or of a pooler) means for whoever asked: one table, by SQLSTATE.
+
+`WAIT`: the database's own state. What was sent had no effect; everything waits for it, and machine parts without end.
+`RETRY`: this statement was undone, and the same one may go through a moment later. Repeated for a while, then given up.
+`REFUSED`: the server will not let this login in. Said at once: a person must act.
+`FAULT`: a fault of ours or a refusal of the data; repeating it changes nothing.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+import psycopg
+
+
+class Means(StrEnum):
+    WAIT = "wait"
+    RETRY = "retry"
+    REFUSED = "refused"
+    FAULT = "fault"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`state`: a SQLSTATE or how it begins; empty: none was given. `text`: the message must match too, in any case. `leave`: the connection
+    is to a server that cannot do it, so it is closed, and every other one of the pool with it: the next may find another server."""
+
+    state: str
+    means: Means
+    text: str = ""
+    leave: bool = False
+
+
+READ_ONLY = "25006"
+
+# The first rule that fits decides. https://www.postgresql.org/docs/current/errcodes-appendix.html
+RULES: tuple[Rule, ...] = (
+    # While it connects, libpq passes no SQLSTATE on, only the text: PostgreSQL's own, and that of Supabase's pooler and PgBouncer.
+    Rule("", Means.REFUSED, r"authentication failed|no pg_hba\.conf entry|(?:role|database) \".*\" does not exist|not permitted to log in"
+                            r"|tenant or user not found|wrong password|no password supplied"),
+    Rule("", Means.WAIT),  # no server there, starting, shutting down, no slot left, no host that takes writes; or the connection broke
+    Rule("08", Means.WAIT),  # connection exceptions; poolers use 08P01 for a server they lost and for a queue that took too long
+    Rule(READ_ONLY, Means.WAIT, leave=True),  # a standby, a demoted primary, default_transaction_read_only
+    Rule("25P03", Means.WAIT),  # the session sat idle in a transaction and was ended
+    Rule("25P04", Means.WAIT),  # transaction_timeout: the session was ended
+    Rule("28", Means.REFUSED),
+    Rule("3D000", Means.REFUSED),
+    Rule("40", Means.RETRY),  # serialization failure, deadlock
+    Rule("53", Means.WAIT),  # disk full, out of memory, too many connections
+    Rule("55006", Means.RETRY),  # object in use
+    Rule("55P03", Means.RETRY),  # lock not available in time
+    Rule("57014", Means.RETRY),  # canceled: a statement_timeout, a person
+    Rule("57P04", Means.REFUSED),  # the database was dropped
+    Rule("57", Means.WAIT),  # shutdown, crash of another backend, cannot connect now, idle session timeout
+    Rule("58", Means.WAIT),  # I/O errors of the server's system
+    # A migration replaced a function, view or type between the moment a statement looked it up and the moment it ran.
+    Rule("0A000", Means.RETRY, r"cached plan must not change result type"),
+    Rule("XX000", Means.RETRY, r"cache lookup failed|could not open relation with OID|could not find .* with OID|tuple concurrently"),
+    Rule("42883", Means.RETRY, r"function with OID \d+ does not exist"),
+)  # fmt: skip
+_FAULT = Rule("", Means.FAULT)
+
+
+def rule(error: psycopg.Error) -> Rule:
+    state, said = error.sqlstate or "", str(error)
+    if not state and not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+        return _FAULT  # psycopg itself: a parameter it cannot send
+    for one in RULES:
+        if (state.startswith(one.state) if one.state else not state) and (not one.text or _says(one.text, said)):
+            return one
+    # Whatever its code: the session has ended. Poolers report what they lost as XX000.
+    return Rule(state, Means.WAIT) if _fatal(error) else _FAULT
+
+
+def ended(error: psycopg.Error) -> bool:
+    """Whether the connection died with it: then nobody knows whether a statement that was sent has been committed."""
+    return not error.sqlstate or error.sqlstate.startswith(("08", "57P")) or _fatal(error)
+
+
+def _fatal(error: psycopg.Error) -> bool:
+    return error.diag.severity_nonlocalized in ("FATAL", "PANIC")
+
+
+def _says(pattern: str, said: str) -> bool:
+    """Where several hosts were tried, each of them must say so: one that refuses does not speak for one that is only away."""
+    attempts = re.findall(r"^- host: .*$", said, re.MULTILINE) or [said]
+    return all(re.search(pattern, attempt, re.IGNORECASE) for attempt in attempts)
+
+
+def backoff(longest: float = 5.0) -> Iterator[float]:
+    """Seconds to wait before each further try, without end: doubling up to `longest`, with jitter, so that many do not come at once."""
+    delay = 0.1
+    while True:
+        yield delay * random.uniform(0.7, 1.0)
+        delay = min(delay * 2, longest)
