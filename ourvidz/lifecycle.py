@@ -371,7 +371,8 @@ class Jobs:
                 return attempt()
             except Ambiguous as lost:
                 if time.monotonic() - began > min(self.patience, self.db.longest_wait):
-                    raise DatabaseAway(f"The database cannot be reached: {lost}") from lost
+                    said = "What was asked may have been done all the same: look before you ask again."
+                    raise DatabaseAway(f"The database cannot be reached: {lost}. {said}") from lost
                 time.sleep(delay)
         raise AssertionError("backoff has no end")
 

@@ -127,12 +127,15 @@ def _embedded(app: App) -> tuple[Line, bool]:
 
 
 def _server(app: App, database: Database) -> Iterator[Line]:
-    from ourvidz.db import migrate, queries
+    from ourvidz.db import migrate, queries, writes
 
     before = time.time()
     answer = database.rows("select clock_timestamp() as at")[0]["at"]
     middle = datetime.fromtimestamp((before + time.time()) / 2, UTC)
-    yield Line("ok", "server", f"Postgres {queries.server_version(database)}, answers in {(time.time() - before) * 1000:.0f} ms")
+    answers = f"answers in {(time.time() - before) * 1000:.0f} ms"
+    taken = writes.look(database)
+    said = answers if taken.taken else f"takes no writes: {taken.why}"
+    yield Line("ok" if taken.taken else "missing", "server", f"Postgres {queries.server_version(database)}, {said}", taken.remedy)
     with database.transaction() as connection:
         found, wanted = migrate.current(connection), migrate.head()
     if found != wanted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -193,6 +194,6 @@ def watch(job: options.JobId, as_json: options.Json = False) -> None:
     from ourvidz import bootstrap
     from ourvidz.cli import live
 
-    app = bootstrap.app()
-    row = live.follow(app.database, str(pick.job(app.database, job)["id"]))
+    app = bootstrap.app(patience=math.inf)
+    row = live.follow(app.database, str(live.answered(app.database, lambda: pick.job(app.database, job))["id"]))
     live.finish(app, row, as_json=as_json)

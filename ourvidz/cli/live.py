@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from ourvidz.db.connection import Database
 
 POLL = 0.5
+T = TypeVar("T")
 
 
 def bars() -> Bars:
@@ -43,18 +46,38 @@ def follow(db: Database, job_id: str) -> dict[str, Any]:
     with bars() as shown:
         task = shown.add_task("", total=None, stage="", figures="")
         while True:
-            (row,) = queries.by_ids(db, [job_id])
-            stage, figures, done, total = _seen(db, row)
+            (row,) = answered(db, lambda: queries.by_ids(db, [job_id]))
+            stage, figures, done, total = answered(db, partial(_seen, db, row))
             if not shown.console.is_terminal and stage != told:
                 out.say(f"{job_id[:8]}  {row['job_type']}  {stage}")
             told = stage
             shown.update(task, description=f"{job_id[:8]}  {row['job_type']}", stage=stage, figures=figures, completed=done, total=total)
             if row["status"] in ENDED:
                 return row
-            if not warned and row["executor"] is None and not queries.served(db, row["lane"]):
+            if not warned and row["executor"] is None and not answered(db, partial(queries.served, db, row["lane"])):
                 warned = True
                 out.say(f"No executor takes jobs of lane {row['lane']} now, so this one waits. `ourvidz worker` starts one.", "yellow")
             time.sleep(POLL)
+
+
+def answered(db: Database, ask: Callable[[], T]) -> T:
+    """What `ask` reads, though the database is away for a while: said once, then waited for until Ctrl-C. Not for what writes."""
+    from ourvidz.db.connection import Ambiguous, DatabaseAway, DatabaseRefused
+    from ourvidz.db.outages import backoff
+
+    said = False
+    for delay in backoff():
+        try:
+            return ask()
+        except DatabaseRefused:
+            raise
+        except (DatabaseAway, Ambiguous) as error:
+            if not said:
+                said = True
+                out.say(f"{str(error).rstrip('.')}. The job is not touched by that; waiting for the database. Ctrl-C leaves.", "yellow")
+        time.sleep(delay)
+        db.bring_back()
+    raise AssertionError("backoff has no end")
 
 
 def _seen(db: Database, row: dict[str, Any]) -> tuple[str, str, int, int | None]:
@@ -76,8 +99,8 @@ def finish(app: App, row: dict[str, Any], *, as_json: bool, open_it: bool = Fals
     from ourvidz.cli.jobs import with_files
     from ourvidz.db import queries
 
-    made = with_files(app, queries.artifacts(app.database, [row["id"]]))
-    asked = queries.details(app.database, str(row["id"]))
+    made = answered(app.database, lambda: with_files(app, queries.artifacts(app.database, [row["id"]])))
+    asked = answered(app.database, lambda: queries.details(app.database, str(row["id"])))
     took = (row["completed_at"] - row["created_at"]).total_seconds()
     mark = out.status(row["status"])
     out.say(f"{mark.shown} {row['job_type']} {str(row['id'])[:8]} in {words.duration(took)}", mark.style)

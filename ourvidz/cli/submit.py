@@ -96,10 +96,11 @@ def submit(
     _check_pictures(catalog.job_type(job_type), set(pictures), asked)
     catalog.check_text(prompt, negative)
     from ourvidz import bootstrap
+    from ourvidz.db.connection import PATIENCE
     from ourvidz.lifecycle import NewJob
 
-    app = bootstrap.app()
-    owner = _owner(app, user)
+    app = bootstrap.app(patience=PATIENCE)
+    owner = app.database.patiently(lambda: _owner(app, user), patience=PATIENCE)
     chosen = {k: v for k, v in asked.items() if v is not None}
     places = {"references": {slot: f"{catalog.REFERENCE_BUCKET}/{owner}/{slot}" for slot in pictures}}
     job = NewJob(owner, job_type, prompt, negative, chosen | places, idempotency_key=key, run_at=_later(app, later))
@@ -175,10 +176,13 @@ def _report(app: App, job_id: str, job_type: str, created: bool, wait: bool, ope
     from ourvidz.cli import live
     from ourvidz.db import queries
 
-    (row,) = queries.by_ids(app.database, [job_id])
+    def look() -> dict[str, Any]:
+        return live.answered(app.database, lambda: queries.by_ids(app.database, [job_id]))[0]
+
     known = "" if created else "  (the job that this key made before)"
     if not wait:
         if as_json:
+            row = look()
             out.emit({"id": job_id, "job_type": job_type, "status": row["status"], "created": created})
         elif out.stdout().is_terminal:
             out.stdout().print(f"queued {job_type} [bold]{job_id}[/]{known}")
@@ -187,6 +191,7 @@ def _report(app: App, job_id: str, job_type: str, created: bool, wait: bool, ope
             print(job_id)
         return
     out.say(f"queued {job_type} {job_id}{known}", "dim")
+    row = look()
     if app.embedded and not row["completed_at"] and not queries.served(app.database, row["lane"]):
         _run_here(app, job_id, job_type)
     live.finish(app, live.follow(app.database, job_id), as_json=as_json, open_it=open_it, created=created)

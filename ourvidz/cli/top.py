@@ -49,7 +49,7 @@ def top(
 
 def figures(db: Database) -> dict[str, Any]:
     """All that is shown."""
-    from ourvidz.db import fleet, queries
+    from ourvidz.db import fleet, queries, writes
 
     depth = {row["lane"]: row for row in queries.queue_depth(db)}
     executors = fleet.executors(db)
@@ -59,8 +59,10 @@ def figures(db: Database) -> dict[str, Any]:
         {"lane": lane, **depth.get(lane, idle), "executors": sum(e["alive"] and lane in e["lanes"] for e in executors)}
         for lane in sorted(serving | set(depth))
     ]
+    taken = writes.look(db)
     return {
-        "at": queries.now(db), "executors": executors, "queue": lanes, "pace": fleet.pace(db), "failures": fleet.failures(db, FAILURES),
+        "at": queries.now(db), "takes_writes": taken.taken, "why_not": taken.why or None, "executors": executors, "queue": lanes,
+        "pace": fleet.pace(db), "failures": fleet.failures(db, FAILURES),
     }  # fmt: skip
 
 

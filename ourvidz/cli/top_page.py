@@ -42,6 +42,9 @@ def page(told: Row, width: int, *, trouble: str = "", live: bool = False) -> Ren
     parts: list[RenderableType] = [_head(told, width), Text("")]
     if trouble:
         parts += [Text(f"These figures are old: {trouble}", style="red", overflow="ellipsis", no_wrap=True), Text("")]
+    if told.get("why_not"):
+        said = f"The database takes no writes: {told['why_not']}. Everything waits; `ourvidz doctor` says what to do."
+        parts += [Text(said, style="red"), Text("")]
     parts += [_executors(told, width), Text(""), _queue(told, width), Text(""), _failures(told, width)]
     if live:
         parts += [Text(""), Text("q quits", style="dim")]

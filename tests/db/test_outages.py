@@ -1,0 +1,194 @@
+"""What an error of the database means, and that verbs outlive it: the table, each row's real error, a database that takes no writes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import psycopg
+import pytest
+from psycopg.errors import lookup
+from support import Server, claim, executor, finish, row, submit, types
+
+from ourvidz.db import outages, writes
+from ourvidz.db.connection import Ambiguous, Database, DatabaseAway, DatabaseBusy, DatabaseReadOnly, DatabaseRefused, translate
+from ourvidz.db.outages import Means
+from ourvidz.lifecycle import Jobs, NewJob
+
+User = Callable[..., str]
+
+STATES = {
+    Means.WAIT: ("08000", "08006", "08P01", "25006", "25P03", "25P04", "53000", "53100", "53200", "53300", "53400", "57P01", "57P02",
+                 "57P03", "57P05", "58000", "58030"),
+    Means.RETRY: ("40001", "40P01", "55006", "55P03", "57014"),
+    Means.REFUSED: ("28000", "28P01", "3D000", "57P04"),
+    Means.FAULT: ("22P02", "23505", "25P02", "42501", "42883", "42P01", "54000", "XX000", "XX001", "0A000"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("state", "means"), [(state, means) for means, states in STATES.items() for state in states])
+def test_what_each_sqlstate_means(state: str, means: Means) -> None:
+    assert outages.rule(lookup(state)("no")).means is means
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["cache lookup failed for function 16503", "could not open relation with OID 16431", "tuple concurrently updated"],
+)
+def test_what_a_migration_replaced_in_the_middle_of_a_statement_is_asked_again(said: str) -> None:
+    assert isinstance(translate(lookup("XX000")(said), sent=True), DatabaseBusy)
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("connection failed: FATAL:  sorry, too many clients already", DatabaseAway),
+        ("connection failed: FATAL:  the database system is not yet accepting connections", DatabaseAway),
+        ("connection failed: FATAL:  (EMAXCONNSESSION) max clients reached in session mode", DatabaseAway),
+        ("connection failed: FATAL:  query_wait_timeout", DatabaseAway),
+        ("connection failed: session is read-only", DatabaseReadOnly),
+        ('connection failed: FATAL:  password authentication failed for user "a"', DatabaseRefused),
+        ("no\nMultiple connection attempts failed. All failures were:\n- host: a: FATAL:  password authentication failed\n"
+         "- host: b: Connection refused", DatabaseAway),
+    ],
+)  # fmt: skip
+def test_what_is_said_while_connecting(said: str, kind: type[DatabaseAway]) -> None:
+    assert type(translate(psycopg.OperationalError(said), sent=False)) is kind
+
+
+@pytest.fixture
+def raising(database: Database) -> Callable[[str], None]:
+    """Has the server raise this SQLSTATE."""
+    database.rows(
+        "create function public.trouble(state text) returns void language plpgsql"
+        " as $$ begin raise exception 'no' using errcode = state; end $$"
+    )
+    return lambda state: database.rows("select public.trouble(%s)", (state,)) and None
+
+
+@pytest.mark.parametrize(
+    ("state", "kind"), [("53100", DatabaseAway), ("53300", DatabaseAway), ("25006", DatabaseReadOnly), ("40P01", DatabaseBusy)]
+)
+def test_a_servers_own_errors(raising: Callable[[str], None], database: Database, state: str, kind: type[DatabaseAway]) -> None:
+    with pytest.raises(kind):
+        raising(state)
+    assert (database.trouble_at is None) == (kind is DatabaseBusy)
+    assert database.rows("select 1 as n")[0]["n"] == 1
+
+
+def test_a_fault_is_raised_as_it_is(raising: Callable[[str], None]) -> None:
+    with pytest.raises(psycopg.errors.UndefinedFunction):
+        raising("42883")
+
+
+def test_a_session_that_the_server_ended_leaves_a_doubt(database: Database) -> None:
+    with pytest.raises(Ambiguous):
+        database.rows("select pg_terminate_backend(pg_backend_pid())")
+
+
+# -- a database that takes no writes ----------------------------------------------------------------------------------------------------
+
+
+class Switch:
+    """Makes this test's database read-only for new sessions, as a full disk does on Supabase, and has the old ones end."""
+
+    def __init__(self, server: Server, name: str) -> None:
+        self._server, self._name = server, name
+
+    def read_only(self, *, on: bool) -> None:
+        setting = "set default_transaction_read_only = on" if on else "reset default_transaction_read_only"
+        self._server.admin(f"alter database {{}} {setting}", self._name)
+        others = "from pg_stat_activity where datname = %s and pid <> pg_backend_pid()"
+        with psycopg.connect(self._server.superuser_url, autocommit=True) as connection:
+            connection.execute(f"select pg_terminate_backend(pid, 20000) {others}", (self._name,))
+
+
+@pytest.fixture
+def switch(server: Server, database_name: str, database: Database) -> Iterator[Switch]:
+    made = Switch(server, database_name)
+    yield made
+    made.read_only(on=False)
+
+
+def test_verbs_wait_while_it_is_read_only_and_happen_once(database: Database, jobs: Jobs, user: User, switch: Switch) -> None:
+    someone, gpu = user("premium"), executor(jobs)
+    submit(jobs, someone)
+    held = claim(jobs, gpu)
+    switch.read_only(on=True)
+    with pytest.raises(DatabaseReadOnly, match="takes no writes"):
+        jobs.heartbeat(gpu)
+    assert database.engine.pool.checkedin() == 0, "a connection to it stayed in the pool"
+    with pytest.raises(DatabaseReadOnly):
+        jobs.claim(gpu)
+    made: list[str] = []
+    threads = [
+        threading.Thread(target=finish, args=(jobs, held)),
+        threading.Thread(target=lambda: made.append(jobs.submit(NewJob(someone, "image_fast", "a harbour")).id)),
+    ]
+    for thread in threads:
+        thread.start()
+    until = time.monotonic() + 60
+    while database._outage._since is None:
+        assert time.monotonic() < until
+    switch.read_only(on=False)
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
+    assert types(database, held.job_id).count("completed") == 1
+    assert types(database, made[0]) == ["submitted"]
+    assert database.rows("select count(*)::int as n from public.jobs")[0]["n"] == 2
+
+
+def test_without_patience_it_is_said_and_nothing_is_done(database: Database, jobs: Jobs, user: User, switch: Switch) -> None:
+    someone = user()
+    switch.read_only(on=True)
+    jobs.patience = 0.2
+    with pytest.raises(DatabaseReadOnly):
+        submit(jobs, someone)
+    assert database.rows("select count(*)::int as n from public.jobs")[0]["n"] == 0
+
+
+def test_leases_are_renewed_after_an_outage_before_they_are_reaped(database: Database, jobs: Jobs, user: User, switch: Switch) -> None:
+    submit(jobs, user())
+    gpu = executor(jobs)
+    held = claim(jobs, gpu)
+    database.rows("update ourvidz.executors set lease_until = now() - interval '54 s'")  # as after 84 s
+    switch.read_only(on=True)
+    with pytest.raises(DatabaseReadOnly):
+        jobs.reap(grace=20)
+    with pytest.raises(DatabaseReadOnly):
+        jobs.reap(grace=20)  # asked anew: it is not over because nobody looked
+    switch.read_only(on=False)
+    assert jobs.reap(grace=20)["lapsed"] == 0
+    jobs.heartbeat(gpu)
+    assert jobs.reap()["lapsed"] == 0
+    assert row(database, held.job_id)["executor_id"] is not None
+
+
+def test_one_that_left_in_the_outage_is_reaped_when_the_grace_is_over(database: Database, jobs: Jobs, user: User) -> None:
+    submit(jobs, user())
+    claim(jobs, executor(jobs))
+    database.rows("update ourvidz.executors set lease_until = now() - interval '54 s'")
+    database.trouble_at = time.monotonic() - 21
+    assert jobs.reap(grace=20)["lapsed"] == 1
+
+
+@pytest.mark.parametrize(
+    ("setting", "why", "remedy"),
+    [
+        ("alter database {} set default_transaction_read_only = on", "for this database", "alter database {} reset"),
+        ("alter role {} in database {} set default_transaction_read_only = on", "for this login in this database", "in database {} reset"),
+    ],
+)
+def test_who_made_it_read_only_and_what_to_do(server: Server, database_name: str, setting: str, why: str, remedy: str) -> None:
+    server.admin(setting, *(["ourvidz"] if "role" in setting else []), database_name)
+    database = Database(server.url(database_name))
+    found = writes.look(database)
+    database.close()
+    assert not found.taken and why in found.why
+    assert remedy.format(database_name) in found.remedy
+
+
+def test_one_that_takes_writes(database: Database) -> None:
+    assert writes.look(database) == writes.Writes()
