@@ -6,7 +6,11 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -18,7 +22,7 @@ from support import OWNER, Clock, Permissive, Server, new_user
 from ourvidz.db.connection import Database
 from ourvidz.lifecycle import Jobs
 
-pytest_plugins = ["stack_fixtures", "storage_site", "older"]
+pytest_plugins = ["stack_fixtures", "storage_site", "older", "tiny_fixtures"]
 
 settings.register_profile("default", deadline=None, print_blob=True)
 settings.load_profile("default")
@@ -31,13 +35,27 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         return
     from ourvidz.db.embedded import EmbeddedPostgres
 
-    with EmbeddedPostgres(tmp_path_factory.mktemp("postgres")) as postgres:
+    with _memory(tmp_path_factory) as home, EmbeddedPostgres(home) as postgres:
         found = Server(postgres.superuser_url, postgres.url)
         # These databases live for one test: nothing is lost with them. test_embedded asserts that the real ones do sync.
         found.admin("alter system set fsync = off")
         found.admin("alter system set full_page_writes = off")
         found.admin("select pg_reload_conf()")
         yield found
+
+
+@contextmanager
+def _memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder in memory where there is room, else on the disk: making a database took 0.8 s on a busy disk, and 0.1 s in memory."""
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or not os.access(memory, os.W_OK) or shutil.disk_usage(memory).free < 4 * 2**30:
+        yield tmp_path_factory.mktemp("postgres")
+        return
+    home = Path(tempfile.mkdtemp(prefix="ourvidz-tests-", dir=memory))
+    try:
+        yield home
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
 
 
 def _owner_of(superuser_url: str) -> str:
@@ -67,6 +85,7 @@ def template(server: Server) -> Iterator[str]:
     with database.transaction() as connection:
         migrate(connection)
     database.close()
+    server.settle(name)
     yield name
     server.drop(name)
 

@@ -66,6 +66,7 @@ def migrated_template(server: Server, production_template: str) -> Iterator[str]
     database = Database(server.url(name))
     migrated(database)
     database.close()
+    server.settle(name)
     yield name
     server.drop(name)
 

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
-from enhancer_site import Nursery, Served  # noqa: E402
-from site_of import ProbeShelf, Silence, Site, Zygote  # noqa: E402  (needs torch)
-from support import Server  # noqa: E402
+from enhancer_site import Nursery, Served
+from site_of import ProbeShelf, Silence, Site, Zygote
+from support import Server
 
-from executors.shelf import Shelf  # noqa: E402
-from ourvidz.db.connection import Database  # noqa: E402
+from executors.shelf import Shelf
+from ourvidz.db.connection import Database
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -24,31 +24,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> None:
-    # As in the forked executors, so that pixels made here and there can be compared; and faster for tensors this small.
-    torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="session")
-def tiny_root() -> Iterator[Path]:
-    """Every tiny model. Outside pytest's own folders, which only their owner may enter: some executors here run as other users."""
-    from executors.models.tiny import make_tiny
-
-    base = Path(tempfile.mkdtemp(prefix="ourvidz-models-"))
-    base.chmod(0o755)
-    make_tiny(base / "tiny", lambda _: None)
-    (base / "tiny").chmod(0o755)
-    yield base / "tiny"
-    shutil.rmtree(base, ignore_errors=True)
-
-
-@pytest.fixture(scope="session")
-def loaded(tiny_root: Path) -> Shelf:
-    shelf = Shelf(tiny_root)
-    for lane in ("sdxl", "wan"):
-        shelf.family(lane)
-    shelf.enhancer()
-    return shelf
+def _one_thread(one_thread: None) -> None: ...
 
 
 @pytest.fixture

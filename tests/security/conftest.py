@@ -18,29 +18,6 @@ if TYPE_CHECKING:
     from executors.shelf import Shelf
 
 
-@pytest.fixture(scope="session")
-def tiny_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Every tiny model."""
-    torch = pytest.importorskip("torch")
-    from executors.models.tiny import make_tiny
-
-    torch.set_num_threads(1)
-    root = tmp_path_factory.mktemp("models") / "tiny"
-    make_tiny(root, lambda _: None)
-    return root
-
-
-@pytest.fixture(scope="session")
-def loaded(tiny_root: Path) -> Shelf:
-    from executors.shelf import Shelf
-
-    shelf = Shelf(tiny_root)
-    for lane in ("sdxl", "wan"):
-        shelf.family(lane)
-    shelf.enhancer()
-    return shelf
-
-
 @pytest.fixture(scope="module")
 def site(server: Server, template: str, loaded: Shelf, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """One site for a module, whose tests each look only at their own jobs. Its workers poll."""
