@@ -101,7 +101,7 @@ def redis(app: App) -> Iterator[Line]:
 
     from ourvidz.intake import dead
     from ourvidz.intake.message import QUEUES
-    from ourvidz.intake.upstash import Upstash
+    from ourvidz.intake.upstash import QuotaSpent, RedisAway, RedisRefused, Upstash
 
     if app.config.upstash is None:
         if app.config.upstash_redis_rest_url or app.config.upstash_redis_rest_token:
@@ -112,11 +112,26 @@ def redis(app: App) -> Iterator[Line]:
     try:
         before = time.monotonic()
         lengths = asked.pipeline([("LLEN", key) for queue in QUEUES for key in (queue, dead.key(queue))])
+    except QuotaSpent as error:
+        yield Line("missing", "redis", str(error), "The intake waits and goes on by itself; jobs come by the other ways meanwhile.")
+        return
+    except (RedisAway, RedisRefused) as error:
+        yield Line("missing", "redis", str(error), "See Upstash's console, and UPSTASH_REDIS_REST_URL and its token.")
+        return
     finally:
         asked.close()
     waiting, refused = (sum(int(n) for n in lengths[part::2]) for part in (0, 1))
     found = f"answers in {(time.monotonic() - before) * 1000:.0f} ms; {words.count(waiting, 'message')} waiting, {refused} refused"
     yield Line("warn" if refused else "ok", "redis", found, "`ourvidz intake dead ls` says why." if refused else "")
+
+
+def troubles(config: Config) -> Iterator[Line]:
+    """What parts of this machine wait for at this moment, as they say themselves."""
+    from ourvidz.troubles import Troubles
+
+    for trouble in Troubles(config.home).now():
+        waited = words.duration(time.time() - trouble.since)
+        yield Line("warn", "waiting", f"{trouble.part}, for {waited}: {trouble.said}", "It tries again by itself, without end.")
 
 
 def page(database: Database) -> Iterator[Line]:

@@ -49,8 +49,10 @@ def run(
     """
     from ourvidz import bootstrap, pulse
     from ourvidz.cli import executor
+    from ourvidz.config import config
     from ourvidz.db.intake import shared_with
     from ourvidz.intake.drain import Drainer, drain
+    from ourvidz.troubles import Troubles
 
     leaving = False
 
@@ -79,7 +81,7 @@ def run(
             while not leaving and drainer.once():
                 pulse.beat()
         else:
-            drain(drainer, lambda: leaving, pulse=pulse.beat, wait=wait)
+            drain(drainer, lambda: leaving, pulse=pulse.beat, wait=wait, troubles=Troubles(config().home))
     if as_json:
         out.emit(drainer.totals)
     else:

@@ -7,6 +7,7 @@ import select
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,6 +17,7 @@ from ourvidz.cli.help import about
 
 if TYPE_CHECKING:
     from ourvidz.db.connection import Database
+    from ourvidz.troubles import Troubles
 
 REFRESH = 1.0  # seconds
 FAILURES = 5
@@ -33,22 +35,24 @@ def top(
 ) -> None:
     """Watch executors, queues, pace and failures, live. q quits.
 
-    Reads the database alone, so it shows the executors of all machines from anywhere.
+    Reads the database, so it shows the executors of all machines from anywhere; and what parts of this machine wait for.
     """
     from ourvidz import bootstrap
     from ourvidz.cli.top_page import page
+    from ourvidz.troubles import Troubles
 
-    db = bootstrap.app().database
+    app = bootstrap.app()
+    db, troubles = app.database, Troubles(app.config.home)
     if as_json:
-        return out.emit(figures(db))
+        return out.emit(figures(db, troubles))
     console = out.stdout()
     if once or not (console.is_terminal and sys.stdin.isatty()):
-        return console.print(page(figures(db), console.width))
-    _live(db)
+        return console.print(page(figures(db, troubles), console.width))
+    _live(db, troubles)
 
 
-def figures(db: Database) -> dict[str, Any]:
-    """All that is shown."""
+def figures(db: Database, troubles: Troubles) -> dict[str, Any]:
+    """All that is shown. `troubles` are this machine's alone."""
     from ourvidz.db import fleet, queries, writes
 
     depth = {row["lane"]: row for row in queries.queue_depth(db)}
@@ -63,16 +67,17 @@ def figures(db: Database) -> dict[str, Any]:
     return {
         "at": queries.now(db), "takes_writes": taken.taken, "why_not": taken.why or None, "executors": executors, "queue": lanes,
         "pace": fleet.pace(db), "failures": fleet.failures(db, FAILURES),
+        "troubles": [{"part": t.part, "said": t.said, "since": datetime.fromtimestamp(t.since, UTC)} for t in troubles.now()],
     }  # fmt: skip
 
 
-def _live(db: Database) -> None:
+def _live(db: Database, troubles: Troubles) -> None:
     from rich.live import Live
 
     from ourvidz.cli.top_page import page
     from ourvidz.db.connection import Ambiguous, DatabaseAway
 
-    console, told = out.stdout(), figures(db)
+    console, told = out.stdout(), figures(db, troubles)
     with _keys() as pressed, Live(console=console, screen=True, auto_refresh=False) as live:
         trouble = ""
         while True:
@@ -80,7 +85,7 @@ def _live(db: Database) -> None:
             if pressed(REFRESH) in (LEAVE, "Q", "\x1b"):
                 return
             try:
-                told, trouble = figures(db), ""
+                told, trouble = figures(db, troubles), ""
             except (DatabaseAway, Ambiguous) as error:
                 trouble = str(error)  # the last figures stay, and say that they are old
                 db.bring_back()

@@ -45,6 +45,9 @@ def page(told: Row, width: int, *, trouble: str = "", live: bool = False) -> Ren
     if told.get("why_not"):
         said = f"The database takes no writes: {told['why_not']}. Everything waits; `ourvidz doctor` says what to do."
         parts += [Text(said, style="red"), Text("")]
+    for one in told["troubles"]:
+        waited = words.duration((told["at"] - one["since"]).total_seconds())
+        parts += [Text(f"{one['part']} waits, for {waited}: {one['said']}", style="yellow"), Text("")]
     parts += [_executors(told, width), Text(""), _queue(told, width), Text(""), _failures(told, width)]
     if live:
         parts += [Text(""), Text("q quits", style="dim")]

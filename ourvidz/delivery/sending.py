@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from ourvidz import project_keys
 from ourvidz.delivery.signature import BadSecret, headers, keys
+from ourvidz.outbound.answers import retry_after
 
 if TYPE_CHECKING:
     import httpx
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 LIMIT = 15.0  # seconds for all of it: names, connection, TLS, request, status
 _SECRET = re.compile("SECRET|TOKEN|KEY|PASSWORD")
+LONGEST_ASKED = 3600.0  # seconds; of a Retry-After no more is believed
 USER_AGENT = "OurVidz-Webhooks/1"
 
 
@@ -89,9 +91,8 @@ def _outcome(answer: httpx.Response, *, legacy: bool) -> Outcome:
         return Outcome(status)
     if answer.is_redirect:
         return Outcome(status, f"it answered {status}, a redirect, which is not followed: give the receiver its true URL")
-    asked = answer.headers.get("retry-after", "")
     hint = f"; if the project's legacy API keys are disabled, set {project_keys.SECRET}" if status == 401 and legacy else ""
-    return Outcome(status, f"it answered {status}{hint}", float(asked) if asked.isascii() and asked.isdigit() and len(asked) < 10 else None)
+    return Outcome(status, f"it answered {status}{hint}", retry_after(answer.headers.get("retry-after"), LONGEST_ASKED) or None)
 
 
 def _words(error: Exception) -> str:

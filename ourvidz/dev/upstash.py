@@ -34,9 +34,33 @@ class Fault:
     """What goes wrong with the next `times` requests that hold `command` ("*": any)."""
 
     command: str
-    kind: str  # "lost_reply": done, never answered; "lost_request": neither; "error": a 500; "slow": answered after `seconds`
+    kind: str  # "lost_reply": done, never answered; "lost_request": neither; "error": `answer` instead; "slow": answered after `seconds`
     times: int
     seconds: float = 0.0
+    answer: Refusal | None = None
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """What Upstash answers when it does nothing. `each`: as the answer of each command of a pipeline, with status 200, instead of the
+    request's: it does either."""
+
+    status: int
+    error: str
+    retry_after: str = ""
+    each: bool = False
+
+
+# As Upstash words them (https://upstash.com/docs/redis/troubleshooting, and reports of its users).
+MONTH_SPENT = (
+    "ERR max requests limit exceeded. Limit: 500000, Usage: 500000. "
+    "See https://upstash.com/docs/redis/troubleshooting/max_requests_limit for details"
+)
+DAY_SPENT = (
+    "ERR max daily request limit exceeded. Limit: 10000, Usage: 10001. "
+    "See https://upstash.com/docs/redis/troubleshooting/max_daily_request_limit for details"
+)
+TOO_LARGE = "ERR max request size exceeded. Limit: {limit} bytes, Actual: {size} bytes"
 
 
 class UpstashFace:
@@ -57,9 +81,13 @@ class UpstashFace:
         """The next `times` requests with `command` get no answer: after it was done, or (`after=False`) instead of it."""
         self.fault(command, "lost_reply" if after else "lost_request", times)
 
-    def fault(self, command: str, kind: str, times: int = 1, *, seconds: float = 0.0) -> None:
+    def fault(self, command: str, kind: str, times: int = 1, *, seconds: float = 0.0, answer: Refusal | None = None) -> None:
         with self._lock:
-            self._faults.append(Fault(command.upper(), kind, times, seconds))
+            self._faults.append(Fault(command.upper(), kind, times, seconds, answer))
+
+    def answer(self, refusal: Refusal, times: int = 1, command: str = "*") -> None:
+        """The next `times` requests with `command` are refused so, and nothing is done."""
+        self.fault(command, "error", times, answer=refusal)
 
     @contextlib.contextmanager
     def refuse(self) -> Iterator[None]:
@@ -112,7 +140,7 @@ class _Handler(BaseHTTPRequestHandler):
         query = parse_qsl(url.query, keep_blank_values=True)
         size = int(self.headers.get("Content-Length") or 0)
         if face.away or size > LARGEST:
-            return self._hang_up() if face.away else self._answer(413, {"error": "ERR max request size exceeded"})
+            return self._hang_up() if face.away else self._answer(413, {"error": TOO_LARGE.format(limit=LARGEST, size=size)})
         body = self.rfile.read(size)
         token = self.headers.get("Authorization", "").removeprefix("Bearer ") or dict(query).get("_token", "")
         if not hmac.compare_digest(token.encode(), face.token.encode()):
@@ -126,7 +154,10 @@ class _Handler(BaseHTTPRequestHandler):
         if kind == "lost_request":
             return self._hang_up()
         if kind == "error":
-            return self._answer(500, {"error": "ERR internal error"})
+            refusal = fault.answer if fault and fault.answer else Refusal(500, "ERR internal error")
+            said = {"error": refusal.error}
+            several = refusal.each and path == "pipeline"
+            return self._answer(200 if several else refusal.status, [said] * len(commands) if several else said, refusal.retry_after)
         try:
             code, answer = self._run(path, commands)
         except OSError as error:
@@ -183,9 +214,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection_to_valkey.close()
         self.connection_to_valkey = None
 
-    def _answer(self, code: int, value: Any) -> None:
+    def _answer(self, code: int, value: Any, retry_after: str = "") -> None:
         data = json.dumps(value).encode()
+        if code == 200 and len(data) > LARGEST:  # what is asked for counts as what is sent does
+            code, data = 413, json.dumps({"error": TOO_LARGE.format(limit=LARGEST, size=len(data))}).encode()
         self.send_response(code)
+        if retry_after:
+            self.send_header("Retry-After", retry_after)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
         if code == 413:

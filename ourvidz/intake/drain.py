@@ -23,12 +23,18 @@ from ourvidz.db import intake
 from ourvidz.db.connection import Ambiguous, Database, DatabaseAway
 from ourvidz.intake import dead, lists, sharing
 from ourvidz.intake.message import RefusedMessage, Taken, digest, read
-from ourvidz.intake.upstash import RedisAway, Upstash
+from ourvidz.intake.upstash import QuotaSpent, RedisAway, Upstash
+from ourvidz.troubles import Troubles
 
 log = logging.getLogger("ourvidz.intake")
 
 BATCH = 50  # messages in one request and one transaction
-FIRST_WAIT, IDLE_WAIT, AWAY_WAIT = 0.05, 2.0, 30.0  # seconds: after the last message, at most when idle, at most while Redis is away
+FIRST_WAIT, CALM_WAIT, IDLE_WAIT = 0.05, 2.0, 6.0  # seconds: after the last message, at most soon after, at most when idle
+IDLE_AFTER = 600.0
+"""Seconds without a message after which it is idle. Each look is one command, so a day without messages costs under 20,000; Upstash's free
+plan has 500,000 a month."""
+AWAY_WAIT, QUOTA_WAIT = 30.0, 300.0  # seconds at most: while Redis or Postgres is away, while Upstash's plan is used up
+PART = "intake"
 SWEEP = 30.0  # seconds between two looks at what lies in the processing lists
 
 
@@ -49,12 +55,15 @@ class Drainer:
     at: Callable[[str], None] = lambda point: None  # where a test kills us: named points between any two steps
     totals: dict[str, int] = field(default_factory=dict)
     _swept: float = -SWEEP
+    _order: tuple[str, ...] = ()
     _users: Collection[str] | None = None
 
     def once(self) -> int:
         """One pass: what lay in the processing lists, where it is time to look, then what the queues hold. Returns how many messages
         went into Postgres or to the dead letters. Raises `RedisAway`, `RedisRefused`, `DatabaseAway`; then they lie where they lay."""
         handled, self._users = 0, self.shared()
+        if not lists.any_there(self.redis, [key for queue in self.queues for key in (queue, processing(queue))]):
+            return 0
         if time.monotonic() - self._swept >= SWEEP:
             handled = sum(self._handle(queue, found) for queue in self.queues for found in self._left(queue))
             self._swept = time.monotonic()
@@ -75,11 +84,13 @@ class Drainer:
             found = sharing.fetch(self.redis, self.queues, {q: processing(q) for q in self.queues}, self._users, self.batch)
             self.at("fetched")
             return {queue: lists.Found(raws, []) for queue, raws in found.items()}
-        # One command a queue, whatever it holds: Upstash counts each, and waits for its disk after each.
-        keys = [(queue, processing(queue), dead.key(queue)) for queue in self.queues]
-        answers = lists.move(self.redis, keys, self.batch, [dead.too_large(queue) for queue in self.queues])
+        # One command, whatever they hold: Upstash counts each, and waits for its disk after each. The queues take turns at being the first,
+        # which has room for a message of any size.
+        queues = self._order = (*self._order[1:], self._order[0]) if self._order else tuple(self.queues)
+        keys = [(queue, processing(queue), dead.key(queue)) for queue in queues]
+        answers = lists.move(self.redis, keys, self.batch, [dead.too_large(queue) for queue in queues])
         self.at("fetched")
-        return dict(zip(self.queues, answers, strict=True))
+        return dict(zip(queues, answers, strict=True))
 
     def _handle(self, queue: str, found: lists.Found) -> int:
         taken: list[Taken] = []
@@ -144,27 +155,41 @@ class Drainer:
 
 
 def drain(
-    drainer: Drainer, leaving: Callable[[], bool], *, pulse: Callable[[], None] = lambda: None, wait: Callable[[float], None] = time.sleep
+    drainer: Drainer,
+    leaving: Callable[[], bool],
+    *,
+    pulse: Callable[[], None] = lambda: None,
+    wait: Callable[[float], None] = time.sleep,
+    troubles: Troubles = Troubles(None),
 ) -> None:
     """Until `leaving()`: at once while messages come, ever more seldom when none do (up to `IDLE_WAIT` s), and patiently while Redis or
-    Postgres is away. Everything else goes on meanwhile: nothing but this process waits for Redis."""
-    delay, away = FIRST_WAIT, 0
+    Postgres is away or Upstash's plan is used up; `troubles` is told. Everything else goes on meanwhile: nothing but this process waits for
+    Redis. Raises `RedisRefused`."""
+    delay, away, quiet = FIRST_WAIT, 0, 0.0
     forgotten = time.monotonic()
+    troubles.over(PART)
     while not leaving():
         pulse()
         try:
             handled = drainer.once()
             if away:
                 log.info("Redis and Postgres are there again.")
-            away = 0
-            delay = 0.0 if handled else min(max(delay * 2, FIRST_WAIT), IDLE_WAIT)
+                troubles.over(PART)
+            away, quiet = 0, 0.0 if handled else quiet + delay
+            longest = IDLE_WAIT if quiet > IDLE_AFTER else CALM_WAIT
+            delay = 0.0 if handled else min(max(delay * 2, FIRST_WAIT), longest)
+            least = 0.0
             if time.monotonic() - forgotten > 3600:
                 intake.forget(drainer.db)
                 forgotten = time.monotonic()
         except (RedisAway, DatabaseAway, Ambiguous) as error:
             drainer.db.bring_back()
             away += 1
-            delay = min(AWAY_WAIT, 0.2 * 2**away)
-            log.log(logging.WARNING if away in (1, 5) or away % 20 == 0 else logging.DEBUG, "%s. Trying again in %.0f s.", error, delay)
+            least = error.after if isinstance(error, RedisAway) else 0.0
+            longest = QUOTA_WAIT if isinstance(error, QuotaSpent) else AWAY_WAIT
+            delay = max(least, min(longest, 0.2 * 2 ** min(away, 16)))
+            said = str(error).rstrip(".")
+            log.log(logging.WARNING if away in (1, 5) or away % 20 == 0 else logging.DEBUG, "%s. Trying again in %.0f s.", said, delay)
+            troubles.say(PART, said, delay)
         if delay:
-            wait(delay * random.uniform(0.7, 1.0))
+            wait(max(least, delay * random.uniform(0.7, 1.0)))

@@ -31,25 +31,33 @@ local function put_aside()
   end
 end
 """
-# KEYS: from, to, dead. ARGV: how many, bytes of one, bytes in all, head of a dead letter, bytes looked at.
+# KEYS: from, to, dead, of each queue. ARGV: how many, bytes of one, bytes in all, bytes looked at; then each queue's head of a dead letter.
 _MOVE = """put_aside()
-local moved, buried, bytes, seen = {}, {}, 0, 0
-for i = 1, tonumber(ARGV[1]) do
-  local message = redis.call('LINDEX', KEYS[1], -1)
-  if not message or seen > tonumber(ARGV[5]) then break end
-  seen = seen + #message
-  if #message > tonumber(ARGV[2]) then
-    redis.call('LPUSH', KEYS[3], ARGV[4] .. #message .. '}' .. string.char(10) .. message)
-    redis.call('RPOP', KEYS[1])
-    buried[#buried + 1] = #message
-  else
-    bytes = bytes + #message
-    if bytes > tonumber(ARGV[3]) and #moved > 0 then break end
-    if KEYS[1] ~= KEYS[2] then redis.call('LMOVE', KEYS[1], KEYS[2], 'RIGHT', 'LEFT') end
-    moved[#moved + 1] = message
-  end
+local found, all, seen, filled = {}, 0, 0, 0
+for q = 1, #KEYS / 6 do
+  if redis.call('EXISTS', KEYS[3 * q - 2]) == 1 then filled = filled + 1 end
 end
-return {moved, buried}"""
+for q = 1, #KEYS / 6 do
+  local from, to, dead, moved, buried, bytes = KEYS[3 * q - 2], KEYS[3 * q - 1], KEYS[3 * q], {}, {}, 0
+  for i = 1, tonumber(ARGV[1]) do
+    local message = redis.call('LINDEX', from, -1)
+    if not message or seen > tonumber(ARGV[4]) then break end
+    seen = seen + #message
+    if #message > tonumber(ARGV[2]) then
+      redis.call('LPUSH', dead, ARGV[4 + q] .. #message .. '}' .. string.char(10) .. message)
+      redis.call('RPOP', from)
+      buried[#buried + 1] = #message
+    else
+      bytes = bytes + #message
+      if (bytes > tonumber(ARGV[3]) / filled and #moved > 0) or all + #message > tonumber(ARGV[3]) then break end
+      all = all + #message
+      redis.call('LMOVE', from, to, 'RIGHT', 'LEFT')
+      moved[#moved + 1] = message
+    end
+  end
+  found[q] = {moved, buried}
+end
+return found"""
 # KEYS: the list, the dead ones. ARGV as above, then how many at the end to pass over, and 1 to bury what is too large.
 _LOOK = """if ARGV[7] == '1' then put_aside() end
 local found, buried, bytes, seen, at = {}, {}, 0, 0, tonumber(ARGV[6])
@@ -107,12 +115,17 @@ def script(body: str, keys: Sequence[str], *args: str) -> tuple[str, ...]:
     return ("EVAL", _ASIDE + body, str(2 * len(keys)), *keys, *map(aside, keys), *args)
 
 
+def any_there(redis: Upstash, keys: Sequence[str]) -> bool:
+    """Whether any of these keys exists: one command, whatever they hold."""
+    return int(redis.pipeline([("EXISTS", *keys)])[0]) > 0
+
+
 def move(redis: Upstash, keys: Sequence[tuple[str, str, str]], limit: int, heads: Sequence[str]) -> list[Found]:
-    """For each (from, to, dead): up to `limit` messages from the end of one list to the front of another, in one request. What is larger
-    than MAX_BYTES goes to the dead ones without travelling, behind its head (a JSON object but for the size and the brace that end it)."""
-    piece = PIECE // len(keys)
-    given = (str(limit), str(MAX_BYTES), str(piece))
-    answers = redis.pipeline([script(_MOVE, three, *given, head, str(SCAN)) for three, head in zip(keys, heads, strict=True)])
+    """For each (from, to, dead): up to `limit` messages from the end of one list to the front of another, in one command; PIECE bytes of
+    them in all, shared between the lists that have any. What is larger than MAX_BYTES goes to the dead ones without travelling, behind its
+    head (a JSON object but for the size and the brace that end it)."""
+    given = (str(limit), str(MAX_BYTES), str(PIECE), str(SCAN))
+    (answers,) = redis.pipeline([script(_MOVE, [key for three in keys for key in three], *given, *heads)])
     return [Found(list(moved), list(buried)) for moved, buried in answers]
 
 

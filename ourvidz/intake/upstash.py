@@ -8,21 +8,47 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 
+from ourvidz.outbound.answers import retry_after
+
 TIMEOUT = httpx.Timeout(10.0, connect=5.0)  # seconds
+LONGEST_ASKED = 3600.0  # seconds; of a Retry-After no more is believed
 
 
 class RedisAway(Exception):
-    """Redis did not answer, or answered that it cannot now. What was asked may have been done."""
+    """Redis did not answer, or answered that it cannot now. What was asked may have been done. `after`: seconds that it asks us to wait."""
+
+    def __init__(self, said: str, after: float = 0.0) -> None:
+        super().__init__(said)
+        self.after = after
+
+
+class QuotaSpent(RedisAway):
+    """Upstash does nothing until its plan has room again: days may pass, or somebody changes the plan."""
 
 
 class RedisRefused(Exception):
-    """Redis does not let us in, or does not know the command: waiting mends nothing."""
+    """Redis does not let us in, or does not know the command: waiting changes nothing."""
+
+
+_PLAN = "Upstash's console shows the use; a larger plan, or the next period, lets it go on"
+# What an error means, by how Upstash words it (https://upstash.com/docs/redis/troubleshooting and the reports of its users); the first that
+# is found decides, and what is in none of the rows is waited for. It comes as a request's answer or as one command's, with any status.
+_MEANS: Sequence[tuple[str, type[RedisAway] | type[RedisRefused], str]] = (
+    (r"max (daily |monthly )?requests? limit exceeded", QuotaSpent, f"the plan's commands are used up. {_PLAN}"),
+    (r"max (daily |monthly )?bandwidth limit exceeded", QuotaSpent, f"the plan's bandwidth is used up. {_PLAN}"),
+    (r"DB capacity quota exceeded|max database size", QuotaSpent, f"the database is full. {_PLAN}"),
+    (r"WRONGPASS|NOAUTH|unauthorized", RedisRefused, "it refuses the token: look at UPSTASH_REDIS_REST_TOKEN"),
+    (r"NOPERM", RedisRefused, "the token may not do this: UPSTASH_REDIS_REST_TOKEN must not be the read-only one"),
+    (r"max request size exceeded|max single record size exceeded", RedisRefused, "the request is larger than the plan allows"),
+    (r"unknown command|command is not available|failed to parse", RedisRefused, "it does not know the command"),
+)
 
 
 class Upstash:
@@ -53,22 +79,36 @@ class Upstash:
             raise RedisAway(
                 f"The Redis of UPSTASH_REDIS_REST_URL did not answer ({type(error).__name__})"
             ) from None  # its own words could hold the URL
-        if response.status_code in (401, 403):
-            raise RedisRefused("Upstash refuses the token: look at UPSTASH_REDIS_REST_TOKEN.")
+        after = retry_after(response.headers.get("retry-after"), LONGEST_ASKED)
         try:
             answer = response.json()
         except ValueError:
-            raise RedisAway(f"Redis answered {response.status_code} and no JSON") from None
-        if response.status_code == 429 or response.status_code >= 500:
-            raise RedisAway(f"Redis answered {response.status_code}")
+            answer = None
         if isinstance(answer, dict) and "error" in answer:
-            raise RedisRefused(_words(answer["error"]))
+            raise _meant(answer["error"], response.status_code, after)
+        if response.status_code in (401, 403):
+            raise RedisRefused("Upstash refuses the token: look at UPSTASH_REDIS_REST_TOKEN.")
+        if not response.is_success or answer is None:
+            raise RedisAway(f"Redis answered {response.status_code}{'' if answer is not None else ' and no JSON'}", after)
         return answer
 
 
+def _meant(error: object, status: int = 200, after: float = 0.0) -> RedisAway | RedisRefused:
+    words = str(error)
+    for pattern, kind, meaning in _MEANS:
+        if re.search(pattern, words, re.IGNORECASE):
+            said = f"Upstash: {meaning} ({words[:200].rstrip('.')})."
+            return RedisRefused(said) if kind is RedisRefused else QuotaSpent(said, after)
+    if status in (401, 403):
+        return RedisRefused("Upstash refuses the token: look at UPSTASH_REDIS_REST_TOKEN.")
+    return RedisAway(f"Redis says: {words[:200]}", after)
+
+
 def _result(answer: Any) -> Any:
-    if not isinstance(answer, dict) or "error" in answer:
-        raise RedisAway(_words(answer.get("error") if isinstance(answer, dict) else "no answer"))
+    if not isinstance(answer, dict):
+        raise RedisAway("Redis gave no answer to a command")
+    if "error" in answer:
+        raise _meant(answer["error"])
     return _plain(answer.get("result"))
 
 
@@ -81,7 +121,3 @@ def _plain(value: Any) -> Any:
         return base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError):
         return value.encode()  # simple answers are not encoded
-
-
-def _words(error: object) -> str:
-    return f"Redis says: {str(error)[:200]}"

@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 
 from ourvidz import project_keys
+from ourvidz.outbound.answers import retry_after
 from ourvidz.storage.base import (
     BucketMissing,
     MediaTypeRefused,
@@ -83,7 +84,8 @@ def told(status: int, body: bytes, headers: Mapping[str, str], doing: str) -> St
     if code == 400 and _INTERRUPTED in message:
         leaf = StorageUnavailable
     if leaf is StorageUnavailable or (leaf is None and code >= 500):
-        return Away(f"Supabase Storage did not do it. {line}", done=code not in _NOT_DONE, after=_after(headers))
+        after = retry_after(headers.get("retry-after"), LONGEST_AFTER)
+        return Away(f"Supabase Storage did not do it. {line}", done=code not in _NOT_DONE, after=after)
     if leaf is ObjectTooLarge:
         return TooLarge(f"{line}. The limit is the bucket's, or the whole project's (Storage settings), whichever is less")
     if leaf is StorageDenied:
@@ -103,9 +105,3 @@ def _json(body: bytes) -> dict[str, object]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _after(headers: Mapping[str, str]) -> float:
-    """Seconds, of the form that Supabase's gateways send; a date is not waited for."""
-    text = headers.get("retry-after", "")
-    return min(float(text), LONGEST_AFTER) if text.isdigit() else 0.0

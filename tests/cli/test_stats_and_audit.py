@@ -9,18 +9,21 @@ from uuid import UUID
 import psycopg
 import pytest
 from cli_command import Command, environment
+from rich.console import Console
 from storage_site import Face
 from support import Server, claim, executor, finish, submit
 
 from ourvidz.bootstrap import App
 from ourvidz.checks import Line
 from ourvidz.cli import checkup_services
+from ourvidz.cli.top import figures
+from ourvidz.cli.top_page import page
 from ourvidz.config import Config
 from ourvidz.db import outbox
 from ourvidz.db.connection import Database
-from ourvidz.dev.upstash import UpstashFace
-from ourvidz.intake.upstash import RedisRefused
+from ourvidz.dev.upstash import MONTH_SPENT, Refusal, UpstashFace
 from ourvidz.lifecycle import Jobs
+from ourvidz.troubles import Troubles
 from state.catalog import BUCKETS
 
 User = Callable[..., str]
@@ -145,8 +148,24 @@ def test_doctor_looks_at_redis(upstash: UpstashFace) -> None:
     upstash.valkey.call("LPUSH", "wan_queue:dead", b"{}")
     (line,) = said(upstash.url, upstash.token)
     assert line.state == "warn" and "1 message waiting, 1 refused" in line.found and "dead ls" in line.mend
-    with pytest.raises(RedisRefused, match="UPSTASH_REDIS_REST_TOKEN"):
-        said(upstash.url, "another")
+    (line,) = said(upstash.url, "another")
+    assert line.state == "missing" and "UPSTASH_REDIS_REST_TOKEN" in line.found
+    upstash.answer(Refusal(400, MONTH_SPENT))
+    (line,) = said(upstash.url, upstash.token)
+    assert line.state == "missing" and "the plan's commands are used up" in line.found and "goes on by itself" in line.mend
+
+
+def test_what_a_part_waits_for_is_said(ourvidz: Command, database: Database, tmp_path: Path) -> None:
+    """By the file that it keeps while it waits: it may be the database that it waits for."""
+    ourvidz.env["OURVIDZ_HOME"] = str(tmp_path)
+    Troubles(tmp_path).say("intake", "Upstash: the plan's commands are used up", 300)
+    doctor = {line["what"]: line for line in ourvidz("doctor", "--json").json}
+    assert doctor["waiting"]["state"] == "warn" and "intake, for" in doctor["waiting"]["found"]
+    (trouble,) = ourvidz("top", "--json").json["troubles"]
+    assert (trouble["part"], trouble["said"]) == ("intake", "Upstash: the plan's commands are used up")
+    console = Console(width=80, record=True, force_terminal=False, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
+    console.print(page(figures(database, Troubles(tmp_path)), 80))
+    assert "intake waits, for" in console.export_text()
 
 
 def test_doctor_looks_at_receivers(database: Database) -> None:

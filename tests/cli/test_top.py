@@ -20,6 +20,7 @@ from ourvidz.cli.top_page import page, state
 from ourvidz.db import fleet
 from ourvidz.db.connection import Database
 from ourvidz.lifecycle import Jobs
+from ourvidz.troubles import Troubles
 
 User = Callable[..., str]
 GB = 1_000_000_000
@@ -69,7 +70,7 @@ def test_as_json(ourvidz: Command, busy: str) -> None:
 @pytest.mark.parametrize("width", [70, 80, 100, 132])
 def test_it_fits(database: Database, busy: str, width: int) -> None:
     console = Console(width=width, record=True, force_terminal=False, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
-    console.print(page(figures(database), width))
+    console.print(page(figures(database, Troubles(None)), width))
     lines = console.export_text().splitlines()
     assert max(map(len, lines)) <= width
     (gpu0,) = [line for line in lines if "gpu0" in line]
@@ -139,4 +140,4 @@ def test_executors_and_analysts_may_watch_and_see_no_secret(superuser: psycopg.C
 
 def test_json_is_whole(ourvidz: Command, busy: str) -> None:
     told: dict[str, Any] = json.loads(ourvidz("top", "--json").out)
-    assert set(told) == {"at", "executors", "queue", "pace", "failures"}
+    assert set(told) == {"at", "takes_writes", "why_not", "executors", "queue", "pace", "failures", "troubles"}

@@ -1,0 +1,17 @@
+"""What a server's answer says about when to ask again."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+
+def retry_after(header: str | None, longest: float) -> float:
+    """Seconds of a Retry-After header (RFC 9110: a whole number, or a date), at most `longest`; 0 where it says nothing readable."""
+    text = (header or "").strip()
+    try:
+        number = text.isascii() and text.isdigit()
+        seconds = float(text[:12]) if number else (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds()
+    except (ValueError, TypeError):  # neither; or a date without its zone
+        return 0.0
+    return min(max(seconds, 0.0), longest)
