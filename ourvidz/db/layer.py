@@ -24,7 +24,7 @@ _APPLY = resources.files("ourvidz.db") / "sql" / "apply"
 RELEASE_FILE = resources.files("ourvidz.db") / "sql" / "release.json"
 
 LIMITS = "limits.sql"
-EVERY_TIME = ("roles.sql", "signup.sql", "realtime.sql", "own.sql", "grants.sql", LIMITS, "policies.sql")
+EVERY_TIME = ("roles.sql", "signup.sql", "realtime.sql", "planner.sql", "own.sql", "grants.sql", LIMITS, "policies.sql")
 """Scripts that only add what is missing (and grants, which are set whole): they run whenever anything is applied."""
 
 

@@ -33,6 +33,7 @@ def parts() -> Iterator[tuple[str, str]]:
         "triggers.sql",
         "signup.sql",
         "realtime.sql",
+        "planner.sql",
         "own.sql",
         "grants.sql",
         "limits.sql",

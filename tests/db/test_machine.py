@@ -184,7 +184,7 @@ class Lives(RuleBasedStateMachine):
     def fail(self, which: int, retryable: bool, final: bool) -> None:
         row = self.row(self.pick(which).job_id)
         again = retryable and not final and row["errors"] + 1 < POLICY.max_attempts
-        event = "cancelled" if row["cancel_requested"] else "retry_scheduled" if again else "failed"
+        event = "cancelled" if row["cancel_requested"] and not final else "retry_scheduled" if again else "failed"
 
         def act(job: Claim) -> None:
             assert self.jobs.fail(job, "out_of_memory", "No memory.", retryable=retryable, final=final) == event
