@@ -17,10 +17,10 @@ from statistics import median
 from typing import Any
 
 import psycopg
-from sqlalchemy import make_url
 
 from bench.ground import calm, connect, ground, hands, profile, submit
 from bench.report import table
+from ourvidz.db.conninfo import conninfo
 
 CLAIMS = 300
 
@@ -93,7 +93,7 @@ def twin(url: str) -> str:
     """A second database on the same server, its copy; nobody may be connected to the first."""
     with connect(os.environ["OURVIDZ_BENCH_ADMIN"]) as admin:
         admin.execute("create database mountain template ourvidz owner ourvidz")
-    return make_url(url).set(database="mountain").render_as_string(hide_password=False)
+    return conninfo(url, dbname="mountain")
 
 
 def scenario(

@@ -17,11 +17,11 @@ from statistics import median
 from typing import Any
 
 import psycopg
-from sqlalchemy import make_url
 
 from bench.claims import fill
 from bench.ground import calm, connect, ground, profile
 from bench.report import table
+from ourvidz.db.conninfo import conninfo, parameters
 
 LIST = "select * from public.jobs order by created_at desc limit 20"
 USERS, MINE, ASKED = 500, 100, 300
@@ -59,7 +59,7 @@ def listed(connection: psycopg.Connection[Any], user: str) -> tuple[float, float
 
 def _as_superuser(url: str) -> str:
     """Who may become any role, as PostgREST's authenticator does."""
-    return make_url(os.environ["OURVIDZ_BENCH_ADMIN"]).set(database=make_url(url).database).render_as_string(hide_password=False)
+    return conninfo(os.environ["OURVIDZ_BENCH_ADMIN"], dbname=parameters(url)["dbname"])
 
 
 def _thrown_away(node: dict[str, Any]) -> int:

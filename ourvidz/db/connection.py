@@ -16,20 +16,18 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
 from sqlalchemy import Connection, Engine, create_engine
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
 from ourvidz import pulse
-from ourvidz.db import outages
+from ourvidz.db import conninfo, outages
 from ourvidz.db.outages import Means
+from ourvidz.db.session import connect
 from state.errors import BY_SQLSTATE, InvalidJob, JobError
 
 log = logging.getLogger("ourvidz.db")
 
-CONNECT_TIMEOUT = 10  # seconds
 PATIENCE = 60.0  # seconds for which a verb outlives a database that is away, where a person waits for it
 QUIET = 5.0  # seconds without trouble, after which an outage counts as over
 SAID_EVERY = 60.0  # seconds between two lines of the log on the same outage
@@ -75,32 +73,29 @@ class Database:
     """A pool of autocommitting connections. Threads may share it; a forked child must make its own.
 
     `revive` is called while the database is away, by whoever waits for it: the embedded one has nobody else to start it again.
+    Raises `UnreadableUrl` for a URL that libpq cannot read.
     """
 
     def __init__(self, url: str, *, pool_size: int = 4, revive: Callable[[], object] | None = None) -> None:
+        conninfo.parameters(url)
         self.url = url
         self._revive = revive
         self.longest_wait = math.inf  # seconds that `patiently` waits at most, whatever it was asked for: less for a process that leaves
         self.trouble_at: float | None = None  # when the database last failed to answer or to write, by our monotonic clock
         self._outage = Outage()
         self.engine: Engine = create_engine(
-            make_url(_sqlalchemy_url(url)),
+            "postgresql+psycopg://",
+            creator=lambda: connect(url),  # SQLAlchemy's own parser knows less of URLs than libpq
             isolation_level="AUTOCOMMIT",
             pool_size=pool_size,
             max_overflow=8,
             pool_pre_ping=False,
-            connect_args={
-                "prepare_threshold": None,
-                "connect_timeout": CONNECT_TIMEOUT,
-                "application_name": "ourvidz",
-                "keepalives_idle": 10,
-                "tcp_user_timeout": 20_000,
-            },
         )
 
     @contextmanager
     def driver(self) -> Iterator[psycopg.Connection[Any]]:
-        """A psycopg connection out of the pool, in autocommit. One that is broken, or whose server takes no writes, is not put back."""
+        """A psycopg connection out of the pool, in autocommit. One that is broken, or whose server takes no writes, is not put back.
+        For a transaction on it: `transaction_of`."""
         fairy = self.engine.raw_connection()
         while _dead(fairy.driver_connection):
             fairy.invalidate()
@@ -127,6 +122,7 @@ class Database:
         here a lost connection is `DatabaseAway` too."""
         try:
             with self.engine.connect().execution_options(isolation_level="READ COMMITTED") as connection, connection.begin():
+                pin(connection.connection.driver_connection)
                 yield connection
         except DBAPIError as error:
             cause = error.orig if isinstance(error.orig, psycopg.Error) else None
@@ -140,7 +136,7 @@ class Database:
         """Run one statement once. Raises leaves of `state.errors`, `DatabaseAway` or `Ambiguous`."""
         sent = False
         try:
-            with self.driver() as connection, connection.cursor(row_factory=dict_row) as cursor:
+            with self.driver() as connection, connection.cursor(row_factory=dict_row) as cursor, _pinned(connection):
                 sent = True
                 cursor.execute(sql, params or None)
                 found = cursor.fetchall() if cursor.description else []
@@ -239,7 +235,7 @@ class Listener:
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                with psycopg.connect(plain_url(self._url), autocommit=True, connect_timeout=CONNECT_TIMEOUT) as connection:
+                with connect(self._url, application_name="ourvidz listener") as connection:
                     connection.execute("listen ourvidz")
                     while not self._stop.is_set():
                         for note in connection.notifies(timeout=1.0, stop_after=1):
@@ -275,6 +271,30 @@ def takes_no_writes(connection: psycopg.Connection[Any]) -> bool:
     return "on" in (said("in_hot_standby"), said("default_transaction_read_only"))
 
 
+def pin(connection: Any) -> None:
+    """At the beginning of a transaction: the settings of `session.PINS` that the connection itself could not be given."""
+    if unpinned := getattr(connection, "unpinned", ""):
+        connection.execute(unpinned)
+
+
+@contextmanager
+def transaction_of(connection: psycopg.Connection[Any], *, force_rollback: bool = False) -> Iterator[None]:
+    """A transaction on a connection of `Database.driver`, under the settings of `session.PINS`."""
+    with connection.transaction(force_rollback=force_rollback):
+        pin(connection)
+        yield
+
+
+@contextmanager
+def _pinned(connection: psycopg.Connection[Any]) -> Iterator[None]:
+    """A statement in autocommit; where settings are still to be pinned, in a transaction of its own, which a pooler keeps on one server."""
+    if not getattr(connection, "unpinned", ""):
+        yield
+    else:
+        with transaction_of(connection):
+            yield
+
+
 def translate(error: psycopg.Error, sent: bool) -> Exception:
     """The error as our caller knows it. What the connection's death left open is `Ambiguous`."""
     state = error.sqlstate
@@ -300,18 +320,6 @@ def _read_only(reason: str) -> str:
     return f"The database takes no writes ({reason}). `ourvidz doctor` says why and what to do"
 
 
-def plain_url(url: str) -> str:
-    """The URL as libpq knows it."""
-    return url.replace("postgresql+psycopg://", "postgresql://", 1)
-
-
 def keywords(url: str) -> dict[str, str]:
-    """The URL taken apart by libpq's words: host, port, user, password, dbname …"""
-    return {name: str(value) for name, value in conninfo_to_dict(plain_url(url)).items() if value is not None}
-
-
-def _sqlalchemy_url(url: str) -> str:
-    for scheme in ("postgresql://", "postgres://"):
-        if url.startswith(scheme):
-            return "postgresql+psycopg://" + url.removeprefix(scheme)
-    return url
+    """The URL taken apart by libpq's words: host, port, user, password, dbname … Raises `UnreadableUrl`."""
+    return dict(conninfo.parameters(url))

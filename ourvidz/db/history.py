@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row, tuple_row
 
-from ourvidz.db.connection import Database
+from ourvidz.db.connection import Database, transaction_of
 from state.errors import JobError
 
 LOCK_TIMEOUT = "10s"
@@ -143,14 +143,14 @@ class History:
 @contextmanager
 def snapshot(database: Database) -> Iterator[History]:
     """One instant of the database, for as long as the block lasts. Holds back vacuum meanwhile, and nobody else."""
-    with database.driver() as connection, connection.transaction():
+    with database.driver() as connection, transaction_of(connection):
         connection.execute("set transaction isolation level repeatable read, read only")
         yield History(connection)
 
 
 def show_library(database: Database, job_ids: Sequence[str]) -> None:
     """Make the rows of images and videos that these jobs speak of say what their events say."""
-    with database.driver() as connection, connection.transaction():
+    with database.driver() as connection, transaction_of(connection):
         connection.execute("select ourvidz.show_library(%s::uuid[])", (list(job_ids),))
 
 
@@ -182,7 +182,7 @@ def mending(database: Database) -> Iterator[Mending]:
     """One transaction in which the guards of `jobs` are off, and on again before it commits. Nobody else's write can slip through, for
     the ALTER locks the table against all writers. Owners only. Raises `HistoryBusy` when the lock cannot be had."""
     try:
-        with database.driver() as connection, connection.transaction():
+        with database.driver() as connection, transaction_of(connection):
             connection.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")
             rows = connection.execute(
                 "select quote_ident(tgname), tgenabled from pg_trigger where tgrelid = 'public.jobs'::regclass and not tgisinternal"

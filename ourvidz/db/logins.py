@@ -12,7 +12,7 @@ from typing import Any
 
 from psycopg import Connection, sql
 
-from ourvidz.db.connection import Database
+from ourvidz.db.connection import Database, transaction_of
 from ourvidz.db.passwords import set_password
 from state.errors import InvalidJob, NotFound
 from state.policy import LIMITS
@@ -49,7 +49,7 @@ def add(db: Database, name: str, roles: Sequence[str], lanes: Sequence[str] | No
     if not roles:
         raise InvalidJob(f"A login needs a role: {', '.join(ROLES)}.", field="role")
     password = secrets.token_urlsafe(24)
-    with db.driver() as connection, connection.transaction():
+    with db.driver() as connection, transaction_of(connection):
         if connection.execute("select from pg_roles where rolname = %s", (name,)).fetchone() is not None:
             raise InvalidJob(f"There is a role {name} already. Choose another name, or `ourvidz logins password {name}`.", field="name")
         connection.execute(sql.SQL("create role {} login").format(sql.Identifier(name)))
@@ -64,7 +64,7 @@ def add(db: Database, name: str, roles: Sequence[str], lanes: Sequence[str] | No
 def set_lanes(db: Database, name: str, lanes: Sequence[str] | None) -> None:
     """The lanes that the login's executors may serve from now on; None: all. Those that are alive keep theirs until they register again."""
     _known(db, name)
-    with db.driver() as connection, connection.transaction():
+    with db.driver() as connection, transaction_of(connection):
         _set_lanes(connection, name, lanes)
 
 

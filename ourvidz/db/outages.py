@@ -39,9 +39,14 @@ READ_ONLY = "25006"
 
 # The first rule that fits decides. https://www.postgresql.org/docs/current/errcodes-appendix.html
 RULES: tuple[Rule, ...] = (
-    # While it connects, libpq passes no SQLSTATE on, only the text: PostgreSQL's own, and that of Supabase's pooler and PgBouncer.
-    Rule("", Means.REFUSED, r"authentication failed|no pg_hba\.conf entry|(?:role|database) \".*\" does not exist|not permitted to log in"
-                            r"|tenant or user not found|wrong password|no password supplied"),
+    # While it connects, libpq passes the SQLSTATE on in its text alone (session.py): no such role, wrong password, no line of pg_hba.conf,
+    # no such database, no right to connect to it, a database that was dropped.
+    Rule("", Means.REFUSED, r"\((?:28...|3D000|42501|57P04)\)$"),
+    # PgBouncer and Supabase's pooler have no SQLSTATE for it; libpq has none for what it finds itself.
+    Rule("", Means.REFUSED, r"authentication failed|wrong password|tenant or user not found|no such (?:user|database)"
+                            r"|(?:role|database) \".*\" does not exist|no password supplied"),
+    Rule("", Means.REFUSED, r"certificate verify failed|server does not support SSL|certificate file .* does not exist|private key file"
+                            r"|root certificate file|server certificate for .* does not match host name|not support channel binding"),
     Rule("", Means.WAIT),  # no server there, starting, shutting down, no slot left, no host that takes writes; or the connection broke
     Rule("08", Means.WAIT),  # connection exceptions; poolers use 08P01 for a server they lost and for a queue that took too long
     Rule(READ_ONLY, Means.WAIT, leave=True),  # a standby, a demoted primary, default_transaction_read_only
@@ -87,7 +92,7 @@ def _fatal(error: psycopg.Error) -> bool:
 
 def _says(pattern: str, said: str) -> bool:
     """Where several hosts were tried, each of them must say so: one that refuses does not speak for one that is only away."""
-    attempts = re.findall(r"^- host: .*$", said, re.MULTILINE) or [said]
+    attempts = re.findall(r"^- host: .*$", said, re.MULTILINE) or [said.strip().partition("\n")[0]]
     return all(re.search(pattern, attempt, re.IGNORECASE) for attempt in attempts)
 
 

@@ -84,15 +84,16 @@ def of(url: str, role: str) -> str | None:
 def let_in(superuser_url: str, role: str) -> None:
     """Gives a role its password (`of`), where it has another or none: roles belong to the whole server, and others may be using it."""
     import psycopg
-    from psycopg.conninfo import make_conninfo
+
+    from ourvidz.db.conninfo import conninfo
 
     password = of(superuser_url, role)
     if password is None:
         return
     try:
-        psycopg.connect(make_conninfo(superuser_url, user=role, password=password), connect_timeout=10).close()
+        psycopg.connect(conninfo(superuser_url, user=role, password=password), connect_timeout=10).close()
     except psycopg.OperationalError:
-        with psycopg.connect(superuser_url, autocommit=True, connect_timeout=10) as connection:
+        with psycopg.connect(conninfo(superuser_url), autocommit=True, connect_timeout=10) as connection:
             set_password(connection, role, password)
 
 

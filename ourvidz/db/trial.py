@@ -13,7 +13,7 @@ from psycopg import sql
 
 from ourvidz.checks import Line
 from ourvidz.db import storage_policies
-from ourvidz.db.connection import Database
+from ourvidz.db.connection import Database, transaction_of
 
 _SLOW = "3s"  # for one relation: a policy that is asked for each row of a large table is not waited for
 _LOGIN = "Run `ourvidz doctor` with the DATABASE_URL that migrates (at Supabase: `postgres`), which may become anon and authenticated."
@@ -24,7 +24,7 @@ def storage(db: Database) -> Iterator[Line]:
     try:
         with db.transaction() as connection:
             leaks = storage_policies.leaks(connection)
-        with db.driver() as driver, driver.transaction(force_rollback=True):
+        with db.driver() as driver, transaction_of(driver, force_rollback=True):
             driver.execute("select set_config('lock_timeout', '2s', true), set_config('statement_timeout', '30s', true)")
             rows = driver.execute("select bucket, caller, verb, went from ourvidz.storage_trial()").fetchall()
     except Exception as error:
@@ -76,7 +76,7 @@ def tables(db: Database) -> Iterator[Line]:
     slow = []
     claims = {"anon": {"role": "anon"}, "authenticated": {"role": "authenticated", "sub": str(uuid.uuid4())}}
     try:
-        with db.driver() as driver, driver.transaction(force_rollback=True):
+        with db.driver() as driver, transaction_of(driver, force_rollback=True):
             names = [n for (n,) in driver.execute("select name from unnest(ourvidz.our_relations()) as name "
                                                   "where to_regclass('public.' || name) is not null order by 1")]  # fmt: skip
             others = [n for (n,) in driver.execute(_PAST)]

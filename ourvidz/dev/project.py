@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 from uuid import UUID
 
+from ourvidz.db import conninfo
 from ourvidz.dev.keys import Keys, private
 from ourvidz.dev.stack import KEYS_FILE, Stack
 
@@ -71,7 +71,7 @@ def keys(place: Path) -> Keys:
 
 def as_superuser(url: str) -> str:
     """The embedded Postgres of a home, by the role that made it."""
-    return urlsplit(url)._replace(netloc="postgres@").geturl()
+    return conninfo.conninfo(url, user="postgres")
 
 
 def environment(stack: Stack, home: Path) -> dict[str, str]:

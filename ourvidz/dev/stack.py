@@ -12,8 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
-from ourvidz.db import passwords
-from ourvidz.db.connection import keywords
+from ourvidz.db import conninfo, passwords
 from ourvidz.dev import services
 from ourvidz.dev.keys import Keys, private
 from ourvidz.dev.parts import Parts, Say, bring_libraries
@@ -230,10 +229,5 @@ class Stack:
 
 
 def _as_authenticator(url: str) -> str:
-    """By libpq's words, since a socket's folder fits no URL's host."""
-    parts = {**keywords(url), "user": "authenticator"}
-    parts.pop("passfile", None)
-    parts.pop("password", None)
-    if password := passwords.of(url, "authenticator"):
-        parts["password"] = password
-    return " ".join(f"{name}='{value}'" for name, value in parts.items())
+    """As key=value pairs, since a socket's folder fits no URL's host."""
+    return conninfo.conninfo(url, user="authenticator", password=passwords.of(url, "authenticator"), passfile=None)

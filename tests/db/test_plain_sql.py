@@ -12,7 +12,8 @@ from layers import ADDED, program
 
 from ourvidz.db import layer, plain_sql
 from ourvidz.db.cluster import find_binaries
-from ourvidz.db.connection import Database, plain_url
+from ourvidz.db.connection import Database
+from ourvidz.db.conninfo import conninfo
 from ourvidz.db.migrate import migrate
 
 COPIES = """select table_name from information_schema.tables
@@ -22,7 +23,7 @@ COPIES = """select table_name from information_schema.tables
 def psql(database: Database, file: Path) -> subprocess.CompletedProcess[str]:
     """As whoever owns the database, who is no superuser."""
     binary = next(find_binaries()).folder / "psql"
-    command = [str(binary), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", str(file), plain_url(database.url)]
+    command = [str(binary), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", str(file), conninfo(database.url)]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
 

@@ -1,0 +1,191 @@
+"""How a connection to Postgres is made: the settings it has whatever a DBA chose, and the SQLSTATE of one that is refused.
+
+A setting of postgresql.conf, ALTER DATABASE or ALTER ROLE changes what our statements mean (DateStyle, search_path) and what comes back
+(bytea_output). Those of PINS are sent in the startup packet, which goes before all three. A transaction pooler refuses that or drops it;
+what then differs is set at the beginning of each transaction instead, for that transaction alone (docs/decisions/0050).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import os
+import re
+from collections.abc import Callable, Generator, Mapping
+from functools import lru_cache
+from typing import Any, Final, NoReturn
+
+import psycopg
+from psycopg import pq
+from psycopg.conninfo import make_conninfo
+
+from ourvidz.db import conninfo
+from state.errors import JobError
+
+CONNECT_TIMEOUT = 10  # seconds
+
+PINS: Final[Mapping[str, str]] = {
+    # how values come back, and how text becomes a value
+    "datestyle": "ISO, MDY",
+    "intervalstyle": "postgres",
+    "timezone": "UTC",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",
+    "array_nulls": "on",
+    "xmloption": "content",
+    # how a statement is read, and whom its names mean
+    "standard_conforming_strings": "on",
+    "transform_null_equals": "off",
+    "search_path": "public",
+    "quote_all_identifiers": "off",
+    "check_function_bodies": "on",
+    # what a statement sees and when it gives up: the machine locks rows and then reads, so each statement needs its own snapshot
+    "default_transaction_isolation": "read committed",
+    "default_transaction_deferrable": "off",
+    "row_security": "on",
+    "exit_on_error": "off",
+    "client_min_messages": "notice",
+}
+"""Each at Postgres's own default, but for the time zone and the search path. Left to the DBA: time limits, which roles have from us
+too (docs/limits.md), default_transaction_read_only, by which providers protect a full disk, and what changes only plans or speed."""
+
+REQUIRED: Final[Mapping[str, tuple[str, str]]] = {
+    "server_encoding": ("UTF8", "Make another: create database NAME encoding 'UTF8' template template0, and restore a dump into it."),
+    "session_replication_role": ("origin", "Foreign keys are not checked so. Reset it (alter database NAME reset …, or alter role)."),
+}  # fmt: skip
+"""What a connection cannot set for itself: its value, and what to do about another."""
+
+_KEEPALIVE: Final = {"keepalives_idle": "10", "tcp_user_timeout": "20000"}  # seconds; milliseconds
+
+
+class UnsuitableServer(JobError):
+    """The server works otherwise than this program needs. Waiting changes nothing."""
+
+    sqlstate = "55000"
+    code = "unsuitable_server"
+
+
+class Session(psycopg.Connection[Any]):
+    """A connection. `unpinned`: SQL that each of its transactions begins with, to set those of PINS that differ; empty where none does."""
+
+    unpinned: str = ""
+
+    @classmethod
+    def _connect_gen(cls, conninfo: str = "", **_: Any) -> Generator[tuple[int, Any], Any, Session]:
+        """psycopg's own, but a server's refusal says its SQLSTATE: the text is in whatever language lc_messages says."""
+        connection = pq.PGconn.connect_start(conninfo.encode())
+        _verbosity(connection, _VERBOSE)
+        while True:
+            if connection.status == pq.ConnStatus.BAD:
+                _raise(connection)
+            match connection.connect_poll():
+                case pq.PollingStatus.OK:
+                    break
+                case pq.PollingStatus.READING:
+                    wait = psycopg.waiting.Wait.R
+                case pq.PollingStatus.WRITING:
+                    wait = psycopg.waiting.Wait.W
+                case _:
+                    _raise(connection)
+            while not (yield connection.socket, wait):
+                pass
+        _verbosity(connection, _DEFAULT)
+        connection.nonblocking = 1
+        return cls(connection)
+
+
+def connect(url: str, *, application_name: str = "ourvidz") -> Session:
+    """Connected, in autocommit, with nothing prepared by name, and looked at. Raises `UnreadableUrl`, `UnsuitableServer`, and
+    `psycopg.Error`, whose text has the server's SQLSTATE."""
+    given = dict(conninfo.parameters(url))
+    theirs = given.pop("options", None) or os.environ.get("PGOPTIONS", "")
+    seconds = given.get("connect_timeout", "0")
+    wanted = {"application_name": application_name, **_KEEPALIVE, **given}
+    wanted |= {"client_encoding": "UTF8", "connect_timeout": seconds if int(seconds) > 0 else str(CONNECT_TIMEOUT)}
+    plain, pinned = ({**wanted, "options": options} if options else wanted for options in (theirs, f"{theirs} {_startup()}".strip()))
+    key = make_conninfo(**plain)
+    try:
+        session = _open(plain if key in _poolers else pinned)
+    except psycopg.Error as error:
+        if key in _poolers or not _dislikes_options(error):
+            raise
+        session = _open(plain)
+        _poolers.add(key)
+    try:
+        _look(session)
+    except BaseException:
+        session.close()
+        raise
+    return session
+
+
+_poolers: set[str] = set()
+"""Connection strings whose other end refuses settings in the startup packet."""
+
+
+def _open(parameters: Mapping[str, str]) -> Session:
+    return Session.connect(**parameters, autocommit=True, prepare_threshold=None)  # type: ignore[arg-type]
+
+
+def _dislikes_options(error: psycopg.Error) -> bool:
+    """PgBouncer calls it a protocol violation; another server may not know a setting."""
+    return re.search(r"\((?:08P01|0A000|42704|22023)\)$|startup parameter", str(error), re.MULTILINE) is not None
+
+
+def _startup() -> str:
+    escaped = {name: value.replace("\\", "\\\\").replace(" ", "\\ ") for name, value in PINS.items()}
+    return " ".join(f"-c {name}={value}" for name, value in escaped.items())
+
+
+def _look(session: Session) -> None:
+    """One statement a connection: whether the pins are in force, and whether the server is one to work with."""
+    encoding = session.info.parameter_status("server_encoding") or "UTF8"
+    names = (*PINS, "session_replication_role")
+    shown = session.execute("select " + ", ".join(f"current_setting('{name}')" for name in names)).fetchone()
+    found = dict(zip(names, shown or (), strict=True)) | {"server_encoding": encoding}
+    wrong = {name: found[name] for name, (value, _) in REQUIRED.items() if found[name] != value}
+    if wrong:
+        said = " ".join(f"{name} is {value}; this program needs {REQUIRED[name][0]}. {REQUIRED[name][1]}" for name, value in wrong.items())
+        raise UnsuitableServer(f"Database {session.info.dbname}: {said}".replace("NAME", session.info.dbname))
+    session.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+    if differing := [name for name, value in PINS.items() if found[name] != value]:
+        session.unpinned = "".join(f"set local {name} to {_literal(name)};" for name in differing)
+
+
+def _literal(name: str) -> str:
+    return ", ".join(f"'{part.strip()}'" for part in PINS[name].split(","))
+
+
+# -- SQLSTATEs of refused connections --------------------------------------------------------------------------------------------------
+
+_DEFAULT, _VERBOSE = 1, 2  # PGVerbosity of libpq-fe.h
+_SQLSTATE = re.compile(r":\s+(?P<state>(?=[A-Z]*[0-9])[0-9A-Z]{5}): ")
+
+
+def _verbosity(connection: Any, level: int) -> None:
+    if (call := _verbosity_function()) is not None:
+        call(connection.pgconn_ptr, level)
+
+
+@lru_cache(maxsize=1)
+def _verbosity_function() -> Callable[[int, int], int] | None:
+    """PQsetErrorVerbosity of the very libpq that psycopg uses: psycopg does not pass it on. None where it cannot be found; refusals then
+    have no SQLSTATE, and are known by their English text alone."""
+    for module in ("psycopg_binary.pq", "psycopg_c.pq"):
+        try:
+            library = ctypes.CDLL(str(importlib.import_module(module).__file__))
+            function = library.PQsetErrorVerbosity
+        except (ImportError, OSError, AttributeError):
+            continue
+        function.argtypes, function.restype = [ctypes.c_void_p, ctypes.c_int], ctypes.c_int
+        return function
+    return None
+
+
+def _raise(connection: Any) -> NoReturn:
+    """The SQLSTATE ends the first line: `… failed: FATAL: password authentication failed for user "u" (28P01)`."""
+    text = connection.get_error_message("utf-8")
+    if found := _SQLSTATE.search(text):
+        first, newline, rest = _SQLSTATE.sub(": ", text, count=1).split("\nLOCATION:")[0].partition("\n")
+        text = f"{first} ({found['state']}){newline}{rest}"
+    raise psycopg.OperationalError(text, pgconn=psycopg.errors.finish_pgconn(connection))
