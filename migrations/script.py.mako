@@ -1,13 +1,17 @@
 """${message}
 
-Expand, flip, contract: executors of the release before must go on working with what this leaves behind.
+Expand, flip, contract: executors of the release before must go on working with what this leaves behind. The SQL lies beside this file.
 """
 
+from pathlib import Path
+
 from alembic import op
+
+from ourvidz.db.schema import script
 
 revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}
 
 
 def upgrade() -> None:
-    ${upgrades if upgrades else "pass"}
+    script(op.get_bind(), Path(__file__).with_suffix(".sql").read_text(encoding="utf-8"))

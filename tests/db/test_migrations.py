@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,7 +9,7 @@ import psycopg
 import pytest
 from support import OWNER, Permissive, Server, claim, executor, finish, row, submit
 
-from ourvidz.db import foresee, layer
+from ourvidz.db import layer
 from ourvidz.db.connection import Database
 from ourvidz.db.migrate import current, head, migrate
 from ourvidz.lifecycle import Jobs
@@ -84,15 +81,6 @@ def test_a_migration_undone_leaves_nothing(empty: Database) -> None:
         raise RuntimeError("the power went")
     assert empty.rows("select 1 from pg_namespace where nspname = 'ourvidz'") == []
     assert empty.rows("select 1 from pg_class where relname = 'jobs'") == []
-
-
-def test_alembic_does_what_migrate_does(server: Server, empty: Database) -> None:
-    """`alembic upgrade head`, for people who run alembic themselves (alembic.ini)."""
-    command = [sys.executable, "-m", "alembic", "upgrade", "head"]
-    done = subprocess.run(command, cwd=ROOT, env=os.environ | {"DATABASE_URL": empty.url}, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    with empty.transaction() as connection:
-        assert current(connection) == head() and foresee.steps(connection) == []
 
 
 def test_definer_functions_cannot_be_led_astray(database: Database) -> None:
