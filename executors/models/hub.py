@@ -14,14 +14,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2
-from huggingface_hub import HfApi, errors, get_session, hf_hub_url
+from huggingface_hub import HfApi, errors, get_session, hf_hub_url, set_client_factory
 from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
+from huggingface_hub.utils._http import hf_request_event_hook  # theirs blocks requests where HF_HUB_OFFLINE is set
 
 from executors.errors import ModelFileError
+from ourvidz.outbound import clients
 
 TIMEOUT = 30.0  # seconds without an answer, or without a byte
 TRIES = 5  # in a row without a byte gained
 WAIT = 2.0  # seconds before the second try; twice as long before each further one
+
+
+def _client() -> httpx2.Client:
+    """As huggingface_hub makes it, with our rule on proxies and certificates."""
+    hooks = {"request": [hf_request_event_hook]}
+    return httpx2.Client(transport=clients.transport(httpx2), trust_env=False, event_hooks=hooks, follow_redirects=True, timeout=None)
+
+
+set_client_factory(_client)
 
 OnBytes = Callable[[int], None]
 """Called with how many bytes of the file there are so far."""

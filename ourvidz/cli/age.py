@@ -130,10 +130,13 @@ def look(url: str | None) -> tuple[str, str]:
     """Whether a browser would show the page: (ok | none | text | away, what was found)."""
     import httpx
 
+    from ourvidz.outbound import clients
+
     if url is None:
         return "none", "No page is set: refusals say what to do, and link nowhere. `ourvidz migrate` sets it where SUPABASE_URL is known."
     try:
-        answer = httpx.get(url, timeout=QUICK, follow_redirects=True, headers={"accept": "text/html"})
+        with clients.client(timeout=QUICK, follow_redirects=True, headers={"accept": "text/html"}) as http:
+            answer = http.get(url)
     except httpx.HTTPError as error:
         return "away", f"It does not answer ({type(error).__name__})."
     kind = answer.headers.get("content-type", "").partition(";")[0]

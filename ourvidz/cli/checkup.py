@@ -32,6 +32,7 @@ def lines() -> Iterator[Line]:
     yield from _extras()
     yield from _safely("database", lambda: _database(app))
     yield from _safely("storage", lambda: checkup_services.storage(app))
+    yield from _safely("proxies", checkup_services.proxies)
     yield from _safely("redis", lambda: checkup_services.redis(app))
     yield from _safely("waiting", lambda: checkup_services.troubles(app.config))
     yield from _safely("files", lambda: checkup_secrets.files(app.config))

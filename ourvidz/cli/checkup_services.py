@@ -66,12 +66,13 @@ def _secret(config: Config) -> Line:
 
 def _publishable(config: Config) -> Iterator[Line]:
     """Whether the gateway takes the key that front ends have, where it is set here."""
-    import httpx
+    from ourvidz.outbound import clients
 
     key = config.publishable_key
     if key is None:
         return
-    answer = httpx.get(f"{config.supabase_url}/rest/v1/jobs?select=id&limit=1", headers=project_keys.headers(key), timeout=QUICK)
+    with clients.client(headers=project_keys.headers(key), timeout=QUICK) as http:
+        answer = http.get(f"{config.supabase_url}/rest/v1/jobs?select=id&limit=1")
     said = " ".join(answer.text.split())[:200]
     if project_keys.is_disabled(said):
         mend = "Create a publishable key (Settings → API Keys), set it as SUPABASE_PUBLISHABLE_KEY, and give it to the front end."
@@ -132,6 +133,16 @@ def troubles(config: Config) -> Iterator[Line]:
     for trouble in Troubles(config.home).now():
         waited = words.duration(time.time() - trouble.since)
         yield Line("warn", "waiting", f"{trouble.part}, for {waited}: {trouble.said}", "It tries again by itself, without end.")
+
+
+def proxies() -> Iterator[Line]:
+    """What the environment says of proxies. A value that is none is a finding (`BadProxy`)."""
+    from ourvidz.outbound.proxies import rule
+
+    found = rule()
+    if found.proxies:
+        direct = f"; {words.count(len(found.exempt), 'entry', 'entries')} in NO_PROXY" if found.exempt else ""
+        yield Line("ok", "proxies", ", ".join(proxy.shown for proxy in found.proxies.values()) + direct)
 
 
 def page(database: Database) -> Iterator[Line]:

@@ -107,11 +107,10 @@ def test(name: Name, as_json: options.Json = False) -> None:
     import asyncio
     from uuid import UUID, uuid4
 
-    import httpx
-
     from ourvidz import bootstrap
     from ourvidz.db import outbox, queries
     from ourvidz.delivery.sending import send
+    from ourvidz.outbound import clients
 
     app = bootstrap.app()
     row = _row(app.database, name)
@@ -121,7 +120,7 @@ def test(name: Name, as_json: options.Json = False) -> None:
     message = outbox.Message(str(uuid4()), 0, row["url"], row["secret_env"], queries.now(app.database), body)
 
     async def once() -> Any:
-        async with httpx.AsyncClient() as client:
+        async with clients.async_client() as client:
             return await send(client, message, app.keyring)
 
     outcome = asyncio.run(once())

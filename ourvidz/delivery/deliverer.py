@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ from ourvidz.db.connection import Ambiguous, DatabaseAway, DatabaseRefused
 from ourvidz.db.outages import backoff
 from ourvidz.delivery.sending import Keyring, send
 from ourvidz.delivery.signature import BadSecret
+from ourvidz.outbound import clients
 
 if TYPE_CHECKING:
     import httpx
@@ -65,9 +65,7 @@ class Deliverer:
         asyncio.get_running_loop().set_default_executor(names)
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
         try:
-            async with httpx.AsyncClient(
-                verify=ssl.create_default_context(), follow_redirects=False, timeout=httpx.Timeout(10.0), limits=limits
-            ) as client:
+            async with clients.async_client(limits, follow_redirects=False, timeout=httpx.Timeout(10.0)) as client:
                 await self._rounds(client, once)
                 await self._leave()
         finally:

@@ -111,10 +111,10 @@ def answering(url: str) -> Callable[[], bool]:
 
     def ready() -> bool:
         from urllib.error import URLError
-        from urllib.request import urlopen
+        from urllib.request import ProxyHandler, build_opener
 
         try:
-            with urlopen(url, timeout=2) as answer:
+            with build_opener(ProxyHandler({})).open(url, timeout=2) as answer:  # it is on this machine
                 return 200 <= int(answer.status) < 300
         except (URLError, OSError):
             return False

@@ -85,9 +85,9 @@ def environment(stack: Stack, home: Path) -> dict[str, str]:
 
 def make_passwords(stack: Stack) -> None:
     """Lets the people sign in as a front end does. Their sessions of an earlier run go on: who can sign in already is left alone."""
-    import httpx
+    from ourvidz.outbound import clients
 
-    with httpx.Client(base_url=f"{stack.url}/auth/v1", headers={"apikey": stack.secret_key}, timeout=20) as auth:
+    with clients.client(base_url=f"{stack.url}/auth/v1", headers={"apikey": stack.secret_key}, timeout=20) as auth:
         for person in PEOPLE:
             mine = {"email": person.email, "password": stack.keys.people_password}
             if auth.post("/token?grant_type=password", json=mine).status_code != 200:

@@ -1,6 +1,7 @@
 """One GET, by hand: resolve once, check every address, connect to just that address, speak TLS for the name, read under caps.
 
-Plain sockets and h11 on purpose. There is no pool, proxy, cookie jar, environment variable or redirect logic that could go anywhere else.
+Plain sockets and h11 on purpose. There is no pool, cookie jar or redirect logic that could go anywhere else. Where the environment names a
+proxy (`ourvidz.outbound.proxies`), it is asked to connect to the checked address, not to the name, so it cannot lead anywhere else either.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urljoin
 
 from ourvidz.fetch.target import FetchRefused, FetchUnavailable, Target, not_public, target
+from ourvidz.outbound import proxies, tunnel
 from state.catalog import BUCKETS, REFERENCE_BUCKET
 
 if TYPE_CHECKING:
@@ -73,13 +75,15 @@ def _public_roots() -> ssl.SSLContext:
 
 @dataclass(frozen=True)
 class Fetcher:
-    """The defaults are what production uses, always: nothing in the environment or in a configuration sets these fields. Tests do, whose
-    hosts have no DNS, whose servers listen on loopback (`also`: addresses and ports reached though not public) under a CA of their own."""
+    """The defaults are what production uses, always: nothing in the environment or in a configuration sets these fields, but for the proxy.
+    Tests do, whose hosts have no DNS, whose servers listen on loopback (`also`: addresses and ports reached though not public) under a CA
+    of their own."""
 
     resolve: Resolve = _system
     roots: Callable[[], ssl.SSLContext] = _public_roots
     ports: frozenset[int] = frozenset({443})
     also: frozenset[tuple[str, int]] = frozenset()
+    rule: Callable[[], proxies.Rule] = proxies.rule
 
     def get(self, url: str, limits: Limits = LIMITS) -> bytes:
         """As `fetch`."""
@@ -112,18 +116,29 @@ class Fetcher:
     def _connect(self, where: Target, limits: Limits, deadline: float) -> socket.socket:
         why = "no address"
         for family, sockaddr in self._addresses(where, limits, deadline):
-            plain = socket.socket(family, socket.SOCK_STREAM)
             try:
-                plain.settimeout(_left(where, deadline, limits.connect))
-                plain.connect(sockaddr)
-                return plain
+                return self._reach(where, family, sockaddr, limits, deadline)
+            except tunnel.TunnelFailed as error:
+                why = str(error)
             except OSError as error:
                 why = type(error).__name__
-                plain.close()
-            except FetchUnavailable:
-                plain.close()
-                raise
         raise FetchUnavailable(f"{where.host} cannot be reached ({why}).")
+
+    def _reach(self, where: Target, family: int, sockaddr: Any, limits: Limits, deadline: float) -> socket.socket:
+        try:
+            proxy = self.rule().of("https", where.host, where.port, str(sockaddr[0]))
+        except proxies.BadProxy as error:
+            raise FetchUnavailable(f"{where.host} cannot be reached. {error}") from None
+        if proxy is not None:
+            return tunnel.connect(proxy, str(sockaddr[0]), where.port, lambda: _left(where, deadline, limits.connect))
+        plain = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            plain.settimeout(_left(where, deadline, limits.connect))
+            plain.connect(sockaddr)
+        except BaseException:
+            plain.close()
+            raise
+        return plain
 
     def _addresses(self, where: Target, limits: Limits, deadline: float) -> list[tuple[int, Any]]:
         """Resolved once. One address that is not public condemns the name: such an answer is an attack or a mistake."""

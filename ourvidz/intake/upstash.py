@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import httpx
 
+from ourvidz.outbound import clients
 from ourvidz.outbound.answers import retry_after
 
 TIMEOUT = httpx.Timeout(10.0, connect=5.0)  # seconds
@@ -56,7 +57,7 @@ class Upstash:
 
     def __init__(self, url: str, token: str, *, timeout: httpx.Timeout = TIMEOUT) -> None:
         headers = {"Authorization": f"Bearer {token}", "Upstash-Encoding": "base64"}
-        self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout, trust_env=False)
+        self._http = clients.client(base_url=url, headers=headers, timeout=timeout)
 
     def pipeline(self, commands: Sequence[Sequence[str]]) -> list[Any]:
         """Many commands in one request, each for itself."""

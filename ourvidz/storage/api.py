@@ -14,6 +14,7 @@ import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 
 from ourvidz import project_keys
+from ourvidz.outbound import clients
 from ourvidz.storage.base import PathRefused, StorageDenied, StorageUnavailable
 from ourvidz.storage.refusals import Away, told
 
@@ -57,7 +58,7 @@ class Api:
             )
         # Identity: bytes as they are stored.
         headers = {**project_keys.headers(key), "accept-encoding": "identity", "user-agent": "ourvidz"}
-        self._client = httpx.Client(headers=headers, timeout=TIMEOUT)
+        self._client = clients.client(headers=headers, timeout=TIMEOUT)
 
     def send(self, method: str, path: str, doing: str, *, stream: bool = False, json: Any = None, **more: Any) -> httpx.Response:
         """One request, once. Raises the leaf that its answer means. With `stream` the caller closes the response."""

@@ -16,10 +16,12 @@ from pathlib import Path
 
 import pytest
 import trustme
+from a_proxy import Proxy
 from origin import ELSEWHERE, PICTURES, Behaviour, Canary, Origin, info, moved, ok
 
 import ourvidz.fetch
 from ourvidz.fetch import Fetcher, FetchError, FetchRefused, FetchUnavailable, Limits, fetch
+from ourvidz.outbound.proxies import rule
 
 SMALL = Limits(bytes=10_000, total=1.0, connect=1.0, read=0.5, redirects=3, head=2_000)
 SECRET = "/sign/someone/a.png?token=hush-hush"
@@ -281,3 +283,38 @@ def test_the_way_in_takes_a_url_and_limits_and_no_exception() -> None:
         if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) == "Fetcher"
     ]
     assert len(calls) == 1 and not calls[0].args and not calls[0].keywords
+
+
+@pytest.mark.parametrize(("kind", "said"), [("http", "CONNECT"), ("socks5", "socks5"), ("socks5h", "socks5")])
+@pytest.mark.parametrize("login", ["", "user:pass"])
+def test_through_a_proxy(origin: Origin, fetcher: Fetcher, kind: str, said: str, login: str) -> None:
+    """It is asked for the checked address, so that it cannot look the name up as another; TLS is with the name."""
+    origin.says["/a.png"] = ok(b"a picture")
+    proxy = Proxy(origin.port, login=login, bytewise=True)
+    try:
+        ours = replace(fetcher, rule=lambda: rule({"ALL_PROXY": proxy.url(kind)}), resolve=lambda _, port: [info("203.0.113.7", port)])
+        assert replace(ours, also=frozenset({("203.0.113.7", origin.port)})).get(url(origin)) == b"a picture"
+        assert proxy.asked == [(said, f"203.0.113.7:{origin.port}")] and origin.names == [PICTURES]
+        with pytest.raises(FetchRefused, match="nothing is fetched from there"):  # what is not public is not asked for
+            replace(ours, resolve=lambda _, port: [info("10.0.0.7", port)]).get(url(origin))
+        exempt = replace(fetcher, rule=lambda: rule({"ALL_PROXY": proxy.url(kind), "NO_PROXY": PICTURES}))
+        assert exempt.get(url(origin)) == b"a picture" and len(proxy.asked) == 1
+    finally:
+        proxy.close()
+
+
+@pytest.mark.parametrize("kind", ["http", "socks5", "https"])
+def test_a_proxy_that_does_not_let_us_through(origin: Origin, fetcher: Fetcher, kind: str) -> None:
+    closed = socket.create_server(("127.0.0.1", 0))
+    nowhere = closed.getsockname()[1]
+    closed.close()
+    proxy, other = Proxy(origin.port, refuse=True), Proxy(origin.port, login="user:pass")
+    behind = replace(fetcher, resolve=lambda _, port: [info("203.0.113.7", port)], also=frozenset({("203.0.113.7", origin.port)}))
+    try:
+        for address in (proxy.url(kind), f"{kind}://127.0.0.1:{other.port}", f"{kind}://user:hush@127.0.0.1:{other.port}",
+                        f"{kind}://127.0.0.1:{nowhere}", f"{kind}://127.0.0.1:{origin.port}"):  # fmt: skip
+            with secretive(FetchUnavailable, "HTTPS_PROXY"):
+                replace(behind, rule=lambda address=address: rule({"HTTPS_PROXY": address})).get(url(origin), SMALL)
+    finally:
+        proxy.close()
+        other.close()

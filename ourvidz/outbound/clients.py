@@ -1,0 +1,105 @@
+"""httpx clients that follow our one rule on proxies and certificates. httpx's own reading of the environment is turned off: it fails at
+networks and bracketed addresses in NO_PROXY, and sends what is for this machine to the proxy.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from ourvidz.outbound.proxies import Proxy, rule
+
+if TYPE_CHECKING:
+    import httpx
+
+
+@cache
+def certificates() -> ssl.SSLContext:
+    """Whom to believe: SSL_CERT_FILE's and SSL_CERT_DIR's where they are set, else the system's and certifi's."""
+    import certifi
+
+    context = ssl.create_default_context()  # OpenSSL reads both variables itself
+    if not os.environ.get("SSL_CERT_FILE") and not os.environ.get("SSL_CERT_DIR"):
+        context.load_verify_locations(certifi.where())
+    return context
+
+
+class _Ways:
+    """A transport for each proxy that is needed, and one without."""
+
+    def __init__(self, library: Any, kind: str, more: dict[str, Any]) -> None:
+        self._library, self._kind, self._more, self._rule = library, kind, more, rule()
+        self._made: dict[Proxy | None, Any] = {}
+        self._lock = threading.Lock()
+
+    def of(self, url: Any) -> Any:
+        proxy = self._rule.of(url.scheme, url.host, url.port)
+        with self._lock:
+            if proxy not in self._made:
+                through = self._library.Proxy(proxy.url, auth=proxy.auth) if proxy else None
+                make = getattr(self._library, self._kind)
+                self._made[proxy] = make(verify=certificates(), proxy=through, trust_env=False, **self._more)
+            return self._made[proxy]
+
+    def all(self) -> list[Any]:
+        return list(self._made.values())
+
+
+@contextmanager
+def _told(library: Any) -> Iterator[None]:
+    """What is no SOCKS5, httpcore lets through as an error of its helper, which nobody waits out."""
+    from socksio import ProtocolError
+
+    try:
+        yield
+    except ProtocolError as error:
+        raise library.ProxyError(f"the proxy does not speak SOCKS5 ({error})") from None
+
+
+def transport(library: Any = None, **more: Any) -> Any:
+    """A synchronous transport of httpx, or of another `library` with its classes. Raises `BadProxy`."""
+    if library is None:
+        import httpx as library
+    ways = _Ways(library, "HTTPTransport", more)
+
+    class Transport(library.BaseTransport):  # type: ignore[misc]
+        def handle_request(self, request: Any) -> Any:
+            with _told(library):
+                return ways.of(request.url).handle_request(request)
+
+        def close(self) -> None:
+            for each in ways.all():
+                each.close()
+
+    return Transport()
+
+
+def client(**more: Any) -> httpx.Client:
+    """As `httpx.Client(**more)`."""
+    import httpx
+
+    return httpx.Client(transport=transport(), trust_env=False, **more)
+
+
+def async_client(limits: httpx.Limits | None = None, **more: Any) -> httpx.AsyncClient:
+    """As `httpx.AsyncClient(**more)`."""
+    import httpx
+
+    ways = _Ways(httpx, "AsyncHTTPTransport", {} if limits is None else {"limits": limits})
+
+    class Transport(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            with _told(httpx):
+                answer: httpx.Response = await ways.of(request.url).handle_async_request(request)
+                return answer
+
+        async def aclose(self) -> None:
+            for each in ways.all():
+                await each.aclose()
+
+    return httpx.AsyncClient(transport=Transport(), trust_env=False, **more)
