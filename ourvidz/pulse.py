@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 
 VARIABLE = "OURVIDZ_PULSE"
 
@@ -14,3 +15,11 @@ def beat() -> None:
         # A supervisor that was stopped lets the pipe fill; one that died has closed it. Neither is our concern here.
         with contextlib.suppress(BlockingIOError, BrokenPipeError):
             os.write(int(pipe), b".")
+
+
+def rest(seconds: float) -> None:
+    """Sleep, and say each second that it is only that."""
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        beat()
+        time.sleep(min(left, 1.0))

@@ -64,6 +64,20 @@ class Server:
         self.admin("drop database if exists {} with (force)", name)
 
 
+class Switch:
+    """Makes a database read-only for new sessions, as a full disk does on Supabase, and has the old ones end."""
+
+    def __init__(self, server: Server, name: str) -> None:
+        self._server, self._name = server, name
+
+    def read_only(self, *, on: bool) -> None:
+        setting = "set default_transaction_read_only = on" if on else "reset default_transaction_read_only"
+        self._server.admin(f"alter database {{}} {setting}", self._name)
+        others = "from pg_stat_activity where datname = %s and pid <> pg_backend_pid()"
+        with psycopg.connect(self._server.superuser_url, autocommit=True) as connection:
+            connection.execute(f"select pg_terminate_backend(pid, 20000) {others}", (self._name,))
+
+
 def in_database(url: str, name: str) -> str:
     """The same server and role, another database."""
     scheme, _, rest = url.partition("://")

@@ -56,7 +56,7 @@ def reaper() -> None:
             except (DatabaseAway, Ambiguous):  # the log has it: ourvidz.db.connection.Outage
                 wait = next(waits)
                 jobs.db.bring_back()
-            time.sleep(wait * random.uniform(0.7, 1.0))
+            pulse.rest(wait * random.uniform(0.7, 1.0))
 
 
 def _note_busy(log: logging.Logger, busy: bool, since: float | None) -> float | None:

@@ -170,8 +170,7 @@ class Database:
                 limit = min(patience, self.longest_wait, PATIENCE if isinstance(error, DatabaseBusy) else math.inf)
                 if time.monotonic() + delay - began > limit:
                     raise
-                pulse.beat()
-                time.sleep(delay)
+                pulse.rest(delay)
                 self.bring_back()
         raise AssertionError("backoff has no end")
 

@@ -100,7 +100,9 @@ def connect(url: str, *, application_name: str = "ourvidz") -> Session:
     given = dict(conninfo.parameters(url))
     theirs = given.pop("options", None) or os.environ.get("PGOPTIONS", "")
     seconds = given.get("connect_timeout", "0")
-    wanted = {"application_name": application_name, **_KEEPALIVE, **given}
+    # Of several hosts the one that takes writes is wanted, unless the URL says otherwise: libpq would take the first that answers.
+    primary = {"target_session_attrs": "read-write"} if "," in given.get("host", given.get("hostaddr", "")) else {}
+    wanted = {"application_name": application_name, **_KEEPALIVE, **primary, **given}
     wanted |= {"client_encoding": "UTF8", "connect_timeout": seconds if int(seconds) > 0 else str(CONNECT_TIMEOUT)}
     plain, pinned = ({**wanted, "options": options} if options else wanted for options in (theirs, f"{theirs} {_startup()}".strip()))
     key = make_conninfo(**plain)

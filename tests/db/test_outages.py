@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import psycopg
 import pytest
 from psycopg.errors import lookup
-from support import Server, claim, executor, finish, row, submit, types
+from support import Server, Switch, claim, executor, finish, row, submit, types
 
 from ourvidz.db import outages, writes
 from ourvidz.db.connection import Ambiguous, Database, DatabaseAway, DatabaseBusy, DatabaseReadOnly, DatabaseRefused, translate
@@ -88,20 +88,6 @@ def test_a_session_that_the_server_ended_leaves_a_doubt(database: Database) -> N
 
 
 # -- a database that takes no writes ----------------------------------------------------------------------------------------------------
-
-
-class Switch:
-    """Makes this test's database read-only for new sessions, as a full disk does on Supabase, and has the old ones end."""
-
-    def __init__(self, server: Server, name: str) -> None:
-        self._server, self._name = server, name
-
-    def read_only(self, *, on: bool) -> None:
-        setting = "set default_transaction_read_only = on" if on else "reset default_transaction_read_only"
-        self._server.admin(f"alter database {{}} {setting}", self._name)
-        others = "from pg_stat_activity where datname = %s and pid <> pg_backend_pid()"
-        with psycopg.connect(self._server.superuser_url, autocommit=True) as connection:
-            connection.execute(f"select pg_terminate_backend(pid, 20000) {others}", (self._name,))
 
 
 @pytest.fixture

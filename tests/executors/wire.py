@@ -26,6 +26,11 @@ class Wire:
         self.lost = 0
         self._open: set[socket.socket] = set()
 
+    def lead_to(self, url: str) -> None:
+        """New connections reach that server, as after a failover behind one address; the old ones are cut."""
+        self._to = conninfo_to_dict(url)
+        self.cut()
+
     def lose(self, statement: str, *, answer: bool) -> None:
         """Of the next statement that holds this text: the answer (it was committed), or the statement itself (it never arrived)."""
         self._lose = statement.encode(), answer
