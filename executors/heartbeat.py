@@ -132,6 +132,7 @@ class Heartbeat:
         self.holds: dict[tuple[str, int], Hold] = {}
         self.away = False  # the database does not answer, or takes no writes: nobody else can have our jobs either
         self._beaten = clock()
+        self._now = False
         self._gauges = Gauges()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
@@ -147,6 +148,11 @@ class Heartbeat:
     def ring(self) -> None:
         """A NOTIFY came for this executor: new work, or a cancel."""
         self.wake.ring()
+        self._look_now.ring()
+
+    def beat_now(self) -> None:
+        """Whether this executor is gone is to be known at once."""
+        self._now = True
         self._look_now.ring()
 
     # -- called by the other threads ----------------------------------------------------------------------------------------------
@@ -177,7 +183,8 @@ class Heartbeat:
         while not self._stop.is_set():
             try:
                 self._look()
-                if (self._clock() >= due or self.away) and not self.gone:
+                if (self._clock() >= due or self.away or self._now) and not self.gone:
+                    self._now = False
                     due = self._clock() + self.policy.heartbeat
                     self._beat()
                     self.away = False

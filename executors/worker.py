@@ -248,6 +248,8 @@ class Worker:
 
     def _claim(self, beat: Heartbeat) -> Claim | None:
         """The next job; None when there is none, or no telling."""
+        if beat.away:
+            return None  # the lease comes first: it is renewed before another job is begun
         try:
             for _ in range(2):
                 # Twice: the first empty answer marks us as waiting, so that submits from then on wake us; the second look finds what
@@ -259,7 +261,7 @@ class Worker:
             log.warning("A claim's answer was lost.")
             beat.unsure = "lost answer"
         except ExecutorGone:
-            beat.gone = True
+            beat.beat_now()  # after an outage of the database the lease has run out, and may be renewed: a heartbeat tells
         except DatabaseAway as error:  # an outage: the log has it already
             log.debug("Nothing was claimed: %s", error)
         except RateLimited as error:

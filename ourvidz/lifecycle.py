@@ -226,9 +226,9 @@ class Jobs:
     def reap(self, *, grace: float = 0.0) -> dict[str, int]:
         """How many leases `lapsed`, attempts `timed_out` and jobs were `promoted`; `busy`: nothing was done, another reaper was at work.
 
-        After an outage of the database every lease has run out, of executors that work on. For `grace` seconds after the last trouble that
-        this process had with it nothing is reaped: they renew their leases meanwhile, and keep their jobs."""
-        if self.db.trouble_at is not None and time.monotonic() - self.db.trouble_at < grace:
+        After an outage of the database every lease has run out, of executors that work on. For `grace` seconds after this process found it
+        back nothing is reaped: they renew their leases meanwhile, and keep their jobs."""
+        if self.db.back_for < grace:
             self.db.look_for_writes()
             return {"lapsed": 0, "timed_out": 0, "promoted": 0, "busy": 0}
         return dict(self.db.rows("select * from ourvidz.reap()")[0])

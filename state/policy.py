@@ -45,8 +45,9 @@ class Policy:
 
     @property
     def retake(self) -> float:
-        """For so long after an outage of the database nothing is reaped: executors that worked on have time to renew their leases."""
-        return min(self.lease, 4 * self.heartbeat)
+        """For so long after an outage of the database nothing is reaped: executors that worked on have time to renew their leases. They try
+        every few seconds, and a connection attempt to a server that is not there takes 10 s."""
+        return min(self.lease, 20.0)
 
 
 @dataclass(frozen=True)

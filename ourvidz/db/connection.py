@@ -82,6 +82,7 @@ class Database:
         self._revive = revive
         self.longest_wait = math.inf  # seconds that `patiently` waits at most, whatever it was asked for: less for a process that leaves
         self.trouble_at: float | None = None  # when the database last failed to answer or to write, by our monotonic clock
+        self._back_at = -math.inf  # when it first did both after that
         self._outage = Outage()
         self.engine: Engine = create_engine(
             "postgresql+psycopg://",
@@ -149,6 +150,8 @@ class Database:
                 raise self._noted(translate(cause, sent)) from error
             raise
         if writes:
+            if self.trouble_at is not None and self._back_at < self.trouble_at:
+                self._back_at = time.monotonic()
             self._outage.over(self.trouble_at)
         return found
 
@@ -173,6 +176,13 @@ class Database:
                 pulse.rest(delay)
                 self.bring_back()
         raise AssertionError("backoff has no end")
+
+    @property
+    def back_for(self) -> float:
+        """Seconds since the database is back after the last trouble with it; 0 while it is not, infinity where there was none."""
+        if self.trouble_at is None:
+            return math.inf
+        return time.monotonic() - self._back_at if self._back_at >= self.trouble_at else 0.0
 
     def look_for_writes(self) -> None:
         """Raises `DatabaseReadOnly` where the server takes no writes, and what `rows` raises."""

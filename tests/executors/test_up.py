@@ -12,6 +12,8 @@ from uuid import UUID
 
 import pytest
 from site_of import Site, wait_for
+from sqlalchemy import make_url
+from support import Server, Switch
 from up_site import SCRIPT, Up, alive, kill, running
 
 from ourvidz.db.connection import Database
@@ -24,7 +26,8 @@ LONG = 120.0  # a lease that no test waits out: what happens meanwhile, the supe
 def up(shared_site: Site, tiny_root: Path) -> Iterator[Up]:
     """Two executors on the CPU."""
     shared_site.policy(lease=LONG)
-    with running(Up(shared_site, tiny_root, shared_site.root / "up", "--executors", "2", light=True)) as up:
+    rules = {"pulse_limit": 6.0}  # the deliverer rests for two seconds
+    with running(Up(shared_site, tiny_root, shared_site.root / "up", "--executors", "2", light=True, rules=rules)) as up:
         up.executor("t-cpu-0")
         up.executor("t-cpu-1")
         yield up
@@ -88,6 +91,39 @@ def test_a_reaper_that_dies_or_hangs_is_replaced(up: Up, number: int) -> None:
     again = wait_for(lambda: (pid := up.children().get("reaper", first)) != first and pid, 30, "for another reaper")
     assert not alive(first)
     wait_for(lambda: up.said("The reaper is at work.", before + 1) and alive(again), 30, "for it to work")
+
+
+def test_nothing_is_given_up_while_the_database_is_read_only(up: Up, server: Server) -> None:
+    """The short form of test_outage_of_84_seconds: more failures than crashes are allowed, and longer than a lease."""
+    site, job_id = up.site, gated(up)
+    for name in ("t-cpu-0", "t-cpu-1"):
+        up.executor(name)
+    wait_for(lambda: {"reaper", "deliverer"} <= set(up.children()), about=up.text)
+    site.policy(lease=2.0)
+    holder = up.holder(job_id)
+    beaten = wait_for(lambda: site.db.rows("select 1 from ourvidz.executors where id = %s and lease_until < now() + interval '2 s'",
+                                           (holder["id"],)), about="for the shorter lease")  # fmt: skip
+    assert beaten
+    switch, before = Switch(server, make_url(site.db.url).database), up.children()
+    switch.read_only(on=True)
+    try:
+        up.open()  # the picture is made, and cannot be said to be
+        expired = "select count(*)::int as n from ourvidz.executors where state = 'active' and lease_until < now() - interval '4 s'"
+        wait_for(lambda: read(site, expired) == 2, 60, "for the leases to have run out for long")
+    finally:
+        switch.read_only(on=False)
+    up.status(job_id, "completed")
+    site.completed(job_id)
+    assert up.children() == before, up.text
+    assert not {"lease_expired", "retry_scheduled"} & set(site.types(job_id)), up.text
+    assert up.said("takes no writes")
+    assert not up.said("given up")
+    site.policy(lease=LONG)
+
+
+def read(site: Site, sql: str) -> object:
+    """Though every session is ended now and then."""
+    return site.db.patiently(lambda: next(iter(site.db.rows(sql)[0].values())))
 
 
 def test_a_second_one_is_refused(up: Up) -> None:

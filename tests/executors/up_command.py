@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import signal
 import sys
@@ -72,7 +73,7 @@ def light() -> None:
             return Noise()
 
     name, lanes = (sys.argv[sys.argv.index(option) + 1] for option in ("--name", "--lanes"))
-    app = bootstrap.app()
+    app = bootstrap.app(patience=math.inf)
     with executor.told(logging.INFO):
         worker = Worker(
             app.jobs, app.store, Noisy(app.config.models), app.config.home, name=name, lanes=lanes.split(","), own_process=True,
