@@ -1,18 +1,15 @@
 """Prompt enhancement: Qwen2.5-7B-Instruct turns a short prompt into a rich description of the scene.
 
-Enhancement is greedy, so one prompt gives one text. What comes back is cleaned of the ways a chat model wraps an answer, then checked;
-a text that is not a description raises `EnhancementFailed`, and the caller decides whether the prompt as written will do.
+Enhancement is greedy, so one prompt gives one text, and asking again would give the same. What comes back is cleaned and judged
+(`executors.answers`); a text that is not a description raises `EnhancementFailed`, and the caller decides whether the prompt as written
+will do.
 """
 
 from __future__ import annotations
 
-import re
 import time
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 from typing import Any
 
 import torch
@@ -20,8 +17,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, StoppingCriteria, 
 
 from state.canonical import CONTROL_TOKENS
 
+from .answers import Style, check, clean, styles
 from .errors import EnhancementFailed
-from .language import far_from
 from .models import files, working
 from .models.base import ModelPaths
 from .models.loading import loading, pick_device, quiet
@@ -41,23 +38,6 @@ class Enhanced:
     seconds: float
     tokens: int
     note: str = ""
-
-
-@dataclass(frozen=True)
-class Style:
-    """One table of `data/enhance.toml`."""
-
-    system: str
-    max_new_tokens: int
-    min_chars: int
-    max_chars: int
-    language: str  # that `system` asks for, and that the answer must be in
-
-
-@cache
-def styles() -> dict[str, Style]:
-    text = resources.files("executors.data").joinpath("enhance.toml").read_text(encoding="utf-8")
-    return {name: Style(**table) for name, table in tomllib.loads(text).items()}
 
 
 class Enhancer:
@@ -127,9 +107,9 @@ class Enhancer:
         answer, tokens = Chance(self.residency, "enhancing a prompt")(lambda small: self._placed(prompt, style, limits))
         seconds = self.clock() - started
         if limits.late:
-            raise EnhancementFailed(f"enhancement took over {deadline_s:g} s ({tokens} tokens written)")
+            raise EnhancementFailed(f"enhancement took over {deadline_s:g} s ({tokens} tokens written)", "time_limit")
         text = clean(answer, cut_short=tokens >= style.max_new_tokens)
-        check(text, style)
+        check(text, style, prompt)
         if facts_of(self.paths.qwen) is not None:
             text = f"{' '.join(prompt.split()).rstrip('.')}. {text}"
             # Nothing is added to a prompt that is as long as a prompt may be.
@@ -196,62 +176,3 @@ class Limits(StoppingCriteria):
         self.should_stop()
         self.late = self.clock() >= self.deadline
         return torch.full((input_ids.shape[0],), self.late, dtype=torch.bool, device=input_ids.device)
-
-
-# "Sure, here is …:", "Certainly!", "Here's the enhanced prompt:", "**Enhanced prompt:**": what stands before the description itself.
-# Narrow on purpose: "Great plains under a low sun: …" and "Here is a harbour: …" are descriptions.
-_PREAMBLE = re.compile(
-    r"^\W*(?:(?:sure|certainly|of course|absolutely|okay|ok|great)(?:[!.:]|,\s*(?:here|i|this|let|below)\b[^\n:]{0,120}:)\s*"
-    r"|here(?:'s|’s| is| are)\b[^\n:]{0,120}\b(?:prompt|description|version|rewrite)\b[^\n:]{0,60}:\s*"
-    r"|(?:(?:enhanced|rewritten|detailed|video|image|scene|final|rich)\s+)*(?:prompt|description|scene)\W{0,3}:\W*)",
-    re.IGNORECASE,
-)
-_EPILOGUE = re.compile(
-    r"\s*\b(?:let me know|feel free|i hope this|would you like|note:|this (?:prompt|description) )[^\n]*$", re.IGNORECASE
-)
-_REFUSAL = re.compile(
-    r"^\W*(?:(?:i(?:'|’)?m|i am) (?:really |very )?(?:sorry|unable|not able)|sorry\b|i (?:cannot|can(?:'|’)t|won(?:'|’)t)\b"
-    r"|as an? (?:ai|language model))|\bas an ai\b",
-    re.IGNORECASE,
-)
-_QUOTES = "\"'“”‘’«»`"
-
-
-def clean(answer: str, cut_short: bool = False) -> str:
-    """The description inside a chat model's answer: one line, without introduction, quotation marks, markdown or closing remarks.
-
-    `cut_short`: the answer ran into its token limit; its unfinished last sentence is dropped.
-    """
-    text = re.sub(r"```\w*", " ", answer).strip()
-    for _ in range(3):  # "Sure! Here is the prompt: Prompt: …"
-        text = _PREAMBLE.sub("", text, count=1).strip()
-    text = re.sub(r"^\s*(?:#{1,6}|[-*•]|\d+[.)])\s+", "", text, flags=re.MULTILINE)
-    text = re.sub(r"\*\*|__|(?<!\w)[*_](?=\w)|(?<=\w)[*_](?!\w)", "", text)
-    text = re.sub(r"\s+", " ", text).strip()
-    text = _EPILOGUE.sub("", text).strip()
-    if text[:1] in _QUOTES and text[-1:] in _QUOTES:
-        text = text.strip(_QUOTES).strip()
-    if cut_short and (end := max(text.rfind(mark) for mark in ".!?。")) > 0:
-        text = text[: end + 1]
-    return text
-
-
-def check(text: str, style: Style) -> None:
-    """Raise `EnhancementFailed` unless a cleaned `text` can stand as a prompt. The message never quotes it."""
-    if not text:
-        raise EnhancementFailed("the model answered nothing")
-    if _REFUSAL.search(text):
-        raise EnhancementFailed("the model refused")
-    if not style.min_chars <= len(text) <= style.max_chars:
-        raise EnhancementFailed(f"the answer has {len(text)} characters; {style.min_chars} to {style.max_chars} will do")
-    if "�" in text or not text.isprintable():
-        raise EnhancementFailed("the answer holds what cannot be printed")
-    if sum(character.isalpha() or character.isspace() for character in text) < 0.7 * len(text):
-        raise EnhancementFailed("the answer is not made of words")
-    if _PREAMBLE.match(text):
-        raise EnhancementFailed("the answer is chat, not a description")
-    words = text.lower().split()
-    if len(words) > 30 and len(set(words)) < 0.3 * len(words):
-        raise EnhancementFailed("the answer repeats itself")
-    if why := far_from(text, style.language):
-        raise EnhancementFailed(f"the answer is not in the language asked for ({style.language}): {why}")

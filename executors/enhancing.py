@@ -62,6 +62,7 @@ def worded(run: Run, ask: Callable[[], Enhanced], leave_to_device: type[Exceptio
     except Exception as error:
         # Whatever it was, out of memory or a bug in a tokenizer, the prompt as written will do, unless the job says otherwise.
         reason = error.error_class if isinstance(error, ExecutorError) else "unexpected"
+        reason = error.reason if isinstance(error, EnhancementFailed) else reason
         if claim.settings.on_enhance_failure == "fail":
             raise EnhancementFailed(f"the prompt could not be enhanced: {error}") from error
         run.jobs.advance(claim, "enhancement_skipped", reason=reason, seconds=round(time.monotonic() - started, 3))

@@ -66,9 +66,15 @@ class BadOutput(ExecutorError):
 
 
 class EnhancementFailed(ExecutorError):
-    """No usable enhanced prompt: too slow, refused, or not a description. The job's `on_enhance_failure` says what now."""
+    """No usable enhanced prompt: too slow, refused, or not a description. The job's `on_enhance_failure` says what now.
+
+    `reason` is the word for `enhancement_skipped`: time_limit, model_refused, no_description, other_language."""
 
     error_class = "enhancement"
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason or self.error_class
 
 
 class EnhancerAway(EnhancementFailed):

@@ -34,6 +34,8 @@ ERROR_CLASSES: Final = (
     "abandoned", "older_system",
 )  # fmt: skip
 CAUSES: Final = ("lease ran out", "died", "hung", "stopped", "killed", "left behind", "left", "lost", "lost answer")
+SKIPS: Final = (*ERROR_CLASSES, "model_refused", "no_description", "other_language", "time_limit")
+"""Why a prompt was used as it was written."""
 """Why an executor is gone."""
 SNOOZES: Final = ("drain", "model_file")
 REROUTES: Final = ("asked", "no_executor", "message")  # message: of Redis, beside the row
@@ -134,7 +136,7 @@ EVENT_DATA: Final[Mapping[EventType, Mapping[str, Kind]]] = {
                          "price_change": NUMBER, "settings": SETTINGS},
     EventType.REPRIORITISED: {"priority": NUMBER, "rank": NUMBER, "run_at": TIME},  # run_at: of an imported job, when it may be claimed
     EventType.PROMPT_ENHANCED: {"seconds": NUMBER, "tokens": NUMBER, "digest": HASH},
-    EventType.ENHANCEMENT_SKIPPED: {"reason": ERROR_CLASS, "seconds": NUMBER},
+    EventType.ENHANCEMENT_SKIPPED: {"reason": one_of(SKIPS), "seconds": NUMBER},
     EventType.REFERENCE_SKIPPED: {"reference": one_of(SLOTS), "reason": ERROR_CLASS},
     EventType.ARTIFACT_GENERATED: {"index": NUMBER, "kind": one_of(ARTIFACTS), "seed": NUMBER, "bytes": NUMBER, "digest": HASH,
                                    "seconds": NUMBER},

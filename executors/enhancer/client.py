@@ -60,7 +60,7 @@ class RemoteEnhancer:
                 if "text" in told:
                     return Enhanced(told["text"], told["seconds"], told["tokens"], told["note"])
                 if "failed" in told:
-                    raise _error(told["failed"], str(told.get("message")))
+                    raise _error(told["failed"], str(told.get("message")), str(told.get("reason", "")))
         raise EnhancerAway(f"the enhancer at {self.address} went away in the middle")
 
     def judge(self, text: str, *, negative: bool = False, deadline_s: float, should_stop: Callable[[], None]) -> Verdict:
@@ -121,10 +121,10 @@ def _decoded(line: bytes, address: Path) -> dict[str, Any]:
         raise EnhancerAway(f"what answers at {address} is no enhancer ({error})") from error
 
 
-def _error(kind: str, message: str) -> Exception:
+def _error(kind: str, message: str, reason: str) -> Exception:
     if kind in _AWAY:
         return EnhancerAway(message)
-    return OutOfMemory(message) if kind == OutOfMemory.error_class else EnhancementFailed(message)
+    return OutOfMemory(message) if kind == OutOfMemory.error_class else EnhancementFailed(message, reason)
 
 
 def remote(chosen: str, home: Path) -> RemoteEnhancer | None:

@@ -82,7 +82,7 @@ class _Request:
         return self._model.enhance(self.prompt, self.family, deadline_s=self.left, should_stop=self._each_token)
 
     def too_late(self) -> EnhancementFailed:
-        return EnhancementFailed(f"others had the enhancer for all of its {self._limit:g} s")
+        return EnhancementFailed(f"others had the enhancer for all of its {self._limit:g} s", "time_limit")
 
     def _each_token(self) -> None:
         self._stop_if_gone()
@@ -220,7 +220,8 @@ def _told(made: asyncio.Future[Enhanced | Verdict]) -> dict[str, Any]:
 
 
 def _failed(error: ExecutorError | ScreenUnavailable) -> dict[str, Any]:
-    return {"failed": error.error_class, "message": str(error)}
+    why = {"reason": error.reason} if isinstance(error, EnhancementFailed) else {}
+    return {"failed": error.error_class, "message": str(error), **why}
 
 
 async def _say(writer: asyncio.StreamWriter, **message: Any) -> None:

@@ -100,6 +100,7 @@ def test_over_the_deadline_it_fails_and_serves_the_next(served: Served) -> None:
     with pytest.raises(EnhancementFailed, match="took over") as failed:
         ask(served.socket, SLOW, deadline=0.5)
     assert not isinstance(failed.value, EnhancerAway)  # the model was too slow for this prompt, wherever it runs
+    assert failed.value.reason == "time_limit"  # the word for the job's event crosses the socket
     assert ask(served.socket).tokens > 20
 
 

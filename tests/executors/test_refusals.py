@@ -17,6 +17,7 @@ from executors.enhance import Enhancer
 from executors.errors import OutOfMemory
 from ourvidz.lifecycle import NewJob
 from ourvidz.safety.screen import Verdict
+from state.catalog import JOB_TYPES
 from state.errors import FinalFailure
 
 # -- references ----------------------------------------------------------------------------------------------------------------------------
@@ -129,12 +130,36 @@ def test_a_prompt_that_cannot_be_enhanced_is_used_as_written(site: Site, enhance
     assert not site.row(job_id)["enhanced"]
 
 
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ("I apologize, but I can't help with creating a description of that nature.", "model_refused"),
+        ("An adult couple on a balcony at dusk, soft light. Unfortunately, I can't describe the rest of your prompt.", "model_refused"),
+        ("Could you please tell me more about the scene that you have in mind?", "no_description"),
+        ("<think>The user wants a lighthouse. I should add light and a camera", "no_description"),
+        ("抱歉，我无法协助完成这个请求。如果您有其他场景需要描述，我很乐意帮忙。请告诉我更多的细节。", "other_language"),
+    ],
+    ids=["refusal", "late refusal", "question", "thoughts", "Chinese"],
+)
+def test_so_is_one_for_which_the_model_writes_no_description_and_nobody_pays_for_that(
+    site: Site, monkeypatch: pytest.MonkeyPatch, answer: str, reason: str
+) -> None:
+    monkeypatch.setattr(site.loaded.enhancer(), "_placed", lambda prompt, style, limits: (answer, 12))
+    job_id = site.submit("image7b_fast_enhanced", steps=1)
+    shelf = site.work(job_id)
+    site.completed(job_id)
+    assert [d["reason"] for d in site.data(job_id, "enhancement_skipped")] == [reason]
+    assert shelf.wan.works[0].prompt == PROMPT
+    (paid,) = site.db.rows("select sum(amount)::int as n from ourvidz.token_entries where job_id = %s and account = 'revenue'", (job_id,))
+    assert paid["n"] == JOB_TYPES["image_fast"].price
+
+
 def test_so_is_one_whose_enhancement_takes_too_long(site: Site) -> None:
     site.policy(enhance_limit=0.0)
     job_id = site.submit("image7b_fast_enhanced")
     site.work(job_id)
     site.completed(job_id)
-    assert [d["reason"] for d in site.data(job_id, "enhancement_skipped")] == ["enhancement"]
+    assert [d["reason"] for d in site.data(job_id, "enhancement_skipped")] == ["time_limit"]
 
 
 @pytest.mark.parametrize("slow", [True, False])

@@ -1,4 +1,4 @@
-"""Enhancement: the tiny Qwen through the real tokenizer, template and generate(); and what a real one's answers are held to."""
+"""Enhancement: the tiny Qwen through the real tokenizer, template and generate(). What answers are held to: test_answers.py."""
 
 from __future__ import annotations
 
@@ -8,14 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from executors.enhance import PROMPT_LIMIT, Enhancer, check, clean, styles
+from executors.answers import styles
+from executors.enhance import PROMPT_LIMIT, Enhancer
 from executors.errors import Cancelled, EnhancementFailed, ModelFileError
 from executors.models.base import ModelPaths
-
-PLAIN = (
-    "A tall woman in her thirties, an adult, walks along a wet street at night, neon signs reflected in the puddles, "
-    "the camera following her slowly."
-)
 
 
 def nothing() -> None:
@@ -115,63 +111,3 @@ def test_every_family_is_told_that_persons_are_adults_and_to_answer_with_the_tex
     assert "All persons are adults" in told
     assert "never suggest otherwise" in told
     assert "description alone" in told
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        PLAIN,
-        f"Sure, here is the enhanced prompt:\n\n{PLAIN}",
-        f'Certainly! Here\'s a rich description of the scene:\n\n"{PLAIN}"',
-        f"**Enhanced Prompt:** {PLAIN}",
-        f"### Description:\n{PLAIN}",
-        f"“{PLAIN}”",
-        f"```text\n{PLAIN}\n```",
-        f"{PLAIN}\n\nLet me know if you would like any changes!",
-        PLAIN.replace("wet street", "**wet street**").replace("slowly", "*slowly*"),
-        PLAIN.replace(", neon", ",\n\nneon"),
-        f"- {PLAIN}",
-    ],
-)
-def test_what_a_chat_model_wraps_around_the_description_is_taken_off(answer: str) -> None:
-    text = clean(answer)
-    assert text == PLAIN
-    check(text, styles()["wan"])
-
-
-def test_words_of_the_description_itself_are_kept() -> None:
-    for text in (
-        "Great plains under a low sun: an adult rider crosses them, dust behind the horse, seen from far away.",
-        "Here is where the river bends, and an adult fisherman in a straw hat waits beside his boat at dawn.",
-        "Here is a harbour: two adult sailors mend nets beside their boats, gulls overhead, soft grey light.",
-        "A sign reads “open” above the door of a bar; inside, two adult women laugh in warm light.",
-        "Surely the calmest lake, two adult swimmers in it, 4K, 35mm, f/1.8, wide shot of the whole bay.",
-    ):
-        assert clean(text) == text
-        check(text, styles()["wan"])
-
-
-def test_an_answer_cut_by_its_token_limit_ends_with_a_sentence() -> None:
-    assert clean(f"{PLAIN} Rain falls on the", cut_short=True) == PLAIN
-
-
-@pytest.mark.parametrize(
-    ("answer", "says"),
-    [
-        ("", "nothing"),
-        ("  \n ", "nothing"),
-        ("I'm sorry, but I can't help with creating that kind of description for you today.", "refused"),
-        ("I cannot write this prompt, because it goes against my guidelines on such content.", "refused"),
-        ("As an AI language model, I am not able to describe scenes of that nature in detail.", "refused"),
-        ("A cat.", "characters"),
-        (PLAIN * 20, "characters"),
-        ("A woman walks along a wet street\ufffd\ufffd at night, neon signs everywhere around.", "printed"),
-        ("A woman walks along a wet street\x07 at night, with neon signs everywhere around.", "printed"),
-        ("{'a': [1, 2, 3], 'b': [4, 5, 6], 'c': {'d': 7}} == {} // 1234567890 $$$ %%%", "words"),
-        ("light light light and " * 12, "repeats"),
-    ],
-)
-def test_an_answer_that_is_no_description_fails(answer: str, says: str) -> None:
-    with pytest.raises(EnhancementFailed, match=says) as failed:
-        check(clean(answer), styles()["wan"])
-    assert failed.value.error_class == "enhancement"

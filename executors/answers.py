@@ -1,0 +1,379 @@
+"""A chat model's answer as a description of a scene: `clean` takes off what is wrapped around it, `check` says whether what is left is one.
+
+Judged by what each sentence speaks of, not by how the answer begins: a description speaks of what is seen; a refusal, a question or a
+comment speaks of the request, of the text, of the model itself or to the person who asked. `data/answers.toml` has the signs and weights.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import tomllib
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from importlib import resources
+from itertools import pairwise
+from typing import Any
+
+from executors.clip_bpe import token_ids
+from executors.errors import EnhancementFailed
+from executors.language import far_from
+
+ENOUGH = 40  # characters: a shorter text is no description that something could stand before or after
+WRAPPING = 1 / 3  # of the words at most: an answer that has more talk than description is talk
+LOOPED = 1 / 3  # of the words at least are left when repetitions are taken out
+PER_WORD = 2.0  # tokens of CLIP at most, on average: English has 1.1 to 1.75 (a list of names), letters at random 2.1 and more
+LONGEST = 40  # letters of a word
+SHINGLE = 7  # words in a row that are the instructions', not a description's
+
+
+@dataclass(frozen=True)
+class Style:
+    """One table of `data/enhance.toml`."""
+
+    system: str
+    max_new_tokens: int
+    min_chars: int
+    max_chars: int
+    language: str  # that `system` asks for, and that the answer must be in
+
+
+@cache
+def styles() -> dict[str, Style]:
+    text = resources.files("executors.data").joinpath("enhance.toml").read_text(encoding="utf-8")
+    return {name: Style(**table) for name, table in tomllib.loads(text).items()}
+
+
+@cache
+def _data() -> dict[str, Any]:
+    return tomllib.loads(resources.files("executors.data").joinpath("answers.toml").read_text(encoding="utf-8"))
+
+
+@dataclass(frozen=True)
+class _Sign:
+    weight: int
+    about: bool
+    refusal: bool
+    pattern: re.Pattern[str]
+
+
+@cache
+def _signs() -> tuple[_Sign, ...]:
+    return tuple(_Sign(s["weight"], s.get("about", False), s.get("refusal", False), _pattern(s)) for s in _data()["sign"])
+
+
+def _pattern(sign: dict[str, Any]) -> re.Pattern[str]:
+    ways = [rf"\b(?:{'|'.join(sign['words'])})\b"] if "words" in sign else []
+    ways += [rf"^\W*(?:{'|'.join(sign['begin'])})"] if "begin" in sign else []
+    return re.compile("|".join([*ways, *([sign["pattern"]] if "pattern" in sign else [])]), re.IGNORECASE)
+
+
+# -- what a sentence is -------------------------------------------------------------------------------------------------------------------
+
+_SENTENCE_END = re.compile(r"(?<=[.!?。！？])[\"”’»)\]*]*\s+(?=\S)|(?<=[。！？])")
+_QUOTED = re.compile(r"\"[^\"]*\"|“[^”]*”|«[^»]*»|(?<!\w)‘[^’]*’|(?<!\w)'[^']*'(?!\w)|「[^」]*」")
+
+
+def _sentences(text: str) -> list[str]:
+    """Their ends stay with them; joined by spaces they are the text again."""
+    ends = [0, *(m.end() for m in _SENTENCE_END.finditer(text)), len(text)]
+    return [part for part in (text[a:b].strip() for a, b in pairwise(ends)) if part]
+
+
+@lru_cache(1_000)
+def _talk(sentence: str) -> tuple[bool, bool]:
+    """Whether a sentence is talk, and whether it refuses."""
+    said = _QUOTED.sub(" ", sentence)
+    found = [sign for sign in _signs() if sign.pattern.search(said)]
+    scored = sum(sign.weight for sign in found) >= _data()["talk"] and any(sign.about for sign in found)
+    talk = scored or _echoes(said) or not any(map(str.isalpha, sentence))
+    return talk, talk and any(sign.refusal for sign in found)
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[^\W_]+(?:['’-][^\W_]+)*", text.lower())
+
+
+@cache
+def _instructions() -> frozenset[tuple[str, ...]]:
+    runs = (_words(style.system) for style in styles().values())
+    return frozenset(tuple(words[i : i + SHINGLE]) for words in runs for i in range(len(words) - SHINGLE + 1))
+
+
+def _echoes(sentence: str) -> bool:
+    words = _words(sentence)
+    return any(tuple(words[i : i + SHINGLE]) in _instructions() for i in range(len(words) - SHINGLE + 1))
+
+
+# -- taking off what is around the description ------------------------------------------------------------------------------------------
+
+
+def clean(answer: str, cut_short: bool = False) -> str:
+    """The description inside a chat model's answer: one line, without thoughts, introduction, labels, quotation marks, markup, data,
+    further versions, repetitions or closing remarks. Whatever is not surely one of these stays, a refusal too: `check` says what is left.
+
+    `cut_short`: the answer ran into its token limit; its unfinished last sentence is dropped.
+    """
+    text = "".join(c for c in html.unescape(answer) if unicodedata.category(c) != "Cf")
+    text = re.split(r"<\|(?:im_end|endoftext)\|>", text.rpartition("<|message|>")[2])[0]
+    text = re.sub(r"<\|im_start\|>\w*|<\|[^|>]{0,40}\|>", " ", _without_thoughts(text))
+    text = _without_markup(_without_data(text))
+    text = _of_paragraphs(text)
+    text = _unquoted(_COUNT.sub("", _FLAGS.sub("", " ".join(text.split()))).strip())
+    text = _COUNT.sub("", _without_remarks(text)).strip()
+    if cut_short:
+        text = _finished(text)
+    return _once(_unquoted(text))
+
+
+_COUNT = re.compile(
+    r"\s*[(\[{—–~-]*\s*(?:(?:total|word count|words|length|approx\w*|about)\W{0,3})*\d{1,3}\s*words?(?: in total)?\s*[)\]}]?[.\s]*$"
+    r"|\s*[(\[]?(?:total )?(?:word|character)s?(?: count)?\s?[:=–-]\s?\d{1,4}(?: words)?[)\]]?[.\s]*$"
+    r"|^[(\[]\W?\d{1,3} words[)\]]\s*",
+    re.IGNORECASE,
+)
+_FLAGS = re.compile(r"(?:\s+--[a-z]+(?: [\w:.]+)?)+$")  # what other programs want behind a prompt
+
+
+@cache
+def _thought_tags() -> re.Pattern[str]:
+    names = "|".join(_data()["words"]["thought"])
+    mark = r"(?P<close>/|end_of_|end_|end )|(?P<open>begin_of_|start_of_|begin_|start_|start )"
+    return re.compile(rf"[<\[【◁]\|?\s*(?:{mark})?(?:\w+:)?(?:{names})\s*\|?[>\]】▷]", re.IGNORECASE)
+
+
+def _without_thoughts(text: str) -> str:
+    """What stands between the tags of a thought goes; before a closing one that nothing opened, and after an opening one that nothing
+    closes, everything."""
+    kept, depth, at = [], 0, 0
+    for tag in _thought_tags().finditer(text):
+        if tag["close"]:
+            kept = kept if depth else []
+            depth = max(0, depth - 1)
+        else:
+            if not depth:
+                kept.append(text[at : tag.start()])
+            depth += 1
+        at = tag.end()
+    return " ".join(kept) if depth else " ".join([*kept, text[at:]])
+
+
+def _without_data(text: str) -> str:
+    """JSON objects go, but for the description that one of them may hold."""
+    found: list[str] = []
+    rest, at = "", 0
+    for start in (m.start() for m in re.finditer(r"[{\[]\s*[{\"]", text)):
+        if start < at:
+            continue
+        try:
+            value, end = json.JSONDecoder(strict=False).raw_decode(text, start)
+        except (ValueError, RecursionError):
+            if not re.match(r"\{\s*\"[^\"\n]{1,60}\"\s*:", text[start:]):
+                continue
+            value, end = None, len(text)  # it never ends: the token limit cut it
+        rest, at = rest + text[at:start], end
+        found += _described(value)
+    if at == 0:
+        return text
+    rest += text[at:]
+    inside = max(found, key=len, default="")
+    return inside if len(inside) > len(re.sub(r"```\w*", "", rest).strip()) else rest
+
+
+def _described(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for item in value[:1]:
+            yield from _described(item)
+    elif isinstance(value, dict):
+        known = {str(key).lower().replace(" ", "_").replace("-", "_"): inner for key, inner in value.items()}
+        for key in _data()["words"]["keys"]:
+            yield from _described(known.get(key))
+
+
+def _without_markup(text: str) -> str:
+    text = re.sub(r"(?:```|~~~)\w*", "\n", text)
+    text = re.sub(r"\\(?:boxed|text)\{([^{}]*)\}", r"\1", text)
+    text = re.sub(r"^\s*\|?(?:\s*:?-{3,}:?\s*\|)+\s*$|^\s*\|\s*|\s*\|\s*$", "", text, flags=re.MULTILINE)
+    text = re.sub(r"</?[a-zA-Z][^<>\n]{0,200}>", " ", text)
+    text = re.sub(r"^\s*(?:[-*_=~]\s*){3,}$", "", text, flags=re.MULTILINE)
+    text = re.sub(r"^[ \t]*(?:>[ \t]*)+", "", text, flags=re.MULTILINE)
+    text = re.sub(r"\*\*|__|~~|`|(?<!\w)[*_](?=\w)|(?<=[\w.!?,])[*_](?!\w)", "", text)
+    return text.strip()
+
+
+@cache
+def _labels() -> dict[str, re.Pattern[str]]:
+    words = {name: f"(?:{'|'.join(ways)})" for name, ways in _data()["labels"].items()}
+    words["description"] = f"(?:{words['lead']} ){{0,5}}{words['description']}"
+
+    def label(name: str, end: str) -> re.Pattern[str]:
+        return re.compile(rf"^\W*{words[name]}\s*(?:\([^)\n]{{0,40}}\))?\s*{end}", re.IGNORECASE)
+
+    colon = r"[\"”]?(?:[:：]|\s[-–—]\s|-{2,}|\s*[=-]>|\s*→)\s*"
+    numbered = r"(?:[:：.)]|\s[-–—]\s|$)\s*"
+    return {
+        "alone": label("description", r"[:：]?\s*[>|]?-?$"),
+        **{name: label(name, colon) for name in ("description", "echo", "after")},
+        **{name: label(name, numbered) for name in ("first", "next")},
+    }
+
+
+_SEVERAL = re.compile(
+    r"^.{0,80}\b(?:versions|variations|variants|options|alternatives|(?:two|three|several|some|few|\d) (?:\w+ )?(?:prompts|descriptions))\b"
+    r"[^\n]{0,80}:\s*\n",
+    re.IGNORECASE,
+)
+_ITEM = re.compile(r"^\W*([1-9])[.)]\s+", re.MULTILINE)
+
+
+def _of_paragraphs(text: str) -> str:
+    """The lines of an answer that are its description."""
+    labels, kept = _labels(), list[str]()
+    if _SEVERAL.search(text):
+        text = _ITEM.sub(r"Option \1: ", text)
+    for raw in text.split("\n"):
+        line = re.sub(r"^\s*(?:[-*•]|\d{1,2}[.)])\s+(?=\S)", "", raw).strip()
+        heading, line = line.startswith("#"), line.lstrip("# ").strip()
+        so_far = " ".join(kept)
+        if not line or labels["alone"].match(line) or (heading and not line.endswith((".", "!", "?"))):
+            continue
+        if len(so_far) >= ENOUGH and (labels["next"].match(line) or labels["after"].match(line)):
+            break
+        if first := labels["first"].match(line):
+            kept, line = [], line[first.end() :]
+        if labels["echo"].match(line) and len(so_far) < ENOUGH:
+            continue
+        kept.append(_without_lead(line) if len(so_far) < ENOUGH else line)
+    return " ".join(part for part in kept if part)
+
+
+def _without_lead(line: str) -> str:
+    """Without "Sure!", "Here's your prompt:", "Prompt:"."""
+    words, labels = _data()["words"]["interjections"], _labels()
+    for _ in range(4):  # "Sure! Here is the prompt: Prompt: …"
+        before = line
+        line = re.sub(rf"^\W*(?:{'|'.join(words)})\s*[!.:,]\s*(?=\S|$)", "", line, flags=re.IGNORECASE) if len(line) < 400 or line else line
+        line = labels["description"].sub("", line)
+        lead = re.match(r"[^:：\n]{1,200}[:：]\s*", line)
+        if lead and len(_words(lead[0])) > 1 and _talk(lead[0].strip()) == (True, False):
+            line = line[lead.end() :]
+        if line == before:
+            break
+    return line
+
+
+def _without_remarks(text: str) -> str:
+    """Without the instructions, and without the talk before and after a description, unless that refuses: then the description is not what
+    was asked for."""
+    said = [sentence for sentence in _sentences(text) if not _echoes(sentence)]
+    text = " ".join(said) or text
+    start, end = 0, len(said)
+    while start < end and _talk(said[start]) == (True, False):
+        start += 1
+    while end > start and _talk(said[end - 1]) == (True, False):
+        end -= 1
+    left = " ".join(said[start:end])
+    return left if len(_words(left)) >= (1 - WRAPPING) * len(_words(text)) else text
+
+
+_PAIRS = {'"': '"', "“": "”", "'": "'", "‘": "’", "«": "»", "「": "」", "`": "`"}
+
+
+def _unquoted(text: str) -> str:
+    """Without quotation marks around the whole; a text that begins with one quotation and ends with another keeps both."""
+    text = text.replace("„", "“", 1).removesuffix("“") + "”" if text[:1] == "„" and text.endswith("“") else text
+    while len(text) > 1 and (closing := _PAIRS.get(text[0])) and text[-1] in (closing, "."):
+        inside = text[1 : -1 if text[-1] == closing else -2]
+        if text[-1] == "." and text[-2:-1] != closing:
+            break
+        at = inside.find(closing)
+        if at > 0 and not inside[at - 1].isspace() and closing != "'":
+            break
+        text = inside.strip()
+    return text
+
+
+def _finished(text: str) -> str:
+    """Up to the end of the last sentence that is complete; of a list of phrases, up to the last comma."""
+    if text.endswith((".", "!", "?", "。", '."', ".”")):
+        return text
+    ends = [m.end() for m in re.finditer(r"[.!?。][\"”’)]*(?=\s)", text)]
+    if ends:
+        return text[: ends[-1]]
+    return text[: text.rfind(",")] if "," in text else text
+
+
+def _once(text: str) -> str:
+    """Each sentence once, and each phrase of a list of phrases that repeats itself: what a model that has come into a loop had to say."""
+    said = _sentences(text)
+    kept = list({sentence.casefold().strip(): sentence for sentence in reversed(said)}.values())[::-1]
+    left = " ".join(map(_phrases_once, kept))
+    return left if len(_words(left)) >= LOOPED * len(_words(text)) else text
+
+
+def _phrases_once(sentence: str) -> str:
+    phrases = [phrase.strip() for phrase in sentence.split(",")]
+    different = list({phrase.casefold().rstrip("."): phrase for phrase in reversed(phrases)}.values())[::-1]
+    looped = len(phrases) - len(different) > 3 or (len(phrases) > 3 and len(phrases) >= 2 * len(different))
+    if not looped:
+        return sentence
+    return ", ".join(different).removesuffix(".") + "." * sentence.endswith(".")
+
+
+# -- whether it is one ------------------------------------------------------------------------------------------------------------------
+
+
+def check(text: str, style: Style, prompt: str = "") -> None:
+    """Raise `EnhancementFailed` unless a cleaned `text` can stand as the description for `prompt`. The message never quotes it."""
+    if any(refuses for _, refuses in map(_talk, _sentences(text))):
+        raise EnhancementFailed("the model refused", "model_refused")
+    if why := _no_description(text, style, prompt):
+        raise EnhancementFailed(why, "no_description")
+    if why := far_from(text, style.language):
+        raise EnhancementFailed(f"the answer is not in the language asked for ({style.language}): {why}", "other_language")
+    if not _known(_words(text)):
+        raise EnhancementFailed("the answer is not made of known words", "no_description")
+    if len({begin for word in _words(text) if (begin := _seen(word))}) < _data()["picture_min"]:
+        raise EnhancementFailed("the answer describes nothing that could be seen", "no_description")
+
+
+def _seen(word: str) -> str:
+    """The word of `picture` that this one is, or, where that is long enough to be a beginning, begins with."""
+    return next((begin for begin in _data()["words"]["picture"] if word == begin or (len(begin) > 3 and word.startswith(begin))), "")
+
+
+def _no_description(text: str, style: Style, prompt: str) -> str:
+    words = _words(text)
+    if not text:
+        return "the model answered nothing"
+    if any(talk for talk, _ in map(_talk, _sentences(text))):
+        return "the answer is talk, not a description"
+    if words == _words(prompt):
+        return "the answer is the prompt as it was"
+    if not style.min_chars <= len(text) <= style.max_chars:
+        return f"the answer has {len(text)} characters; {style.min_chars} to {style.max_chars} will do"
+    if "�" in text or not text.isprintable():
+        return "the answer holds what cannot be printed"
+    if sum(character.isalpha() or character.isspace() for character in text) < 0.7 * len(text):
+        return "the answer is not made of words"
+    return "the answer repeats itself" if _loops(words) else ""
+
+
+def _loops(words: list[str]) -> bool:
+    """Whether more than a third of its runs of three words stood in it before, or hardly any word is new."""
+    runs = [tuple(words[i : i + 3]) for i in range(len(words) - 2)]
+    if len(runs) > 8 and len(set(runs)) < (1 - LOOPED) * len(runs):
+        return True
+    return len(words) > 30 and len(set(words)) < 0.3 * len(words)
+
+
+def _known(words: list[str]) -> bool:
+    if any(len(word) > LONGEST for word in words):
+        return False
+    long = [word for word in words if len(word) > 2 and word.isascii()]
+    return sum(len(token_ids(word)) for word in long) <= PER_WORD * len(long)
