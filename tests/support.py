@@ -143,6 +143,13 @@ def artifact(job: Claim, index: int = 0, kind: str = "image", content: str = "")
     }  # fmt: skip
 
 
+def enhance(jobs: Jobs, job: Claim) -> None:
+    """The prompt of a claimed job, if its type does that."""
+    if job.kind.enhance:
+        jobs.advance(job, "enhancement_started", on_device=True)
+        jobs.enhanced(job, "A lighthouse at dusk, wide shot, soft light.", seconds=1.0, tokens=12)
+
+
 def finish(jobs: Jobs, job: Claim) -> None:
     """Run a claimed job to its end, with one output."""
     jobs.advance(job, "generation_started")

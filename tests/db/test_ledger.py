@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from books import accounts, balance, deliver, kinds, moves, sound, usage
 from forge import Forger
-from support import Clock, artifact, claim, executor, finish, row, submit, types
+from support import Clock, artifact, claim, enhance, executor, finish, row, submit, types
 
 from ourvidz.audit import rebuild
 from ourvidz.db import ledger
@@ -31,7 +31,9 @@ def test_every_type_holds_its_price_and_earns_it(database: Database, jobs: Jobs,
     references = {"references": {"init": "https://example.org/a.png"}} if kind.init_image else {}
     job_id = submit(jobs, owner, name, settings=references)
     assert accounts(database, owner) == {"issued": -100, "available": 100 - kind.price, "held": kind.price}
-    finish(jobs, claim(jobs, executor(jobs)))
+    job = claim(jobs, executor(jobs))
+    enhance(jobs, job)
+    finish(jobs, job)
     assert kinds(database, job_id) == [("hold", kind.price), ("capture", -kind.price)]
     assert accounts(database, owner) == {"issued": -100, "available": 100 - kind.price, "revenue": kind.price}
     assert balance(database, owner) == 100 - kind.price
@@ -283,7 +285,9 @@ def test_usage_repeats_what_the_events_cost(database: Database, jobs: Jobs, user
     job_id = submit(jobs, owner, "video7b_high_enhanced")
     jobs.cancel(job_id)
     jobs.retry(job_id, charge=True)
-    finish(jobs, claim(jobs, gpu))
+    job = claim(jobs, gpu)
+    enhance(jobs, job)
+    finish(jobs, job)
     price = JOB_TYPES["video7b_high_enhanced"].price
     kind = {"job_type": "video7b_high_enhanced"}
     assert [(u["action"], u["tokens_consumed"], u["metadata"]) for u in usage(database, job_id)] == [

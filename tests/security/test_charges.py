@@ -9,11 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
-from support import Clock, artifact, claim, executor, row, submit, wait_for_lock
+from support import Clock, artifact, claim, enhance, executor, row, submit, wait_for_lock
 
 from ourvidz.db import ledger
 from ourvidz.db.connection import Database
 from ourvidz.lifecycle import Claim, Jobs
+from state.catalog import JOB_TYPES
 from state.errors import JobError
 
 User = Callable[..., str]
@@ -34,6 +35,14 @@ def uploading(jobs: Jobs, gpu: str, outputs: Sequence[int], *, counted: int | No
     for one in made[:counted]:
         jobs.artifact_uploaded(job, one["kind"], one["index"], one["sha256"])
     return job
+
+
+def deliver_one(jobs: Jobs, job: Claim) -> None:
+    jobs.advance(job, "generation_started")
+    made = artifact(job, 0, "video" if job.kind.video else "image")
+    jobs.artifact_generated(job, made)
+    jobs.advance(job, "upload_started")
+    jobs.artifact_uploaded(job, made["kind"], made["index"], made["sha256"])
 
 
 def cancelled(jobs: Jobs, job: Claim) -> None:
@@ -129,6 +138,53 @@ def test_a_refusal_costs_nothing_and_a_cancel_does_not_hide_it(database: Databas
     assert len(removed) == 3
     with pytest.raises(JobError, match="refused for good"):
         jobs.retry(job.job_id)
+
+
+PLAIN = {
+    "image7b_fast_enhanced": "image_fast",
+    "image7b_high_enhanced": "image_high",
+    "video7b_fast_enhanced": "video_fast",
+    "video7b_high_enhanced": "video_high",
+}
+
+
+@pytest.mark.parametrize("end", [Jobs.complete, cancelled])
+@pytest.mark.parametrize(("kind", "plain"), PLAIN.items())
+def test_an_enhancement_that_was_skipped_is_not_charged(
+    database: Database, jobs: Jobs, user: User, kind: str, plain: str, end: Callable[[Jobs, Claim], None]
+) -> None:
+    me, gpu, price = user(tokens=100), executor(jobs), JOB_TYPES[kind].price
+    assert price > JOB_TYPES[plain].price
+    left = 100
+    for made, charged in ((False, JOB_TYPES[plain].price), (True, price)):
+        submit(jobs, me, kind)
+        job = claim(jobs, gpu)
+        if made:
+            enhance(jobs, job)
+        else:
+            jobs.advance(job, "enhancement_started", on_device=True)
+            jobs.advance(job, "enhancement_skipped", reason="model_refused", seconds=1.0)
+        deliver_one(jobs, job)
+        end(jobs, job)
+        left -= charged
+        assert balance(database, me) == left
+    assert ledger.check(database) == []
+
+
+def test_a_retry_that_enhances_after_all_is_charged_for_it(database: Database, jobs: Jobs, user: User) -> None:
+    me, gpu = user(tokens=22), executor(jobs)
+    job_id = submit(jobs, me, "video7b_fast_enhanced")
+    job = claim(jobs, gpu)
+    jobs.advance(job, "enhancement_started", on_device=True)
+    jobs.advance(job, "enhancement_skipped", reason="no_description", seconds=1.0)
+    failed(jobs, job)
+    assert balance(database, me) == 22
+    as_user(database, me, job_id)
+    job = claim(jobs, gpu)
+    enhance(jobs, job)
+    deliver_one(jobs, job)
+    jobs.complete(job)
+    assert balance(database, me) == 0 and ledger.check(database) == []
 
 
 def test_a_remainder_stays_with_the_user(database: Database, jobs: Jobs, user: User) -> None:

@@ -9,18 +9,33 @@ create or replace function ourvidz.outputs_asked(p_job uuid) returns bigint
 language sql stable
 as $$ select coalesce((select (settings->>'images')::bigint from public.job_payloads where job_id = p_job), 1) $$;
 
--- What of the tokens that a job holds is charged at its end: for each output delivered since the event that held them (p_since), its share. A
--- remainder stays with the user (integer division). What a screen refused at last is withdrawn, all of it, and costs nothing.
+-- The price of an output of this type as its prompt was written: where a type enhances prompts, that of the same type which does not.
+create or replace function ourvidz.plain_price(k ourvidz.job_types) returns bigint
+language sql stable
+as $$
+  select coalesce(max(p.price), k.price)::bigint from ourvidz.job_types as p
+  where k.enhance and not p.enhance and not p.init_image and (p.family, p.video, p.fast) = (k.family, k.video, k.fast) and p.price < k.price
+$$;
+
+-- What of the tokens that a job holds is charged at its end: for each output delivered since the event that held them (p_since), its share, and
+-- of that no more than the plain price's part where the prompt was not enhanced. A remainder stays with the user (integer division). What a
+-- screen refused at last is withdrawn, all of it, and costs nothing.
 create or replace function ourvidz.earned(e public.job_events, p_held bigint, p_since integer) returns bigint
 language sql stable
 as $$
   select case when e.type = 'failed' and coalesce((e.data->>'final')::boolean, false) then 0
-              else p_held * least(ourvidz.delivered(e.job_id) - earlier, owed) / owed end
+              when not j.enhanced and k.enhance then p_held * fresh * ourvidz.plain_price(k) / (owed * greatest(k.price, 1))
+              else p_held * fresh / owed end
   from (
-    select earlier, greatest(ourvidz.outputs_asked(e.job_id) - earlier, 1) as owed
-    from (select coalesce((select (h.data->>'delivered')::bigint from public.job_events as h
-                           where h.job_id = e.job_id and h.version = p_since), 0) as earlier) as counted
+    select least(ourvidz.delivered(e.job_id) - earlier, owed) as fresh, owed
+    from (
+      select earlier, greatest(ourvidz.outputs_asked(e.job_id) - earlier, 1) as owed
+      from (select coalesce((select (h.data->>'delivered')::bigint from public.job_events as h
+                             where h.job_id = e.job_id and h.version = p_since), 0) as earlier) as counted
+    ) as asked
   ) as shares
+  cross join (select enhanced, job_type from public.jobs where id = e.job_id limit 1) as j
+  left join ourvidz.job_types as k on k.name = j.job_type
 $$;
 
 -- What a retry costs: the price of the outputs that were not delivered yet. Those that were are not made again, nor charged again.
