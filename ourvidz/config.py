@@ -24,13 +24,23 @@ def parse_bytes(text: object) -> int:
 
 def _an_address(text: str) -> str:
     """Keys and prompts travel to it: plain http only where nothing leaves this computer."""
+    text = text.strip()
     if not re.match(r"https://[^/\s]|http://(localhost|127(\.\d{1,3}){3}|\[::1\])([:/]|$)", text):
         raise ValueError("It begins with https:// (http:// only for 127.0.0.1, [::1] or localhost: others could read what is sent).")
     return text
 
 
+def _a_token(secret: SecretStr) -> SecretStr:
+    """As it was copied: a newline at its end is not part of it; what no header can hold would fail at each request."""
+    text = secret.get_secret_value().strip()
+    if not re.fullmatch(r"[!-~]+", text) or text[0] in "\"'`" or text[-1] in "\"'`":
+        raise ValueError("It is empty, stands in quotes, or holds spaces or characters that no key has. Copy it again.")
+    return SecretStr(text)
+
+
 Bytes = Annotated[int, BeforeValidator(parse_bytes)]
 Address = Annotated[str, AfterValidator(_an_address)]
+Token = Annotated[SecretStr, AfterValidator(_a_token)]
 
 
 class Config(BaseSettings):
@@ -58,12 +68,12 @@ class Config(BaseSettings):
     ourvidz_ram_budget: Bytes | None = None  # weights kept in RAM; unset: four fifths of the machine's, where there is a GPU
 
     supabase_url: Address | None = None  # with a secret key: Supabase Storage takes the place of the folder
-    supabase_secret_key: SecretStr | None = None  # sb_secret_…; wins over the legacy one, which may be disabled
-    supabase_service_key: SecretStr | None = None  # legacy: service_role
-    supabase_publishable_key: SecretStr | None = None  # sb_publishable_…; what stands for nobody
-    supabase_anon_key: SecretStr | None = None  # legacy: anon
+    supabase_secret_key: Token | None = None  # sb_secret_…; wins over the legacy one, which may be disabled
+    supabase_service_key: Token | None = None  # legacy: service_role
+    supabase_publishable_key: Token | None = None  # sb_publishable_…; what stands for nobody
+    supabase_anon_key: Token | None = None  # legacy: anon
     upstash_redis_rest_url: Address | None = None  # with its token: `ourvidz intake` drains it
-    upstash_redis_rest_token: SecretStr | None = None
+    upstash_redis_rest_token: Token | None = None
     ourvidz_intake_older_queue: bool = False  # the intake of `ourvidz up` drains job_queue too, which senders of June 2025 push to
     callback_secret: SecretStr | None = None  # signs what is delivered to job-callback
 

@@ -160,6 +160,7 @@ def callbacks(config: Config, database: Database) -> Iterator[Line]:
     """Who is told of jobs; nobody need be."""
     from ourvidz.db import outbox
     from ourvidz.delivery.receivers import DEFAULT, SECRET
+    from ourvidz.delivery.signature import BadSecret, keys
 
     rows = outbox.receivers(database)
     if shut := [row["name"] for row in rows if not row["enabled"]]:
@@ -167,6 +168,11 @@ def callbacks(config: Config, database: Database) -> Iterator[Line]:
         yield Line("warn", "callbacks", f"disabled: {', '.join(shut)}", mend)
     if heard := [f"{row['name']} ({words.count(row['waiting'], 'message')} waiting)" for row in rows if row["enabled"]]:
         yield Line("ok", "callbacks", ", ".join(heard))
+    if config.callback_secret is not None:
+        try:
+            keys(config.callback_secret.get_secret_value())
+        except BadSecret as error:
+            yield Line("missing", "callbacks", f"{SECRET}: {error}", "Set it again, here and in the edge functions' secrets.")
     if config.supabase_url and config.callback_secret is None:
         yield Line("warn", "callbacks", f"{SECRET} is not set here: {DEFAULT} is told of nothing by this machine", f"Set {SECRET}.")
 

@@ -42,19 +42,18 @@ def run(once: Annotated[bool, typer.Option("--once", help="Leave when nothing is
     from ourvidz.cli import executor
     from ourvidz.delivery.deliverer import Deliverer
     from ourvidz.delivery.receivers import SECRET, follow_environment
-    from ourvidz.delivery.signature import BadSecret
     from state.errors import InvalidJob
 
     log = logging.getLogger("ourvidz.deliver")
     with executor.told(logging.INFO), executor.own_signals():
         app = bootstrap.app(patience=0.0 if once else math.inf)
+        signs = bool(app.keyring.keys(SECRET))  # refused by name before anything begins
         database = app.database
         try:
-            signs = bool(app.keyring.keys(SECRET))
             follow = partial(follow_environment, database, app.config.supabase_url, signs=signs)
             if said := database.patiently(follow, patience=app.patience):
                 log.info(said)
-        except (InvalidJob, BadSecret) as error:
+        except InvalidJob as error:
             log.error("job-callback of SUPABASE_URL is not told of jobs: %s", error)
         deliverer = Deliverer(database, app.keyring, beat=pulse.beat)
         for number in (signal.SIGTERM, signal.SIGINT):

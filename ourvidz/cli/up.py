@@ -54,10 +54,14 @@ def up(
     seconds = options.seconds(idle_exit, "--idle-exit")
     if name is not None and not re.fullmatch(r"[A-Za-z0-9._-]{1,50}", name):
         raise out.Problem(f"--name: {name[:60]!r} is no name. Use up to 50 letters, digits, dots, dashes and underscores.", 2)
+    from ourvidz import bootstrap
     from ourvidz.cli import executor
     from ourvidz.config import config
+    from ourvidz.delivery.receivers import SECRET
 
     executors = executor.found() if dry_run else executor.able("`ourvidz up`")
+    if not dry_run:
+        bootstrap.app().keyring.keys(SECRET)  # refused by name before anything begins
     older = older_queue or config().ourvidz_intake_older_queue
     intake = config().upstash is not None
     lacking = {} if dry_run else _lacking(intake)
@@ -80,8 +84,6 @@ def up(
         ]
         out.table(("process", "lanes", "on"), rows)
         return out.say(f"Devices: {how}.", "dim")
-    from ourvidz import bootstrap
-
     app = bootstrap.app(patience=math.inf)
     say = _teller(max(len(r.name) for r in roster))
     with _told(say), executor.own_signals():

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import re
 from collections.abc import Sequence
 
 PREFIX = "whsec_"
+QUOTES = "\"'`“”"
 LEAST = 24  # bytes of a key, as the specification asks
 
 
@@ -18,25 +18,33 @@ class BadSecret(Exception):
 
 
 def keys(secrets: str) -> list[bytes]:
-    """The keys that a variable holds: one secret, or several with spaces or commas between them while they are being changed.
+    """The keys that a variable holds: one secret, or several with spaces, commas or `|` between them while they are being changed.
 
-    `whsec_…` is base64, as the specification has it; any other word is its own UTF-8 bytes. Raises `BadSecret`.
+    `whsec_…` is base64 (as the specification has it, its padding optional), also with the version in front that Supabase's dashboard shows
+    (`v1,whsec_…`); any other word is its own UTF-8 bytes. Raises `BadSecret`. `_shared/signing.ts` is the same for the edge functions; both
+    are held to tests/data/signing_secrets.json.
     """
-    return [_key(word) for word in re.split(r"[\s,]+", secrets) if word]
+    return [_key(word) for word in re.split(r"[\s,|]+", re.sub(r"(?<![^\s,|])v1,(?=whsec_)", "", secrets)) if word]
 
 
 def _key(word: str) -> bytes:
-    key = word.encode() if not word.startswith(PREFIX) else _decoded(word)
+    if word[0] in QUOTES or word[-1] in QUOTES:
+        raise BadSecret("a secret stands in quotes; leave them out")
+    if re.fullmatch(r"v\d+[a-z]?", word):
+        raise BadSecret("a secret is only the version in front of one; copy all of v1,whsec_…")
+    if word.startswith(("whsk_", "whpk_")):
+        raise BadSecret("a secret is an asymmetric key (whsk_, whpk_), and ours are symmetric: whsec_…")
+    key = _decoded(word.removeprefix(PREFIX)) if word.startswith(PREFIX) else word.encode()
     if len(key) < LEAST:
         raise BadSecret(f"a secret of {len(key)} bytes can be guessed; make one with: echo whsec_$(openssl rand -base64 32)")
     return key
 
 
-def _decoded(word: str) -> bytes:
-    try:
-        return base64.b64decode(word.removeprefix(PREFIX), validate=True)
-    except binascii.Error:
-        raise BadSecret("a secret that begins with whsec_ goes on in base64, and this one does not") from None
+def _decoded(text: str) -> bytes:
+    if not re.fullmatch(r"[A-Za-z0-9+/]*={0,2}", text) or len(text.rstrip("=")) % 4 == 1:
+        raise BadSecret("a secret that begins with whsec_ goes on in base64, and this one does not")
+    bare = text.rstrip("=")
+    return base64.b64decode(bare + "=" * (-len(bare) % 4))
 
 
 def headers(message_id: str, timestamp: int, body: bytes, secrets: Sequence[bytes]) -> dict[str, str]:

@@ -107,6 +107,15 @@ def test_what_is_refused(ourvidz: Command) -> None:
         assert answer.err.startswith("error: "), args
 
 
+@pytest.mark.parametrize("command", [["deliver", "run", "--once"], ["up"]])
+def test_a_secret_that_cannot_sign_is_refused_by_name_at_the_start(ourvidz: Command, command: list[str]) -> None:
+    """Pasted in part: the dashboard shows v1,whsec_…"""
+    for held, said in (("v1", "only the version in front"), ("whsec_aGVsbG8=", "5 bytes can be guessed"), (f'"{WORD}"', "quotes")):
+        answer = ourvidz(*command, CALLBACK_SECRET=held)
+        assert answer.code == 1 and "CALLBACK_SECRET: a secret" in answer.err and said in answer.err, answer.err
+        assert WORD not in answer.err
+
+
 def test_it_leaves_when_told_and_makes_the_projects_own_receiver(ourvidz: Command, database: Database, receiver: Any, jobs: Jobs) -> None:
     url = f"http://127.0.0.1:{receiver.server_port}"
     running = Command(ourvidz.env | {"CALLBACK_SECRET": WORD, "SUPABASE_URL": url}, ourvidz.cwd).start("deliver", "run")

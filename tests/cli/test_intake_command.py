@@ -61,6 +61,17 @@ def test_without_upstash_it_says_what_to_set(ourvidz: Command) -> None:
     assert answer.code == 2 and "UPSTASH_REDIS_REST_URL" in answer.err
 
 
+@pytest.mark.parametrize("mark", ["\n", " ", "\r\n"])
+def test_a_newline_after_what_was_pasted_is_not_part_of_it(configured: Command, upstash: UpstashFace, mark: str) -> None:
+    pasted = {name: configured.env[name] + mark for name in ("UPSTASH_REDIS_REST_URL", "UPSTASH_REDIS_REST_TOKEN")}
+    assert configured("intake", "dead", "ls", "--json", **pasted).json == []
+
+
+def test_a_token_in_quotes_is_refused_by_name(configured: Command, upstash: UpstashFace) -> None:
+    answer = configured("intake", "dead", "ls", UPSTASH_REDIS_REST_TOKEN=f'"{upstash.token}"')
+    assert answer.code == 1 and "UPSTASH_REDIS_REST_TOKEN: It is empty, stands in quotes" in answer.err and upstash.token not in answer.err
+
+
 def test_a_token_in_the_place_of_the_address_is_not_printed(ourvidz: Command) -> None:
     answer = ourvidz("intake", "dead", "ls", UPSTASH_REDIS_REST_URL="AX3s-the-token", UPSTASH_REDIS_REST_TOKEN="x")
     assert answer.code == 1 and "UPSTASH_REDIS_REST_URL: It begins with https://" in answer.err

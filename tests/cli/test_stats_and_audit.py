@@ -181,7 +181,9 @@ def test_doctor_looks_at_receivers(database: Database) -> None:
     outbox.receiver_enable(database, "hook", on=False)
     assert said() == [("warn", "disabled: hook")]
     url = {"supabase_url": "https://example.supabase.co"}
-    assert [state for state, _ in said(**url)] == ["warn", "warn"] and len(said(**url, callback_secret="s")) == 1
+    assert [state for state, _ in said(**url)] == ["warn", "warn"] and len(said(**url, callback_secret="s" * 24)) == 1
+    (short,) = (line for line in said(callback_secret="v1") if line[0] == "missing")
+    assert short[1].startswith("CALLBACK_SECRET: a secret is only the version")
 
 
 def test_doctor_makes_nothing(bare: Command, tmp_path: Path) -> None:

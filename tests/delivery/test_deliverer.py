@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -83,10 +85,14 @@ def test_without_a_secret_nothing_goes_out_and_all_waits(
 
 
 def test_secrets() -> None:
-    assert keys(f"{OTHER} {WORD},{WORD[::-1]}") == [b"another secret of ours, the new one", WORD.encode(), WORD[::-1].encode()]
-    with pytest.raises(BadSecret) as refused:
-        keys("whsec_secret-word")
-    assert "secret-word" not in str(refused.value)
+    """As the edge functions read them (supabase/functions/_shared/signing_test.ts)."""
+    for case in json.loads((Path(__file__).parent.parent / "data/signing_secrets.json").read_text()):
+        if "keys" in case:
+            assert [key.hex() for key in keys(case["held"])] == case["keys"], case
+            continue
+        with pytest.raises(BadSecret, match=case["refused"]) as refused:
+            keys(case["held"])
+        assert case["held"][6:30] not in str(refused.value) or len(case["held"]) < 8
 
 
 def test_the_service_key_goes_to_its_own_project_alone(database: Database, receiver: Receiver, tell: Tell, done: Done) -> None:

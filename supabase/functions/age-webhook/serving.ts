@@ -3,11 +3,11 @@
 import { Webhook, WebhookVerificationError } from "standardwebhooks";
 import { bodyOf, json, objectOf, posts, Refusal } from "../_shared/http.ts";
 import { asService, isDisabledKey } from "../_shared/project.ts";
-import { fieldsOf, read, unset } from "./message.ts";
+import { BadSecret, keysOf, same } from "../_shared/signing.ts";
+import { fieldsOf, read as readMessage, unset } from "./message.ts";
 
 const LARGEST = 64 * 1024; // bytes
 const PATIENCE = 5_000; // milliseconds for the database
-const SHORTEST = 24; // bytes of a key, as Standard Webhooks has it
 
 export const handler = posts("age-webhook", async (request) => {
   const webhooks = keys(); // first: with none, nobody's message is even read
@@ -16,7 +16,7 @@ export const handler = posts("age-webhook", async (request) => {
   if (!/^[a-z0-9_-]{1,40}$/.test(provider)) throw unset("AGE_WEBHOOK_PROVIDER must be a name of small letters, digits, _ and -.");
   const text = await bodyOf(request, LARGEST);
   const id = signed(text, request.headers, webhooks);
-  const message = read(objectOf(text), fields);
+  const message = readMessage(objectOf(text), fields);
   if (message === null) return json(200, { success: true, outcome: "ignored" });
   const { data, error } = await asService().rpc("age_message", { provider, message_id: id, ...message })
     .abortSignal(AbortSignal.timeout(PATIENCE));
@@ -31,22 +31,34 @@ export const handler = posts("age-webhook", async (request) => {
 
 /** AGE_WEBHOOK_SECRET: one key, or two while one takes the other's place. A short or shared one is refused by name: anybody could sign. */
 function keys(): Webhook[] {
-  const secrets = (Deno.env.get("AGE_WEBHOOK_SECRET") ?? "").split(/[\s,]+/).filter(Boolean);
-  if (secrets.length === 0) throw unset("AGE_WEBHOOK_SECRET is not set: whsec_ and the provider's key in base64.");
-  const others = (Deno.env.get("CALLBACK_SECRET") ?? "").split(/[\s,]+/);
-  return secrets.map((secret) => {
-    const bytes = /^whsec_[A-Za-z0-9+/]+={0,2}$/.test(secret) ? decoded(secret.slice("whsec_".length)) : 0;
-    if (bytes < SHORTEST) throw unset(`AGE_WEBHOOK_SECRET must be whsec_ and at least ${SHORTEST} bytes in base64.`);
-    if (others.includes(secret)) throw unset("AGE_WEBHOOK_SECRET must not be CALLBACK_SECRET: who may sign one may then sign the other.");
-    return new Webhook(secret);
-  });
+  const words = Deno.env.get("AGE_WEBHOOK_SECRET") ?? "";
+  if (words.split(/[\s,|]+/).some((word) => !/^(v1|whsec_.*|)$/.test(word))) {
+    throw unset("AGE_WEBHOOK_SECRET must be whsec_ and the provider's key in base64.");
+  }
+  const own = read("AGE_WEBHOOK_SECRET", words);
+  if (own.length === 0) throw unset("AGE_WEBHOOK_SECRET is not set: whsec_ and the provider's key in base64.");
+  const others = keysOfOthers();
+  if (own.some((key) => others.some((other) => same(key, other)))) {
+    throw unset("AGE_WEBHOOK_SECRET must not be CALLBACK_SECRET: who may sign one may then sign the other.");
+  }
+  return own.map((key) => new Webhook(key, { format: "raw" }));
 }
 
-function decoded(text: string): number {
+function read(name: string, words: string): Uint8Array[] {
   try {
-    return atob(text).length;
+    return keysOf(words);
+  } catch (error) {
+    if (error instanceof BadSecret) throw unset(`${name}: ${error.message}.`);
+    throw error;
+  }
+}
+
+/** A CALLBACK_SECRET that cannot sign is job-callback's to refuse. */
+function keysOfOthers(): Uint8Array[] {
+  try {
+    return keysOf(Deno.env.get("CALLBACK_SECRET") ?? "");
   } catch {
-    return 0;
+    return [];
   }
 }
 

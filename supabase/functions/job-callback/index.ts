@@ -5,6 +5,7 @@
 import { Webhook, WebhookVerificationError } from "standardwebhooks";
 import { bodyOf, json, objectOf, posts, Refusal, UUID, variable } from "../_shared/http.ts";
 import { asService, isDisabledKey } from "../_shared/project.ts";
+import { BadSecret, keysOf } from "../_shared/signing.ts";
 
 const LARGEST = 256 * 1024; // bytes
 const PATIENCE = 5_000; // milliseconds for the database
@@ -40,15 +41,9 @@ const handle = posts("job-callback", async (request) => {
 /** Throws `Refusal` unless one of CALLBACK_SECRET's keys signed these very bytes within the last five minutes. */
 function verify(text: string, headers: Headers): void {
   const given = Object.fromEntries(["webhook-id", "webhook-timestamp", "webhook-signature"].map((name) => [name, headers.get(name) ?? ""]));
-  for (const secret of variable("CALLBACK_SECRET").split(/[\s,]+/).filter(Boolean)) { // two while one takes the other's place
-    const bytes = secret.startsWith("whsec_")
-      ? Math.floor((secret.replace(/=+$/, "").length - 6) * 3 / 4)
-      : new TextEncoder().encode(secret).length;
-    if (bytes < 24) continue; // it can be guessed: the deliverer refuses it too
+  for (const key of keys()) { // two while one takes the other's place
     try {
-      // As the deliverer reads them: whsec_ and base64, or any other word, whose UTF-8 bytes are the key.
-      const webhook = secret.startsWith("whsec_") ? new Webhook(secret) : new Webhook(new TextEncoder().encode(secret), { format: "raw" });
-      webhook.verify(text, given);
+      new Webhook(key, { format: "raw" }).verify(text, given);
       return;
     } catch (error) {
       if (error instanceof SyntaxError) return; // signed by us, and not JSON: that is refused where it is read
@@ -56,6 +51,17 @@ function verify(text: string, headers: Headers): void {
     }
   }
   throw new Refusal(401, "Unauthorized", "The signature is not ours, or over five minutes old.");
+}
+
+/** Throws `Refusal` by the variable's name for a secret that cannot sign: the deliverer refuses it too, at its start. */
+function keys(): Uint8Array[] {
+  try {
+    return keysOf(variable("CALLBACK_SECRET"));
+  } catch (error) {
+    if (!(error instanceof BadSecret)) throw error;
+    console.error("job-callback", `CALLBACK_SECRET: ${error.message}`);
+    throw new Refusal(503, "Not configured", `CALLBACK_SECRET: ${error.message}.`);
+  }
 }
 
 Deno.serve(handle);
