@@ -14,7 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-COMMAND = [sys.executable, "-c", "from ourvidz.cli.main import main; main()"]
+from child_signals import RESTORE
+from waiting import LIMIT
+
+COMMAND = [sys.executable, "-c", RESTORE + "from ourvidz.cli.main import main; main()"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class Command:
     def __init__(self, env: dict[str, str], cwd: Path) -> None:
         self.env, self.cwd = env, cwd
 
-    def __call__(self, *args: str, stdin: str = "", timeout: float = 90, **env: str) -> Answer:
+    def __call__(self, *args: str, stdin: str = "", timeout: float = LIMIT, **env: str) -> Answer:
         done = subprocess.run(
             [*COMMAND, *args], env=self.env | env, cwd=self.cwd, input=stdin, capture_output=True, text=True, timeout=timeout, check=False
         )
@@ -58,7 +61,7 @@ class Command:
     def start(self, *args: str) -> subprocess.Popen[str]:
         return subprocess.Popen([*COMMAND, *args], env=self.env, cwd=self.cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
-    def in_terminal(self, *args: str, typed: str = "", timeout: float = 90, **env: str) -> Answer:
+    def in_terminal(self, *args: str, typed: str = "", timeout: float = LIMIT, **env: str) -> Answer:
         """With stdin, stdout and stderr on one terminal of 120 columns; `out` is everything that appeared there."""
         main, side = pty.openpty()
         process = subprocess.Popen(
@@ -83,4 +86,4 @@ class Command:
                     break
                 seen += chunk
         os.close(main)
-        return Answer(process.wait(timeout=5), seen.decode().replace("\r\n", "\n"))
+        return Answer(process.wait(LIMIT), seen.decode().replace("\r\n", "\n"))

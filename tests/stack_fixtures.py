@@ -18,6 +18,7 @@ import httpx
 import pytest
 from supabase_js import SupabaseJs
 from support import Server, new_user
+from waiting import LIMIT
 
 from ourvidz.db.connection import Database
 from ourvidz.dev import debian, services
@@ -55,7 +56,7 @@ class Project:
     def client(self, token: str | User | None = None) -> httpx.Client:
         """As supabase-js would ask: the anon key beside the user's token; without one, the anon key alone."""
         bearer = token.token if isinstance(token, User) else token or self.anon_key
-        return httpx.Client(base_url=self.url, headers={"apikey": self.anon_key, "Authorization": f"Bearer {bearer}"}, timeout=30)
+        return httpx.Client(base_url=self.url, headers={"apikey": self.anon_key, "Authorization": f"Bearer {bearer}"}, timeout=LIMIT)
 
 
 def new_keys(parts: Parts) -> Keys:
@@ -146,7 +147,7 @@ def deno(parts: Parts) -> Callable[..., subprocess.CompletedProcess[str]]:
 
     def run(*args: str, cwd: Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         given = {**os.environ, **parts.deno_env, **(env or {})}
-        return subprocess.run([parts.deno, *args], cwd=cwd, env=given, capture_output=True, text=True, timeout=120)
+        return subprocess.run([parts.deno, *args], cwd=cwd, env=given, capture_output=True, text=True, timeout=LIMIT)
 
     return run
 

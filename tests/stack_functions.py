@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 ECHO = """
 import { createClient } from "@supabase/supabase-js";
 Deno.serve(async (request) => {
@@ -18,10 +15,3 @@ Deno.serve(async (request) => {
   return Response.json({ user: data.user?.id, error: error?.message, given, keys, path: new URL(request.url).pathname });
 });
 """
-
-
-def wait_for(true: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)

@@ -10,10 +10,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from waiting import LIMIT
+
 from ourvidz.dev.parts import LOCK, Parts
 
 HARNESS = Path(__file__).with_name("supabase_js.ts")
-PATIENCE = 60.0  # seconds for one call
 
 
 class JsError(Exception):
@@ -54,8 +55,8 @@ class SupabaseJs:
         self._process.stdin.flush()
         with selectors.DefaultSelector() as ready:
             ready.register(self._process.stdout, selectors.EVENT_READ)
-            if not ready.select(PATIENCE):
-                raise TimeoutError(f"no answer after {PATIENCE:g} s: {body}\n{self._said()}")
+            if not ready.select(LIMIT):
+                raise TimeoutError(f"no answer after {LIMIT:g} s: {body}\n{self._said()}")
         line = self._process.stdout.readline()
         if not line:
             raise JsError(f"Deno ended:\n{self._said()}")

@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from waiting import wait_for
 
 from ourvidz.db.connection import Database
 from ourvidz.lifecycle import Claim, Jobs, NewJob
@@ -198,8 +199,4 @@ def _plain(value: Any) -> Any:
 
 def wait_for_lock(db: Database, pid: int) -> None:
     """Until that backend stands before a lock: no sleeping, the database says so."""
-    for _ in range(2_000):
-        if db.rows("select pg_blocking_pids(%s) as by", (pid,))[0]["by"]:
-            return
-        db.rows("select pg_sleep(0.005)")
-    raise AssertionError("it never waited")
+    wait_for(lambda: db.rows("select pg_blocking_pids(%s) as by", (pid,))[0]["by"], "for it to wait for a lock")

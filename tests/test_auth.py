@@ -14,6 +14,7 @@ import pytest
 from older import migrated
 from stack_fixtures import Project, new_keys
 from support import Server
+from waiting import LIMIT
 
 from ourvidz.db.connection import Database
 from ourvidz.dev import services
@@ -32,7 +33,7 @@ class Auth:
     """Auth's API at `url`, with a project's key."""
 
     def __init__(self, url: str, key: str) -> None:
-        self.http = httpx.Client(base_url=url, headers={"apikey": key}, timeout=20)
+        self.http = httpx.Client(base_url=url, headers={"apikey": key}, timeout=LIMIT)
 
     def __call__(self, method: str, path: str, body: Any = None, token: str = "", **headers: str) -> httpx.Response:
         given = {**headers, **({"Authorization": f"Bearer {token}"} if token else {})}

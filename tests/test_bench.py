@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from waiting import LIMIT
 
 pytest.importorskip("torch")
 
@@ -128,7 +129,7 @@ def test_screen() -> None:
 
 def test_the_list_of_benchmarks_starts_nothing() -> None:
     run = subprocess.run(
-        [sys.executable, "-m", "bench", "--list"], capture_output=True, text=True, timeout=60, cwd=Path(__file__).parents[1]
+        [sys.executable, "-m", "bench", "--list"], capture_output=True, text=True, timeout=LIMIT, cwd=Path(__file__).parents[1]
     )
     assert run.returncode == 0, run.stderr
     assert [line.split()[0] for line in run.stdout.splitlines()] == [

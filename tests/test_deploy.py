@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from waiting import LIMIT
 
 ROOT = Path(__file__).parents[1]
 DOCKERFILE = (ROOT / "deploy/Dockerfile").read_text()
@@ -64,7 +65,7 @@ def start(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., tuple
             (bin_ / name).chmod(0o755)
         environment = {"PATH": f"{bin_}:{os.environ['PATH']}", **env}
         done = subprocess.run(
-            [request.param, str(ROOT / "deploy/start.sh"), *args], env=environment, capture_output=True, text=True, timeout=30
+            [request.param, str(ROOT / "deploy/start.sh"), *args], env=environment, capture_output=True, text=True, timeout=LIMIT
         )
         return done.returncode, log.read_text().splitlines() if log.exists() else [], done.stderr
 

@@ -21,6 +21,8 @@ from pathlib import Path
 import psycopg
 import pytest
 import sqlalchemy
+from child_signals import RESTORE
+from waiting import LIMIT, wait_for
 
 from ourvidz.db import supervisor
 from ourvidz.db.cluster import find_binaries
@@ -28,7 +30,6 @@ from ourvidz.db.embedded import EmbeddedPostgres, EmbeddedPostgresError, embedde
 from ourvidz.db.server_user import UNNAMED_UIDS, with_account
 
 AS_ROOT = os.geteuid() == 0
-PATIENCE = 60.0
 
 USER = """
 import sys
@@ -57,13 +58,6 @@ time.sleep(600)
 """
 
 
-def until(true: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < deadline, f"not within {PATIENCE:g} s: {what}"
-        time.sleep(0.05)
-
-
 def is_gone(home: Path) -> bool:
     now = status(home)
     return not now.running and now.supervisor_pid is None
@@ -85,7 +79,11 @@ class User:
 
     def __init__(self, home: Path, program: str = USER) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", program, str(home)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+            [sys.executable, "-c", RESTORE + program, str(home)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
         )
 
     def said(self) -> str:
@@ -94,7 +92,7 @@ class User:
 
     def end(self, sent: int = signal.SIGKILL) -> None:
         os.killpg(self.process.pid, sent)
-        self.process.wait(PATIENCE)
+        self.process.wait(LIMIT)
         for pipe in (self.process.stdin, self.process.stdout):
             assert pipe
             pipe.close()
@@ -103,7 +101,7 @@ class User:
 def put_down(home: Path) -> None:
     if pid := status(home).supervisor_pid:
         os.kill(pid, signal.SIGTERM)
-    until(lambda: is_gone(home), f"{home} put down")
+    wait_for(lambda: is_gone(home), f"{home} put down")
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +174,7 @@ def test_it_is_shared_survives_its_starter_and_ends_with_its_last_user(home: Pat
     finally:
         if second:
             second.end(signal.SIGKILL)
-    until(lambda: is_gone(home), "the server stopped after a kill -9 of its last user")
+    wait_for(lambda: is_gone(home), "the server stopped after a kill -9 of its last user")
     assert not Path(url.split("host=")[1].split("&")[0]).exists()
     with EmbeddedPostgres(home) as postgres:
         assert ask(postgres.url, "SELECT answer FROM kept") == 42
@@ -192,7 +190,7 @@ def test_four_who_start_at_once_get_one_server(new_home: Path) -> None:
     finally:
         for user in users:
             user.end()
-    until(lambda: is_gone(new_home), "the server stopped")
+    wait_for(lambda: is_gone(new_home), "the server stopped")
 
 
 def test_who_comes_while_it_goes_down_waits_and_starts_anew(home: Path) -> None:
@@ -202,10 +200,10 @@ def test_who_comes_while_it_goes_down_waits_and_starts_anew(home: Path) -> None:
     postgres = EmbeddedPostgres(home)
     newcomer = threading.Thread(target=postgres.start)
     newcomer.start()
-    until(lambda: not can_lock(home / "postgres" / "start.lock"), "the newcomer is waiting")
+    wait_for(lambda: not can_lock(home / "postgres" / "start.lock"), "the newcomer is waiting")
     assert status(home).supervisor_pid is None
     os.close(going_down)
-    newcomer.join(PATIENCE)
+    newcomer.join(LIMIT)
     assert ask(postgres.url, "SELECT 1") == 1
     postgres.stop_using()
 
@@ -235,12 +233,12 @@ def test_a_killed_supervisor_takes_its_server_along_and_the_next_start_brings_bo
         assert before.supervisor_pid
         os.kill(before.supervisor_pid, signal.SIGKILL)
         if sys.platform == "linux":
-            until(lambda: not status(home).running, "the server followed its supervisor")
+            wait_for(lambda: not status(home).running, "the server followed its supervisor")
         postgres.start()
         assert ask(postgres.url, "SELECT 1") == 1
         now = status(home)
         assert now.supervisor_pid not in (None, before.supervisor_pid) and now.postmaster_pid != before.postmaster_pid
-    until(lambda: is_gone(home), "the new supervisor stops it too")
+    wait_for(lambda: is_gone(home), "the new supervisor stops it too")
 
 
 def test_both_killed_at_once(home: Path) -> None:
@@ -274,11 +272,11 @@ def test_a_forked_child_is_a_user_too(home: Path) -> None:
     try:
         server = status(home).postmaster_pid
         os.kill(user.process.pid, signal.SIGKILL)
-        user.process.wait(PATIENCE)
+        user.process.wait(LIMIT)
         time.sleep(supervisor.LINGER + 2 * supervisor.TICK)
         assert status(home).postmaster_pid == server
         os.kill(child, signal.SIGKILL)
-        until(lambda: is_gone(home), "the server stopped with the child")
+        wait_for(lambda: is_gone(home), "the server stopped with the child")
     finally:
         for pipe in (user.process.stdin, user.process.stdout):
             assert pipe
@@ -290,7 +288,7 @@ def test_a_removed_home_takes_its_server_along(home: Path) -> None:
         server = status(home).postmaster_pid
         assert server
         shutil.rmtree(home, ignore_errors=True)
-        until(lambda: not supervisor._arguments_of(server), "the server of a removed home stopped")
+        wait_for(lambda: not supervisor._arguments_of(server), "the server of a removed home stopped")
 
 
 def test_another_major_version_is_refused_and_the_right_one_found(new_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,8 @@ import jwt
 import pytest
 from jwt.utils import base64url_encode
 from stack_fixtures import Project
-from stack_functions import ECHO, wait_for
+from stack_functions import ECHO
+from waiting import LIMIT, wait_for
 
 from ourvidz.dev.keys import Keys
 from ourvidz.dev.stack import FUNCTIONS, KEYS_FILE
@@ -57,13 +58,13 @@ def as_it_was(project: Project) -> Iterator[None]:
 
 def who(project: Project, key: str = "", bearer: str = "", **headers: str) -> httpx.Response:
     given = {**({"apikey": key} if key else {}), **({"Authorization": f"Bearer {bearer}"} if bearer else {}), **headers}
-    return httpx.get(f"{project.url}/rest/v1/rpc/who", headers=given, timeout=20)
+    return httpx.get(f"{project.url}/rest/v1/rpc/who", headers=given, timeout=LIMIT)
 
 
 def signed_up(project: Project, name: str) -> str:
     """The access token of a new user."""
     body = {"email": f"{name}-{time.monotonic_ns()}@example.com", "password": "correct horse"}
-    answer = httpx.post(f"{project.url}/auth/v1/signup", headers={"apikey": project.publishable_key}, json=body, timeout=20)
+    answer = httpx.post(f"{project.url}/auth/v1/signup", headers={"apikey": project.publishable_key}, json=body, timeout=LIMIT)
     assert answer.status_code == 200, answer.text
     return str(answer.json()["access_token"])
 
@@ -71,7 +72,7 @@ def signed_up(project: Project, name: str) -> str:
 def taken_by(project: Project, token: str) -> dict[str, int]:
     """What each service answers to a user's token."""
     headers = {"apikey": project.publishable_key, "Authorization": f"Bearer {token}"}
-    with httpx.Client(base_url=project.url, headers=headers, timeout=20) as client:
+    with httpx.Client(base_url=project.url, headers=headers, timeout=LIMIT) as client:
         return {
             "rest": client.get("/rest/v1/rpc/who").status_code,
             "auth": client.get("/auth/v1/user").status_code,

@@ -15,6 +15,7 @@ import pytest
 from disguises import LANGUAGES, disguised
 from hypothesis import given, settings
 from hypothesis import strategies as some
+from waiting import LIMIT
 
 from ourvidz.dev.parts import Parts
 from ourvidz.docs import ROOT
@@ -53,7 +54,7 @@ def edge(parts: Parts) -> Iterator[Ask]:
 
         yield ask
         process.stdin.close()
-        assert process.wait(20) == 0
+        assert process.wait(LIMIT) == 0
 
 
 def python(text: str) -> dict[str, object]:

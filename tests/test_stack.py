@@ -17,7 +17,8 @@ from pathlib import Path
 import httpx
 import pytest
 from stack_fixtures import Project
-from stack_functions import ECHO, wait_for
+from stack_functions import ECHO
+from waiting import LIMIT, wait_for
 
 from ourvidz.db.supervisor import _arguments_of
 from ourvidz.dev import parts as parts_of
@@ -136,7 +137,7 @@ def test_the_gateway_never_uses_a_connection_that_its_service_may_be_closing(pro
     env = {**parts.deno_env, "PROJECT_FILE": str(keys), "PORT": str(port), "FUNCTIONS": "[]", "REST": url, "AUTH": url, "STORAGE": url}
     gateway = Process("gateway", services.command(parts, "gateway.ts", reads=[keys]), tmp_path / "log", env).until(listening(port))
     try:
-        with httpx.Client(base_url=f"http://{HOST}:{port}", headers={"apikey": project.anon_key}, timeout=30) as client:
+        with httpx.Client(base_url=f"http://{HOST}:{port}", headers={"apikey": project.anon_key}, timeout=LIMIT) as client:
             assert [client.delete("/rest/v1/jobs?id=eq.1").status_code for _ in range(4)] == [200] * 4
     finally:
         gateway.stop()

@@ -14,6 +14,7 @@ import pytest
 from stack_fixtures import Project
 from storage_site import QUICK, Face, start_storage
 from support import Server
+from waiting import LIMIT
 
 from ourvidz.dev import tokens
 from ourvidz.storage.supabase import SupabaseStorage
@@ -129,7 +130,7 @@ def test_big_uploads_and_signed_addresses_through_the_gateway(project: Project, 
     source.write_bytes(os.urandom(2 * PIECE + 1))
     store.put("video_high", "u/j/1-0.mp4", source, "video/mp4")
     assert store.read("video_high", "u/j/1-0.mp4") == source.read_bytes()
-    assert httpx.get(store.sign("video_high", "u/j/1-0.mp4", 60), timeout=20).content == source.read_bytes()
+    assert httpx.get(store.sign("video_high", "u/j/1-0.mp4", 60), timeout=LIMIT).content == source.read_bytes()
 
 
 def test_a_folder_is_listed_as_supabase_js_asks_for_it(face: Face) -> None:

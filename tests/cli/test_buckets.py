@@ -13,6 +13,7 @@ import pytest
 from cli_command import Command
 from storage_site import Face
 from support import artifact, claim, executor, submit
+from waiting import LIMIT
 
 from ourvidz.db.connection import Database
 from ourvidz.lifecycle import Jobs
@@ -182,7 +183,7 @@ def test_a_folder_is_swept_alike(ourvidz: Command, jobs: Jobs, user: Callable[..
 def test_a_link_can_be_read_without_a_key(bare: Command, hosted: tuple[Face, Shelf]) -> None:
     face, shelf = hosted
     done = bare("buckets", "link", f"{BUCKET}/{shelf.named}", "--for", "10m", **project(face))
-    with urllib.request.urlopen(done.out.strip(), timeout=20) as answer:
+    with urllib.request.urlopen(done.out.strip(), timeout=LIMIT) as answer:
         assert answer.read() == b"picture"
     for wrong in ((f"{BUCKET}/{shelf.named}", "--for", "0"), (BUCKET,), (f"{BUCKET}/{shelf.named}", "--for", "soon")):
         assert bare("buckets", "link", *wrong, **project(face)).code == 2

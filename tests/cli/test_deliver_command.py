@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.server
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 from cli_command import Command
 from support import artifact, claim, executor, finish, new_user, submit
+from waiting import LIMIT, wait_for
 
 from ourvidz.db.connection import Database
 from ourvidz.lifecycle import Jobs
@@ -37,7 +37,7 @@ def receiver() -> Iterator[http.server.ThreadingHTTPServer]:
     yield server
     server.shutdown()
     server.server_close()
-    thread.join(timeout=5)
+    thread.join(LIMIT)
 
 
 WORD = "thirty-two-characters-of-a-word!"
@@ -124,10 +124,10 @@ def test_it_leaves_when_told_and_makes_the_projects_own_receiver(ourvidz: Comman
         assert f"job-callback is told of jobs at {url}/functions/v1/job-callback." in running.stderr.readline()
         assert "The deliverer is at work." in running.stderr.readline()
         running.send_signal(signal.SIGTERM)
-        assert running.wait(timeout=30) == 0
+        assert running.wait(LIMIT) == 0
     finally:
         running.kill()
-        running.wait(timeout=10)
+        running.wait(LIMIT)
         for pipe in (running.stdout, running.stderr):
             assert pipe is not None
             pipe.close()
@@ -148,12 +148,10 @@ def test_objects_of_removed_outputs_go_while_it_runs(ourvidz: Command, database:
     else:
         running = kept.start("deliver", "run")
         try:
-            until = time.monotonic() + 60
-            while database.rows("select 1 from ourvidz.removals") and time.monotonic() < until:
-                time.sleep(0.1)
+            wait_for(lambda: not database.rows("select 1 from ourvidz.removals"), "for the object to be removed")
         finally:
             running.kill()
-            running.communicate(timeout=10)
+            running.communicate(timeout=LIMIT)
     assert not thing.exists() and database.rows("select 1 from ourvidz.removals") == []
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from cli_command import Command, environment
-from stack_functions import wait_for
+from waiting import LIMIT, wait_for
 
 from ourvidz.db.supervisor import _arguments_of
 
@@ -149,7 +149,7 @@ def test_ctrl_c_stops_everything_and_the_next_one_is_the_same_project(
     command: Command, running: subprocess.Popen[str], stack: dict[str, Any]
 ) -> None:
     running.send_signal(signal.SIGINT)
-    assert running.wait(timeout=60) == 0
+    assert running.wait(LIMIT) == 0
     assert {"valkey", "postgrest", "auth", "storage", "gateway"} <= set(stack["pids"])
     assert all(_arguments_of(pid) is None for pid in stack["pids"].values())
     assert "not up now" in command("dev", "env").err
@@ -161,7 +161,7 @@ def test_ctrl_c_stops_everything_and_the_next_one_is_the_same_project(
         assert found["SUPABASE_URL"] != stack["SUPABASE_URL"]
         assert httpx.get(f"{found['SUPABASE_URL']}/rest/v1/jobs?select=id", headers=headers).status_code == 200, "keys last"
         os.kill(found["pids"]["postgrest"], signal.SIGKILL)
-        _, said = again.communicate(timeout=60)
+        _, said = again.communicate(timeout=LIMIT)
         assert again.returncode == 1 and "postgrest has ended" in said, "half a stack would only puzzle people"
         assert all(_arguments_of(pid) is None for pid in found["pids"].values())
     finally:

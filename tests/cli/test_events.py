@@ -9,6 +9,7 @@ from collections.abc import Callable
 import psycopg
 from cli_command import Command
 from support import submit
+from waiting import LIMIT
 
 from ourvidz.db import queries
 from ourvidz.db.connection import Database
@@ -66,7 +67,7 @@ def test_follow_loses_no_event_of_a_transaction_that_commits_late(ourvidz: Comma
     seen = [json.loads(process.stdout.readline())["job_id"] for _ in range(2)]
     assert seen == [asked["id"], quick]
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=LIMIT)
     assert (process.returncode, out, err) == (130, "", "")
 
 

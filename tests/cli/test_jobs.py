@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 from cli_command import Command
 from support import claim, executor, finish, submit
+from waiting import LIMIT
 
 from ourvidz.db.connection import Database
 from ourvidz.lifecycle import Jobs
@@ -132,7 +133,7 @@ def test_watch_shows_the_steps(ourvidz: Command, jobs: Jobs, database: Database,
     jobs.heartbeat(device, info={"job": job_id, "stage": "generating", "done": 4, "total": 15})
     assert "generating" in watching.stderr.readline()
     jobs.fail(held, "bad_output", "Noise.", retryable=False)
-    _, err = watching.communicate(timeout=30)
+    _, err = watching.communicate(timeout=LIMIT)
     assert watching.returncode == 1
     assert "bad_output: Noise." in err
     assert f"ourvidz jobs retry {job_id[:8]}" in err
@@ -148,7 +149,7 @@ def test_a_reader_that_goes_away(ourvidz: Command, jobs: Jobs, user: User) -> No
         process.stdout.close()
         assert process.stderr is not None
         assert process.stderr.read() == ""
-        process.wait(timeout=30)
+        process.wait(LIMIT)
 
 
 def test_ctrl_c(ourvidz: Command, jobs: Jobs, user: User) -> None:
@@ -156,6 +157,6 @@ def test_ctrl_c(ourvidz: Command, jobs: Jobs, user: User) -> None:
     assert process.stderr is not None
     process.stderr.readline()
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=LIMIT)
     assert process.returncode == 130
     assert "Traceback" not in err

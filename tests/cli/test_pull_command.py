@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from cli_command import Command
 from hub_server import Hub
+from waiting import LIMIT, wait_for
 
 QWEN = "Qwen/Qwen2.5-7B-Instruct"
 BIG = b'{"w":{"dtype":"U8","shape":[3000000],"data_offsets":[0,3000000]}}'
@@ -45,10 +45,10 @@ def test_a_dry_run_says_all_and_does_nothing(pull: Command, tmp_path: Path) -> N
 def test_killed_in_the_middle_it_goes_on_from_there(pull: Command, server: Hub, tmp_path: Path) -> None:
     server.hold["model.safetensors"] = 2_000_000
     running = pull.start("models", "pull", "qwen")
-    assert server.reached.wait(60)
+    assert server.reached.wait(LIMIT)
     (part,) = _wait_for(tmp_path / "models/.partial", 1_900_000)
     os.kill(running.pid, signal.SIGKILL)
-    running.wait(timeout=10)
+    running.wait(LIMIT)
     kept = part.stat().st_size
     server.held.set()
     assert not list(tmp_path.glob("models/qwen*/*.safetensors"))  # never half a file in its place
@@ -63,12 +63,8 @@ def test_killed_in_the_middle_it_goes_on_from_there(pull: Command, server: Hub, 
 
 
 def _wait_for(folder: Path, size: int) -> list[Path]:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        if found := [p for p in folder.glob("*") if p.stat().st_size >= size]:
-            return found
-        time.sleep(0.02)
-    raise AssertionError(list(folder.glob("*")))
+    found: list[Path] = wait_for(lambda: [p for p in folder.glob("*") if p.stat().st_size >= size], lambda: f"for {size} bytes in {folder}")
+    return found
 
 
 def test_what_is_not_as_stated_is_named_and_fails(pull: Command, server: Hub) -> None:

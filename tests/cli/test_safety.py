@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from cli_command import Command, environment
+from waiting import LIMIT
 
 from ourvidz.docs import ROOT
 from ourvidz.safety.rules import TERMS, load_rules
@@ -122,7 +123,9 @@ def test_a_screen_that_hangs_in_native_code_does_not_abort_the_command(tmp_path:
         main.app = command
         main.main()
     """
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, env=environment(tmp_path / "home"))
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=LIMIT, env=environment(tmp_path / "home")
+    )
     assert (ended.returncode, ended.stderr) == (3, "") and "no answer within" in ended.stdout
 
 

@@ -14,6 +14,7 @@ import pytest
 from cli_command import COMMAND, Command
 from rich.console import Console
 from support import Clock, claim, executor, finish, submit
+from waiting import LIMIT
 
 from ourvidz.cli.top import figures
 from ourvidz.cli.top_page import page, state
@@ -106,7 +107,7 @@ def test_it_ends_with_its_terminal(ourvidz: Command, busy: str) -> None:
     while b"q quits" not in seen:
         seen += os.read(main, 65536)
     os.close(main)
-    assert watching.wait(timeout=20) is not None
+    assert watching.wait(LIMIT) is not None
     assert watching.stderr is not None and b"Traceback" not in watching.stderr.read()
 
 

@@ -8,6 +8,7 @@ import json
 from typing import Any
 
 import httpx
+from waiting import LIMIT
 
 from ourvidz.intake import dead
 from ourvidz.intake.message import QUEUES
@@ -27,7 +28,7 @@ def make_badly(house: House, job: str) -> None:
 
 def fetched(house: House, url: str, media_type: str) -> None:
     """What the browser does with a signed URL."""
-    answer = httpx.get(url, timeout=30)
+    answer = httpx.get(url, timeout=LIMIT)
     assert answer.status_code == 200, f"{answer.status_code} {answer.text[:200]}"
     assert answer.headers["content-type"].split(";")[0] == media_type, answer.headers["content-type"]
     assert answer.content

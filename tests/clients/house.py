@@ -12,6 +12,7 @@ from typing import Any
 import psycopg
 from stack_fixtures import Project
 from support import Server
+from waiting import LIMIT
 
 from executors.shelf import prepare
 from executors.worker import Worker
@@ -128,7 +129,7 @@ class House:
             yield
         finally:
             leaving.set()
-            thread.join(10)
+            thread.join(LIMIT)
 
     @contextmanager
     def executor(self) -> Iterator[Worker]:
@@ -142,7 +143,7 @@ class House:
             yield worker
         finally:
             worker.stop()
-            thread.join(60)
+            thread.join(LIMIT)
 
 
 @contextmanager

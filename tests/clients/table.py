@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from waiting import LIMIT
+
 from .calls import Call
 from .drivers import Answer, Driver
-
-PATIENCE = 60.0  # seconds for a row with `until`, on a machine that does other things besides
 
 
 class Any_:
@@ -135,7 +135,7 @@ def _do(row: Do, house: Any, known: dict[str, Any]) -> None:
 
 
 def _ask(row: Row, house: Any, driver: Driver, known: dict[str, Any]) -> str | None:
-    chain, end = filled(row.call.steps, known), time.monotonic() + PATIENCE
+    chain, end = filled(row.call.steps, known), time.monotonic() + LIMIT
     while True:
         answer = driver.call(f"{driver.name}/{row.who}", chain)
         complaint = _judged(row, answer, known)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 from older import ANNA, CLARA
+from waiting import LIMIT
 
 from .house import House
 
@@ -15,7 +16,7 @@ OLDER = ("a quiet harbour, number 3", "sdxl_old_0.png", "a pier in fog")
 def everything(house: House, token: str) -> dict[str, str]:
     """Each relation that PostgREST offers to this caller, as one text."""
     headers = {"apikey": house.project.anon_key, "Authorization": f"Bearer {token}"}
-    with httpx.Client(base_url=house.project.url, headers=headers, timeout=60) as client:
+    with httpx.Client(base_url=house.project.url, headers=headers, timeout=LIMIT) as client:
         # As the service: the list of relations must not depend on who may read them.
         listing = client.get(
             "/rest/v1/", headers={"apikey": house.project.service_key, "Authorization": f"Bearer {house.project.service_key}"}

@@ -4,7 +4,6 @@ and `realtime.messages`. A tile appears only by an UPDATE of images or videos to
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +11,7 @@ import psycopg
 import pytest
 from older import ANNA, migrated, production_database
 from support import Permissive, Server, artifact, claim, executor
+from waiting import wait_for
 
 from ourvidz.db.connection import Database
 from ourvidz.db.embedded import EmbeddedPostgres, status
@@ -64,10 +64,7 @@ def screen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Screen]:
     with EmbeddedPostgres(home) as postgres, psycopg.connect(postgres.superuser_url, autocommit=True) as connection:
         connection.execute("alter system set wal_level = logical")
         connection.execute("alter system set fsync = off")
-    end = time.monotonic() + 30
-    while status(home).running:  # the setting counts from the next start
-        assert time.monotonic() < end, "the server did not stop"
-        time.sleep(0.05)
+    wait_for(lambda: not status(home).running, "for the server to stop")  # the setting counts from the next start
     with EmbeddedPostgres(home) as postgres:
         server = Server(postgres.superuser_url, postgres.url)
         name = production_database(server)

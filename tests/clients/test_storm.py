@@ -21,6 +21,7 @@ import httpx
 import pytest
 from older import ANNA, BORIS, CLARA
 from stack_fixtures import User
+from waiting import LIMIT
 
 from ourvidz.audit import audit, rebuild
 from ourvidz.db import ledger
@@ -156,7 +157,7 @@ class Works:
     def close(self) -> None:
         self.stopping.set()
         for thread in self.threads:
-            thread.join(30)
+            thread.join(LIMIT)
         for process in self.processes:
             process.kill()
             process.wait()

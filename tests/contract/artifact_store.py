@@ -21,6 +21,7 @@ from uuid import uuid4
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
+from waiting import LIMIT
 
 from ourvidz.storage.base import (
     ArtifactStore,
@@ -263,7 +264,7 @@ class ArtifactStoreContract:
 
     def test_a_signed_address_needs_no_key(self, store: ArtifactStore, make: Make) -> None:
         store.put(IMAGES, "u/j/1-0.png", make(b"picture"), "image/png")
-        with urlopen(store.sign(IMAGES, "u/j/1-0.png", 60), timeout=20) as answer:
+        with urlopen(store.sign(IMAGES, "u/j/1-0.png", 60), timeout=LIMIT) as answer:
             assert answer.read() == b"picture"
         with pytest.raises(ObjectMissing):
             store.sign(IMAGES, "u/j/2-0.png", 60)
@@ -346,7 +347,7 @@ class ArtifactStoreContract:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(30)
+            thread.join(LIMIT)
         (winner,) = (n for n in range(6) if results[n] == sha256(contents[n]))
         assert results.count("exists") == 5
         assert store_factory(BUCKETS).read(IMAGES, "u/j/1-0.png") == contents[winner]
@@ -363,5 +364,5 @@ class ArtifactStoreContract:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(30)
+            thread.join(LIMIT)
         assert len(results) == 6 and len(set(results)) == 1

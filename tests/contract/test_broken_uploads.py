@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from storage_site import QUICK, Face, Line, Trouble, said
+from waiting import LIMIT
 
 from ourvidz.storage.base import ObjectExists, SourceLost, StorageUnavailable, Stored, object_path
 from ourvidz.storage.supabase import HIDDEN, SupabaseStorage
@@ -168,8 +169,8 @@ def test_who_comes_after_a_kill_goes_on_where_the_server_is(face: Face, line: Li
     # The line first, so that the process has no time to try again.
     line.trouble = [Trouble(PATCH, times=2), Trouble(PATCH, at=MB, then=kill)]
     process.start()
-    assert gone.wait(60)
-    process.join(20)
+    assert gone.wait(LIMIT)
+    process.join(LIMIT)
     assert process.exitcode == -signal.SIGKILL
     line.trouble, line.asked, line.sent = [], [], 0
     put(face.store(BUCKETS, line.url), source)
@@ -242,7 +243,7 @@ def test_two_with_the_same_file_and_note_both_succeed(face: Face, video: Callabl
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(LIMIT)
     assert len(results) == 2 and results[0] == results[1]
     assert is_stored(face, source)
 

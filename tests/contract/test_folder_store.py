@@ -12,6 +12,7 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
+from waiting import LIMIT
 
 from ourvidz.storage import folder
 from ourvidz.storage.base import BucketLimit, ObjectExists, PathRefused, StorageError, StorageFull, StorageUnavailable, admit
@@ -163,7 +164,7 @@ def test_a_write_that_the_kernel_refuses(root: Path, source: Path, tmp_path: Pat
     (said := tmp_path / "said").touch()
     child = spawn.Process(target=_put_with_small_files, args=(root, source, str(said)))
     child.start()
-    child.join(30)
+    child.join(LIMIT)
     assert said.read_text() == "StorageFull"
     assert files(root) == []
 
@@ -222,7 +223,7 @@ def test_of_two_processes_one_wins(root: Path, tmp_path: Path) -> None:
     assert all(end.poll(60) for end in ends)
     won: list[list[int]] = [end.recv() for end in ends]
     for child in children:
-        child.join(30)
+        child.join(LIMIT)
     assert sorted(won[0] + won[1]) == list(range(rounds))
     store = FolderStore(root, BUCKETS)
     for n in range(rounds):
@@ -238,7 +239,7 @@ def _die_before_link(root: Path, source: Path) -> None:
 def test_what_a_killed_writer_leaves_is_swept_and_never_seen(root: Path, source: Path) -> None:
     child = spawn.Process(target=_die_before_link, args=(root, source))
     child.start()
-    child.join(30)
+    child.join(LIMIT)
     assert child.exitcode == -signal.SIGKILL
     assert len(files(root)) == 1 and files(root)[0].startswith(".tmp/")
     store = FolderStore(root, BUCKETS)

@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 
 from psycopg.conninfo import conninfo_to_dict
+from waiting import LIMIT
 
 BEFORE, AFTER, DURING = "before", "after", "during"
 """The statement never arrives; it is carried out and its answer lost; it arrives, and nobody waits for its end."""
@@ -54,7 +55,7 @@ class Cutter:
                     lost.set()
                     server.sendall(sent)
                     if how == AFTER:
-                        answers.join(20)
+                        answers.join(LIMIT)
                     break
                 server.sendall(sent)
         # What was sent is carried out to its end: the server looks at the line only when it has an answer.

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from api import Api, api_of
 from support import Server, artifact, claim, executor, row, submit, wait_for_lock
+from waiting import LIMIT
 
 from ourvidz.db.connection import Database
 from ourvidz.lifecycle import Jobs
@@ -86,7 +87,7 @@ def test_two_doors_at_once_do_not_overshoot_the_plan(
         asked = crew.submit(intake, second, message(owner))
         wait_for_lock(database, second.info.backend_pid)
         first.commit()
-        (done,) = asked.result(timeout=30)
+        (done,) = asked.result(LIMIT)
     assert (done["outcome"], done["reason"]) == ("refused", "OV015")
     assert len(database.rows("select id from public.jobs")) == 5
 

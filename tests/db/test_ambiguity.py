@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from cutter import AFTER, BEFORE, DURING, Cutter
 from support import Permissive, artifact, claim, executor, row, submit, types
+from waiting import LIMIT, wait_for
 
 from ourvidz.db.connection import Ambiguous, Database
 from ourvidz.lifecycle import Claim, Jobs, NewJob
@@ -146,15 +147,13 @@ def test_a_step_that_was_still_under_way_happens_once(
         line.cut = DURING
         doing = pool.submit(act, far, job)
         waiting = "select count(*) as n from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
-        for _ in range(2_000):
-            if database.rows(waiting)[0]["n"] == 2:
-                break
-            database.rows("select pg_sleep(0.005)")
-        else:
+        try:
+            wait_for(lambda: database.rows(waiting)[0]["n"] == 2, "for the second try to wait behind the first")
+        except AssertionError:
             other.execute("rollback")
-            raise AssertionError("the second try never came to wait behind the first")
+            raise
         other.execute("commit")
-        doing.result(20)
+        doing.result(LIMIT)
     assert types(database, job.job_id) == [*before, event]
 
 

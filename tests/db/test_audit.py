@@ -11,6 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from support import Clock, as_job, claim, events, executor, finish, new_user, row, submit
+from waiting import LIMIT
 
 from ourvidz.audit import KINDS, audit, publish_heads, rebuild
 from ourvidz.db.connection import Database
@@ -288,7 +289,7 @@ def test_two_publications_at_once_follow_each_other(database: Database, three: l
     for thread in both:
         thread.start()
     for thread in both:
-        thread.join(20)
+        thread.join(LIMIT)
     assert sorted(counts) == [0, 3]
     assert found(database, tmp_path / "heads") == []
 

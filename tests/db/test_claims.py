@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 from support import LANES, Clock, artifact, claim, executor, finish, row, submit, types, wait_for_lock
+from waiting import LIMIT
 
 from ourvidz.db.connection import Database
 from ourvidz.lifecycle import Claim, Jobs
@@ -169,7 +170,7 @@ def test_a_stale_write_that_waits_for_the_lock_is_stale_when_it_has_it(database:
         wait_for_lock(database, late.info.backend_pid)
         reaper.execute("commit")
         with pytest.raises(psycopg.Error) as refused:
-            sent.result(10)
+            sent.result(LIMIT)
     assert refused.value.sqlstate == "OV002"
     assert types(database, job.job_id) == ["submitted", "claimed", "lease_expired"]
 
@@ -188,7 +189,7 @@ def test_an_output_recorded_while_complete_waits_is_not_left_behind(database: Da
         earlier.execute("select ourvidz.advance(%s, %s, %s, 'upload_started')", job.ref)
         earlier.execute("commit")
         with pytest.raises(psycopg.Error) as refused:
-            sent.result(10)
+            sent.result(LIMIT)
     assert refused.value.sqlstate == "OV001" and "another output" in str(refused.value)
     assert row(database, job.job_id)["status"] == "uploading"
 

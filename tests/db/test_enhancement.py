@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from api import Api, api_of
 from support import Clock, Server
+from waiting import LIMIT
 
 from ourvidz.db import enhancement
 from ourvidz.db.connection import Database
@@ -156,7 +157,7 @@ def test_only_one_who_waits_is_woken(api: Api, user: User, server: Server, datab
     with psycopg.connect(server.url(database_name), autocommit=True) as listening:
         listening.execute("listen ourvidz")
         ask(api, user())
-        assert [note.payload for note in listening.notifies(timeout=5, stop_after=1)] == [enhancement.CHANNEL]
+        assert [note.payload for note in listening.notifies(timeout=LIMIT, stop_after=1)] == [enhancement.CHANNEL]
         assert enhancement.take(database, "one") is not None  # and so is at work
         ask(api, user())
         assert list(listening.notifies(timeout=0.2)) == []

@@ -12,6 +12,7 @@ import pytest
 from api import Api, api_of
 from older import ANNA, BORIS, CLARA, DORA, SECOND_ANNA, TYPES, migrated, older_job
 from support import Permissive, Server, artifact, as_job, claim, events, executor, finish, row, types
+from waiting import LIMIT
 
 from ourvidz.audit import audit
 from ourvidz.db import ages
@@ -57,7 +58,7 @@ def test_once_verified_they_are_claimable_at_once(server: Server, migrated_produ
     with psycopg.connect(migrated_production.url, autocommit=True) as listening:
         listening.execute("listen ourvidz")
         verify(migrated_production, ANNA)
-        assert next(listening.notifies(timeout=10, stop_after=1)).payload == gpu
+        assert next(listening.notifies(timeout=LIMIT, stop_after=1)).payload == gpu
     theirs = {older_job(TYPES[n], status) for n in range(0, 10, 3) for status in ("queued", "processing")}
     theirs |= {f"00000000-0000-4001-8000-0000000000a{n}" for n in (0, 1)}
     made = [claim(jobs, gpu) for _ in theirs]

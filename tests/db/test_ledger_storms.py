@@ -15,6 +15,7 @@ import psycopg
 import pytest
 from books import accounts, balance, deliver, kinds, sound
 from support import Permissive, artifact, claim, executor, finish, new_user, row, submit, wait_for_lock
+from waiting import LIMIT
 
 from ourvidz.db import ledger
 from ourvidz.db.connection import Database
@@ -129,7 +130,7 @@ def test_staged_one_end_is_paid_for_once(database: Database, jobs: Jobs, user: U
         wait_for_lock(database, late.info.backend_pid)
         slow.commit()
         with pytest.raises(psycopg.Error) as refused:
-            waits.result(20)
+            waits.result(LIMIT)
         assert refused.value.sqlstate == StaleClaim.sqlstate
     assert row(database, job.job_id)["status"] == {"complete": "completed", "honour_cancel": "cancelled"}[winner]
     assert kinds(database, job.job_id) == [("hold", 2), ("capture", -2)], "its picture was delivered before either"
@@ -147,7 +148,7 @@ def test_staged_a_refund_waits_for_a_submit_and_both_count(database: Database, j
         waits = crew.submit(late.execute, "select ourvidz.cancel(%s)", (held,))
         wait_for_lock(database, late.info.backend_pid)
         slow.commit()
-        waits.result(20)
+        waits.result(LIMIT)
     assert accounts(database, owner) == {"issued": -10, "available": 8, "held": 2}
     sound(database)
 
@@ -169,7 +170,7 @@ def test_staged_a_place_in_the_order_is_taken_after_the_balance(database: Databa
         wait_for_lock(database, other.info.backend_pid)
         one.execute("select ourvidz.cancel(%s)", (held,))
         one.commit()
-        waits.result(20)
+        waits.result(LIMIT)
     assert accounts(database, owner) == {"issued": -15, "available": 13, "held": 2}
     sound(database)
 

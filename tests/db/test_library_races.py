@@ -12,6 +12,7 @@ import pytest
 from api import Api, api_of
 from support import Server, artifact, claim, row, types, wait_for_lock
 from test_library import PROMPT, FrontEnd, path
+from waiting import LIMIT
 
 from ourvidz.audit import audit
 from ourvidz.db.connection import Database
@@ -37,7 +38,7 @@ class Second:
             self.refusal = error
 
     def done(self) -> psycopg.Error | None:
-        self.thread.join(timeout=30)
+        self.thread.join(LIMIT)
         assert not self.thread.is_alive(), "it still waits"
         return self.refusal
 

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from psycopg.errors import lookup
 from support import Server, Switch, claim, executor, finish, row, submit, types
+from waiting import LIMIT
 
 from ourvidz.db import outages, writes
 from ourvidz.db.connection import Ambiguous, Database, DatabaseAway, DatabaseBusy, DatabaseReadOnly, DatabaseRefused, translate
@@ -119,7 +120,7 @@ def test_verbs_wait_while_it_is_read_only_and_happen_once(database: Database, jo
         assert time.monotonic() < until
     switch.read_only(on=False)
     for thread in threads:
-        thread.join(60)
+        thread.join(LIMIT)
         assert not thread.is_alive()
     assert types(database, held.job_id).count("completed") == 1
     assert types(database, made[0]) == ["submitted"]

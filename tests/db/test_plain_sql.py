@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from catalogs import catalog, rights
 from layers import ADDED, program
+from waiting import LIMIT
 
 from ourvidz.db import layer, plain_sql
 from ourvidz.db.cluster import find_binaries
@@ -24,7 +25,7 @@ def psql(database: Database, file: Path) -> subprocess.CompletedProcess[str]:
     """As whoever owns the database, who is no superuser."""
     binary = next(find_binaries()).folder / "psql"
     command = [str(binary), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", str(file), conninfo(database.url)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT)
 
 
 def whole(database: Database) -> dict[str, object]:

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from forge import Forger
 from support import artifact, claim, executor, row, submit
+from waiting import LIMIT
 
 from ourvidz.db import scenes
 from ourvidz.db.connection import Database
@@ -298,7 +299,7 @@ def test_at_once_too(scene: Scene) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=30)
+        thread.join(LIMIT)
     assert sorted(a["created"] for a in answers) == [False] * 7 + [True]
     assert len({a["job_id"] for a in answers}) == 1
 

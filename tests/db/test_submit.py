@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 from support import Clock, claim, executor, new_user, row, submit, types, wait_for_lock
+from waiting import LIMIT
 
 from ourvidz.db.connection import Database
 from ourvidz.lifecycle import Jobs, NewJob
@@ -104,7 +105,7 @@ def test_a_second_submit_waits_for_the_first_and_finds_its_job(database: Databas
         waiting = pool.submit(lambda: second.execute(sql, params).fetchone())
         wait_for_lock(database, second.info.backend_pid)
         first.execute("commit")
-        assert made is not None and waiting.result(10) == (made[0], False)
+        assert made is not None and waiting.result(LIMIT) == (made[0], False)
 
 
 def test_within_a_batch_a_key_is_one_job(database: Database, asked: dict[str, Any]) -> None:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from waiting import LIMIT
+
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 SECRETS = {"ONE_SECRET": SECRET} | {f"{name}_SECRET": f"the-secret-of-{name}-alone-32" for name in ("TWO", "HANGS", "GONE", "SHUT")}
 """By the variable that each receiver's has."""
@@ -130,4 +132,4 @@ def receiving() -> Iterator[Receiver]:
         receiver.opened.set()
         receiver.shutdown()
         receiver.server_close()
-        thread.join(timeout=5)
+        thread.join(LIMIT)

@@ -8,14 +8,13 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from a_receiver import SECRET, Receiver
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+from waiting import LIMIT, wait_for
 
 from ourvidz.db import outbox
 from ourvidz.db.connection import Database
@@ -31,14 +30,6 @@ Done = Callable[[], str]
 Tell = Callable[..., None]
 OTHER = "whsec_" + "YW5vdGhlciBzZWNyZXQgb2Ygb3VycywgdGhlIG5ldyBvbmU="
 WORD = "thirty-two-characters-of-a-word!"
-
-
-def wait_for(condition: Callable[[], Any], about: str, seconds: float = 30) -> Any:
-    until = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < until, about
-        time.sleep(0.01)
-    return found
 
 
 # -- what they get --------------------------------------------------------------------------------------------------------------
@@ -201,13 +192,13 @@ def test_a_thousand_messages_pass_one_who_hangs(database: Database, receiver: Re
     thread = threading.Thread(target=deliverer.run)
     thread.start()
     try:
-        wait_for(lambda: len(receiver.to("/ok")) >= 1000, "the others were held up", 60)
+        wait_for(lambda: len(receiver.to("/ok")) >= 1000, "for the others: they were held up")
         assert len(receiver.to("/hang")) == 4, "as many as one receiver's senders, and no more"
         assert not outbox.messages(database, state="delivered", receiver="hangs")
     finally:
         deliverer.stop()
         receiver.opened.set()
-        thread.join(timeout=20)
+        thread.join(LIMIT)
     assert not thread.is_alive()
 
 
@@ -256,7 +247,7 @@ def test_several_deliverers_send_each_message_once(database: Database, receiver:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=60)
+        thread.join(LIMIT)
     assert len(receiver.got) == 12 == len({got.id for got in receiver.got})
 
 
@@ -271,7 +262,7 @@ def test_what_is_being_sent_when_it_leaves_is_left_to_the_next(
     thread.start()
     wait_for(lambda: receiver.got, "it is not sent")
     deliverer.stop()
-    thread.join(timeout=20)
+    thread.join(LIMIT)
     assert not thread.is_alive()
     receiver.opened.set()
     wait_for(lambda: outbox.due(database), "it is lost")

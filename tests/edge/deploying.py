@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from waiting import LIMIT
+
 REF = "abcdefghijklmnopqrst"  # what a project's reference looks like
 TOKEN = f"sbp_{'0123456789abcdef' * 2}01234567"  # and a personal access token
 
@@ -84,7 +86,7 @@ def management() -> Iterator[Management]:
     finally:
         server.shutdown()
         server.server_close()
-        thread.join(10)
+        thread.join(LIMIT)
 
 
 def _unpacked(content_type: str, body: bytes) -> Upload:

@@ -5,15 +5,15 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 from stack_fixtures import Project, User
+from waiting import wait_for
 
 from executors.shelf import prepare
 from executors.worker import Worker
@@ -30,7 +30,6 @@ from ourvidz.storage.supabase import SupabaseStorage
 from state.catalog import BUCKETS
 
 Rows = list[dict[str, Any]]
-PATIENCE = 60.0  # seconds for a job, on a machine that does other things besides
 
 
 class FrontEnd:
@@ -79,7 +78,7 @@ class FrontEnd:
 
     def wait(self, job_id: str, word: str = "completed") -> dict[str, Any]:
         """Polls as a front end does that hears nothing by Realtime."""
-        told = until(lambda: (s := self.status(job_id))["word"] in ("completed", "failed") and s, f"for {job_id}")
+        told = wait_for(lambda: (s := self.status(job_id))["word"] in ("completed", "failed") and s, f"for {job_id}")
         assert told["word"] == word, told
         return dict(told)
 
@@ -119,7 +118,7 @@ class Deployment:
         """The message about the job's end, once job-callback has taken it: what it was told."""
         sql = """select o.attempts, o.last_status, ourvidz.outbox_body(o) as body from ourvidz.outbox as o
                  where o.job_id = %s and o.delivered_at is not null"""
-        (told,) = until(lambda: self.project.database.rows(sql, (job_id,)), f"for job-callback to hear of {job_id}")
+        (told,) = wait_for(lambda: self.project.database.rows(sql, (job_id,)), f"for job-callback to hear of {job_id}")
         assert (told["attempts"], told["last_status"]) == (1, 200), told
         return dict(told["body"])
 
@@ -145,14 +144,6 @@ def deployed(project: Project, home: Path) -> Iterator[Deployment]:
             opened.callback(thread.join, 30)
             opened.callback(stop)
         yield Deployment(project, app, redis)
-
-
-def until(what: Callable[[], Any], about: str) -> Any:
-    end = time.monotonic() + PATIENCE
-    while not (found := what()):
-        assert time.monotonic() < end, f"waited {PATIENCE:.0f} s in vain {about}"
-        time.sleep(0.1)
-    return found
 
 
 def message(user: User, job_type: str, prompt: str, job_id: str = "", **config: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from stack_fixtures import UPSTASH_TOKEN, Project
 from support import Permissive, claim, executor, finish, submit
+from waiting import LIMIT
 
 from ourvidz.db import ages, outbox
 from ourvidz.delivery.deliverer import Deliverer
@@ -34,7 +35,7 @@ def disabled(new_project: Callable[..., Project]) -> Project:
 
 def queue(project: Project, key: str, token: str) -> httpx.Response:
     headers = {"apikey": key, "Authorization": f"Bearer {token}"}
-    return httpx.post(f"{project.url}/functions/v1/queue-job", json=BODY, headers=headers, timeout=30)
+    return httpx.post(f"{project.url}/functions/v1/queue-job", json=BODY, headers=headers, timeout=LIMIT)
 
 
 def test_the_functions_work_on_with_the_new_keys(disabled: Project) -> None:
@@ -66,7 +67,7 @@ def test_callers_tokens_of_either_algorithm(disabled: Project) -> None:
     """HS256 by the project's older secret, ES256 by its signing key: the functions pass both on."""
     key = disabled.stack.publishable_key
     email, password = "ada@example.com", "correct-horse-9"
-    made = httpx.post(f"{disabled.url}/auth/v1/signup", json={"email": email, "password": password}, headers={"apikey": key}, timeout=30)
+    made = httpx.post(f"{disabled.url}/auth/v1/signup", json={"email": email, "password": password}, headers={"apikey": key}, timeout=LIMIT)
     session = made.json()
     assert made.status_code == 200, made.text
     ages.decide(disabled.database, session["user"]["id"], True, "test", "a test")

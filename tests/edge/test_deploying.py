@@ -13,6 +13,7 @@ import httpx
 import pytest
 from deploying import REF, TOKEN, Management, management
 from stack_fixtures import Project
+from waiting import LIMIT
 
 from ourvidz.dev.parts import Parts, bring_libraries, supabase_cli
 from ourvidz.dev.process import Process, listening, on_free_port
@@ -33,7 +34,7 @@ def deployed(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> tuple[Ma
             "--workdir", str(ROOT), "--profile", str(listener.profile(home)),
         ]  # fmt: skip
         env = {"PATH": os.environ["PATH"], "HOME": str(home), "SUPABASE_ACCESS_TOKEN": TOKEN, "SUPABASE_TELEMETRY_DISABLED": "1"}
-        done = subprocess.run(argv, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(argv, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LIMIT)
     said = done.stdout + done.stderr
     assert done.returncode == 0, said
     return listener, said
@@ -82,7 +83,7 @@ def test_what_was_uploaded_answers_by_itself(
         lambda port: Process(name, run, tmp_path / "log", {**env, "DENO_SERVE_ADDRESS": f"tcp:{HOST}:{port}"}).until(listening(port))
     )
     try:
-        with httpx.Client(base_url=f"http://{HOST}:{port}/{name}", timeout=30) as client:
+        with httpx.Client(base_url=f"http://{HOST}:{port}/{name}", timeout=LIMIT) as client:
             check(client, project, name)
     finally:
         process.stop()

@@ -11,11 +11,12 @@ from typing import Any
 import httpx
 import pytest
 from stack_fixtures import Project
+from waiting import wait_for
 
 torch = pytest.importorskip("torch")
 
 import av  # noqa: E402  (comes with torch, in the extra `models`)
-from deployment import Deployment, FrontEnd, deployed, message, until  # noqa: E402
+from deployment import Deployment, FrontEnd, deployed, message  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from ourvidz.audit import audit, rebuild  # noqa: E402
@@ -156,7 +157,7 @@ def test_a_refused_prompt_that_came_by_redis_is_final_and_free(site: Deployment,
 def test_a_cancel_while_it_runs(site: Deployment, user: FrontEnd) -> None:
     before = user.tokens
     job_id = user.queue("video7b_high_enhanced", prompt=PROMPT, steps=80)["job"]["id"]
-    until(lambda: user.one(f"jobs?id=eq.{job_id}")["status"] == "generating", "for it to run")
+    wait_for(lambda: user.one(f"jobs?id=eq.{job_id}")["status"] == "generating", "for it to run")
     assert user.rpc("cancel_job", job_id=job_id)["done"] == "cancel_requested"
     told = user.wait(job_id, "failed")
     assert (told["status"], told["error"]["class"], told["assets"]) == ("cancelled", "cancelled", [])

@@ -14,6 +14,7 @@ import pytest
 from stack_fixtures import UPSTASH_TOKEN, Project
 from standardwebhooks.webhooks import Webhook
 from support import claim, executor, finish, submit
+from waiting import LIMIT
 
 from ourvidz.delivery.signature import headers
 from ourvidz.dev.keys import Keys
@@ -33,7 +34,7 @@ class Sender:
         signed = {"webhook-id": name, "webhook-timestamp": str(int(at.timestamp()))}
         signed["webhook-signature"] = Webhook(secret or self.secret).sign(name, at, raw)
         raw = raw.replace("completed", "failed") if tamper else raw
-        with httpx.Client(base_url=self.project.url, timeout=30) as client:
+        with httpx.Client(base_url=self.project.url, timeout=LIMIT) as client:
             return client.post("/functions/v1/job-callback", content=raw, headers={**signed, "content-type": "application/json", **headers})
 
 
@@ -110,6 +111,6 @@ def test_a_secret_that_came_out_empty_signs_nothing(new_project: Callable[..., P
     keys = Keys(Secret(), UPSTASH_TOKEN, callback_secret="whsec_")
     raw = json.dumps(message(str(uuid.uuid4()))).encode()
     signed = headers("msg_1", int(time.time()), raw, [b""])
-    with httpx.Client(base_url=new_project(keys=keys).url, timeout=30) as client:
+    with httpx.Client(base_url=new_project(keys=keys).url, timeout=LIMIT) as client:
         answer = client.post("/functions/v1/job-callback", content=raw, headers=signed | {"content-type": "application/json"})
     assert (answer.status_code, "CALLBACK_SECRET" in answer.text) == (503, True), answer.text

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import text
 from stack_fixtures import Project, User
 from support import types
+from waiting import LIMIT, wait_for
 
 from ourvidz.dev.tokens import stripped, unsigned
 from state.catalog import JOB_TYPES
@@ -136,7 +137,7 @@ def test_what_was_screened_is_what_is_queued(project: Project) -> None:
         asking.start()
         until_one_waits(project)
         connection.execute(text("update public.projects set original_prompt = 'something else' where id = :id"), {"id": mine["id"]})
-    asking.join(60)
+    asking.join(LIMIT)
     told = answers[0].json()
     (words,) = project.database.rows("select prompt from public.job_payloads where job_id = %s", (told["job"]["id"],))
     assert words == {"prompt": "a pier"}
@@ -147,11 +148,7 @@ def until_one_waits(project: Project) -> None:
     # By the session: who waits for a row waits for a transaction, which is of no database.
     sql = """select count(*) as n from pg_locks as l join pg_stat_activity as a on a.pid = l.pid
              where a.datname = current_database() and not l.granted"""
-    for _ in range(2_000):
-        if project.database.rows(sql)[0]["n"]:
-            return
-        project.database.rows("select pg_sleep(0.005)")
-    raise AssertionError("nobody waited")
+    wait_for(lambda: project.database.rows(sql)[0]["n"], "for a session to wait for a lock")
 
 
 def test_no_json_at_all(project: Project) -> None:

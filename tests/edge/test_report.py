@@ -10,6 +10,7 @@ import httpx
 import pytest
 from stack_fixtures import Project, User
 from support import Permissive, claim, executor, submit
+from waiting import LIMIT
 
 from ourvidz.lifecycle import Claim, Jobs
 from ourvidz.quarantine import Quarantine
@@ -49,7 +50,7 @@ def made(project: Project, store: SupabaseStorage, user: User, tmp_path: Path) -
 
 def send(project: Project, fields: dict[str, str], *, who: str = "203.0.113.1", **how: Any) -> httpx.Response:
     """From nobody: no key, no token."""
-    return httpx.post(f"{project.url}/functions/v1/report", headers={"x-forwarded-for": who}, timeout=30, **({"data": fields} | how))
+    return httpx.post(f"{project.url}/functions/v1/report", headers={"x-forwarded-for": who}, timeout=LIMIT, **({"data": fields} | how))
 
 
 def test_a_signed_url_of_ten_years_ends_with_a_report(project: Project, store: SupabaseStorage, tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ import psycopg
 import pytest
 from house import MINE, House, dump, holding
 from support import Server, artifact, claim, executor, row, types, wait_for_lock
+from waiting import LIMIT, wait_for
 
 from ourvidz.db import safety
-from ourvidz.db.connection import Database
 from ourvidz.erasure import Erased
 from state.errors import NotAgeVerified, StaleClaim
 
@@ -40,18 +40,10 @@ def in_thread(call: Callable[[], object]) -> tuple[threading.Thread, list[object
     return thread, answers
 
 
-def until(what: Callable[[], Any], database: Database) -> Any:
-    for _ in range(2_000):
-        if found := what():
-            return found
-        database.rows("select pg_sleep(0.005)")
-    raise AssertionError("it never came to that")
-
-
 def waiting(house: House, query: str) -> int:
     """The backend that waits for a lock in that query."""
     sql = "select pid from pg_stat_activity where wait_event_type = 'Lock' and query like %s"
-    return int(until(lambda: house.database.rows(sql, (f"%{query}%",)), house.database)[0]["pid"])
+    return int(wait_for(lambda: house.database.rows(sql, (f"%{query}%",)), f"for {query} to wait")[0]["pid"])
 
 
 @pytest.mark.parametrize("how", ["submit", "retry", "attest"])
@@ -70,7 +62,7 @@ def test_a_request_that_came_first_is_waited_for_and_erased_too(
         thread, answers = in_thread(lambda: house.eraser.erase(me, by="test"))
         wait_for_lock(house.database, waiting(house, "erase_begin"))
         first.commit()
-    thread.join(30)
+    thread.join(LIMIT)
     assert isinstance(answers[0], Erased), answers
     assert holding(dump(superuser), MINE) == set()
     assert house.database.rows("select 1 from public.jobs where user_id = %s and completed_at is null", (me,)) == []
@@ -87,7 +79,7 @@ def test_one_that_is_still_at_it_goes_on_past_the_erasure_that_waits(
         wait_for_lock(house.database, waiting(house, "erase_begin"))
         first.execute(ASKED, (me, f"a late {MINE}"))
         first.commit()
-    thread.join(30)
+    thread.join(LIMIT)
     assert isinstance(answers[0], Erased), answers
     assert holding(dump(superuser), MINE) == set()
 
@@ -108,7 +100,7 @@ def test_one_that_came_second_is_refused(
         thread, answers = in_thread(calls[how])
         wait_for_lock(house.database, waiting(house, {"submit": "submit_batch", "retry": "ourvidz.retry", "attest": "ourvidz.attest"}[how]))
         first.commit()
-    thread.join(30)
+    thread.join(LIMIT)
     assert getattr(answers[0], "sqlstate", None) == ("OV018" if how == "attest" else "OV010"), answers
     house.eraser.erase(me, by="test")
     assert holding(dump(superuser), MINE) == set()
@@ -121,13 +113,13 @@ def test_an_executor_that_stops_when_asked_is_waited_for(house: House, superuser
     house.jobs.advance(held, "generation_started")
     house.jobs.artifact_generated(held, made)
     thread, answers = in_thread(lambda: house.eraser.erase(me, by="test", timeout_s=60))
-    until(lambda: row(house.database, held.job_id)["cancel_requested"], house.database)
+    wait_for(lambda: row(house.database, held.job_id)["cancel_requested"])
     # It is still at a step, which the database no longer takes; then it looks at what was asked.
     house.put(held.job_type, made["path"])
     with pytest.raises(NotAgeVerified):
         house.jobs.advance(held, "upload_started")
     house.jobs.honour_cancel(held)
-    thread.join(60)
+    thread.join(LIMIT)
     assert isinstance(answers[0], Erased), answers
     assert holding(dump(superuser), MINE) == set() and house.of(me) == []
 
@@ -168,7 +160,7 @@ def test_two_erasures_at_once_are_one(house: House, superuser: psycopg.Connectio
     me = house.user(MINE)
     threads = [in_thread(lambda: house.eraser.erase(me, by="test")) for _ in range(2)]
     for thread, _ in threads:
-        thread.join(60)
+        thread.join(LIMIT)
     assert holding(dump(superuser), MINE) == set() and house.of(me) == []
     told = [answer for _, answers in threads for answer in answers]
     assert all(isinstance(answer, Erased) and answer.finished_at for answer in told) and len(told) == 2, told

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from child_signals import restore
 from support import Permissive
 
 import ourvidz.storage.folder
@@ -228,4 +229,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    restore()
     main()

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from child_signals import restore
 
 from executors.dialog import beside
 from executors.enhance import Enhanced, Enhancer
@@ -91,4 +92,5 @@ def main(models: str) -> None:
 
 
 if __name__ == "__main__":
+    restore()
     main(sys.argv[1])

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from site_of import wait_for
+from waiting import LIMIT, wait_for
 
 SCRIPT = Path(__file__).with_name("enhancer_process.py")
 PROMPT, SLOW = "a woman walking", "slowly, a woman walking"
@@ -46,7 +46,7 @@ class Nursery:
         assert self._process.stdin is not None
         self._process.stdin.close()
         try:
-            self._process.wait(timeout=20)
+            self._process.wait(LIMIT)
         finally:
             self._process.kill()  # whatever it hangs in: a test that fails leaves nothing behind
 
@@ -68,7 +68,7 @@ class Served:
             self._rest += self._out.readline()
             return self._rest.endswith("\n")
 
-        wait_for(more, about="for a word of the enhancer")
+        wait_for(more, "for a word of the enhancer")
         line, self._rest = self._rest.strip(), ""
         return line
 
@@ -95,7 +95,7 @@ class Served:
         return self._code
 
     def exit_code(self) -> int:
-        wait_for(lambda: self.ended() is not None, about="for the enhancer to leave")
+        wait_for(lambda: self.ended() is not None, "for the enhancer to leave")
         assert self._code is not None
         return self._code
 

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from support import Permissive, as_job, events, new_user, row, types
+from waiting import LIMIT, wait_for
 
 from executors.heartbeat import Hold
 from executors.models.base import Family, OnStep, Output, Work
@@ -176,7 +176,7 @@ class Site:
         for worker, thread in self._threads:
             worker.stop()
             worker.stop()
-            thread.join(timeout=20)
+            thread.join(LIMIT)
             assert not thread.is_alive(), "an executor does not leave"
 
     # -- what a job has come to -------------------------------------------------------------------------------------------------------
@@ -236,18 +236,7 @@ def cancel_learned(site: Site, worker: Worker, job_id: str) -> None:
     """Asks for the job's cancel, and waits until its executor knows of it."""
     hold = held(worker, job_id)
     site.jobs.cancel(job_id)
-    wait_for(lambda: hold.cancelled, about="for the cancel to be learned")
-
-
-# -- waiting, for what another process or thread does ----------------------------------------------------------------------------------
-
-
-def wait_for(what: Callable[[], Any], timeout: float = 20.0, about: str = "") -> Any:
-    until = time.monotonic() + timeout
-    while not (found := what()):
-        assert time.monotonic() < until, f"waited {timeout} s in vain {about}"
-        time.sleep(0.01)
-    return found
+    wait_for(lambda: hold.cancelled, "for the cancel to be learned")
 
 
 # -- executors that can be killed ------------------------------------------------------------------------------------------------------
@@ -264,9 +253,9 @@ class Child:
         if not self.exited:
             os.kill(self.pid, number)
 
-    def wait(self, timeout: float = 40.0) -> int:
+    def wait(self) -> int:
         """The exit code, or minus the signal that killed it."""
-        wait_for(lambda: self.poll() is not None, timeout, f"for process {self.pid} to end")
+        wait_for(lambda: self.poll() is not None, f"for process {self.pid} to end")
         assert self.status is not None
         return self.status
 
@@ -301,7 +290,7 @@ class Zygote:
             if child.poll() is None:
                 child.signal(signal.SIGKILL)
         self._process.stdin.close()  # type: ignore[union-attr]
-        self._process.wait(timeout=20)
+        self._process.wait(LIMIT)
 
     def ask(self, message: Mapping[str, Any]) -> dict[str, Any]:
         with self._lock:

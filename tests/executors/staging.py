@@ -6,7 +6,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from site_of import ProbeShelf, Site, wait_for
+from site_of import ProbeShelf, Site
+from waiting import LIMIT, wait_for
 
 from executors.worker import Worker
 
@@ -39,7 +40,7 @@ def in_put(site: Site, job_id: str, do: Callable[[], object]) -> None:
 
 def soon(event: threading.Event) -> Callable[[], None]:
     def wait() -> None:
-        assert event.wait(20), "waited in vain for the other stage"
+        assert event.wait(LIMIT), "waited in vain for the other stage"
 
     return wait
 

@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable
 
 import pytest
-from site_of import ProbeShelf, Site, Zygote, cancel_learned, held, running, wait_for
+from site_of import ProbeShelf, Site, Zygote, cancel_learned, held, running
+from waiting import wait_for
 
 
 def test_a_queued_job_is_cancelled_at_once_and_never_claimed(site: Site) -> None:
@@ -48,7 +49,7 @@ def test_a_verification_taken_back_stops_the_job_at_the_step(site: Site) -> None
         if done == 3:
             hold = held(worker, job_id)
             site.db.rows(WITHDRAW, (site.user,))
-            wait_for(lambda: hold.cancelled, about="for the end to be learned")
+            wait_for(lambda: hold.cancelled, "for the end to be learned")
 
     shelf.sdxl.step = third
     worker.run(until=[job_id])

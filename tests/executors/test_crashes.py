@@ -6,7 +6,8 @@ import signal
 
 import numpy as np
 import pytest
-from site_of import ProbeShelf, Site, Zygote, wait_for
+from site_of import ProbeShelf, Site, Zygote
+from waiting import wait_for
 
 from state.catalog import JOB_TYPES
 

@@ -14,7 +14,8 @@ from pathlib import Path
 import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
-from site_of import ProbeShelf, Site, Zygote, running, wait_for
+from site_of import ProbeShelf, Site, Zygote, running
+from waiting import LIMIT, wait_for
 from wire import Wire
 
 from executors.shelf import Shelf
@@ -100,7 +101,7 @@ while len(heard) < 2000:
     bell.wait(0.00005)
 signal.setitimer(signal.ITIMER_REAL, 0)
 """
-    subprocess.run([sys.executable, "-c", program], timeout=30, check=True)
+    subprocess.run([sys.executable, "-c", program], timeout=LIMIT, check=True)
 
 
 def test_who_watches_does_not_matter_to_the_job(site: Site) -> None:
@@ -181,7 +182,7 @@ def stop_immediately(home: Path, *, supervisor: bool = False) -> None:
     if supervisor:
         os.kill(now.supervisor_pid, signal.SIGKILL)
     os.kill(now.postmaster_pid, signal.SIGQUIT)
-    wait_for(lambda: status(home).postmaster_pid != now.postmaster_pid, about="for Postgres to die")
+    wait_for(lambda: status(home).postmaster_pid != now.postmaster_pid, "for Postgres to die")
 
 
 @pytest.mark.parametrize("supervisor", [False, True], ids=["stopped", "supervisor killed too"])

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 from enhancer_site import PROMPT, SLOW, Nursery, Served, nothing
-from site_of import wait_for
 from taught import SHORT, STANDIN, taught
+from waiting import LIMIT, wait_for
 
 from executors.enhance import Enhancer
 from executors.enhancer import wire
@@ -63,7 +63,7 @@ class Asking(threading.Thread):
             self.answer = error
 
     def result(self) -> Any:
-        self.join(timeout=60)
+        self.join(LIMIT)
         assert not self.is_alive()
         return self.answer
 
@@ -201,7 +201,7 @@ def test_told_to_stop_it_finishes_what_it_has_and_lets_nobody_in(an_enhancer: Ca
     asking = Asking(server.socket, SLOW)
     server.wait("token")
     server.signal(signal.SIGTERM)
-    wait_for(lambda: not server.socket.exists(), about="for the socket to go")
+    wait_for(lambda: not server.socket.exists(), "for the socket to go")
     assert not RemoteEnhancer(server.socket).there()
     assert asking.result().tokens > 20
     server.wait("left")
@@ -213,7 +213,7 @@ def test_told_twice_it_lets_go(an_enhancer: Callable[..., Served]) -> None:
     asking = Asking(server.socket, SLOW)
     server.wait("token")
     server.signal(signal.SIGTERM)
-    wait_for(lambda: not server.socket.exists(), about="for the socket to go")
+    wait_for(lambda: not server.socket.exists(), "for the socket to go")
     server.signal(signal.SIGTERM)
     assert isinstance(asking.result(), EnhancerAway)
     assert server.exit_code() == 0

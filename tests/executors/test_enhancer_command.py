@@ -12,13 +12,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cli_command import COMMAND as OURVIDZ
 from enhancer_site import PROMPT, nothing
-from site_of import ProbeShelf, Site, wait_for
+from site_of import ProbeShelf, Site
+from waiting import LIMIT, wait_for
 
 from executors.enhancer.client import RemoteEnhancer, remote
 from executors.errors import EnhancerAway
 
-COMMAND = [sys.executable, "-c", "from ourvidz.cli.main import main; main()", "enhancer"]
+COMMAND = [*OURVIDZ, "enhancer"]
 
 
 @pytest.fixture
@@ -41,7 +43,7 @@ def test_it_serves_until_it_is_told_to_stop(home: Path, site: Site) -> None:
         found.describe()
     process = subprocess.Popen(COMMAND, env=environment(home), stderr=subprocess.PIPE, text=True)
     try:
-        wait_for(found.there, timeout=90, about="for the enhancer")
+        wait_for(found.there, "for the enhancer")
         near = site.loaded.enhancer().enhance(PROMPT, "wan", deadline_s=60, should_stop=nothing)
         assert found.enhance(PROMPT, "wan", deadline_s=60, should_stop=nothing).text == near.text
         job_id = site.submit("image7b_fast_enhanced")
@@ -49,11 +51,11 @@ def test_it_serves_until_it_is_told_to_stop(home: Path, site: Site) -> None:
         site.completed(job_id)
         assert site.data(job_id, "enhancement_started") == [{"on_device": False}]
 
-        second = subprocess.run(COMMAND, env=environment(home), capture_output=True, text=True, timeout=90, check=False)
+        second = subprocess.run(COMMAND, env=environment(home), capture_output=True, text=True, timeout=LIMIT, check=False)
         assert second.returncode == 1 and "serves" in second.stderr and "already" in second.stderr
         assert found.there()
         process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=30)
+        _, said = process.communicate(timeout=LIMIT)
     finally:
         process.kill()
         process.wait()
@@ -63,5 +65,7 @@ def test_it_serves_until_it_is_told_to_stop(home: Path, site: Site) -> None:
 
 
 def test_one_that_nobody_would_ask_is_refused(home: Path) -> None:
-    done = subprocess.run(COMMAND, env=environment(home, OURVIDZ_ENHANCER="off"), capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        COMMAND, env=environment(home, OURVIDZ_ENHANCER="off"), capture_output=True, text=True, timeout=LIMIT, check=False
+    )
     assert done.returncode == 2 and "no executor would ask" in done.stderr

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from enhancer_site import SLOW, Served, nothing
-from site_of import PROMPT, Breaks, ProbeShelf, Site, wait_for
+from site_of import PROMPT, Breaks, ProbeShelf, Site
+from waiting import LIMIT, wait_for
 
 from executors.enhancer.client import RemoteEnhancer
 from ourvidz.safety.screen import Verdict
@@ -46,7 +47,7 @@ def test_it_happens_while_the_device_works_for_another(site: Site, an_enhancer: 
 
     def step(done: int, total: int) -> None:
         if done == 3:  # of the first job: by then the next one was claimed
-            wait_for(lambda: "prompt_enhanced" in site.types(second), about="for the next job's prompt, with the device busy")
+            wait_for(lambda: "prompt_enhanced" in site.types(second), "for the next job's prompt, with the device busy")
             seen.extend(site.types(first))
 
     first = site.submit("sdxl_image_fast", steps=6)
@@ -68,7 +69,7 @@ def started(site: Site, server: Served, **more: Any) -> str:
 
 
 def ended(site: Site, job_id: str) -> str:
-    return wait_for(lambda: site.row(job_id)["completed_at"] and site.row(job_id)["status"], about="for the job to end")
+    return wait_for(lambda: site.row(job_id)["completed_at"] and site.row(job_id)["status"], "for the job to end")
 
 
 def test_one_that_dies_in_the_middle_is_stood_in_for_by_this_executors_own(site: Site, an_enhancer: Callable[..., Served]) -> None:
@@ -122,7 +123,7 @@ def test_a_drain_gives_it_back(site: Site, an_enhancer: Callable[..., Served]) -
     thread = site.start(worker, job_id)
     server.wait("token")
     worker.stop()
-    thread.join(timeout=20)
+    thread.join(LIMIT)
     assert not thread.is_alive()
     assert (site.types(job_id)[-1], site.row(job_id)["attempts"]) == ("snoozed", 0)
     server.wait("let go")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 
 import pytest
-from site_of import ProbeShelf, Site, held, wait_for
+from site_of import ProbeShelf, Site, held
 from staging import in_put
+from waiting import LIMIT, wait_for
 
 from ourvidz.db import safety
 from ourvidz.erasure import Eraser
@@ -36,12 +37,12 @@ def test_a_job_on_the_device_stops_and_leaves_nothing(site: Site, job_type: str)
     def begin() -> None:
         hold = held(worker, job_id)
         thread.start()
-        wait_for(lambda: hold.cancelled, about="for the executor to learn that the job is cancelled")
+        wait_for(lambda: hold.cancelled, "for the executor to learn that the job is cancelled")
 
     probe = shelf.sdxl if job_type.startswith("sdxl") else shelf.wan
     probe.step = lambda step, total: begin() if step == 1 else None
     worker.run(until=[job_id])
-    thread.join(60)
+    thread.join(LIMIT)
     assert done and site.row(job_id)["status"] == "cancelled"
     objects, words = left(site)
     assert objects == [] and WORD not in words and not list(worker.spool.root.glob(f"{job_id}*"))
@@ -59,7 +60,7 @@ def test_an_executor_that_lost_its_job_takes_back_what_it_still_uploads(site: Si
 
     in_put(site, job_id, gone_and_erased)
     worker.run(until=[job_id], idle_exit=1.0)
-    wait_for(lambda: not left(site)[0], about="for the late object to be taken back")
+    wait_for(lambda: not left(site)[0], "for the late object to be taken back")
     assert site.store.puts and WORD not in left(site)[1]
     assert site.row(job_id)["status"] == "cancelled" and site.jobs.artifacts(job_id) == []
     assert safety.job_ids(site.db, site.user) == [job_id]

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from site_of import FAST, Child, Site, Zygote, wait_for
+from site_of import FAST, Child, Site, Zygote
 from stack_fixtures import Project, User
+from waiting import LIMIT, wait_for
 
 from executors.shelf import Shelf
 
@@ -70,7 +71,7 @@ class Doors:
     def ourvidz(self, *words: str) -> Any:
         """What the command prints as JSON; fails when it does."""
         argv = [sys.executable, "-m", "ourvidz.cli.main", *words]
-        done = subprocess.run(argv, env=self.environment, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(argv, env=self.environment, capture_output=True, text=True, timeout=LIMIT)
         assert done.returncode == 0, (words, done.stdout, done.stderr)
         return json.loads(done.stdout)
 
@@ -161,8 +162,8 @@ def test_in_the_end_all_agrees(everything: Works, project: Project) -> None:
                 if number % 2:
                     client.post("/rest/v1/rpc/retry_job", json={"job_id": job_id})  # of one that is still being cancelled it is refused
 
-    wait_for(lambda: {str(r["id"]) for r in site.db.rows("select id from public.jobs")} >= made.keys(), 60, "for the drainer")
-    wait_for(lambda: site.jobs.all_ended(list(made)), 180, "for all to end")
+    wait_for(lambda: {str(r["id"]) for r in site.db.rows("select id from public.jobs")} >= made.keys(), "for the drainer")
+    wait_for(lambda: site.jobs.all_ended(list(made)), "for all to end")
     rows = {str(r["id"]): r for r in site.db.rows("select * from public.jobs")}
     assert rows.keys() == made.keys(), "one job for each that was asked for"
     assert {rows[job_id]["status"] for job_id in made.keys() - cancelled} == {"completed"}

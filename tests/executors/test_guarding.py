@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from site_of import ProbeShelf, Site, wait_for
+from site_of import ProbeShelf, Site
 from taught import SHORT, STANDIN, Mind, taught
+from waiting import wait_for
 
 from executors.enhance import Enhanced
 from executors.enhancer.client import RemoteEnhancer

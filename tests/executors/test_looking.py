@@ -17,8 +17,9 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from site_of import PROMPT, ProbeShelf, Site, wait_for
+from site_of import PROMPT, ProbeShelf, Site
 from support import Permissive
+from waiting import LIMIT, wait_for
 
 from executors.looking import sampled
 from executors.shelf import Shelf
@@ -152,7 +153,7 @@ def half_uploaded(site: Site, job_type: str = "sdxl_image_fast", *, after: int, 
     thread = site.start(worker)
     wait_for(lambda: site.row(job_id)["errors"] >= 1)
     worker.stop()
-    thread.join(20)
+    thread.join(LIMIT)
     site.store.trouble = lambda _: None
     assert len(published(site, job_id)) == after
     return job_id

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from site_of import CountingStore, ProbeShelf, Site, cancel_learned, wait_for
+from site_of import CountingStore, ProbeShelf, Site, cancel_learned
 from staging import at_step, claimed, in_put, rounds, soon
 from test_refusals import keep, picture
+from waiting import LIMIT, wait_for
 
 from executors.models.base import Family, OnStep, Output, Work
 from executors.shelf import Shelf
@@ -117,7 +118,7 @@ def test_a_store_that_does_not_answer_stops_the_claims_and_not_the_memory(site: 
     assert len(claimed(site, *ids)) == IN_FLIGHT
     assert len(family.outputs) == IN_FLIGHT and family.kept == 0  # they are on disk by now
     answers.set()
-    working.join(20)
+    working.join(LIMIT)
     for job_id in ids:
         site.completed(job_id)
         assert site.types(job_id).count("claimed") == 1
@@ -194,8 +195,8 @@ def test_a_prepared_job_that_is_cancelled_never_reaches_the_device(site: Site) -
     def cancel() -> None:
         wait_for(lambda: claimed(site, second))
         site.jobs.cancel(second)
-        wait_for(lambda: site.row(second)["status"] == "cancelled", about="while the first is still on the device")
-        wait_for(lambda: claimed(site, third), about="for the next to be prepared in its place")
+        wait_for(lambda: site.row(second)["status"] == "cancelled", "while the first is still on the device")
+        wait_for(lambda: claimed(site, third), "for the next to be prepared in its place")
 
     at_step(shelf, first, 2, cancel)
     site.work(first, second, third, shelf=shelf)
@@ -259,7 +260,7 @@ def test_a_drain_finishes_what_was_begun_and_gives_back_what_was_only_prepared(s
         worker.stop()
         if twice:
             worker.stop()
-        wait_for(lambda: site.types(prepared)[-1] == "snoozed", about="while the device is still at another")
+        wait_for(lambda: site.types(prepared)[-1] == "snoozed", "while the device is still at another")
         told.set()
 
     at_step(shelf, on_device, 2, drain)

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 import torch
-from site_of import ProbeShelf, Site, Zygote, running, wait_for
+from site_of import ProbeShelf, Site, Zygote, running
 from staging import at_step, claimed, in_put
 from support import Permissive
 from test_retry import nan_unless
+from waiting import LIMIT, wait_for
 from wire import Wire
 
 from executors.models.sdxl import Sdxl
@@ -105,7 +106,7 @@ def test_a_lane_that_closes_gives_back_the_job_prepared_for_it(site: Site) -> No
     site.completed(first) if site.row(first)["completed_at"] else wait_for(lambda: site.row(first)["status"] == "completed")
     assert [work.job_id for work in shelf.sdxl.works] == [first]
     worker.stop()
-    working.join(20)
+    working.join(LIMIT)
     site.work(second, home="sound")
     site.completed(second)
 
@@ -149,7 +150,7 @@ def test_an_upload_that_hangs_loses_its_own_claim_and_nothing_else(site: Site) -
     assert len(site.db.rows("select id from ourvidz.executors")) == 1
     before = site.row(first), site.types(first), site.artifacts(first)
     released.set()
-    hung[0].join(20)
+    hung[0].join(LIMIT)
     assert (site.row(first), site.types(first), site.artifacts(first)) == before
 
 
@@ -163,7 +164,7 @@ def test_an_executor_with_no_place_left_that_does_not_hang_loses_its_lease(site:
     wait_for(lambda: "retry_scheduled" in site.types(job_id))
     heartbeat = stuck.heartbeat
     assert heartbeat is not None
-    wait_for(lambda: heartbeat.stalled and heartbeat.late, about="for the lease to run out")
+    wait_for(lambda: heartbeat.stalled and heartbeat.late, "for the lease to run out")
     site.work(job_id, home="other")
     site.completed(job_id)
     released.set()

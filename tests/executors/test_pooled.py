@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from site_of import Child, Site, Zygote, running, wait_for
+from site_of import Child, Site, Zygote, running
 from stack_fixtures import Pooler
 from support import Permissive, claim, executor, finish, new_user, row, submit, types
+from waiting import wait_for
 
 from executors.shelf import Shelf
 from ourvidz.db.connection import Database
@@ -22,7 +23,7 @@ def pooled(pgbouncer: Pooler) -> Iterator[Database]:
     database = Database(pgbouncer.url)
     with database.driver() as one_client:  # its second server connection comes a moment later
         first = one_client.execute("select pg_backend_pid()").fetchone()
-        wait_for(lambda: one_client.execute("select pg_backend_pid()").fetchone() != first, about="for the pooler to switch")
+        wait_for(lambda: one_client.execute("select pg_backend_pid()").fetchone() != first, "for the pooler to switch")
     yield database
     database.close()
 
@@ -39,7 +40,7 @@ def test_a_job_from_its_submit_to_its_end(pooled: Database) -> None:
     second = executor(jobs, "second")
     jobs.heartbeat(second)
     jobs.cancel(dropped)
-    (again,) = wait_for(lambda: jobs.claim(second), about="for the lost job's next attempt")
+    (again,) = wait_for(lambda: jobs.claim(second), "for the lost job's next attempt")
     assert again.job_id == stale.job_id == lost and again.claim_no > stale.claim_no
     with pytest.raises(StaleClaim):
         jobs.advance(stale, "generation_started")
@@ -57,8 +58,8 @@ def test_two_executors_at_once_through_the_pooler(pooled: Database, loaded: Shel
         return zygote.spawn(pooled.url, tmp_path / name, tmp_path / "store", name=name, until=jobs, **more)
 
     with running(spawned("first", stop_at_step=1)) as first, running(spawned("second")) as second:
-        wait_for(first.stopped, about="for the first to be at work")
-        wait_for(lambda: "completed" in [site.row(job_id)["status"] for job_id in jobs], about="for the second to finish a job beside it")
+        wait_for(first.stopped, "for the first to be at work")
+        wait_for(lambda: "completed" in [site.row(job_id)["status"] for job_id in jobs], "for the second to finish a job beside it")
         first.signal(signal.SIGCONT)
         assert first.wait() == second.wait() == 0
     for job_id in jobs:

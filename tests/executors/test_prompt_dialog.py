@@ -12,8 +12,9 @@ from typing import Any
 import httpx
 import pytest
 from enhancer_site import PROMPT, SLOW, Nursery, Served, nothing
-from site_of import Site, wait_for
+from site_of import Site
 from stack_fixtures import Project, User
+from waiting import LIMIT, wait_for
 
 from executors.shelf import Shelf
 from ourvidz.db import enhancement
@@ -37,7 +38,7 @@ def start(enhancer_folder: Path, nursery: Nursery, project: Project) -> Iterator
         made.append(Served(nursery, enhancer_folder / f"{name}.sock", url=project.database.url))
         made[-1].wait("ready")
         alive = "select count(*) as n from ourvidz.enhancers where beat_at > now() - interval '1 s'"
-        wait_for(lambda: project.database.rows(alive)[0]["n"], about="for the enhancer to look for prompts")
+        wait_for(lambda: project.database.rows(alive)[0]["n"], "for the enhancer to look for prompts")
         return made[-1]
 
     yield one
@@ -74,7 +75,7 @@ def test_killed_in_the_middle_its_prompt_is_answered_by_another(project: Project
         first.signal(signal.SIGKILL)
         first.exit_code()
         start("b")
-        answer = asking.result(60)
+        answer = asking.result(LIMIT)
     assert answer.status_code == 200 and answer.json()["original_prompt"] == SLOW, answer.text
     (row,) = project.database.rows("select claim_no from ourvidz.enhancement_requests where prompt = %s", (SLOW,))
     assert row["claim_no"] == 2
@@ -87,11 +88,11 @@ def test_told_to_stop_it_gives_back_what_it_has_not_finished(project: Project, s
         first.wait("token")
         second = start("b")
         first.signal(signal.SIGTERM)
-        wait_for(lambda: not first.socket.exists(), about="for it to be told once")
+        wait_for(lambda: not first.socket.exists(), "for it to be told once")
         first.signal(signal.SIGTERM)
         assert first.exit_code() == 0
         second.wait("token")
-        assert asking.result(60).status_code == 200
+        assert asking.result(LIMIT).status_code == 200
 
 
 def test_a_text_that_is_refused_never_reaches_the_browser(project: Project) -> None:
@@ -115,7 +116,7 @@ def test_a_text_that_is_refused_never_reaches_the_browser(project: Project) -> N
         answer = ask(project, user)
     finally:
         done.set()
-        thread.join(10)
+        thread.join(LIMIT)
     assert (answer.status_code, answer.json()["code"]) == (422, "OV013") and word not in answer.text
 
 
@@ -149,10 +150,10 @@ def test_where_there_is_no_process_an_idle_executor_answers(site: Site) -> None:
     worker = site.worker()
     thread = site.start(worker)
     try:
-        wait_for(lambda: outcome(site.db, request)["enhanced"], about="for the executor's own model")
+        wait_for(lambda: outcome(site.db, request)["enhanced"], "for the executor's own model")
     finally:
         worker.stop()
-        thread.join(30)
+        thread.join(LIMIT)
     text = site.loaded.enhancer().enhance(PROMPT, "sdxl", deadline_s=60, should_stop=nothing).text
     assert outcome(site.db, request)["enhanced"] == text
 

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from site_of import SEED, ProbeShelf, Site, cancel_learned, wait_for
+from site_of import SEED, ProbeShelf, Site, cancel_learned
 from support import new_user
 from taught import SHORT, STANDIN, taught
+from waiting import wait_for
 
 from executors.device import Device, Turn
 from executors.models.base import ModelPaths
@@ -64,7 +65,7 @@ class Gathering:
         following = Device.next
 
         def gathered(device: Device, timeout: float) -> Turn | None:
-            wait_for(lambda: set(ids) <= set(self._offered), about="for all to be prepared")
+            wait_for(lambda: set(ids) <= set(self._offered), "for all to be prepared")
             return following(device, timeout)
 
         with pytest.MonkeyPatch.context() as patched:
@@ -118,7 +119,7 @@ def test_a_cancel_ends_one_job_within_a_step_and_the_others_go_on(site: Site, jo
             cancel_learned(site, gathering.worker, quitter)
         if job_id == jobs[2] and done == step + 1:
             # In the very next step of the pass it has ended already: it did not wait for the others.
-            wait_for(lambda: site.row(quitter)["status"] == "cancelled", about="for the cancelled job to end")
+            wait_for(lambda: site.row(quitter)["status"] == "cancelled", "for the cancelled job to end")
             after.append((done, job_id))
 
     gathering.step = cancel

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from site_of import PROMPT, SEED, Site, wait_for
+from site_of import PROMPT, SEED, Site
+from waiting import wait_for
 
 from executors import credentials
 from executors.media import probe_mp4

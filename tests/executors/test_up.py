@@ -11,10 +11,11 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from site_of import Site, wait_for
+from site_of import Site
 from sqlalchemy import make_url
 from support import Server, Switch
 from up_site import SCRIPT, Up, alive, kill, running
+from waiting import LIMIT, wait_for
 
 from ourvidz.db.connection import Database
 from ourvidz.dev.upstash import UpstashFace
@@ -59,7 +60,7 @@ def test_an_executor_told_to_leave_finishes_its_job_and_is_replaced(up: Up) -> N
     job_id = gated(up)
     first = up.holder(job_id)
     kill(first["pid"], signal.SIGTERM)
-    wait_for(lambda: up.said(f"{first['name']} | Finishing"), about="for it to hear")
+    wait_for(lambda: up.said(f"{first['name']} | Finishing"), "for it to hear")
     up.open()
     up.status(job_id, "completed")
     assert [e["executor"] for e in up.site.data(job_id, "claimed")] == [first["name"]]
@@ -74,7 +75,7 @@ def test_a_stopped_executor_is_killed_and_replaced(up: Up) -> None:
     # Its lease was granted for LONG before; what it would come to be is said here, since nobody waits so long.
     site.db.rows("update ourvidz.executors set lease_until = now() + interval '1 s' where id = %s", (first["id"],))
     up.holder(job_id, first["pid"])
-    wait_for(lambda: not alive(first["pid"]), about=up.text)
+    wait_for(lambda: not alive(first["pid"]), lambda: up.text)
     assert up.said(f"{first['name']}: process {first['pid']} hangs (")
     up.open()
     up.status(job_id, "completed")
@@ -88,9 +89,9 @@ def test_a_reaper_that_dies_or_hangs_is_replaced(up: Up, number: int) -> None:
     before = up.text.count("The reaper is at work.")
     first = wait_for(lambda: up.children().get("reaper"))
     kill(first, number)
-    again = wait_for(lambda: (pid := up.children().get("reaper", first)) != first and pid, 30, "for another reaper")
+    again = wait_for(lambda: (pid := up.children().get("reaper", first)) != first and pid, "for another reaper")
     assert not alive(first)
-    wait_for(lambda: up.said("The reaper is at work.", before + 1) and alive(again), 30, "for it to work")
+    wait_for(lambda: up.said("The reaper is at work.", before + 1) and alive(again), "for it to work")
 
 
 def test_nothing_is_given_up_while_the_database_is_read_only(up: Up, server: Server) -> None:
@@ -98,18 +99,18 @@ def test_nothing_is_given_up_while_the_database_is_read_only(up: Up, server: Ser
     site, job_id = up.site, gated(up)
     for name in ("t-cpu-0", "t-cpu-1"):
         up.executor(name)
-    wait_for(lambda: {"reaper", "deliverer"} <= set(up.children()), about=up.text)
+    wait_for(lambda: {"reaper", "deliverer"} <= set(up.children()), lambda: up.text)
     site.policy(lease=2.0)
     holder = up.holder(job_id)
     beaten = wait_for(lambda: site.db.rows("select 1 from ourvidz.executors where id = %s and lease_until < now() + interval '2 s'",
-                                           (holder["id"],)), about="for the shorter lease")  # fmt: skip
+                                           (holder["id"],)), "for the shorter lease")  # fmt: skip
     assert beaten
     switch, before = Switch(server, make_url(site.db.url).database), up.children()
     switch.read_only(on=True)
     try:
         up.open()  # the picture is made, and cannot be said to be
         expired = "select count(*)::int as n from ourvidz.executors where state = 'active' and lease_until < now() - interval '4 s'"
-        wait_for(lambda: read(site, expired) == 2, 60, "for the leases to have run out for long")
+        wait_for(lambda: read(site, expired) == 2, "for the leases to have run out for long")
     finally:
         switch.read_only(on=False)
     up.status(job_id, "completed")
@@ -127,7 +128,7 @@ def read(site: Site, sql: str) -> object:
 
 
 def test_a_second_one_is_refused(up: Up) -> None:
-    done = subprocess.run([sys.executable, str(SCRIPT), "up", "--name", "t"], env=up.env, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, str(SCRIPT), "up", "--name", "t"], env=up.env, capture_output=True, text=True, timeout=LIMIT)
     assert done.returncode == 1
     assert f"`ourvidz up` runs here already (process {up.pid})" in done.stderr
 
@@ -139,7 +140,7 @@ def test_when_it_is_killed_all_go_and_the_next_takes_over(up: Up, tiny_root: Pat
     children = up.children()
     assert set(children) == {"t-cpu-0", "t-cpu-1", "reaper", "deliverer"}
     up.signal(signal.SIGKILL)
-    wait_for(lambda: not any(alive(pid) for pid in children.values()), about="for the children to die with it")
+    wait_for(lambda: not any(alive(pid) for pid in children.values()), "for the children to die with it")
     up.open()
     with running(Up(site, tiny_root, up.home, "--executors", "2", light=True)) as after:
         after.status(job_id, "completed")
@@ -155,7 +156,7 @@ def test_redis_is_drained_and_its_drainer_comes_back(site: Site, tiny_root: Path
     with running(Up(site, tiny_root, site.root / "up", light=True, env=env)) as up:
         for number in (0, 1):
             upstash.valkey.call("LPUSH", "sdxl_queue", json.dumps({"id": str(UUID(int=number)), **message}).encode())
-            wait_for(lambda number=number: site.db.rows("select 1 from public.jobs where id = %s", (UUID(int=number),)), 30, "for it")
+            wait_for(lambda number=number: site.db.rows("select 1 from public.jobs where id = %s", (UUID(int=number),)), "for it")
             up.status(str(UUID(int=number)), "completed")
             if number == 0:
                 kill(up.children()["intake"])
@@ -186,7 +187,7 @@ def test_a_model_that_kills_is_taken_out_of_service_and_the_others_served(site: 
     bad = [site.submit("image_fast", steps=1) for _ in range(3)]
     home = site.root / "up"
     with running(Up(site, tiny_root, home, light=True, **{how: "wan"})) as up:
-        wait_for(lambda: up.said("lane wan is closed here: its model killed the process "), 60, "for the lane to close")
+        wait_for(lambda: up.said("lane wan is closed here: its model killed the process "), "for the lane to close")
         good = site.submit(steps=1)
         up.status(good, "completed")
         # On the device one job is suspected first, and quarantined; that the next dies too says that it is the model.
@@ -209,7 +210,7 @@ def test_a_model_that_kills_is_taken_out_of_service_and_the_others_served(site: 
 
 def test_one_that_never_starts_is_given_up_and_the_others_go_on(site: Site, tiny_root: Path) -> None:
     with running(Up(site, tiny_root, site.root / "up", "--split", light=True, no_start=["t-cpu-wan"])) as up:
-        wait_for(lambda: up.said("t-cpu-wan: given up"), 60, up.text)
+        wait_for(lambda: up.said("t-cpu-wan: given up"), lambda: up.text)
         assert up.said("It last said: there is no such device")
         job_id = site.submit(steps=1)
         up.status(job_id, "completed")
@@ -241,7 +242,7 @@ def test_it_drains(site: Site, tiny_root: Path) -> None:
         up.holder(job_id)
         waiting = site.submit(steps=1)
         up.signal(signal.SIGTERM)
-        wait_for(lambda: up.said("| Finishing"), 20, "for it to hear")
+        wait_for(lambda: up.said("| Finishing"), "for it to hear")
         assert up.process.poll() is None
         up.open()
         assert up.left() == 0
@@ -254,9 +255,9 @@ def test_told_twice_it_gives_back_and_told_three_times_it_kills(site: Site, tiny
         job_id = gated(up)
         up.holder(job_id)
         up.signal(signal.SIGINT)
-        wait_for(lambda: up.said("| Finishing"), 20, "for it to hear")
+        wait_for(lambda: up.said("| Finishing"), "for it to hear")
         up.signal(signal.SIGINT)
-        wait_for(lambda: up.said("| Giving the job"), 20, "for it to hear")
+        wait_for(lambda: up.said("| Giving the job"), "for it to hear")
         assert up.process.poll() is None  # it stands at the gate, and comes to no step
         up.signal(signal.SIGINT)
         assert up.left() == 0
@@ -275,7 +276,7 @@ def test_any_process_of_the_tree_may_be_killed(site: Site, tiny_root: Path) -> N
     with running(
         Up(site, tiny_root, home, "--executors", "2", "--enhancer", "cpu", embedded=True)
     ) as up:  # with the real models, tiny as they are
-        wait_for(lambda: up.said("serves sdxl", 2) and up.said("enhances prompts at"), 60, "for all to be at work")
+        wait_for(lambda: up.said("serves sdxl", 2) and up.said("enhances prompts at"), "for all to be at work")
         own = Site(Database(embedded_url(home)), site.loaded, site.root)
         up.site = own
         for victim in ("postmaster_pid", "supervisor_pid", "t-cpu-0", "reaper", "deliverer", "enhancer"):
@@ -285,10 +286,10 @@ def test_any_process_of_the_tree_may_be_killed(site: Site, tiny_root: Path) -> N
             kill(pid)
             wait_for(lambda pid=pid: not alive(pid))
             up.open()
-            wait_for(lambda: answers(home), 30, up.text)
+            wait_for(lambda: answers(home), lambda: up.text)
             up.status(job_id, "completed")
         everybody = {"t-cpu-0", "t-cpu-1", "enhancer", "reaper", "deliverer"}
-        wait_for(lambda: set(up.children()) == everybody, 60, up.text)
+        wait_for(lambda: set(up.children()) == everybody, lambda: up.text)
         up.signal(signal.SIGTERM)
         assert up.left() == 0
         own.db.close()

@@ -7,8 +7,9 @@ import signal
 import tempfile
 from pathlib import Path
 
-from site_of import Site, wait_for
+from site_of import Site
 from up_site import Up, alive, kill, running
+from waiting import wait_for
 
 from executors.enhancer.client import remote
 
@@ -27,12 +28,12 @@ def test_it_serves_the_executors_and_is_replaced_when_it_dies(site: Site, tiny_r
     try:
         with running(Up(site, tiny_root, home, "--enhancer", "cpu", light=True)) as up:
             up.executor("t-cpu")
-            wait_for(found.there, 90, f"for the enhancer\n{up.text}")
+            wait_for(found.there, lambda: f"for the enhancer\n{up.text}")
             served(up)
             first = up.children()["enhancer"]
             kill(first, signal.SIGKILL)
-            wait_for(lambda: not alive(first) and up.children().get("enhancer", first) != first, 30, "for another")
-            wait_for(found.there, 90, f"for the next enhancer\n{up.text}")
+            wait_for(lambda: not alive(first) and up.children().get("enhancer", first) != first, "for another")
+            wait_for(found.there, lambda: f"for the next enhancer\n{up.text}")
             served(up)
             up.signal(signal.SIGTERM)
             assert up.left() == 0

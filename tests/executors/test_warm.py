@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from site_of import ProbeShelf, Site, wait_for
+from site_of import ProbeShelf, Site
 from support import Permissive
+from waiting import LIMIT, wait_for
 
 from executors.device import Device, Turn
 from executors.errors import OutOfMemory
@@ -51,7 +52,7 @@ class Slow(Jobs):
     after: threading.Event
 
     def claim(self, executor_id: str, **more: Any) -> list[Claim]:
-        assert self.after.wait(20), "nothing was loaded while the claim was under way"
+        assert self.after.wait(LIMIT), "nothing was loaded while the claim was under way"
         return super().claim(executor_id, **more)
 
 
@@ -117,7 +118,7 @@ def test_a_job_that_is_ready_comes_before_what_is_only_likely(site: Site, monkey
         return turn
 
     def family(lane: str) -> Family:
-        assert offered.wait(20)  # the first load lasts until the job that was claimed meanwhile stands before the device
+        assert offered.wait(LIMIT)  # the first load lasts until the job that was claimed meanwhile stands before the device
         return ask(lane)
 
     monkeypatch.setattr(Device, "offer", offering)

@@ -6,8 +6,9 @@ import signal
 import threading
 
 import pytest
-from site_of import SEED, ProbeShelf, Site, Zygote, running, wait_for
+from site_of import SEED, ProbeShelf, Site, Zygote, running
 from support import types
+from waiting import LIMIT, wait_for
 
 from executors.errors import Cancelled, LeaseLost
 from executors.heartbeat import Heartbeat, Hold
@@ -70,7 +71,7 @@ def test_a_device_that_hangs_loses_its_lease_though_the_process_lives(short: Sit
     stuck_shelf = ProbeShelf(site.loaded, hang)
     stuck = site.worker("stuck", shelf=stuck_shelf)
     site.start(stuck)
-    assert hangs.wait(10)
+    assert hangs.wait(LIMIT)
     heartbeat = stuck.heartbeat
     assert heartbeat is not None
     site.work(job_id, home="other")
@@ -82,7 +83,7 @@ def test_a_device_that_hangs_loses_its_lease_though_the_process_lives(short: Sit
     }  # fmt: skip
 
     released.set()
-    wait_for(lambda: stuck.heartbeat is not heartbeat, about="for the stuck one to register anew")
+    wait_for(lambda: stuck.heartbeat is not heartbeat, "for the stuck one to register anew")
     assert stuck_shelf.sdxl.outputs == 0  # it stopped at that step
     assert everything(site, job_id) == before
     following = site.submit()

@@ -16,6 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from child_signals import restore
+
 VARIABLE = "UP_TEST"
 SPEC: dict[str, Any] = json.loads(os.environ.get(VARIABLE, "{}"))
 
@@ -84,6 +86,7 @@ def light() -> None:
 
 
 def main() -> None:
+    restore()
     if sys.argv[1] == "up":
         from executors.orchestrator import main as orchestrator
         from executors.orchestrator import policy, roster

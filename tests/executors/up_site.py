@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from site_of import Site, wait_for
+from site_of import Site
 from up_command import VARIABLE
+from waiting import LIMIT, wait_for
 
 RULES = {"first_delay": 0.1, "longest_delay": 0.5, "crashes": 3, "pulse_limit": 2.0}
 SCRIPT = Path(__file__).with_name("up_command.py")
@@ -71,16 +72,16 @@ class Up:
     def executor(self, name: str, not_pid: int = 0) -> int:
         """Waits for an executor of this name, of another process than that one, and returns its process."""
         sql = "select pid from ourvidz.executors where name = %s and state = 'active' and pid <> %s and lease_until > now()"
-        return int(wait_for(lambda: self.site.db.rows(sql, (name, not_pid)), 60, f"for {name}\n{self.text}")[0]["pid"])
+        return int(wait_for(lambda: self.site.db.rows(sql, (name, not_pid)), lambda: f"for {name}\n{self.text}")[0]["pid"])
 
     def holder(self, job_id: str, not_pid: int = 0) -> dict[str, Any]:
         """Waits for the job to be on the device of a process, not that one: the row of its executor."""
         sql = """select x.* from ourvidz.executors as x join public.jobs as j on j.executor_id = x.id
                  where j.id = %s and j.status = 'generating' and x.pid <> %s"""
-        return dict(wait_for(lambda: self.site.db.rows(sql, (job_id, not_pid)), 60, f"for a holder of {job_id}\n{self.text}")[0])
+        return dict(wait_for(lambda: self.site.db.rows(sql, (job_id, not_pid)), lambda: f"for a holder of {job_id}\n{self.text}")[0])
 
     def status(self, job_id: str, *wanted: str) -> None:
-        wait_for(lambda: self.site.row(job_id)["status"] in wanted, 60, f"for {job_id} to be {wanted}\n{self.text}")
+        wait_for(lambda: self.site.row(job_id)["status"] in wanted, lambda: f"for {job_id} to be {wanted}\n{self.text}")
 
     def open(self) -> None:
         """Jobs that wait at the gate go on."""
@@ -90,13 +91,13 @@ class Up:
         os.kill(self.pid, number)
 
     def left(self) -> int:
-        return self.process.wait(timeout=60)
+        return self.process.wait(LIMIT)
 
     def close(self) -> None:
         self.open()
         if self.process.poll() is None:
             self.process.kill()
-            self.process.wait(timeout=20)
+            self.process.wait(LIMIT)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import threading
 from types import TracebackType
 
 from psycopg.conninfo import conninfo_to_dict
+from waiting import LIMIT
 
 READY = b"Z\x00\x00\x00\x05"  # ReadyForQuery, which ends every answer; one byte follows
 
@@ -82,7 +83,7 @@ class Wire:
                     if answer:
                         silent.set()
                         server.sendall(data)
-                        down.join(timeout=20)  # until the server has answered, and so committed
+                        down.join(LIMIT)  # until the server has answered, and so committed
                     break
                 server.sendall(data)
         for end in (client, server):

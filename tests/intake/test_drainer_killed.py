@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from pushing import counted, lengths, made, message, push
 from support import Server
+from waiting import LIMIT
 
 from ourvidz.db.connection import Database
 from ourvidz.dev.upstash import UpstashFace
@@ -65,7 +66,7 @@ def test_killed(
         point,
         str(nth),
     ]
-    done = subprocess.run(command, timeout=60, capture_output=True, text=True)
+    done = subprocess.run(command, timeout=LIMIT, capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
     settle(drainer)
     whole(database, upstash, drainer, good, len(bad))
@@ -127,7 +128,7 @@ def test_several_drainers_share_the_queues(
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(LIMIT)
     settle(new_drainer())
     assert {*made(database)} == {one["id"] for one in good} and lengths(upstash) == (0, 0, 0)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import hostile_files
 import pytest
+from waiting import LIMIT
 
 from executors import decoder, references
 from executors.errors import BadReference, ExecutorError, ReferenceAway
@@ -40,7 +41,7 @@ def test_their_decoders_keep_to_their_memory() -> None:
     """All of them, and the largest picture that is allowed; it needs more than any of these may ever have."""
     here = Path(hostile_files.__file__)
     environment = {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    told = subprocess.run([sys.executable, here], capture_output=True, timeout=120, check=True, env=environment)
+    told = subprocess.run([sys.executable, here], capture_output=True, timeout=LIMIT, check=True, env=environment)
     found = json.loads(told.stdout)
     assert found["became"].keys() == FILES.keys()
     assert found["peak"] < 256 << 20 < decoder.MEMORY
@@ -78,7 +79,7 @@ def sealed(code: str) -> list[str]:
     """
     program = textwrap.dedent(head) + textwrap.dedent(code)
     ran = subprocess.run(
-        [*references._COMMAND[:4], "-c", program], env=references._ENVIRONMENT, capture_output=True, timeout=60, text=True, cwd="/"
+        [*references._COMMAND[:4], "-c", program], env=references._ENVIRONMENT, capture_output=True, timeout=LIMIT, text=True, cwd="/"
     )
     assert ran.returncode == 0, ran.stderr
     return ran.stdout.splitlines()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import LIMIT
 
 from executors.models.plan import GIB, PARTS, TURNS, plan, sizes
 from executors.shelf import DENOISERS
@@ -94,4 +95,4 @@ def test_sizes_counted_from_files_are_what_residency_puts_on_the_device(tiny_roo
 
 def test_it_is_told_without_torch() -> None:
     code = "import sys; from pathlib import Path; from executors.models.plan import plan; plan(Path('x')); print('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True).stdout == "False\n"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=LIMIT, check=True).stdout == "False\n"

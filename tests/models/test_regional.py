@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
+from waiting import LIMIT
 
 from executors.models import regional
 from executors.models.regional import TRIES, Regional
@@ -24,7 +25,7 @@ class Backend:
         self.trouble: Callable[[], None] = lambda: None
 
     def __call__(self, graph: Any, inputs: Any) -> Any:
-        assert self.gate.wait(20)
+        assert self.gate.wait(LIMIT)
         self.trouble()
         self.graphs += 1
         self.threads.add(threading.current_thread().name)
@@ -37,7 +38,7 @@ def backend() -> Iterator[Backend]:
     made = Backend()
     yield made
     made.gate.set()
-    assert regional.wait(20)
+    assert regional.wait(LIMIT)
     torch._dynamo.reset()
 
 
@@ -72,7 +73,7 @@ def test_a_shape_runs_eagerly_until_it_is_compiled_and_then_compiled(unet: UNet2
         assert not compiled
         assert torch.equal(run(unet), plain)
     backend.gate.set()
-    assert regional.wait(20)
+    assert regional.wait(LIMIT)
     before = backend.graphs
     assert before >= 1
     for _ in range(2):
@@ -91,7 +92,7 @@ def test_another_shape_is_compiled_for_itself(unet: UNet2DConditionModel, backen
         with blocks.during(size) as compiled:
             run(unet, size)
         seen.append(compiled)
-        assert regional.wait(20)
+        assert regional.wait(LIMIT)
     assert seen == [False, False, True, True]
     assert threading.current_thread().name not in backend.threads
 
@@ -110,7 +111,7 @@ def test_a_compiler_that_fails_is_tried_again_a_few_times_and_then_left_alone(
         with blocks.during(8) as compiled:
             assert not compiled
             assert torch.equal(run(unet), plain)
-        assert regional.wait(20)
+        assert regional.wait(LIMIT)
         torch._dynamo.reset()
     assert len(tries) == TRIES
     said = [record.getMessage() for record in caplog.records if record.name == "ourvidz.compile"]
@@ -121,7 +122,7 @@ def test_a_job_that_fails_of_compiled_code_leaves_its_next_attempt_eager(unet: U
     plain, blocks = run(unet), Regional(unet, backend)  # type: ignore[arg-type]
     with blocks.during("a shape that says too little"):
         run(unet, 8)
-    assert regional.wait(20)
+    assert regional.wait(LIMIT)
 
     def fail() -> None:
         raise RuntimeError("no kernel for this")
@@ -140,6 +141,6 @@ def test_a_cancelled_job_leaves_nothing_behind(unet: UNet2DConditionModel, backe
         with pytest.raises(KeyboardInterrupt), blocks.during(8):
             run(unet)
             raise KeyboardInterrupt
-        assert regional.wait(20)
+        assert regional.wait(LIMIT)
         assert torch.equal(run(unet), plain)
     assert all(not block._forward_pre_hooks and block._compiled_call_impl is None for block in unet.modules())

@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from api import Api, api_of
 from support import Clock, Server, artifact, claim, executor, row, submit, types, wait_for_lock
+from waiting import LIMIT
 
 from ourvidz.db import ages, enhancement
 from ourvidz.db.connection import Database
@@ -58,7 +59,7 @@ def second(database: Database, connection: psycopg.Connection[Any], statement: s
     thread.start()
     wait_for_lock(database, connection.info.backend_pid)
     yield refusals
-    thread.join(30)
+    thread.join(LIMIT)
     assert not thread.is_alive(), "it still waits"
 
 

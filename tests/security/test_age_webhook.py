@@ -14,6 +14,7 @@ import pytest
 from stack_fixtures import Project, User
 from standardwebhooks.webhooks import Webhook
 from support import Permissive, submit
+from waiting import LIMIT
 
 from ourvidz.db import ages
 from ourvidz.lifecycle import Jobs
@@ -34,7 +35,7 @@ class Provider:
         signed = {"webhook-id": name, "webhook-timestamp": str(int(at.timestamp()))}
         signed["webhook-signature"] = Webhook(secret or self.secret).sign(name, at, raw)
         raw = raw.replace("declined", "approved") if tamper else raw
-        with httpx.Client(base_url=self.project.url, timeout=60) as client:
+        with httpx.Client(base_url=self.project.url, timeout=LIMIT) as client:
             return client.post("/functions/v1/age-webhook", content=raw, headers={**signed, "content-type": "application/json"})
 
     def outcome(self, *args: Any, **more: Any) -> tuple[str, str]:

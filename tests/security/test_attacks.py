@@ -26,6 +26,7 @@ import pytest
 from logins import login
 from stack_fixtures import Project, User
 from support import Permissive, Server, artifact, claim, executor, finish, submit, wait_for_lock
+from waiting import LIMIT
 
 from ourvidz.erasure import Eraser
 from ourvidz.intake.drain import Drainer
@@ -358,7 +359,7 @@ def test_executors_of_two_logins_do_not_take_one_name_at_the_same_time(
             second = pool.submit(thief.execute, sql)
             wait_for_lock(scene.project.database, thief.info.backend_pid)
         with pytest.raises(psycopg.Error, match="of another login is alive"):
-            second.result(timeout=60)
+            second.result(LIMIT)
 
 
 def test_anon_with_a_token_of_their_own_making_is_nobody(scene: Scene) -> None:
@@ -414,7 +415,7 @@ def test_host_account_finds_no_secret_in_command_lines_and_no_open_port(scene: S
 def test_reporter_cannot_tell_an_id_that_exists(scene: Scene) -> None:
     answers = []
     for output in (scene.names["waiting"], NOBODY, scene.names["victim"]):
-        with httpx.Client(base_url=scene.project.url, timeout=30) as client:
+        with httpx.Client(base_url=scene.project.url, timeout=LIMIT) as client:
             answer = client.post("/functions/v1/report", json={"output": output, "category": "other", "said": "x"})
         answers.append((answer.status_code, {k: v for k, v in answer.json().items() if k != "report"}, sorted(answer.json())))
     assert answers[0][0] == 200 and answers.count(answers[0]) == 3
@@ -423,7 +424,7 @@ def test_reporter_cannot_tell_an_id_that_exists(scene: Scene) -> None:
 def test_reporter_uses_another_reports_number(scene: Scene) -> None:
     """Sent again under a number that is there, it neither changes that report nor hides what the second names."""
     db, number = scene.project.database, str(uuid.uuid4())
-    with httpx.Client(base_url=scene.project.url, timeout=30) as client:
+    with httpx.Client(base_url=scene.project.url, timeout=LIMIT) as client:
         first = client.post("/functions/v1/report", json={"id": number, "category": "other", "said": "first"})
         kept = db.rows("select to_jsonb(r) as r, to_jsonb(p) as p from ourvidz.reports as r join ourvidz.report_payloads as p using (id)")
         taken = db.rows("select * from ourvidz.takedowns")

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 from support import Clock, artifact, claim, enhance, executor, row, submit, wait_for_lock
+from waiting import LIMIT
 
 from ourvidz.db import ledger
 from ourvidz.db.connection import Database
@@ -209,7 +210,7 @@ def test_two_windows_cannot_spend_one_balance(database: Database, jobs: Jobs, us
         wait_for_lock(database, other.info.backend_pid)
         one.commit()
         with pytest.raises(psycopg.Error) as refused:
-            waits.result(20)
+            waits.result(LIMIT)
     assert refused.value.sqlstate == "OV014" and balance(database, me) == 0
     assert len(database.rows("select 1 from public.jobs")) == 1 and ledger.check(database) == []
 

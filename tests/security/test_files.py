@@ -7,13 +7,13 @@ import os
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
+from waiting import wait_for
 
 from ourvidz import private
 from ourvidz.db import passwords
@@ -127,10 +127,7 @@ def test_its_password_stands_in_a_file_and_nowhere_else(asking: EmbeddedPostgres
 
 
 def stopped(home: Path) -> None:
-    end = time.monotonic() + 60
-    while status(home).running:
-        assert time.monotonic() < end, "the server did not stop"
-        time.sleep(0.05)
+    wait_for(lambda: not status(home).running, "for the server to stop")
 
 
 def older(postgres: EmbeddedPostgres) -> None:

@@ -10,6 +10,7 @@ import pytest
 from logins import login, name_of
 from stack_fixtures import Project
 from support import Server
+from waiting import wait_for
 
 from ourvidz.db import layer, logins
 from ourvidz.db.connection import Database
@@ -137,11 +138,9 @@ def test_a_request_through_postgrest_has_its_roles_limits(project: Project, role
     project.database.rows("notify pgrst, 'reload schema'")
     bearer = {"anon": None, "authenticated": project.user(), "service_role": project.service_key}[role]
     with project.client(bearer) as client:
-        for _ in range(600):  # until PostgREST knows the function
-            answer = client.post("/rest/v1/rpc/in_force")
-            if answer.status_code != 404:
-                break
-            project.database.rows("select pg_sleep(0.05)")
+        answer = wait_for(
+            lambda: (found := client.post("/rest/v1/rpc/in_force")).status_code != 404 and found, "for PostgREST to know the function"
+        )
     assert answer.json() == {
         "statement_timeout": str(limits.statement_s * 1000),
         "lock_timeout": str(limits.lock_s * 1000),

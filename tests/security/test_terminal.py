@@ -21,6 +21,7 @@ from cli_command import environment
 from hypothesis import given
 from hypothesis import strategies as st
 from support import artifact, claim, executor, new_user, submit
+from waiting import LIMIT
 
 from ourvidz.cli.terminal import UNSAFE, one_line, safe
 from ourvidz.db.connection import Database
@@ -117,7 +118,7 @@ def test_into_a_terminal(planted: list[list[str]], env: dict[str, str], tmp_path
             break
         seen += chunk
     os.close(main)
-    assert process.wait(timeout=30) == 0
+    assert process.wait(LIMIT) == 0
     text = seen.decode()
     assert text.count("zanzibar") > 10, "the commands show what was planted"
     assert raw(text) == []
