@@ -21,6 +21,7 @@ from typing import Any
 
 from executors.models import files
 from executors.models.snapshot import snapshot
+from ourvidz import account
 from ourvidz.safety.images import NoImageScreen, Sight
 from ourvidz.safety.screen import ScreenUnavailable, Verdict
 
@@ -217,4 +218,4 @@ def made(folder: Path | None) -> LocalScreen:
     """The screen of this folder (`OURVIDZ_IMAGE_SCREEN_MODEL`). Raises `NoImageScreen`."""
     if folder is None:
         raise NoImageScreen("OURVIDZ_IMAGE_SCREEN=local needs OURVIDZ_IMAGE_SCREEN_MODEL: the folder of a classifier (docs/safety.md).")
-    return LocalScreen(folder.expanduser().absolute())
+    return LocalScreen(account.folder(folder))

@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from ourvidz.account import folder
+
 _BYTES = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 
 
@@ -79,11 +81,11 @@ class Config(BaseSettings):
 
     @property
     def home(self) -> Path:
-        return self.ourvidz_home.expanduser().absolute()
+        return folder(self.ourvidz_home)
 
     @property
     def models(self) -> Path:
-        return self.ourvidz_models.expanduser().absolute() if self.ourvidz_models else self.home / "models-tiny"
+        return folder(self.ourvidz_models) if self.ourvidz_models else self.home / "models-tiny"
 
     @property
     def tiny(self) -> bool:
@@ -92,7 +94,7 @@ class Config(BaseSettings):
 
     @property
     def storage(self) -> Path:
-        return self.ourvidz_storage.expanduser().absolute() if self.ourvidz_storage else self.home / "storage"
+        return folder(self.ourvidz_storage) if self.ourvidz_storage else self.home / "storage"
 
     @property
     def secret_key(self) -> str | None:

@@ -17,6 +17,8 @@ import stat
 from pathlib import Path
 from typing import Any
 
+from ourvidz import account
+
 BEAT = 0.25  # seconds between two signs of life
 LONGEST = 256 * 1024  # bytes of a line: 4,000 characters, each escaped as two \uXXXX, are 48,000
 ADDRESS_MAX = 100  # bytes: the kernel takes 107 at most, macOS 103
@@ -30,7 +32,7 @@ class BadLine(Exception):
 def address(home: Path, chosen: str = AUTO) -> Path:
     """The socket: what `OURVIDZ_ENHANCER` names, else `enhancer.sock` of this home; of a home whose path is too long one under /tmp."""
     if chosen not in (AUTO, OFF):
-        return Path(chosen).expanduser().absolute()
+        return account.folder(Path(chosen))
     path = home / "enhancer.sock"
     if len(os.fsencode(path)) <= ADDRESS_MAX or not home.exists():
         return path

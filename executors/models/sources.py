@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from executors.errors import ModelFileError
 from executors.models.files import PICKLES, ROLES
+from ourvidz import account
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -109,7 +110,7 @@ def sdxl_weights(text: str, sha256: str = "") -> Source | Given:
         raise ModelFileError("A sha256 has 64 hexadecimal digits.")
     if text.startswith(("https://", "http://")):
         return Given(text, sha256.lower())
-    if (local := Path(text).expanduser()).is_file():
+    if (local := account.folder(Path(text))).is_file():
         return Given(str(local.absolute()), sha256.lower())
     found = _HUB_FILE.fullmatch(text)
     if found is None or PurePosixPath(found["file"]).suffix != ".safetensors":

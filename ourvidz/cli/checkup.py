@@ -29,7 +29,7 @@ def lines() -> Iterator[Line]:
 
     app = bootstrap.app()
     yield _python()
-    yield from _extras()
+    yield from _safely("executors", _extras)
     yield from _safely("database", lambda: _database(app))
     yield from _safely("storage", lambda: checkup_services.storage(app))
     yield from _safely("proxies", checkup_services.proxies)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ourvidz import account
 from ourvidz.cli import options, out
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Action(StrEnum):
 def home_of(given: Path | None) -> Path:
     from ourvidz.config import config
 
-    return (given or config().ourvidz_home).expanduser().absolute()
+    return account.folder(given or config().ourvidz_home)
 
 
 def keys(

@@ -10,11 +10,12 @@ import logging
 import os
 import sys
 import threading
+from pathlib import Path
 from typing import NoReturn
 
 import typer
 
-from ourvidz import private
+from ourvidz import account, private
 from ourvidz.cli import (
     age,
     blocks,
@@ -124,6 +125,7 @@ _OURS = ("ourvidz.", "executors.", "state.")
 
 def main() -> None:
     private.begin()
+    account.begin()
     code = 0
     if not isinstance(sys.stdout, SafeStream):
         sys.stdout, sys.stderr = SafeStream(sys.stdout), SafeStream(sys.stderr)
@@ -171,8 +173,16 @@ def _words(error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name and error.name.partition(".")[0] not in ("ourvidz", "state", "executors"):
         return f"{error.name} is not installed. `pip install 'ourvidz[models]'` brings what models need; `ourvidz doctor` lists all."
     if isinstance(error, OSError):
-        return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
+        hint = ". Set OURVIDZ_HOME to a folder that this account may write" if _at_home(error) else ""
+        return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}{hint}"
     return f"{type(error).__name__}: {first} (unexpected; OURVIDZ_DEBUG=1 shows where)"
+
+
+def _at_home(error: OSError) -> bool:
+    from ourvidz.config import config
+
+    place = Path(os.fsdecode(error.filename or ""))
+    return isinstance(error, PermissionError) and config().home in (place, *place.parents)
 
 
 def _end(code: int) -> NoReturn:

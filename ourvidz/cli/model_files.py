@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ourvidz import account
 from ourvidz.cli import options, out, words
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def convert(
     from ourvidz.cli import executor
     from ourvidz.config import config
 
-    root = to.expanduser().absolute() if to else config().models
+    root = account.folder(to) if to else config().models
     executors = executor.able("Converting models")
     found = executors.conversions(root) if dry_run else executors.convert_models(root, lambda line: out.say(line, "dim"), prune=prune)
     if as_json:
@@ -99,7 +100,7 @@ def _folder(to: Path | None) -> Path:
 
     if to is None and config().tiny:
         raise out.Problem("Real models want a folder of their own, of some 80 GB: set OURVIDZ_MODELS, or name one with --to.", 2)
-    return to.expanduser().absolute() if to else config().models
+    return account.folder(to) if to else config().models
 
 
 def _sum(told: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ourvidz import account
 from ourvidz.cli import options, out, words
 
 EXAMPLES = ("ourvidz models pin", "ourvidz models pin sdxl", "ourvidz models pin --screen", "ourvidz models pin --accept")
@@ -31,7 +32,7 @@ def pin(
     where = to or (config().ourvidz_image_screen_model if screen else config().models)
     if where is None:
         raise out.Problem("Name the image screen's folder: OURVIDZ_IMAGE_SCREEN_MODEL, or --to.", 2)
-    root, executors = where.expanduser().absolute(), executor.found()
+    root, executors = account.folder(where), executor.found()
     if accept:
         out.confirm(f"Take the pins of {root}/manifest.json as they are now?", yes=yes)
         executors.accept_pins(root)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ourvidz import account
 from ourvidz.cli import model_files, model_pins, model_plan, options, out, words
 from ourvidz.cli.help import Sections, about
 
@@ -84,7 +85,7 @@ def make_tiny(
     from ourvidz.cli import executor
     from ourvidz.config import config
 
-    root = to.expanduser().absolute() if to else config().models
+    root = account.folder(to) if to else config().models
     if to is None and not config().tiny:
         raise out.Problem(f"OURVIDZ_MODELS is set ({root}): tiny models are not written among real ones. Name another folder with --to.", 2)
     executor.able("Making tiny models").make_tiny(root, lambda line: out.say(line, "dim"))

@@ -29,6 +29,7 @@ from pathlib import Path
 from types import TracebackType
 from urllib.parse import quote
 
+from ourvidz import account
 from ourvidz.db import passwords, supervisor
 from ourvidz.db.cluster import choose_binaries, environment, make_cluster
 from ourvidz.db.server_user import EmbeddedPostgresError, capability_for, give, make_socket_dir, server_user
@@ -66,7 +67,7 @@ class Status:
 
 class EmbeddedPostgres:
     def __init__(self, home: Path, *, timeout: float = 30.0) -> None:
-        self.home = Path(home).expanduser().resolve()
+        self.home = account.folder(Path(home)).resolve()
         self.timeout = timeout
         self.folder = self.home / "postgres"
         self.data = self.folder / "data"

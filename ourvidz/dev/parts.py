@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ourvidz import account
+
 LOCK = Path(__file__).with_name("lock")
 TIMEOUT = 600  # seconds for one download, on a slow line
 Say = Callable[[str], None]
@@ -46,7 +48,7 @@ class Parts:
 def cache() -> Path:
     """`OURVIDZ_PARTS`, else the user's cache folder."""
     base = os.environ.get("OURVIDZ_PARTS") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "ourvidz"
-    return Path(base).expanduser().absolute()
+    return account.folder(Path(base))
 
 
 def bring(say: Say = lambda _: None) -> Parts:
