@@ -35,6 +35,7 @@ class NegativePrompt:
     text: str
     tokens: int | None  # by the family's counter, BOS and EOS included; None where nothing counted
     dropped: tuple[str, ...]  # terms that did not fit, in the order they would have had
+    cut: int  # how many of them, or of their ends, the user wrote
     version: int  # of the data
 
 
@@ -43,48 +44,65 @@ class _Category:
     name: str
     terms: tuple[str, ...]
     take: dict[str, int]  # how many of its first terms each use takes; absent means all
+    after: tuple[str, ...]  # the uses in which its terms come when all others have theirs
+
+
+@dataclass(frozen=True)
+class _Data:
+    version: int
+    always: tuple[str, ...]
+    critical: tuple[str, ...]
+    categories: tuple[_Category, ...]  # by priority
+
+    def ours(self, use: str) -> list[str]:
+        """The first term of each category, then the second of each, and so on."""
+        placed = [(use in c.after, n, term) for c in self.categories for n, term in enumerate(c.terms[: c.take.get(use, len(c.terms))])]
+        return [term for *_, term in sorted(placed, key=lambda one: one[:2])]
 
 
 @lru_cache(1)
-def _data() -> tuple[int, tuple[str, ...], tuple[_Category, ...]]:
+def _data() -> _Data:
     raw = tomllib.loads(NEGATIVES.read_text(encoding="utf-8"))
-    categories = (_Category(c["name"], tuple(c["terms"]), c.get("take", {})) for c in sorted(raw["category"], key=lambda c: c["priority"]))
-    return raw["version"], tuple(raw["always"]), tuple(categories)
+    by_priority = sorted(raw["category"], key=lambda c: c["priority"])
+    categories = (_Category(c["name"], tuple(c["terms"]), c.get("take", {}), tuple(c.get("after", ()))) for c in by_priority)
+    return _Data(raw["version"], tuple(raw["always"]), tuple(raw["critical"]), tuple(categories))
 
 
 def build_negative(
     family: str, output: Literal["image", "video"], user_negative: str | None = None, count: Callable[[str], int] | None = None
 ) -> NegativePrompt:
-    """The negative prompt for one job: the terms that keep minors out, then the user's, then quality terms by priority (seed data).
+    """The negative prompt for one job: terms that keep minors out, critical ones, the user's, then one term of each category by priority,
+    the second of each, and so on (seed data; docs/decisions/0048).
 
     `count` gives a text's tokens with BOS and EOS. For sdxl it defaults to the greedier of its two CLIP tokenizers, and the whole fits
-    in one pass of 77: terms are dropped whole, lowest priority first. A user's text too long for what is left is cut between its terms
-    (a term too long by itself, between words): a negative that spilled into a second pass would give the picture's look to chance, and
-    weaken the first terms. For wan nothing is dropped unless `count` is given (UMT5 reads 512). Never dropped: the first terms.
+    in one pass of 77: terms are dropped whole, lowest priority first. A user's text is kept whole unless it is too long for what the first
+    two kinds leave, which are never dropped; then it is cut between its terms (a term too long by itself, between words): a negative that
+    spilled into a second pass would give the picture's look to chance, and weaken the first terms. For wan nothing is dropped unless
+    `count` is given: UMT5 reads 512, and where its pipeline cuts a longer text, the last terms are those that matter least.
     """
-    version, always, categories = _data()
-    use = f"{family}_{output}"
+    data, use = _data(), f"{family}_{output}"
     if family == "sdxl":
         count = count or sdxl_token_count
     limit = {"sdxl": WINDOW, "wan": 512}[family]
 
-    kept, dropped = list(always), []
-    users = [t for t in split_terms(user_negative or "") if t.casefold() not in always]
-    ours = [t for c in categories for t in c.terms[: c.take.get(use, len(c.terms))]]
-    seen = {t.casefold() for t in kept}
-    for term in users + ours:
+    users = [t for t in split_terms(user_negative or "") if t.casefold() not in data.always]
+    said = {t.casefold() for term in users for t in split_terms(unweighted(term))}
+    base = [*data.always, *(t for t in data.critical if t not in said)]
+    kept, dropped, cut, seen = list(base), list[str](), 0, set(base)
+    for n, term in enumerate([*users, *(t for t in data.ours(use) if t not in said)]):
         if term.casefold() in seen:
             continue
         seen.add(term.casefold())
         if count is None or count(", ".join([*kept, term])) <= limit:
             kept.append(term)
-        elif count(", ".join([*always, term])) > limit and (shorter := _cut(term, kept, count, limit)):
+            continue
+        cut += n < len(users)
+        if count(", ".join([*base, term])) > limit and (shorter := _cut(term, kept, count, limit)):
             kept.append(shorter)
-            dropped.append(term.removeprefix(shorter).strip())
-        else:
-            dropped.append(term)
+            term = term.removeprefix(shorter).strip()
+        dropped.append(term)
     text = ", ".join(kept)
-    return NegativePrompt(text, count(text) if count else None, tuple(dropped), version)
+    return NegativePrompt(text, count(text) if count else None, tuple(dropped), cut, data.version)
 
 
 def _cut(term: str, kept: Iterable[str], count: Callable[[str], int], limit: int) -> str:

@@ -135,6 +135,10 @@ def prepare(run: Run) -> Run:
     """What there is to make, and what to keep out of it."""
     claim = run.claim
     negative = build_negative(claim.kind.family, "video" if claim.kind.video else "image", run.said.text if run.said else None)
+    if negative.cut:  # terms are not quoted: they are the user's
+        run.show(
+            "preparing", note=f"the negative prompt is longer than the model reads at once: {negative.cut} of its terms are left out or cut"
+        )
     return replace(run, negative=negative.text, todo=missing(run.room.spool, claim, claim.artifacts))
 
 

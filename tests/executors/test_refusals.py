@@ -106,6 +106,17 @@ def test_the_picture_that_a_job_starts_from_cannot_be_left_out(site: Site) -> No
     assert (site.row(job_id)["status"], site.row(job_id)["error_class"]) == ("failed", "bad_reference")
 
 
+def test_a_negative_prompt_too_long_for_one_pass_is_cut_and_its_owner_told(site: Site) -> None:
+    notes: list[str] = []
+    long = ", ".join(f"thing number {n}" for n in range(60))
+    job_id = site.jobs.submit(NewJob(site.user, "sdxl_image_fast", PROMPT, long, settings={"steps": 1, "seed": 4711})).id
+    shelf = site.work(job_id, observe=lambda progress: notes.append(progress.note))
+    site.completed(job_id)
+    read = shelf.sdxl.works[0].negative_prompt
+    assert read.startswith("child, ") and "missing limbs, thing number 0, thing number 1, " in read and "thing number 59" not in read
+    assert [note for note in notes if "terms are left out" in note and "thing" not in note]
+
+
 # -- enhancement ---------------------------------------------------------------------------------------------------------------------------
 
 

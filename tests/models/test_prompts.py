@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from executors import clip_bpe
-from executors.prompts import build_negative, clip_token_count, is_weighted, parse_weights, sdxl_token_count, unweighted
+from executors.models.base import ModelPaths
+from executors.prompts import NegativePrompt, build_negative, clip_token_count, is_weighted, parse_weights, sdxl_token_count, unweighted
 
 ALWAYS = ["child", "minor", "underage", "teen", "childlike"]
-VIDEO_TERMS = {"motion artifacts", "temporal inconsistency", "flickering", "frame drops"}
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +24,13 @@ def tokenizers(tiny_root: Path) -> tuple[Any, Any]:
 
     config = tiny_root / "sdxl-lustify" / "config"
     return tuple(CLIPTokenizer.from_pretrained(config / name, local_files_only=True) for name in ("tokenizer", "tokenizer_2"))  # type: ignore[return-value]
+
+
+@pytest.fixture(scope="module")
+def wan_tokenizer(tiny_root: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(ModelPaths(tiny_root).wan / "tokenizer", local_files_only=True)
 
 
 def sayings() -> list[str]:
@@ -94,63 +101,139 @@ def test_sdxl_negatives_always_fit_in_one_pass(tokenizers: tuple[Any, Any], user
 
 def test_sdxl_uses_the_room_it_has_and_drops_the_least_important_first() -> None:
     made = build_negative("sdxl", "image")
-    kept = made.text.split(", ")
-    assert kept[5:9] == ["bad anatomy", "extra limbs", "deformed", "missing limbs"]
-    assert {"low quality", "worst quality", "deformed hands", "extra fingers"} <= set(kept)
-    assert made.dropped
+    assert made.text.split(", ")[5:9] == CRITICAL
+    assert made.dropped and not made.cut
     assert all(sdxl_token_count(f"{made.text}, {term}") > 77 for term in made.dropped)
     squeezed = build_negative("sdxl", "image", "a b c d e f g h i j k l m n o p q r s t u v w x y z " * 2)
-    assert "glitch" in made.dropped
     assert set(made.dropped) < set(squeezed.dropped)
 
 
 def test_the_users_words_come_after_what_is_always_in_and_before_quality() -> None:
     for family, output in (("sdxl", "image"), ("wan", "video")):
-        terms = build_negative(family, output, "Cars,  neon\nsigns, bad anatomy, Child").text.split(", ")
-        assert terms[5:8] == ["Cars", "neon", "signs"]
-        assert terms.count("bad anatomy") == 1  # said once, in the user's place
-        assert terms[8] == "bad anatomy"
+        terms = build_negative(family, output, "Cars,  neon\nsigns, Low Quality, bad anatomy, (Missing limbs:1.3), Child").text.split(", ")
+        assert terms[5:7] == ["extra limbs", "deformed"]
+        assert terms[7:13] == [
+            "Cars",
+            "neon",
+            "signs",
+            "Low Quality",
+            "bad anatomy",
+            "(Missing limbs:1.3)",
+        ]  # said once, in the user's place
+        assert [t.casefold() for t in terms].count("low quality") == 1
         assert "Child" not in terms
 
 
-def test_a_users_text_too_long_is_cut_between_terms_and_says_what_fell_out() -> None:
+def test_a_users_text_too_long_is_cut_between_terms_and_says_how_many_fell_out() -> None:
     made = build_negative("sdxl", "image", ", ".join(f"thing number {i}" for i in range(60)))
-    kept = made.text.split(", ")[5:]
-    assert kept == [f"thing number {i}" for i in range(len(kept))]
-    assert made.dropped[:2] == (f"thing number {len(kept)}", f"thing number {len(kept) + 1}")
-    assert "bad anatomy" in made.dropped
+    kept = made.text.split(", ")[9:]
+    assert made.text.split(", ")[5:9] == CRITICAL
+    assert kept[:-1] == [f"thing number {i}" for i in range(len(kept) - 1)]  # and one short term of ours
+    assert made.dropped[:2] == (f"thing number {len(kept) - 1}", f"thing number {len(kept)}")
+    assert made.cut == 60 - (len(kept) - 1)
 
 
 def test_a_single_term_too_long_is_cut_between_words() -> None:
     made = build_negative("sdxl", "image", "very " * 200 + "ugly")
-    assert made.text.split(", ")[5].split() == ["very"] * len(made.text.split(", ")[5].split())
-    assert made.tokens == 77
+    assert set(made.text.split(", ")[9].split()) == {"very"}
+    assert (made.tokens, made.cut) == (77, 1)
     assert made.dropped[0].endswith("very ugly")
+
+
+# What seed 004 counts ("Implementation by Job Type"): its lists, one line a category; the line of symmetry and proportions is two.
+CRITICAL = ["bad anatomy", "extra limbs", "deformed", "missing limbs"]
+ANATOMY = {
+    "hands": "deformed hands, deformed fingers, extra fingers, missing fingers",
+    "feet": "deformed feet, deformed toes, extra toes, missing toes",
+    "face": "deformed face, deformed eyes, deformed nose, deformed mouth",
+    "body": "deformed body, deformed torso, deformed arms, deformed legs",
+    "joints": "malformed joints, dislocated joints, broken bones",
+    "symmetry": "asymmetrical features",
+    "proportions": "uneven proportions, distorted anatomy",
+}
+ARTIFACTS = {
+    "blur": "blurry, pixelated, grainy, noisy",
+    "marks": "text, watermark, logo, signature, writing",
+    "corruption": "glitch, artifact, corruption, distortion",
+    "light": "oversaturated, undersaturated, bad lighting",
+    "camera": "motion blur, camera shake, focus issues",
+}
+NSFW = (
+    "deformed breasts, deformed nipples, extra breasts, missing breasts, deformed genitals, extra genitals, missing genitals, "
+    "inappropriate anatomy, wrong anatomy, anatomical errors, body part deformities, anatomical deformities, distorted bodies, "
+    "unnatural poses, impossible anatomy, merged bodies, conjoined, fused limbs, wrong proportions, size mismatch, scale errors"
+)
+VIDEO = (
+    "motion artifacts, temporal inconsistency, frame stuttering, object morphing, identity changes, face swapping, lighting jumps, "
+    "exposure changes, color bleeding, static, frozen, glitchy, artifacts, frame drops, inconsistent lighting, flickering, color shifts"
+)
+QUALITY = "low quality, bad quality, worst quality, jpeg artifacts, compression artifacts, blurry, pixelated, grainy, noisy"
+
+PAIRS = [
+    "cartoon style", "oil painting", "red car", "heavy snow", "empty street", "ugly clothes", "bad weather", "crowded background",
+    "wooden table", "plastic toys", "grey sky", "dirty floor", "broken window", "old phone", "cheap jewelry", "loud pattern",
+    "harsh shadow", "green walls", "empty bottles", "paper bags", "neon sign", "blue carpet", "rusty metal", "dead plants",
+    "open drawer", "tall fence", "parked truck", "garden chair", "torn poster", "coffee mug",
+]  # fmt: skip
+SINGLE = "cartoon, anime, sketch, painting, ugly, cropped, crowd, snow"
+
+
+def counts(made: NegativePrompt, user: list[str]) -> dict[str, int]:
+    terms = made.text.split(", ")
+    ours = [t for t in terms if t not in user]
+    return {
+        "critical": len(set(CRITICAL) & set(terms)),
+        "anatomy": sum(any(t in line.split(", ") for t in ours) for line in ANATOMY.values()),
+        "artifacts": sum(any(t in line.split(", ") for t in ours) for line in ARTIFACTS.values()),
+        "nsfw": len(set(NSFW.split(", ")) & set(ours)),
+        "video": len(set(VIDEO.split(", ")) & set(ours)),
+        "quality": len(set(QUALITY.split(", ")) & set(ours)),
+        "user": sum(len(t.split()) for t in user if t in terms),
+    }
+
+
+@pytest.mark.parametrize(
+    ("use", "user", "expected"),
+    [  # critical of 4, anatomy of 7, artifacts of 5, nsfw, video, quality, words of the user's
+        (("sdxl", "image"), [], (4, 4, 3, 6, 0, 5, 0)),
+        (("sdxl", "image"), PAIRS[:4], (4, 4, 3, 6, 0, 1, 8)),
+        (("sdxl", "image"), SINGLE.split(", "), (4, 4, 3, 5, 0, 1, 8)),
+        (("sdxl", "image"), PAIRS[:10], (4, 4, 3, 1, 0, 1, 20)),
+        (("sdxl", "image"), PAIRS, (4, 0, 1, 0, 0, 0, 34)),
+        (("wan", "image"), [], (4, 6, 4, 8, 0, 9, 0)),
+        (("wan", "image"), PAIRS[:4], (4, 6, 4, 8, 0, 9, 8)),
+        (("wan", "image"), PAIRS[:10], (4, 6, 4, 8, 0, 9, 20)),
+        (("wan", "image"), PAIRS, (4, 6, 4, 8, 0, 9, 60)),
+        (("wan", "video"), [], (4, 7, 5, 21, 17, 9, 0)),
+        (("wan", "video"), PAIRS[:4], (4, 7, 5, 21, 17, 9, 8)),
+        (("wan", "video"), PAIRS[:10], (4, 7, 5, 21, 17, 9, 20)),
+        (("wan", "video"), PAIRS, (4, 7, 5, 21, 17, 9, 60)),
+    ],
+)
+def test_the_seeds_counts_hold_beside_the_users_own_words(use: tuple[str, Any], user: list[str], expected: tuple[int, ...]) -> None:
+    made = build_negative(*use, user_negative=", ".join(user))
+    assert tuple(counts(made, user).values()) == expected, (made.tokens, made.text)
+    if use[0] == "sdxl":
+        assert made.tokens is not None and made.tokens <= 77
+    else:  # CLIP splits English into no fewer tokens than UMT5, which has five times its vocabulary
+        assert clip_token_count(made.text) <= 512
+
+
+@pytest.mark.parametrize("use", [("wan", "image"), ("wan", "video")])
+def test_where_wans_window_ends_the_terms_that_matter_least_are_lost(use: tuple[str, Any], wan_tokenizer: Any) -> None:
+    """By the tokenizer of the tiny model, which takes a token for each letter: as tight as a window can be."""
+    made = build_negative(*use, user_negative=SINGLE, count=lambda text: len(wan_tokenizer(text)["input_ids"]))
+    whole = build_negative(*use, user_negative=SINGLE)
+    assert made.tokens is not None and 450 < made.tokens <= 512 and made.dropped and not made.cut
+    found = counts(made, SINGLE.split(", "))
+    assert (found["critical"], found["user"]) == (4, 8) and found["anatomy"] >= 4 and found["artifacts"] >= 3
+    # The pipeline cuts what is longer by itself, at its end: what stands there is what would be dropped.
+    assert whole.text.startswith(made.text[:400])
 
 
 def test_a_weighted_group_stays_whole_with_its_commas() -> None:
     assert "(ugly, bad:1.4)" in build_negative("sdxl", "image", "cars, (ugly, bad:1.4), dogs").text
     assert build_negative("wan", "image", "cars, (ugly, bad:1.4").text.count("(ugly, bad:1.4") == 1
-
-
-def test_wan_video_takes_everything_and_wan_images_a_balanced_set() -> None:
-    video = build_negative("wan", "video")
-    image = build_negative("wan", "image")
-    video_terms, image_terms = set(video.text.split(", ")), set(image.text.split(", "))
-    assert video_terms > image_terms
-    assert video_terms >= VIDEO_TERMS
-    assert not image_terms & VIDEO_TERMS
-    assert (video.dropped, image.dropped) == ((), ())
-    sdxl_terms = set(build_negative("sdxl", "image").text.split(", "))
-    assert len(sdxl_terms) < len(image_terms) < len(video_terms)
-
-
-def test_wan_fits_its_own_window_where_its_tokens_are_counted() -> None:
-    made = build_negative("wan", "video", "word, " * 10, count=lambda text: 4 * len(text.split()))
-    assert made.tokens is not None
-    assert made.tokens <= 512
-    assert made.dropped
-    assert made.text.split(", ")[5] == "word"
 
 
 @pytest.mark.parametrize(
