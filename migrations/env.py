@@ -18,6 +18,7 @@ from sqlalchemy import Connection, text
 
 from ourvidz.db import foresee, layer, plain_sql, reconcile, storage_policies
 from ourvidz.db.connection import Database
+from ourvidz.db.giving_way import give_way
 from ourvidz.db.migrate import head
 from ourvidz.db.schema import script
 from state.errors import JobError
@@ -41,7 +42,8 @@ COMMANDS = {
 
 def run(connection: Connection) -> None:
     # A migration that cannot have its lock gives way rather than queueing the whole application behind it.
-    connection.execute(text("set local lock_timeout = '10s'"))
+    if limit := context.config.attributes.get("lock_timeout"):
+        connection.execute(text("select set_config('lock_timeout', :limit, true)"), {"limit": limit})
     script(connection, layer.lock())
     if layer.standing(connection) is layer.Standing.NEWER:
         return  # its migrations may be newer than those that this program knows
@@ -73,10 +75,14 @@ def by_hand(options: dict[str, Any]) -> None:
     elif context.is_offline_mode():
         print(plain_sql.write(), end="", file=context.config.output_buffer)
     else:
-        with connected() as connection:
-            run(connection)
-            if layer.standing(connection) is layer.Standing.CURRENT:
-                storage_policies.apply(connection)  # `ourvidz migrate` does so too, and says what became of them
+        with reached() as database:
+            give_way(database, upgrade, tell=lambda said: context.config.print_stdout("%s", said))
+
+
+def upgrade(connection: Connection) -> None:
+    run(connection)
+    if layer.standing(connection) is layer.Standing.CURRENT:
+        storage_policies.apply(connection)  # `ourvidz migrate` does so too, and says what became of them
 
 
 def revision(made: Any) -> None:
@@ -115,13 +121,17 @@ def look(ask: Callable[[Connection], object]) -> None:
 
 @contextmanager
 def connected() -> Iterator[Connection]:
+    with reached() as database, database.transaction() as connection:
+        yield connection
+
+
+@contextmanager
+def reached() -> Iterator[Database]:
     """The database that `ourvidz migrate` would take: DATABASE_URL's, else the embedded one."""
     from ourvidz import bootstrap
 
     try:
-        database = Database(context.config.get_main_option("sqlalchemy.url") or bootstrap.app().database_url)
-        with database.transaction() as connection:
-            yield connection
+        yield Database(context.config.get_main_option("sqlalchemy.url") or bootstrap.app().database_url)
     except JobError as error:
         raise CommandError(str(error)) from error
 

@@ -36,6 +36,12 @@ class NotMigrated(JobError):
     code = "not_migrated"
 
 
+class NotServed(JobError):
+    """The database has a newer release, which says of itself that it does not serve programs as old as this one."""
+
+    code = "not_served"
+
+
 @dataclass(frozen=True)
 class App:
     """The program, put together as the environment says. Parts are made when first used."""
@@ -70,11 +76,14 @@ class App:
 
         with database.transaction() as connection:
             there, standing = layer.found(connection), layer.standing(connection)
+            served = standing is not layer.Standing.NEWER or layer.serves(connection)
         if standing is layer.Standing.OLDER:
             self._bring_up(database, there)
         elif standing is layer.Standing.NEWER:
-            # Migrations expand first and contract a release later, so a newer database serves this program too.
-            log.warning("The database has release %s, this program has %s. It goes on with what is there.", *_numbers(there))
+            if not served:
+                have, ours = _numbers(there)
+                raise NotServed(f"The database has release {have}, which no longer serves this program, {ours}: install the newer program.")
+            log.info("The database has release %s, which serves this program, %s, too.", *_numbers(there))
         if self.embedded:
             make_local_profile(database)
 
@@ -83,10 +92,9 @@ class App:
         if not self.embedded:
             have, need = _numbers(there)
             raise NotMigrated(f"The database has release {have}, this program needs {need}: run `ourvidz migrate`.")
-        from ourvidz.db import migrate  # loads alembic, which most starts do without
+        from ourvidz.db import giving_way, migrate  # loads alembic, which most starts do without
 
-        with database.transaction() as connection:
-            migrate.migrate(connection)
+        giving_way.give_way(database, lambda connection: migrate.migrate(connection, lock_timeout=None))
 
     def _revive(self) -> None:
         from ourvidz.db.embedded import embedded_url

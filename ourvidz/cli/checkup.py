@@ -129,7 +129,7 @@ def _embedded(app: App) -> tuple[Line, bool]:
 
 
 def _server(app: App, database: Database) -> Iterator[Line]:
-    from ourvidz.db import migrate, queries, writes
+    from ourvidz.db import layer, migrate, queries, writes
 
     before = time.time()
     answer = database.rows("select clock_timestamp() as at")[0]["at"]
@@ -139,37 +139,53 @@ def _server(app: App, database: Database) -> Iterator[Line]:
     said = answers if taken.taken else f"takes no writes: {taken.why}"
     yield Line("ok" if taken.taken else "missing", "server", f"Postgres {queries.server_version(database)}, {said}", taken.remedy)
     with database.transaction() as connection:
-        found, wanted = migrate.current(connection), migrate.head()
-    if found != wanted:
+        found, wanted, standing = migrate.current(connection), migrate.head(), layer.standing(connection)
+        there, ours, served = layer.found(connection), layer.numbered().release, layer.serves(connection)
+    if standing is layer.Standing.NEWER and there is not None:
+        said = f"a newer schema, release {there.number}; this program is of release {ours}"
+        upgrade = "Install the newer program on this machine."
+        yield Line("ok", "schema", f"{said}, and served") if served else Line("missing", "schema", f"{said}, and not served", upgrade)
+    elif found != wanted or standing is layer.Standing.OLDER:
+        have = f"{found or '(none)'}" if found != wanted or there is None else f"{found}, release {there.number} of {ours}"
         state, when = ("warn", "the next command brings it there") if app.embedded else ("missing", "`ourvidz migrate` brings it there")
-        yield Line(state, "schema", f"{found or '(none)'}; this program needs {wanted}", f"{when[0].upper()}{when[1:]}.")
+        yield Line(state, "schema", f"{have}; this program needs {wanted}", f"{when[0].upper()}{when[1:]}.")
     else:
         yield Line("ok", "schema", wanted)
     skew = abs((answer - middle).total_seconds())
     mend = "Only the database's clock decides, but logs of this host will not match it: set the time (ntp, chrony)." if skew > SKEW else ""
     yield Line("warn" if skew > SKEW else "ok", "clock", f"{words.duration(skew)} between this host and the database", mend)
-    if found == wanted:
-        from ourvidz.cli import checkup_secrets, checkup_services
+    if standing is layer.Standing.CURRENT or (standing is layer.Standing.NEWER and served):
+        yield from _work(app, database, current=standing is layer.Standing.CURRENT, writes=taken.taken)
+
+
+def _work(app: App, database: Database, *, current: bool, writes: bool) -> Iterator[Line]:
+    """What is done with the database. Who may do what is for a program of the schema's own release to judge (`current`), and is tried by
+    what is undone again, where it takes `writes`."""
+    from ourvidz.cli import checkup_secrets, checkup_services
+    from ourvidz.db import queries
+
+    if current:
         from ourvidz.db import surroundings, trial
 
         yield from surroundings.look(database, hosted=bool(app.config.supabase_url) and not app.embedded)
-        if unseen := queries.unscreened(database):
-            yield Line("warn", "images", f"executors that take users' pictures unseen (OURVIDZ_IMAGE_SCREEN=none): {', '.join(unseen)}")
-        yield from _safely("access", lambda: trial.storage(database))
-        yield from _safely("access", lambda: trial.tables(database))
-        yield from _safely("access", lambda: trial.channels(database))
+        if writes:
+            yield from _safely("access", lambda: trial.storage(database))
+            yield from _safely("access", lambda: trial.tables(database))
+            yield from _safely("access", lambda: trial.channels(database))
         yield from _safely("logins", lambda: checkup_secrets.logins(database))
-        yield from checkup_services.callbacks(app.config, database)
-        yield from checkup_services.page(database)
-        yield from _safely("removals", lambda: checkup_services.removals(database))
-        yield from _safely("reports", lambda: checkup_services.reports(database))
-        alive = queries.executors(database)
-        names = ", ".join(f"{row['name']} ({' '.join(row['lanes'])})" for row in alive)
-        yield (
-            Line("ok", "workers", names)
-            if alive
-            else Line("warn", "workers", "no executor is alive", "`ourvidz worker` starts one; `submit --wait` and `demo` bring their own.")
-        )
+    if unseen := queries.unscreened(database):
+        yield Line("warn", "images", f"executors that take users' pictures unseen (OURVIDZ_IMAGE_SCREEN=none): {', '.join(unseen)}")
+    yield from checkup_services.callbacks(app.config, database)
+    yield from checkup_services.page(database)
+    yield from _safely("removals", lambda: checkup_services.removals(database))
+    yield from _safely("reports", lambda: checkup_services.reports(database))
+    alive = queries.executors(database)
+    names = ", ".join(f"{row['name']} ({' '.join(row['lanes'])})" for row in alive)
+    yield (
+        Line("ok", "workers", names)
+        if alive
+        else Line("warn", "workers", "no executor is alive", "`ourvidz worker` starts one; `submit --wait` and `demo` bring their own.")
+    )
 
 
 def _models(app: App) -> Iterator[Line]:

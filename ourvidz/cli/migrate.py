@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -55,28 +55,41 @@ def migrate(
         typer.Option("--sql", help="Change nothing; print it all as one SQL file: what DATABASE_URL's database lacks, or everything."),
     ] = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where --sql writes, instead of stdout.")] = None,
+    wait: Annotated[
+        str, typer.Option("--wait", metavar="DURATION", help="For how long to try again while another session is in the way.")
+    ] = "10m",
     as_json: options.Json = False,
 ) -> None:
     """Bring the database (DATABASE_URL, or the embedded one) to this program's release."""
     if output is not None and not sql:
         raise out.Problem("--output goes with --sql.", 2)
+    patience = options.seconds(wait, "--wait") or 0.0
     believed = believing.beliefs(believe, balance) if believe or balance else None
     if sql:
         return _write(output, believed, keep_policies=keep_policies)
     from ourvidz import bootstrap
     from ourvidz.cli import foreseen
-    from ourvidz.db import foresee, layer, migrate, reconcile
+    from ourvidz.db import foresee, giving_way, layer, migrate, reconcile
     from ourvidz.db.connection import Database
 
     database = Database(bootstrap.app().database_url)
-    with database.transaction() as connection:
-        there, standing = layer.found(connection), layer.standing(connection)
+    applied: list[Applied] = []
+
+    def attempt(connection: Any) -> tuple[layer.Release | None, layer.Standing, str | None, list[foresee.Step]]:
+        before = layer.found(connection), layer.standing(connection)
         if believed:
             reconcile.believe(connection, believed)
-        found, steps = migrate.current(connection), foresee.steps(connection)
-        refused = [step for step in steps if step.refused]
-        if not check and not refused:
-            migrate.migrate(connection, believed, keep_policies=keep_policies, tell=_storage)
+        planned = migrate.current(connection), foresee.steps(connection)
+        if not check and not any(step.refused for step in planned[1]):
+            migrate.migrate(connection, believed, keep_policies=keep_policies, tell=applied.append, lock_timeout=None)
+        return *before, *planned
+
+    there, standing, found, steps = giving_way.give_way(
+        database, attempt, patience=patience, tell=lambda said: out.say(said, "yellow"),
+    )  # fmt: skip
+    refused = [step for step in steps if step.refused]
+    for done in applied[-1:]:
+        _storage(done)
     if refused and not check:
         if as_json:
             out.emit({"found": found, "steps": [asdict(step) for step in refused], "changed": False, "current": False})

@@ -156,6 +156,15 @@ def found(connection: Connection) -> Release | None:
     return Release(0, "") if before else None
 
 
+def serves(connection: Connection) -> bool:
+    """Whether a database of a newer release serves this program: its ourvidz.oldest_served() says from which release on it does. One from
+    before there was that function serves all."""
+    if connection.execute(text("select to_regprocedure('ourvidz.oldest_served()')")).scalar() is None:
+        return True
+    oldest: int = connection.execute(text("select ourvidz.oldest_served()")).scalar_one()
+    return oldest <= numbered().release
+
+
 def standing(connection: Connection) -> Standing:
     there, ours = found(connection), release()
     if there is not None and there.digest == ours.digest:

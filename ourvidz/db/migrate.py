@@ -26,17 +26,20 @@ def migrate(
     *,
     keep_policies: bool = False,
     tell: Callable[[storage_policies.Applied], object] = lambda _: None,
+    lock_timeout: str | None = "10s",
 ) -> str:
     """Reconcile what is there, run the numbered migrations that are missing and apply this program's schema objects, in `connection`'s
     transaction. A database of a newer release stays as it is. Policies on Supabase's storage are looked at each time, for anybody may have
     made one since: `tell` gets what became of them. Returns the database's revision.
 
     `beliefs`: what is believed of what an older system's users wrote about themselves; by default nothing is. Raises `MigrationRefused`
-    when something that is there cannot be brought along.
+    when something that is there cannot be brought along. `lock_timeout`: for how long each lock is waited for; None: as the transaction
+    says (ourvidz.db.giving_way).
     """
     config = _config()
     config.attributes["connection"] = connection
     config.attributes["beliefs"] = beliefs
+    config.attributes["lock_timeout"] = lock_timeout
     command.upgrade(config, "head")
     if layer.standing(connection) is layer.Standing.CURRENT:
         tell(storage_policies.apply(connection, keep=keep_policies))

@@ -236,6 +236,7 @@ FUNCTIONS: Final[dict[str, frozenset[str]]] = {
     "ourvidz.now": frozenset(EVERY_LOGIN),
     "ourvidz.our_relations": frozenset(EVERY_LOGIN),
     "ourvidz.unlimited_logins": frozenset(EVERY_LOGIN),
+    "ourvidz.oldest_served": frozenset(EVERY_LOGIN),
     "ourvidz.job_as_of": frozenset({"ourvidz_analyst"}),
 }  # fmt: skip
 """Functions that somebody may call. Those of schema ourvidz that are not named are internal: nobody's. In schema public all are named."""

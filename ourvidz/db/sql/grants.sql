@@ -50,7 +50,7 @@ grant select (seq, at, queue, outcome, message_id, reason, field) on ourvidz.int
 
 grant execute on function ourvidz.job_as_of, ourvidz.now to ourvidz_analyst;
 -- Names of tables and no more: `ourvidz doctor` asks for them, and is what says that a container is well.
-grant execute on function ourvidz.our_relations, ourvidz.unlimited_logins
+grant execute on function ourvidz.our_relations, ourvidz.unlimited_logins, ourvidz.oldest_served
 to ourvidz_executor, ourvidz_intake, ourvidz_deliverer, ourvidz_analyst;
 grant select on ourvidz.policy, ourvidz.schema_objects, ourvidz.alembic_version, ourvidz.column_kinds to ourvidz_intake, ourvidz_deliverer;
 grant select on public.job_timeline, public.queue_depth, public.job_durations to ourvidz_analyst;

@@ -1,0 +1,116 @@
+"""A migration beside a busy database: it waits for each lock no longer than a moment, since whoever comes later queues behind a lock that
+waits, then undoes all it did, says which session is in its way, and tries again."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import psycopg
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+
+from ourvidz.db.connection import Ambiguous, Database, DatabaseAway
+from ourvidz.db.outages import backoff
+from state.errors import JobError
+
+log = logging.getLogger("ourvidz.db")
+T = TypeVar("T")
+
+PATIENCE = 600.0  # seconds
+MOMENT = 0.4  # seconds for which a submit may have to wait behind us, once a try
+# Autovacuum gives way by itself to whoever has waited for deadlock_timeout, by default 1 s.
+BEHIND_AUTOVACUUM = 1.5
+LONGEST_REST = 15.0  # seconds between two tries
+LOOK = 0.05  # seconds between two looks at who is in the way
+
+
+class MigrationBlocked(JobError):
+    """Others held what a migration has to lock, for as long as it waited. Nothing was changed; the message names them."""
+
+    code = "migration_blocked"
+    http = 503
+
+
+def give_way(
+    database: Database,
+    work: Callable[[Connection], T],
+    *,
+    patience: float = PATIENCE,
+    tell: Callable[[str], object] = log.warning,
+) -> T:
+    """What `work` answers in a transaction of its own, tried again while others hold the locks it needs. `tell` is given who they are and
+    what to do. Raises `MigrationBlocked` after `patience` seconds, and what `work` raises."""
+    began, moment, said = time.monotonic(), MOMENT, ""
+    for rest in backoff(LONGEST_REST):
+        blockers: list[dict[str, Any]] = []
+        try:
+            with database.transaction() as connection:
+                connection.execute(text("select set_config('lock_timeout', :ms, true)"), {"ms": f"{moment * 1000:.0f}"})
+                with _watched(database, connection, blockers):
+                    return work(connection)
+        except (DBAPIError, psycopg.Error) as error:
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            if not isinstance(cause, psycopg.errors.LockNotAvailable | psycopg.errors.DeadlockDetected):
+                raise
+            who = _who(database, blockers)
+            if time.monotonic() + rest - began > patience:
+                raise MigrationBlocked(f"The migration waited {patience:.0f} s for {who} Nothing was changed.") from error
+        if who != said:
+            said = who
+            tell(f"The migration waits for {who} It tries again; until then nothing is changed, and jobs go on.")
+        moment = BEHIND_AUTOVACUUM if any(one["kind"] == "autovacuum worker" for one in blockers) else MOMENT
+        time.sleep(max(rest, MOMENT))  # those who waited behind us come first
+    raise AssertionError("backoff has no end")
+
+
+@contextmanager
+def _watched(database: Database, connection: Connection, blockers: list[dict[str, Any]]) -> Iterator[None]:
+    """Keeps in `blockers` whom this transaction waited for last, seen from another connection."""
+    pid, done = connection.execute(text("select pg_backend_pid()")).scalar_one(), threading.Event()
+    thread = threading.Thread(target=_look, args=(database, pid, blockers, done), name="blockers", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join(10)
+
+
+def _look(database: Database, pid: int, blockers: list[dict[str, Any]], done: threading.Event) -> None:
+    # 0 is a prepared transaction. What others run is not asked for: their statements may hold what people wrote.
+    sql = """select b.pid, a.backend_type as kind, a.usename::text as login, a.application_name as application, a.state,
+                    extract(epoch from clock_timestamp() - a.xact_start)::float8 as seconds
+             from unnest(pg_blocking_pids(%s)) as b (pid) left join pg_stat_activity as a on a.pid = b.pid
+             order by a.xact_start nulls first"""
+    while not done.wait(LOOK):
+        try:
+            if seen := database.rows(sql, (pid,)):
+                blockers[:] = seen
+        except (DatabaseAway, Ambiguous, psycopg.Error):
+            return  # the migration itself will say what is wrong
+
+
+def _who(database: Database, blockers: list[dict[str, Any]]) -> str:
+    """In a person's words, ending with what to do."""
+    said = [_session(one) for one in blockers if one["pid"]]
+    if any(one["pid"] == 0 for one in blockers):
+        prepared = database.rows("select gid, owner::text from pg_prepared_xacts where database = current_database() order by prepared")
+        said += [
+            f"the prepared transaction {p['gid']!r} of {p['owner']} (`commit prepared` or `rollback prepared` ends it)" for p in prepared
+        ]
+    return f"a lock that is held by {'; '.join(said)}." if said else "a lock that another session held for a moment."
+
+
+def _session(one: dict[str, Any]) -> str:
+    if one["kind"] == "autovacuum worker":
+        return f"autovacuum (process {one['pid']}), which gives way by itself unless it prevents wraparound"
+    what = one["application"] or one["kind"] or "unknown to this login"
+    login = f" of {one['login']}" if one["login"] else ""
+    since = "" if one["seconds"] is None else f" for {one['seconds']:.0f} s"
+    ends = f"`select pg_terminate_backend({one['pid']})` ends it"
+    return f"session {one['pid']} ({what}{login}, {one['state'] or 'state unknown'}{since}; {ends})"

@@ -1,0 +1,173 @@
+"""A migration beside sessions that hold what it must lock: it names them, waits, and nobody who submits waits for long behind it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+from support import Server, executor, finish, submit
+
+from ourvidz.db import layer, migrate
+from ourvidz.db.connection import Database, DatabaseBusy
+from ourvidz.db.giving_way import MigrationBlocked, give_way
+from ourvidz.lifecycle import Jobs
+
+User = Callable[..., str]
+Blocker = Callable[[psycopg.Connection, str], object]
+
+
+def outdated(database: Database, *, everything: bool = False) -> None:
+    """As an older release left it: policies of jobs are to be made again, which takes its strongest lock; or every object is."""
+    which = "kind in ('function', 'view', 'trigger', 'policy')" if everything else "kind = 'policy' and name like '% on public.jobs'"
+    assert database.rows(f"update ourvidz.schema_objects set digest = 'older' where {which} returning 1")
+    database.rows("update ourvidz.schema_objects set digest = 'older', release = 1 where kind = 'layer'")
+
+
+def migrated(database: Database, **more: float) -> list[str]:
+    """What the migration said while it waited."""
+    said: list[str] = []
+    give_way(database, lambda connection: migrate.migrate(connection, lock_timeout=None), tell=said.append, **more)
+    with database.transaction() as connection:
+        assert layer.standing(connection) is layer.Standing.CURRENT
+    return said
+
+
+@contextmanager
+def submitting(jobs: Jobs, user: str) -> Iterator[list[float]]:
+    """Submits one after the other, each by how long it took."""
+    took: list[float] = []
+    stop = threading.Event()
+
+    def run() -> None:
+        while not stop.wait(0.02):
+            began = time.monotonic()
+            submit(jobs, user)
+            took.append(time.monotonic() - began)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield took
+    finally:
+        stop.set()
+        thread.join(60)
+    assert not thread.is_alive()
+
+
+def idle_reader(connection: psycopg.Connection, job: str) -> None:
+    connection.execute("select status from public.jobs where id = %s", (job,))
+
+
+def writer(connection: psycopg.Connection, job: str) -> None:
+    connection.execute("update public.videos set title = title")
+    connection.execute("select ourvidz.reprioritise(%s, 3)", (job,))
+
+
+def analyst(connection: psycopg.Connection, job: str) -> None:
+    connection.execute("declare c cursor for select * from public.job_events natural join public.jobs")
+    connection.execute("fetch 1 from c")
+
+
+def locker(connection: psycopg.Connection, job: str) -> None:
+    connection.execute("lock table public.jobs in share update exclusive mode")  # as a vacuum that somebody typed
+
+
+@pytest.mark.parametrize("hold", [idle_reader, writer, analyst, locker])
+def test_it_names_who_is_in_the_way_and_submits_go_on(
+    server: Server, database_name: str, database: Database, jobs: Jobs, user: User, hold: Blocker
+) -> None:
+    database.rows("update ourvidz.plans set submits_per_minute = 100000, unfinished = 100000")
+    someone = user()
+    job = submit(jobs, someone)
+    outdated(database)
+    said: list[str] = []
+    with psycopg.connect(server.url(database_name), application_name="a-person's-psql") as blocking:
+        hold(blocking, job)
+        pid = blocking.info.backend_pid
+        thread = threading.Thread(
+            target=give_way,
+            args=(database, lambda connection: migrate.migrate(connection, lock_timeout=None)),
+            kwargs={"tell": said.append},
+        )
+        thread.start()
+        with submitting(jobs, someone) as took:
+            until = time.monotonic() + 60
+            while not said or len(took) < 3:
+                assert time.monotonic() < until
+                time.sleep(0.05)
+        assert max(took) < 8, "a submit waited behind the migration"
+        blocking.rollback()
+    thread.join(60)
+    assert not thread.is_alive()
+    assert f"session {pid} (a-person's-psql of ourvidz, idle in transaction for" in said[0]
+    assert f"pg_terminate_backend({pid})" in said[0]
+    with database.transaction() as connection:
+        assert layer.standing(connection) is layer.Standing.CURRENT
+
+
+def test_after_its_patience_it_leaves_all_as_it_was(server: Server, database_name: str, database: Database) -> None:
+    outdated(database)
+    before = database.rows("select * from ourvidz.schema_objects order by kind, name")
+    with psycopg.connect(server.url(database_name)) as blocking:
+        blocking.execute("select count(*) from public.jobs")
+        with pytest.raises(MigrationBlocked, match=rf"session {blocking.info.backend_pid} .*Nothing was changed"):
+            migrated(database, patience=0)
+    assert database.rows("select * from ourvidz.schema_objects order by kind, name") == before
+
+
+def test_two_migrations_at_once(server: Server, database_name: str, database: Database) -> None:
+    outdated(database, everything=True)
+    other = Database(server.url(database_name))
+    # Not by Alembic, of which a process has but one at a time.
+    threads = [threading.Thread(target=give_way, args=(one, layer.apply)) for one in (database, other)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+        assert not thread.is_alive()
+    other.close()
+    with database.transaction() as connection:
+        assert layer.standing(connection) is layer.Standing.CURRENT
+
+
+def test_jobs_are_claimed_and_finished_while_every_object_is_replaced(
+    server: Server, database_name: str, database: Database, jobs: Jobs, user: User
+) -> None:
+    """As executors of the older program do during an upgrade: nothing fails that is not tried again."""
+    database.rows("update ourvidz.plans set submits_per_minute = 100000, unfinished = 100000")
+    someone, gpu, done, stop = user(), executor(jobs), [], threading.Event()
+    troubles: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            while not stop.is_set():
+                submit(jobs, someone)
+                try:
+                    claims = jobs.claim(gpu)
+                except DatabaseBusy:
+                    continue  # as the worker does: the next round comes
+                for claim in claims:
+                    finish(jobs, claim)
+                    done.append(claim.job_id)
+        except BaseException as error:
+            troubles.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    other = Database(server.url(database_name))
+    for _ in range(2):
+        outdated(other, everything=True)
+        migrated(other)
+    reached = len(done)
+    until = time.monotonic() + 60
+    while len(done) < reached + 2 and not troubles:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    stop.set()
+    thread.join(60)
+    other.close()
+    assert not troubles, troubles
