@@ -19,6 +19,7 @@ import PIL
 from PIL import Image
 
 from executors import decoder
+from executors.decoding import ACCEPTED, kinds
 from executors.errors import BadReference, ExecutorError, ReferenceAway
 
 MAX_BYTES = 20 * 1024 * 1024
@@ -33,7 +34,12 @@ _ENVIRONMENT = {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "SYSTEMRO
 
 
 def load_reference(data: bytes, *, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS, min_side: int = MIN_SIDE) -> Image.Image:
-    """The picture in `data`: RGB, upright, without any metadata (EXIF can hold where a photo was taken). Decoded by a process of its own.
+    """The picture in `data`: RGB (sRGB), upright, without any metadata (EXIF can hold where a photo was taken). Raises as `read`."""
+    return read(data, max_bytes=max_bytes, max_pixels=max_pixels, min_side=min_side)[1]
+
+
+def read(data: bytes, *, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS, min_side: int = MIN_SIDE) -> tuple[str, Image.Image]:
+    """The media type of `data` and the picture in it, as `load_reference`. Decoded by a process of its own.
 
     Raises `BadReference` saying what is wrong and what is accepted, and `ReferenceAway` when the process could not do its work.
     """
@@ -54,7 +60,7 @@ def load_reference(data: bytes, *, max_bytes: int = MAX_BYTES, max_pixels: int =
             child.stdin.close()
         head = child.stdout.readline(100)
         # Believed as little as the file: its answer is bounded by the limits that it was given.
-        width, height = _size(head, max_pixels)
+        kind, width, height = _head(head, max_pixels)
         whole = width * height * 3
         body = child.stdout.read(whole + 1 if whole else WORDS)
     finally:
@@ -67,23 +73,24 @@ def load_reference(data: bytes, *, max_bytes: int = MAX_BYTES, max_pixels: int =
     if head == b"refused\n":
         raise BadReference(body.decode(errors="replace"))
     if whole and len(body) == whole:
-        return Image.frombytes("RGB", (width, height), body)
+        return kinds.READ[kind], Image.frombytes("RGB", (width, height), body)
     if head and (not whole or len(body) > whole):
         status = 0  # it talked nonsense, or on and on: that it was killed then was not the machine's doing
     raise _broke(status)
 
 
-def _size(head: bytes, max_pixels: int) -> tuple[int, int]:
-    """What the decoder says it made, or nothing when that cannot be."""
-    found = re.fullmatch(rb"rgb ([0-9]{1,6}) ([0-9]{1,6})\n", head)
-    width, height = (int(found[1]), int(found[2])) if found else (0, 0)
-    return (width, height) if width * height <= max_pixels else (0, 0)
+def _head(head: bytes, max_pixels: int) -> tuple[str, int, int]:
+    """What the decoder says it read and made, or nothing when that cannot be."""
+    found = re.fullmatch(rb"rgb ([A-Z]{1,9}) ([0-9]{1,6}) ([0-9]{1,6})\n", head)
+    if not found or (kind := found[1].decode()) not in kinds.READ or int(found[2]) * int(found[3]) > max_pixels:
+        return "", 0, 0
+    return kind, int(found[2]), int(found[3])
 
 
 def _broke(status: int) -> ExecutorError:
     """A decoder that gave no answer. A file that breaks it would break it again; a machine out of memory is another matter."""
     if -status == signal.SIGXCPU:
-        return BadReference(f"The reference takes over {decoder.CPU} seconds to decode. {decoder.ACCEPTED}.")
+        return BadReference(f"The reference takes over {decoder.CPU} seconds to decode. {ACCEPTED}.")
     if status == 0 or -status in (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL):
-        return BadReference(f"The reference is damaged: its decoder broke off. {decoder.ACCEPTED}.")
+        return BadReference(f"The reference is damaged: its decoder broke off. {ACCEPTED}.")
     return ReferenceAway(f"The reference could not be decoded just now: the decoder ended with status {status}.")

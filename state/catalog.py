@@ -151,17 +151,19 @@ class Bucket:
 
 QUARANTINE: Final = "quarantine"
 IMAGES: Final = frozenset({PNG, "image/jpeg", WEBP})
+PHOTOS: Final = IMAGES | {"image/heic", "image/heif", "image/avif"}
+"""What people's cameras and telephones make, and executors read as references."""
 BUCKETS: Final[Mapping[str, Bucket]] = {
     # An image job's thumbnail lies beside its image; a video's has a bucket of its own.
     **{t.name: Bucket(t.bucket_mb * MB, frozenset({t.media_type} | ({WEBP} if not t.video else set()))) for t in JOB_TYPES.values()},
     "scene-previews": Bucket(10 * MB, IMAGES),
     "videos-final": Bucket(100 * MB, frozenset({MP4})),
-    "character-images": Bucket(20 * MB, IMAGES, uploads=True),
+    "character-images": Bucket(20 * MB, PHOTOS, uploads=True),
     # Where OurVidz's front end uploads references, up to 10 MB as a browser counts them.
-    "reference_images": Bucket(10 * MIB, IMAGES | {GIF}, uploads=True),
+    "reference_images": Bucket(10 * MIB, PHOTOS | {GIF}, uploads=True),
     "video-thumbnails": Bucket(5 * MB, frozenset({WEBP})),
     # What was taken down, under user/bucket/…: signed URLs to where it was lead nowhere then.
-    QUARANTINE: Bucket(200 * MB, IMAGES | {GIF, MP4, "video/webm"}, sealed=True),
+    QUARANTINE: Bucket(200 * MB, PHOTOS | {GIF, MP4, "video/webm"}, sealed=True),
     "system-assets": Bucket(5 * MB, IMAGES, public=True),
     "system_assets": Bucket(5 * MB, IMAGES, public=True),  # the deployed front end's spelling
 }

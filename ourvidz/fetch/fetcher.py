@@ -30,7 +30,7 @@ AddressInfo = tuple[Any, Any, int, str, Any]
 Resolve = Callable[[str, int], list[AddressInfo]]
 """Host and port to what `socket.getaddrinfo` gives. Raises `socket.gaierror`."""
 
-ACCEPT: Final = "image/png, image/jpeg, image/webp"
+ACCEPT: Final = "image/png, image/jpeg, image/webp, image/heic, image/avif"
 ADDRESSES: Final = 4  # tried in turn, of those a name has
 REDIRECTS: Final = (301, 302, 303, 307, 308)
 LATER: Final = (408, 425, 429)

@@ -23,6 +23,9 @@ EXTENSIONS: Mapping[str, str] = {
     "jpeg": "image/jpeg",
     "webp": "image/webp",
     "gif": "image/gif",
+    "heic": "image/heic",
+    "heif": "image/heif",
+    "avif": "image/avif",
     "mp4": "video/mp4",
     "webm": "video/webm",
     "json": "application/json",
@@ -237,6 +240,11 @@ def check_bucket(buckets: Mapping[str, BucketLimit], bucket: str) -> BucketLimit
 def media_type_of(path: str) -> str | None:
     """What a path's extension says; None if it says nothing known. Extensions are lower case."""
     return EXTENSIONS.get(path.rpartition(".")[2])
+
+
+def extension_of(media_type: str) -> str:
+    """The first extension of a media type above. Raises `StopIteration` for another."""
+    return next(ending for ending, kind in EXTENSIONS.items() if kind == media_type)
 
 
 def admit(buckets: Mapping[str, BucketLimit], bucket: str, path: str, media_type: str, size: int) -> BucketLimit:

@@ -47,7 +47,7 @@ def test_a_picture_comes_as_it_is(origin: Origin, fetcher: Fetcher) -> None:
         b"GET /a.png?w=1 HTTP/1.1",
         f"Host: {PICTURES}:{origin.port}".encode(),
         b"User-Agent: OurVidz",
-        b"Accept: image/png, image/jpeg, image/webp",
+        b"Accept: image/png, image/jpeg, image/webp, image/heic, image/avif",
         b"Accept-Encoding: identity",
         b"Connection: close",
         b"",

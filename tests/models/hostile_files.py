@@ -68,6 +68,20 @@ def sized(data: bytes, width: int, height: int) -> bytes:
     return data[:frame] + struct.pack(">HH", height, width) + data[frame + 4 :]
 
 
+def photo(kind: str, size: tuple[int, int] = (80, 70)) -> bytes:
+    if kind == "HEIF":
+        from pillow_heif import register_heif_opener
+
+        register_heif_opener()
+    return encoded(kind, size=size)
+
+
+def says(data: bytes, width: int, height: int) -> bytes:
+    """A HEIC or AVIF with other sides in its list of properties (`ispe`)."""
+    at = data.index(b"ispe") + 8
+    return data[:at] + struct.pack(">II", width, height) + data[at + 8 :]
+
+
 @cache
 def nothing(length: int) -> bytes:
     return zlib.compress(bytes(length), 9)
@@ -79,28 +93,29 @@ def files() -> dict[str, tuple[bytes, Outcome]]:
     cycle = b"Exif\0\0II*\0\x08\0\0\0" + b"\1\0" + struct.pack("<HHII", 0x8769, 4, 1, 8) + struct.pack("<I", 8)
     nan = struct.pack("<d", float("nan"))
     exif_nan = b"II*\0\x08\0\0\0" + b"\1\0" + struct.pack("<HHII", 0x0112, 12, 1, 26) + struct.pack("<I", 0) + nan
+    heic, avif = photo("HEIF"), photo("AVIF")
     big_exif = b"Exif\0\0MM\0*\0\0\0\x08\0\0" + b"where it was taken" * 3_600
     return {
         "nothing": (b"", "empty"),
-        "words": (b"these are words", "no picture"),
-        "zeros": (bytes(100_000), "no picture"),
-        "a signature alone": (SIGNATURE, "no picture"),
-        "another's signature": (SIGNATURE + jpeg, "no picture"),
+        "words": (b"these are words", "not a picture"),
+        "zeros": (bytes(100_000), "not a picture"),
+        "a signature alone": (SIGNATURE, "damaged PNG"),
+        "another's signature": (SIGNATURE + jpeg, "damaged PNG"),
         "half": (jpeg[: len(jpeg) // 2], "damaged"),
         "half a PNG": (plain[: len(plain) - 30], "damaged"),
         "a sum that is wrong": (plain.replace(b"IDAT", b"IDAT\0", 1), "damaged"),
         "sides of 60,000": (png(width=60_000, height=60_000, rows=b"\0"), "pixels"),
         "sides of 2^31": (png(width=2**31 - 1, height=2**31 - 1, rows=b"\0"), "pixels"),
-        "no sides": (png(width=0, height=0, rows=b"\0"), "no picture"),
+        "no sides": (png(width=0, height=0, rows=b"\0"), "damaged PNG"),
         "one long side": (png(width=25_000_000, height=1, rows=b"\0"), "at least 64"),
         "a black square that is too big": (png(width=5_001, height=5_001, colour=0, rows=bytes(5_002 * 5_001)), "pixels"),
         "a JPEG's sides": (sized(jpeg, 65_500, 65_500), "pixels"),
         "a WebP's sides": (riff(16_384, 16_384), "pixels"),
         "a WebP of less than it says": (riff(5_000, 5_000), "damaged"),
-        "a bomb in its profile": (png(chunk(b"iCCP", b"x\0\0" + nothing(500_000_000))), "damaged"),
-        "a bomb in its text": (png(chunk(b"zTXt", b"x\0\0" + nothing(500_000_000))), "damaged"),
-        "a bomb in its words": (png(chunk(b"iTXt", b"x\0\1\0\0\0" + nothing(500_000_000))), "damaged"),
-        "ninety texts of a megabyte": (png(*[chunk(b"zTXt", b"x\0\0" + nothing(1_000_000))] * 90), "damaged"),
+        "a bomb in its profile": (png(chunk(b"iCCP", b"x\0\0" + nothing(500_000_000))), (80, 70)),
+        "a bomb in its text": (png(chunk(b"zTXt", b"x\0\0" + nothing(500_000_000))), (80, 70)),
+        "a bomb in its words": (png(chunk(b"iTXt", b"x\0\1\0\0\0" + nothing(500_000_000))), (80, 70)),
+        "ninety texts of a megabyte": (png(*[chunk(b"zTXt", b"x\0\0" + nothing(1_000_000))] * 90), (80, 70)),
         "a bomb behind its pixels": (png(idat=nothing(500_000_000), colour=0), (80, 70)),
         "a chunk of four gigabytes": (SIGNATURE + plain[8:33] + chunk(b"tEXt", b"x", 2**32 - 1), "damaged"),
         "a hundred thousand chunks": (png(*[chunk(b"vpAg", b"")] * 100_000), (80, 70)),
@@ -118,23 +133,31 @@ def files() -> dict[str, tuple[bytes, Outcome]]:
         "an animated PNG": (encoded("PNG", **two), "animated"),
         "an animated WebP": (encoded("WEBP", **two), "animated"),
         "a phone's two pictures": (encoded("MPO", **two), (80, 70)),
-        "a GIF": (encoded("GIF"), "no picture"),
-        "a GIF that says 65535": (b"GIF89a" + b"\xff" * 4 + bytes(100), "no picture"),
-        "a TIFF": (encoded("TIFF"), "no picture"),
-        "a PDF": (encoded("PDF"), "no picture"),
-        "an icon with a PNG inside": (encoded("ICO"), "no picture"),
-        "PostScript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 80 70\n(/etc/passwd) (r) file\n", "no picture"),
-        "an SVG that points elsewhere": (b'<svg xmlns="http://www.w3.org/2000/svg"><image href="https://127.0.0.1/"/></svg>', "no picture"),
+        "a GIF": (encoded("GIF"), "is a GIF"),
+        "a GIF that says 65535": (b"GIF89a" + b"\xff" * 4 + bytes(100), "is a GIF"),
+        "a TIFF": (encoded("TIFF"), "is a TIFF"),
+        "a PDF": (encoded("PDF"), "is a PDF"),
+        "an icon with a PNG inside": (encoded("ICO"), "is an icon"),
+        "PostScript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 80 70\n(/etc/passwd) (r) file\n", "is a PostScript"),
+        "an SVG that points elsewhere": (b'<svg xmlns="http://www.w3.org/2000/svg"><image href="https://127.0.0.1/"/></svg>', "is an SVG"),
         "XML that wants a file": (
             b'<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]><svg>&b;</svg>',
-            "no picture",
+            "is an SVG or another XML",
         ),
         "a drawing of another program": (
             b"push graphic-context\nimage over 0,0 0,0 'https://127.0.0.1/'\npop graphic-context",
-            "no picture",
+            "not a picture",
         ),
-        "a film": (b"\0\0\0\x18ftypmp42" + bytes(1_000), "no picture"),
-        "an AVIF": (b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf" + bytes(1_000), "no picture"),
+        "a film": (b"\0\0\0\x18ftypmp42" + bytes(1_000), "is a film"),
+        "a HEIC": (heic, (80, 70)),
+        "half a HEIC": (heic[: len(heic) // 2], "damaged"),
+        "a HEIC's sides": (says(heic, 30_000, 30_000), "pixels"),
+        "a HEIC of more than it says": (says(photo("HEIF", (1_500, 1_500)), 80, 70), "damaged"),
+        "a HEIC whose box is of four gigabytes": (heic.replace(b"iprp", b"iprp\xff\xff\xff\xff", 1), "damaged"),
+        "half an AVIF": (avif[: len(avif) // 2], "damaged"),
+        "an AVIF's sides": (says(avif, 30_000, 30_000), "damaged|pixels"),
+        "an AVIF of more than it says": (says(photo("AVIF", (1_500, 1_500)), 80, 70), (80, 70)),
+        "an AVIF": (b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf" + bytes(1_000), "damaged AVIF"),
     }
 
 

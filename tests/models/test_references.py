@@ -35,13 +35,13 @@ def test_the_three_types_are_taken_as_they_look(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF", "PPM"])
 def test_other_types_are_refused_whatever_they_claim(kind: str) -> None:
-    with pytest.raises(BadReference, match="PNG, JPEG or WebP"):
+    with pytest.raises(BadReference, match="PNG, JPEG, WebP, HEIC or AVIF"):
         load_reference(encoded(noise(), kind))
 
 
 @pytest.mark.parametrize("data", [b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"<html>404</html>", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"])
 def test_what_is_no_picture_is_refused(data: bytes) -> None:
-    with pytest.raises(BadReference, match="PNG, JPEG or WebP") as refused:
+    with pytest.raises(BadReference, match="PNG, JPEG, WebP, HEIC or AVIF") as refused:
         load_reference(data)
     assert not refused.value.retryable
 
