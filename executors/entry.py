@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
@@ -308,13 +307,11 @@ class Executors:
         made = convert.convert(root, say)
         return [m.as_dict() for m in (*made, *(convert.prune(root) if prune else ()))]
 
-    def load_reference(self, data: bytes) -> bytes:
-        """The picture, checked and re-encoded as PNG, without whatever else the file held. Raises `BadReference`."""
-        from executors.references import load_reference
+    def reference_type(self, data: bytes) -> str:
+        """The media type of a picture that an executor will read. Raises `BadReference` for what none would, and `ReferenceAway`."""
+        from executors.references import read
 
-        out = io.BytesIO()
-        load_reference(data).save(out, "PNG", compress_level=1)
-        return out.getvalue()
+        return read(data)[0]
 
     def signer(self, config: Config) -> dict[str, Any]:
         """What outputs are signed with here; makes nothing. Raises `BadCredential`."""

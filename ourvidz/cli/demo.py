@@ -87,6 +87,7 @@ def demo(
     from ourvidz.cli import album as albums
     from ourvidz.cli import demo_report, executor, pictures
     from ourvidz.lifecycle import NewJob
+    from state.catalog import PNG
 
     executors = executor.able("The demo")
     folder = albums.make(album, keep)
@@ -97,8 +98,8 @@ def demo(
     executors.ensure_models(app, lambda line: out.say(line, "dim"))
 
     drawn = executors.draw_references()
-    kept = {name: pictures.keep(app.store, LOCAL_USER, executors.load_reference(data)) for name, data in drawn.items()}
-    pictures.attest(app.database, LOCAL_USER, [executors.load_reference(data) for data in drawn.values()], agreed=True)  # nobody is on them
+    kept = {name: pictures.keep(app.store, LOCAL_USER, pictures.Picture(data, PNG)) for name, data in drawn.items()}
+    pictures.attest(app.database, LOCAL_USER, list(drawn.values()), agreed=True)  # nobody is on them
     asked = wishes()
     new = [NewJob(LOCAL_USER, w.job_type, PROMPT, settings=w.given(kept)) for w in asked]
     titles = {done.id: wish for done, wish in zip(app.jobs.submit_many(new, actor=pick.actor()), asked, strict=True)}

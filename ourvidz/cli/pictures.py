@@ -1,16 +1,18 @@
-"""Pictures that someone hands over on the command line: checked, re-encoded, and put where executors find a user's references."""
+"""Pictures that someone hands over on the command line: checked, and put as they are where executors find a user's references."""
 
 from __future__ import annotations
 
 import hashlib
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ourvidz.cli import words
 from ourvidz.cli.executor import able
 from ourvidz.cli.out import Problem, confirm
-from state.catalog import BUCKETS, PNG, REFERENCE_BUCKET
+from ourvidz.storage.base import extension_of
+from state.catalog import BUCKETS, REFERENCE_BUCKET
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,8 +21,16 @@ if TYPE_CHECKING:
     from ourvidz.storage.base import ArtifactStore
 
 
-def read(file: Path) -> bytes:
-    """The picture as PNG, without whatever else the file held (where a photo was taken, say)."""
+@dataclass(frozen=True)
+class Picture:
+    """A file's own bytes. Decoded it would be many times as large, and an attestation is for the file that its user has."""
+
+    data: bytes
+    media_type: str
+
+
+def read(file: Path) -> Picture:
+    """The file, once an executor's decoder has read it. Raises `Problem`."""
     limit = BUCKETS[REFERENCE_BUCKET].max_bytes
     try:
         if not file.is_file():
@@ -30,17 +40,14 @@ def read(file: Path) -> bytes:
         data = file.read_bytes()
     except OSError as error:
         raise Problem(f"{file} cannot be read: {error.strerror}.", 2) from error
-    executors = able("A reference picture", ("PIL",))
+    executors = able("A reference picture", ("PIL", "pillow_heif"))
     try:
-        clean = executors.load_reference(data)
+        return Picture(data, executors.reference_type(data))
     except Exception as error:
         word = getattr(error, "error_class", None)
         if word not in ("bad_reference", "reference_away"):
             raise
         raise Problem(f"{file}: {error}", 2 if word == "bad_reference" else 1) from error
-    if len(clean) > limit:
-        raise Problem(f"{file} has {words.size(len(clean))} as PNG; a reference may have {words.size(limit)}. Make it smaller.", 2)
-    return clean
 
 
 def attest(db: Database, user_id: str, pictures: Sequence[bytes], agreed: bool) -> None:
@@ -62,11 +69,12 @@ def attest(db: Database, user_id: str, pictures: Sequence[bytes], agreed: bool) 
             )
 
 
-def keep(store: ArtifactStore, user_id: str, picture: bytes) -> str:
+def keep(store: ArtifactStore, user_id: str, picture: Picture) -> str:
     """Stores the picture once, under its own hash; returns `bucket/path` for a job's references."""
-    path = f"{user_id}/references/{hashlib.sha256(picture).hexdigest()[:32]}.png"
-    with tempfile.NamedTemporaryFile(suffix=".png") as file:
-        file.write(picture)
+    ending = extension_of(picture.media_type)
+    path = f"{user_id}/references/{hashlib.sha256(picture.data).hexdigest()[:32]}.{ending}"
+    with tempfile.NamedTemporaryFile(suffix=f".{ending}") as file:
+        file.write(picture.data)
         file.flush()
-        store.put(REFERENCE_BUCKET, path, Path(file.name), PNG)
+        store.put(REFERENCE_BUCKET, path, Path(file.name), picture.media_type)
     return f"{REFERENCE_BUCKET}/{path}"

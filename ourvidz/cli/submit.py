@@ -162,8 +162,8 @@ def _stored(app: App, owner: str, files: dict[str, Path], consent: bool) -> dict
     from ourvidz.cli import pictures
 
     read = {slot: pictures.read(file) for slot, file in files.items()}
-    pictures.attest(app.database, owner, list(read.values()), consent)
-    return {slot: pictures.keep(app.store, owner, data) for slot, data in read.items()}
+    pictures.attest(app.database, owner, [picture.data for picture in read.values()], consent)
+    return {slot: pictures.keep(app.store, owner, picture) for slot, picture in read.items()}
 
 
 def _later(app: App, delay: timedelta | None) -> Any:

@@ -7,11 +7,17 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 from cli_command import Command
+from PIL import Image
 from support import new_user
 
+from ourvidz.cli import pictures
 from ourvidz.db.connection import Database
+from ourvidz.storage.base import media_type_of
+from ourvidz.storage.folder import FolderStore
+from state.catalog import BUCKETS
 
 FOX = ("--prompt", "a fox in snow")
 
@@ -87,7 +93,7 @@ def test_a_dry_run_says_price_place_and_what_is_not_used(ourvidz: Command, datab
     [
         (None, "no file"),
         (b"", "empty"),
-        (b"not a picture at all", "no picture of a known type"),
+        (b"not a picture at all", "not a picture of a known type"),
         (b"\x89PNG\r\n\x1a\n" + b"\0" * 100, "picture"),
         (b"\0" * 20_000_001, "20.0 MB"),
     ],
@@ -139,9 +145,7 @@ def test_the_same_key_is_the_same_job(ourvidz: Command, database: Database) -> N
     assert "used before" in other.err
 
 
-def test_references_are_re_encoded_and_stored_once(
-    ourvidz: Command, database: Database, tmp_path: Path, picture: Callable[..., Path]
-) -> None:
+def test_references_are_stored_once_as_they_are(ourvidz: Command, database: Database, tmp_path: Path, picture: Callable[..., Path]) -> None:
     owner, jpeg = new_user(database), picture("photo.jpg")
     asked = ("submit", "video_fast", *FOX, "--first-frame", str(jpeg), "--last-frame", str(jpeg), "--user", owner)
     # Before anyone says that it may be used, nothing is stored and nothing queued; once said, it is not asked again.
@@ -153,13 +157,30 @@ def test_references_are_re_encoded_and_stored_once(
         assert answer.code == 0, answer.err
     folder = tmp_path / "home" / "storage" / "character-images" / owner / "references"
     (stored,) = folder.iterdir()
-    assert stored.read_bytes().startswith(b"\x89PNG")
-    assert stored.name == hashlib.sha256(stored.read_bytes()).hexdigest()[:32] + ".png"
+    assert stored.read_bytes() == jpeg.read_bytes()
+    assert stored.name == hashlib.sha256(stored.read_bytes()).hexdigest()[:32] + ".jpg"
     (said,) = database.rows("select user_id::text, sha256, statement_version from public.consents")
     assert said == {"user_id": owner, "sha256": hashlib.sha256(stored.read_bytes()).hexdigest(), "statement_version": "2025-07"}
     for row in database.rows("select settings from public.job_payloads"):
         address = f"character-images/{owner}/references/{stored.name}"
         assert row["settings"]["references"] == {"first_frame": address, "last_frame": address}
+
+
+@pytest.mark.parametrize(("name", "media_type"), [("IMG_0001.HEIC", "image/heic"), ("photo", "image/jpeg"), ("sent.png", "image/avif")])
+def test_a_photo_goes_as_its_own_bytes_under_its_own_type(tmp_path: Path, name: str, media_type: str) -> None:
+    """Whatever it is called, and however large it would be decoded: the JPEG has over 20 MB as PNG, which is the limit."""
+    from pillow_heif import register_heif_opener
+
+    register_heif_opener()
+    file, size = tmp_path / name, (2_800, 2_800) if media_type == "image/jpeg" else (300, 200)
+    noise = Image.fromarray(np.random.default_rng(1).integers(0, 256, (2_000, 3_600, 3), np.uint8))
+    kind = {"image/heic": "HEIF", "image/avif": "AVIF"}.get(media_type, "JPEG")
+    noise.resize(size).save(file, kind, quality=20)
+    read = pictures.read(file)
+    assert (read.data, read.media_type) == (file.read_bytes(), media_type)
+    store = FolderStore(tmp_path / "storage", BUCKETS)
+    kept = pictures.keep(store, "someone", read)
+    assert media_type_of(kept) == media_type and store.read(*kept.split("/", 1)) == read.data
 
 
 def test_who_may_not(ourvidz: Command, database: Database) -> None:
