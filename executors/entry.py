@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -41,6 +42,7 @@ class Executors:
         name: str | None = None,
         lanes: Sequence[str] | None = None,
         until: Collection[str] | None = None,
+        patience: float = math.inf,
         idle_exit: float | None = None,
         profile: str | None = None,
         observer: Observer | None = None,
@@ -49,7 +51,8 @@ class Executors:
         warm: Sequence[str] | None = (),
         say: Callable[[str], None] = lambda _: None,
     ) -> int:
-        """Run an executor in this process. Blocks until it is drained, `until` have ended, or it idled for `idle_exit` seconds.
+        """Run an executor in this process. Blocks until it is drained, `until` have ended, or it idled for `idle_exit` seconds: 0; or until
+        for `patience` seconds no executor took jobs of the lanes of those of `until` that are left: 1.
 
         `profile` is the name of a speed profile, else `OURVIDZ_PROFILE`'s. Raises `UnknownProfile`.
 
@@ -103,8 +106,8 @@ class Executors:
         )  # fmt: skip
         if signals:
             handle_signals(worker)
-        worker.run(until=until, idle_exit=idle_exit)
-        return 0
+        worker.run(until=until, idle_exit=idle_exit, patience=patience)
+        return int(worker.unserved)
 
     def serve_enhancer(self, config: Config, *, database: Database | None = None, say: Callable[[str], None] = lambda _: None) -> int:
         """Enhance prompts for the executors of this machine until told to stop. They screen what they send, and what comes back. With a

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import math
 import os
 import random
 import re
@@ -89,7 +90,8 @@ class Worker:
         self._threads: set[threading.Thread] = set()  # of jobs; one that hangs keeps its place when its claim is given up
         self._failed: BaseException | None = None
         self._dialog, self._answers_at = of_shelf(jobs, shelf), 0.0
-        self.draining = False
+        self.draining = self.unserved = False
+        self._patience, self._unserved_since = math.inf, math.inf
         self.heartbeat: Heartbeat | None = None
 
     @property
@@ -100,11 +102,13 @@ class Worker:
     def _in_flight(self) -> int:
         return IN_FLIGHT + 2 * (self.shelf.at_once - 1)  # where a pass is shared, more are ahead of the device and on it
 
-    def run(self, *, until: Collection[str] | None = None, idle_exit: float | None = None) -> None:
-        """Work until drained; or until the jobs in `until` have ended; or until nothing came for `idle_exit` seconds.
+    def run(self, *, until: Collection[str] | None = None, idle_exit: float | None = None, patience: float = math.inf) -> None:
+        """Work until drained; or until the jobs in `until` have ended; or until nothing came for `idle_exit` seconds; or until all that is
+        left of `until` has waited `patience` seconds in lanes that neither we nor anybody else serves (`unserved` is true then).
 
         A database that is away is waited for, at the beginning for as long as `jobs` is patient; then `DatabaseAway` is raised.
         """
+        self._patience = patience
         try:
             self.shelf.ready()
             executor_id = self._register()
@@ -227,6 +231,9 @@ class Worker:
                 if time.monotonic() - tidied > TIDY:
                     self._tidy()
                     tidied = time.monotonic()
+                if until is not None and self._nobody_serves(until, unended):
+                    self.unserved = True
+                    break
                 beat.wake.wait(POLL * random.uniform(0.5, 1.5))
         except BaseException as error:  # noqa: BLE001  (raised by the caller's thread, which leaves)
             self._failed = error
@@ -240,6 +247,13 @@ class Worker:
         if until is None:
             return 1, 1
         return self._patiently(lambda: self.jobs.unended(until)) or (1, 0)
+
+    def _nobody_serves(self, until: Collection[str], unended: int) -> bool:
+        """Whether all that is left has waited too long in lanes without an executor. One may yet come."""
+        now = time.monotonic()
+        alone = not math.isinf(self._patience) and self._patiently(lambda: self.jobs.unserved(until, self.lanes)) == unended
+        self._unserved_since = min(self._unserved_since, now) if alone else math.inf
+        return now - self._unserved_since >= self._patience
 
     def _has_room(self, room: Room) -> bool:
         """One job ahead of the device (or as many as may share a pass), and only when the device will soon want it; so many behind it."""

@@ -256,6 +256,14 @@ class Jobs:
         row = self._repeat(sql, (list(job_ids),))[0]
         return row["open"], row["unheld"]
 
+    def unserved(self, job_ids: Collection[str], lanes: Sequence[str]) -> int:
+        """How many of these wait for an executor, in another lane than `lanes` and one that no executor takes jobs of."""
+        sql = """select count(*) as n from public.jobs as j
+                 where j.id = any (%s::uuid[]) and j.completed_at is null and j.executor_id is null and j.lane <> all (%s)
+                   and not exists (select from ourvidz.fleet as e
+                                   where e.state = 'active' and j.lane = any (e.lanes) and e.lease_until > ourvidz.now())"""
+        return int(self._repeat(sql, (list(job_ids), list(lanes)))[0]["n"])
+
     def all_ended(self, job_ids: Collection[str]) -> bool:
         sql = "select not exists (select from public.jobs where id = any (%s::uuid[]) and completed_at is null) as ended"
         return bool(self._repeat(sql, (list(job_ids),))[0]["ended"])

@@ -60,6 +60,7 @@ def wishes() -> list[Wish]:
     ]
 
 
+PATIENCE = 60.0  # seconds for which no executor takes jobs of a lane that is left: its models do not load
 PROMPT = "A lighthouse on a rocky coast at dusk, waves rolling in, warm light in the windows"
 
 
@@ -81,7 +82,8 @@ def demo(
     """Run one job of every kind, and show what happened to each.
 
     Needs nothing: it starts a Postgres of its own, makes tiny models with random weights, and runs the jobs here. The pictures are
-    noise; everything else is real. DATABASE_URL and OURVIDZ_MODELS are left alone.
+    noise; everything else is real. DATABASE_URL and OURVIDZ_MODELS are left alone. When for a minute nothing here can run a job that is
+    left, it says so, and exits with 1.
     """
     from ourvidz.bootstrap import LOCAL_USER
     from ourvidz.cli import album as albums
@@ -166,7 +168,7 @@ def _run(app: App, titles: Mapping[str, Wish]) -> None:
                 mark, seconds = out.status(p.stage), words.duration(time.monotonic() - begun[p.job_id])
                 out.stderr().print(f"[{mark.style}]{mark.shown[0]}[/] {title}  [dim]{seconds:>8}[/]")
 
-        executor.work_until(app, list(titles), observe)
+        executor.work_until(app, list(titles), observe, patience=PATIENCE)
 
 
 def _give_up(app: App, titles: Mapping[str, Wish]) -> None:

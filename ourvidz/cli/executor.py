@@ -44,8 +44,8 @@ class Supervised(Protocol):
 class Executors(Protocol):
     def work(
         self, app: App, *, name: str | None = None, lanes: Sequence[str] | None = None, until: Collection[str] | None = None,
-        idle_exit: float | None = None, profile: str | None = None, observer: Observer | None = None, signals: bool = True,
-        own_process: bool = False, warm: Sequence[str] | None = (), say: Callable[[str], None] = ...,
+        patience: float = ..., idle_exit: float | None = None, profile: str | None = None, observer: Observer | None = None,
+        signals: bool = True, own_process: bool = False, warm: Sequence[str] | None = (), say: Callable[[str], None] = ...,
     ) -> int: ...  # fmt: skip
     def serve_enhancer(self, config: Config, *, database: Database | None = None, say: Callable[[str], None] = ...) -> int: ...
     def check_attention(self, config: Config) -> None: ...
@@ -136,13 +136,20 @@ def own_signals() -> Iterator[None]:
             signal.signal(kind, handler)
 
 
-def work_until(app: App, jobs: Collection[str], observer: Observer | None = None, say: Callable[[str], None] = lambda _: None) -> None:
-    """Run an executor in this process until these jobs have ended. Ctrl-C lets the running job go and raises KeyboardInterrupt."""
+def work_until(
+    app: App, jobs: Collection[str], observer: Observer | None = None, *, patience: float, say: Callable[[str], None] = lambda _: None
+) -> None:
+    """Run an executor in this process until these jobs have ended. Ctrl-C lets the running job go and raises KeyboardInterrupt. Raises
+    `Problem` when for `patience` seconds neither this executor nor another takes jobs of the lanes that are left."""
     executors = able("Running jobs in this process")
     with told(), own_signals():
-        executors.work(app, until=jobs, observer=observer, say=say)
+        left_over = executors.work(app, until=jobs, patience=patience, observer=observer, say=say)
+    from ourvidz.cli import unserved
     from ourvidz.db import queries
     from state.machine import ENDED
 
-    if any(row["status"] not in ENDED for row in queries.by_ids(app.database, jobs)):
+    rows = [row for row in queries.by_ids(app.database, jobs) if row["status"] not in ENDED]
+    if rows and left_over:
+        raise Problem(unserved.told(app.database, rows[0], patience))
+    if rows:
         raise KeyboardInterrupt

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ourvidz.cli import options, out, pick, words
+from ourvidz.cli import options, out, pick, unserved, words
 from ourvidz.cli.help import about
 from state import wire
 from state.catalog import shown
@@ -189,11 +189,13 @@ def remark(e: dict[str, Any]) -> str:
     return str(data.get(picks.get(e["type"], ""), ""))
 
 
-def watch(job: options.JobId, as_json: options.Json = False) -> None:
+def watch(job: options.JobId, patience: unserved.Patience = unserved.DEFAULT, as_json: options.Json = False) -> None:
     """Follow a job until it ends; exit 1 when it does not complete."""
     from ourvidz import bootstrap
     from ourvidz.cli import live
 
+    limit = unserved.seconds(patience)
+
     app = bootstrap.app(patience=math.inf)
-    row = live.follow(app.database, str(live.answered(app.database, lambda: pick.job(app.database, job))["id"]))
+    row = live.follow(app.database, str(live.answered(app.database, lambda: pick.job(app.database, job))["id"]), limit)
     live.finish(app, row, as_json=as_json)

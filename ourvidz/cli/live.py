@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from functools import partial
@@ -37,12 +38,14 @@ def bars() -> Bars:
     )
 
 
-def follow(db: Database, job_id: str) -> dict[str, Any]:
-    """Shows the job until it ends; returns its last row. Ctrl-C leaves the job alone."""
+def follow(db: Database, job_id: str, patience: float) -> dict[str, Any]:
+    """Shows the job until it ends; returns its last row. Ctrl-C leaves the job alone. Raises `Problem` when no executor takes jobs of its
+    lane for `patience` seconds."""
+    from ourvidz.cli.unserved import Watch
     from ourvidz.db import queries
     from state.machine import ENDED
 
-    told, warned = "", False
+    told, warned, watch = "", False, Watch(db, patience)
     with bars() as shown:
         task = shown.add_task("", total=None, stage="", figures="")
         while True:
@@ -54,9 +57,11 @@ def follow(db: Database, job_id: str) -> dict[str, Any]:
             shown.update(task, description=f"{job_id[:8]}  {row['job_type']}", stage=stage, figures=figures, completed=done, total=total)
             if row["status"] in ENDED:
                 return row
-            if not warned and row["executor"] is None and not answered(db, partial(queries.served, db, row["lane"])):
+            if answered(db, partial(watch.look, row)) and not warned:
                 warned = True
-                out.say(f"No executor takes jobs of lane {row['lane']} now, so this one waits. `ourvidz worker` starts one.", "yellow")
+                most = "for ever" if math.isinf(patience) else f"for {words.duration(patience)} at most (--patience)"
+                said = f"No executor takes jobs of lane {row['lane']} now, so this one waits, {most}. `ourvidz worker` starts one."
+                out.say(said, "yellow")
             time.sleep(POLL)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ourvidz.cli import options, out, pick, words
+from ourvidz.cli import options, out, pick, unserved, words
 from ourvidz.cli.help import about
 from state import wire
 
@@ -72,6 +72,7 @@ def submit(
     key: Annotated[str | None, typer.Option("--key", metavar="KEY", help="Idempotency key: the same again is the same job.")] = None,
     delay: Annotated[str | None, typer.Option("--in", metavar="DELAY", help="Not before: 10m, 2h.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Watch it to its end; exit 1 if it does not complete.")] = False,
+    patience: unserved.Patience = unserved.DEFAULT,
     open_it: Annotated[bool, typer.Option("--open", help="Wait, then open the result.")] = False,
     dry_run: options.DryRun = False,
     as_json: options.Json = False,
@@ -85,6 +86,7 @@ def submit(
     asked |= dict(reference_type=reference_type, reference_strength=reference_strength, reference_fallback=reference_fallback or None)
     try:
         later = words.parse_duration(delay) if delay is not None else None
+        limit = unserved.seconds(patience)
         if size is not None:
             asked["width"], asked["height"] = words.parse_size(size)
     except ValueError as error:
@@ -111,7 +113,7 @@ def submit(
         out.say(f"{aside['field']} is not used: {wire.REASONS[aside['reason']]}.", "dim")
     job = replace(job, settings=chosen | {"references": _stored(app, owner, pictures, consent)})
     (done,) = app.jobs.submit_many([job], actor=pick.actor())
-    _report(app, done.id, job_type, done.created, wait or open_it, open_it, as_json)
+    _report(app, done.id, job_type, done.created, limit if wait or open_it else None, open_it, as_json)
 
 
 def _tell(tried: dict[str, Any], as_json: bool) -> None:
@@ -172,7 +174,8 @@ def _later(app: App, delay: timedelta | None) -> Any:
     return queries.now(app.database) + delay if delay else None
 
 
-def _report(app: App, job_id: str, job_type: str, created: bool, wait: bool, open_it: bool, as_json: bool) -> None:
+def _report(app: App, job_id: str, job_type: str, created: bool, wait: float | None, open_it: bool, as_json: bool) -> None:
+    """`wait`: for its end, so many seconds where no executor takes jobs of its lane; None: not at all."""
     from ourvidz.cli import live
     from ourvidz.db import queries
 
@@ -180,7 +183,7 @@ def _report(app: App, job_id: str, job_type: str, created: bool, wait: bool, ope
         return live.answered(app.database, lambda: queries.by_ids(app.database, [job_id]))[0]
 
     known = "" if created else "  (the job that this key made before)"
-    if not wait:
+    if wait is None:
         if as_json:
             row = look()
             out.emit({"id": job_id, "job_type": job_type, "status": row["status"], "created": created})
@@ -193,11 +196,11 @@ def _report(app: App, job_id: str, job_type: str, created: bool, wait: bool, ope
     out.say(f"queued {job_type} {job_id}{known}", "dim")
     row = look()
     if app.embedded and not row["completed_at"] and not queries.served(app.database, row["lane"]):
-        _run_here(app, job_id, job_type)
-    live.finish(app, live.follow(app.database, job_id), as_json=as_json, open_it=open_it, created=created)
+        _run_here(app, job_id, job_type, wait)
+    live.finish(app, live.follow(app.database, job_id, wait), as_json=as_json, open_it=open_it, created=created)
 
 
-def _run_here(app: App, job_id: str, job_type: str) -> None:
+def _run_here(app: App, job_id: str, job_type: str, patience: float) -> None:
     from ourvidz.cli import executor, live
     from ourvidz.progress import Progress
 
@@ -213,4 +216,4 @@ def _run_here(app: App, job_id: str, job_type: str) -> None:
             if p.note:
                 out.say(p.note, "dim")
 
-        executor.work_until(app, [job_id], observe, say=lambda line: out.say(line, "dim"))
+        executor.work_until(app, [job_id], observe, patience=patience, say=lambda line: out.say(line, "dim"))

@@ -169,6 +169,19 @@ def test_waiting_lanes_are_in_the_order_of_claims(site: Site) -> None:
     assert site.jobs.waiting_lanes(["sdxl"]) == ["sdxl"]
 
 
+def test_what_nobody_serves_is_not_waited_for_for_ever(site: Site) -> None:
+    """The rest is made first; then it leaves, and says that it did not finish."""
+    wan, sdxl = site.submit("image_fast"), site.submit()
+    worker = site.worker(lanes=["sdxl"])
+    worker.run(until=[wan, sdxl], patience=0)
+    site.completed(sdxl)
+    assert worker.unserved and site.row(wan)["status"] == "queued"
+    served = site.worker(name="third")
+    served.run(until=[wan], patience=0)
+    site.completed(wan)
+    assert not served.unserved
+
+
 class Loads(Shelf):
     """Reads the models itself, and tells when it first did."""
 

@@ -1,0 +1,65 @@
+"""Waiting for a job ends when no executor takes jobs of its lane: then nothing would ever come of it, and whoever waits is told."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ourvidz.cli import options, words
+from ourvidz.cli.out import Problem
+
+if TYPE_CHECKING:
+    from ourvidz.db.connection import Database
+
+DEFAULT = "2m"
+Patience = Annotated[
+    str,
+    typer.Option(
+        "--patience",
+        metavar="DURATION",
+        help="Leave with exit code 1 when no executor takes jobs of its lane for so long: 30s, 1h, or never.",
+    ),
+]
+
+
+def seconds(text: str) -> float:
+    return float("inf") if text == "never" else options.seconds(text, "--patience") or 0.0
+
+
+class Watch:
+    """Looks at a job that is waited for. `patience`: seconds without an executor that takes jobs of its lane."""
+
+    def __init__(self, db: Database, patience: float) -> None:
+        self._db, self.patience = db, patience
+        self.waiting_since: float | None = None
+
+    def look(self, row: Mapping[str, Any]) -> bool:
+        """Whether nobody serves its lane now. Raises `Problem` when that has lasted too long."""
+        from ourvidz.db import queries
+
+        if row["executor"] is not None or queries.served(self._db, row["lane"]):
+            self.waiting_since = None
+            return False
+        now = time.monotonic()
+        self.waiting_since = now if self.waiting_since is None else self.waiting_since
+        if now - self.waiting_since >= self.patience:
+            raise Problem(told(self._db, row, self.patience))
+        return True
+
+
+def told(db: Database, row: Mapping[str, Any], waited: float) -> str:
+    """Which lane nobody serves, who is alive and serves what, and how to start one."""
+    from ourvidz.db import queries
+
+    job, lane = str(row["id"])[:8], row["lane"]
+    follows = f"`ourvidz jobs watch {job}` follows it, `ourvidz jobs cancel {job}` ends it"
+    alive = [f"{one['name']} ({', '.join(one['lanes']) or 'no lane'}; {one['state']})" for one in queries.executors(db)]
+    others = f"Executors alive: {'; '.join(alive[:8])}{' …' if len(alive) > 8 else ''}." if alive else "No executor is alive."
+    span = f" in {words.duration(waited)}" if waited else ""
+    return (
+        f"Job {job} ({row['job_type']}) waits: no executor took jobs of lane {lane}{span}. {others} Start one with `ourvidz up`, or with "
+        f"`ourvidz worker --lanes {lane}` where its models are (`ourvidz models ls`). The job stays queued: {follows}."
+    )
