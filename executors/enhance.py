@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, StoppingCriteria, StoppingCriteriaList
+from transformers import AutoTokenizer, Qwen2ForCausalLM, StoppingCriteria, StoppingCriteriaList
 
 from state.canonical import CONTROL_TOKENS
 
@@ -21,7 +21,7 @@ from .answers import Style, check, clean, styles
 from .errors import EnhancementFailed
 from .models import files, working
 from .models.base import ModelPaths
-from .models.loading import loading, pick_device, quiet
+from .models.loading import from_folder, loading, pick_device, quiet
 from .models.tinydir import facts_of
 from .residency import Chance, Residency
 
@@ -77,9 +77,7 @@ class Enhancer:
             self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
             if not self._tokenizer.chat_template:
                 raise ValueError("its tokenizer has no chat template, so it is no Instruct model")
-            return AutoModelForCausalLM.from_pretrained(
-                folder, dtype=self.dtype, local_files_only=True, trust_remote_code=False, use_safetensors=True
-            ).eval()
+            return from_folder(Qwen2ForCausalLM, self.paths.root, folder, self.dtype)
 
     def unload(self) -> None:
         self._model = self._tokenizer = None

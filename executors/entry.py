@@ -85,6 +85,7 @@ class Executors:
         if shelf.guarded and shelf.can_enhance:
             say("Hashing the guard's files, as at every start.")
             files.require_pinned(app.config.models, "qwen")
+            files.require(app.config.models, "qwen", structure=True)  # a guard that lacks a tensor would judge at random
         enhancer = remote(app.config.ourvidz_enhancer, app.config.home)
         if shelf.guarded and not shelf.can_enhance and (enhancer is None or not enhancer.there()):
             raise NoGuard(
@@ -258,11 +259,17 @@ class Executors:
 
         seen.current().accept(folder)
 
-    def check_models(self, root: Path, *, deep: bool = False) -> list[dict[str, Any]]:
-        """What is wrong with each role's files, if anything."""
+    def check_models(self, root: Path, *, deep: bool = False, structure: bool = False) -> list[dict[str, Any]]:
+        """What is wrong with each role's files, if anything. `structure`: names and shapes of tensors too, which imports torch."""
         from executors.models import files
 
-        return [s.as_dict(root) for s in files.verify(root, deep=deep)]
+        return [s.as_dict(root) for s in files.verify(root, deep=deep, structure=structure)]
+
+    def can_compare(self) -> bool:
+        """Whether this machine has what `structure` needs."""
+        from executors.models import files
+
+        return files.can_compare()
 
     def plan_pull(
         self,

@@ -34,6 +34,10 @@ MODELS = {"sdxl": "sdxl", "wan": "t2v", "vace": "vace"}
 """What a profile calls the model of each role."""
 
 
+QWEN = "qwen"
+"""The role of the model that words prompts and guards."""
+
+
 class Shelf:
     """`budget` and `ram`: bytes on the device, weights and working room, and bytes of weights in RAM. `Residency` has the defaults."""
 
@@ -97,7 +101,7 @@ class Shelf:
 
     @property
     def can_enhance(self) -> bool:
-        return self.status["qwen"].ok
+        return self.status[QWEN].ok and QWEN not in self._closed
 
     def family(self, lane: str) -> Family:
         """The lane's family, put together: its weights in RAM, or already on the device. Raises `ModelFileError`, `OutOfMemory`."""
@@ -119,7 +123,13 @@ class Shelf:
             from executors.enhance import Enhancer
 
             enhancer = Enhancer(self.paths, residency=self.residency)
-            enhancer.load()
+            try:
+                enhancer.load()
+            except ModelFileError as error:
+                enhancer.unload()
+                self._closed.add(QWEN)  # gigabytes are not read again for each prompt
+                log.error("The enhancer is closed here: %s", error)
+                raise
             self._enhancer = enhancer
         return self._enhancer
 
@@ -129,13 +139,14 @@ class Shelf:
         roles = {role for other, needs in LANE_ROLES.items() if family_of(other) == name for role in needs}
         try:
             # Of the whole family, because it may have been another lane's model, loaded along with this one's, that is bad.
-            found = [s for s in files.verify(self.paths.root, deep=True) if s.role in roles]
+            found = [s for s in files.verify(self.paths.root, deep=True, structure=True) if s.role in roles]
         except ModelFileError as error:  # the manifest itself: nothing can be said of any file
             log.error("%s", error)
             self._closed |= LANE_ROLES.keys()
             return []
         moved = [path for s in found for path in files.quarantine(self.paths.root, s)]
-        before, self.status = self.status, {status.role: status for status in files.check(self.paths.root)}
+        # Names and shapes again, whose faults move no file: what is wrong with them closes all the lanes of their role.
+        before, self.status = self.status, {s.role: s for s in files.verify(self.paths.root, deep=False, structure=True)}
         if (family := self._families.pop(name, None)) is not None:
             family.unload()  # made again, it has what is left
         if lane in self.lanes and not moved and all(before[role].ok == self.status[role].ok for role in roles):

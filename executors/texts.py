@@ -14,7 +14,7 @@ from executors.prompts import unweighted
 from ourvidz.lifecycle import Claim
 from ourvidz.safety import texts
 from ourvidz.safety.texts import Text
-from state import catalog
+from state import catalog, schedulers
 from state.canonical import Unreadable, canonical
 
 FOR_GUARD = 4_000  # characters of titles and the like that the guard reads at once
@@ -22,7 +22,7 @@ FOR_GUARD = 4_000  # characters of titles and the like that the guard reads at o
 _OURS = frozenset(
     word
     for kind in catalog.JOB_TYPES.values()
-    for word in (kind.name, kind.family, kind.queue, "image", "video", "fast", "high", *catalog.SAMPLERS, *catalog.SCHEDULERS)
+    for word in (kind.name, kind.family, kind.queue, "image", "video", "fast", "high", *schedulers.NAMES)
 )
 """Words in a job's metadata that senders put there, not people: no guard need read them."""
 

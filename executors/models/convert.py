@@ -21,16 +21,13 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from executors.errors import DiskFull, ModelFileError
 from executors.models import files
 from executors.models.base import ModelPaths
 from executors.models.safetensors_header import read_header
 from executors.models.seen import current
-
-if TYPE_CHECKING:
-    import torch
 
 log = logging.getLogger("ourvidz.models")
 
@@ -288,27 +285,18 @@ def _write(paths: ModelPaths, conversion: Conversion, role: str, component: str,
 def _loaded(paths: ModelPaths, conversion: Conversion, role: str, component: str) -> Any:
     """The component in the type to save it in: the one that the conversion names, else the narrowest that loses nothing."""
     import torch
+    from transformers import UMT5EncoderModel
+
+    from executors.models.loading import from_folder, from_single_file
 
     if role != "sdxl":
-        from transformers import UMT5EncoderModel
-
         source = paths.root / _FOLDERS[role] / component
-        return UMT5EncoderModel.from_pretrained(source, dtype=getattr(torch, conversion.dtype), local_files_only=True, use_safetensors=True)
-    model = _sdxl_component(paths, component, torch.float32)
+        return from_folder(UMT5EncoderModel, paths.root, source, getattr(torch, conversion.dtype))
+    model = from_single_file(paths, component, torch.float32)
     for dtype in (torch.float16, torch.bfloat16):
         if all(torch.equal(t.to(dtype).float(), t) for t in model.state_dict().values() if t.is_floating_point()):
             return model.to(dtype)
     return model
-
-
-def _sdxl_component(paths: ModelPaths, component: str, dtype: torch.dtype) -> Any:
-    from diffusers import StableDiffusionXLPipeline
-
-    others = dict.fromkeys({"unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"} - {component})
-    pipe = StableDiffusionXLPipeline.from_single_file(
-        str(paths.sdxl_file), config=str(paths.sdxl_config), local_files_only=True, torch_dtype=dtype, add_watermarker=False, **others
-    )
-    return getattr(pipe, component)
 
 
 def _compare(model: Any, folder: Path) -> None:

@@ -6,6 +6,7 @@ https://arxiv.org/abs/2106.09685), in fp32, then rounded to the weights' own pre
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from math import ceil
 from pathlib import Path
@@ -13,14 +14,14 @@ from typing import Any
 
 import torch
 from diffusers import LCMScheduler
-from diffusers.loaders import StableDiffusionXLLoraLoaderMixin, WanLoraLoaderMixin
-from diffusers.utils import convert_unet_state_dict_to_peft
 from safetensors.torch import load_file
 
 from executors.errors import ModelFileError
+from executors.models.adapters import pairs_of
 from executors.models.base import Work
 from executors.models.loading import loading
 from executors.models.profiles import Profile
+from executors.models.safetensors_header import read_whole
 
 
 def shortened(profile: Profile, work: Work) -> Work:
@@ -39,44 +40,32 @@ def distil(profile: Profile, model: str, denoiser: Any, root: Path) -> None:
     if not file.is_file():
         raise ModelFileError(f"the speed profile {profile.name} needs {file}: put the distilled LoRA there, or choose another profile")
     with loading(root, file):
-        added = add(denoiser, _by_layer(model, denoiser, load_file(file)))
-    if not added:
-        raise ModelFileError(f"{file} holds no LoRA for {model}: it fits none of its layers")
+        found = load_file(file)
+        layers = {name.removesuffix(".weight"): tuple(p.shape) for name, p in denoiser.named_parameters() if name.endswith(".weight")}
+        try:
+            pairs = pairs_of(model, denoiser.config, layers, scaled(found), read_whole(file))
+        except ModelFileError as error:
+            raise ModelFileError(f"{file.relative_to(root)}: {error}") from error
+        add(denoiser, pairs)
 
 
 @torch.no_grad()
-def add(denoiser: Any, weights: dict[str, torch.Tensor]) -> int:
-    """Add every pair `<layer>.lora_A.weight` (r × in), `<layer>.lora_B.weight` (out × r); returns how many. Raises `KeyError` for a layer
-    that `denoiser` does not have: a LoRA of another model must not be added in part."""
+def add(denoiser: Any, pairs: Mapping[str, tuple[torch.Tensor, torch.Tensor]]) -> None:
+    """Add B·A of each layer's pair (r × in, out × r) to its weight; they fit (`adapters.pairs_of`)."""
     layers = dict(denoiser.named_modules())
-    pairs = sorted(key.removesuffix(".lora_A.weight") for key in weights if key.endswith(".lora_A.weight"))
-    if strange := [name for name in pairs if name not in layers]:
-        raise KeyError(f"no layer {strange[0]} in this model")
-    for name in pairs:
+    for name, pair in pairs.items():
         weight = layers[name].weight
-        down, up = (weights[f"{name}.lora_{half}.weight"].to(weight.device, torch.float32) for half in "AB")
+        down, up = (half.to(weight.device, torch.float32) for half in pair)
         weight.copy_(weight.float() + (up.flatten(1) @ down.flatten(1)).view(weight.shape))
-    return len(pairs)
 
 
-def _by_layer(model: str, denoiser: Any, file: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The file's weights by layer, from any of the layouts that diffusers knows (kohya's, its own, ComfyUI's)."""
-    weights = _scaled(file)
-    if model == "sdxl":
-        found, prefix = StableDiffusionXLLoraLoaderMixin.lora_state_dict(weights, unet_config=denoiser.config)[0], "unet."
-    else:
-        found, prefix = WanLoraLoaderMixin.lora_state_dict(weights), "transformer."
-    ours = {key.removeprefix(prefix): value for key, value in found.items() if key.startswith(prefix)}
-    return ours if any(".lora_A." in key for key in ours) else convert_unet_state_dict_to_peft(ours)
-
-
-def _scaled(file: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def scaled(file: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Each α/r taken into its B, here where both names are still the file's own: converted, they would no longer match."""
     weights = {key: value.float() for key, value in file.items() if not key.endswith(".alpha")}
     for name in (key.removesuffix(".alpha") for key in file if key.endswith(".alpha")):
         for down, up in (("lora_down", "lora_up"), ("lora_A", "lora_B")):
-            if (big := f"{name}.{up}.weight") in weights:
-                weights[big] *= float(file[f"{name}.alpha"]) / len(weights[f"{name}.{down}.weight"])
+            if (big := f"{name}.{up}.weight") in weights and (small := f"{name}.{down}.weight") in weights:
+                weights[big] *= float(file[f"{name}.alpha"]) / len(weights[small])
     return weights
 
 

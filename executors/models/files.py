@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import os
 import tempfile
@@ -16,82 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from executors.errors import ModelFileError
-from executors.models import pinned
-from executors.models.safetensors_header import HeaderError, read_header
+from executors.models import pinned, prediction, recognise
+from executors.models.roles import PICKLES, ROLES, Role
+from executors.models.safetensors_header import HeaderError, read_header, read_whole
 from executors.models.seen import MANIFEST, current
 
 QUARANTINE = "quarantine"
-PICKLES = frozenset({".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle"})  # loading one runs the code inside it
 _FETCH = "`ourvidz models pull {role}` fetches it"
 _AGAIN = "`ourvidz models pull {role} --deep` fetches it again"
+_OTHER = "Move it away; `ourvidz models pull {role}` fetches the right one"
 _JSON_CLASS = {"model_index.json": "_class_name", "config.json": "architectures"}
-
-
-@dataclass(frozen=True)
-class Role:
-    """Where one role lies, and how to tell that it is that and nothing else."""
-
-    name: str
-    folder: str
-    needs: tuple[str, ...]  # files, relative to `folder`; an entry that ends in / wants some .safetensors file inside
-    prefixes: tuple[tuple[str, tuple[str, ...]], ...] = ()  # file: prefixes of tensor names, each of which must occur
-    classes: tuple[tuple[str, str], ...] = ()  # config file: the class that it must name
-
-
-_IP_KEYS = ("image_proj.", "ip_adapter.")
-_TEXT_TO_VIDEO = (
-    "model_index.json",
-    "scheduler/scheduler_config.json",
-    "tokenizer/tokenizer.json",
-    *(f"{part}/{file}" for part in ("transformer", "text_encoder", "vae") for file in ("config.json", "")),
-)
-ROLES: tuple[Role, ...] = (
-    Role(
-        "sdxl",
-        "sdxl-lustify",
-        (
-            "model.safetensors",
-            "config/model_index.json",
-            "config/unet/config.json",
-            "config/vae/config.json",
-            "config/scheduler/scheduler_config.json",
-            "config/text_encoder/config.json",
-            "config/text_encoder_2/config.json",
-            # Without these the pipeline loads all the same, with a tokenizer of two words.
-            "config/tokenizer/vocab.json",
-            "config/tokenizer/merges.txt",
-            "config/tokenizer_2/vocab.json",
-            "config/tokenizer_2/merges.txt",
-        ),
-        prefixes=(
-            ("model.safetensors", ("model.diffusion_model.", "conditioner.embedders.0.", "conditioner.embedders.1.", "first_stage_model.")),
-        ),
-        classes=(("config/model_index.json", "StableDiffusionXLPipeline"),),
-    ),
-    Role(
-        "ip_adapter",
-        "ip-adapter",
-        (
-            "sdxl_models/ip-adapter_sdxl.safetensors",
-            "sdxl_models/ip-adapter-plus-face_sdxl_vit-h.safetensors",
-            "sdxl_models/image_encoder/config.json",
-            "sdxl_models/image_encoder/model.safetensors",
-            "models/image_encoder/config.json",
-            "models/image_encoder/model.safetensors",
-        ),
-        prefixes=(
-            ("sdxl_models/ip-adapter_sdxl.safetensors", _IP_KEYS),
-            ("sdxl_models/ip-adapter-plus-face_sdxl_vit-h.safetensors", _IP_KEYS),
-        ),
-        classes=(
-            ("sdxl_models/image_encoder/config.json", "CLIPVisionModelWithProjection"),
-            ("models/image_encoder/config.json", "CLIPVisionModelWithProjection"),
-        ),
-    ),
-    Role("wan", "wan2.1-t2v-1.3b", _TEXT_TO_VIDEO, classes=(("model_index.json", "WanPipeline"),)),
-    Role("vace", "wan2.1-vace-1.3b", _TEXT_TO_VIDEO, classes=(("model_index.json", "WanVACEPipeline"),)),
-    Role("qwen", "qwen2.5-7b-instruct", ("config.json", "tokenizer_config.json", "./"), classes=(("config.json", "Qwen2ForCausalLM"),)),
-)
 
 
 @dataclass(frozen=True)
@@ -114,6 +49,7 @@ class RoleStatus:
     size: int  # bytes found on disk
     tiny: bool
     present: bool  # False where the role's folder is absent altogether
+    notes: tuple[str, ...] = ()  # files that nothing reads
 
     @property
     def ok(self) -> bool:
@@ -122,7 +58,7 @@ class RoleStatus:
     def as_dict(self, root: Path) -> dict[str, Any]:
         folder = next(role.folder for role in ROLES if role.name == self.role)
         plain = {"role": self.role, "ok": self.ok, "tiny": self.tiny, "path": str(root / folder), "bytes": self.size}
-        return plain | {"problems": [str(p) for p in self.problems]}
+        return plain | {"problems": [str(p) for p in self.problems], "notes": list(self.notes)}
 
 
 def _below(folder: Path) -> Iterator[Path]:
@@ -188,14 +124,13 @@ def _check_shards(folder: Path, name: str) -> Iterator[Problem]:
 def _check_kind(role: Role, root: Path) -> Iterator[Problem]:
     for relative, prefixes in role.prefixes:
         try:
-            keys = read_header(root / role.folder / relative)
+            header = read_whole(root / role.folder / relative)
         except (HeaderError, OSError):
             continue  # already said
-        if absent := [p for p in prefixes if not any(k.startswith(p) for k in keys)]:
+        if absent := [p for p in prefixes if not any(k.startswith(p) for k in header.tensors)]:
             what = f"is not the kind of file that the role {role.name} needs: it has no tensor named {absent[0]}*"
-            yield Problem(
-                f"{role.folder}/{relative}", what, "Move it away; `ourvidz models pull {role}` fetches the right one", spoiled=True
-            )
+            what += f". It is {kind}" if (kind := recognise.what(header)) else ""
+            yield Problem(f"{role.folder}/{relative}", what, _OTHER, spoiled=True)
     for relative, wanted in role.classes:
         path, name = root / role.folder / relative, f"{role.folder}/{relative}"
         try:
@@ -206,20 +141,49 @@ def _check_kind(role: Role, root: Path) -> Iterator[Problem]:
             yield Problem(name, "is not JSON", _AGAIN, spoiled=True)
             continue
         if wanted not in (found if isinstance(found, list) else [found]):
-            yield Problem(
-                name, f"describes {found}, not {wanted}", "Move it away; `ourvidz models pull {role}` fetches the right one", spoiled=True
-            )
+            yield Problem(name, f"describes {found}, not {wanted}", _OTHER, spoiled=True)
 
 
-def _status(role: Role, root: Path, manifest: dict[str, Any], deep: bool) -> RoleStatus:
+def _check_sampling(role: Role, root: Path) -> Iterator[Problem]:
+    """What it predicts, as it says itself, can be sampled here (`executors.models.prediction`)."""
+    home = root / role.folder
+    try:
+        if role.name == "sdxl" and (home / "model.safetensors").is_file():
+            prediction.of(home / "model.safetensors", home / "config" / "scheduler")
+        elif role.name in ("wan", "vace"):
+            prediction.flow(home / "scheduler")
+    except ModelFileError as error:
+        file = "model.safetensors" if role.name == "sdxl" else "scheduler/scheduler_config.json"
+        yield Problem(f"{role.folder}/{file}", str(error), _OTHER)
+
+
+def _check_structure(role: Role, root: Path) -> Iterator[Problem]:
+    """Names and shapes of all tensors (`executors.models.fitting`), where torch is installed, without which nothing could be loaded."""
+    if not can_compare():
+        return
+    from executors.models.fitting import faults
+
+    for fault in faults(root, role.name, role.folder):
+        yield Problem(fault.file.relative_to(root).as_posix(), fault.what, _OTHER)
+
+
+def can_compare() -> bool:
+    """Whether `verify(structure=True)` looks at tensors' names and shapes on this machine: the extra `models` is installed."""
+    return all(importlib.util.find_spec(name) for name in ("torch", "diffusers", "transformers"))
+
+
+def _status(role: Role, root: Path, manifest: dict[str, Any], deep: bool, structure: bool = False) -> RoleStatus:
     folder = root / role.folder
     tiny = bool(manifest.get("tiny"))
     if not folder.is_dir():
         missing = Problem(f"{role.folder}/", "is missing", _FETCH)
         return RoleStatus(role.name, (_advised(missing, role, tiny),), 0, tiny, present=False)
-    problems, size = list(_check_needs(role, root)), 0
+    problems, size, notes = list(_check_needs(role, root)), 0, []
     for path in _below(folder):
         name = path.relative_to(root).as_posix()
+        if name not in manifest["files"] and role.stray(path.relative_to(folder).as_posix()):
+            notes.append(f"{name}: {'a pickle, which nothing opens' if path.suffix.lower() in PICKLES else 'not pinned, and not needed'}")
+            continue
         size += path.stat().st_size
         found: list[Problem] = []
         if not path.resolve().is_relative_to(root.resolve()):
@@ -237,12 +201,15 @@ def _status(role: Role, root: Path, manifest: dict[str, Any], deep: bool) -> Rol
             found += _check_safetensors(path, name)
         # One problem a file: the first is the cause, and the rest follow from it.
         problems += (found or list(_check_pins(path, name, manifest["files"].get(name), deep)))[:1]
+    for check in (_check_kind, _check_sampling, *([_check_structure] if structure else [])):
+        named = {p.file for p in problems}
+        if check is not _check_structure or not named:  # what is missing or damaged is said already
+            problems += [p for p in check(role, root) if p.file not in named]
     named = {p.file for p in problems}
-    problems += [p for p in _check_kind(role, root) if p.file not in named]
     for name, pin in manifest["files"].items():
         if pin.get("role") == role.name and not (root / name).is_file() and name not in named:
             problems.append(Problem(name, "is pinned, and missing", _FETCH))
-    return RoleStatus(role.name, tuple(_advised(p, role, tiny) for p in problems), size, tiny, present=True)
+    return RoleStatus(role.name, tuple(_advised(p, role, tiny) for p in problems), size, tiny, present=True, notes=tuple(notes))
 
 
 def _advised(problem: Problem, role: Role, tiny: bool) -> Problem:
@@ -254,13 +221,14 @@ def _advised(problem: Problem, role: Role, tiny: bool) -> Problem:
     return replace(problem, todo=problem.todo.replace("{role}", role.name))
 
 
-def verify(root: Path, deep: bool = True) -> list[RoleStatus]:
-    """The state of each role, in the order of `ROLES`. `deep` hashes every file: about a second for each GiB.
+def verify(root: Path, deep: bool = True, structure: bool = False) -> list[RoleStatus]:
+    """The state of each role, in the order of `ROLES`. `deep` hashes every file: about a second for each GiB. `structure` holds the names
+    and shapes of all tensors against the architectures, where torch is installed: some seconds, most of them its import.
 
     Raises `ModelFileError` only where the manifest itself cannot be read.
     """
     manifest = read_manifest(root)
-    return [_status(role, root, manifest, deep) for role in ROLES]
+    return [_status(role, root, manifest, deep, structure) for role in ROLES]
 
 
 def check(root: Path) -> list[RoleStatus]:
@@ -268,10 +236,10 @@ def check(root: Path) -> list[RoleStatus]:
     return verify(root, deep=False)
 
 
-def require(root: Path, role: str, deep: bool = False) -> None:
+def require(root: Path, role: str, deep: bool = False, structure: bool = False) -> None:
     """Raise `ModelFileError` with all that is wrong with one role."""
     manifest = read_manifest(root)
-    status = next(_status(r, root, manifest, deep) for r in ROLES if r.name == role)
+    status = next(_status(r, root, manifest, deep, structure) for r in ROLES if r.name == role)
     if not status.ok:
         raise ModelFileError("; ".join(str(p) for p in status.problems))
 
@@ -308,7 +276,7 @@ def pin(root: Path, tiny: bool = False, extra: dict[str, Any] | None = None) -> 
 def pin_new(root: Path, roles: Iterable[str] = ()) -> dict[str, Any]:
     """Pin what lies in these roles' folders (none named: all) and has no pin, and return those pins. A pin that is there stays.
 
-    Raises `ModelFileError` for an unknown role, and rather than pin what would never be loaded.
+    Raises `ModelFileError` for an unknown role, and rather than pin what would never be loaded: of the wrong kind, or lacking a tensor.
     """
     if unknown := set(roles) - {role.name for role in ROLES}:
         raise ModelFileError(f"There is no role {sorted(unknown)[0]!r}: there are {', '.join(role.name for role in ROLES)}.")
@@ -316,6 +284,11 @@ def pin_new(root: Path, roles: Iterable[str] = ()) -> dict[str, Any]:
     for role in ROLES:
         if not roles or role.name in roles:
             pins |= _pins_of(root, role, skip=known)
+    for role in ROLES:
+        if any(pin["role"] == role.name for pin in pins.values()) and not any(_check_needs(role, root)):
+            for check in (_check_kind, _check_sampling, _check_structure):
+                if problem := next(check(role, root), None):
+                    raise ModelFileError(f"{problem.file}: {problem.what}. Nothing was pinned")
     pin_some(root, pins)
     return pins
 
@@ -324,7 +297,7 @@ def _pins_of(root: Path, role: Role, skip: Collection[str] = ()) -> dict[str, An
     pins: dict[str, Any] = {}
     for path in _below(root / role.folder):
         name = path.relative_to(root).as_posix()
-        if name in skip:
+        if name in skip or (pinned.refused(name) and role.stray(path.relative_to(root / role.folder).as_posix())):
             continue
         if why := pinned.refused(name):
             what = "is a pickle" if path.suffix.lower() in PICKLES else why

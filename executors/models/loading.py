@@ -1,4 +1,4 @@
-"""What loading and running a model have in common: quiet libraries, and errors that policy understands instead of theirs."""
+"""What loading and running a model have in common: quiet libraries, whole components, errors that policy understands instead of theirs."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import diffusers.utils.logging
 import torch
 import transformers.utils.logging
 
 from ..errors import ExecutorError, ModelFileError, OutOfMemory
+from .base import ModelPaths
 from .pinned import pinned
+from .structure import of_folder, of_single_file, whole
 
 T = TypeVar("T")
 
@@ -43,6 +45,27 @@ def loading(root: Path, *places: Path, always: bool = False) -> Iterator[None]:
         if _is_out_of_memory(error):
             raise
         raise ModelFileError(f"cannot load {folder}: {error}") from error
+
+
+def from_folder(kind: Any, root: Path, folder: Path, dtype: torch.dtype) -> torch.nn.Module:
+    """A component on the CPU out of a folder in the library's own layout, whole. Raises `ModelFileError` naming the first tensor that the
+    class wants and the files lack, or have in another shape, before any is read."""
+    if fault := of_folder(kind, folder):
+        raise fault.raised(root)
+    told: dict[str, Any] = {"trust_remote_code": False} if issubclass(kind, transformers.PreTrainedModel) else {}
+    module, info = kind.from_pretrained(folder, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True, **told)
+    return whole(module.eval(), str(folder.relative_to(root)), info)
+
+
+def from_single_file(paths: ModelPaths, component: str, dtype: torch.dtype) -> torch.nn.Module:
+    """One of SDXL's components on the CPU out of the checkpoint, whole. Raises `ModelFileError` as `from_folder` does."""
+    if fault := of_single_file(paths.sdxl_file, paths.sdxl_config, (component,)):
+        raise fault.raised(paths.root)
+    others = dict.fromkeys({"unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"} - {component})
+    config = str(paths.sdxl_config)  # without it, it would ask the hub
+    options = {"config": config, "local_files_only": True, "torch_dtype": dtype, "add_watermarker": False}
+    made = getattr(diffusers.StableDiffusionXLPipeline.from_single_file(str(paths.sdxl_file), **others, **options), component)
+    return whole(made.eval(), f"{paths.sdxl_file.relative_to(paths.root)}: its {component}")
 
 
 def within_memory(doing: str, action: Callable[[], T]) -> T:

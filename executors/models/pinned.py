@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from executors.errors import ModelFileError
+from executors.models.roles import STRAY
 from executors.models.seen import current, stamp_of
 
 RUNS = frozenset({".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle", ".py", ".pyc", ".so"})
@@ -75,6 +76,8 @@ def _stamps(root: Path, places: tuple[Path, ...]) -> dict[str, tuple[int, ...]]:
             look(folder)
         look(place)
         for path in place.rglob("*") if place.is_dir() else ():
-            if not any(part.startswith(".") for part in path.relative_to(place).parts):  # nothing that is loaded lies in hidden folders
+            # Nothing that is loaded lies in hidden folders, and no library opens a pickle of these names.
+            hidden = any(part.startswith(".") for part in path.relative_to(place).parts)
+            if not hidden and path.suffix.lower() not in STRAY:
                 look(path)
     return found

@@ -1,6 +1,7 @@
 """The header of a .safetensors file: enough to tell a whole file from a truncated, pickled or foreign one, with the standard library.
 
 Format: https://github.com/huggingface/safetensors#format — eight bytes of length N (little-endian), N bytes of JSON, then the tensors.
+What passes here is what the library loads: it is as strict about text, numbers, offsets and `__metadata__`.
 """
 
 from __future__ import annotations
@@ -8,10 +9,14 @@ from __future__ import annotations
 import json
 import math
 import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 LIMIT = 100_000_000  # bytes of header; the format's own limit
+QUOTED = 60  # characters of a value that a file brought, as errors repeat it
+METADATA = "__metadata__"
 _BITS = {
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8,
     "I16": 16, "U16": 16, "F16": 16, "BF16": 16, "I32": 32, "U32": 32, "F32": 32, "I64": 64, "U64": 64, "F64": 64,
@@ -22,8 +27,21 @@ class HeaderError(Exception):
     """What is wrong, as the predicate of a sentence that begins with the file's name."""
 
 
+@dataclass(frozen=True)
+class Header:
+    """`tensors`: name to `{"dtype", "shape", "data_offsets"}`. `metadata`: what the file says of itself, text by text; often nothing."""
+
+    tensors: dict[str, dict[str, Any]]
+    metadata: dict[str, str]
+
+
 def read_header(file: Path) -> dict[str, dict[str, Any]]:
     """Tensor name to `{"dtype", "shape", "data_offsets"}`. Raises `HeaderError`, also when the file is not as long as it says."""
+    return read_whole(file).tensors
+
+
+def read_whole(file: Path) -> Header:
+    """Tensors and metadata. Raises `HeaderError`, also when the file is not as long as it says."""
     size = file.stat().st_size
     with file.open("rb") as stream:
         start = stream.read(9)
@@ -38,21 +56,83 @@ def read_header(file: Path) -> dict[str, dict[str, Any]]:
         raw = start[8:] + stream.read(length - 1)
     if len(raw) < length:
         raise HeaderError(f"is truncated inside its header: {size:,} bytes")
-    try:
-        header: dict[str, dict[str, Any]] = json.loads(raw)
-        header.pop("__metadata__", None)
-        end = max((_end_of(tensor) for tensor in header.values()), default=0)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise HeaderError("is no safetensors file: its header is not what the format asks for") from error
-    whole = 8 + length + end
-    if size != whole:
+    tensors = _parsed(raw)
+    metadata = _metadata(tensors.pop(METADATA, None))
+    end = _end(tensors)
+    if size != (whole := 8 + length + end):
         raise HeaderError(f"{'is truncated' if size < whole else 'is too long'}: {size:,} bytes where its header says {whole:,}")
+    return Header(tensors, metadata)
+
+
+def quoted(value: object, longest: int = QUOTED) -> str:
+    """A value that a file brought, for an error: in one line, and not the whole of a megabyte."""
+    text = repr(value[: 4 * longest] if isinstance(value, str) else value)
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+def _parsed(raw: bytes) -> dict[str, Any]:
+    try:
+        header = json.loads(raw.decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_once)
+    except RecursionError:
+        raise HeaderError("is no safetensors file: its header is nested too deeply") from None
+    except ValueError as error:
+        raise HeaderError(f"is no safetensors file: its header is not what the format asks for ({error})") from error
+    if not isinstance(header, dict):
+        raise HeaderError("is no safetensors file: its header is not what the format asks for")
     return header
 
 
-def _end_of(tensor: dict[str, Any]) -> int:
-    begin, end = tensor["data_offsets"]
-    bits = _BITS.get(tensor["dtype"])  # a type newer than this table passes: only its extent is taken on trust
-    if begin < 0 or (bits and (end - begin) * 8 != math.prod(tensor["shape"]) * bits):
-        raise ValueError
-    return int(end)
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    # The library takes the last of two tensors of one name, and refuses metadata that comes twice.
+    if sum(name == METADATA for name, _ in pairs) > 1:
+        raise ValueError(f"{METADATA} comes twice")
+    return dict(pairs)
+
+
+def _metadata(value: Any) -> dict[str, str]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise HeaderError(f"cannot be loaded: its {METADATA} is {quoted(value)} where the format asks for names and texts. {_RESAVE}")
+    for name, text in value.items():
+        if not isinstance(text, str):
+            raise HeaderError(f"cannot be loaded: in its {METADATA}, {quoted(name)} is {quoted(text)}, which is not a text. {_RESAVE}")
+        if not _encodable(name) or not _encodable(text):
+            raise HeaderError(f"cannot be loaded: in its {METADATA}, {quoted(name)} holds half a surrogate pair. {_RESAVE}")
+    return value
+
+
+_RESAVE = "Save the file again with metadata of texts, or without any"
+
+
+def _encodable(text: str) -> bool:
+    return not any(0xD800 <= ord(character) <= 0xDFFF for character in text)
+
+
+def _end(tensors: dict[str, Any]) -> int:
+    """Where the last tensor ends. They lie one behind the other, without holes."""
+    end = 0
+    for begin, until, name in sorted(_extents(tensors)):
+        if begin != end:
+            raise HeaderError(f"is no safetensors file: its tensor {quoted(name)} begins at byte {begin:,} where {end:,} is the next")
+        end = until
+    return end
+
+
+def _extents(tensors: dict[str, Any]) -> Iterator[tuple[int, int, str]]:
+    for name, tensor in tensors.items():
+        try:
+            begin, end = tensor["data_offsets"]
+            dtype, shape = tensor["dtype"], tensor["shape"]
+        except (TypeError, KeyError, ValueError):
+            raise HeaderError(f"is no safetensors file: of its tensor {quoted(name)} it says {quoted(tensor)}") from None
+        bits = _BITS.get(dtype) if isinstance(dtype, str) else 0  # a type newer than this table passes: its extent is taken on trust
+        numbers = [begin, end, *shape] if isinstance(shape, list) else [None]
+        whole = all(type(number) is int and number >= 0 for number in numbers)
+        if not whole or begin > end or bits == 0 or (bits and (end - begin) * 8 != math.prod(shape) * bits):
+            raise HeaderError(f"is no safetensors file: of its tensor {quoted(name)} it says {quoted(tensor)}")
+        yield begin, end, name

@@ -10,32 +10,26 @@ Three components (`executors.residency`), each on the device only while its stag
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 from diffusers import (
     AutoencoderKL,
-    DDIMScheduler,
-    DPMSolverMultistepScheduler,
-    EulerAncestralDiscreteScheduler,
-    EulerDiscreteScheduler,
-    HeunDiscreteScheduler,
     StableDiffusionXLImg2ImgPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
-    UniPCMultistepScheduler,
 )
 from PIL import Image, ImageOps
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from executors.errors import BadOutput, BadWork, ModelFileError
-from executors.models import files, sdxl_together, working
+from executors.models import files, prediction, samplers, sdxl_together, working
 from executors.models.base import ModelPaths, OnStep, Output, Picture, Work
 from executors.models.convert import source_of
 from executors.models.few_steps import distil, sampler, shortened
-from executors.models.loading import loading, pick_device, quiet
+from executors.models.loading import from_folder, from_single_file, loading, pick_device, quiet
 from executors.models.profiles import DEFAULT, Profile, at_once_of, facts
 from executors.models.quality import check_pixels
 from executors.models.sdxl_ip import IpAdapters
@@ -48,17 +42,6 @@ from executors.residency import Chance, Residency
 
 TEXT, UNET, VAE = "sdxl.text", "sdxl.unet", "sdxl.vae"
 VOCABULARY = 49_408  # CLIP's; a missing tokenizer folder loads in silence, with two tokens
-
-SCHEDULERS: dict[str, Callable[[Any], Any]] = {
-    # The wire's `config.scheduler`; each takes the model's own noise schedule.
-    "EulerDiscrete": EulerDiscreteScheduler.from_config,
-    "EulerAncestralDiscrete": EulerAncestralDiscreteScheduler.from_config,
-    "DPMSolverMultistep": DPMSolverMultistepScheduler.from_config,
-    "DPMSolverMultistepKarras": lambda config: DPMSolverMultistepScheduler.from_config(config, use_karras_sigmas=True),
-    "UniPCMultistep": UniPCMultistepScheduler.from_config,
-    "HeunDiscrete": HeunDiscreteScheduler.from_config,
-    "DDIM": lambda config: DDIMScheduler.from_config(config, clip_sample=False),
-}
 
 
 class Sdxl:
@@ -103,7 +86,8 @@ class Sdxl:
                 IpAdapters(pipe, self.paths, self.residency, self.dtype),
                 PromptEncoder(pipe, self.device),
             )
-            self._schedule = dict(pipe.scheduler.config)
+            self._predicts = prediction.of(self.paths.sdxl_file, self.paths.sdxl_config / "scheduler")
+            self._schedule = self._predicts.schedule(pipe.scheduler.config)
             self._compiled = compiler(self.profile, pipe.unet, self.device)
 
     def _assemble(self) -> StableDiffusionXLPipeline:
@@ -137,12 +121,9 @@ class Sdxl:
         logging.getLogger("diffusers.models.modeling_utils").setLevel(logging.ERROR)  # it warns of an empty list of modules, at every cast
         places = (source.path, self.paths.sdxl_config) if source.single_file else (source.path,)
         with loading(self.paths.root, *places):
-            if not source.single_file:
-                return kind.from_pretrained(source.path, dtype=dtype, local_files_only=True, use_safetensors=True).eval()
-            others = dict.fromkeys({"unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"} - {component})
-            config = str(self.paths.sdxl_config)  # without it, it would ask the hub
-            options = {"config": config, "local_files_only": True, "torch_dtype": dtype, "add_watermarker": False}
-            return getattr(StableDiffusionXLPipeline.from_single_file(str(source.path), **others, **options), component).eval()
+            if source.single_file:
+                return from_single_file(self.paths, component, dtype)
+            return from_folder(kind, self.paths.root, source.path, dtype)
 
     def unload(self) -> None:
         if self._pipe is not None:
@@ -264,7 +245,7 @@ class Sdxl:
             pipe = kind(**modules, add_watermarker=False)
             pipe.set_progress_bar_config(disable=True)
         # A scheduler of this pass's own: a cancelled one leaves its place in the schedule behind.
-        pipe.scheduler = sampler(self._schedule) if self.profile.few_steps else scheduler_named(work.scheduler, self._schedule)
+        pipe.scheduler = sampler(self._schedule) if self.profile.few_steps else samplers.sdxl(work.scheduler, self._schedule)
         width, height = self.size_of(work)
         need = working.sdxl_denoise(width * height, len(seeds), pipe.unet.config.block_out_channels[0], (dtype or self.dtype).itemsize)
         shape = (len(seeds), width, height, work.guidance > 1, work.reference_type, dtype)
@@ -303,15 +284,7 @@ class Sdxl:
     def _reset(self) -> None:
         if self._pipe is not None:
             self._ip.detach()
-            self._pipe.scheduler = scheduler_named(None, self._schedule)
-
-
-def scheduler_named(name: str | None, schedule: dict[str, Any]) -> Any:
-    """A fresh scheduler. None is the model's own; raises `BadWork` for one that is not in `SCHEDULERS`."""
-    key = (name or schedule["_class_name"]).removesuffix("Scheduler")
-    if key not in SCHEDULERS:
-        raise BadWork(f"unknown scheduler {name!r}: SDXL has {', '.join(SCHEDULERS)}")
-    return SCHEDULERS[key](schedule)
+            self._pipe.scheduler = samplers.sdxl(None, self._schedule)
 
 
 def check(work: Work) -> None:
@@ -326,5 +299,5 @@ def check(work: Work) -> None:
         raise BadWork(f"strength {work.strength} of {work.steps} steps leaves none to run: ask for more of either")
     if (work.reference_type is None) != (work.references.style is None):
         raise BadWork("a reference picture needs a reference type, and a type needs its picture")
-    if work.scheduler is not None and work.scheduler.removesuffix("Scheduler") not in SCHEDULERS:
-        raise BadWork(f"unknown scheduler {work.scheduler!r}: SDXL has {', '.join(SCHEDULERS)}")
+    if work.scheduler is not None:
+        samplers.named("sdxl", work.scheduler)

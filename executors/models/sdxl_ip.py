@@ -18,8 +18,10 @@ from transformers import CLIPVisionModelWithProjection
 
 from executors.errors import BadWork
 from executors.models import files, working
+from executors.models.adapters import of_ip_adapter
 from executors.models.base import ModelPaths
-from executors.models.loading import loading
+from executors.models.loading import from_folder, loading
+from executors.models.structure import whole
 from executors.residency import Residency
 
 if TYPE_CHECKING:
@@ -130,9 +132,7 @@ class IpAdapters:
     def _build_encoder(self, use: Use) -> torch.nn.Module:
         folder = self._paths.ip_adapter / use.encoder
         with loading(self._paths.root, folder):
-            return CLIPVisionModelWithProjection.from_pretrained(
-                folder, dtype=self._dtype, local_files_only=True, trust_remote_code=False, use_safetensors=True
-            ).eval()
+            return from_folder(CLIPVisionModelWithProjection, self._paths.root, folder, self._dtype)
 
     def _build(self, use: Use, encoder: torch.nn.Module) -> tuple[dict[str, Any], torch.nn.Module, Any]:
         """The adapter's attention processors and projection, built onto the UNet and taken off it again; and what prepares pictures."""
@@ -142,11 +142,18 @@ class IpAdapters:
         pictures = (pipe.image_encoder, pipe.feature_extractor)
         try:
             pipe.image_encoder, pipe.feature_extractor = encoder, None
-            with loading(self._paths.root, folder / "sdxl_models" / use.weights):
+            weights = folder / "sdxl_models" / use.weights
+            with loading(self._paths.root, weights):
+                if fault := of_ip_adapter(weights, folder / use.encoder, self._paths.sdxl_config / "unet"):
+                    raise fault.raised(self._paths.root)
                 options = {"image_encoder_folder": None, "local_files_only": True}
                 pipe.load_ip_adapter(str(folder), subfolder="sdxl_models", weight_name=use.weights, **options)
             projection, pipe.unet.encoder_hid_proj = pipe.unet.encoder_hid_proj, None  # first: `detach` says why
-            return pipe.unet.attn_processors, projection, pipe.feature_extractor
+            processors = pipe.unet.attn_processors
+            for module in (projection, *processors.values()):
+                if isinstance(module, torch.nn.Module):
+                    whole(module, use.weights)
+            return processors, projection, pipe.feature_extractor
         finally:
             pipe.unet.encoder_hid_proj, pipe.unet.config.encoder_hid_dim_type = before[:2]
             pipe.unet.set_attn_processor(dict(before[2]))

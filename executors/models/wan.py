@@ -9,7 +9,7 @@ Each part is a component (`executors.residency`), on the device only while its s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,6 @@ from typing import Any
 import torch
 from diffusers import (
     AutoencoderKLWan,
-    DPMSolverMultistepScheduler,
-    FlowMatchEulerDiscreteScheduler,
-    UniPCMultistepScheduler,
     WanPipeline,
     WanTransformer3DModel,
     WanVACEPipeline,
@@ -30,12 +27,12 @@ from transformers import AutoTokenizer, UMT5EncoderModel
 
 from ..errors import BadOutput, BadWork, ModelFileError
 from ..residency import Chance, Residency
-from . import files, working
+from . import files, samplers, working
 from .attention import during
 from .base import Clip, ModelPaths, OnStep, Output, Picture, References, Work
 from .convert import source_of
 from .few_steps import distil, shortened
-from .loading import loading, pick_device, quiet
+from .loading import from_folder, loading, pick_device, quiet
 from .profiles import DEFAULT, Profile, facts
 from .quality import check_pixels
 from .speed import T2V, VACE, Compiler, compiler, dress, forgetting
@@ -47,14 +44,6 @@ TEXT, VAE = "wan.text", "wan.vae"
 DENOISERS = {T2V: "wan.t2v", VACE: "wan.vace"}
 MULTIPLE = 16  # VAE 8 × patch 2
 GREY = (128, 128, 128)  # what VACE takes for "nothing here yet"
-
-_FLOW = {"prediction_type": "flow_prediction", "use_flow_sigmas": True, "num_train_timesteps": 1000}
-SAMPLERS: dict[str, Callable[[float], Any]] = {
-    # The names are the wire's `sample_solver`, which are those of Wan's own generate.py; each takes the job's `sample_shift`.
-    "unipc": lambda shift: UniPCMultistepScheduler(flow_shift=shift, **_FLOW),
-    "dpm++": lambda shift: DPMSolverMultistepScheduler(flow_shift=shift, algorithm_type="dpmsolver++", **_FLOW),
-    "euler": lambda shift: FlowMatchEulerDiscreteScheduler(shift=shift),
-}
 
 
 class Wan:
@@ -163,7 +152,7 @@ class Wan:
 
     def _build(self, kind: Any, folder: Path, dtype: torch.dtype) -> torch.nn.Module:
         with loading(self.paths.root, folder):
-            return kind.from_pretrained(folder, dtype=dtype, local_files_only=True, use_safetensors=True).eval()
+            return from_folder(kind, self.paths.root, folder, dtype)
 
     # Generating
 
@@ -210,7 +199,7 @@ class Wan:
         """Latents as the VAE takes them, but for their scale: (1, 16, 1 + (frames − 1)/4, H/8, W/8)."""
         pipe = self._pipes[mode]
         # A scheduler of the job's own: nothing of a cancelled job can be left in it.
-        pipe.scheduler = SAMPLERS[work.sampler](work.shift)
+        pipe.scheduler = samplers.wan(work.sampler, work.shift)
         steps = StepReports(self.device, on_step)
         # The text encoder stays as it is: its files are bfloat16, and 21 GiB of float32 would fit beside nothing.
         dtype = torch.float32 if work.precise and self.dtype != torch.float32 else None
@@ -314,8 +303,7 @@ def check(work: Work) -> None:
         raise BadWork(f"a picture of one frame takes no reference or a single one, not {mode!r}")
     if work.frames > 1 and len(work.seeds) != 1:
         raise BadWork(f"a video has one seed, not {len(work.seeds)}")
-    if work.sampler not in SAMPLERS:
-        raise BadWork(f"unknown sampler {work.sampler!r}: Wan has {', '.join(SAMPLERS)}")
+    samplers.named("wan", work.sampler)
     if work.steps < 1 or not work.seeds:
         raise BadWork("a job needs at least one step and one seed")
 

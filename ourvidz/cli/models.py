@@ -33,7 +33,7 @@ def verify(
     deep: Annotated[bool, typer.Option("--deep", help="Hash every file too: about a second for each gigabyte.")] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Check the files against their pins; exit 1 when a role that is there is not in order."""
+    """Check the files against their pins, and their tensors against their configs; exit 1 when a role that is there is not in order."""
     roles = _show(deep, as_json, explain=True)
     if any(not role["ok"] for role in roles):
         raise typer.Exit(1)
@@ -54,7 +54,7 @@ def _show(deep: bool, as_json: bool, *, explain: bool) -> list[dict[str, Any]]:
     from ourvidz.cli import executor
     from ourvidz.config import config
 
-    roles = executor.found().check_models(config().models, deep=deep)
+    roles = executor.found().check_models(config().models, deep=deep, structure=explain)
     if as_json:
         out.emit(roles)
         return roles
@@ -63,6 +63,10 @@ def _show(deep: bool, as_json: bool, *, explain: bool) -> list[dict[str, Any]]:
         for role in roles:
             for problem in role["problems"]:
                 out.say(f"  {role['role']}: {problem}", "yellow")
+            for note in role["notes"]:
+                out.say(f"  {role['role']}: {note}.", "dim")
+        if not executor.found().can_compare():
+            out.say("Names and shapes of tensors were not compared: that needs the extra `models`.", "dim")
     if all(not role["bytes"] for role in roles) and config().tiny:
         out.say("There are none yet. `ourvidz demo` and `ourvidz worker` make tiny ones by themselves.", "dim")
     return roles

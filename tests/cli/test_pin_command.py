@@ -30,7 +30,8 @@ def test_files_of_ones_own_are_pinned_once(bare: Command, models: Path) -> None:
     again = bare("models", "pin", "--yes", **where)
     assert again.code == 0 and "nothing to pin" in again.err
     assert bare("models", "pin", "nobody", "--yes", **where).code == 1
-    (models / "sdxl-lustify" / "old.bin").write_bytes(b"x")
+    (models / "sdxl-lustify" / "config").mkdir()
+    (models / "sdxl-lustify" / "config" / "old.bin").write_bytes(b"x")
     refused = bare("models", "pin", "--yes", **where)
     assert refused.code == 1 and "old.bin: is a pickle" in refused.err
 

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 from site_of import Site
 from test_refusals import keep, picture
 
+from executors.models import files
 from executors.shelf import Shelf
 
 SDXL = "sdxl-lustify/model.safetensors"
@@ -33,7 +35,15 @@ def own_models(tiny_root: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_root, tmp_path / "models"))
 
 
-@pytest.mark.parametrize("damage", [truncated, pickled, missing])
+def lacking(file: Path) -> None:
+    """One tensor less, pinned as a person pins it who has not looked."""
+    state = load_file(file)
+    del state["conditioner.embedders.0.transformer.text_model.encoder.layers.0.layer_norm1.bias"]
+    save_file(state, file)
+    files.pin(file.parent.parent, tiny=True)
+
+
+@pytest.mark.parametrize("damage", [truncated, pickled, missing, lacking])
 def test_a_damaged_model_closes_its_lane_and_no_other(
     site: Site, own_models: Path, damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -47,8 +57,9 @@ def test_a_damaged_model_closes_its_lane_and_no_other(
     assert (row["status"], row["executor_id"], row["snoozes"], row["attempts"], row["errors"]) == ("queued", None, 1, 0, 0)
     assert site.data(job_id, "snoozed")[0]["reason"] == "model_file"
     assert shelf.lanes == ["wan", "wan_vace"]
+    assert damage is not lacking or "lacks the tensor conditioner.embedders.0.transformer.text_model" in caplog.text
     assert "sdxl-lustify" in caplog.text and "Lane sdxl is closed here" in caplog.text
-    assert (own_models / "quarantine" / SDXL).exists() == (damage is not missing)
+    assert (own_models / "quarantine" / SDXL).exists() == (damage in (truncated, pickled))
 
     site.work(job_id, home="sound")
     site.completed(job_id)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from executors.errors import ModelFileError
-from executors.models import files
+from executors.models import files, pinned
 from executors.models.seen import current
 from executors.models.tiny import make_tiny
 
@@ -124,14 +124,27 @@ def test_a_sound_file_that_begins_like_a_pickle_or_a_zip_is_none(root: Path, len
     assert status(root, "ip_adapter").ok
 
 
-def test_a_pickle_is_refused_by_its_name_even_where_nothing_needs_it(root: Path) -> None:
-    for suffix in (".bin", ".ckpt", ".pt", ".pth", ".pkl"):
-        extra = root / "sdxl-lustify" / f"old{suffix}"
-        extra.write_bytes(b"anything")
-        (problem,) = status(root, "sdxl").problems
-        assert problem.file == f"sdxl-lustify/old{suffix}"
+def test_a_pickle_that_nothing_opens_condemns_no_folder(root: Path) -> None:
+    """Neither beside the files that are named one by one, nor in a folder that a library is given, unless one might look for it there."""
+    strays = [f"sdxl-lustify/old{suffix}" for suffix in (".bin", ".ckpt", ".pt", ".pth", ".pkl")]
+    strays += ["sdxl-lustify/preview.png", "sdxl-lustify/config/unet/old.pth", "ip-adapter/sdxl_models/ip-adapter_sdxl.bin"]
+    for name in strays:
+        (root / name).write_bytes(pickle.dumps({"weights": [1.0]}))
+    for role in ("sdxl", "ip_adapter"):
+        assert status(root, role).ok
+        assert [note.partition(":")[0] for note in status(root, role).notes] == sorted(n for n in strays if n.startswith(role[:2]))
+        assert files.quarantine(root, status(root, role)) == []
+    assert not {"sdxl-lustify/old.pth", "ip-adapter/sdxl_models/ip-adapter_sdxl.bin"} & files.pin(root, tiny=True)["files"].keys()
+    pinned.check(root, root / "sdxl-lustify/config")
+
+
+def test_a_pickle_that_a_library_might_look_for_is_refused(root: Path) -> None:
+    for name in ("sdxl-lustify/config/unet/diffusion_pytorch_model.bin", "ip-adapter/models/image_encoder/pytorch_model.bin"):
+        (root / name).write_bytes(b"anything")
+        (problem,) = status(root, "sdxl" if "sdxl-l" in name else "ip_adapter").problems
+        assert problem.file == name
         assert "pickle" in problem.what
-        extra.unlink()
+        (root / name).unlink()
 
 
 def test_changed_bytes_of_the_same_length_are_found_by_the_deep_check_alone(root: Path) -> None:
@@ -171,10 +184,11 @@ def test_files_that_nobody_pinned_are_not_trusted(root: Path) -> None:
 
 def test_a_pickle_or_a_broken_file_is_never_pinned(root: Path) -> None:
     before = (root / files.MANIFEST).read_bytes()
-    (root / "ip-adapter/extra.pt").write_bytes(b"x")
-    with pytest.raises(ModelFileError, match=r"extra\.pt"):
+    extra = root / "ip-adapter/models/image_encoder/extra.bin"
+    extra.write_bytes(b"x")
+    with pytest.raises(ModelFileError, match=r"extra\.bin"):
         files.pin(root)
-    (root / "ip-adapter/extra.pt").unlink()
+    extra.unlink()
     _truncate(root / SDXL)
     with pytest.raises(ModelFileError, match=SDXL):
         files.pin(root)
