@@ -9,7 +9,7 @@ from pathlib import Path
 from ourvidz import leaks
 from ourvidz.db import layer
 from ourvidz.safety import edge, help_page, report_page
-from state import bounds, catalog, errors, events, machine, policy
+from state import bounds, catalog, errors, events, machine, policy, schedulers
 from state.wire import MODEL_VARIANTS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -106,11 +106,29 @@ def _catalog() -> str:
     return (
         "# Job types\n\n"
         + _table(head, types)
+        + _schedulers()
         + "\n## Policy\n\nTimes in seconds.\n\n"
         + _table(("figure", "value"), figures)
         + "\n## Plans\n\n"
         + _table(("plan", "weight", "unfinished jobs", "submits a minute"), plans)
     )
+
+
+def _schedulers() -> str:
+    """The one table of state/schedulers.py, for those who name a scheduler."""
+    parts = [
+        "\n## Schedulers\n\nThe setting `scheduler` of SDXL's types (also called `sampler` and `sampler_name`), and `sampler` of Wan's "
+        "(also `sample_solver`, `sampler_name`). Spelling does not count: case, spaces, dashes, underscores, and `+` for `p`. A job keeps "
+        "the name in the first column. As in ComfyUI and newer releases of A1111, `sampler_name` may come with a `scheduler` of `karras` "
+        "or `normal`. A name that is not here is refused. Without one, SDXL's types take the model's own schedule and Wan's `unipc`.\n"
+    ]
+    for family, rows in schedulers.OF.items():
+        cells: list[tuple[object, ...]] = []
+        for row in rows:
+            options = ", ".join(f"{option}={value}" for option, value in row.options.items() if value is not None)
+            cells.append((f"`{row.name}`", ", ".join(f"`{name}`" for name in row.also) or "–", f"{row.kind}Scheduler", options or "–"))
+        parts.append(f"\n{family}:\n\n" + _table(("name", "also", "diffusers' class", "made with"), cells))
+    return "".join(parts)
 
 
 def _errors() -> str:

@@ -15,7 +15,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from state.catalog import GIF, JOB_TYPES, LANES, MP4, PNG, REFERENCE_TYPES, SAMPLERS, SCHEDULERS, WEBP
+from state import schedulers
+from state.catalog import GIF, JOB_TYPES, LANES, MP4, PNG, REFERENCE_TYPES, WEBP
 from state.errors import BY_SQLSTATE
 from state.machine import STATUSES, EventType
 from state.wire import NAMES, REFERENCES
@@ -86,7 +87,7 @@ DEVICE: Final = form(
 JOB_TYPE: Final = one_of(JOB_TYPES)
 LANE: Final = one_of((*LANES, "older"))
 ERROR_CLASS: Final = one_of(ERROR_CLASSES)
-SETTINGS: Final[Kind] = {"each": [NUMBER, FLAG, one_of((*REFERENCE_TYPES, *SAMPLERS, *SCHEDULERS, "continue", "fail"))]}
+SETTINGS: Final[Kind] = {"each": [NUMBER, FLAG, one_of((*REFERENCE_TYPES, *schedulers.NAMES, "continue", "fail"))]}
 
 _JOB: Final[Mapping[str, Kind]] = {
     "user_id": ID, "job_type": JOB_TYPE, "lane": LANE, "priority": NUMBER, "rank": NUMBER, "run_at": TIME, "project_id": ID,

@@ -34,6 +34,7 @@ NAMES: Final[Mapping[str, str]] = {
     "shift": "shift",
     "sample_solver": "sampler",
     "sampler": "sampler",
+    "sampler_name": "sampler",  # as A1111 and ComfyUI call it, beside a `scheduler` that may be the noise levels' spacing alone
     "scheduler": "scheduler",
     "strength": "strength",
     "denoise_strength": "strength",
@@ -64,6 +65,9 @@ REFERENCES: Final[Mapping[str, Mapping[str, str]]] = {
         "init_image_url": "init",
     },
 }
+
+OF_FAMILY: Final[Mapping[str, Mapping[str, str]]] = {"sdxl": {"sampler": "scheduler", "sampler_name": "scheduler"}}
+"""Names that mean something else in one family. `sample_solver` stays Wan's own: the deployed sender gives it to every job."""
 
 MODEL_VARIANTS: Final[Mapping[str, str]] = {"sdxl": "lustify_sdxl", "wan": "wan_2_1_1_3b"}
 """What a message and the edge function call a family's model."""
@@ -155,7 +159,7 @@ def rows() -> list[dict[str, Any]]:
     """`ourvidz.wire_names`, for each family. `n` is the order in which later names win. Besides settings there are `ignored`, `task` and
     `other_family` (a name that only the other family has)."""
     told = [(name, setting) for name, setting in NAMES.items()] + [(name, "ignored") for name in IGNORED] + [("task", "task")]
-    found = [(family, name, setting) for name, setting in told for family in REFERENCES]
+    found = [(family, name, OF_FAMILY.get(family, {}).get(name, setting)) for name, setting in told for family in REFERENCES]
     for family, names in REFERENCES.items():
         slots = {name: f"references.{slot}" for name, slot in names.items()}
         # As our own callers say it: {"references": {slot: address}}.

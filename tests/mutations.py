@@ -77,6 +77,10 @@ MUTANTS = {
     "registrations at once": Mutant(F + "register.sql", "perform ourvidz.lock_names('executor', array['name ' || p_name, 'login ' || session_user]);", "", "./security/attacks"),
     "any number of uploads": Mutant(F + "storage_policies.sql", " and (select ourvidz.may_upload())", "", "security/bounds"),
     "lists of outputs look at their jobs": Mutant("policies.sql", "('authenticated', 'artifacts', 'select', null, v_my_output)", "('authenticated', 'artifacts', 'select', null, 'deleted_at is null and ' || v_my_job)", "security/bounds"),
+    # names of schedulers
+    "a scheduler has one spelling": Mutant(F + "read_names.sql", "case when w.setting in ('scheduler', 'sampler')", "case when false", "ways_in"),
+    "karras is dropped": Mutant(F + "read_names.sql", "coalesce(spaced.name, each.value)", "each.value", "ways_in"),
+    "older names are out of limits": Mutant(F + "check_settings.sql", "v_value := ourvidz.kept_name(v_limit, v_value);", "", "tables"),
     # references
     "any slot": Mutant(F + "check_references.sql", "if not p_kind.limits->'slots'->'in' ? v_slot", "if false", "reference_slots"),
     "any address": Mutant(F + "check_references.sql", "<> 'string' or not (", "<> 'string' or false and not (", "reference_slots"),

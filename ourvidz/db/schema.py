@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from ourvidz.db import erasure_rules
-from state import bounds, catalog, errors, events, kinds, machine, policy, reports, scenes, wire
+from state import bounds, catalog, errors, events, kinds, machine, policy, reports, scenes, schedulers, wire
 
 ROLES = (
     *("anon", "authenticated", "service_role", "authenticator", "ourvidz_owner", "ourvidz_admin"),
@@ -125,8 +125,17 @@ def limits(kind: catalog.JobType) -> Mapping[str, Any]:
         "reference_fallback": {"in": [True, False]},
         "on_enhance_failure": {"in": ["continue", "fail"]},
         "shift": none if sdxl else list(catalog.SHIFT),
-        "sampler": none if sdxl else {"in": list(catalog.SAMPLERS)},
-        "scheduler": {"in": list(catalog.SCHEDULERS)} if sdxl else none,
+        "sampler": none if sdxl else _schedulers("wan"),
+        "scheduler": _schedulers("sdxl") if sdxl else none,
+    }
+
+
+def _schedulers(family: str) -> Mapping[str, Any]:
+    """`same`: how else each is spelled (ourvidz.kept_name); `noise`: words that senders give beside a name, and what they add to it."""
+    return {
+        "in": [row.name for row in schedulers.OF[family]],
+        "same": schedulers.spellings(family),
+        "noise": schedulers.NOISE if family == "sdxl" else {},
     }
 
 

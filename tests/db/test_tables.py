@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ourvidz.db.connection import Database
 from ourvidz.db.schema import limits
-from state import catalog, errors, events, machine, policy, wire
+from state import catalog, errors, events, machine, policy, schedulers, wire
 from state.errors import InvalidJob
 
 
@@ -94,6 +94,23 @@ def test_head_start(database: Database) -> None:
         assert database.rows("select ourvidz.head_start(%s) as h", (priority,))[0]["h"] == policy.head_start(priority)
 
 
+def test_schedulers_are_found_by_the_same_key(shared: Database) -> None:
+    told = [name for rows in schedulers.OF.values() for row in rows for name in (row.name, *row.also)]
+    told += ["", "DPM++_2m-Karras", "  euler\tA ", "Ünipc", "x" * 90]
+    keys = shared.rows(
+        "select ourvidz.scheduler_key(name) as key from unnest(%s::text[]) with ordinality as t (name, n) order by n", (told,)
+    )
+    assert [row["key"] for row in keys] == [schedulers.key(name) for name in told]
+
+
+def test_a_job_queued_under_the_older_name_of_its_scheduler_is_within_the_limits(shared: Database) -> None:
+    asked = {"steps": 15, "guidance": 6, "width": 1024, "height": 1024, "scheduler": "EulerAncestralDiscreteScheduler"}
+    check = "select ourvidz.check_settings(name, %s::jsonb, limits) from ourvidz.job_types where name = 'sdxl_image_fast'"
+    shared.rows(check, (json.dumps(asked),))
+    with pytest.raises(InvalidJob, match=r"scheduler must be one of Euler, Euler Karras, .*LMS.*UniPC Karras for a sdxl_image_fast"):
+        shared.rows(check, (json.dumps(asked | {"scheduler": "Magic"}),))
+
+
 ODD = [None, True, False, 0, 1, -1, 1.0, 1.5, "1", "", [], {}, 10**12, 1e300]
 FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "steps": st.integers(-1, 90) | st.floats(0, 90, allow_nan=False),
@@ -108,7 +125,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "on_enhance_failure": st.sampled_from(["continue", "fail", "panic"]),
     "shift": st.floats(0, 13, allow_nan=False),
     "sampler": st.sampled_from([*catalog.SAMPLERS, "ddim"]),
-    "scheduler": st.sampled_from([*catalog.SCHEDULERS, "DDIMScheduler"]),
+    "scheduler": st.sampled_from([*catalog.SCHEDULERS, "Magic"]),
 }
 SIZES = st.sampled_from([*catalog.PREMIUM_SIZES, *catalog.WAN_SIZES, (1024, 1280), (1024.0, 1024.0), ("1024", "1024")])
 

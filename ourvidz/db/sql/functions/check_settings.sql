@@ -16,6 +16,7 @@ begin
       raise exception 'A % takes no %.', p_job_type, v_field
         using errcode = 'OV009', column = v_field, hint = 'ourvidz.job_types.limits says what each type takes.';
     elsif jsonb_typeof(v_limit) = 'object' then
+      v_value := ourvidz.kept_name(v_limit, v_value);  -- jobs that were queued under an older release keep the name as it was sent
       continue when v_limit->'in' @> jsonb_build_array(v_value) and (jsonb_typeof(v_value) = 'string' or strpos(v_value::text, '.') = 0);
     elsif jsonb_typeof(v_value) = 'number' then
       continue when v_value::numeric between (v_limit->>0)::numeric and (v_limit->>1)::numeric

@@ -6,14 +6,16 @@ returns table (ord bigint, user_id uuid, layer integer, rank integer, name text,
 language sql stable
 as $$
   with said as (
-    select r.ord, r.user_id, r.job_type, k.family, l.layer, each.key as name, each.value,
+    select r.ord, r.user_id, r.job_type, k.family, l.layer, each.key as name,
+           case when each.key = 'sampler_name' then coalesce(spaced.name, each.value) else each.value end as value,
            -- The one picture that an older sender gives to an img2img job is what it starts from.
            k.init_image and each.key in ('reference_url', 'reference_image_url', 'image') and not l.said ?| '{init_image,init_image_url}' as starts
     from unnest(p_requests) as r
     join ourvidz.job_types as k on k.name = r.job_type
     cross join lateral (values (1, r.metadata), (2, r.config), (3, r.settings - 'references')) as l (layer, said)
+    cross join lateral (select case when l.said ? 'sampler_name' then ourvidz.spaced_name(k.limits->'scheduler', l.said) end) as spaced (name)
     cross join lateral jsonb_each(l.said) as each
-    where l.said <> '{}' and each.value <> 'null'
+    where l.said <> '{}' and each.value <> 'null' and (each.key <> 'scheduler' or spaced.name is null)
     union all
     select r.ord, r.user_id, r.job_type, k.family, 3, 'references.' || each.key, each.value, false
     from unnest(p_requests) as r
@@ -21,7 +23,10 @@ as $$
     cross join lateral jsonb_each(r.settings->'references') as each
     where r.settings ? 'references' and each.value <> 'null'
   ), meant as materialized (
-    select s.ord, s.user_id, s.job_type, s.layer, w.n as rank, s.name, s.value,
+    select s.ord, s.user_id, s.job_type, s.layer, w.n as rank, s.name,
+           case when w.setting in ('scheduler', 'sampler')
+             then ourvidz.kept_name((select k.limits->w.setting from ourvidz.job_types as k where k.name = s.job_type), s.value)
+             else s.value end as value,
            case when s.starts then 'references.init' else coalesce(w.setting, 'unknown') end as setting
     from said as s left join ourvidz.wire_names as w on w.name = s.name and w.family = s.family
     where case s.layer when 1 then w.setting not in ('ignored', 'task') else w.setting is distinct from 'ignored' end
