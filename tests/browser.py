@@ -8,15 +8,18 @@ import json
 import os
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import pytest
 from PIL import Image
 from websockets.sync.client import connect
 
-from ourvidz.dev.chromium import FLAGS
+from ourvidz.dev.chromium import FLAGS, chromium
 from ourvidz.dev.debian import Program
+from ourvidz.dev.parts import Parts
 
 PAGE = """<!doctype html><body style="margin:0;background:#000"><script>
 async function show(url, kind, width, height) {
@@ -84,3 +87,9 @@ class Browser:
         assert "exceptionDetails" not in done, done["exceptionDetails"]
         data = self("Page.captureScreenshot", format="png")["data"]
         return Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")
+
+
+@pytest.fixture(scope="session")
+def browser(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with Browser(chromium(parts), tmp_path_factory.mktemp("chromium")) as started:
+        yield started

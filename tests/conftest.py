@@ -22,7 +22,7 @@ from support import OWNER, Clock, Permissive, Server, new_user
 from ourvidz.db.connection import Database
 from ourvidz.lifecycle import Jobs
 
-pytest_plugins = ["stack_fixtures", "storage_site", "older", "tiny_fixtures"]
+pytest_plugins = ["browser", "stack_fixtures", "storage_site", "older", "tiny_fixtures"]
 
 settings.register_profile("default", deadline=None, print_blob=True)
 settings.load_profile("default")

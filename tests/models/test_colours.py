@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
@@ -15,8 +14,6 @@ from PIL import Image
 
 from executors import credentials, media
 from executors.provenance import Seal
-from ourvidz.dev.chromium import chromium
-from ourvidz.dev.parts import Parts
 from state.catalog import MP4, PNG, PREMIUM_SIZES, WAN_SIZES, WEBP
 
 Colour = tuple[int, int, int]
@@ -54,12 +51,6 @@ def farthest(shown: Image.Image, places: dict[tuple[int, int], Colour]) -> tuple
         inside = pixels[y + EDGE : y + PATCH - EDGE, x + EDGE : x + PATCH - EDGE]
         found.append((float(np.linalg.norm(inside - lab(np.array(colour, float)), axis=-1).mean()), colour))
     return max(found)
-
-
-@pytest.fixture(scope="module")
-def browser(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with Browser(chromium(parts), tmp_path_factory.mktemp("chromium")) as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

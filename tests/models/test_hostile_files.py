@@ -120,7 +120,6 @@ def test_a_decoder_has_a_bounded_memory_and_time() -> None:
     assert said == [str([(decoder.MEMORY,) * 2, (decoder.CPU, decoder.CPU + 2), (0, 0), (0, 0), (0, 0), (0, 0)])]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the limit counts no threads")
 @pytest.mark.parametrize("kind", ["HEIF", "AVIF"])
 def test_a_photo_is_decoded_where_the_limit_on_processes_holds(kind: str) -> None:
     """For root it does not: there this becomes nobody first. It counts threads, and HEIC's decoder cannot do without one."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import struct
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from browser import Browser
 from colour_files import (
     ADOBE,
     BT2020,
@@ -98,6 +100,19 @@ def test_a_phones_photo_by_the_process_that_decodes() -> None:
         assert (loaded.size, loaded.info) == ((96, 128), {})
         assert loaded.getpixel((80, 64)) == pytest.approx(in_srgb(COLOUR, P3, srgb_curve), abs=4), kind
         assert loaded.getpixel((10, 64)) == pytest.approx((255, 0, 0), abs=4), "outside of sRGB: its nearest"
+
+
+MEDIA_TYPES = {b"\x89PNG": "image/png", b"\xff\xd8\xff\xe0": "image/jpeg", b"RIFF": "image/webp"}
+NOT_IN_BROWSERS = ("Adobe RGB by EXIF", "cHRM alone", "Display P3, HEIC", "a HEIC's numbers")
+"""The first two people see as they are in programs that manage photos; browsers do not look."""
+
+
+@pytest.mark.parametrize("name", [name for name in WIDE if name not in NOT_IN_BROWSERS])
+def test_and_as_a_browser_shows_them(name: str, browser: Browser, tmp_path: Path) -> None:
+    data, file = WIDE[name][0], tmp_path / "reference"
+    file.write_bytes(data)
+    shown = browser.shown(file, MEDIA_TYPES.get(data[:4], "image/avif"), (96, 64))
+    assert centre(data) == pytest.approx(shown.getpixel((48, 32)), abs=2)
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "1"])
