@@ -73,7 +73,8 @@ def form(pattern: str) -> Kind:
 NUMBER: Final[Kind] = {"type": "number"}
 FLAG: Final[Kind] = {"type": "boolean"}
 ID: Final = form("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-TIME: Final = form("[0-9]{4,6}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,15}[+-][0-9:]{2,8}|-?infinity")
+TIME: Final = form("[0-9]{4,6}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,15}[+]00:00|-?infinity")
+"""In UTC: an event's hash must not depend on the TimeZone of the session that wrote it (ourvidz.instant)."""
 HASH: Final = form("[0-9a-f]{64}")
 EXECUTOR: Final = form("[A-Za-z0-9._-]{1,80}")
 """A name that an operator gave. An executor whose login is only an executor's does not choose it (ourvidz.register)."""

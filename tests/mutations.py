@@ -40,6 +40,12 @@ TOKEN = "ourvidz.claim_token((select secret from ourvidz.executors where id = j.
 ONE_CLAIM_NO, ONE_TOKEN = CLAIM_NO.replace("given.claim_no", "p_claim"), TOKEN.replace("given.token", "p_token")
 FENCE = f"{CLAIM_NO}\n        and {TOKEN}"
 MUTANTS = {
+    # what a session's settings change
+    "a rank to few digits": Mutant(F + "jobs_guard.sql", "set extra_float_digits = 1  -- to_jsonb", "-- to_jsonb", "settings"),
+    "a row's rank goes through JSON": Mutant(F + "jobs_ask.sql", "set extra_float_digits = 1  -- the row", "-- the row", "settings"),
+    "figures as the session prints them": Mutant(F + "event_values.sql", "set extra_float_digits = 1", "", "settings"),
+    "instants in the session's zone": Mutant(F + "event_values.sql", "to_jsonb(p at time zone 'UTC') #>> '{}' || '+00:00'", "to_jsonb(p) #>> '{}'", "settings"),
+    "a regular expression with backslashes": Mutant(F + "answer.sql", "([0-9]+)", "(\\d+)", "settings"),
     # logins that are stolen, or ask for too much
     "names are not locked": Mutant(F + "lock_names.sql", "order by slot for update", "order by slot", "submit"),
     "a busy reaper says nothing": Mutant(F + "reap.sql", "busy := not found;", "busy := not found and false;", "./security/locks"),
@@ -90,7 +96,7 @@ MUTANTS = {
     # production's users and jobs (the migrated database is made with the mutant)
     "the unverified are claimed": Mutant(F + "take.sql", "\n      and ourvidz.may_run(user_id)\n    order by rank", "\n    order by rank", "security/age"),
     "an imported job is ready": Mutant(F + "evolve.sql", "coalesce(j.ready, not it.imports)", "coalesce(j.ready, true)", "import"),
-    "the verified go on waiting": Mutant(F + "verified_follow.sql", "'run_at', ourvidz.now()", "'run_at', null", "import"),
+    "the verified go on waiting": Mutant(F + "verified_follow.sql", "'run_at', ourvidz.instant(ourvidz.now())", "'run_at', null", "import"),
     "nobody is woken for the verified": Mutant(F + "verified_follow.sql", "  perform ourvidz.wake(lane, count(*)) from", "  perform lane from", "import"),
     "a row makes an admin": Mutant(F + "has_role.sql", "case when caller.user_id = _user_id and _role::text = 'admin'", "case when false", "import"),
     "users write their roles": Mutant("policies.sql", "('authenticated', 'user_roles', 'select', null, v_mine),", "('authenticated', 'user_roles', 'select', null, v_mine), ('authenticated', 'user_roles', 'insert', 'user_id, role', v_mine),", "import"),
@@ -115,7 +121,7 @@ MUTANTS = {
     "no guard of bare writes": Mutant(F + "refuse_bare_write.sql", "  raise exception 'A", "  return new; raise exception 'A", "guards"),
     "history may change": Mutant(F + "refuse_change.sql", "  raise exception", "  return null; raise exception", "guards"),
     "guards sleep for replicas": Mutant("triggers.sql", "enable always trigger jobs_bare_write", "enable trigger jobs_bare_write", "guards"),
-    "a future job may be made ready": Mutant(F + "jobs_guard.sql", " or n.ready and n.run_at > v_now", "", "guards"),
+    "a future job may be made ready": Mutant(F + "jobs_guard.sql", "or n.ready and o.ready is not true and n.run_at > v_now", "", "guards"),
     "xids may be forged": Mutant(F + "jobs_guard.sql", "\n           and e.xid = pg_current_xact_id())", ")", "guards"),
     # objects of what users deleted
     "removed under a hold": Mutant(F + "removals_take.sql", "h.user_id = r.user_id and h.lifted_at is null", "false", "./removals"),

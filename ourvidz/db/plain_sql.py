@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from alembic.script import Script
 from sqlalchemy import Connection
 
-from ourvidz.db import layer, migrate, reconcile
+from ourvidz.db import layer, migrate, reconcile, session
 from ourvidz.db.reconcile import Beliefs
 
 _NEWER = """do $newer$
@@ -66,6 +66,7 @@ def _parts(connection: Connection | None, beliefs: Beliefs | None, keep_policies
     yield "-- As a file of supabase/migrations, or: psql -v ON_ERROR_STOP=1 -f FILE\n\nbegin;\n"
     # A migration that cannot have its lock gives way rather than queueing the whole application behind it.
     yield "set local lock_timeout = '10s';\n"
+    yield session.pinning()  # whoever runs the file may have other settings than our own connections
     yield layer.lock()
     yield _NEWER.format(release=release)
     yield "\n-- What is there already -------------------------------------------------------------------------------------------\n\n"

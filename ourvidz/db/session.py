@@ -11,7 +11,7 @@ import ctypes
 import importlib
 import os
 import re
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from functools import lru_cache
 from typing import Any, Final, NoReturn
 
@@ -150,12 +150,13 @@ def _look(session: Session) -> None:
         said = " ".join(f"{name} is {value}; this program needs {REQUIRED[name][0]}. {REQUIRED[name][1]}" for name, value in wrong.items())
         raise UnsuitableServer(f"Database {session.info.dbname}: {said}".replace("NAME", session.info.dbname))
     session.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
-    if differing := [name for name, value in PINS.items() if found[name] != value]:
-        session.unpinned = "".join(f"set local {name} to {_literal(name)};" for name in differing)
+    session.unpinned = pinning([name for name, value in PINS.items() if found[name] != value])
 
 
-def _literal(name: str) -> str:
-    return ", ".join(f"'{part.strip()}'" for part in PINS[name].split(","))
+def pinning(names: Collection[str] = tuple(PINS)) -> str:
+    """SQL that sets these for the rest of a transaction."""
+    values = {name: ", ".join(f"'{part}'" for part in PINS[name].split(", ")) for name in names}
+    return "".join(f"set local {name} to {value};\n" for name, value in values.items())
 
 
 # -- SQLSTATEs of refused connections --------------------------------------------------------------------------------------------------

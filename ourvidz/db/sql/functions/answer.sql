@@ -29,7 +29,7 @@ create or replace function ourvidz.refuse_by_http(p_state text, p_message text, 
 language plpgsql
 as $$
 declare
-  v_wait constant text := substring(p_detail from '^Retry after (\d+) s');
+  v_wait constant text := substring(p_detail from '^Retry after ([0-9]+) s');
 begin
   raise sqlstate 'PGRST' using
     message = jsonb_build_object('code', p_state, 'message', p_message, 'hint', nullif(p_hint, ''),

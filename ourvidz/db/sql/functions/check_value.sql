@@ -16,7 +16,7 @@ begin
     end if;
   end if;
   -- PostgREST casts what it reads (select=title::jsonb): a text that hides such a number would cost then what it saved now.
-  if p::text ~* '(^|[\s,:\[\\"])[-+]?([0-9][0-9_]*[.]?|[.][0-9])[0-9_]*e[-+]?[0-9_]{3,}($|[\s,\]}\\"])' then
+  if p::text ~* e'(^|[\\s,:\\[\\\\"])[-+]?([0-9][0-9_]*[.]?|[.][0-9])[0-9_]*e[-+]?[0-9_]{3,}($|[\\s,\\]}\\\\"])' then
     raise exception '% holds a number with an exponent of three digits or more.', p_field using errcode = 'OV009', column = p_field;
   end if;
 end

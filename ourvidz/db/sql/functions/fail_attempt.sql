@@ -15,7 +15,7 @@ begin
     v_data := '{}';
   elsif p_retryable and j.errors + 1 < (select max_attempts from ourvidz.policy) then
     v_event := 'retry_scheduled';
-    v_data := jsonb_build_object('class', p_class, 'run_at', v_at + ourvidz.backoff(j.errors + 1, j.job_type));
+    v_data := jsonb_build_object('class', p_class, 'run_at', ourvidz.instant(v_at + ourvidz.backoff(j.errors + 1, j.job_type)));
   else
     v_event := 'failed';
     v_data := jsonb_build_object('class', p_class) || p_more;

@@ -9,8 +9,8 @@ as $$
          ourvidz.event_hash(it.zero, a.id, 1, 'submitted', null, 'queued', null, p_actor, p_at, it.data)
   from (
     select decode(repeat('00', 32), 'hex') as zero, jsonb_strip_nulls(jsonb_build_object(
-             'user_id', a.user_id, 'job_type', a.job_type, 'lane', a.lane, 'priority', a.priority, 'rank', p_rank,
-             'run_at', greatest(a.run_at, p_at), 'project_id', a.project_id, 'video_id', a.video_id, 'image_id', a.image_id,
+             'user_id', a.user_id, 'job_type', a.job_type, 'lane', a.lane, 'priority', a.priority, 'rank', ourvidz.figure(p_rank),
+             'run_at', ourvidz.instant(greatest(a.run_at, p_at)), 'project_id', a.project_id, 'video_id', a.video_id, 'image_id', a.image_id,
              'digest', encode(sha256(p_salt || a.body_digest), 'hex'), 'price', ourvidz.price_of(a.job_type, a.settings))) as data
     offset 0  -- worked out once
   ) as it

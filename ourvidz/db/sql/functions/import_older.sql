@@ -28,11 +28,12 @@ begin
   left join ourvidz.job_types as kind on kind.name = o.made_as
   cross join lateral (select becomes.status, jsonb_strip_nulls(jsonb_build_object(
     'user_id', o.user_id, 'job_type', o.made_as, 'lane', coalesce(o.read->>'lane', 'older'),
-    'priority', coalesce(o.level * 2 + kind.fast::integer, 0), 'rank', 0, 'run_at', case when may.queues and o.verified then o.created_at end,
+    'priority', coalesce(o.level * 2 + kind.fast::integer, 0), 'rank', 0,
+    'run_at', ourvidz.instant(case when may.queues and o.verified then o.created_at end),
     'project_id', o.project_id, 'video_id', o.video_id, 'image_id', o.image_id, 'status', o.older_status,
     'error_class', case when becomes.status = 'failed' then case when o.waited then 'abandoned' else 'older_system' end end,
     'final', case when becomes.status in ('failed', 'cancelled') then o.settings is null end,
-    'completed_at', case when not may.queues then greatest(o.completed_at, o.created_at) end)) as data) as e;
+    'completed_at', ourvidz.instant(case when not may.queues then greatest(o.completed_at, o.created_at) end))) as data) as e;
   get diagnostics v_count = row_count;
 
   insert into public.job_payloads (job_id, user_id, prompt, negative_prompt, settings, set_aside, metadata, salt, body_digest, error_message)

@@ -38,8 +38,8 @@ begin
   if v_lane <> j.lane or v_change <> 0 then
     perform ourvidz.append(array[j.id], 'rerouted', array[jsonb_build_object(
       'job_type', j.job_type, 'from_type', j.job_type, 'lane', v_lane, 'reason', 'message', 'price_change', v_change,
-      'rank', case when v_lane = j.lane then j.rank
-                   else (select start from ourvidz.next_rank(j.user_id, v_lane, 1)) + ourvidz.head_start(j.priority) end)],
+      'rank', ourvidz.figure(case when v_lane = j.lane then j.rank
+                                  else (select start from ourvidz.next_rank(j.user_id, v_lane, 1)) + ourvidz.head_start(j.priority) end))],
       'intake');
     perform ourvidz.wake(v_lane, 1);
   end if;

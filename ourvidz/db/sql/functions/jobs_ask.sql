@@ -3,6 +3,7 @@
 -- PostgREST is told why.
 create or replace function ourvidz.jobs_ask() returns trigger
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
+  set extra_float_digits = 1  -- the row goes through JSON, and its rank must come out as its event tells it
 as $$ begin return jsonb_populate_record(new, ourvidz.answer('plain_row', to_jsonb(new))); end $$;
 
 create or replace function ourvidz.jobs_asked() returns trigger

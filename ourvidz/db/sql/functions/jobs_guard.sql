@@ -3,6 +3,7 @@
 create or replace function ourvidz.jobs_guard_update() returns trigger
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
   set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
+  set extra_float_digits = 1  -- to_jsonb prints the rank: to fewer digits, a changed one looks the same
 as $$
 declare
   v_job uuid;

@@ -22,8 +22,8 @@ begin
   end if;
   perform ourvidz.append(array[j.id], 'lease_expired', array[jsonb_build_object(
     'executor', v_executor, 'on_device', p_on_device, 'cause', p_cause,
-    'run_at', ourvidz.now() + case when v_crashes = 1 or p_blamed and not p_on_device then interval '0'
-                                   else ourvidz.backoff(v_crashes - 1, j.job_type) end)], 'reaper');
+    'run_at', ourvidz.instant(ourvidz.now() + case when v_crashes = 1 or p_blamed and not p_on_device then interval '0'
+                                                   else ourvidz.backoff(v_crashes - 1, j.job_type) end))], 'reaper');
   perform ourvidz.wake(j.lane, 1);
   return 'lease_expired';
 end

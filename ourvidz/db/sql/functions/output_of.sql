@@ -4,7 +4,7 @@ create or replace function ourvidz.output_of(p_named text) returns ourvidz.taked
 language plpgsql stable
 as $$
 declare
-  v_parts constant text[] := regexp_match(lower(p_named), '([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})(?:\.([0-9]{1,3}))?(?![0-9a-f-])');
+  v_parts constant text[] := regexp_match(lower(p_named), '([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})(?:[.]([0-9]{1,3}))?(?![0-9a-f-])');
   v_id constant uuid := v_parts[1];
   v_index constant integer := coalesce(v_parts[2]::integer, 0);
   v_found ourvidz.takedowns;

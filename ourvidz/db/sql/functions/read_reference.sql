@@ -42,8 +42,8 @@ create or replace function ourvidz.url_decoded(p text) returns text
 language plpgsql immutable
 as $$
 begin
-  return case when p like '%\%%' then convert_from(decode((
-    select string_agg(case when part like '\%%' then substr(part, 2) else encode(convert_to(part, 'UTF8'), 'hex') end, '' order by n)
+  return case when strpos(p, '%') > 0 then convert_from(decode((
+    select string_agg(case when starts_with(part, '%') then substr(part, 2) else encode(convert_to(part, 'UTF8'), 'hex') end, '' order by n)
     from (select m[1] as part, row_number() over () as n from regexp_matches(p, '%[0-9A-Fa-f]{2}|.', 'g') as m) as parts), 'hex'), 'UTF8') else p end;
 exception when character_not_in_repertoire or untranslatable_character then
   return p;

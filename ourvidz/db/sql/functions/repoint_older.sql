@@ -21,7 +21,7 @@ begin
   loop
     begin
       execute format('create or replace view %s as %s', v.name,
-                     regexp_replace(replace(pg_get_viewdef(v.oid), 'ourvidz.older_jobs', 'public.jobs'), '\molder_jobs[.]', 'jobs.', 'g'));
+                     regexp_replace(replace(pg_get_viewdef(v.oid), 'ourvidz.older_jobs', 'public.jobs'), '[[:<:]]older_jobs[.]', 'jobs.', 'g'));
     exception when undefined_column or invalid_table_definition or insufficient_privilege or undefined_table then
       raise notice 'view % reads ourvidz.older_jobs: %', v.name, sqlerrm;
     end;

@@ -11,7 +11,7 @@ begin
   end if;
   perform ourvidz.append(array[p_job], 'reprioritised',
     array[jsonb_build_object('priority', p_priority,
-                             'rank', j.rank - ourvidz.head_start(j.priority) + ourvidz.head_start(p_priority))],
+                             'rank', ourvidz.figure(j.rank - ourvidz.head_start(j.priority) + ourvidz.head_start(p_priority)))],
     coalesce(p_actor, ourvidz.actor(j.user_id)));
   return j.version + 1;
 end

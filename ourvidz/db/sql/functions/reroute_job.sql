@@ -36,7 +36,7 @@ begin
   where job_id = j.id;
   perform ourvidz.append(array[j.id], 'rerouted', array[jsonb_build_object(
     'job_type', v_fallback.name, 'lane', v_lane,
-    'rank', v_start + ourvidz.head_start(j.priority),
+    'rank', ourvidz.figure(v_start + ourvidz.head_start(j.priority)),
     'from_type', v_kind.name, 'reason', p_reason, 'price_change', v_change,
     'settings', (select jsonb_object_agg(key, value) from jsonb_each(v_asked) where key in ('width', 'height') or v_kind.limits ? key))],
     p_actor);

@@ -21,9 +21,9 @@ begin
   v_price := ourvidz.price_left(j);
   v_charged := p_charge or coalesce((ourvidz.caller()).user_id = j.user_id, false);
   perform ourvidz.append(array[p_job], 'retried',
-    array[jsonb_build_object('run_at', ourvidz.now(), 'price', case when v_charged then v_price else 0 end,
+    array[jsonb_build_object('run_at', ourvidz.instant(ourvidz.now()), 'price', case when v_charged then v_price else 0 end,
                              'delivered', ourvidz.delivered(p_job),
-                             'rank', (select start from ourvidz.next_rank(j.user_id, j.lane, 1)) + ourvidz.head_start(j.priority))
+                             'rank', ourvidz.figure((select start from ourvidz.next_rank(j.user_id, j.lane, 1)) + ourvidz.head_start(j.priority)))
           || case when v_charged then '{}' else jsonb_build_object('waived', v_price) end],
     coalesce(p_actor, ourvidz.actor(j.user_id)));
   perform ourvidz.wake(j.lane, 1);

@@ -14,7 +14,7 @@ begin
     perform ourvidz.append(array[p_job], 'cancelled', array['{}'::jsonb], 'executor');
   else
     perform ourvidz.append(array[p_job], 'snoozed',
-      array[jsonb_build_object('reason', p_reason, 'run_at', ourvidz.now() + make_interval(secs => p_delay))], 'executor');
+      array[jsonb_build_object('reason', p_reason, 'run_at', ourvidz.instant(ourvidz.now() + make_interval(secs => p_delay)))], 'executor');
     if p_delay <= 0 then
       perform ourvidz.wake(j.lane, 1);
     end if;

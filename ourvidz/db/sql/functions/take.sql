@@ -32,7 +32,7 @@ begin
     select next.*
     from picked
     cross join lateral (
-      select jsonb_build_object('executor_id', p_executor, 'executor', p_name, 'deadline', p_now + make_interval(secs => time_limit)) as data
+      select jsonb_build_object('executor_id', p_executor, 'executor', p_name, 'deadline', ourvidz.instant(p_now + make_interval(secs => time_limit))) as data
       from ourvidz.job_types where name = picked.job_type limit 1
     ) as told
     cross join lateral ourvidz.next_event(row(picked.*)::public.jobs, 'claimed', told.data, 'executor:' || p_name, p_now) as next

@@ -16,8 +16,8 @@ begin
   loop
     select start, step into v_start, v_step from ourvidz.next_rank(new.id, v.lane, cardinality(v.jobs));
     perform ourvidz.append(v.jobs, 'reprioritised', (
-      select array_agg(jsonb_build_object('priority', priority, 'rank', v_start + (n - 1) * v_step + ourvidz.head_start(priority),
-                                          'run_at', ourvidz.now()) order by n)
+      select array_agg(jsonb_build_object('priority', priority, 'rank', ourvidz.figure(v_start + (n - 1) * v_step + ourvidz.head_start(priority)),
+                                          'run_at', ourvidz.instant(ourvidz.now())) order by n)
       from unnest(v.priorities) with ordinality as each (priority, n)), 'system');
   end loop;
   perform ourvidz.wake(lane, count(*)) from public.jobs where user_id = new.id and ready group by lane;

@@ -8,7 +8,7 @@ declare
 begin
   if jsonb_typeof(p_chosen->'compel_weights') <> 'string' then
     raise exception 'compel_weights must be text.' using errcode = 'OV009', column = 'compel_weights';
-  elsif exists (select from regexp_matches(v_weights, '(?::\s*|\))(\d+(?:\.\d+)?|\.\d+)', 'g') as m where m[1]::numeric > 2) then
+  elsif exists (select from regexp_matches(v_weights, '(?::[[:space:]]*|[)])([0-9]+(?:[.][0-9]+)?|[.][0-9]+)', 'g') as m where m[1]::numeric > 2) then
     raise exception 'A weight in compel_weights is from 0 to 2.' using errcode = 'OV009', column = 'compel_weights';
   elsif length(p_prompt) + length(v_weights) > 3998 then
     raise exception 'The prompt and compel_weights may have 4,000 characters together.' using errcode = 'OV009', column = 'compel_weights';

@@ -1,0 +1,12 @@
+-- An instant and a figure as events hold them: the same text in every session, whatever its TimeZone and extra_float_digits say.
+create or replace function ourvidz.instant(p timestamptz) returns text
+language sql stable parallel safe
+as $$ select case when isfinite(p) then to_jsonb(p at time zone 'UTC') #>> '{}' || '+00:00' else p::text end $$;
+
+create or replace function ourvidz.figure(p float8) returns jsonb
+language plpgsql immutable parallel safe set extra_float_digits = 1
+as $$
+begin
+  return to_jsonb(p);
+end
+$$;
