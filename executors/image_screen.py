@@ -107,7 +107,7 @@ class LocalScreen:
             what = missing[0] if missing else f"exactly one of {' and '.join(MODELS)}"
             raise NoImageScreen(f"The image screen's folder has no {what} among its pinned files: see docs/safety.md.")
         self.rules = read_rules((folder / RULES).read_bytes())
-        self._names = _names(json.loads((folder / "config.json").read_text()))
+        self._names = _names(json.loads((folder / "config.json").read_text(encoding="utf-8")))
         if strange := sorted(set(self._names) ^ set(self.rules.labels)):
             raise NoImageScreen(f"{RULES} and the model do not have the same labels: {strange[0]!r} is in one of them alone.")
         digest = hashlib.sha256()

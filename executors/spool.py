@@ -80,21 +80,21 @@ class Spool:
     def _identity(self) -> str:
         path = self.root / "id"
         try:
-            if found := path.read_text().strip():
+            if found := path.read_text(encoding="utf-8").strip():
                 return found
             path.unlink()  # cut short by a crash: an empty id would be every such host's
         except FileNotFoundError:
             pass
         # Written aside and linked: whoever sees the file sees the whole id, and of two executors that start together one names the spool.
         mine = self.root / f".id-{uuid.uuid4()}"
-        with mine.open("x") as file:
+        with mine.open("x", encoding="utf-8") as file:
             file.write(str(uuid.uuid4()))
             file.flush()
             os.fsync(file.fileno())
         with contextlib.suppress(FileExistsError):
             path.hardlink_to(mine)
         mine.unlink()
-        return path.read_text().strip()
+        return path.read_text(encoding="utf-8").strip()
 
 
 def name_of(artifact: Mapping[str, Any]) -> str:

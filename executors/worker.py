@@ -376,7 +376,7 @@ def _take_slot(home: Path, name: str | None) -> tuple[IO[str], str]:
     host = re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:60] or "host"
     candidates = [name] if name else [f"{host}-{n}" for n in range(256)]
     for candidate in candidates:
-        slot = (folder / f"{candidate}.lock").open("w")
+        slot = (folder / f"{candidate}.lock").open("w", encoding="utf-8")
         try:
             fcntl.flock(slot, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

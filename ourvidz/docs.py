@@ -37,7 +37,7 @@ def pages() -> Iterator[tuple[Path, str]]:
 
 def _within(page: str, name: str, text: str) -> Iterator[tuple[Path, str]]:
     """A page that people write, with a part between two marks that is made."""
-    before, begin, rest = (ROOT / page).read_text().partition(f"<!-- {name} -->\n")
+    before, begin, rest = (ROOT / page).read_text(encoding="utf-8").partition(f"<!-- {name} -->\n")
     if begin:
         end = f"<!-- /{name} -->"
         yield ROOT / page, before + begin + text + end + rest.partition(end)[2]
@@ -225,7 +225,7 @@ export const JOB_TYPES: Readonly<Record<string, JobType>> = {{
 def main() -> None:
     for path, text in pages():
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
         print(path.relative_to(ROOT), file=sys.stderr)  # noqa: T201  (a command's progress)
 
 

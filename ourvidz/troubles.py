@@ -39,7 +39,7 @@ class Troubles:
         with contextlib.suppress(OSError):  # a disk that is full may be the very trouble
             self._folder.mkdir(parents=True, exist_ok=True)
             new = self._folder / f".{part}.new"
-            new.write_text(json.dumps(asdict(trouble)))
+            new.write_text(json.dumps(asdict(trouble)), encoding="utf-8")
             new.replace(self._folder / f"{part}.json")
 
     def over(self, part: str) -> None:
@@ -55,7 +55,7 @@ class Troubles:
 
 def _read(path: Path) -> Trouble | None:
     try:
-        said = json.loads(path.read_text())
+        said = json.loads(path.read_text(encoding="utf-8"))
         return Trouble(str(said["part"]), str(said["said"]), float(said["since"]), float(said["until"]))
     except (OSError, ValueError, KeyError, TypeError):  # gone meanwhile, or not one of ours
         return None

@@ -234,7 +234,7 @@ async def _say(writer: asyncio.StreamWriter, **message: Any) -> None:
 def _alone(socket: Path) -> Iterator[None]:
     """By a lock that dies with its holder, so that a socket left behind can be told from one that is served."""
     wire.make_private(socket.parent)
-    with socket.with_suffix(".lock").open("a+") as lock:
+    with socket.with_suffix(".lock").open("a+", encoding="utf-8") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -52,14 +52,14 @@ def new_key(socket: Path) -> str:
     """A fresh key beside the socket, for its owner's eyes alone. A client that read an older one is refused, and reads again."""
     key, fresh = secrets.token_hex(32), socket.with_suffix(".key.new")
     fresh.unlink(missing_ok=True)
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w") as file:
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w", encoding="utf-8") as file:
         file.write(key)
     fresh.rename(socket.with_suffix(".key"))
     return key
 
 
 def read_key(socket: Path) -> str:
-    return socket.with_suffix(".key").read_text().strip()
+    return socket.with_suffix(".key").read_text(encoding="utf-8").strip()
 
 
 def encode(message: dict[str, Any]) -> bytes:

@@ -228,7 +228,7 @@ def _size_of(root: Path, conversion: Conversion, role: str) -> int:
 @contextmanager
 def _alone(root: Path) -> Iterator[None]:
     (root / FOLDER).mkdir(parents=True, exist_ok=True)
-    with (root / FOLDER / ".lock").open("w") as held:
+    with (root / FOLDER / ".lock").open("w", encoding="utf-8") as held:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

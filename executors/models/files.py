@@ -112,7 +112,7 @@ def _check_needs(role: Role, root: Path) -> Iterator[Problem]:
 def _check_shards(folder: Path, name: str) -> Iterator[Problem]:
     for index in folder.glob("*.safetensors.index.json"):
         try:
-            shards = set(json.loads(index.read_text())["weight_map"].values())
+            shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
         except (ValueError, KeyError, AttributeError):
             yield Problem(f"{name}/{index.name}", "is no index of shards", _AGAIN, spoiled=True)
             continue
@@ -134,7 +134,7 @@ def _check_kind(role: Role, root: Path) -> Iterator[Problem]:
     for relative, wanted in role.classes:
         path, name = root / role.folder / relative, f"{role.folder}/{relative}"
         try:
-            found = json.loads(path.read_text()).get(_JSON_CLASS[path.name])
+            found = json.loads(path.read_text(encoding="utf-8")).get(_JSON_CLASS[path.name])
         except FileNotFoundError:
             continue  # already said
         except (ValueError, AttributeError):
@@ -343,7 +343,7 @@ def pin_some(root: Path, pins: dict[str, dict[str, Any]], gone: Iterable[str] = 
 
 def write_json(path: Path, value: Any) -> None:
     """Through a temporary file: a manifest cut short would disown every model."""
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.stem}-", delete=False) as stream:
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=f".{path.stem}-", delete=False) as stream:
         json.dump(value, stream, indent=1)
     Path(stream.name).chmod(0o644)  # an executor may run as somebody else
     Path(stream.name).replace(path)

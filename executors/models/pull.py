@@ -227,7 +227,7 @@ def _room(made: Plan) -> None:
 @contextmanager
 def _alone(root: Path) -> Iterator[None]:
     """One pull at a time in a folder: two would write the same partial files."""
-    with (root / ".pull.lock").open("w") as held:
+    with (root / ".pull.lock").open("w", encoding="utf-8") as held:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -99,7 +99,7 @@ class Seen:
         if self._file is None:
             return nothing
         try:
-            with os.fdopen(os.open(self._file, os.O_RDONLY | os.O_NOFOLLOW)) as stream:
+            with os.fdopen(os.open(self._file, os.O_RDONLY | os.O_NOFOLLOW), encoding="utf-8") as stream:
                 found = os.fstat(stream.fileno())
                 if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
                     raise ModelFileError(
@@ -122,7 +122,9 @@ class Seen:
         self._file.parent.mkdir(parents=True, exist_ok=True)
         new: Path | None = None
         try:
-            with tempfile.NamedTemporaryFile("w", dir=self._file.parent, prefix=".models-seen-", delete=False) as stream:  # mode 0600
+            with tempfile.NamedTemporaryFile(
+                "w", encoding="utf-8", dir=self._file.parent, prefix=".models-seen-", delete=False
+            ) as stream:  # mode 0600
                 new = Path(stream.name)
                 json.dump(kept, stream)
             new.replace(self._file)

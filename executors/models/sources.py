@@ -74,7 +74,11 @@ class Given:
 
 def read(file: Path | None = None) -> list[Source]:
     """The sources of `file`, else our own. Raises `ModelFileError` naming the table that will not do."""
-    text = file.read_text(encoding="utf-8") if file else resources.files("executors.data").joinpath("model_sources.toml").read_text("utf-8")
+    text = (
+        file.read_text(encoding="utf-8")
+        if file
+        else resources.files("executors.data").joinpath("model_sources.toml").read_text(encoding="utf-8")
+    )
     name = file.name if file else "model_sources.toml"
     try:
         tables = tomllib.loads(text)["source"]

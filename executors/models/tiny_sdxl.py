@@ -38,7 +38,7 @@ def make(root: Path) -> None:
         _make_visible(pipe)
         write_config(pipe, paths.sdxl_config)
         facts = {"tiny": True, "scale": SCALE, "note": "random weights: the pictures are noise"}
-        (paths.sdxl_config / "tiny.json").write_text(json.dumps(facts))
+        (paths.sdxl_config / "tiny.json").write_text(json.dumps(facts), encoding="utf-8")
         _save(
             ldm_keys.unet(pipe.unet.state_dict())
             | ldm_keys.vae(pipe.vae.state_dict())
@@ -176,7 +176,7 @@ def write_config(pipe: StableDiffusionXLPipeline, folder: Path) -> None:
         "unet": ["diffusers", "UNet2DConditionModel"],
         "vae": ["diffusers", "AutoencoderKL"],
     }
-    (folder / "model_index.json").write_text(json.dumps(index, indent=2))
+    (folder / "model_index.json").write_text(json.dumps(index, indent=2), encoding="utf-8")
 
 
 def _write_tokenizer(folder: Path, pad: str) -> None:
@@ -192,7 +192,7 @@ def _write_tokenizer(folder: Path, pad: str) -> None:
         "unk_token": clip_bpe.EOS,
         "pad_token": pad,
     }
-    (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2))
+    (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
 
 
 def _ip_adapters(unet: UNet2DConditionModel, folder: Path) -> None:

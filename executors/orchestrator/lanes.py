@@ -52,7 +52,7 @@ class Lanes:
 
     def _read(self) -> tuple[dict[str, tuple[Crash, ...]], frozenset[str]]:
         try:
-            told = json.loads(self._path.read_text())
+            told = json.loads(self._path.read_text(encoding="utf-8"))
             crashes = {lane: tuple(Crash(c["at"], tuple(c["jobs"]), c["loading"]) for c in all_) for lane, all_ in told["crashes"].items()}
             return crashes, frozenset(told["closed"])
         except FileNotFoundError:
@@ -66,7 +66,7 @@ class Lanes:
         new = self._path.with_suffix(".new")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            new.write_text(json.dumps(told, indent=2) + "\n")
+            new.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
             os.replace(new, self._path)  # noqa: PTH105  (whole or not at all)
         except OSError as error:
             log.warning("What crashed could not be kept in %s: %s", self._path, error)

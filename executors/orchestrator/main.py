@@ -191,7 +191,7 @@ def alone(home: Path, name: str) -> Iterator[None]:
     """Only one supervisor for executors of these names. Raises `UpAlready`."""
     folder = home / "executors"
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f"{name}.up.lock").open("a+") as lock:
+    with (folder / f"{name}.up.lock").open("a+", encoding="utf-8") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

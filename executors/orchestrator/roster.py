@@ -145,7 +145,7 @@ def _by_nvml() -> list[str]:
 def _by_nvidia_smi() -> list[str]:
     ask = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
     try:
-        said = subprocess.run(ask, capture_output=True, text=True, timeout=20, check=True).stdout
+        said = subprocess.run(ask, capture_output=True, encoding="utf-8", errors="replace", timeout=20, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return []
     return [line.strip() for line in said.splitlines() if line.strip().isdigit()]

@@ -11,4 +11,4 @@ down_revision = None
 
 
 def upgrade() -> None:
-    script(op.get_bind(), Path(__file__).with_suffix(".sql").read_text())
+    script(op.get_bind(), Path(__file__).with_suffix(".sql").read_text(encoding="utf-8"))

@@ -14,4 +14,4 @@ PARTS = ("shape", "home", "ledger", "delivery", "intake", "safety")
 
 def upgrade() -> None:
     for part in PARTS:
-        script(op.get_bind(), Path(__file__).with_name(f"0003_{part}.sql").read_text())
+        script(op.get_bind(), Path(__file__).with_name(f"0003_{part}.sql").read_text(encoding="utf-8"))

@@ -14,4 +14,4 @@ PARTS = ("tables", "library", "requests", "enhancement", "cutover", "storage", "
 
 def upgrade() -> None:
     for part in PARTS:
-        script(op.get_bind(), Path(__file__).with_name(f"0004_{part}.sql").read_text())
+        script(op.get_bind(), Path(__file__).with_name(f"0004_{part}.sql").read_text(encoding="utf-8"))

@@ -110,7 +110,7 @@ def page(
         key = app.config.publishable_key
         if app.config.supabase_url is None or key is None:
             raise out.Problem("Set SUPABASE_URL and SUPABASE_PUBLISHABLE_KEY: the page asks that project.", 2)
-        write.write_text(help_page.standalone(app.config.supabase_url, key))
+        write.write_text(help_page.standalone(app.config.supabase_url, key), encoding="utf-8")
         out.say(f"Written to {write}. Host it over https, and add its address to the project's redirect URLs")
         out.say("(Authentication → URL Configuration), so that people who sign in with Google come back to it.")
     if url is not None:

@@ -36,7 +36,7 @@ def beliefs(said: Sequence[str] | None, start: int) -> Beliefs:
 
 def _users(file: Path) -> list[str]:
     try:
-        lines = file.read_text().splitlines()
+        lines = file.read_text(encoding="utf-8").splitlines()
     except OSError as error:
         raise out.Problem(f"{file} cannot be read ({error.strerror}); say none, all, or a file of users' ids.", 2) from error
     found = []

@@ -82,7 +82,7 @@ def _device() -> Line:
     # In a process of its own: torch is slow to import, belongs to the executors, and a broken driver may take the process down.
     ask = "import torch; print(torch.cuda.get_device_name(0) if torch.cuda.is_available() else '')"
     try:
-        done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run([sys.executable, "-c", ask], capture_output=True, encoding="utf-8", errors="replace", timeout=60, check=False)
     except subprocess.TimeoutExpired:
         return Line("warn", "device", "torch did not answer in 60 s", "See whether `nvidia-smi` answers.")
     if done.returncode:

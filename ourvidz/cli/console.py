@@ -8,7 +8,7 @@ from typing import IO, Any
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from ourvidz.cli.terminal import SafeStream, safe
+from ourvidz.cli.terminal import SafeStream, encodable, safe
 
 
 class SafeConsole(Console):
@@ -16,7 +16,7 @@ class SafeConsole(Console):
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):
-            yield segment if segment.control else Segment(safe(segment.text), segment.style)
+            yield segment if segment.control else Segment(encodable(safe(segment.text), self.encoding), segment.style)
 
     @property
     def file(self) -> IO[str]:

@@ -143,7 +143,7 @@ def _write(output: Path | None, believed: Beliefs | None, *, keep_policies: bool
     if output is None:
         print(text, end="")
     else:
-        output.write_text(text)
+        output.write_text(text, encoding="utf-8")
         out.say(f"{output}: {len(text.splitlines()):,} lines. A second run of it changes nothing.")
 
 

@@ -12,6 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ourvidz.cli import words
+from ourvidz.cli.terminal import unicode_stream
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -66,11 +67,20 @@ def confirm(question: str, *, yes: bool, flag: str = "--yes") -> None:
         raise Problem("Nothing was done.")
 
 
+def read_stdin() -> str:
+    """All of it. Raises `Problem` when it is not text in the encoding that Python takes this terminal's or pipe's to be."""
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError:
+        raise Problem(f"What came on stdin is not text in {sys.stdin.encoding}. Set PYTHONUTF8=1 if it is UTF-8.", 2) from None
+
+
 def emit(value: Any) -> None:
     """One JSON value on stdout."""
     import json
 
-    print(json.dumps(value, indent=2 if sys.stdout.isatty() else None, default=plain, ensure_ascii=False))
+    ascii_only = not unicode_stream(sys.stdout)  # JSON's own escapes lose nothing
+    print(json.dumps(value, indent=2 if sys.stdout.isatty() else None, default=plain, ensure_ascii=ascii_only))
 
 
 def plain(value: Any) -> Any:

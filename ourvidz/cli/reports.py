@@ -262,7 +262,7 @@ def page(
     url = _app().config.supabase_url
     if url is None:
         raise out.Problem("Set SUPABASE_URL: the page sends its reports to that project.", 2)
-    write.write_text(report_page.standalone(url))
+    write.write_text(report_page.standalone(url), encoding="utf-8")
     if as_json:
         return out.emit({"file": write, "url": url})
     out.say(f"Written to {write}. Host it over https, and set REPORT_PAGE_URL to its address (supabase secrets set).")

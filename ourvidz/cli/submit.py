@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -92,7 +91,7 @@ def submit(
     except ValueError as error:
         raise out.Problem(str(error), 2) from None
     if prompt == "-":
-        prompt = sys.stdin.read()
+        prompt = out.read_stdin()
 
     # Only what this command's own words can say better is refused here; the rest by the database, before a file is read or kept.
     _check_pictures(catalog.job_type(job_type), set(pictures), asked)

@@ -64,7 +64,7 @@ def find_binaries() -> Iterator[Binaries]:
 def choose_binaries(data: Path) -> Binaries:
     """The best there are for a new folder; for an existing one those of the version that made it, or a refusal."""
     try:
-        made_by = int((data / "PG_VERSION").read_text())
+        made_by = int((data / "PG_VERSION").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         if data.exists():
             raise EmbeddedPostgresError(f"{data} is no Postgres data folder. Move it away and try again.") from None
@@ -96,7 +96,9 @@ def _number(folder: Path) -> int:
 
 def _version(postgres: Path) -> str | None:
     try:
-        said = subprocess.run([postgres, "--version"], capture_output=True, text=True, timeout=20, env=environment()).stdout
+        said = subprocess.run(
+            [postgres, "--version"], capture_output=True, encoding="utf-8", errors="replace", timeout=20, env=environment()
+        ).stdout
     except (OSError, subprocess.TimeoutExpired):
         return None
     found = re.search(r"\) (\d+\S*)", said)
@@ -117,7 +119,7 @@ def make_cluster(data: Path, binaries: Binaries, uid: int, gid: int) -> None:
     try:
         _initdb(new, binaries, *with_account(uid, gid))
         give(new, 0, 0)  # shut it to whoever lent the name before root writes inside
-        with (new / "postgresql.conf").open("a") as conf:
+        with (new / "postgresql.conf").open("a", encoding="utf-8") as conf:
             conf.write(SETTINGS)
             conf.flush()
             os.fsync(conf.fileno())

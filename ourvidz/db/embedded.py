@@ -292,7 +292,7 @@ def _is_held(path: Path) -> bool:
 def _holders(path: Path) -> tuple[int, ...]:
     try:
         inode = str(path.stat().st_ino)
-        locks = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+        locks = [line.split() for line in Path("/proc/locks").read_text(encoding="utf-8").splitlines()]
     except OSError:
         return ()
     held = {int(lock[4]) for lock in locks if lock[1] == "FLOCK" and lock[3] == "READ" and lock[5].rsplit(":", 1)[-1] == inode}
@@ -307,7 +307,7 @@ def _rotate(log: Path) -> None:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(errors="replace")
+        return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
 

@@ -17,7 +17,7 @@ MOST = 10_000  # events that a look at the pace may read
 
 @cache
 def _sql(name: str) -> str:
-    return (resources.files("ourvidz.db") / "sql" / "queries" / f"{name}.sql").read_text()
+    return (resources.files("ourvidz.db") / "sql" / "queries" / f"{name}.sql").read_text(encoding="utf-8")
 
 
 def lives(db: Database, host: str, names: Collection[str]) -> list[Row]:

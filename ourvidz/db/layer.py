@@ -122,13 +122,13 @@ class Numbered:
 
 
 def numbered() -> Numbered:
-    return Numbered(**json.loads(RELEASE_FILE.read_text()))
+    return Numbered(**json.loads(RELEASE_FILE.read_text(encoding="utf-8")))
 
 
 def next_numbered() -> str:
     """The text that `sql/release.json` should have: the number grows by one when the digest changed. In a file that a merge left with
     conflict markers, the highest number counts: whoever merges runs `make docs` once more, and is done."""
-    before, now = RELEASE_FILE.read_text(), digest(objects())
+    before, now = RELEASE_FILE.read_text(encoding="utf-8"), digest(objects())
     number = max(int(n) for n in re.findall(r'"release": (\d+)', before))
     number += 0 if f'"digest": "{now}"' in before and "<<<<<<<" not in before else 1
     return json.dumps(Numbered(number, now, _text()).__dict__, indent=2) + "\n"
@@ -184,7 +184,7 @@ def apply(connection: Connection) -> bool:
 
 def lock() -> str:
     """SQL by which two migrations at once follow each other, until the transaction ends: through a transaction pooler too."""
-    return (resources.files("ourvidz.db") / "sql" / "migrate_lock.sql").read_text()
+    return (resources.files("ourvidz.db") / "sql" / "migrate_lock.sql").read_text(encoding="utf-8")
 
 
 def applying() -> str:
@@ -212,4 +212,4 @@ def helpers(*, shapes: bool = False) -> str:
 def scripts() -> Iterator[tuple[str, str]]:
     """Name and text of the SQL that applies schema objects."""
     for file in sorted(_APPLY.iterdir(), key=lambda file: file.name):
-        yield f"apply/{file.name}", file.read_text()
+        yield f"apply/{file.name}", file.read_text(encoding="utf-8")

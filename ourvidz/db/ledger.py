@@ -40,7 +40,7 @@ class Finding:
 
 @cache
 def _sql(name: str) -> str:
-    return (resources.files("ourvidz.db") / "sql" / "queries" / f"{name}.sql").read_text()
+    return (resources.files("ourvidz.db") / "sql" / "queries" / f"{name}.sql").read_text(encoding="utf-8")
 
 
 def account(db: Database, user: str, limit: int = 20) -> Account:

@@ -75,4 +75,4 @@ def sql_of(script: Script) -> list[str]:
     """A migration's SQL files, in the order in which it runs them. It consists of nothing else: `migrate --sql` writes them into one."""
     path = Path(script.path)
     names = [f"{script.revision}_{part}.sql" for part in getattr(script.module, "PARTS", ())] or [path.with_suffix(".sql").name]
-    return [path.with_name(name).read_text() for name in names]
+    return [path.with_name(name).read_text(encoding="utf-8") for name in names]

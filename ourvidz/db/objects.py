@@ -11,7 +11,7 @@ from ourvidz.db.connection import Database
 
 @cache
 def _sql() -> str:
-    return (resources.files("ourvidz.db") / "sql" / "queries" / "unnamed.sql").read_text()
+    return (resources.files("ourvidz.db") / "sql" / "queries" / "unnamed.sql").read_text(encoding="utf-8")
 
 
 def unnamed(db: Database, bucket: str, paths: Sequence[str]) -> dict[str, bool]:

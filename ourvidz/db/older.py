@@ -92,7 +92,7 @@ def since_switch(db: Database) -> Row:
     """What `ourvidz cutover watch` looks at. Raises `NotOlder` where no switch is known."""
     if not db.rows("select to_regclass('ourvidz_before.shape') is not null as there")[0]["there"]:
         raise NotOlder("No switch is known here: `ourvidz cutover switch` makes one.")
-    (found,) = db.rows((resources.files("ourvidz.db") / "sql" / "queries" / "since_switch.sql").read_text())
+    (found,) = db.rows((resources.files("ourvidz.db") / "sql" / "queries" / "since_switch.sql").read_text(encoding="utf-8"))
     return found
 
 

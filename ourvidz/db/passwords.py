@@ -32,7 +32,7 @@ local all all trust
 def read(file: Path) -> dict[str, str]:
     """Role to password; {} where there is no such file."""
     try:
-        lines = file.read_text().splitlines()
+        lines = file.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         return {}
     return dict(line.split(":", 4)[3:] for line in lines if line.count(":") >= 4)
@@ -99,7 +99,7 @@ def let_in(superuser_url: str, role: str) -> None:
 
 def _rule(data: Path) -> str:
     try:
-        return (data / "pg_hba.conf").read_text(errors="replace")
+        return (data / "pg_hba.conf").read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return ""
 
@@ -110,7 +110,7 @@ def _put(file: Path, text: str, like: Path) -> None:
     new.unlink(missing_ok=True)
     owner = like.stat()
     fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(fd, "w") as stream:
+    with os.fdopen(fd, "w", encoding="utf-8") as stream:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())

@@ -59,17 +59,17 @@ class MigrationRefused(Exception):
 
 def plan_sql() -> str:
     """SQL that makes the plan in a temporary table, and changes nothing."""
-    return "".join(f.read_text() for f in sorted(_SQL.iterdir(), key=lambda f: f.name) if f.name < "50")
+    return "".join(f.read_text(encoding="utf-8") for f in sorted(_SQL.iterdir(), key=lambda f: f.name) if f.name < "50")
 
 
 def apply_sql() -> str:
     """SQL that does the plan's steps, or refuses. After `plan_sql`, before the numbered migrations."""
-    return (_SQL / "50_apply.sql").read_text()
+    return (_SQL / "50_apply.sql").read_text(encoding="utf-8")
 
 
 def finish_sql() -> str:
     """SQL for the steps that need the new tables and functions. After the import."""
-    return (_SQL / "60_finish.sql").read_text()
+    return (_SQL / "60_finish.sql").read_text(encoding="utf-8")
 
 
 def believe(connection: Connection, beliefs: Beliefs) -> None:

@@ -41,7 +41,7 @@ def parts() -> Iterator[tuple[str, str]]:
         "supabase.sql",
     ]
     for name in names:
-        yield name, _SQL.joinpath(name).read_text()
+        yield name, _SQL.joinpath(name).read_text(encoding="utf-8")
 
 
 def migrations() -> list[str]:

@@ -95,7 +95,7 @@ def capability_for(uid: int, binaries: Path, data: Path) -> int | None:
 
 def _own_capabilities() -> int:
     try:
-        found = re.search(r"^CapPrm:\s*(\w+)", Path("/proc/self/status").read_text(), re.M)
+        found = re.search(r"^CapPrm:\s*(\w+)", Path("/proc/self/status").read_text(encoding="utf-8"), re.M)
     except OSError:  # macOS has none
         return 0
     return int(found[1], 16) if found else 0

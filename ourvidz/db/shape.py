@@ -27,7 +27,7 @@ Shape = Mapping[tuple[str, str], Part]  # (kind, object)
 
 
 def sql(name: str) -> str:
-    return (resources.files("ourvidz.db") / "sql" / "cutover" / f"{name}.sql").read_text()
+    return (resources.files("ourvidz.db") / "sql" / "cutover" / f"{name}.sql").read_text(encoding="utf-8")
 
 
 def run(connection: Connection, statements: str) -> list[dict[str, Any]]:

@@ -54,7 +54,7 @@ def leaks(connection: Connection) -> list[Leak]:
         connection.execute(text("set local check_function_bodies = off"))
         folder = resources.files("ourvidz.db") / "sql" / "functions"
         for name in _FUNCTIONS:
-            schema.script(connection, (folder / f"{name}.sql").read_text().replace("ourvidz.storage_", "pg_temp.storage_"))
+            schema.script(connection, (folder / f"{name}.sql").read_text(encoding="utf-8").replace("ourvidz.storage_", "pg_temp.storage_"))
         found = _read(connection, "pg_temp.storage_leaks(cast(:ours as jsonb))", "null::boolean")
         undone.rollback()
     return found

@@ -96,7 +96,7 @@ def command(argv: list[str], uid: int, gid: int, capability: int | None, when_pa
 
 def number_in(path: Path, line: int = 0) -> int | None:
     try:
-        return int(path.read_text().splitlines()[line])
+        return int(path.read_text(encoding="utf-8").splitlines()[line])
     except (OSError, ValueError, IndexError):
         return None
 
@@ -109,7 +109,9 @@ def _arguments_of(pid: int) -> list[str] | None:
         except OSError:
             return None
         return os.fsdecode(line.rstrip(b"\0")).split("\0") if line else None
-    shown = subprocess.run(["ps", "-ww", "-p", str(pid), "-o", "command="], capture_output=True, text=True, timeout=10)
+    shown = subprocess.run(
+        ["ps", "-ww", "-p", str(pid), "-o", "command="], capture_output=True, encoding="utf-8", errors="replace", timeout=10
+    )
     return shown.stdout.strip().split(" -D ", 1) if shown.stdout.strip() else None
 
 
@@ -124,7 +126,7 @@ def running_postmaster(data: Path) -> int | None:
 def is_ready(data: Path, pid: int) -> bool:
     """By its own word, so that nobody has to knock at a server that is still recovering."""
     with contextlib.suppress(OSError, IndexError):
-        lines = (data / "postmaster.pid").read_text().splitlines()
+        lines = (data / "postmaster.pid").read_text(encoding="utf-8").splitlines()
         return lines[0] == str(pid) and lines[7].startswith("ready")
     return False
 

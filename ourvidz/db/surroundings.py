@@ -14,7 +14,9 @@ _MIGRATE = "`ourvidz migrate` mends it, as a role that may."
 
 def look(db: Database, *, hosted: bool) -> Iterator[Line]:
     """`hosted`: a PostgREST that is not ours to configure reads its settings out of this database."""
-    (seen,) = db.rows((resources.files("ourvidz.db") / "sql" / "queries" / "surroundings.sql").read_text(), {"roles": list(schema.ROLES)})
+    (seen,) = db.rows(
+        (resources.files("ourvidz.db") / "sql" / "queries" / "surroundings.sql").read_text(encoding="utf-8"), {"roles": list(schema.ROLES)}
+    )
     yield _list("roles", seen["roles_missing"], f"all {len(schema.ROLES)} are there", "not there: {}", _MIGRATE)
     if seen["not_authenticators"]:
         roles = ", ".join(seen["not_authenticators"])

@@ -69,7 +69,7 @@ def _user() -> str:
 
 def _release() -> str:
     try:
-        found = re.search(r'^VERSION_ID="?([^"\n]+)', Path("/etc/os-release").read_text(), re.M)
+        found = re.search(r'^VERSION_ID="?([^"\n]+)', Path("/etc/os-release").read_text(encoding="utf-8"), re.M)
     except OSError:
         found = None
     return found[1] if found else "unknown"

@@ -45,7 +45,7 @@ class Keys:
     @classmethod
     def read(cls, file: Path) -> Keys:
         """As `write` wrote them; what an older program did not know of is made."""
-        found = json.loads(file.read_text())
+        found = json.loads(file.read_text(encoding="utf-8"))
         known = {name: found[name] for name in _KEPT if name in found}
         known["secret_key"] = found.get("secret") or _api_key("secret")
         return cls(Secret(found["jwt_secret"]), **known)
@@ -111,6 +111,6 @@ def private(file: Path, text: str) -> None:
     """Replaces `file` whole, readable by its owner alone."""
     new = file.with_name(f"{file.name}.new")
     new.unlink(missing_ok=True)
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:
         out.write(text)
     new.replace(file)

@@ -149,7 +149,14 @@ def run(argv: Sequence[str], what: str, *, cwd: Path, env: Mapping[str, str] | N
     """Its stdout. Raises PartMissing with the end of what it said."""
     try:
         done = subprocess.run(
-            argv, cwd=cwd, env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=TIMEOUT
+            argv,
+            cwd=cwd,
+            env={**os.environ, **(env or {})},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=TIMEOUT,
         )
     except subprocess.TimeoutExpired as error:
         raise PartMissing(f"{what} could not be brought within {TIMEOUT} s (`{argv[0]}`). Look at the network and try again.") from error
@@ -167,7 +174,7 @@ def exclusive(folder: Path) -> Iterator[None]:
     path = folder.with_name(f"{folder.name}.lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a")
+        file = path.open("a", encoding="utf-8")
     except OSError as error:
         raise PartMissing(f"{path.parent} cannot be written ({error.strerror}). Set OURVIDZ_PARTS to a folder of your own.") from error
     deadline = time.monotonic() + 2 * TIMEOUT

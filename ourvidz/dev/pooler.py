@@ -20,7 +20,9 @@ class Pooler:
         user, self.database = found["user"], found["dbname"]
         password = found.get("password") or passwords.of(database_url, user) or ""
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "users.txt").write_text("".join(f'"{name}" "{password if name == user else ""}"\n' for name in {user, *users}))
+        (folder / "users.txt").write_text(
+            "".join(f'"{name}" "{password if name == user else ""}"\n' for name in {user, *users}), encoding="utf-8"
+        )
 
         def start(port: int) -> Process:
             settings = folder / "pgbouncer.ini"
@@ -28,7 +30,8 @@ class Pooler:
                 f"[databases]\n* = host={found.get('host', '127.0.0.1')} port={found.get('port', 5432)}\n"
                 f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = trust\n"
                 f"auth_file = {folder / 'users.txt'}\npool_mode = transaction\ndefault_pool_size = {size}\nmin_pool_size = {size}\n"
-                f"server_round_robin = 1\nmax_client_conn = 200\nignore_startup_parameters = extra_float_digits\n"
+                f"server_round_robin = 1\nmax_client_conn = 200\nignore_startup_parameters = extra_float_digits\n",
+                encoding="utf-8",
             )
             process = Process("PgBouncer", [str(program.path), str(settings)], folder / "pgbouncer.log", program.env, demoted=True)
             return process.until(listening(port))

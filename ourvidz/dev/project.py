@@ -55,7 +55,7 @@ def alone(home: Path) -> Iterator[Path]:
     """The home's folder for the stack, ours until the end. Raises AlreadyUp."""
     place = folder(home)
     place.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (place / "lock").open("a") as lock:
+    with (place / "lock").open("a", encoding="utf-8") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -104,7 +104,7 @@ def keep(place: Path, variables: Mapping[str, str]) -> Path:
 def kept(home: Path) -> dict[str, str] | None:
     """As `keep` wrote them; None where the stack has never been up."""
     try:
-        lines = (folder(home) / ".env").read_text().splitlines()
+        lines = (folder(home) / ".env").read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         return None
     return dict(line.split("=", 1) for line in lines)

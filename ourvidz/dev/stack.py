@@ -199,7 +199,7 @@ class Stack:
             return []
         bring_libraries(self.parts, self.functions, self.say)
         settings = self.functions.parent / "config.toml"
-        said = tomllib.loads(settings.read_text()).get("functions", {}) if settings.exists() else {}
+        said = tomllib.loads(settings.read_text(encoding="utf-8")).get("functions", {}) if settings.exists() else {}
         env = {
             **{name: value for name, value in self.environment.items() if name not in PROGRAMS_ONLY},
             "SUPABASE_SERVICE_ROLE_KEY": self.service_key,

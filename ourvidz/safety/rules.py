@@ -214,7 +214,7 @@ def _trie(words: Iterable[str]) -> str:
 @cache
 def languages(folder: Path = TERMS) -> frozenset[str]:
     """The languages that the tables know, by their ISO 639-1 codes."""
-    return frozenset(tomllib.loads((folder / "policy.toml").read_text())["languages"])
+    return frozenset(tomllib.loads((folder / "policy.toml").read_text(encoding="utf-8"))["languages"])
 
 
 def load_rules(folder: Path, base: Path | None = None) -> Rules:

@@ -116,7 +116,7 @@ def span(file: BinaryIO, offset: int, length: int) -> Iterator[bytes]:
 def _noted(note: Path, target: Target) -> str | None:
     """The upload that someone before us began of this very file to this very name."""
     with suppress(OSError, ValueError, KeyError, TypeError):
-        found = json.loads(note.read_text())
+        found = json.loads(note.read_text(encoding="utf-8"))
         if found["name"] == f"{target.bucket}/{target.name}" and found["size"] == target.size:
             return str(found["upload"])
     return None
@@ -125,5 +125,7 @@ def _noted(note: Path, target: Target) -> str | None:
 def _keep(note: Path, target: Target, upload_id: str) -> None:
     temporary = note.with_name(f"{note.name}.{os.getpid()}")
     with suppress(OSError):  # a file in a folder that we may not write to: after a kill its upload begins again
-        temporary.write_text(json.dumps({"name": f"{target.bucket}/{target.name}", "size": target.size, "upload": upload_id}))
+        temporary.write_text(
+            json.dumps({"name": f"{target.bucket}/{target.name}", "size": target.size, "upload": upload_id}), encoding="utf-8"
+        )
         temporary.replace(note)

@@ -61,7 +61,9 @@ def test_another_signature_or_result_replaces_what_depends_on_it(database: Datab
         monkeypatch, release=3, functions__head_start=ADDED.replace("p_job uuid", "p_job uuid, p_more integer default 2"), **views
     ):
         applied(database)
-    assert database.rows("select oid::regprocedure::text as name from pg_proc where proname = 'added'") == [{"name": "added(uuid,integer)"}]
+    assert database.rows("select oid::regprocedure::text as name from pg_proc where proname = 'added'") == [
+        {"name": "ourvidz.added(uuid,integer)"}
+    ]
     assert database.rows("select n from ourvidz.reads") == [{"n": 1}]
     with program(monkeypatch, release=4):
         applied(database)

@@ -56,7 +56,7 @@ def prepare(superuser_url: str) -> None:
     """What Supabase's services make in a project's database before they serve it. Needs a superuser; safe to repeat."""
     owner = Database(superuser_url)
     try:
-        owner.rows((HERE / "prepare.sql").read_text())
+        owner.rows((HERE / "prepare.sql").read_text(encoding="utf-8"))
         for role in LOGINS:
             passwords.let_in(superuser_url, role)
     finally:
