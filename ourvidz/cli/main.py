@@ -157,7 +157,8 @@ def tell(error: Exception) -> int:
 def _words(error: Exception) -> str:
     module, first = type(error).__module__ + ".", str(error).strip().partition("\n")[0]
     if module.startswith(_OURS):
-        return str(error)  # ours say what happened, to which job, and what to do
+        look = ". Look at DATABASE_URL; unset, it means the embedded one." if first.startswith("The database cannot be reached") else ""
+        return str(error) + look  # ours say what happened, to which job, and what to do
     if module.startswith(("sqlalchemy.", "psycopg.")) and "OperationalError" in type(error).__name__:
         reason = first.partition("OperationalError) ")[2] or first
         return f"The database cannot be reached: {reason}. Look at DATABASE_URL; unset, it means the embedded one."
