@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import httpx
 
     from ourvidz.db.connection import Database
-    from ourvidz.db.outbox import Due
+    from ourvidz.db.outbox import Due, Message
 
 log = logging.getLogger("ourvidz.deliver")
 
@@ -49,6 +49,7 @@ class Deliverer:
         self._stopping = False
         self._pruned = time.monotonic()
         self.sent = self.failed = 0
+        self._unsaid = 0  # messages of which the database could not be told yet what became of them
 
     def stop(self) -> None:
         """From a signal handler: what is being sent is finished, for a while."""
@@ -77,7 +78,9 @@ class Deliverer:
         while not self._stopping:
             self._beat()
             try:
-                due = [d for d in await self._ask(outbox.due, self._db) if self._can_sign(d)]
+                # After an outage the lease of what was sent in it may have run out: it must not be taken again before that is said.
+                found = [] if self._unsaid else await self._ask(outbox.due, self._db)
+                due = [d for d in found if self._can_sign(d)]
                 for each in due:
                     self._send_some(client, each)
                 await self._prune()
@@ -117,7 +120,7 @@ class Deliverer:
     async def _sender(self, client: httpx.AsyncClient, receiver: str) -> None:
         """Send this receiver's messages until none is due."""
         try:
-            while not self._stopping and (message := await self._ask(outbox.take, self._db, receiver, self._lease)) is not None:
+            while not self._stopping and (message := await self._take(receiver)) is not None:
                 outcome = await send(client, message, self._ring)
                 self._beat()
                 if outcome.error is None:
@@ -131,18 +134,32 @@ class Deliverer:
             # Whether it was told of or not: the lease runs out, and what is in doubt is sent again.
             log.debug("The database is away, and what was taken for %s is sent when its lease has run out.", receiver)
 
+    async def _take(self, receiver: str) -> Message | None:
+        return None if self._unsaid else await self._ask(outbox.take, self._db, receiver, self._lease)
+
     async def _insist(self, function: Callable[..., T], *args: Any) -> T:
         """What became of a message, which may be said twice: until the database knows, or it would be sent once more for an outage."""
-        for delay in backoff():
-            try:
-                return await self._ask(function, *args)
-            except DatabaseRefused:
+        try:
+            return await self._ask(function, *args)
+        except DatabaseRefused:
+            raise
+        except (DatabaseAway, Ambiguous):
+            if self._stopping:
                 raise
-            except (DatabaseAway, Ambiguous):
-                if self._stopping:
+        self._unsaid += 1
+        try:
+            for delay in backoff():
+                await asyncio.sleep(delay)
+                try:
+                    return await self._ask(function, *args)
+                except DatabaseRefused:
                     raise
-            await asyncio.sleep(delay)
-        raise AssertionError("backoff has no end")
+                except (DatabaseAway, Ambiguous):
+                    if self._stopping:
+                        raise
+            raise AssertionError("backoff has no end")
+        finally:
+            self._unsaid -= 1
 
     async def _prune(self) -> None:
         if time.monotonic() - self._pruned > PRUNE_EVERY:

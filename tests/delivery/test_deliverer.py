@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from a_receiver import SECRET, Receiver
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+from support import Server, Switch
 from waiting import LIMIT, wait_for
 
 from ourvidz.db import outbox
@@ -268,3 +269,35 @@ def test_what_is_being_sent_when_it_leaves_is_left_to_the_next(
     wait_for(lambda: outbox.due(database), "it is lost")
     Deliverer(database, ring).run(once=True)
     assert [got.id for got in receiver.got] == [receiver.got[0].id] * 2
+
+
+# -- the database away ----------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_sent_as_the_database_turns_read_only_is_sent_once(
+    receiver: Receiver, tell: Tell, done: Done, database: Database, ring: Keyring, server: Server, database_name: str
+) -> None:
+    """Its lease runs out meanwhile; what is completed afterwards is delivered as ever."""
+    tell("/hang")
+    job_id = done()
+    deliverer = Deliverer(database, ring, lease=0.5)
+    thread = threading.Thread(target=deliverer.run)
+    thread.start()
+    switch = Switch(server, database_name)
+    try:
+        wait_for(lambda: receiver.got)
+        switch.read_only(on=True)
+        receiver.opened.set()  # it has the message, and says so
+        lapsed = "select min(next_at) < now() as lapsed from ourvidz.outbox"
+        wait_for(lambda: database.patiently(lambda: database.rows(lapsed))[0]["lapsed"], "for the lease to run out")
+        wait_for(lambda: deliverer._unsaid == 1)
+        switch.read_only(on=False)
+        sent = "select count(*)::int as n from ourvidz.outbox where delivered_at is not null"
+        wait_for(lambda: database.patiently(lambda: database.rows(sent))[0]["n"] == 1)
+        later = done()
+        wait_for(lambda: database.rows(sent)[0]["n"] == 2)
+    finally:
+        switch.read_only(on=False)
+        deliverer.stop()
+        thread.join(60)
+    assert [got.body["job_id"] for got in receiver.got] == [job_id, later]
