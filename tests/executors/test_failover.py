@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from pair import Node, primary
-from site_of import wait_for
 from support import Permissive, claim, executor, finish, new_user, submit, types
+from waiting import wait_for
 from wire import Wire
 
 from executors.heartbeat import Heartbeat

@@ -11,10 +11,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from site_of import Site, wait_for
+from site_of import Site
 from sqlalchemy import make_url
 from support import Permissive, Server, Switch
 from up_site import Up, running
+from waiting import wait_for
 
 from executors.orchestrator.policy import Rules
 from ourvidz.db.connection import Database
@@ -54,7 +55,7 @@ def test_outage_of_84_seconds(site: Site, server: Server, tiny_root: Path, upsta
         threads = [threading.Thread(target=act, daemon=True) for act in (submit, push)]
         for thread in threads:
             thread.start()
-        wait_for(lambda: len(up.children()) == 5 and len(made) > 10, 60, up.text)
+        wait_for(lambda: len(up.children()) == 5 and len(made) > 10, lambda: up.text)
         before = up.children()
         switch.read_only(on=True)
         try:
@@ -62,14 +63,14 @@ def test_outage_of_84_seconds(site: Site, server: Server, tiny_root: Path, upsta
         finally:
             switch.read_only(on=False)
         reached = len(made)
-        wait_for(lambda: len(made) > reached + 10, 120, "for submits to go on")
+        wait_for(lambda: len(made) > reached + 10, "for submits to go on")
         stop.set()
         for thread in threads:
             thread.join(60)
         open_ = "select count(*)::int as n from public.jobs where id = any (%s::uuid[]) and status <> 'completed'"
         there = "select count(*)::int as n from public.jobs"
-        wait_for(lambda: site.db.rows(there)[0]["n"] == len(made), 120, f"for every job to be there\n{up.text}")
-        wait_for(lambda: site.db.rows(open_, (made,))[0]["n"] == 0, 240, f"for all to be completed\n{up.text}")
+        wait_for(lambda: site.db.rows(there)[0]["n"] == len(made), lambda: up.text)
+        wait_for(lambda: site.db.rows(open_, (made,))[0]["n"] == 0, lambda: up.text)
         assert up.children() == before, up.text
         assert not up.said("given up") and not up.said("hangs")
         troubles = "select type, count(*)::int as n from public.job_events where type in ('lease_expired', 'retry_scheduled') group by type"
