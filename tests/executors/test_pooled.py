@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from site_of import Child, Site, Zygote, running
 from stack_fixtures import Pooler
-from support import Permissive, claim, executor, finish, new_user, row, submit, types
-from waiting import wait_for
+from support import Permissive, Server, Switch, claim, executor, finish, new_user, row, submit, types
+from waiting import LIMIT, wait_for
+from wire import Wire
 
 from executors.shelf import Shelf
-from ourvidz.db.connection import Database
+from ourvidz.db.connection import Ambiguous, Database, DatabaseAway, DatabaseReadOnly
+from ourvidz.dev.debian import Program
 from ourvidz.lifecycle import Jobs
 from state.errors import StaleClaim
 
@@ -65,3 +68,42 @@ def test_two_executors_at_once_through_the_pooler(pooled: Database, loaded: Shel
     for job_id in jobs:
         site.completed(job_id)
         assert site.types(job_id).count("claimed") == 1
+
+
+def test_a_pooler_that_dies_and_a_database_that_is_read_only_behind_it(
+    pgbouncer: Pooler, pgbouncer_program: Program, server: Server, database_name: str, tmp_path: Path
+) -> None:
+    """PgBouncer tells its clients neither of a standby nor of read-only: what a statement meets decides."""
+    switch, second = Switch(server, database_name), None
+    with Wire(pgbouncer.url) as wire:
+        far = Database(wire.url)
+        jobs = Jobs(far, Permissive(), patience=120)
+        submit(jobs, new_user(far))
+        held = claim(jobs, gpu := executor(jobs))
+        switch.read_only(on=True)
+        wait_for(lambda: raised(lambda: jobs.heartbeat(gpu)) is DatabaseReadOnly, "for the pooler to find that out")
+        assert far.engine.pool.checkedin() == 0  # type: ignore[attr-defined]
+        pgbouncer.close()
+        wait_for(lambda: raised(lambda: jobs.heartbeat(gpu)) is DatabaseAway, "for the pooler to be gone")
+        finished = threading.Thread(target=finish, args=(jobs, held))
+        finished.start()
+        try:
+            second = Pooler(pgbouncer_program, server.url(database_name), tmp_path / "second")
+            wire.lead_to(second.url)
+            switch.read_only(on=False)
+            finished.join(LIMIT)
+            assert types(far, held.job_id)[-1] == "completed"
+            assert types(far, held.job_id).count("artifact_uploaded") == 1
+        finally:
+            switch.read_only(on=False)
+            far.close()
+            if second is not None:
+                second.close()
+
+
+def raised(act: Callable[[], object]) -> type[Exception] | None:
+    try:
+        act()
+    except (DatabaseAway, Ambiguous) as error:
+        return type(error)
+    return None
