@@ -196,11 +196,11 @@ def _described(value: object) -> Iterator[str]:
 
 
 def _without_markup(text: str) -> str:
-    text = re.sub(r"(?:```|~~~)\w*", "\n", text)
+    text = "\n".join(line.strip() for line in re.sub(r"(?:```|~~~)\w*", "\n", text).split("\n") if line.strip())
     text = re.sub(r"\\(?:boxed|text)\{([^{}]*)\}", r"\1", text)
-    text = re.sub(r"^\s*\|?(?:\s*:?-{3,}:?\s*\|)+\s*$|^\s*\|\s*|\s*\|\s*$", "", text, flags=re.MULTILINE)
+    text = re.sub(r"^[ \t]*\|?(?:[ \t]*:?-{3,}:?[ \t]*\|)+[ \t]*$|^[ \t]*\|[ \t]*|(?<!\s)[ \t]*\|[ \t]*$", "", text, flags=re.MULTILINE)
     text = re.sub(r"</?[a-zA-Z][^<>\n]{0,200}>", " ", text)
-    text = re.sub(r"^\s*(?:[-*_=~]\s*){3,}$", "", text, flags=re.MULTILINE)
+    text = re.sub(r"^[ \t]*(?:[-*_=~][ \t]*){3,}$", "", text, flags=re.MULTILINE)
     text = re.sub(r"^[ \t]*(?:>[ \t]*)+", "", text, flags=re.MULTILINE)
     text = re.sub(r"\*\*|__|~~|`|(?<!\w)[*_](?=\w)|(?<=[\w.!?,])[*_](?!\w)", "", text)
     return text.strip()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -291,6 +292,13 @@ def test_no_harmless_sentence_is_taken_for_talk() -> None:
     lines = (DATA / "harmless_prompts.txt").read_text(encoding="utf-8").splitlines()
     for line in (" ".join(line.split()).rstrip(".") for line in lines if line.isascii() and len(line) > 1 and line[0] != "#"):
         assert clean(f"{GARDEN} {line}.").startswith(f"{GARDEN} {line[:20]}"), line
+
+
+@pytest.mark.parametrize("filler", ["\n", " ", "- ", "> ", "|---", "(", '{"', "# "])
+def test_a_loop_of_signs_takes_no_time(filler: str) -> None:
+    started = time.process_time()
+    clean(GARDEN + "\n" + filler * 800)
+    assert time.process_time() - started < 3
 
 
 @settings(max_examples=100, deadline=None)
