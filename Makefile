@@ -18,7 +18,7 @@ test: $(VENV)/.dev lint  ## everything: lint, types, arrows, then the whole suit
 	$(BIN)/python -m pytest
 
 nightly: $(VENV)/.dev  ## the tests at full size (a hundred schema drifts, long storms), without the suite
-	$(BIN)/python -m pytest -m nightly --timeout 3600
+	OURVIDZ_TEST_FULL=1 $(BIN)/python -m pytest -m 'nightly or sized' --timeout 3600
 
 clients: $(VENV)/.dev  ## the client contract: every request of OurVidz's front end, by both libraries, on both databases; prints the table
 	$(BIN)/python -m pytest tests/clients -n 0

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import pytest
 from books import balance, sound
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from random_lives import live
+from sizes import size
 from support import Clock, Permissive, Server, artifact, new_user
 
 from ourvidz.db import ledger
@@ -240,6 +242,7 @@ class Purses(RuleBasedStateMachine):
                 self.jobs.cancel(r["id"])
 
 
+@pytest.mark.sized
 def test_two_small_purses(server: Server, template: str) -> None:
     name = server.create(template)
     Purses.database = Database(server.url(name))
@@ -247,7 +250,7 @@ def test_two_small_purses(server: Server, template: str) -> None:
     try:
         for _ in range(5):  # a few examples now and then miss one end: they are drawn again until all were seen
             if Purses.seen < ENDS or Purses.refused <= 10:
-                live(Purses, examples=15, steps=30)
+                live(Purses, examples=size(8, 60), steps=30)
         assert Purses.seen == ENDS and Purses.refused > 10
     finally:
         Purses.database.close()

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from random_lives import live
+from sizes import size
 from support import LANES, Clock, Permissive, Server, artifact, as_event, as_job, new_user
 
 from ourvidz.db.connection import Database
@@ -386,19 +387,20 @@ class Lives(RuleBasedStateMachine):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.sized
+@pytest.mark.timeout(3600)
 def test_random_lives(server: Server, template: str) -> None:
     name = server.create(template)
     Lives.database = Database(server.url(name))
     try:
-        live(Lives, examples=50, steps=50)
+        live(Lives, examples=size(12, 100), steps=50)
         (told,) = Lives.database.rows(
             "select count(*) as events, count(distinct job_id) as jobs, count(distinct type) as types from public.job_events"
         )
         ended = {r["status"] for r in Lives.database.rows("select distinct status from public.jobs")}
         # It went everywhere, and far enough.
         assert {"completed", "failed", "cancelled"} <= ended and told["types"] >= 16, (told, ended)
-        assert Lives.steps >= 2_000
+        assert Lives.steps >= size(400, 4_000)
     finally:
         Lives.database.close()
         server.drop(name)

@@ -24,7 +24,7 @@ LINE = points(
     ("claim", 1), ("generation_started", 1), ("artifact_generated", 2 * IMAGES), ("upload_started", 1),
     ("put", 2 * IMAGES), ("artifact_uploaded", 2 * IMAGES), ("complete", 1),
 )  # fmt: skip
-# Of six files the first two and the last say most; the others take their turn with the slow tests.
+# Of six files the first two and the last say most; the others are for the night.
 SELDOM = {(verb, n) for verb in ("artifact_generated", "put", "artifact_uploaded") for n in (3, 4, 5)}
 HALVES: list[Point] = [("inside", "spool", 1), ("inside", "spool", 4), ("inside", "put", 1), ("inside", "put", 4)]
 ELSEWHERE: list[Point] = [
@@ -94,7 +94,7 @@ def finish(site: Site, job_id: str, *, same_host: bool = True) -> ProbeShelf:
     return site.work(job_id, home=job_id if same_host else "elsewhere")
 
 
-@pytest.mark.parametrize("point", [pytest.param(p, marks=[pytest.mark.slow] * (p[1:] in SELDOM)) for p in [*LINE, *HALVES]], ids=named)
+@pytest.mark.parametrize("point", [pytest.param(p, marks=[pytest.mark.nightly] * (p[1:] in SELDOM)) for p in [*LINE, *HALVES]], ids=named)
 def test_killed_and_resumed_on_the_same_host(shared_site: Site, zygote: Zygote, clean: dict[str, list[np.ndarray]], point: Point) -> None:
     resumed(shared_site, zygote, clean, point, same_host=True)
 

@@ -149,7 +149,7 @@ def test_redis_is_drained_and_its_drainer_comes_back(site: Site, tiny_root: Path
     with running(Up(site, tiny_root, site.root / "up", light=True, env=env)) as up:
         for number in (0, 1):
             upstash.valkey.call("LPUSH", "sdxl_queue", json.dumps({"id": str(UUID(int=number)), **message}).encode())
-            wait_for(lambda number=number: site.db.rows("select 1 from public.jobs where id = %s", (UUID(int=number),)), "for it")
+            wait_for(lambda number=number: site.db.rows("select 1 from public.jobs where id = %s", (UUID(int=number),)))
             up.status(str(UUID(int=number)), "completed")
             if number == 0:
                 kill(up.children()["intake"])

@@ -1,0 +1,11 @@
+"""How much a test does: little in `make test`, all in `make nightly`, which sets OURVIDZ_TEST_FULL=1 and runs what is marked `sized`."""
+
+from __future__ import annotations
+
+import os
+
+FULL = os.environ.get("OURVIDZ_TEST_FULL") == "1"
+
+
+def size(small: int, full: int) -> int:
+    return full if FULL else small
