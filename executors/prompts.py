@@ -86,7 +86,7 @@ def build_negative(
     limit = {"sdxl": WINDOW, "wan": 512}[family]
 
     users = [t for t in split_terms(user_negative or "") if t.casefold() not in data.always]
-    said = {t.casefold() for term in users for t in split_terms(unweighted(term))}
+    said = {bare.casefold() for term in users for t in unweighted(term).split(",") if (bare := t.strip(" ()[]{}"))}
     base = [*data.always, *(t for t in data.critical if t not in said)]
     kept, dropped, cut, seen = list(base), list[str](), 0, set(base)
     for n, term in enumerate([*users, *(t for t in data.ours(use) if t not in said)]):
@@ -106,10 +106,12 @@ def build_negative(
 
 
 def _cut(term: str, kept: Iterable[str], count: Callable[[str], int], limit: int) -> str:
-    """The longest beginning of a term, in whole words, that fits; empty for a weighted one, whose brackets would come apart."""
-    words = [] if is_weighted(term) else term.split()
-    over = bisect_left(range(1, len(words) + 1), True, key=lambda n: count(", ".join([*kept, " ".join(words[:n])])) > limit)
-    return " ".join(words[:over])
+    """The longest beginning of a term, in whole words, or in characters where its script has no spaces, that fits; empty for a weighted
+    one, whose brackets would come apart."""
+    space = "" if len(term.split()) == 1 and not term.isascii() else " "
+    parts = [] if is_weighted(term) else term.split() if space else list(term)
+    over = bisect_left(range(1, len(parts) + 1), True, key=lambda n: count(", ".join([*kept, space.join(parts[:n])])) > limit)
+    return space.join(parts[:over])
 
 
 def parse_weights(text: str) -> list[Part]:

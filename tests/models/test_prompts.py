@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from executors import clip_bpe
 from executors.models.base import ModelPaths
 from executors.prompts import NegativePrompt, build_negative, clip_token_count, is_weighted, parse_weights, sdxl_token_count, unweighted
+from state.canonical import canonical
 
 ALWAYS = ["child", "minor", "underage", "teen", "childlike"]
 
@@ -229,6 +230,27 @@ def test_where_wans_window_ends_the_terms_that_matter_least_are_lost(use: tuple[
     assert (found["critical"], found["user"]) == (4, 8) and found["anatomy"] >= 4 and found["artifacts"] >= 3
     # The pipeline cuts what is longer by itself, at its end: what stands there is what would be dropped.
     assert whole.text.startswith(made.text[:400])
+
+
+def test_a_term_without_spaces_is_cut_between_characters_not_lost() -> None:
+    said = canonical("低质量的图像变形的手和脸多余的手指模糊的背景文字水印以及畸形的身体和错误的比例还有奇怪的颜色")
+    made = build_negative("sdxl", "image", said)
+    kept = made.text.split(", ")[9]
+    assert said.startswith(kept) and len(kept) > 10
+    assert (made.cut, kept + made.dropped[0]) == (1, said)
+
+
+@pytest.mark.parametrize(
+    "said", ["bad anatomy", "(bad anatomy:1.4)", "((bad anatomy))", "[Bad Anatomy]", "(ugly, bad anatomy)1.2", "bad anatomy++"]
+)
+def test_what_the_user_says_in_any_notation_is_not_said_again(said: str) -> None:
+    made = build_negative("sdxl", "image", said)
+    assert made.text.casefold().count("bad anatomy") == 1 and said in made.text
+
+
+def test_chinese_commas_part_terms_too() -> None:
+    made = build_negative("sdxl", "image", canonical("低质量，变形的手，多余的手指"))
+    assert made.text.split(", ")[9:12] == ["低质量", "变形的手", "多余的手指"]
 
 
 def test_a_weighted_group_stays_whole_with_its_commas() -> None:
