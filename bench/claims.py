@@ -60,7 +60,7 @@ def fill(
             },
         )
         for name in ("jobs_ask", "jobs_asked", "jobs_bare_write", "jobs_guard_insert", "jobs_guard_update", "jobs_never_deleted"):
-            connection.execute(f"alter table public.jobs enable always trigger {name}")
+            connection.execute(f"alter table public.jobs enable trigger {name}")
         connection.execute(
             """insert into public.job_payloads (job_id, user_id, prompt, settings, salt, body_digest)
                select j.id, user_id, 'a lighthouse', kind.defaults || '{"seed": 1}', sha256(''), sha256('')
@@ -91,6 +91,8 @@ def costs(urls: tuple[str, str], claims: int) -> tuple[float, float]:
 
 def twin(url: str) -> str:
     """A second database on the same server, its copy; nobody may be connected to the first."""
+    with connect(url) as first:
+        first.execute("update ourvidz.identities set system_identifier = null")  # so is its copy, and nobody is asked what it is
     with connect(os.environ["OURVIDZ_BENCH_ADMIN"]) as admin:
         admin.execute("create database mountain template ourvidz owner ourvidz")
     return conninfo(url, dbname="mountain")

@@ -28,7 +28,7 @@ from executors.run import attempt
 from executors.shelf import Shelf
 from executors.spool import Spool
 from executors.watchers import Watchers
-from ourvidz.audit import publish_heads
+from ourvidz.audit import heads_file, publish_heads
 from ourvidz.db.connection import PATIENCE, Ambiguous, DatabaseAway, Listener
 from ourvidz.fetch import fetch
 from ourvidz.lifecycle import Claim, Jobs
@@ -335,7 +335,7 @@ class Worker:
         """Keep the spool within its bounds, and the chain's newest heads outside the database."""
         try:
             self.spool.sweep()
-            publish_heads(self.jobs.db, self.home / "heads.jsonl")
+            publish_heads(self.jobs.db, heads_file(self.jobs.db, self.home))
         except Exception as error:  # noqa: BLE001  (the database away, a full disk: the next round comes, and no job waits for this one)
             log.warning("Housekeeping was not finished this time: %s: %s", type(error).__name__, error)
 

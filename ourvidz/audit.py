@@ -8,7 +8,7 @@ two leave no trace in the database, and are found by the heads that `publish_hea
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice, pairwise
@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from ourvidz.db.connection import Database
 from ourvidz.db.history import History, StoredEvent, StoredJob, mending, show_library, snapshot
-from ourvidz.heads import Damage, Head, publication, read
+from ourvidz.heads import Damage, Head, HeadsAhead, Loss, OtherDatabase, belongs_to, publication, read
 from ourvidz.shown import differences
 from state.events import DATA_KEYS, GENESIS, Event, event_hash
 from state.job import FOLDED, Job, evolve, may_change_library
@@ -64,13 +64,16 @@ class Report:
 def audit(database: Database, heads: Path | None = None, *, on_progress: Callable[[int], None] | None = None) -> Report:
     """Verify every event and row, and the published heads. `on_progress` hears the number of jobs done, now and then.
 
-    Reads one snapshot in constant memory and changes nothing. Raises FileNotFoundError when there is no such heads file.
+    Reads one snapshot in constant memory and changes nothing. Raises FileNotFoundError when there is no such heads file, `OtherDatabase`
+    when it is of another database.
     """
     # Measured before the snapshot is taken: a head that is published later may be of an event that the snapshot does not show.
     size = heads.stat().st_size if heads is not None else 0
     jobs = events = 0
     findings: list[Finding] = []
     with snapshot(database) as history:
+        if heads is not None:
+            _same_database(history, heads)
         for job in history.jobs():
             jobs += 1
             events += len(job.events)
@@ -85,10 +88,19 @@ def audit(database: Database, heads: Path | None = None, *, on_progress: Callabl
 
 
 def publish_heads(database: Database, heads: Path) -> int:
-    """Append the heads of the jobs that moved since the last publication. Returns how many. Raises `HeadsDamaged`."""
+    """Append the heads of the jobs that moved since the last publication. Returns how many.
+
+    Raises `HeadsDamaged`; `OtherDatabase`; `HeadsAhead` where the database is at an earlier time than the file.
+    """
     # The lock on the file comes first: two publications at once follow each other.
     with publication(heads) as file, snapshot(database) as history:
+        _same_database(history, heads)
         cursor = file.cursor
+        if cursor[0] > history.settled():
+            raise HeadsAhead(
+                f"{heads} holds heads of a later time than this database, which was set back: nothing was added. Run `ourvidz restored "
+                "--instead`, then `ourvidz audit`, which says what was lost."
+            )
 
         def moved() -> Iterator[Head]:
             nonlocal cursor
@@ -97,8 +109,41 @@ def publish_heads(database: Database, heads: Path) -> int:
                 yield Head(job_id, version, digest)
 
         if number := file.append(moved()):
-            file.end(cursor)
+            file.end(cursor, history.identity())
         return number
+
+
+LOSSES: Final = ("cut", "rewritten", "job_missing", "missing")
+"""Findings that a database which was set back to an earlier time has, and an operator may accept."""
+
+
+def accept_losses(database: Database, heads: Path, findings: Iterable[Finding], reason: str) -> int:
+    """Write into the heads file that what these findings say is known: heads from before do not count against it any more. Returns of how
+    many jobs. Raises as `publish_heads` does."""
+    found = [Loss(f.job_id, 1 if f.kind == "job_missing" else f.version or 1) for f in findings if f.kind in LOSSES]
+    with publication(heads) as file, snapshot(database) as history:
+        _same_database(history, heads)
+        if number := file.accept(found, reason):
+            file.end(file.cursor, history.identity())
+        return number
+
+
+def heads_file(database: Database, home: Path) -> Path:
+    """Where the heads of this database are kept under `home`: a file by its id, for one home may see several databases. One that was
+    written before databases had an id becomes this database's if it speaks of jobs that are here."""
+    with snapshot(database) as history:
+        found = home / f"heads-{history.identity()}.jsonl"
+        older = home / "heads.jsonl"
+        if not found.exists() and older.is_file() and belongs_to(older) is None:
+            first = [h for h in islice(read(older, older.stat().st_size), _HEADS_AT_ONCE) if isinstance(h, Head)]
+            if history.hashes([(h.job_id, h.version) for h in first]):
+                older.rename(found)
+    return found
+
+
+def _same_database(history: History, heads: Path) -> None:
+    if (of := belongs_to(heads)) is not None and of != (here := history.identity()):
+        raise OtherDatabase(f"{heads} holds heads of database {of}, and this is database {here}: neither compared nor added to.")
 
 
 def rebuild(database: Database, *, verify: bool, on_progress: Callable[[int], None] | None = None) -> tuple[Finding, ...]:

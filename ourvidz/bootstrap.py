@@ -64,7 +64,8 @@ class App:
 
     @cached_property
     def database(self) -> Database:
-        """Connected, and at this program's schema: the embedded one is migrated here; another is only checked."""
+        """Connected, and at this program's schema: the embedded one is migrated here; another is only checked. Raises DatabaseIsCopy where
+        its rows came from another one and nobody has said yet which of the two goes on."""
         from ourvidz.db.connection import Database
 
         database = Database(self.database_url, revive=self._revive if self.embedded else None)
@@ -72,11 +73,12 @@ class App:
         return database
 
     def _prepare(self, database: Database) -> None:
-        from ourvidz.db import layer
+        from ourvidz.db import layer, restored
 
         with database.transaction() as connection:
             there, standing = layer.found(connection), layer.standing(connection)
             served = standing is not layer.Standing.NEWER or layer.serves(connection)
+            restored.refuse_copy(connection)
         if standing is layer.Standing.OLDER:
             self._bring_up(database, there)
         elif standing is layer.Standing.NEWER:

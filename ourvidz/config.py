@@ -120,10 +120,6 @@ class Config(BaseSettings):
     def spool(self) -> Path:
         return self.home / "spool"
 
-    @property
-    def heads(self) -> Path:
-        return self.home / "heads.jsonl"
-
 
 def _first(*keys: SecretStr | None) -> str | None:
     return next((key.get_secret_value() for key in keys if key is not None), None)

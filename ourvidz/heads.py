@@ -1,10 +1,11 @@
 """The heads file: each job's last hash, kept outside the database, so that a cut tail or a whole missing job is found.
 
-Lines of JSON. A head is {"job_id", "version", "hash", "chain"}; a publication ends with {"xid", "seq", "chain"}, the place in the
-database's events from which the next one goes on. `chain` is a running SHA-256 over the file so far, so that an edited, missing or
-moved line is found at that line, and a publication that was cut short at the file's end. What a file cannot tell is that whole
-publications are missing from its end: keep it, or copies of it, where who can change the database cannot reach (object storage with
-retention, another host).
+Lines of JSON. A head is {"job_id", "version", "hash", "chain"}; a publication ends with {"xid", "seq", "database", "chain"}, the place in
+the database's events from which the next one goes on, and the database's id. {"job_id", "lost_from", "reason", "chain"} says that an
+operator accepted the loss of a job's events from that version on: heads before that line that say otherwise do not count any more. `chain`
+is a running SHA-256 over the file so far, so that an edited, missing or moved line is found at that line, and a publication that was cut
+short at the file's end. What a file cannot tell is that whole publications are missing from its end: keep it, or copies of it, where
+those who can change the database cannot reach (object storage with retention, another host).
 """
 
 from __future__ import annotations
@@ -40,9 +41,19 @@ class Damage:
     message: str
 
 
+@dataclass(frozen=True)
+class Loss:
+    """Accepted: the job's events from `version` on are not there any more, or are others."""
+
+    job_id: str
+    version: int
+
+
 def read(path: Path, size: int) -> Iterator[Head | Damage]:
-    """The heads in the first `size` bytes, each read once, and what is wrong with the file itself. Constant memory."""
+    """The heads in the first `size` bytes that still count, each read once, and what is wrong with the file itself. Constant memory, but
+    for losses that were accepted."""
     chain, number, ended, taken = GENESIS, 0, True, 0
+    lost = _losses(path, size)
     with path.open("rb") as file:
         for raw in file:
             taken += len(raw)
@@ -60,10 +71,44 @@ def read(path: Path, size: int) -> Iterator[Head | Damage]:
                 )
             chain = line["chain"]  # go on from here: one finding for one change
             ended = "job_id" not in line
-            if not ended:
+            if "hash" in line and not any(number < at and line["version"] >= version for at, version in lost.get(line["job_id"], ())):
                 yield Head(line["job_id"], line["version"], bytes.fromhex(line["hash"]))
     if not ended:
         yield Damage(number, f"The heads file ends in the middle of a publication, after line {number}: its end was cut off.")
+
+
+def _losses(path: Path, size: int) -> dict[str, list[tuple[int, int]]]:
+    """Of each job whose loss was accepted: at which line, from which version on."""
+    found: dict[str, list[tuple[int, int]]] = {}
+    with path.open("rb") as file:
+        taken = 0
+        for number, raw in enumerate(file, 1):
+            taken += len(raw)
+            if taken <= size and b'"lost_from"' in raw and (line := _parsed(raw)) is not None:
+                found.setdefault(line["job_id"], []).append((number, line["lost_from"]))
+    return found
+
+
+def belongs_to(path: Path) -> str | None:
+    """The id of the database that a heads file is of; None where it was written before databases had one, or is empty."""
+    found = None
+    with path.open("rb") as file:
+        for raw in file:
+            if b'"database"' in raw and (line := _parsed(raw)) is not None:
+                found = line["database"]
+    return found
+
+
+class OtherDatabase(JobError):
+    """The heads file is of another database than this one: neither compared nor added to."""
+
+    code = "heads_of_another_database"
+
+
+class HeadsAhead(JobError):
+    """The file holds heads of a later time than the database has: it was set back, and nothing was added."""
+
+    code = "heads_ahead"
 
 
 class HeadsDamaged(JobError):
@@ -81,15 +126,21 @@ class Publication:
         self._file = file
         self._chain = chain
 
+    def accept(self, losses: Iterable[Loss], reason: str) -> int:
+        number = 0
+        for number, loss in enumerate(losses, 1):  # noqa: B007  (the count is the answer)
+            self._line({"job_id": loss.job_id, "lost_from": loss.version, "reason": reason})
+        return number
+
     def append(self, heads: Iterable[Head]) -> int:
         number = 0
         for number, head in enumerate(heads, 1):  # noqa: B007  (the count is the answer)
             self._line({"job_id": head.job_id, "version": head.version, "hash": head.hash.hex()})
         return number
 
-    def end(self, cursor: tuple[int, int]) -> None:
+    def end(self, cursor: tuple[int, int], database: str) -> None:
         """Closes the publication: it holds from here on, power cut or not."""
-        self._line({"xid": cursor[0], "seq": cursor[1]})
+        self._line({"xid": cursor[0], "seq": cursor[1], "database": database})
         self._file.flush()
         os.fsync(self._file.fileno())
 
@@ -145,10 +196,13 @@ def _parsed(raw: bytes) -> dict[str, Any] | None:
     try:
         line = json.loads(raw)
         assert raw.endswith(b"\n") and len(line["chain"]) == 64
-        if "job_id" in line:
+        if "lost_from" in line:
+            assert str(UUID(line["job_id"])) == line["job_id"] and type(line["lost_from"]) is int
+        elif "job_id" in line:
             assert str(UUID(line["job_id"])) == line["job_id"] and type(line["version"]) is int and len(bytes.fromhex(line["hash"])) == 32
         else:
             assert type(line["xid"]) is int and type(line["seq"]) is int
+            assert "database" not in line or str(UUID(line["database"])) == line["database"]
     except (ValueError, AssertionError, KeyError, TypeError, AttributeError):
         return None
     return dict(line)

@@ -210,4 +210,19 @@ class TooManyRows(JobError):
     code = "too_many_rows"
 
 
+class DatabaseIsCopy(JobError):
+    """The rows came from another database (a restore, a move, a copy). Say which of the two goes on: `ourvidz restored`."""
+
+    sqlstate = "OV050"
+    code = "database_is_copy"
+    http = 503
+
+
+class ReplicaSession(JobError):
+    """A session with session_replication_role = replica wrote to a table whose triggers it turns off. Nothing was changed."""
+
+    sqlstate = "OV051"
+    code = "replica_session"
+
+
 BY_SQLSTATE: dict[str, type[JobError]] = {leaf.sqlstate: leaf for leaf in JobError.__subclasses__()}

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import settings
 from mutations import VARIABLE, mutated
 from psycopg.conninfo import conninfo_to_dict
-from support import OWNER, Clock, Permissive, Server, new_user
+from support import OWNER, Clock, Permissive, Server, as_template, new_user
 
 from ourvidz.db.connection import Database
 from ourvidz.lifecycle import Jobs
@@ -84,6 +84,7 @@ def template(server: Server) -> Iterator[str]:
     database = Database(server.url(name))
     with database.transaction() as connection:
         migrate(connection)
+    as_template(database)
     database.close()
     server.settle(name)
     yield name

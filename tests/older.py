@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 from supabase_shape import supabase_database
-from support import Server
+from support import Server, as_template
 
 from ourvidz.db.connection import Database
 from ourvidz.db.migrate import migrate
@@ -64,7 +64,7 @@ def migrated_template(server: Server, production_template: str) -> Iterator[str]
     """Production with its rows after our migration, which believed nothing. To copy from."""
     name = server.create(production_template, prefix="migrated")
     database = Database(server.url(name))
-    migrated(database)
+    as_template(migrated(database))
     database.close()
     server.settle(name)
     yield name

@@ -91,6 +91,11 @@ def as_role(url: str, role: str) -> str:
     return make_conninfo(**{**conninfo_to_dict(url), "user": role})
 
 
+def as_template(db: Database) -> None:
+    """Its copies are databases by themselves, and nobody is asked what they are (`ourvidz restored`)."""
+    db.rows("update ourvidz.identities set system_identifier = null")
+
+
 class Clock:
     """The database's clock, in the hands of a test. It stands still until moved, forwards or backwards."""
 

@@ -129,7 +129,7 @@ def _embedded(app: App) -> tuple[Line, bool]:
 
 
 def _server(app: App, database: Database) -> Iterator[Line]:
-    from ourvidz.db import layer, migrate, queries, writes
+    from ourvidz.db import layer, migrate, queries, restored, writes
 
     before = time.time()
     answer = database.rows("select clock_timestamp() as at")[0]["at"]
@@ -141,6 +141,8 @@ def _server(app: App, database: Database) -> Iterator[Line]:
     with database.transaction() as connection:
         found, wanted, standing = migrate.current(connection), migrate.head(), layer.standing(connection)
         there, ours, served = layer.found(connection), layer.numbered().release, layer.serves(connection)
+        copied = restored.is_copy(connection)
+        changed = layer.drift(connection) if standing is layer.Standing.CURRENT and taken.taken else []
     if standing is layer.Standing.NEWER and there is not None:
         said = f"a newer schema, release {there.number}; this program is of release {ours}"
         upgrade = "Install the newer program on this machine."
@@ -151,6 +153,11 @@ def _server(app: App, database: Database) -> Iterator[Line]:
         yield Line(state, "schema", f"{have}; this program needs {wanted}", f"{when[0].upper()}{when[1:]}.")
     else:
         yield Line("ok", "schema", wanted)
+    if copied:
+        yield Line("missing", "identity", restored.SAID, f"{restored.REMEDY}.")
+    if changed:
+        some = "; ".join(map(str, changed[:3])) + (f" … ({len(changed)} in all)" if len(changed) > 3 else "")
+        yield Line("missing", "applied", f"not as `migrate` left it: {some}", "`ourvidz migrate` sets it again; --check lists all.")
     skew = abs((answer - middle).total_seconds())
     mend = "Only the database's clock decides, but logs of this host will not match it: set the time (ntp, chrony)." if skew > SKEW else ""
     yield Line("warn" if skew > SKEW else "ok", "clock", f"{words.duration(skew)} between this host and the database", mend)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,32 +19,44 @@ _MENDED = ("row_differs", "row_missing")
 
 def add(app: typer.Typer, panel: str) -> None:
     publishing = "ourvidz audit --publish                     # then keep heads.jsonl elsewhere"
-    app.command("audit", **about("ourvidz audit", publishing, "ourvidz audit --heads /mnt/other/heads.jsonl", panel=panel))(audit)
+    losing = "ourvidz audit --accept-loss 'restored to Monday 02:00' --publish   # after a restore to an earlier time"
+    app.command("audit", **about("ourvidz audit", publishing, "ourvidz audit --heads /mnt/other/heads.jsonl", losing, panel=panel))(audit)
     app.command("rebuild", **about("ourvidz rebuild --verify", "ourvidz rebuild --yes", panel=panel))(rebuild)
 
 
 def audit(
     heads: Annotated[Path | None, typer.Option("--heads", metavar="FILE", help="Where heads are kept outside the database.")] = None,
     publish: Annotated[bool, typer.Option("--publish", help="When all is well, write the heads of today there.")] = False,
+    accept: Annotated[
+        str | None,
+        typer.Option("--accept-loss", metavar="REASON", help="Write there that what is missing against the heads is known, and why."),
+    ] = None,
+    yes: options.Yes = False,
     as_json: options.Json = False,
 ) -> None:
     """Check that the history is whole, and that the rows follow from it.
 
     Every job's chain of events is verified, its row compared with their fold, and both with the heads that were published; and the ledger
-    of tokens with them (`ourvidz tokens check`). Exit 1 when something is found.
+    of tokens with them (`ourvidz tokens check`). Heads are kept in heads-ID.jsonl under OURVIDZ_HOME, ID being the database's.
+    Exit 1 when something is found.
     """
     from ourvidz import bootstrap
-    from ourvidz.audit import audit, publish_heads
+    from ourvidz.audit import LOSSES, accept_losses, audit, heads_file, publish_heads
     from ourvidz.cli import tokens
     from ourvidz.db import ledger
 
     app = bootstrap.app()
-    file = heads or app.config.heads
+    file = heads or heads_file(app.database, app.config.home)
     if heads is not None and not publish and not heads.is_file():
         raise out.Problem(f"There is no file {heads}. `ourvidz audit --heads {heads} --publish` writes it.", 2)
     known = file if file.is_file() else None
     with _progress("audit") as tell:
         report = audit(app.database, known, on_progress=tell)
+    if accept is not None and (lost := [f for f in report.findings if f.kind in LOSSES]):
+        out.confirm(f"Accept that events of {words.count(len(lost), 'job')} are lost?", yes=yes)
+        accept_losses(app.database, file, lost, accept)
+        report = replace(report, findings=tuple(f for f in report.findings if f not in lost))
+        out.say(f"Accepted: events of {words.count(len(lost), 'job')} are lost. {file} says so, with the reason.", "yellow")
     uneven = ledger.check(app.database)
     published = publish_heads(app.database, file) if publish and not report.findings else None
     if as_json:
@@ -60,6 +73,9 @@ def audit(
             out.say(f"{words.count(published, 'head')} written to {file}. Keep a copy where this database's owner cannot write.", "dim")
         elif known is None:
             out.say("No published heads to compare with: a cut tail or a missing job would not be seen. `--publish` writes them.", "yellow")
+        older = app.config.home / "heads.jsonl"
+        if heads is None and older.is_file():
+            out.say(f"{older} speaks of no job of this database: it is another's, or all of them are gone (--heads {older}).", "yellow")
     if publish and report.findings:
         out.say("No heads were published: look into the findings first.", "yellow")
     if report.findings or uneven:

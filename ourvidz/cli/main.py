@@ -40,6 +40,7 @@ from ourvidz.cli import (
     reaper,
     receivers,
     reports,
+    restored,
     safety,
     stats,
     submit,
@@ -96,6 +97,7 @@ stats.add(app, LOOK)
 provenance.add(app, LOOK)
 doctor.add(app, LOOK)
 migrate.add(app, KEEP)
+restored.add(app, KEEP)
 cutover.add(app, KEEP)
 models.add(app, KEEP)
 safety.add(app, KEEP)
@@ -159,8 +161,13 @@ def _words(error: Exception) -> str:
     if module.startswith(_OURS):
         look = ". Look at DATABASE_URL; unset, it means the embedded one." if first.startswith("The database cannot be reached") else ""
         return str(error) + look  # ours say what happened, to which job, and what to do
+    if module.startswith(("sqlalchemy.", "psycopg.")):
+        from ourvidz.db import outages
+
+        reason = first.partition(") ")[2] if first.startswith("(psycopg.") else first
+        if outages.is_fault(getattr(error, "orig", error)):
+            return f"The database refuses this: {reason}. Nothing was changed."
     if module.startswith(("sqlalchemy.", "psycopg.")) and "OperationalError" in type(error).__name__:
-        reason = first.partition("OperationalError) ")[2] or first
         return f"The database cannot be reached: {reason}. Look at DATABASE_URL; unset, it means the embedded one."
     if module.startswith(("sqlalchemy.", "psycopg.")) and "InsufficientPrivilege" in f"{type(error).__name__} {first}":
         denied = first.partition("InsufficientPrivilege) ")[2] or first

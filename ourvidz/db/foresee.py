@@ -32,14 +32,17 @@ def steps(connection: Connection) -> list[Step]:
     standing = layer.standing(connection)
     if standing is layer.Standing.NEWER:
         return []
-    lacking = list(_rights(connection)) if standing is layer.Standing.OLDER else []
+    changed = layer.drift(connection)
+    apply = standing is layer.Standing.OLDER or bool(changed)
+    lacking = [*_parts_missing(connection), *_rights(connection)] if apply else []
     if lacking:
         return lacking  # the rest could not even be tried
     found = _reconciled(connection)
-    if standing is layer.Standing.OLDER:
+    if apply:
         made = {step.object.removeprefix("table ") for step in found if step.detail.startswith("made")}
         named = {match[1] for step in found if (match := re.match(r"policy (.*)", step.object.replace('"', "")))}
-        found = [*_roles(connection), *found, *_numbered(connection, made), *(s for s in _objects(connection) if s.object not in named)]
+        found = [*_roles(connection), *found, *_numbered(connection, made), *_changed(changed)]
+        found += [step for step in _objects(connection, changed) if step.object not in named]
     return [*found, *_storage(connection, found), *_jobs(connection)]
 
 
@@ -62,11 +65,50 @@ def _rights(connection: Connection) -> Iterator[Step]:
             role = may["rolname"]
             yield Step("Rights", "lack", what, "", f"role {role} may not {what}", remedy.format(database=database, role=role))
 
+    # In somebody else's hands: a superuser restored it, or its owner's role is not this role's to take.
+    sql = """select owner::regrole::text as owner, count(*) as n from (
+               select relowner as owner from pg_class where relkind in ('r', 'p', 'v')
+                 and (relnamespace = to_regnamespace('ourvidz') or relnamespace = 'public'::regnamespace and relname = any (:ours))
+               union all select proowner from pg_proc where pronamespace = to_regnamespace('ourvidz')
+               union all select nspowner from pg_namespace where nspname = 'ourvidz'
+             ) as things where not pg_has_role(current_user, owner, 'usage') group by 1 order by 1"""
+    for row in connection.execute(text(sql), {"ours": _OURS_IN_PUBLIC}):
+        what, role = f"{row.n} tables, views and functions of {row.owner}", may["rolname"]
+        remedy = f"run this as {row.owner} or as a superuser, or let one of them run: grant {row.owner} to {role}"
+        yield Step("Rights", "lack", f"change {what}", "", f"role {role} may not change them", remedy)
+
+
+_OURS_IN_PUBLIC = ["jobs", "job_payloads", "job_events", "artifacts"]
+"""Made by our migrations alone; every other table in schema public may be a project's own."""
+
+
+def _parts_missing(connection: Connection) -> Iterator[Step]:
+    """Schema public alone was restored: what says which schema this is, and the ledger, stayed behind."""
+    sql = """select exists (select from pg_attribute where attrelid = to_regclass('public.jobs') and attname = 'head_hash')
+                    and to_regclass('ourvidz.alembic_version') is null"""
+    if connection.execute(text(sql)).scalar():
+        refused = "its jobs are this program's, and schema ourvidz, which holds their tokens and messages, is not there"
+        yield Step(
+            "Rights",
+            "lack",
+            "schema ourvidz",
+            "",
+            refused,
+            "restore schema ourvidz out of the same dump (pg_dump --schema=public --schema=ourvidz)",
+        )
+
 
 def _roles(connection: Connection) -> Iterator[Step]:
     sql = "select name from unnest(cast(:roles as text[])) as name where to_regrole(quote_ident(name)) is null"
     for name in connection.execute(text(sql), {"roles": list(schema.ROLES)}).scalars():
         yield Step("Roles", "create", str(name))
+
+
+def _changed(drift: list[layer.Drift]) -> Iterator[Step]:
+    """What is set again and is not replaced by itself: owners and rights of tables, roles, the publication."""
+    for one in drift:
+        if one.kind not in ("function", "view", "trigger", "policy"):
+            yield Step("Changed since the last time", "set again", f"{one.kind} {one.name}", one.what)
 
 
 def _reconciled(connection: Connection) -> list[Step]:
@@ -133,19 +175,19 @@ _FREE = "drop these, run `ourvidz migrate`, and make them again"
 _Key = tuple[str, str]  # kind and name
 
 
-def _objects(connection: Connection) -> list[Step]:
+def _objects(connection: Connection, changed: list[layer.Drift]) -> list[Step]:
     with connection.begin_nested() as tried:
         connection.execute(text("set local check_function_bodies = off"))
         schema.script(connection, layer.helpers(shapes=True))
-        found = list(_difference(connection))
+        found = list(_difference(connection, {(one.kind, one.name) for one in changed}))
         tried.rollback()
     return sorted(found, key=lambda step: list(_GROUPS.values()).index(step.group))
 
 
-def _difference(connection: Connection) -> Iterator[Step]:
+def _difference(connection: Connection, drifted: set[_Key]) -> Iterator[Step]:
     objects = layer.objects()
     wanted = {(one.kind, one.name): one.digest for one in objects} | _policies(connection, objects)
-    recorded = _recorded(connection)
+    recorded = {key: "" if key in drifted else digest for key, digest in _recorded(connection).items()}
     there = _oids(connection, [*wanted, *recorded])
     ours = [oid for oid in there.values() if oid is not None]
     for one in objects:
@@ -182,7 +224,8 @@ def _set_up(connection: Connection, script: layer.SchemaObject, changed: bool) -
         missing = connection.exec_driver_sql("select pg_temp.object_oid(%s, %s) is null", (kind, f"{name} on {relation}")).scalar()
         if missing or (changed and kind == "policy"):
             yield Step("Set-up", "create" if missing else "replace", f"{kind} {name} on {relation}")
-    for name in (name for found in _PUBLISHED.findall(script.sql) for name in found.split(",")):
+    listed = _PUBLISHED.findall(script.sql) if "alter publication" in script.sql else []
+    for name in (name for found in listed for name in found.split(",")):
         published = """select exists (select from pg_publication_tables
                                       where (pubname, schemaname, tablename) = ('supabase_realtime', 'public', %s))"""
         if not connection.exec_driver_sql(published, (name,)).scalar():

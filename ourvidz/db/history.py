@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg.rows import dict_row, tuple_row
@@ -123,6 +123,19 @@ class History:
         found = self._connection.cursor(row_factory=tuple_row).execute(sql, (job_id,)).fetchone()
         return None if found is None else found[0]
 
+    def identity(self) -> str:
+        """The database's id."""
+        return str(self._one("select id from ourvidz.identities order by n desc limit 1"))
+
+    def settled(self) -> int:
+        """Below this place in the order of events none can appear any more."""
+        return int(self._one("select ourvidz.settled_xid()::text"))
+
+    def _one(self, sql: LiteralString) -> Any:
+        found = self._connection.cursor(row_factory=tuple_row).execute(sql).fetchone()
+        assert found is not None
+        return found[0]
+
     def heads_after(self, cursor: tuple[int, int]) -> Iterator[tuple[str, int, bytes, int, int]]:
         """(job, version, hash, xid, seq) of the newest event of each job that moved after `cursor`, (xid, seq).
 
@@ -131,7 +144,7 @@ class History:
         """
         sql = """select distinct on (job_id) job_id::text as id, version, hash, xid::text::bigint as xid, seq
                  from public.job_events
-                 where (xid, seq) > (%s::text::xid8, %s) and xid < pg_snapshot_xmin(pg_current_snapshot())
+                 where (xid, seq) > (%s::text::xid8, %s) and xid < (select ourvidz.settled_xid())
                  order by job_id, version desc"""
         with self._connection.cursor(name="heads", row_factory=tuple_row) as walk:
             walk.itersize = _BATCH

@@ -24,7 +24,8 @@ _APPLY = resources.files("ourvidz.db") / "sql" / "apply"
 RELEASE_FILE = resources.files("ourvidz.db") / "sql" / "release.json"
 
 LIMITS = "limits.sql"
-EVERY_TIME = ("roles.sql", "signup.sql", "realtime.sql", "planner.sql", "own.sql", "grants.sql", LIMITS, "policies.sql")
+REPLICA_GUARD = "replica_guard"
+EVERY_TIME = ("roles.sql", "signup.sql", "realtime.sql", "planner.sql", "identity.sql", "own.sql", "grants.sql", LIMITS, "policies.sql")
 """Scripts that only add what is missing (and grants, which are set whole): they run whenever anything is applied."""
 
 
@@ -82,9 +83,23 @@ def _parsed(part: str, body: str) -> list[SchemaObject]:
     found: dict[str, SchemaObject] = {}
     for statement in statements.split(body):
         kind, name = _identity(part, statements.bare(statement))
-        before = found.get(name)  # a trigger's statements: drop, create, enable
-        found[name] = SchemaObject(kind, name, f"{before.sql};\n{statement}" if before else statement)
-    return list(found.values())
+        found[name] = SchemaObject(kind, name, f"{statement};\n{_enabled(name)}" if kind == "trigger" else statement)
+    guarded = dict.fromkeys(one.name.partition(" on ")[2] for one in found.values() if one.kind == "trigger")
+    return [*found.values(), *map(_replica_guard, guarded)]
+
+
+def _enabled(trigger: str, how: str = "enable") -> str:
+    """Said each time: creating a trigger again leaves it as off, or as much on, as it was."""
+    name, _, table = trigger.partition(" on ")
+    return f"alter table {table} {how} trigger {name}"
+
+
+def _replica_guard(table: str) -> SchemaObject:
+    """One for each table that has triggers, because none of those fires for a session with session_replication_role = replica."""
+    name = f"{REPLICA_GUARD} on {table}"
+    fires = f"create or replace trigger {REPLICA_GUARD} before insert or update or delete or truncate on {table}"
+    made = f"{fires}\n  for each statement execute function ourvidz.replica_guard()"
+    return SchemaObject("trigger", name, f"{made};\n{_enabled(name, 'enable replica')}")
 
 
 def _identity(part: str, bare: str) -> tuple[str, str]:
@@ -99,10 +114,6 @@ def _identity(part: str, bare: str) -> tuple[str, str]:
             return "view", rest[1]
         case ("trigger", _):
             return "trigger", f"{rest[1]} on {words[lower.index('on') + 1]}"
-        case (_, ["drop", "trigger", "if", "exists", _, "on", _]):
-            return "trigger", f"{words[4]} on {words[6]}"
-        case (_, ["alter", "table", _, "enable", "always", "trigger", _]):
-            return "trigger", f"{words[6]} on {words[2]}"
     raise ValueError(f"{part}: a function, view or trigger was expected, not `{bare[:60]}`: other statements need a script of their own")
 
 
@@ -173,13 +184,37 @@ def standing(connection: Connection) -> Standing:
 
 
 def apply(connection: Connection) -> bool:
-    """Bring the database's schema objects to this program's: only what differs is replaced, what is no more is dropped. True when anything
-    was done; False where the database is current, or newer."""
+    """Bring the database's schema objects to this program's: only what differs is replaced, what is no more is dropped, and what is not as
+    it was left is applied again. True when anything was done; False where the database is current, or newer."""
     schema.script(connection, lock())
-    if standing(connection) is not Standing.OLDER:
+    there = standing(connection)
+    if there is Standing.NEWER or (there is Standing.CURRENT and not drift(connection)):
         return False
     schema.script(connection, applying())
     return True
+
+
+@dataclass(frozen=True)
+class Drift:
+    """One thing that is not as `migrate` left it. `what`: missing, or which of its owner, rights, definition … differ."""
+
+    kind: str
+    name: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}: {self.what}"
+
+
+def drift(connection: Connection) -> list[Drift]:
+    """What a restore without owners, rights or roles, or a person, changed of what `migrate` had applied. Reads the catalogs alone."""
+    if connection.execute(text("select to_regclass('ourvidz.catalog_states')")).scalar() is None:
+        return []
+    with connection.begin_nested() as tried:
+        schema.script(connection, helpers())
+        found = [Drift(*row) for row in connection.execute(text("select kind, name, what from pg_temp.drift() order by 1, 2"))]
+        tried.rollback()
+    return found
 
 
 def lock() -> str:

@@ -81,6 +81,11 @@ def rule(error: psycopg.Error) -> Rule:
     return Rule(state, Means.WAIT) if _fatal(error) else _FAULT
 
 
+def is_fault(error: object) -> bool:
+    """Whether the database answered and would not do it: psycopg counts some of that among a connection's errors."""
+    return isinstance(error, psycopg.OperationalError) and bool(error.sqlstate) and rule(error).means is Means.FAULT
+
+
 def ended(error: psycopg.Error) -> bool:
     """Whether the connection died with it: then nobody knows whether a statement that was sent has been committed."""
     return not error.sqlstate or error.sqlstate.startswith(("08", "57P")) or _fatal(error)

@@ -128,7 +128,7 @@ def timeline(db: Database, ids: Collection[str]) -> list[Row]:
 
 # Below the oldest running transaction nothing can appear any more, so a cursor there passes no event by; identity values alone are not
 # handed out in commit order.
-_SETTLED = "e.xid < pg_snapshot_xmin(pg_current_snapshot())"
+_SETTLED = "e.xid < (select ourvidz.settled_xid())"
 # `order by e.xid`, never `xid`: that would be the text, in which 1000 comes before 999.
 _EVENT = """select e.xid::text as xid, e.seq, e.job_id, e.version, e.type, e.from_status, e.to_status, e.claim_no, e.actor,
                    e.occurred_at, e.data from public.job_events as e"""
@@ -151,7 +151,7 @@ def last_events(db: Database, count: int) -> list[Row]:
 
 def settled(db: Database) -> Cursor:
     """A cursor just before the oldest running transaction: what commits from now on comes after it."""
-    return str(db.rows("select pg_snapshot_xmin(pg_current_snapshot())::text as xid")[0]["xid"]), -1
+    return str(db.rows("select ourvidz.settled_xid()::text as xid")[0]["xid"]), -1
 
 
 # -- figures ------------------------------------------------------------------------------------------------------------------------

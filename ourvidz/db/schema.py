@@ -34,6 +34,7 @@ def parts() -> Iterator[tuple[str, str]]:
         "signup.sql",
         "realtime.sql",
         "planner.sql",
+        "identity.sql",
         "own.sql",
         "grants.sql",
         "limits.sql",

@@ -25,7 +25,7 @@ class Tamper:
 
     def __init__(self, connection: psycopg.Connection) -> None:
         self.connection = connection
-        self.guards = connection.execute("select tgrelid::regclass::text, tgname from pg_trigger where tgenabled = 'A'").fetchall()
+        self.guards = connection.execute("select tgrelid::regclass::text, tgname from pg_trigger where tgname = 'replica_guard'").fetchall()
 
     def __call__(self, *statements: str, job: str = "") -> None:
         with self.connection.transaction():
@@ -36,7 +36,7 @@ class Tamper:
             for table in ("jobs", "job_events"):
                 self.connection.execute(f"alter table public.{table} enable trigger all")
             for table, guard in self.guards:
-                self.connection.execute(f"alter table {table} enable always trigger {guard}")
+                self.connection.execute(f"alter table {table} enable replica trigger {guard}")
 
 
 @pytest.fixture

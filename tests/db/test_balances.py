@@ -128,13 +128,17 @@ def test_refused_to_the_owner(database: Database, user: User, what: str) -> None
 )
 def test_entries_are_never_changed(database: Database, user: User, superuser: psycopg.Connection, statement: str) -> None:
     user()
-    superuser.execute("set session_replication_role = replica")  # a session's setting opens no way round
     with pytest.raises(psycopg.Error, match="append-only") as refused:
         superuser.execute(statement)
     assert refused.value.sqlstate == "OV003" and "write another" in (refused.value.diag.message_hint or "")
     with pytest.raises(psycopg.Error, match="only by a transfer") as refused:
         superuser.execute("update public.profiles set token_balance = 1")
     assert refused.value.sqlstate == "OV004"
+    superuser.execute("set session_replication_role = replica")  # a session's setting opens no way round
+    for change in (statement, "update public.profiles set token_balance = 1"):
+        with pytest.raises(psycopg.Error) as refused:
+            superuser.execute(change)
+        assert refused.value.sqlstate == "OV051"
 
 
 def test_a_trigger_of_ones_own_is_no_way_round(database: Database, user: User) -> None:

@@ -33,7 +33,7 @@ def whole(database: Database) -> dict[str, object]:
     rows = {
         table: database.rows(
             f"select (to_jsonb(t) - %s::text[])::text as row from ourvidz.{table} as t order by 1",
-            (["at", "applied_at", "asked_at", "decided_at", "secret", "id"],),
+            (["at", "applied_at", "asked_at", "decided_at", "secret", "id", "since", "database_oid"],),
         )
         for table in (r["table_name"] for r in database.rows(COPIES))
     }

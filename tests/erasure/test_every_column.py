@@ -23,6 +23,8 @@ HOLDS_NONE = {
     "ourvidz.erasures": {"reason": OPERATORS, "asked_by": OPERATORS, "counts": FIGURES},
     "ourvidz.enhancers": {"*": "names of processes"},
     "ourvidz.event_types": {"*": OURS},
+    "ourvidz.catalog_states": {"*": OURS},
+    "ourvidz.identities": {"*": OURS},
     "ourvidz.executors": {"*": "names and gauges of machines"},
     "ourvidz.intake_counts": {"*": FIGURES},
     "ourvidz.intake_messages": {"queue": FIGURES, "outcome": FIGURES, "reason": "a word of errors.py", "field": "a field's name"},

@@ -49,14 +49,15 @@ grant select on ourvidz.intake_counts to ourvidz_analyst;
 grant select (seq, at, queue, outcome, message_id, reason, field) on ourvidz.intake_messages to ourvidz_analyst;
 
 grant execute on function ourvidz.job_as_of, ourvidz.now to ourvidz_analyst;
--- Names of tables and no more: `ourvidz doctor` asks for them, and is what says that a container is well.
-grant execute on function ourvidz.our_relations, ourvidz.unlimited_logins, ourvidz.oldest_served
+-- Names of tables, which database this is, and how far its events are settled, and no more: `ourvidz doctor` asks, which is what says that a
+-- container is well, and readers of events.
+grant execute on function ourvidz.our_relations, ourvidz.unlimited_logins, ourvidz.oldest_served, ourvidz.is_copy, ourvidz.settled_xid
 to ourvidz_executor, ourvidz_intake, ourvidz_deliverer, ourvidz_analyst;
-grant select on ourvidz.policy, ourvidz.schema_objects, ourvidz.alembic_version, ourvidz.column_kinds to ourvidz_intake, ourvidz_deliverer;
+grant select on ourvidz.policy, ourvidz.schema_objects, ourvidz.catalog_states, ourvidz.identities, ourvidz.alembic_version, ourvidz.column_kinds to ourvidz_intake, ourvidz_deliverer;
 grant select on public.job_timeline, public.queue_depth, public.job_durations to ourvidz_analyst;
 
 -- What both may read: events and figures. Executors ask whether an event was written whose answer got lost, and what is left to upload.
-grant select on public.job_events, public.queue_depth, ourvidz.policy, ourvidz.schema_objects, ourvidz.alembic_version, ourvidz.column_kinds
+grant select on public.job_events, public.queue_depth, ourvidz.policy, ourvidz.schema_objects, ourvidz.catalog_states, ourvidz.identities, ourvidz.alembic_version, ourvidz.column_kinds
 to ourvidz_executor, ourvidz_analyst;
 grant select on public.artifacts to ourvidz_executor;
 -- Who works and who fell silent, for supervisors and people who watch. All but the secret that claims' tokens are drawn from.

@@ -1,4 +1,6 @@
--- ENABLE ALWAYS: session_replication_role, a session's setting, must not open a way round.
+-- All of these fire in ordinary sessions alone: what a session with session_replication_role = replica writes (a subscription's worker, the
+-- load of a dump) was decided in the database that it comes from. For each table here ourvidz/db/layer.py adds a trigger `replica_guard`, which
+-- fires in those sessions alone and refuses all that is neither, so that the setting opens no way round (docs/decisions/0053).
 create or replace trigger events_apply after insert on public.job_events
   referencing new table as fresh for each statement execute function ourvidz.events_apply();
 create or replace trigger events_append_only before update or delete or truncate on public.job_events
@@ -43,19 +45,6 @@ create or replace trigger age_follow after update on public.profiles
   for each row when ((old.age_verified, old.age_verified_until) is distinct from (new.age_verified, new.age_verified_until))
   execute function ourvidz.age_follow();
 create or replace trigger age_begin after insert on public.profiles for each row when (new.age_verified) execute function ourvidz.age_follow();
-alter table public.profiles enable always trigger age_follow;
-alter table public.profiles enable always trigger age_begin;
-
-alter table public.job_events enable always trigger events_apply;
-alter table public.job_events enable always trigger events_append_only;
-alter table public.jobs enable always trigger jobs_ask;
-alter table public.jobs enable always trigger jobs_asked;
-alter table public.jobs enable always trigger jobs_bare_write;
-alter table public.jobs enable always trigger jobs_erased;
-alter table public.jobs enable always trigger jobs_guard_insert;
-alter table public.jobs enable always trigger jobs_guard_update;
-alter table public.jobs enable always trigger jobs_delete;
-alter table public.jobs enable always trigger jobs_never_deleted;
 
 -- Rows of a library follow the events of their jobs. Functions of ours run as their owner, whom nobody can be: what others write is looked at.
 create or replace trigger images_arrive before insert on public.images
@@ -81,26 +70,10 @@ create or replace trigger videos_changed after update on public.videos
 create or replace trigger videos_removed before delete on public.videos
   for each row execute function ourvidz.videos_removed();
 
-alter table public.images enable always trigger images_arrive;
-alter table public.images enable always trigger images_arrived;
-alter table public.images enable always trigger images_changed;
-alter table public.images enable always trigger images_removed;
-alter table public.videos enable always trigger videos_guard_insert;
-alter table public.videos enable always trigger videos_guard_update;
-alter table public.videos enable always trigger videos_changed;
-alter table public.videos enable always trigger videos_removed;
-alter table ourvidz.token_entries enable always trigger tokens_move;
-alter table ourvidz.token_entries enable always trigger tokens_append_only;
-alter table public.profiles enable always trigger balance_guard;
-alter table public.profiles enable always trigger balance_opened;
-alter table public.profiles enable always trigger balance_closed;
-
 create or replace trigger age_reviews_guard before update or delete on ourvidz.age_reviews
   for each row execute function ourvidz.age_reviews_guard();
 create or replace trigger age_reviews_never_emptied before truncate on ourvidz.age_reviews
   for each statement execute function ourvidz.refuse_change();
-alter table ourvidz.age_reviews enable always trigger age_reviews_guard;
-alter table ourvidz.age_reviews enable always trigger age_reviews_never_emptied;
 
 create or replace trigger artifact_removed after update of deleted_at on public.artifacts
   for each row when (old.deleted_at is null and new.deleted_at is not null) execute function ourvidz.artifact_removed();
@@ -118,11 +91,6 @@ create or replace trigger intake_counts_kinds before insert or update of queue, 
   for each row execute function ourvidz.keep_kinds();
 create or replace trigger screenings_kinds before insert or update of stage, policy_version, category, rule_id, digest on ourvidz.screenings
   for each row execute function ourvidz.keep_kinds();
-alter table public.artifacts enable always trigger artifacts_kinds;
-alter table ourvidz.executors enable always trigger executors_kinds;
-alter table ourvidz.intake_messages enable always trigger intake_messages_kinds;
-alter table ourvidz.intake_counts enable always trigger intake_counts_kinds;
-alter table ourvidz.screenings enable always trigger screenings_kinds;
 
 create or replace trigger image_moderated after update of moderation_status on public.images
   for each row when (old.moderation_status is distinct from new.moderation_status and new.moderation_status in ('rejected', 'approved')
@@ -134,9 +102,6 @@ create or replace trigger image_reviewed before update of reviewed_by on public.
   execute function ourvidz.image_reviewed();
 create or replace trigger moderation_append_only before update or delete or truncate on ourvidz.moderation_events
   for each statement execute function ourvidz.refuse_change();
-alter table public.images enable always trigger image_moderated;
-alter table public.images enable always trigger image_reviewed;
-alter table ourvidz.moderation_events enable always trigger moderation_append_only;
 -- What somebody else than our functions writes is bounded first: by its name this trigger comes before every other (ourvidz.bound_row).
 create or replace trigger a_bounds before insert or update on public.characters
   for each row when (current_user <> 'ourvidz_owner') execute function ourvidz.bound_row();
@@ -158,17 +123,6 @@ create or replace trigger a_bounds before insert or update on public.model_test_
   for each row when (current_user <> 'ourvidz_owner') execute function ourvidz.bound_row();
 create or replace trigger a_bounds before insert or update on public.system_config
   for each row when (current_user <> 'ourvidz_owner') execute function ourvidz.bound_row();
-
-alter table public.characters enable always trigger a_bounds;
-alter table public.projects enable always trigger a_bounds;
-alter table public.scenes enable always trigger a_bounds;
-alter table public.videos enable always trigger a_bounds;
-alter table public.images enable always trigger a_bounds;
-alter table public.jobs enable always trigger a_bounds;
-alter table public.usage_logs enable always trigger a_bounds;
-alter table public.user_activity_log enable always trigger a_bounds;
-alter table public.model_test_results enable always trigger a_bounds;
-alter table public.system_config enable always trigger a_bounds;
 
 -- Rows of each owner are counted (ourvidz.count_rows).
 create or replace trigger rows_added after insert on public.characters referencing new table as changed

@@ -63,3 +63,82 @@ begin
       || case when w.verb in ('insert', 'update') then format('with check (%%s)', w.whose) else '' end)) as s (statement) $query$, p_query);
 end
 $policies$;
+
+-- What our roles and PUBLIC may do with something, but for its owner.
+create or replace function pg_temp.rights(p_acl aclitem[], p_kind "char", p_owner oid) returns jsonb language sql stable as $rights$
+  select coalesce(jsonb_agg(distinct format('%s %s', coalesce(r.rolname, 'public'), lower(a.privilege_type))), '[]')
+  from aclexplode(coalesce(p_acl, acldefault(p_kind, p_owner))) as a left join pg_roles as r on r.oid = a.grantee
+  where a.grantee <> p_owner and (a.grantee = 0 or r.rolname in ('anon', 'authenticated', 'service_role') or r.rolname like 'ourvidz\_%')
+$rights$;
+
+-- What the catalogs say of each schema object and table of ours, in words that a dump keeps: no oids.
+create or replace function pg_temp.catalog_states() returns table (kind text, name text, state jsonb)
+language plpgsql stable set search_path = pg_catalog, pg_temp as $states$
+#variable_conflict use_column
+begin
+  return query
+  with object as materialized (
+    select o.kind, o.name, pg_temp.object_oid(o.kind, o.name) as oid from ourvidz.schema_objects as o
+    where o.kind in ('function', 'view', 'trigger', 'policy')
+  )
+  select o.kind, o.name, jsonb_build_object('owner', p.proowner::regrole, 'rights', pg_temp.rights(p.proacl, 'f', p.proowner),
+    'definition', md5(format('%s %s %s %s %s %s', p.prosrc, p.prosecdef, p.proconfig, p.provolatile, p.prorettype::regtype, p.proargnames)))
+  from object as o join pg_proc as p on o.kind = 'function' and p.oid = o.oid
+  union all
+  select o.kind, o.name, jsonb_build_object('owner', c.relowner::regrole, 'rights', pg_temp.rights(c.relacl, 'r', c.relowner),
+    'definition', md5(regexp_replace(format('%s %s', pg_get_viewdef(c.oid), c.reloptions), '[() \n]', '', 'g')))
+  from object as o join pg_class as c on o.kind = 'view' and c.oid = o.oid
+  union all
+  select o.kind, o.name, jsonb_build_object('fires', t.tgenabled, 'definition', md5(regexp_replace(pg_get_triggerdef(t.oid), '[() ]', '', 'g')))
+  from object as o join pg_trigger as t on o.kind = 'trigger' and t.oid = o.oid
+  union all
+  -- Without brackets: Postgres prints fewer of them once it has read what it printed.
+  select o.kind, o.name, jsonb_build_object('definition', md5(regexp_replace(format('%s %s %s %s %s', p.polcmd, p.polpermissive,
+    array(select r::regrole::text from unnest(p.polroles) as r order by 1),
+    pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid)), '[() ]', '', 'g')))
+  from object as o join pg_policy as p on o.kind = 'policy' and p.oid = o.oid
+  union all
+  select 'table', c.oid::regclass::text, jsonb_build_object('owner', c.relowner::regrole,
+    'rights', pg_temp.rights(c.relacl, case when c.relkind = 'S' then 's' else 'r' end::"char", c.relowner)
+              || (select coalesce(jsonb_agg(format('%s %s', a.attname, pg_temp.rights(a.attacl, 'c', c.relowner)) order by a.attnum), '[]')
+                  from pg_attribute as a where a.attrelid = c.oid and a.attacl is not null),
+    'row-level security', c.relrowsecurity, 'replica identity', c.relreplident)
+  from pg_class as c
+  where c.relkind in ('r', 'p', 'S')
+    and (c.relnamespace = 'ourvidz'::regnamespace or c.relnamespace = 'public'::regnamespace and c.relname = any (ourvidz.our_relations()))
+  union all
+  select 'schema', n.nspname, jsonb_build_object('rights', pg_temp.rights(n.nspacl, 'n', n.nspowner))
+  from pg_namespace as n where n.nspname in ('ourvidz', 'public')
+  union all
+  select 'role', r.rolname, jsonb_build_object('settings', (
+      select coalesce(jsonb_agg(said order by said), '[]') from pg_db_role_setting as s, unnest(s.setconfig) as said
+      where s.setrole = r.oid and s.setdatabase in (0, (select oid from pg_database where datname = current_database()))
+        and said like 'pgrst.db\_pre\_request=%'))
+  from pg_roles as r where r.rolname in ('anon', 'authenticated', 'service_role', 'authenticator') or r.rolname = any (
+    '{ourvidz_owner,ourvidz_executor,ourvidz_intake,ourvidz_deliverer,ourvidz_analyst,ourvidz_admin}')
+  union all
+  select 'publication', 'supabase_realtime', jsonb_build_object('tables', coalesce(jsonb_agg(tablename order by tablename), '[]'))
+  from pg_publication_tables where pubname = 'supabase_realtime' and schemaname = 'public' and tablename in ('jobs', 'images', 'videos')
+  union all
+  select 'sign-up', t.tgname, jsonb_build_object('fires', t.tgenabled)
+  from pg_trigger as t join pg_class as c on c.oid = t.tgrelid join pg_namespace as n on n.oid = c.relnamespace  -- an executor may not name it
+  where n.nspname = 'auth' and c.relname = 'users' and t.tgname in ('ourvidz_profile', 'ourvidz_roles');
+end
+$states$;
+
+-- What is not as it was when the schema objects were last applied, and how: after a restore without owners, rights or roles, or by somebody's
+-- hand. Nothing in a database of before this was recorded.
+create or replace function pg_temp.drift() returns table (kind text, name text, what text) language plpgsql stable as $drift$
+#variable_conflict use_column
+begin
+  if to_regclass('ourvidz.catalog_states') is null then
+    return;
+  end if;
+  return query
+  select was.kind, was.name,
+         case when now.state is null then 'missing'
+              else (select string_agg(key, ', ' order by key) from jsonb_each(was.state) as old where now.state->key is distinct from old.value) end
+  from ourvidz.catalog_states as was left join pg_temp.catalog_states() as now using (kind, name)
+  where now.state is distinct from was.state;
+end
+$drift$;

@@ -21,11 +21,17 @@ declare
   v_one record;
   v_row record;
 begin
-  if exists (select from ourvidz.schema_objects as o join wanted_objects as w using (kind, digest) where kind = 'layer') then
-    return;
-  elsif exists (select from ourvidz.schema_objects where kind = 'layer' and release > v_release) then
+  if exists (select from ourvidz.schema_objects where kind = 'layer' and release > v_release) then
     raise notice 'the database has release %, this is release %: nothing is replaced',
       (select release from ourvidz.schema_objects where kind = 'layer'), v_release;
+    return;
+  end if;
+  -- What is not as it was left counts as unknown, whatever the record says: it is applied again. Scripts cannot be looked at one by one.
+  select count(*), coalesce(array_agg(kind || ' ' || name), '{}') into v_number, v_there from pg_temp.drift();
+  if v_number > 0 then
+    update ourvidz.schema_objects set digest = '' where kind in ('layer', 'script', 'policies') or kind || ' ' || name = any (v_there);
+    v_there := '{}';
+  elsif exists (select from ourvidz.schema_objects as o join wanted_objects as w using (kind, digest) where kind = 'layer') then
     return;
   end if;
   -- SQL functions name each other; their bodies are checked when first called, and by the tests.
@@ -118,8 +124,11 @@ begin
   where o.kind <> 'layer' and not (o.kind = 'policy' and o.name = any (v_there))
     and not exists (select from wanted_objects as w where (w.kind, w.name) = (o.kind, o.name));
   execute v_record using 'layer', 'layer', (select digest from wanted_objects where kind = 'layer'), v_release;
+  delete from ourvidz.catalog_states;
+  insert into ourvidz.catalog_states (kind, name, state) select kind, name, state from pg_temp.catalog_states();
 end
 $apply$;
 
 drop table wanted_objects;
-drop function pg_temp.object_oid(text, text), pg_temp.objects_before_the_record(), pg_temp.policies(text), pg_temp.strangers(oid[], oid[]);
+drop function pg_temp.object_oid(text, text), pg_temp.objects_before_the_record(), pg_temp.policies(text), pg_temp.strangers(oid[], oid[]),
+  pg_temp.drift(), pg_temp.catalog_states(), pg_temp.rights(aclitem[], "char", oid);

@@ -11,9 +11,11 @@ declare
   v_lane text;
   v_overdue timestamptz;
   v_jobs uuid[];
-  v_left constant integer := ourvidz.claims_left();
+  v_left integer;
 begin
+  perform ourvidz.refuse_copy();
   perform ourvidz.check_executor(p_executor), ourvidz.check_lanes(p_lanes);
+  v_left := ourvidz.claims_left();
   select e.*, p.affinity_wait, p.overdue_wait, p.overdue_share into ex
   from ourvidz.executors as e cross join ourvidz.policy as p where e.id = p_executor;
   if not found or ex.state = 'gone' then

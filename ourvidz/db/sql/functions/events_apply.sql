@@ -17,6 +17,9 @@ declare
   v_applied bigint := 0;
   v_rows bigint;
 begin
+  if ourvidz.is_copy() then
+    perform ourvidz.refuse_behind();
+  end if;
   select count(*), count(*) filter (where from_status is null),
          bool_or(type in ('submitted', 'imported', 'retried', 'rerouted', 'completed', 'failed', 'cancelled', 'linked')),
          bool_or(from_status = 'queued' and to_status in ('enhancing', 'generating')),

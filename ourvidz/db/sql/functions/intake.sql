@@ -14,6 +14,7 @@ declare
   v_again jsonb;
   v_done jsonb := '[]';
 begin
+  perform ourvidz.refuse_copy();
   -- One at a time with what these users ask for elsewhere, or two doors at once would overshoot the plan. All of them first, in the locks'
   -- own order: two intakes never wait for each other.
   perform ourvidz.lock_names('pace', array(select (m->>'user_id')::uuid::text from jsonb_array_elements(v_read) as m));

@@ -8,6 +8,7 @@ as $$
 declare
   v_job uuid;
   v_now constant timestamptz := ourvidz.now();
+  v_xid constant xid8 := ourvidz.event_xid();
 begin
   -- A full join can be hashed or merged and nothing else. Transition tables have no statistics, and a session plans this once: by an update of
   -- one row, after which a nested loop would compare each row of a large one with every other.
@@ -21,7 +22,7 @@ begin
                   or n.ready and o.ready is not true and n.run_at > v_now
              else n.version <> o.version + 1
                   -- A scalar subquery on purpose, as below: EXISTS may be answered by hashing all events there are.
-                  or (select e.hash = n.head_hash and e.prev_hash = o.head_hash and e.to_status = n.status and e.xid = pg_current_xact_id()
+                  or (select e.hash = n.head_hash and e.prev_hash = o.head_hash and e.to_status = n.status and e.xid = v_xid
                       from public.job_events as e where e.job_id = n.id and e.version = n.version) is not true end
   limit 1;
   if found then
@@ -38,6 +39,7 @@ language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$
 declare
   v_job uuid;
+  v_xid constant xid8 := ourvidz.event_xid();
 begin
   select n.id into v_job
   from after_rows as n
@@ -47,7 +49,7 @@ begin
          cross join lateral (select jsonb_populate_record(null::public.jobs, ourvidz.beside(n)) as j offset 0) as its
          cross join lateral ourvidz.evolve(its.j, e) as born
          where e.job_id = n.id and e.version = 1 and e.submitted_on = n.submitted_on and e.from_status is null
-           and e.xid = pg_current_xact_id()) is not true
+           and e.xid = v_xid) is not true
   limit 1;
   if found then
     raise exception 'Job %: a job begins with its event.', v_job

@@ -5,6 +5,7 @@ as $$
 declare
   v_now constant timestamptz := ourvidz.now();
 begin
+  perform ourvidz.refuse_copy();
   return query
   select r.name, r.url, r.secret_env, waiting.messages
   from ourvidz.receivers as r

@@ -7,6 +7,7 @@ as $$
 declare
   v_now constant timestamptz := ourvidz.now();
 begin
+  perform ourvidz.refuse_copy();
   return query
   with due as materialized (
     select o.id

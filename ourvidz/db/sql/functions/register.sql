@@ -11,6 +11,7 @@ declare
   v_now constant timestamptz := ourvidz.now();
   v_id uuid;
 begin
+  perform ourvidz.refuse_copy();
   perform ourvidz.check_lanes(p_lanes), ourvidz.check_said(p_lanes, p_info);
   if not ourvidz.operates() then
     perform ourvidz.check_registration(p_name, v_now);

@@ -3,6 +3,7 @@
 create or replace function ourvidz.removals_take(p_limit integer, p_lease float8) returns table (bucket text, path text)
 language sql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$
+  select ourvidz.refuse_copy();
   with due as (
     select r.bucket, r.path from ourvidz.removals as r
     where r.next_at <= ourvidz.now()

@@ -7,6 +7,7 @@ as $$ select exists (select from ourvidz.taken_objects where bucket = p_bucket a
 create or replace function ourvidz.taken_take(p_limit integer, p_lease float8) returns table (bucket text, path text, away boolean)
 language sql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$
+  select ourvidz.refuse_copy();
   with due as (
     select t.bucket, t.path from ourvidz.taken_objects as t
     where (t.down or t.suspended) <> t.moved and t.next_at <= ourvidz.now()

@@ -1,0 +1,17 @@
+"""A database knows which one it is, and that it was restored, moved or copied (docs/decisions/0053)."""
+
+from pathlib import Path
+
+from alembic import op
+
+from ourvidz.db.schema import script
+
+revision = "0006"
+down_revision = "0005"
+
+PARTS = ("identity",)
+
+
+def upgrade() -> None:
+    for part in PARTS:
+        script(op.get_bind(), Path(__file__).with_name(f"0006_{part}.sql").read_text())

@@ -1,0 +1,87 @@
+"""`ourvidz restored`: after a restore, a move or a copy, everything that a dump or a subscription does not take along."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from ourvidz.cli import options, out
+from ourvidz.cli.help import about
+
+KEPT = "--keep-jobs goes with --beside: a database that goes on instead of another one keeps its jobs."
+
+
+def add(app: typer.Typer, panel: str) -> None:
+    app.command("restored", **about("ourvidz restored --instead", "ourvidz restored --beside    # a copy, to test on", panel=panel))(
+        restored
+    )
+
+
+def restored(
+    instead: Annotated[bool, typer.Option("--instead", help="The other database does not go on: this one takes its place.")] = False,
+    beside: Annotated[bool, typer.Option("--beside", help="The other one goes on; this one does none of its work.")] = False,
+    keep_jobs: Annotated[bool, typer.Option("--keep-jobs", help="With --beside: its unfinished jobs are made here too.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Make a restored, moved or copied database whole, and say which of the two it is.
+
+    Applies this program's roles, owners, grants, triggers and policies, as `migrate` does; raises sequences; lets events go on after those
+    that are there, so that readers' cursors hold; gives back what absent executors hold. Run it once the rows are there.
+    """
+    if instead == beside:
+        raise out.Problem("Say which of the two goes on: --instead (this one alone) or --beside (both).", 2)
+    if keep_jobs and not beside:
+        raise out.Problem(KEPT, 2)
+    from ourvidz import bootstrap
+    from ourvidz.cli import foreseen
+    from ourvidz.db import foresee, layer, migrate
+    from ourvidz.db import restored as moving
+    from ourvidz.db.connection import Database
+
+    database = Database(bootstrap.app().database_url)
+    with database.transaction() as connection:
+        if layer.found(connection) is None:
+            raise out.Problem("There is nothing of this program's in this database. `ourvidz migrate` begins one.")
+        steps = foresee.steps(connection)
+        if not (refused := [step for step in steps if step.refused]):
+            migrate.migrate(connection)
+            done = moving.settle(connection, "restored" if instead else "copied", keep_jobs=keep_jobs)
+            now = moving.identity(connection)
+    if refused:
+        if not as_json:
+            foreseen.show(refused)
+        raise out.Problem(f"This database cannot be made whole as it is: {refused[0].object}: {refused[0].refused}. Nothing was changed.")
+    assert now is not None
+    analyzed, missing = moving.analyze(database), moving.logins_missing(database)
+    if as_json:
+        out.emit(
+            {
+                "id": now.id,
+                "how": now.how,
+                "applied": [asdict(s) for s in steps],
+                "done": done,
+                "analyzed": analyzed,
+                "logins_missing": missing,
+            }
+        )
+        return
+    print(f"database {now.id}: {'goes on instead of the other one' if instead else 'goes on beside the other one'}")
+    _print("schema objects, owners and rights set again", len(steps))
+    for what, n in done.items():
+        _print(what, n)
+    _print("tables analyzed", analyzed)
+    if missing:
+        out.say(f"Logins that this server does not have: {', '.join(missing)}. `ourvidz logins add NAME` makes each again.", "yellow")
+    if beside:
+        out.say(
+            "Give it a SUPABASE_URL and Redis of its own: with the other one's it would write into its buckets and take its messages.",
+            "yellow",
+        )
+    else:
+        out.say("Now: ourvidz doctor; ourvidz audit, which says what was lost since the heads were published.", "dim")
+
+
+def _print(what: str, n: int) -> None:
+    print(f"{n:>8,}  {what}")

@@ -1,0 +1,66 @@
+"""What `ourvidz restored` does to a database whose rows came from another one (docs/restore.md, docs/decisions/0053)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlalchemy import Connection, text
+
+from ourvidz.db.connection import Database
+from state.errors import DatabaseIsCopy
+
+Way = Literal["restored", "copied"]
+
+SAID = "This database was restored, moved or copied from another one, and nobody has said yet which of the two goes on"
+REMEDY = "`ourvidz restored --instead` (of the other one) or `ourvidz restored --beside` (it) says so; docs/restore.md"
+
+
+@dataclass(frozen=True)
+class Identity:
+    id: str
+    how: str  # made | restored | copied
+
+
+def identity(connection: Connection) -> Identity | None:
+    """None in a database from before it had one, and in one whose rows are not there yet."""
+    if connection.execute(text("select to_regclass('ourvidz.identities')")).scalar() is None:
+        return None
+    row = connection.execute(text("select id::text, how from ourvidz.identities order by n desc limit 1")).one_or_none()
+    return None if row is None else Identity(row.id, row.how)
+
+
+def is_copy(connection: Connection) -> bool:
+    """Whether its rows came from another database and nobody has said yet what it is. False in one of before that was known."""
+    if connection.execute(text("select to_regprocedure('ourvidz.is_copy()')")).scalar() is None:
+        return False
+    return bool(connection.execute(text("select ourvidz.is_copy()")).scalar())
+
+
+def settle(connection: Connection, way: Way, *, keep_jobs: bool) -> dict[str, int]:
+    """Makes it a database of its own, in `connection`'s transaction; its schema is at this program's release. What was done → how many."""
+    found = connection.execute(text("select what, n from ourvidz.restored(:way, :keep_jobs)"), {"way": way, "keep_jobs": keep_jobs})
+    return {row.what: row.n for row in found}
+
+
+def analyze(database: Database) -> int:
+    """Statistics are no rows either: without them the first plans are guesses. Returns how many tables were looked at."""
+    sql = """select c.oid::regclass::text as name from pg_class as c where c.relkind = 'r' and pg_has_role(c.relowner, 'usage')
+             and (c.relnamespace = 'ourvidz'::regnamespace
+                  or c.relnamespace = 'public'::regnamespace and c.relname = any (ourvidz.our_relations()))"""
+    names = [row["name"] for row in database.rows(sql)]
+    for name in names:
+        database.rows(f"analyze {name}")
+    return len(names)
+
+
+def logins_missing(database: Database) -> list[str]:
+    """Logins of executors that the rows name and this server does not have: passwords are in no dump of a database."""
+    sql = "select name::text from ourvidz.logins as l where not exists (select from pg_roles as r where r.rolname = l.name) order by 1"
+    return [row["name"] for row in database.rows(sql)]
+
+
+def refuse_copy(connection: Connection) -> None:
+    """Raises DatabaseIsCopy."""
+    if is_copy(connection):
+        raise DatabaseIsCopy(f"{SAID}. {REMEDY}.")

@@ -1,0 +1,36 @@
+-- This transaction's place in the order of events: its id, and what `ourvidz restored` added so that a younger server's ids follow the older
+-- server's. The default of job_events.xid.
+create or replace function ourvidz.event_xid() returns xid8
+language plpgsql volatile
+as $$
+begin
+  return (pg_current_xact_id()::text::bigint
+          + coalesce((select i.xid_offset from ourvidz.identities as i order by i.n desc limit 1), 0))::text::xid8;
+end
+$$;
+
+-- Below the oldest running transaction no event can appear any more: a reader whose cursor stays below this passes none by.
+create or replace function ourvidz.settled_xid() returns xid8
+language plpgsql stable security definer set search_path = pg_catalog, ourvidz, pg_temp
+as $$
+begin
+  return (pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+          + coalesce((select i.xid_offset from ourvidz.identities as i order by i.n desc limit 1), 0))::text::xid8;
+end
+$$;
+
+-- Refuses (OV050) in a copy events whose place would be below that of others: readers have passed it. So it is in a younger server, before `ourvidz
+-- restored`. Events of transactions that run beside this one are not seen here.
+create or replace function ourvidz.refuse_behind() returns void
+language plpgsql
+as $$
+declare
+  v_own constant xid8 := ourvidz.event_xid();
+  v_next constant xid8 := (pg_snapshot_xmax(pg_current_snapshot())::text::bigint + v_own::text::bigint
+                           - pg_current_xact_id()::text::bigint)::text::xid8;
+begin
+  if exists (select from public.job_events where xid > v_own and xid >= v_next) then
+    perform ourvidz.refuse_copy();
+  end if;
+end
+$$;

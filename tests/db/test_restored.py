@@ -1,0 +1,395 @@
+"""A database is dumped, restored, moved and copied, with Postgres's own tools: afterwards one command makes it whole, and nothing is lost,
+sent twice or passed by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from catalogs import rights
+from moving import NO_OWNERS, Lived, command, even, lived, subscribe, tool, unsubscribe, younger
+from support import OWNER, Permissive, Server, claim, executor, finish, new_user, row, submit
+
+from ourvidz.audit import accept_losses, audit, heads_file, publish_heads
+from ourvidz.cli.main import _words
+from ourvidz.db import layer, ledger, outbox, queries, restored
+from ourvidz.db.connection import Database
+from ourvidz.db.foresee import steps
+from ourvidz.db.migrate import migrate
+from ourvidz.heads import HeadsAhead, OtherDatabase
+from ourvidz.lifecycle import Jobs
+from state.errors import DatabaseIsCopy
+
+
+@pytest.fixture(scope="module")
+def original(server: Server, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lived]:
+    found = lived(server, template, tmp_path_factory.mktemp("lived"))
+    yield found
+    server.drop(found.name)
+
+
+@pytest.fixture(scope="module")
+def young(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    yield from younger(tmp_path_factory.mktemp("younger"))
+
+
+@pytest.fixture(scope="module")
+def taken(original: Lived, young: Server) -> str:
+    """The dump, restored without owners, rights or roles into the younger server; nobody has said yet what it is. To copy from."""
+    name = young.create(prefix="taken")
+    done = tool("pg_restore", *NO_OWNERS, "-d", young.url(name), str(original.dump), check=False)
+    errors = [line for line in done.stderr.splitlines() if "ERROR" in line]
+    # Its roles are not there, so neither are its policies; nothing else is wrong, with pg_dump's empty search_path.
+    assert errors and all("role" in line or "policy" in line for line in errors), errors
+    return name
+
+
+@pytest.fixture
+def copy(young: Server, taken: str) -> Iterator[Database]:
+    name = young.create(taken, prefix="copy")
+    database = Database(young.url(name))
+    yield database
+    database.close()
+    young.drop(name)
+
+
+def settle(database: Database, way: restored.Way = "restored", *, keep_jobs: bool = False) -> dict[str, int]:
+    with database.transaction() as connection:
+        migrate(connection)
+        return restored.settle(connection, way, keep_jobs=keep_jobs)
+
+
+def sound(database: Database) -> None:
+    assert audit(database).findings == () and ledger.check(database) == []
+
+
+def with_owners(database: Database) -> dict[str, str]:
+    return {name: said for name, said in rights(database).items() if "alembic_version" not in name}
+
+
+# -- a restore into a younger server -----------------------------------------------------------------------------------------------
+
+
+def test_a_copy_makes_and_sends_nothing_before_it_is_said_what_it_is(copy: Database, original: Lived, tmp_path: Path) -> None:
+    jobs = Jobs(copy, Permissive(), patience=20)
+    for act in (
+        lambda: jobs.register("gpu", "host", 1, ["sdxl"]),
+        lambda: jobs.claim(str(copy.rows("select id from ourvidz.executors")[0]["id"])),
+        lambda: outbox.due(copy),
+        lambda: outbox.take(copy, "callback", 5),
+        lambda: submit(jobs, original.user),  # its event would be below the cursors of readers
+        lambda: copy.rows("select * from ourvidz.removals_take(10, 5)"),
+        lambda: copy.rows("select * from ourvidz.taken_take(10, 5)"),
+        lambda: copy.rows("select * from ourvidz.suspensions_take(5)"),
+        lambda: copy.rows("select ourvidz.intake('sdxl_queue', '[]')"),
+    ):
+        with pytest.raises(DatabaseIsCopy, match="ourvidz restored"):
+            act()
+    ourvidz = command(copy.url, tmp_path / "home")
+    listed = ourvidz("jobs", "ls")
+    assert listed.code == 1 and "ourvidz restored --instead" in listed.err
+    red = {line["what"]: line for line in ourvidz("doctor", "--json").json if line["state"] == "missing"}
+    assert "ourvidz restored" in red["identity"]["mend"] and "ourvidz migrate" in red["applied"]["mend"]
+    assert ourvidz("restored").code == 2 and ourvidz("restored", "--instead", "--beside").code == 2
+
+
+def test_one_command_makes_it_whole(copy: Database, original: Lived, tmp_path: Path) -> None:
+    before = Database(original.url)
+    done = command(copy.url, tmp_path / "home")("restored", "--instead", "--json")
+    assert done.code == 0, done.err
+    said = done.json
+    assert said["how"] == "restored" and said["id"] == str(before.rows("select id from ourvidz.identities")[0]["id"])
+    assert said["done"]["jobs given back"] == 1 and said["analyzed"] > 50
+    assert any(step["object"] == "authenticator" for step in said["applied"])  # the roles were not there
+    assert with_owners(copy) == with_owners(before)
+    assert before.rows("select policyname, roles from pg_policies order by 1, 2") == copy.rows(
+        "select policyname, roles from pg_policies order by 1, 2"
+    )
+    with copy.transaction() as connection:
+        assert layer.drift(connection) == [] and steps(connection) == [] and not restored.is_copy(connection)
+    before.close()
+    # It goes on: what an executor of the other server held is taken again, and readers' cursors hold.
+    assert row(copy, original.held)["status"] == "queued"
+    jobs = Jobs(copy, Permissive(), patience=20)
+    finish(jobs, claim(jobs, executor(jobs)))
+    later = queries.events_after(copy, original.cursor)
+    assert [e["type"] for e in later][:1] == ["lease_expired"] and later[-1]["type"] == "completed"
+    assert queries.last_events(copy, 1) == later[-1:]
+    assert publish_heads(copy, original.heads.with_name("mine").with_suffix(".jsonl")) == 3
+    sound(copy)
+    # Its message is still to be sent, by this one alone.
+    assert [due.messages for due in outbox.due(copy)] == [2]
+
+
+def test_heads_go_on_after_a_restore(copy: Database, original: Lived, tmp_path: Path) -> None:
+    heads = tmp_path / "heads.jsonl"
+    heads.write_bytes(original.heads.read_bytes())
+    settle(copy)
+    assert audit(copy, heads).findings == ()
+    assert publish_heads(copy, heads) == 1  # the job that was given back
+    assert audit(copy, heads).findings == ()
+
+
+def test_a_restore_with_owners_where_the_roles_are(young: Server, original: Lived, copy: Database) -> None:
+    """Nothing at all goes wrong, with an empty search_path; and what is there is what `migrate` left."""
+    settle(copy)  # makes the roles
+    name = young.create()
+    done = tool("pg_restore", "--exit-on-error", "-d", young.url(name, superuser=True), str(original.dump))
+    assert done.stderr == ""
+    database = Database(young.url(name))
+    with database.transaction() as connection:
+        assert layer.drift(connection) == [] and restored.is_copy(connection)
+    settle(database)
+    sound(database)
+    database.close()
+    young.drop(name)
+
+
+def test_a_copy_beside_does_none_of_its_originals_work(copy: Database, original: Lived, tmp_path: Path) -> None:
+    done = settle(copy, "copied")
+    assert (done["jobs cancelled"], done["receivers turned off"], done["messages not to be sent"]) == (2, 1, 1)
+    assert outbox.due(copy) == []
+    assert {row(copy, job)["status"] for job in (original.held, original.waiting)} == {"cancelled"}
+    # Heads of the original are not held against it, and it keeps its own.
+    with pytest.raises(OtherDatabase, match="heads of database"):
+        audit(copy, original.heads)
+    with pytest.raises(OtherDatabase):
+        publish_heads(copy, original.heads)
+    (tmp_path / "heads.jsonl").write_bytes(original.heads.read_bytes())
+    assert heads_file(copy, tmp_path) != heads_file(_database(original), tmp_path)
+    sound(copy)
+
+
+def _database(of: Lived) -> Database:
+    return Database(of.url)
+
+
+def test_a_copy_may_keep_its_jobs(copy: Database, original: Lived) -> None:
+    assert "jobs cancelled" not in settle(copy, "copied", keep_jobs=True)
+    assert row(copy, original.waiting)["status"] == "queued"
+
+
+# -- parts of a dump ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["replica", pytest.param("disable-triggers", marks=pytest.mark.nightly)])
+def test_rows_loaded_into_a_schema(young: Server, taken: str, original: Lived, tmp_path: Path, how: str) -> None:
+    """As `supabase db dump` splits it, with the rows under session_replication_role = replica; and as pg_dump --disable-triggers does."""
+    schema, rows, name = tmp_path / "schema.sql", tmp_path / "rows.sql", young.create()
+    source, target = original.server.url(original.name, superuser=True), young.url(name, superuser=True)
+    tool("pg_dump", "--schema-only", *NO_OWNERS, "-f", str(schema), source)
+    tool("psql", "-q", "-f", str(schema), target)  # roles are missing: policies are
+    tool("pg_dump", "--data-only", *(["--disable-triggers"] if how != "replica" else []), "-f", str(rows), source)
+    setting = ["-c", "set session_replication_role = replica"] if how == "replica" else []
+    tool("psql", "-q", "-1", "-v", "ON_ERROR_STOP=1", *setting, "-f", str(rows), target)
+    database = Database(target)
+    done = settle(database)
+    assert done["jobs given back"] == 1
+    sound(database)
+    with psycopg.connect(target, autocommit=True) as superuser, pytest.raises(psycopg.Error) as refused:
+        superuser.execute("set session_replication_role = replica")  # and the way round is shut again
+        superuser.execute("delete from public.job_events")
+    assert refused.value.sqlstate == "OV051"
+    database.close()
+    young.drop(name)
+
+
+def test_schema_public_alone_is_refused_by_name(young: Server, original: Lived) -> None:
+    name = young.create()
+    tool("pg_restore", *NO_OWNERS, "-n", "public", "-d", young.url(name), str(original.dump), check=False)
+    database = Database(young.url(name))
+    with database.transaction() as connection:
+        refused = [step for step in steps(connection) if step.refused]
+    assert "schema ourvidz" in refused[0].object and "pg_dump --schema=public --schema=ourvidz" in (refused[0].remedy or "")
+    database.close()
+    young.drop(name)
+
+
+@pytest.mark.nightly
+def test_what_a_superuser_restored_its_owner_is_told_of(young: Server, original: Lived, tmp_path: Path) -> None:
+    """As a role that may not change what is there: it is said whose that is, and nothing is half-done."""
+    name = young.create()
+    tool("pg_restore", *NO_OWNERS, "-d", young.url(name, superuser=True), str(original.dump), check=False)
+    denied = command(young.url(name), tmp_path / "home")("restored", "--instead")
+    assert denied.code == 1 and "Use its owner's" in denied.err
+    young.admin("grant pg_read_all_data to {}", OWNER)
+    owner = Database(young.url(name))
+    with owner.transaction() as connection:
+        refused = [step for step in steps(connection) if step.refused]
+    assert any("of postgres" in step.object and "as postgres" in (step.remedy or "") for step in refused), refused
+    owner.close()
+    young.admin("revoke pg_read_all_data from {}", OWNER)
+    superuser = Database(young.url(name, superuser=True))
+    settle(superuser)
+    sound(superuser)
+    superuser.close()
+    young.drop(name)
+
+
+# -- a move by logical replication -------------------------------------------------------------------------------------------------
+
+
+def test_a_move_while_jobs_go_on(young: Server, copy: Database, taken: str, tmp_path: Path) -> None:
+    """FOR ALL TABLES, with triggers on both sides: updates and deletes pass, and nothing is applied twice."""
+    settle(copy)
+    source = str(copy.rows("select current_database() as name")[0]["name"])
+    target, schema = young.create(), tmp_path / "schema.sql"
+    tool("pg_dump", "--schema-only", "--no-publications", "-f", str(schema), young.url(source, superuser=True))
+    tool("psql", "-q", "-v", "ON_ERROR_STOP=1", "-f", str(schema), young.url(target, superuser=True))
+    jobs = Jobs(copy, Permissive(), patience=20)
+    with psycopg.connect(young.url(target, superuser=True), autocommit=True) as there:
+        # As if somebody had said already what it is: a subscription's worker is let through all the same.
+        there.execute("insert into ourvidz.identities (n, id, how, since) values (100, gen_random_uuid(), 'made', now())")
+    subscribe(young, source, target)
+    user, gpu = new_user(copy, "premium", tokens=100), executor(jobs)
+    submit(jobs, user)
+    finish(jobs, claim(jobs, gpu))
+    jobs.cancel(submit(jobs, user, prompt="another"))
+    with copy.transaction() as connection:
+        for table, rows in layer.schema.tables().items():  # what `migrate` does to every copied table: none of them refuses it
+            layer.schema.script(connection, layer.schema.copying(table, rows))
+    held = submit(jobs, user, prompt="at the switch")
+    even(young, source)
+    unsubscribe(young, source, target)
+
+    database = Database(young.url(target))
+    balances = "select id, token_balance from public.profiles order by id"
+    assert database.rows(balances) == copy.rows(balances)
+    cursor = queries.last_events(copy, 1)[0]
+    done = command(database.url, tmp_path / "home")("restored", "--instead", "--json")
+    assert done.code == 0, done.err
+    assert done.json["done"]["sequences raised"] > 1
+    sound(database)
+    moved = Jobs(database, Permissive(), patience=20)
+    gpu = executor(moved)
+    taken_up = claim(moved, gpu)
+    while taken_up.job_id != held:
+        finish(moved, taken_up)
+        taken_up = claim(moved, gpu)
+    finish(moved, taken_up)
+    assert queries.events_after(database, (cursor["xid"], cursor["seq"]))[-1]["type"] == "completed"
+    sound(database)
+    database.close()
+    young.drop(target)
+
+
+def test_a_refusal_of_a_publication_is_said_as_one(server: Server, database_name: str, database: Database) -> None:
+    """A table that has no replica identity: the database can be reached, and says no."""
+    with psycopg.connect(server.url(database_name, superuser=True), autocommit=True) as superuser:
+        superuser.execute("create publication everything for all tables")
+        superuser.execute("alter table ourvidz.transitions replica identity nothing")
+    delete = "delete from ourvidz.transitions"
+    for act in (lambda: database.rows(delete), lambda: _in_transaction(database, delete)):
+        with pytest.raises(Exception, match="replica identity") as refused:
+            act()
+        said = _words(refused.value)
+        assert said.startswith("The database refuses this: cannot delete from table") and "reached" not in said
+
+
+def _in_transaction(database: Database, sql: str) -> None:
+    with database.transaction() as connection:
+        connection.exec_driver_sql(sql)
+
+
+# -- back to an earlier time -------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_lost_is_said_and_can_be_accepted(young: Server, copy: Database, original: Lived, tmp_path: Path) -> None:
+    """The heads that were published are ahead of a database that was set back. Its files are the same server's: nothing tells but they."""
+    settle(copy)
+    source = str(copy.rows("select current_database() as name")[0]["name"])
+    copy.engine.dispose()
+    earlier = young.create(source, prefix="earlier")
+    heads, jobs = tmp_path / "heads.jsonl", Jobs(copy, Permissive(), patience=20)
+    finish(jobs, claim(jobs, executor(jobs)))
+    lost = submit(jobs, original.user, prompt="only in the heads")
+    copy.rows("select ourvidz.restored('restored')")  # a place far ahead of what the earlier one gets to
+    finish(jobs, claim(jobs, executor(jobs)))
+    publish_heads(copy, heads)
+
+    database = Database(young.url(earlier))
+    database.rows("update ourvidz.identities set database_oid = (select oid from pg_database where datname = current_database())")
+    with pytest.raises(HeadsAhead, match="ourvidz restored --instead"):
+        publish_heads(database, heads)
+    settle(database)
+    found = audit(database, heads).findings
+    assert {f.kind for f in found} == {"cut", "job_missing"} and lost in {f.job_id for f in found}
+    assert accept_losses(database, heads, found, "restored to Monday") == len(found)
+    assert audit(database, heads).findings == ()
+    again = Jobs(database, Permissive(), patience=20)
+    finish(again, claim(again, executor(again)))  # the same versions, another history
+    assert publish_heads(database, heads) > 0
+    assert audit(database, heads).findings == ()
+    database.close()
+    young.drop(earlier)
+
+
+def test_one_home_and_two_databases(server: Server, template: str, tmp_path: Path) -> None:
+    """Each has heads of its own; a file from before is the one's whose jobs it names."""
+    made = []
+    for n in range(2):
+        name = server.create(template)
+        database = Database(server.url(name))
+        database.rows("update ourvidz.identities set id = gen_random_uuid()")
+        jobs = Jobs(database, Permissive(), patience=20)
+        submit(jobs, new_user(database), prompt=f"number {n}")
+        made.append((name, database))
+    first, second = (database for _, database in made)
+    publish_heads(first, tmp_path / "heads.jsonl")
+    older = (tmp_path / "heads.jsonl").read_text().splitlines()
+    (tmp_path / "heads.jsonl").write_text(older[0] + "\n")  # as one of before: without a database's id
+    publish_heads(second, heads_file(second, tmp_path))
+    assert (tmp_path / "heads.jsonl").exists()
+    publish_heads(first, heads_file(first, tmp_path))
+    assert not (tmp_path / "heads.jsonl").exists()
+    assert [audit(database, heads_file(database, tmp_path)).findings for database in (first, second)] == [(), ()]
+    with pytest.raises(OtherDatabase):
+        audit(first, heads_file(second, tmp_path))
+    for name, database in made:
+        database.close()
+        server.drop(name)
+
+
+# -- drift -------------------------------------------------------------------------------------------------------------------------
+
+CHANGES = {
+    "an owner": ("alter function ourvidz.claim owner to {superuser}", "function", "owner"),
+    "a right too few": ("revoke select on public.jobs from authenticated", "table", "rights"),
+    "a right too many": ("grant update on ourvidz.policy to anon", "table", "rights"),
+    "a column's right": ("grant update (status) on public.jobs to ourvidz_analyst", "table", "rights"),
+    "a trigger": ("alter table public.jobs disable trigger jobs_bare_write", "trigger", "fires"),
+    "a body": (
+        "create or replace function ourvidz.now() returns timestamptz language sql as 'select null::timestamptz'",
+        "function",
+        "definition",
+    ),
+    "a policy": ('drop policy "authenticated select" on public.jobs', "policy", "missing"),
+    "a policy's rows": ('alter policy "authenticated select" on public.images using (true)', "policy", "definition"),
+    "row-level security": ("alter table public.jobs disable row level security", "table", "row-level security"),
+    "a publication": ("alter publication supabase_realtime drop table public.jobs", "publication", "tables"),
+    "sign-up": ("drop trigger ourvidz_profile on auth.users", "sign-up", "missing"),
+    "a schema's rights": ("grant usage on schema ourvidz to anon", "schema", "rights"),
+    "a view": ("drop view public.queue_depth", "view", "missing"),
+}
+
+
+def test_migrate_sets_again_what_is_not_as_it_left_it(server: Server, database_name: str, database: Database) -> None:
+    before = rights(database)
+    with psycopg.connect(server.url(database_name, superuser=True), autocommit=True) as superuser:
+        me = superuser.execute("select current_user").fetchone()
+        for statement, _, _ in CHANGES.values():
+            superuser.execute(statement.format(superuser=me[0] if me else ""))  # type: ignore[call-overload]
+    as_superuser = Database(server.url(database_name, superuser=True))
+    with as_superuser.transaction() as connection:
+        found = layer.drift(connection)
+        for what, (_, kind, said) in CHANGES.items():
+            assert any(one.kind == kind and said in one.what for one in found), (what, found)
+        named = {step.object for step in steps(connection)}
+        assert {"jobs_bare_write on public.jobs", "public.queue_depth", "authenticated select on public.jobs"} <= named
+        migrate(connection)
+    with as_superuser.transaction() as connection:
+        assert layer.drift(connection) == []
+    as_superuser.close()
+    assert rights(database) == before
