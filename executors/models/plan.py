@@ -6,6 +6,7 @@ The same books that decide in an executor (`executors.books`) decide here, over 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,8 +95,12 @@ def _stage(name: str, parts: tuple[str, ...], need: int) -> Stage:
 
 
 def sizes(root: Path, bf16: int = 2) -> dict[str, tuple[int, bool]]:
-    """Bytes of each component on the device, and whether they were counted from its files. `bf16`: bytes of a weight of that precision."""
-    return {part.name: _size(root, part, bf16) for part in PARTS}
+    """Bytes of each component on the device, and whether they were counted from its files. `bf16`: bytes of a weight of that precision.
+
+    Of a role whose files are not all there (half pulled, or of another layout) the stated sizes: what is there of it would be too little.
+    """
+    whole = {role.name for role in files.ROLES if not files.lacks(root, role)}
+    return {part.name: _size(root, part, bf16) if part.role in whole else (round(part.stated * GIB), False) for part in PARTS}
 
 
 def _size(root: Path, part: Part, bf16: int) -> tuple[int, bool]:
@@ -136,7 +141,8 @@ TURNS: Mapping[str, tuple[str, bool]] = {
 def plan(root: Path, vram: int | None = None, budget: int | None = None, pictures: int = 1) -> dict[str, Any]:
     """The plan as data. `vram`: the card's bytes; `budget` overrules what follows from it; `pictures` in a pass of SDXL."""
     budget = budget or budget_for(vram)
-    found = sizes(root)
+    # Tiny models stand in for real ones, and say nothing of a card.
+    found = sizes(Path(os.devnull) if files.read_manifest(root)["tiny"] else root)
     items = items_of(found)
     parts = {part.name: part for part in PARTS}
     return {

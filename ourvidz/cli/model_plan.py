@@ -19,7 +19,8 @@ def plan(
 ) -> None:
     """Show which model components fit on a GPU together, what each kind of job needs, and what it costs to change from one to another.
 
-    Sizes are counted from the files' headers where the models are there, else stated. Nothing is loaded, and no GPU is needed.
+    Sizes are counted from the files' headers where the real models are there, else stated: tiny models stand in for real ones, and are not
+    counted. Nothing is loaded, and no GPU is needed.
     """
     from ourvidz.cli import executor
     from ourvidz.config import config, parse_bytes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from itertools import pairwise
@@ -46,6 +47,21 @@ def test_nothing_is_asked_of_a_job_beyond_the_card_and_small_cards_say_so() -> N
     assert {row["after"] for row in twelve["together"]} == {"sdxl", "sdxl + style"}
     with pytest.raises(ValueError, match="nothing to give"):
         plan(NOWHERE, 2 * 10**9)
+
+
+def test_tiny_models_and_half_a_model_are_planned_as_the_real_ones(tiny_root: Path, tmp_path: Path) -> None:
+    """What is planned for is a card with real models on it, of which the files that happen to lie there say nothing."""
+    assert plan(tiny_root, 24 * 10**9) == plan(NOWHERE, 24 * 10**9)
+    root = tmp_path / "models"
+    shutil.copytree(tiny_root, root)
+    (root / "manifest.json").unlink()  # as if they were real
+    stated, counted = sizes(NOWHERE), sizes(root)
+    assert all(counted[name][1] and counted[name] != stated[name] for name in stated)
+    (root / "wan2.1-t2v-1.3b/transformer/diffusion_pytorch_model.safetensors").unlink()
+    (root / "sdxl-lustify/config/vae/config.json").unlink()
+    half = sizes(root)
+    for part in PARTS:
+        assert half[part.name] == (stated if part.role in ("wan", "sdxl") else counted)[part.name]
 
 
 def test_every_job_type_and_lane_is_in_it() -> None:
