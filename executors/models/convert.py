@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from executors.errors import DiskFull, ModelFileError
-from executors.models import files
+from executors.models import files, older_wan
 from executors.models.base import ModelPaths
 from executors.models.safetensors_header import read_header
 from executors.models.seen import current
@@ -105,7 +105,7 @@ def key_of(root: Path, conversion: Conversion, role: str) -> str:
 
 def state(root: Path) -> list[Made]:
     """Each conversion that could be there, once."""
-    found = {}
+    found = {str(older.folder): _of_older(older, "missing", older.bytes) for older in older_wan.found(root)}
     for conversion, role, key in _possible(root):
         folder = _place(root, key)
         there = _whole(folder)
@@ -119,6 +119,8 @@ def convert(root: Path, say: Callable[[str], None]) -> list[Made]:
     done: dict[str, Made] = {}
     with _alone(root):
         _sweep_unfinished(root)
+        for older in older_wan.found(root):  # first: what comes of it may be converted further
+            done[str(older.folder)] = _of_older(older, "made", older_wan.convert(root, older, say))
         for conversion, role, key in _possible(root):
             if key in done:
                 continue
@@ -132,6 +134,10 @@ def convert(root: Path, say: Callable[[str], None]) -> list[Made]:
                 _make(root, conversion, role, key, size, say)
                 done[key] = Made(conversion.name, "made", folder, _bytes_in(folder))
     return list(done.values())
+
+
+def _of_older(older: older_wan.Older, state: str, size: int) -> Made:
+    return Made(f"{older.role}-original", state, older.folder, size)
 
 
 def prune(root: Path) -> list[Made]:
@@ -238,8 +244,9 @@ def _alone(root: Path) -> Iterator[None]:
 
 def _sweep_unfinished(root: Path) -> None:
     # Whoever made them is gone: the lock is ours.
-    for path in (root / FOLDER).glob(".making-*"):
-        shutil.rmtree(path)
+    for folder in (FOLDER, *(_FOLDERS[role] for role in older_wan.PIPELINES)):
+        for path in (root / folder).glob(".making-*"):
+            shutil.rmtree(path)
 
 
 def _make(root: Path, conversion: Conversion, role: str, key: str, size: int, say: Callable[[str], None]) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 from executors.errors import ModelFileError
 from executors.models import pinned, prediction, recognise
-from executors.models.roles import PICKLES, ROLES, Role
+from executors.models.roles import PARTS, PICKLES, ROLES, Role
 from executors.models.safetensors_header import HeaderError, read_header, read_whole
 from executors.models.seen import MANIFEST, current
 
@@ -107,6 +107,11 @@ def _check_needs(role: Role, root: Path) -> Iterator[Problem]:
             yield from _check_shards(path, name)
         elif not path.is_file():
             yield Problem(name, "is missing", _FETCH)
+
+
+def lacks(root: Path, role: Role) -> bool:
+    """Whether something that the role needs is not there."""
+    return any(True for _ in _check_needs(role, root))
 
 
 def _check_shards(folder: Path, name: str) -> Iterator[Problem]:
@@ -209,13 +214,16 @@ def _status(role: Role, root: Path, manifest: dict[str, Any], deep: bool, struct
     for name, pin in manifest["files"].items():
         if pin.get("role") == role.name and not (root / name).is_file() and name not in named:
             problems.append(Problem(name, "is pinned, and missing", _FETCH))
-    return RoleStatus(role.name, tuple(_advised(p, role, tiny) for p in problems), size, tiny, present=True, notes=tuple(notes))
+    older = role.read == PARTS and (folder / "diffusion_pytorch_model.safetensors").is_file()
+    return RoleStatus(role.name, tuple(_advised(p, role, tiny, older) for p in problems), size, tiny, present=True, notes=tuple(notes))
 
 
-def _advised(problem: Problem, role: Role, tiny: bool) -> Problem:
-    """With the command that mends it."""
+def _advised(problem: Problem, role: Role, tiny: bool, older: bool = False) -> Problem:
+    """With the command that mends it. `older`: the folder holds Wan as its authors publish it (`executors.models.older_wan`)."""
     if tiny:
         return replace(problem, todo="`ourvidz models make-tiny` makes the tiny models again")
+    if older and problem.what in ("is missing", "holds no .safetensors file"):
+        return replace(problem, todo="`ourvidz models convert` makes it of the older Wan files there")
     if role.name == "sdxl" and problem.file in (f"{role.folder}/", f"{role.folder}/{role.needs[0]}"):
         return replace(problem, todo="`ourvidz models pull sdxl --sdxl …` takes the weights from where you say")
     return replace(problem, todo=problem.todo.replace("{role}", role.name))

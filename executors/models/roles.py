@@ -30,7 +30,7 @@ class Role:
 
 
 _IP_KEYS = ("image_proj.", "ip_adapter.")
-_PARTS = ("transformer", "text_encoder", "vae", "tokenizer", "scheduler")
+PARTS = ("transformer", "text_encoder", "vae", "tokenizer", "scheduler")
 _TEXT_TO_VIDEO = (
     "model_index.json",
     "scheduler/scheduler_config.json",
@@ -82,7 +82,7 @@ ROLES: tuple[Role, ...] = (
         ),
         read=("sdxl_models/image_encoder", "models/image_encoder"),
     ),
-    Role("wan", "wan2.1-t2v-1.3b", _TEXT_TO_VIDEO, classes=(("model_index.json", "WanPipeline"),), read=_PARTS),
-    Role("vace", "wan2.1-vace-1.3b", _TEXT_TO_VIDEO, classes=(("model_index.json", "WanVACEPipeline"),), read=_PARTS),
+    Role("wan", "wan2.1-t2v-1.3b", _TEXT_TO_VIDEO, classes=(("model_index.json", "WanPipeline"),), read=PARTS),
+    Role("vace", "wan2.1-vace-1.3b", _TEXT_TO_VIDEO, classes=(("model_index.json", "WanVACEPipeline"),), read=PARTS),
     Role("qwen", "qwen2.5-7b-instruct", ("config.json", "tokenizer_config.json", "./"), classes=(("config.json", "Qwen2ForCausalLM"),)),
 )

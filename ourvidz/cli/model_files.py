@@ -74,7 +74,8 @@ def convert(
 ) -> None:
     """Re-save the big models once in the shape that loads fastest: UMT5 in bfloat16, SDXL as a folder. The originals stay.
 
-    What is loaded afterwards is the same, to the bit. Converting again does nothing; a changed source is converted anew.
+    Wan as its authors publish it (.pth files) is made into the folder that is loaded. What is loaded afterwards is the same, to the bit.
+    Converting again does nothing; a changed source is converted again.
     """
     from ourvidz.cli import executor
     from ourvidz.config import config
