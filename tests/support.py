@@ -74,6 +74,10 @@ class Switch:
     def read_only(self, *, on: bool) -> None:
         setting = "set default_transaction_read_only = on" if on else "reset default_transaction_read_only"
         self._server.admin(f"alter database {{}} {setting}", self._name)
+        self.end_sessions()
+
+    def end_sessions(self) -> None:
+        """And waits until they have ended."""
         others = "from pg_stat_activity where datname = %s and pid <> pg_backend_pid()"
         with psycopg.connect(self._server.superuser_url, autocommit=True) as connection:
             connection.execute(f"select pg_terminate_backend(pid, 20000) {others}", (self._name,))

@@ -1,0 +1,87 @@
+"""Commands while the database is away: `jobs watch` waits until it is back, `submit` says after a while that nothing was queued."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from cli_command import Command
+from support import Server, Switch, claim, executor, finish, submit
+from waiting import LIMIT, wait_for
+
+from ourvidz.cli import live, main
+from ourvidz.config import config
+from ourvidz.db import connection
+from ourvidz.db.connection import Database, DatabaseReadOnly
+from ourvidz.lifecycle import Jobs
+
+User = Callable[..., str]
+
+
+@pytest.fixture
+def closed(server: Server, database_name: str) -> Iterator[Callable[[bool], None]]:
+    """Has this database take no connections, as in maintenance, and ends those there are."""
+
+    def close(yes: bool) -> None:
+        server.admin(f"alter database {{}} allow_connections {not yes}", database_name)
+        if yes:
+            Switch(server, database_name).end_sessions()
+
+    yield close
+    close(False)
+
+
+def test_watching_goes_on_when_the_database_is_back(
+    database: Database, jobs: Jobs, user: User, closed: Callable[[bool], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    job, gpu = submit(jobs, user()), executor(jobs)
+    held, watching, ended = claim(jobs, gpu), Database(database.url), []
+    thread = threading.Thread(target=lambda: ended.append(live.follow(watching, job, math.inf)))
+    thread.start()
+    wait_for(lambda: watching.engine.pool.checkedin() == 1, "for it to look")  # type: ignore[attr-defined]
+    closed(True)
+    wait_for(lambda: watching.trouble_at is not None, "for it to find the database away")
+    closed(False)
+    finish(jobs, held)
+    thread.join(LIMIT)
+    watching.close()
+    assert [row["status"] for row in ended] == ["completed"]
+    assert "waiting for the database" in capsys.readouterr().err
+
+
+def test_a_submit_has_a_limit_of_its_own(
+    server: Server, database_name: str, database: Database, user: User, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    someone, switch = user(), Switch(server, database_name)
+    monkeypatch.setattr(connection, "PATIENCE", 0.5)
+    monkeypatch.setenv("DATABASE_URL", database.url)
+    monkeypatch.setenv("OURVIDZ_HOME", str(tmp_path))
+    config.cache_clear()
+    switch.read_only(on=True)
+    began = time.monotonic()
+    try:
+        with pytest.raises(DatabaseReadOnly, match="takes no writes") as refused:
+            main.app(["submit", "sdxl_image_fast", "--prompt", "a harbour", "--user", someone], standalone_mode=False)
+        assert time.monotonic() - began > 0.4
+        assert main.tell(refused.value) == 1
+    finally:
+        config.cache_clear()
+        switch.read_only(on=False)
+    assert database.rows("select count(*)::int as n from public.jobs")[0]["n"] == 0
+
+
+def test_a_reaper_that_starts_in_an_outage_waits_and_then_works(ourvidz: Command, closed: Callable[[bool], None]) -> None:
+    closed(True)
+    with ourvidz.start("reaper") as process:
+        try:
+            assert process.stderr is not None
+            assert "cannot be reached" in process.stderr.readline()
+            closed(False)
+            assert "The reaper is at work." in process.stderr.readline()
+        finally:
+            process.terminate()
+    assert process.returncode == 0
