@@ -125,9 +125,9 @@ class Database:
             with self.engine.connect().execution_options(isolation_level="READ COMMITTED") as connection, connection.begin():
                 pin(connection.connection.driver_connection)
                 yield connection
-        except DBAPIError as error:
-            cause = error.orig if isinstance(error.orig, psycopg.Error) else None
-            if cause is None or outages.rule(cause).means not in (Means.WAIT, Means.REFUSED):
+        except (DBAPIError, psycopg.Error) as error:
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            if not isinstance(cause, psycopg.Error) or outages.rule(cause).means not in (Means.WAIT, Means.REFUSED):
                 raise
             if outages.rule(cause).leave:
                 self.engine.dispose()

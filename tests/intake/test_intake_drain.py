@@ -10,10 +10,10 @@ from collections.abc import Callable
 import psycopg
 import pytest
 from pushing import counted, lengths, made, message, push
-from support import Server, claim, executor, row, types
+from support import Server, Switch, claim, executor, row, types
 
 from ourvidz.db import intake
-from ourvidz.db.connection import Database
+from ourvidz.db.connection import Database, DatabaseReadOnly
 from ourvidz.dev.upstash import UpstashFace
 from ourvidz.intake import dead
 from ourvidz.intake.drain import Drainer, drain
@@ -350,3 +350,23 @@ def test_the_intakes_role_is_enough(server: Server, database_name: str, database
 def test_a_wrong_token_is_said_and_not_waited_for(upstash: UpstashFace) -> None:
     with pytest.raises(RedisRefused, match="UPSTASH_REDIS_REST_TOKEN"):
         Upstash(upstash.url, "wrong").pipeline([("LLEN", "sdxl_queue")])
+
+
+def test_a_read_only_database_loses_and_doubles_nothing(
+    database: Database, upstash: UpstashFace, drainer: Drainer, user: User, server: Server, database_name: str
+) -> None:
+    """Neither is a message refused for it: what cannot be written now is no fault of the message."""
+    owner, switch = user("premium"), Switch(server, database_name)
+    sent = [message(owner) for _ in range(3)]
+    push(upstash, *sent)
+    switch.read_only(on=True)
+    drainer.patience = 0.1
+    for _ in range(2):
+        with pytest.raises(DatabaseReadOnly):
+            drainer.once()
+    assert lengths(upstash) == (0, 3, 0)
+    switch.read_only(on=False)
+    empty(drainer)
+    assert {*made(database)} == {one["id"] for one in sent}
+    assert lengths(upstash) == (0, 0, 0)
+    assert [types(database, one["id"]) for one in sent] == [["submitted"]] * 3
