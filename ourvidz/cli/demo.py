@@ -191,6 +191,8 @@ def _results(app: App, titles: Mapping[str, Wish]) -> list[dict[str, Any]]:
         rows[str(a["job_id"])]["artifacts"].append(a)
     for e in queries.timeline(app.database, list(titles)):
         rows[str(e["job_id"])]["events"].append(e)
+    for job_id, seconds in queries.waited(app.database, list(titles)).items():
+        rows[job_id]["waited"] = seconds
     return [rows[job_id] for job_id in titles]
 
 

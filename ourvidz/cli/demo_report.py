@@ -39,11 +39,9 @@ def show(rows: list[dict[str, Any]], titles: Mapping[str, Wish], copies: Mapping
 
     for row in rows:
         job_id, mark = str(row["id"]), out.status(row["status"])
-        claimed = [e["occurred_at"] for e in row["events"] if e["type"] == "claimed"][-1:] or [row["created_at"]]
-        took = words.duration((row["completed_at"] - claimed[0]).total_seconds())
-        waited = words.duration((claimed[0] - row["created_at"]).total_seconds())
-        head = f"[{mark.style}]{mark.shown[0]}[/] [bold]{titles[job_id].title}[/]  {took}"
-        out.stdout().print(f"\n{head}  [dim]{job_id[:8]}, after {waited} in the queue[/]")
+        total = (row["completed_at"] - row["created_at"]).total_seconds()
+        head = f"[{mark.style}]{mark.shown[0]}[/] [bold]{titles[job_id].title}[/]  {words.duration(total - row['waited'])}"
+        out.stdout().print(f"\n{head}  [dim]{job_id[:8]}, after {words.duration(row['waited'])} in the queue[/]")
         out.stdout().print(Padding(Text.assemble(*_timeline(row["events"])), (0, 0, 0, 2)))
         out.stdout().print(Padding(Text("  ".join(map(str, copies[job_id])), style="dim"), (0, 0, 0, 2)))
 

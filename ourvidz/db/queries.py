@@ -181,6 +181,12 @@ def durations(db: Database, since: datetime | None = None) -> list[Row]:
     return db.rows(sql, [since, since])
 
 
+def waited(db: Database, ids: Collection[str]) -> dict[str, float]:
+    """Seconds in which an executor could have claimed it, of each of these that has ended."""
+    rows = db.rows("select job_id, queued_s from public.job_durations where job_id = any (%s::uuid[])", [list(ids)])
+    return {str(row["job_id"]): row["queued_s"] for row in rows}
+
+
 def error_classes(db: Database, since: datetime | None = None) -> list[Row]:
     sql = """select error_class, status, count(*)::int as jobs, max(updated_at) as latest from public.jobs
              where error_class is not null and status <> 'completed' and (%s::timestamptz is null or updated_at >= %s)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from support import Clock, as_job, claim, events, executor, finish, submit
 
+from ourvidz.db import queries
 from ourvidz.db.connection import Database
 from ourvidz.lifecycle import Jobs
 from state.job import FOLDED, fold
@@ -60,8 +61,34 @@ def test_the_timeline_tells_how_long_each_stood(database: Database, lived: str) 
 
 def test_durations_add_up(database: Database, lived: str) -> None:
     (found,) = database.rows("select * from public.job_durations where job_id = %s", (lived,))
-    assert (found["enhancing_s"], found["generating_s"], found["uploading_s"], found["queued_s"]) == (5, 20, 0, 613)
+    assert (found["enhancing_s"], found["generating_s"], found["uploading_s"], found["preparing_s"]) == (5, 20, 0, 3)
+    (failed,) = (e for e in events(database, lived) if e.type == "retry_scheduled")
+    backoff = (datetime.fromisoformat(failed.data["run_at"]) - failed.occurred_at).total_seconds()
+    assert backoff > 5 and found["scheduled_s"] == pytest.approx(backoff, abs=1e-3)
+    assert found["queued_s"] == pytest.approx(10 + 600 - backoff, abs=1e-3)
     assert found["total_s"] == 638 and (found["status"], found["attempts"]) == ("completed", 2)
+
+
+def test_waiting_is_when_it_could_have_been_claimed(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+    """Not while its model is loaded, not before its time, not while it is held back."""
+    gpu = executor(jobs)
+    job_id = submit(jobs, user(), run_at=clock.at + timedelta(seconds=30))
+    clock.advance(31)  # 30 before its time, 1 waiting
+    jobs.heartbeat(gpu)
+    held = claim(jobs, gpu)
+    clock.advance(27.7)  # loading the model
+    jobs.snooze(held, "model_file", 60)
+    clock.advance(64)  # 60 held back, 4 waiting
+    jobs.heartbeat(gpu)
+    held = claim(jobs, gpu)
+    clock.advance(3.2)
+    finish(jobs, held)
+    (found,) = database.rows("select * from public.job_durations where job_id = %s", (job_id,))
+    stages = {name: round(found[f"{name}_s"], 3) for name in ("queued", "scheduled", "preparing", "generating", "uploading", "enhancing")}
+    assert stages == {"queued": 5, "scheduled": 90, "preparing": 30.9, "generating": 0, "uploading": 0, "enhancing": 0}
+    assert found["total_s"] == pytest.approx(sum(stages.values()))
+    (shown,) = queries.durations(database)
+    assert shown["queued_p50"] == 5 and queries.waited(database, [job_id]) == {job_id: 5}
 
 
 def test_the_depth_of_the_queue(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
