@@ -99,8 +99,16 @@ class Jobs:
         self.db = db
         self.screen = screen
         self.patience = patience
+        self._undo = False
         self.completed = 0  # jobs that this process completed: what an executor says of itself
         self._counting = threading.Lock()
+
+    def rehearsing(self) -> Jobs:
+        """The same, but what a person decides (`cancel`, `retry`, `reroute`, `reprioritise`) is undone at once: it raises what the decision
+        would raise, each for itself, and nothing stays of it."""
+        twin = Jobs(self.db, self.screen, patience=self.patience)
+        twin._undo = True
+        return twin
 
     # -- asking for jobs ----------------------------------------------------------------------------------------------------------
 
@@ -390,6 +398,8 @@ class Jobs:
 
     def _decide(self, job_id: str, events: tuple[str, ...], sql: str, params: Sequence[Any]) -> Rows:
         """A person's action. Refused after a lost answer, it may have been our own first try that went before."""
+        if self._undo:
+            return self._until(lambda: self.db.patiently(lambda: self.db.undone(sql, params), patience=self.patience))
         doubt = False
 
         def attempt() -> Rows:

@@ -61,7 +61,7 @@ def sync(
             out.say(f"{row.name}: {error}", "yellow")
     _show(rows if dry_run else _compare(api), as_json)
     done = (
-        f"{words.count(len(todo), 'bucket')} to make or change"
+        f"{words.count(len(todo) - refused, 'bucket')} to make or change"
         if dry_run
         else f"{words.count(len(todo) - refused, 'bucket')} made or changed"
     )

@@ -1,7 +1,8 @@
 """`ourvidz jobs retry | cancel | reroute`: jobs named by id, or all that a filter finds.
 
 A filter is resolved once, shown as counts, and each job then acted on at the version that was counted: one that moved on meanwhile is left
-alone and said so. Each job is a transaction of its own, so a run that was stopped can be started again.
+alone and said so. A dry run does the same, and undoes each. Each job is a transaction of its own, so a run that was stopped can be started
+again.
 """
 
 from __future__ import annotations
@@ -146,10 +147,10 @@ def _run(
     if dry_run or not ids:
         _preview(verb, rows, skipped, limit, quiet=as_json)
     if dry_run:
-        return _say_would(verb, rows, as_json)
+        return _say_would(verb, *_each(app.jobs.rehearsing(), verb, rows), as_json)
     if rows and not ids:
         out.confirm(f"{verb.name.capitalize()} {words.count(len(rows), 'job')}?", yes=yes)
-    done, refused = _each(app, verb, rows)
+    done, refused = _each(app.jobs, verb, rows)
     _say_done(verb, done, refused, as_json)
 
 
@@ -176,7 +177,7 @@ def _preview(verb: Verb, rows: list[dict[str, Any]], skipped: int, limit: int, *
         out.say(f"  Only the oldest {limit:,}; --limit takes more.", "yellow")
 
 
-def _each(app: App, verb: Verb, rows: list[dict[str, Any]]) -> tuple[list[str], list[tuple[str, str]]]:
+def _each(jobs: Jobs, verb: Verb, rows: list[dict[str, Any]]) -> tuple[list[str], list[tuple[str, str]]]:
     from ourvidz.cli import live
     from state.errors import FinalFailure, IllegalTransition, InsufficientTokens, InvalidJob, JobNotFound, VersionConflict
 
@@ -192,7 +193,7 @@ def _each(app: App, verb: Verb, rows: list[dict[str, Any]]) -> tuple[list[str], 
                 shown.update(task, advance=1, figures=f"{n:,}/{len(rows):,}")
                 continue
             try:
-                verb.act(app.jobs, job_id, row["version"], who)
+                verb.act(jobs, job_id, row["version"], who)
                 done.append(job_id)
             except (FinalFailure, IllegalTransition, InsufficientTokens, InvalidJob, JobNotFound, VersionConflict) as error:
                 refused.append((job_id, str(error)))
@@ -207,27 +208,36 @@ def _why_not(verb: Verb, row: dict[str, Any]) -> str:
     return f"A {row['job_type']} job that is {state} may not be {verb.past}.{why} What may follow: {follows}."
 
 
-def _say_would(verb: Verb, rows: list[dict[str, Any]], as_json: bool) -> None:
-    ids = [str(row["id"]) for row in rows]
+def _say_would(verb: Verb, ids: list[str], refused: list[tuple[str, str]], as_json: bool) -> None:
+    """Each was done and undone, by itself: what two of one user could not have together is not seen."""
     if as_json:
-        return out.emit({"action": verb.name, "dry_run": True, "would": ids})
-    out.say(f"Would {verb.name} {words.count(len(rows), 'job')}. Nothing was done.")
+        return out.emit({"action": verb.name, "dry_run": True, "would": ids, "refused": _reasons(refused)})
+    out.say(f"Would {verb.name} {words.count(len(ids), 'job')}. Nothing was done.")
     _print_ids(ids)
+    _say_refused(refused)
 
 
 def _say_done(verb: Verb, done: list[str], refused: list[tuple[str, str]], as_json: bool) -> None:
     if as_json:
-        out.emit({"action": verb.name, "dry_run": False, "done": done, "refused": [{"id": i, "reason": why} for i, why in refused]})
+        out.emit({"action": verb.name, "dry_run": False, "done": done, "refused": _reasons(refused)})
     else:
         if done or not refused:
             out.say(f"{words.count(len(done), 'job')} {verb.done}.", "green" if done else "")
         _print_ids(done)
-        for job_id, why in refused[:SHOWN]:
-            out.say(f"  {job_id[:8]}  {why}", "yellow")
-        if len(refused) > SHOWN:
-            out.say(f"  … and {len(refused) - SHOWN:,} more that were refused; --json lists them all.", "yellow")
+        _say_refused(refused)
     if refused:
         raise typer.Exit(1)
+
+
+def _reasons(refused: list[tuple[str, str]]) -> list[dict[str, str]]:
+    return [{"id": job_id, "reason": why} for job_id, why in refused]
+
+
+def _say_refused(refused: list[tuple[str, str]]) -> None:
+    for job_id, why in refused[:SHOWN]:
+        out.say(f"  {job_id[:8]}  {why}", "yellow")
+    if len(refused) > SHOWN:
+        out.say(f"  … and {len(refused) - SHOWN:,} more that are refused; --json lists them all.", "yellow")
 
 
 def _print_ids(ids: list[str]) -> None:

@@ -127,7 +127,7 @@ def retry(
     """Put dead letters back into their queues."""
     from ourvidz.intake import dead
 
-    _each("put back", dead.retry, ids, reason, everything, dry_run, yes, as_json)
+    _each("put back", dead.retry, dead.may_retry, ids, reason, everything, dry_run, yes, as_json)
 
 
 def drop(
@@ -137,19 +137,22 @@ def drop(
     """Forget dead letters for good."""
     from ourvidz.intake import dead
 
-    _each("dropped", dead.drop, ids, reason, everything, dry_run, yes, as_json)
+    _each("dropped", dead.drop, lambda _: True, ids, reason, everything, dry_run, yes, as_json)
 
 
 def _each(
-    done: str, act: Callable[[Upstash, Letter], bool],
+    done: str, act: Callable[[Upstash, Letter], bool], may: Callable[[Letter], bool],
     ids: Sequence[str] | None, reason: str | None, everything: bool, dry_run: bool, yes: bool, as_json: bool,
 ) -> None:  # fmt: skip
     if not ids and not reason and not everything:
         raise out.Problem("Which dead letters? Give ids, --reason, or --all. `ourvidz intake dead ls` lists them.", 2)
     redis = _redis()
     chosen = _chosen(redis, ids, reason)
+    able = [letter for letter in chosen if may(letter)]
+    if left := len(chosen) - len(able):
+        out.say(f"{words.count(left, 'dead letter')} that no message can be made out in would stay: it can only be dropped.", "yellow")
     if dry_run:
-        return out.emit(_told(chosen, 0)) if as_json else out.say(f"{words.count(len(chosen), 'dead letter')} would be {done}.")
+        return out.emit(_told(able, 0)) if as_json else out.say(f"{words.count(len(able), 'dead letter')} would be {done}.")
     if chosen and not ids:
         out.confirm(f"{words.count(len(chosen), 'dead letter')} will be {done}.", yes=yes)
     count = sum(act(redis, letter) for letter in chosen)

@@ -155,6 +155,19 @@ class Database:
             self._outage.over(self.trouble_at)
         return found
 
+    def undone(self, sql: str, params: Sequence[Any] | dict[str, Any] = ()) -> list[dict[str, Any]]:
+        """What `rows` would give or raise, and nothing stays of it. Locks are held for no longer than the statement."""
+        try:
+            with (
+                self.driver() as connection,
+                transaction_of(connection, force_rollback=True),
+                connection.cursor(row_factory=dict_row) as cursor,
+            ):
+                cursor.execute(sql, params or None)
+                return cursor.fetchall() if cursor.description else []
+        except psycopg.Error as error:
+            raise self._noted(translate(error, sent=False)) from error
+
     def patient(self, sql: str, params: Sequence[Any] | dict[str, Any] = (), *, patience: float = PATIENCE) -> list[dict[str, Any]]:
         """Like `rows`, but waits for a database that is away. Raises `Ambiguous` when the statement may have been committed:
         the caller knows how to find out, or may simply repeat what is idempotent."""

@@ -139,9 +139,14 @@ def letters(redis: Upstash, queues: Sequence[str]) -> list[Letter]:
     return list(found.values())
 
 
+def may_retry(letter: Letter) -> bool:
+    """Whether a message can be made out in it."""
+    return letter.reason != MALFORMED
+
+
 def retry(redis: Upstash, letter: Letter) -> bool:
     """Back into its queue, behind what waits there. False when it was gone, or when no message can be made out in it: it stays then."""
-    if letter.reason == MALFORMED:
+    if not may_retry(letter):
         return False
     ended = [int(redis.pipeline([("EVAL", _END, "2", key(letter.queue), letter.queue, mark, "" if n else "back")])[0])
              for n, mark in enumerate(letter.marks)]  # fmt: skip

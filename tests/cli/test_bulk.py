@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from cli_command import Command
-from support import claim, executor, row, submit, types
+from support import claim, executor, new_user, row, submit, types
 
 from ourvidz.db.connection import Database
 from ourvidz.lifecycle import Jobs
@@ -89,8 +89,11 @@ def test_reroute(ourvidz: Command, database: Database, jobs: Jobs, user: User) -
     wan, taken = submit(jobs, user(), "image_fast"), submit(jobs, user("premium"))
     assert claim(jobs, executor(jobs, lanes=["sdxl"])).job_id == taken
     dry = ourvidz("jobs", "reroute", "--all", "--dry-run")
-    assert (dry.code, sorted(dry.out.split())) == (0, sorted([one, two, batch]))
-    assert "2  left out: no fallback, or on an executor" in dry.err
+    assert (dry.code, sorted(dry.out.split())) == (0, sorted([one, two]))  # what the real run does, and no more
+    assert "2  left out: no fallback, or on an executor" in dry.err and "it is a batch of 3" in dry.err
+    told = ourvidz("jobs", "reroute", "--all", "--dry-run", "--json").json
+    assert (sorted(told["would"]), [r["id"] for r in told["refused"]]) == (sorted([one, two]), [batch])
+    assert types(database, one) == types(database, batch) == ["submitted"]
     answer = ourvidz("jobs", "reroute", one, batch)
     assert answer.code == 1 and "1 job rerouted" in answer.err
     assert "it is a batch of 3, and a image_fast makes one image a job" in answer.err
@@ -99,6 +102,27 @@ def test_reroute(ourvidz: Command, database: Database, jobs: Jobs, user: User) -
         "image_fast", "image_high", "sdxl_image_fast", "image_fast", "sdxl_image_fast",
     ]  # fmt: skip
     assert "image_fast" in ourvidz("jobs", "show", one).out
+
+
+def test_a_dry_run_of_each_verb_says_what_the_real_one_does(
+    ourvidz: Command, database: Database, jobs: Jobs, user: User, failed: list[str]
+) -> None:
+    """Users who are poor, no longer verified, or whose jobs ended meanwhile."""
+    poor = new_user(database, tokens=1)
+    spent = submit(jobs, poor)
+    jobs.fail(claim(jobs, executor(jobs, "gpu1")), "timeout", "It did not work.", retryable=False)
+    submit(jobs, poor)
+    unverified = user()
+    waiting = submit(jobs, unverified), submit(jobs, unverified, "sdxl_image_high")
+    database.rows("update public.profiles set age_verified = false where id = %s", (unverified,))
+    for verb, more in (("retry", ["--charge"]), ("retry", []), ("reroute", []), ("cancel", [])):
+        before = database.rows("select count(*) as n, max(version) as v from public.job_events")
+        dry = ourvidz("jobs", verb, "--all", "--dry-run", "--json", *more).json
+        assert database.rows("select count(*) as n, max(version) as v from public.job_events") == before
+        done = ourvidz("jobs", verb, "--all", "--yes", "--json", *more).json
+        assert (dry["would"], dry["refused"]) == (done["done"], done["refused"]), (verb, more)
+        assert verb != "retry" or (spent in [one["id"] for one in dry["refused"]]) == bool(more)
+    assert statuses(database, list(waiting)) == ["cancelled"] * 2
 
 
 def test_which_jobs(ourvidz: Command, failed: list[str]) -> None:

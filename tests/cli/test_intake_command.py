@@ -56,6 +56,17 @@ def test_dead_letters_by_hand(configured: Command, upstash: UpstashFace, databas
     assert configured("intake", "run", "--once", "--json").json == {"drained": 2}
 
 
+def test_a_dry_run_puts_back_what_the_real_run_does(configured: Command, upstash: UpstashFace, user: User) -> None:
+    """What no message can be made out in stays, and can only be dropped."""
+    send(upstash, user(verified=False))
+    configured("intake", "run", "--once")
+    upstash.valkey.call("LPUSH", "sdxl_queue:dead", b"not one of ours")
+    dry = configured("intake", "dead", "retry", "--all", "--dry-run", "--json")
+    assert len(dry.json["letters"]) == 1 and "can only be dropped" in dry.err
+    assert len(configured("intake", "dead", "drop", "--all", "--dry-run", "--json").json["letters"]) == 2
+    assert configured("intake", "dead", "retry", "--all", "--yes", "--json").json["done"] == 1
+
+
 def test_without_upstash_it_says_what_to_set(ourvidz: Command) -> None:
     answer = ourvidz("intake", "run")
     assert answer.code == 2 and "UPSTASH_REDIS_REST_URL" in answer.err
