@@ -14,8 +14,6 @@ from dataclasses import dataclass
 
 from executors.decoding import ACCEPTED, Unacceptable, colours
 
-PROFILE_MAX = 8 << 20  # bytes of a colour profile; printers' have up to three million
-
 
 @dataclass(frozen=True)
 class Bare:
@@ -69,7 +67,7 @@ def _png_profile(noted: Mapping[bytes, bytes]) -> bytes | None:
         packed = noted[b"iCCP"].partition(b"\0")[2][1:]
         inflate = zlib.decompressobj()
         try:
-            profile = inflate.decompress(packed, PROFILE_MAX)
+            profile = inflate.decompress(packed, colours.PROFILE_MAX)
         except zlib.error:
             return None
         return profile if inflate.eof else None

@@ -31,6 +31,7 @@ _PRIMARIES: dict[int, Primaries] = {
 _EXPONENTS = {4: 2.2, 5: 2.8, 8: 1.0}
 HDR = {16: "PQ", 18: "HLG"}
 
+PROFILE_MAX = 8 << 20  # bytes; printers' have up to three million
 _ALIKE = 2  # levels of 256: a profile that changes nothing by more is sRGB's, written by somebody else
 _INTENT, _FLAGS = ImageCms.Intent.RELATIVE_COLORIMETRIC, ImageCms.Flags.BLACKPOINTCOMPENSATION
 
@@ -38,8 +39,9 @@ _INTENT, _FLAGS = ImageCms.Intent.RELATIVE_COLORIMETRIC, ImageCms.Flags.BLACKPOI
 def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     """RGB, or RGBA where `image` has an alpha channel. A profile that cannot be read or belongs to other channels is as none: sRGB."""
     alpha = image.mode in ("LA", "RGBA")
+    given = profile if profile and len(profile) <= PROFILE_MAX else b""
     try:
-        return _converted(image, ImageCms.ImageCmsProfile(io.BytesIO(profile or b"")), alpha)
+        return _converted(image, ImageCms.ImageCmsProfile(io.BytesIO(given)), alpha)
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError, _NotItsOwn):
         # Which of a dozen things is wrong with a profile is nothing to a person: their picture is sound.
         return image.convert("RGBA" if alpha else "RGB")

@@ -35,6 +35,7 @@ def test_a_png_holds_the_very_pixels_its_parameters_and_the_mark() -> None:
     facts = probe_png(data)
     assert (facts.width, facts.height, facts.ai_made) == (48, 80, True)
     assert INFO.items() <= facts.text.items()
+    assert Image.open(io.BytesIO(data)).info["srgb"] == 0, "its colours are said, as a film's are"
     assert b"XML:com.adobe.xmp" in data and AI_MADE.encode() in data  # uncompressed, so that any tool finds it
 
 
