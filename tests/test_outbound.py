@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 import pytest
 from a_proxy import Proxy
 
+from ourvidz.cli.checkup_services import proxies
 from ourvidz.db.outbox import Message
 from ourvidz.delivery.sending import Keyring, send
 from ourvidz.dev.process import answering
@@ -175,6 +176,14 @@ def test_storage_and_the_hub_use_the_same_transport(environment: Callable[..., N
     hub = pytest.importorskip("executors.models.hub")
     with pytest.raises(BadProxy, match="ALL_PROXY"):
         hub._client()
+
+
+def test_doctor_says_which_proxies_are_in_force(environment: Callable[..., None]) -> None:
+    assert list(proxies()) == []
+    environment(HTTPS_PROXY="http://me:hush@proxy.example:3128", NO_PROXY="10.0.0.0/8,::1")
+    (line,) = proxies()
+    assert line.state == "ok" and "hush" not in line.found
+    assert line.found == "HTTPS_PROXY (http://proxy.example:3128, with a password); 2 entries in NO_PROXY"
 
 
 def test_no_client_is_made_elsewhere() -> None:

@@ -41,7 +41,7 @@ class Restarts:
         return len(self.unexplained) >= rules.crashes
 
     def delay(self, rules: Rules) -> float:
-        return min(rules.longest_delay, rules.first_delay * 2.0 ** (max(self.in_a_row, 1) - 1))
+        return min(rules.longest_delay, rules.first_delay * 2.0 ** min(max(self.in_a_row, 1) - 1, 60))  # beyond 1,023 a float overflows
 
 
 # -- health -------------------------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from cli_command import Command
-from logins import url_of
+from logins import login, url_of
 from support import Server
 
 from ourvidz import leaks
@@ -23,6 +23,15 @@ def name(server: Server) -> Iterator[str]:
     name = f"test_login_{uuid.uuid4().hex[:10]}"
     yield name
     server.admin("drop role if exists {}", name)
+
+
+def test_a_dry_run_of_up_has_only_what_the_login_may_run(ourvidz: Command, server: Server, database_name: str, database: Database) -> None:
+    owners = ourvidz("up", "--dry-run", "--json")
+    assert {"deliverer", "reaper"} <= {row["name"] for row in owners.json} and owners.err == ""
+    with login(server, database_name, "ourvidz_executor") as url:
+        executors = ourvidz("up", "--dry-run", "--json", DATABASE_URL=url)
+    names = {row["name"] for row in executors.json}
+    assert "deliverer" not in names and "reaper" in names and "No deliverer is run here" in executors.err
 
 
 def test_a_login_from_its_making_to_its_end(ourvidz: Command, database: Database, server: Server, database_name: str, name: str) -> None:

@@ -27,6 +27,9 @@ def test_delays_double_up_to_a_bound_and_a_long_life_forgets_them() -> None:
         deaths = deaths.died(1000.0 * n, 5.0, explained=True, rules=RULES)
         delays.append(deaths.delay(RULES))
     assert delays == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    for n in range(2000):  # a day and a half of deaths that are explained
+        deaths = deaths.died(1000.0 * n, 5.0, explained=True, rules=RULES)
+    assert deaths.delay(RULES) == 60
     assert deaths.died(1e5, RULES.settled, explained=True, rules=RULES).delay(RULES) == 1
 
 
