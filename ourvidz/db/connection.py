@@ -204,7 +204,7 @@ class Database:
             raise self._noted(DatabaseReadOnly(_read_only("it is a standby" if state["standby"] else "its transactions are read-only")))
 
     def _noted(self, error: Exception) -> Exception:
-        if isinstance(error, Ambiguous | DatabaseAway) and not isinstance(error, DatabaseBusy):
+        if isinstance(error, Ambiguous | DatabaseAway) and not isinstance(error, DatabaseBusy | DatabaseRefused):
             self.trouble_at = self._outage.note(str(error))
         return error
 

@@ -29,6 +29,7 @@ class Step:
 def steps(connection: Connection) -> list[Step]:
     """All that `migrate` would do here, in its order; where this role lacks a right that it needs, that alone. Nothing for a database of a
     newer release, which is left as it is."""
+    connection.execute(text("set local statement_timeout = 0"))  # as the migration itself
     standing = layer.standing(connection)
     if standing is layer.Standing.NEWER:
         return []

@@ -65,7 +65,7 @@ def _parts(connection: Connection | None, beliefs: Beliefs | None, keep_policies
     yield f"-- OurVidz's database, release {release}. Written by `ourvidz migrate --sql`; do not edit. One transaction; may be run again.\n"
     yield "-- As a file of supabase/migrations, or: psql -v ON_ERROR_STOP=1 -f FILE\n\nbegin;\n"
     # A migration that cannot have its lock gives way rather than queueing the whole application behind it.
-    yield "set local lock_timeout = '10s';\n"
+    yield "set local lock_timeout = '10s';\nset local statement_timeout = 0;\n"
     yield session.pinning()  # whoever runs the file may have other settings than our own connections
     yield layer.lock()
     yield _NEWER.format(release=release)

@@ -13,9 +13,13 @@ from ourvidz.dev.process import Process, listening, on_free_port
 
 class Pooler:
     """In transaction mode, as Supavisor is, and round robin over `size` connections: two statements of one client seldom meet one server,
-    and a session that somebody counts on shows at once. Every role of `users` is let in without a password."""
+    and a session that somebody counts on shows at once. Every role of `users` is let in without a password.
+    `ignores`: what of a client's startup packet it drops; it refuses what it does not know."""
 
-    def __init__(self, program: Program, database_url: str, folder: Path, *, size: int = 4, users: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, program: Program, database_url: str, folder: Path, *,
+        size: int = 4, users: tuple[str, ...] = (), ignores: str = "extra_float_digits",
+    ) -> None:  # fmt: skip
         found = keywords(database_url)
         user, self.database = found["user"], found["dbname"]
         password = found.get("password") or passwords.of(database_url, user) or ""
@@ -30,7 +34,7 @@ class Pooler:
                 f"[databases]\n* = host={found.get('host', '127.0.0.1')} port={found.get('port', 5432)}\n"
                 f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = trust\n"
                 f"auth_file = {folder / 'users.txt'}\npool_mode = transaction\ndefault_pool_size = {size}\nmin_pool_size = {size}\n"
-                f"server_round_robin = 1\nmax_client_conn = 200\nignore_startup_parameters = extra_float_digits\n",
+                f"server_round_robin = 1\nmax_client_conn = 200\nignore_startup_parameters = {ignores}\n",
                 encoding="utf-8",
             )
             process = Process("PgBouncer", [str(program.path), str(settings)], folder / "pgbouncer.log", program.env, demoted=True)

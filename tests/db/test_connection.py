@@ -31,13 +31,13 @@ def refused(url: str) -> str:
 def test_a_role_or_database_that_is_not_there(server: Server, template: str) -> None:
     url = server.url(template)
     assert "DATABASE_URL" in refused(conninfo(url, user="nobody_of_that_name"))
-    assert '"no_such_database"' in refused(conninfo(url, dbname="no_such_database"))
+    assert "no_such_database" in refused(conninfo(url, dbname="no_such_database"))
 
 
 def test_a_role_that_may_not_log_in(server: Server, template: str) -> None:
     server.admin("alter role ourvidz_analyst password 'of-a-test'")  # a password is asked for before the right to log in
     try:
-        assert "not permitted to log in" in refused(conninfo(server.url(template), user="ourvidz_analyst", password="of-a-test"))
+        assert "(28000)" in refused(conninfo(server.url(template), user="ourvidz_analyst", password="of-a-test"))
     finally:
         server.admin("alter role ourvidz_analyst password null")
 
