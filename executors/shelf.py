@@ -57,6 +57,20 @@ class Shelf:
         """By the thread that will be the device's, before any other starts: what several threads look at is made here, once."""
         libraries.import_all(self.lanes, self.profile.needs)
         _ = self.at_once, self.residency
+        self._compare()
+
+    def _compare(self) -> None:
+        """Close the lanes of real models whose tensors are not those of their configs, before a job of theirs is claimed: two seconds.
+
+        Raises `ModelFileError` when no lane is left."""
+        if self.tiny:
+            return
+        before, self.status = self.status, {s.role: s for s in files.verify(self.paths.root, deep=False, structure=True)}
+        for role, status in self.status.items():
+            for problem in status.problems if before[role].ok else ():
+                log.error("%s", problem)
+        if not self.lanes:
+            raise ModelFileError(f"No model under {self.paths.root} can be used. `ourvidz models verify` says why.")
 
     @property
     def tiny(self) -> bool:

@@ -27,8 +27,9 @@ from executors.models.safetensors_header import HeaderError, quoted, read_whole
 
 Shape = tuple[int, ...]
 FLOATS = frozenset({"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"})
-# In some files and not in others, and read by no model: positions and frequencies that each computes, OpenCLIP's temperature.
-_OPTIONAL = re.compile(r"(^|\.)(position_ids|logit_scale|inv_freq)$")
+# In some files and not in others, and read by no model: positions and frequencies that each computes, OpenCLIP's temperature, and what
+# only the VAE's training needed.
+_OPTIONAL = re.compile(r"(^|\.)(position_ids|logit_scale|inv_freq)$|^first_stage_model\.(loss|model_ema)\.")
 # transformers writes a base model's prefix or leaves it out, from release to release, and reads both.
 _BASE = re.compile(r"^(text_model|vision_model)\.")
 
