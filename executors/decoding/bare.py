@@ -33,7 +33,7 @@ def _coded(primaries: int, transfer: int) -> bytes | None:
 
 # -- PNG (W3C, third edition) ------------------------------------------------------------------------------------------------------------
 
-_PNG_NOTED = (b"tRNS", b"acTL", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP", b"eXIf")
+_PNG_NOTED = (b"tRNS", b"acTL", b"fdAT", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP", b"eXIf")
 
 
 def png(data: bytes) -> Bare:
@@ -53,7 +53,7 @@ def png(data: bytes) -> Bare:
     else:
         kept.append(struct.pack(">I4sI", 0, b"IEND", zlib.crc32(b"IEND")))
     frames = noted.get(b"acTL", b"")
-    if len(frames) == 8 and int.from_bytes(frames[:4], "big") > 1:
+    if len(frames) == 8 and int.from_bytes(frames[:4], "big") > 1 and b"fdAT" in noted:
         raise Unacceptable(f"The reference is animated. {ACCEPTED} that stands still.")
     return Bare(b"".join(kept), _png_profile(noted), exif(noted.get(b"eXIf", b"")).orientation)
 

@@ -98,7 +98,7 @@ def described(primaries: Primaries | None, exponent: float | None) -> bytes | No
         return None
     try:
         return _profile(_to_d50(primaries or SRGB), exponent)
-    except (ZeroDivisionError, OverflowError, struct.error):
+    except (ZeroDivisionError, OverflowError, ValueError, struct.error):
         return None
 
 

@@ -67,6 +67,7 @@ FILES: dict[str, bytes] = {
     "PNG: cut off within a text behind the pixels": PNG[:-12] + chunk(b"tEXt", b"a\0" + b"b" * 1_000)[:300],
     "PNG: EXIF that is none": with_chunks(PNG, (b"eXIf", b"II*\0\xff\xff\xff\xff")),
     "PNG: a count of frames of one": with_chunks(PNG, (b"acTL", struct.pack(">II", 1, 0))),
+    "PNG: a count of frames that are not there": with_chunks(PNG, (b"acTL", struct.pack(">II", 9, 0))),
     "JPEG: EXIF cut short": segments(JPEG, (0xE1, b"Exif\0\0II*\0\x08\0\0\0\x30\0\x12")),
     "JPEG: EXIF of all types": segments(JPEG, (0xE1, b"Exif\0\0" + tiff(*((n, n, 2**31, b"\xff" * 4) for n in range(20))))),
     "JPEG: EXIF that points at itself": segments(JPEG, (0xE1, b"Exif\0\0" + CIRCLE)),
