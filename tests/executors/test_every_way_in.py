@@ -18,12 +18,13 @@ from typing import Any
 
 import pytest
 from site_of import FAST, Child, Site, Zygote
+from sizes import size
 from stack_fixtures import Project, User
 from waiting import LIMIT, wait_for
 
 from executors.shelf import Shelf
 
-ROUNDS = 8  # each with a job by every way
+ROUNDS = size(4, 12)  # each with a job by every way
 PROMPT = "a lighthouse at dusk"
 SETTINGS = {"num_images": 3, "steps": 2}
 
@@ -139,6 +140,7 @@ def everything(project: Project, loaded: Shelf, zygote: Zygote, tmp_path: Path) 
 
 
 @pytest.mark.slow
+@pytest.mark.sized
 @pytest.mark.timeout(400)
 def test_in_the_end_all_agrees(everything: Works, project: Project) -> None:
     site, doors = everything.site, everything.doors

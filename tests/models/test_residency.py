@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from measured import Measured
 from PIL import Image
+from sizes import size
 
 from executors.books import Books, Item, TooBig
 from executors.errors import ModelFileError
@@ -299,13 +300,13 @@ def least(tiny_root: Path) -> int:
     return residency.needed
 
 
-def test_sixty_mixed_jobs_in_room_for_one_family_are_what_they_are_with_room_for_all(
+@pytest.mark.sized
+def test_mixed_jobs_in_room_for_one_family_are_what_they_are_with_room_for_all(
     tiny_root: Path, least: int, unlimited: dict[str, Any]
 ) -> None:
     shelf, residency = measured(tiny_root, least)
-    queue = [kind for kind in JOBS for _ in range(6)]
+    queue = [kind for kind in JOBS for _ in range(size(3, 12))]
     random.Random(4).shuffle(queue)
-    assert len(queue) == 60
     for number, kind in enumerate(queue):
         assert run(shelf, kind) == unlimited[kind], f"job {number}, {kind}"
         assert residency.live <= least
@@ -347,8 +348,9 @@ def test_higher_precision_is_made_from_the_masters_within_the_budget(tiny_root: 
     assert residency.live == 0
 
 
-@pytest.mark.parametrize("sizes", [(30, 170)])
-def test_two_hundred_jobs_leave_nothing_behind(tiny_root: Path, least: int, sizes: tuple[int, int]) -> None:
+@pytest.mark.sized
+@pytest.mark.parametrize("sizes", [(size(20, 30), size(30, 170))])
+def test_many_jobs_leave_nothing_behind(tiny_root: Path, least: int, sizes: tuple[int, int]) -> None:
     shelf, residency = measured(tiny_root, least)
     kinds = random.Random(5).choices([kind for kind in JOBS if kind != "enhance"], k=sum(sizes))
     for kind in kinds[: sizes[0]]:

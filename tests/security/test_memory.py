@@ -15,6 +15,7 @@ import pytest
 from costs import Caller, Cost, arguments, call, insert
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sizes import size
 from support import Server, new_user
 
 from ourvidz.db.connection import Database
@@ -203,22 +204,14 @@ HEAVY = st.recursive(
 )
 
 
-@settings(max_examples=60)
+@pytest.mark.sized
+@settings(max_examples=size(20, 2_000))
 @given(data=st.data())
 def test_whatever_is_sent_costs_no_more_than_stated(me: Caller, functions: dict[str, dict[str, str]], data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(sorted(n for n, kinds in functions.items() if kinds)))
     given_ = functions[name]
     fields = {a: data.draw(HEAVY | st.just(valid(kind, a)), label=a) for a, kind in given_.items()}
     affordable(me.ask(call(name, given_), "{" + ",".join(f'"{a}":{v}' for a, v in fields.items()) + "}"), name)
-
-
-@pytest.mark.nightly
-@settings(max_examples=2_000)
-@given(data=st.data())
-def test_whatever_is_sent_costs_no_more_than_stated_for_long(me: Caller, functions: dict[str, dict[str, str]], data: st.DataObject) -> None:
-    name = data.draw(st.sampled_from(sorted(n for n, kinds in functions.items() if kinds)))
-    fields = {a: data.draw(HEAVY | st.just(valid(kind, a)), label=a) for a, kind in functions[name].items()}
-    affordable(me.ask(call(name, functions[name]), "{" + ",".join(f'"{a}":{v}' for a, v in fields.items()) + "}"), name)
 
 
 def test_through_postgrest(project: Project) -> None:
