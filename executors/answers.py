@@ -1,7 +1,7 @@
 """A chat model's answer as a description of a scene: `clean` takes off what is wrapped around it, `check` says whether what is left is one.
 
-Judged by what each sentence speaks of, not by how the answer begins: a description speaks of what is seen; a refusal, a question or a
-comment speaks of the request, of the text, of the model itself or to the person who asked. `data/answers.toml` has the signs and weights.
+Judged by what each sentence speaks of, not by how the answer begins (`executors.talk`): a description speaks of what is seen; a refusal, a
+question or a comment speaks of the request, of the text, of the model itself or to the person who asked.
 """
 
 from __future__ import annotations
@@ -9,104 +9,20 @@ from __future__ import annotations
 import html
 import json
 import re
-import tomllib
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cache, lru_cache
-from importlib import resources
-from itertools import pairwise
-from typing import Any
+from functools import cache
 
 from executors.clip_bpe import token_ids
 from executors.errors import EnhancementFailed
 from executors.language import far_from
+from executors.talk import Style, data, echoes, sentences, talk, words_of
 
 ENOUGH = 40  # characters: a shorter text is no description that something could stand before or after
 WRAPPING = 1 / 3  # of the words at most: an answer that has more talk than description is talk
 LOOPED = 1 / 3  # of the words at least are left when repetitions are taken out
 PER_WORD = 2.0  # tokens of CLIP at most, on average: English has 1.1 to 1.75 (a list of names), letters at random 2.1 and more
 LONGEST = 40  # letters of a word
-SHINGLE = 7  # words in a row that are the instructions', not a description's
-
-
-@dataclass(frozen=True)
-class Style:
-    """One table of `data/enhance.toml`."""
-
-    system: str
-    max_new_tokens: int
-    min_chars: int
-    max_chars: int
-    language: str  # that `system` asks for, and that the answer must be in
-
-
-@cache
-def styles() -> dict[str, Style]:
-    text = resources.files("executors.data").joinpath("enhance.toml").read_text(encoding="utf-8")
-    return {name: Style(**table) for name, table in tomllib.loads(text).items()}
-
-
-@cache
-def _data() -> dict[str, Any]:
-    return tomllib.loads(resources.files("executors.data").joinpath("answers.toml").read_text(encoding="utf-8"))
-
-
-@dataclass(frozen=True)
-class _Sign:
-    weight: int
-    about: bool
-    refusal: bool
-    pattern: re.Pattern[str]
-
-
-@cache
-def _signs() -> tuple[_Sign, ...]:
-    return tuple(_Sign(s["weight"], s.get("about", False), s.get("refusal", False), _pattern(s)) for s in _data()["sign"])
-
-
-def _pattern(sign: dict[str, Any]) -> re.Pattern[str]:
-    ways = [rf"\b(?:{'|'.join(sign['words'])})\b"] if "words" in sign else []
-    ways += [rf"^\W*(?:{'|'.join(sign['begin'])})"] if "begin" in sign else []
-    return re.compile("|".join([*ways, *([sign["pattern"]] if "pattern" in sign else [])]), re.IGNORECASE)
-
-
-# -- what a sentence is -------------------------------------------------------------------------------------------------------------------
-
-_SENTENCE_END = re.compile(r"(?<=[.!?。！？])[\"”’»)\]*]*\s+(?=\S)|(?<=[。！？])")
-_QUOTED = re.compile(r"\"[^\"]*\"|“[^”]*”|«[^»]*»|(?<!\w)‘[^’]*’|(?<!\w)'[^']*'(?!\w)|「[^」]*」")
-
-
-def _sentences(text: str) -> list[str]:
-    """Their ends stay with them; joined by spaces they are the text again."""
-    ends = [0, *(m.end() for m in _SENTENCE_END.finditer(text)), len(text)]
-    return [part for part in (text[a:b].strip() for a, b in pairwise(ends)) if part]
-
-
-@lru_cache(1_000)
-def _talk(sentence: str) -> tuple[bool, bool]:
-    """Whether a sentence is talk, and whether it refuses."""
-    said = _QUOTED.sub(" ", sentence)
-    found = [sign for sign in _signs() if sign.pattern.search(said)]
-    scored = sum(sign.weight for sign in found) >= _data()["talk"] and any(sign.about for sign in found)
-    talk = scored or _echoes(said) or not any(map(str.isalpha, sentence))
-    return talk, talk and any(sign.refusal for sign in found)
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"[^\W_]+(?:['’-][^\W_]+)*", text.lower())
-
-
-@cache
-def _instructions() -> frozenset[tuple[str, ...]]:
-    runs = (_words(style.system) for style in styles().values())
-    return frozenset(tuple(words[i : i + SHINGLE]) for words in runs for i in range(len(words) - SHINGLE + 1))
-
-
-def _echoes(sentence: str) -> bool:
-    words = _words(sentence)
-    return any(tuple(words[i : i + SHINGLE]) in _instructions() for i in range(len(words) - SHINGLE + 1))
-
 
 # -- taking off what is around the description ------------------------------------------------------------------------------------------
 
@@ -140,7 +56,7 @@ _FLAGS = re.compile(r"(?:\s+--[a-z]+(?: [\w:.]+)?)+$")  # what other programs wa
 
 @cache
 def _thought_tags() -> re.Pattern[str]:
-    names = "|".join(_data()["words"]["thought"])
+    names = "|".join(data()["words"]["thought"])
     mark = r"(?P<close>/|end_of_|end_|end )|(?P<open>begin_of_|start_of_|begin_|start_|start )"
     return re.compile(rf"[<\[【◁]\|?\s*(?:{mark})?(?:\w+:)?(?:{names})\s*\|?[>\]】▷]", re.IGNORECASE)
 
@@ -191,7 +107,7 @@ def _described(value: object) -> Iterator[str]:
             yield from _described(item)
     elif isinstance(value, dict):
         known = {str(key).lower().replace(" ", "_").replace("-", "_"): inner for key, inner in value.items()}
-        for key in _data()["words"]["keys"]:
+        for key in data()["words"]["keys"]:
             yield from _described(known.get(key))
 
 
@@ -208,7 +124,7 @@ def _without_markup(text: str) -> str:
 
 @cache
 def _labels() -> dict[str, re.Pattern[str]]:
-    words = {name: f"(?:{'|'.join(ways)})" for name, ways in _data()["labels"].items()}
+    words = {name: f"(?:{'|'.join(ways)})" for name, ways in data()["labels"].items()}
     words["description"] = f"(?:{words['lead']} ){{0,5}}{words['description']}"
 
     def label(name: str, end: str) -> re.Pattern[str]:
@@ -254,13 +170,13 @@ def _of_paragraphs(text: str) -> str:
 
 def _without_lead(line: str) -> str:
     """Without "Sure!", "Here's your prompt:", "Prompt:"."""
-    words, labels = _data()["words"]["interjections"], _labels()
+    words, labels = data()["words"]["interjections"], _labels()
     for _ in range(4):  # "Sure! Here is the prompt: Prompt: …"
         before = line
-        line = re.sub(rf"^\W*(?:{'|'.join(words)})\s*[!.:,]\s*(?=\S|$)", "", line, flags=re.IGNORECASE) if len(line) < 400 or line else line
+        line = re.sub(rf"^\W*(?:{'|'.join(words)})\s*[!.:,]\s*(?=\S|$)", "", line, flags=re.IGNORECASE)
         line = labels["description"].sub("", line)
         lead = re.match(r"[^:：\n]{1,200}[:：]\s*", line)
-        if lead and len(_words(lead[0])) > 1 and _talk(lead[0].strip()) == (True, False):
+        if lead and len(words_of(lead[0])) > 1 and talk(lead[0].strip()) == (True, False):
             line = line[lead.end() :]
         if line == before:
             break
@@ -270,15 +186,15 @@ def _without_lead(line: str) -> str:
 def _without_remarks(text: str) -> str:
     """Without the instructions, and without the talk before and after a description, unless that refuses: then the description is not what
     was asked for."""
-    said = [sentence for sentence in _sentences(text) if not _echoes(sentence)]
+    said = [sentence for sentence in sentences(text) if not echoes(sentence)]
     text = " ".join(said) or text
     start, end = 0, len(said)
-    while start < end and _talk(said[start]) == (True, False):
+    while start < end and talk(said[start]) == (True, False):
         start += 1
-    while end > start and _talk(said[end - 1]) == (True, False):
+    while end > start and talk(said[end - 1]) == (True, False):
         end -= 1
     left = " ".join(said[start:end])
-    return left if len(_words(left)) >= (1 - WRAPPING) * len(_words(text)) else text
+    return left if len(words_of(left)) >= (1 - WRAPPING) * len(words_of(text)) else text
 
 
 _PAIRS = {'"': '"', "“": "”", "'": "'", "‘": "’", "«": "»", "「": "」", "`": "`"}
@@ -310,10 +226,10 @@ def _finished(text: str) -> str:
 
 def _once(text: str) -> str:
     """Each sentence once, and each phrase of a list of phrases that repeats itself: what a model that has come into a loop had to say."""
-    said = _sentences(text)
+    said = sentences(text)
     kept = list({sentence.casefold().strip(): sentence for sentence in reversed(said)}.values())[::-1]
     left = " ".join(map(_phrases_once, kept))
-    return left if len(_words(left)) >= LOOPED * len(_words(text)) else text
+    return left if len(words_of(left)) >= LOOPED * len(words_of(text)) else text
 
 
 def _phrases_once(sentence: str) -> str:
@@ -330,30 +246,30 @@ def _phrases_once(sentence: str) -> str:
 
 def check(text: str, style: Style, prompt: str = "") -> None:
     """Raise `EnhancementFailed` unless a cleaned `text` can stand as the description for `prompt`. The message never quotes it."""
-    if any(refuses for _, refuses in map(_talk, _sentences(text))):
+    if any(refuses for _, refuses in map(talk, sentences(text))):
         raise EnhancementFailed("the model refused", "model_refused")
     if why := _no_description(text, style, prompt):
         raise EnhancementFailed(why, "no_description")
     if why := far_from(text, style.language):
         raise EnhancementFailed(f"the answer is not in the language asked for ({style.language}): {why}", "other_language")
-    if not _known(_words(text)):
+    if not _known(words_of(text)):
         raise EnhancementFailed("the answer is not made of known words", "no_description")
-    if len({begin for word in _words(text) if (begin := _seen(word))}) < _data()["picture_min"]:
+    if len({begin for word in words_of(text) if (begin := _seen(word))}) < data()["picture_min"]:
         raise EnhancementFailed("the answer describes nothing that could be seen", "no_description")
 
 
 def _seen(word: str) -> str:
     """The word of `picture` that this one is, or, where that is long enough to be a beginning, begins with."""
-    return next((begin for begin in _data()["words"]["picture"] if word == begin or (len(begin) > 3 and word.startswith(begin))), "")
+    return next((begin for begin in data()["words"]["picture"] if word == begin or (len(begin) > 3 and word.startswith(begin))), "")
 
 
 def _no_description(text: str, style: Style, prompt: str) -> str:
-    words = _words(text)
+    words = words_of(text)
     if not text:
         return "the model answered nothing"
-    if any(talk for talk, _ in map(_talk, _sentences(text))):
+    if any(is_talk for is_talk, _ in map(talk, sentences(text))):
         return "the answer is talk, not a description"
-    if words == _words(prompt):
+    if words == words_of(prompt):
         return "the answer is the prompt as it was"
     if not style.min_chars <= len(text) <= style.max_chars:
         return f"the answer has {len(text)} characters; {style.min_chars} to {style.max_chars} will do"

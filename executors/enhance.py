@@ -17,13 +17,14 @@ from transformers import AutoTokenizer, Qwen2ForCausalLM, StoppingCriteria, Stop
 
 from state.canonical import CONTROL_TOKENS
 
-from .answers import Style, check, clean, styles
+from .answers import check, clean
 from .errors import EnhancementFailed
 from .models import files, working
 from .models.base import ModelPaths
 from .models.loading import from_folder, loading, pick_device, quiet
 from .models.tinydir import facts_of
 from .residency import Chance, Residency
+from .talk import Style, styles
 
 CONTEXT = 2048  # tokens of instructions, prompt and answer, about
 PROMPT_LIMIT = 4000  # characters; what a job's prompt may have

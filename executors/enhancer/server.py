@@ -21,10 +21,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from executors.enhance import Enhanced, styles
+from executors.enhance import Enhanced
 from executors.enhancer import wire
 from executors.errors import EnhancementFailed, ExecutorError
 from executors.guard import Guard
+from executors.talk import styles
 from ourvidz.safety.screen import ScreenUnavailable, Verdict
 
 if TYPE_CHECKING:

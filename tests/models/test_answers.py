@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from executors.answers import check, clean, styles
+from executors.answers import check, clean
 from executors.errors import EnhancementFailed
+from executors.talk import styles
 
 DATA = Path(__file__).parent.parent / "data"
 SHOWN, HELD_BACK = 0, 1

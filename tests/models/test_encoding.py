@@ -127,7 +127,7 @@ def test_a_negative_prompt_is_ours_and_what_was_screened(wan: Wan, written: str)
 @settings(ANY, max_examples=40)
 @given(written=TEXTS)
 def test_the_enhancer_is_asked_about_what_was_screened(enhancer: Enhancer, style: str, written: str) -> None:
-    from executors.enhance import styles
+    from executors.talk import styles
 
     text = screened(written)
     tokenizer = enhancer._tokenizer

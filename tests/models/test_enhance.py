@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from executors.answers import styles
 from executors.enhance import PROMPT_LIMIT, Enhancer
 from executors.errors import Cancelled, EnhancementFailed, ModelFileError
 from executors.models.base import ModelPaths
+from executors.talk import styles
 
 
 def nothing() -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from executors.enhance import check, styles
+from executors.answers import check
 from executors.errors import EnhancementFailed
 from executors.language import far_from
+from executors.talk import styles
 
 ENGLISH = [
     "Tall woman, adult, red coat, wet street, neon lights, night, cinematic framing, shallow focus, film grain",

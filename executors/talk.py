@@ -1,0 +1,93 @@
+"""What a sentence of a chat model's answer is: one that shows something, or talk about the request, about the text or to the person who
+asked. `data/answers.toml` has the signs and their weights; `data/enhance.toml` the instructions, which an answer may repeat.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from itertools import pairwise
+from typing import Any
+
+SHINGLE = 7  # words in a row that are the instructions', not a description's
+
+
+@dataclass(frozen=True)
+class Style:
+    """One table of `data/enhance.toml`."""
+
+    system: str
+    max_new_tokens: int
+    min_chars: int
+    max_chars: int
+    language: str  # that `system` asks for, and that the answer must be in
+
+
+@cache
+def styles() -> dict[str, Style]:
+    text = resources.files("executors.data").joinpath("enhance.toml").read_text(encoding="utf-8")
+    return {name: Style(**table) for name, table in tomllib.loads(text).items()}
+
+
+@cache
+def data() -> dict[str, Any]:
+    """`data/answers.toml`."""
+    return tomllib.loads(resources.files("executors.data").joinpath("answers.toml").read_text(encoding="utf-8"))
+
+
+@dataclass(frozen=True)
+class _Sign:
+    weight: int
+    about: bool
+    refusal: bool
+    pattern: re.Pattern[str]
+
+
+@cache
+def _signs() -> tuple[_Sign, ...]:
+    return tuple(_Sign(s["weight"], s.get("about", False), s.get("refusal", False), _pattern(s)) for s in data()["sign"])
+
+
+def _pattern(sign: dict[str, Any]) -> re.Pattern[str]:
+    ways = [rf"\b(?:{'|'.join(sign['words'])})\b"] if "words" in sign else []
+    ways += [rf"^\W*(?:{'|'.join(sign['begin'])})"] if "begin" in sign else []
+    return re.compile("|".join([*ways, *([sign["pattern"]] if "pattern" in sign else [])]), re.IGNORECASE)
+
+
+# -- what a sentence is -------------------------------------------------------------------------------------------------------------------
+
+_SENTENCE_END = re.compile(r"(?<=[.!?。！？])[\"”’»)\]*]*\s+(?=\S)|(?<=[。！？])")
+_QUOTED = re.compile(r"\"[^\"]*\"|“[^”]*”|«[^»]*»|(?<!\w)‘[^’]*’|(?<!\w)'[^']*'(?!\w)|「[^」]*」")
+
+
+def sentences(text: str) -> list[str]:
+    """Their ends stay with them; joined by spaces they are the text again."""
+    ends = [0, *(m.end() for m in _SENTENCE_END.finditer(text)), len(text)]
+    return [part for part in (text[a:b].strip() for a, b in pairwise(ends)) if part]
+
+
+def talk(sentence: str) -> tuple[bool, bool]:
+    """Whether a sentence is talk, and whether it refuses."""
+    said = _QUOTED.sub(" ", sentence)
+    found = [sign for sign in _signs() if sign.pattern.search(said)]
+    scored = sum(sign.weight for sign in found) >= data()["talk"] and any(sign.about for sign in found)
+    is_talk = scored or echoes(said) or not any(map(str.isalpha, sentence))
+    return is_talk, is_talk and any(sign.refusal for sign in found)
+
+
+def words_of(text: str) -> list[str]:
+    return re.findall(r"[^\W_]+(?:['’-][^\W_]+)*", text.lower())
+
+
+@cache
+def _instructions() -> frozenset[tuple[str, ...]]:
+    runs = (words_of(style.system) for style in styles().values())
+    return frozenset(tuple(words[i : i + SHINGLE]) for words in runs for i in range(len(words) - SHINGLE + 1))
+
+
+def echoes(sentence: str) -> bool:
+    words = words_of(sentence)
+    return any(tuple(words[i : i + SHINGLE]) in _instructions() for i in range(len(words) - SHINGLE + 1))
