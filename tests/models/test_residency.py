@@ -157,8 +157,8 @@ def test_a_hold_that_ran_out_of_memory_leaves_nothing_behind(monkeypatch: pytest
 def test_what_costs_more_to_bring_back_stays_and_what_is_not_asked_for_sinks() -> None:
     """GreedyDual-Size, by hand: worth is cost per byte above a floor, and the floor rises to the worth of what goes."""
     books = Books(100)
-    for name, size, cost in (("cheap", 40, 0.4), ("dear", 40, 4.0), ("small", 10, 0.5)):
-        books.enter(Item(name, {name: size}, cost))
+    for name, bytes_, cost in (("cheap", 40, 0.4), ("dear", 40, 4.0), ("small", 10, 0.5)):
+        books.enter(Item(name, {name: bytes_}, cost))
     assert books.victims([Item("new", {"new": 30}, 0.3)]) == ["cheap"]
     books.leave("cheap")
     books.enter(Item("new", {"new": 30}, 0.3))
