@@ -69,6 +69,7 @@ class App:
         from ourvidz.db.connection import Database
 
         database = Database(self.database_url, revive=self._revive if self.embedded else None)
+        database.waits = self.patience > 0
         database.patiently(lambda: self._prepare(database), patience=self.patience)
         return database
 

@@ -80,8 +80,10 @@ class Database:
         conninfo.parameters(url)
         self.url = url
         self._revive = revive
+        self.waits = False  # its user goes on waiting for a database that is away, so that the log tells of it; others tell of the error
         self.longest_wait = math.inf  # seconds that `patiently` waits at most, whatever it was asked for: less for a process that leaves
         self.trouble_at: float | None = None  # when the database last failed to answer or to write, by our monotonic clock
+        self._worked = False  # it has answered once
         self._back_at = -math.inf  # when it first did both after that
         self._outage = Outage()
         self.engine: Engine = create_engine(
@@ -149,6 +151,7 @@ class Database:
             if isinstance(cause, psycopg.Error):
                 raise self._noted(translate(cause, sent)) from error
             raise
+        self._worked = True
         if writes:
             if self.trouble_at is not None and self._back_at < self.trouble_at:
                 self._back_at = time.monotonic()
@@ -204,8 +207,10 @@ class Database:
             raise self._noted(DatabaseReadOnly(_read_only("it is a standby" if state["standby"] else "its transactions are read-only")))
 
     def _noted(self, error: Exception) -> Exception:
-        if isinstance(error, Ambiguous | DatabaseAway) and not isinstance(error, DatabaseBusy | DatabaseRefused):
-            self.trouble_at = self._outage.note(str(error))
+        if isinstance(error, Ambiguous | DatabaseAway) and not isinstance(error, DatabaseBusy):
+            # A login that is refused at the start ends the program, which says so itself; later it is waited for like all else.
+            at_start = isinstance(error, DatabaseRefused) and not self._worked
+            self.trouble_at = self._outage.note(str(error), say=self.waits and not at_start)
         return error
 
     def bring_back(self) -> None:
@@ -228,10 +233,10 @@ class Outage:
         self._since: float | None = None
         self._said = -math.inf
 
-    def note(self, why: str) -> float:
+    def note(self, why: str, *, say: bool) -> float:
         now = time.monotonic()
         self._since = now if self._since is None else self._since
-        if now - self._said > SAID_EVERY:
+        if say and now - self._said > SAID_EVERY:
             self._said = now
             for_so_long = f" (for {now - self._since:.0f} s now)" if now - self._since > 1 else ""
             log.warning("%s Waiting for it%s.", why.rstrip(".") + ".", for_so_long)
@@ -240,7 +245,8 @@ class Outage:
     def over(self, last_trouble: float | None) -> None:
         """What was asked went through. Reads may while writes do not, so a while must pass without trouble."""
         if self._since is not None and last_trouble is not None and time.monotonic() - last_trouble > QUIET:
-            log.info("The database is there again, after %.0f s.", last_trouble - self._since)
+            if self._said > -math.inf:
+                log.info("The database is there again, after %.0f s.", last_trouble - self._since)
             self._since, self._said = None, -math.inf
 
 

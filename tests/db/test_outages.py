@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,8 +10,8 @@ from collections.abc import Callable, Iterator
 import psycopg
 import pytest
 from psycopg.errors import lookup
-from support import Server, Switch, claim, executor, finish, row, submit, types
-from waiting import LIMIT
+from support import Permissive, Server, Switch, claim, executor, finish, row, submit, types
+from waiting import LIMIT, wait_for
 
 from ourvidz.db import outages, writes
 from ourvidz.db.connection import Ambiguous, Database, DatabaseAway, DatabaseBusy, DatabaseReadOnly, DatabaseRefused, translate
@@ -181,3 +182,23 @@ def test_who_made_it_read_only_and_what_to_do(server: Server, database_name: str
 
 def test_one_that_takes_writes(database: Database) -> None:
     assert writes.look(database) == writes.Writes()
+
+
+def test_who_is_told_to_leave_does_not_wait_without_end() -> None:
+    away = Database("postgresql://nobody@127.0.0.1:1/none")
+    jobs = Jobs(away, Permissive(), patience=math.inf)
+    raised: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            jobs.policy()
+        except DatabaseAway as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    wait_for(lambda: away.trouble_at is not None)
+    assert thread.is_alive()
+    away.longest_wait = 0.0  # as Worker.stop, told twice
+    thread.join(LIMIT)
+    assert raised

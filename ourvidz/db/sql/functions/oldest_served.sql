@@ -3,4 +3,4 @@
 -- meaning goes that programs before that release use.
 create or replace function ourvidz.oldest_served() returns integer
 language sql immutable parallel safe
-as $$ select 56 $$;
+as $$ select 54 $$;
