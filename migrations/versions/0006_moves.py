@@ -1,4 +1,4 @@
-"""A database knows which one it is, and that it was restored, moved or copied (docs/decisions/0053)."""
+"""A database knows which one it is, and that it was restored, moved or copied (docs/decisions/0053). Indexes that it lacked (0052)."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from ourvidz.db.schema import script
 revision = "0006"
 down_revision = "0005"
 
-PARTS = ("identity",)
+PARTS = ("identity", "indexes")
 
 
 def upgrade() -> None:

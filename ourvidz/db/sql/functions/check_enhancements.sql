@@ -39,8 +39,8 @@ as $$ select interval '20 s' $$;
 create or replace function ourvidz.enhance_expire() returns void
 language sql
 as $$
-  delete from ourvidz.enhancement_requests where id in (
-    select id from ourvidz.enhancement_requests where asked_at <= ourvidz.now() - interval '5 minutes' limit 1000 for update skip locked);
+  delete from ourvidz.enhancement_requests where id = any (array(  -- as in promote
+    select id from ourvidz.enhancement_requests where asked_at <= ourvidz.now() - interval '5 minutes' limit 1000 for update skip locked));
   delete from ourvidz.enhancers where beat_at <= ourvidz.now() - interval '1 day'
 $$;
 

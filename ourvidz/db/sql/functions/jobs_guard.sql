@@ -43,13 +43,13 @@ declare
 begin
   select n.id into v_job
   from after_rows as n
-  -- A scalar subquery on purpose: one index lookup a row, whatever the planner thinks of the size of a batch.
-  where (select born = n
+  -- A scalar subquery on purpose: one index lookup a row, whatever the planner thinks of the size of a batch. The transaction is no condition
+  -- of that lookup, or Postgres may take the index on it, and read all events of the batch for each of its rows.
+  where (select born = n and e.xid = v_xid
          from public.job_events as e
          cross join lateral (select jsonb_populate_record(null::public.jobs, ourvidz.beside(n)) as j offset 0) as its
          cross join lateral ourvidz.evolve(its.j, e) as born
-         where e.job_id = n.id and e.version = 1 and e.submitted_on = n.submitted_on and e.from_status is null
-           and e.xid = v_xid) is not true
+         where e.job_id = n.id and e.version = 1 and e.submitted_on = n.submitted_on and e.from_status is null) is not true
   limit 1;
   if found then
     raise exception 'Job %: a job begins with its event.', v_job

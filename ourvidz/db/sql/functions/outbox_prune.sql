@@ -7,10 +7,10 @@ declare
   v_count integer;
 begin
   delete from ourvidz.outbox
-  where id in (select id from ourvidz.outbox
-               where coalesce(delivered_at, dead_at) < v_now - interval '30 days'
-                 and (delivered_at is not null or dead_at < v_now - interval '90 days')
-               limit 10000 for update skip locked);
+  where id = any (array(  -- as in promote
+    select id from ourvidz.outbox
+    where coalesce(delivered_at, dead_at) < v_now - interval '30 days' and (delivered_at is not null or dead_at < v_now - interval '90 days')
+    limit 10000 for update skip locked));
   get diagnostics v_count = row_count;
   return v_count;
 end

@@ -10,8 +10,9 @@ begin
   -- The soonest, by the index's order: asked whether there is any due, the planner may prefer to walk the whole table.
   if (select run_at from public.jobs where not ready order by run_at limit 1) <= v_now then
     update public.jobs set ready = true
-    where id in (select id from public.jobs where not ready and run_at <= v_now order by run_at limit p_limit
-                 for update skip locked);
+    -- An array, worked out once: a subquery with a limit may be worked out again for each row of the table.
+    where id = any (array(select id from public.jobs where not ready and run_at <= v_now order by run_at limit p_limit
+                          for update skip locked));
     get diagnostics v_rows = row_count;
   end if;
   return v_rows;

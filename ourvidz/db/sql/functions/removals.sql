@@ -22,8 +22,12 @@ begin
   select shown.bucket, shown.path, old.user_id, ourvidz.now(), ourvidz.now()
   from ourvidz.row_objects(v_row) as shown
   where not exists (select from public.artifacts as a where a.bucket = shown.bucket and a.path = shown.path)
-    and not exists (select from public.images as i where i.user_id = old.user_id and shown.path in (i.image_url, i.thumbnail_url))
-    and not exists (select from public.videos as v where v.user_id = old.user_id and shown.path in (v.video_url, v.thumbnail_url, v.preview_url))
+    -- Each by the index on its path, whoever's it is; by the index on users a library would be read again for each of its rows that goes.
+    and not exists (select from public.images as i where i.image_url = shown.path and i.user_id is not distinct from old.user_id)
+    and not exists (select from public.images as i where i.thumbnail_url = shown.path and i.user_id is not distinct from old.user_id)
+    and not exists (select from public.videos as v where v.video_url = shown.path and v.user_id is not distinct from old.user_id)
+    and not exists (select from public.videos as v where v.thumbnail_url = shown.path and v.user_id is not distinct from old.user_id)
+    and not exists (select from public.videos as v where v.preview_url = shown.path and v.user_id is not distinct from old.user_id)
   on conflict (bucket, path) do nothing;
   return null;
 end
@@ -38,6 +42,6 @@ as $$
         union select one #>> '{}' from jsonb_array_elements(case jsonb_typeof(p_row->'image_urls') when 'array' then p_row->'image_urls'
                                                               else '[]' end) as one) as shown
   join ourvidz.buckets as b on not b.public and not b.sealed and b.name in (
-    p_row->'metadata'->>'bucket', p_row->'metadata'->>'thumbnail_bucket', (select job_type from public.jobs where id::text = p_row->>'job_id'))
+    p_row->'metadata'->>'bucket', p_row->'metadata'->>'thumbnail_bucket', (select job_type from public.jobs where id = (p_row->>'job_id')::uuid))
   where starts_with(shown.path, p_row->>'user_id' || '/')
 $$;

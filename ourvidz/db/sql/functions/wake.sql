@@ -12,10 +12,10 @@ begin
   end if;
   for v_executor in
     update ourvidz.executors as e set waiting = false
-    where e.id in (select id from ourvidz.executors
-                   where waiting and state = 'active' and p_lane = any (lanes) and lease_until > v_now
-                   order by (p_lane = any (resident)) desc
-                   limit p_jobs for update skip locked)
+    where e.id = any (array(select id from ourvidz.executors
+                            where waiting and state = 'active' and p_lane = any (lanes) and lease_until > v_now
+                            order by (p_lane = any (resident)) desc
+                            limit p_jobs for update skip locked))
     returning e.id
   loop
     perform pg_notify('ourvidz', v_executor::text);

@@ -1,0 +1,12 @@
+-- What a deletion looks for: each foreign key that a large table has is found by an index, or the deletion of one picture, film or profile reads
+-- the whole table.
+create index if not exists images_of_reviewer on public.images (reviewed_by) where reviewed_by is not null;
+create index if not exists model_test_results_of_user on public.model_test_results (user_id);
+create index if not exists model_test_results_of_image on public.model_test_results (image_id) where image_id is not null;
+create index if not exists model_test_results_of_video on public.model_test_results (video_id) where video_id is not null;
+-- Whether another row shows the same object (ourvidz.row_objects_removed). Hashes: a path may be longer than an entry of a btree.
+create index if not exists images_of_path on public.images using hash (image_url) where image_url is not null;
+create index if not exists images_of_thumbnail on public.images using hash (thumbnail_url) where thumbnail_url is not null;
+create index if not exists videos_of_path on public.videos using hash (video_url) where video_url is not null;
+create index if not exists videos_of_thumbnail on public.videos using hash (thumbnail_url) where thumbnail_url is not null;
+create index if not exists videos_of_preview on public.videos using hash (preview_url) where preview_url is not null;
