@@ -25,6 +25,7 @@ from executors.models.seen import MANIFEST, current
 QUARANTINE = "quarantine"
 _FETCH = "`ourvidz models pull {role}` fetches it"
 _AGAIN = "`ourvidz models pull {role} --deep` fetches it again"
+UNPINNED = "is not pinned in manifest.json"
 _OTHER = "Move it away; `ourvidz models pull {role}` fetches the right one"
 _JSON_CLASS = {"model_index.json": "_class_name", "config.json": "architectures"}
 
@@ -88,7 +89,7 @@ def _check_pins(file: Path, name: str, pin: dict[str, Any] | None, deep: bool) -
     if pin is None:
         yield Problem(
             name,
-            "is not pinned in manifest.json",
+            UNPINNED,
             "`ourvidz models pull {role}` pins it, if it is what its source states; else move it out of the folder",
         )
     elif (size := file.stat().st_size) != pin["bytes"]:
@@ -207,9 +208,11 @@ def _status(role: Role, root: Path, manifest: dict[str, Any], deep: bool, struct
         # One problem a file: the first is the cause, and the rest follow from it.
         problems += (found or list(_check_pins(path, name, manifest["files"].get(name), deep)))[:1]
     for check in (_check_kind, _check_sampling, *([_check_structure] if structure else [])):
-        named = {p.file for p in problems}
-        if check is not _check_structure or not named:  # what is missing or damaged is said already
-            problems += [p for p in check(role, root) if p.file not in named]
+        worse = {p.file for p in problems if p.what != UNPINNED}
+        if check is not _check_structure or not worse:  # what is missing or damaged is said already
+            # What nobody pinned is a person's to move.
+            more = {p.file: replace(p, spoiled=p.spoiled and p.file in manifest["files"]) for p in check(role, root) if p.file not in worse}
+            problems = [p for p in problems if p.file not in more] + list(more.values())
     named = {p.file for p in problems}
     for name, pin in manifest["files"].items():
         if pin.get("role") == role.name and not (root / name).is_file() and name not in named:

@@ -226,8 +226,10 @@ def test_quarantine_moves_bad_files_and_deletes_none(root: Path) -> None:
     assert files.quarantine(root, status(root, "sdxl")) == []
 
 
-def test_quarantine_leaves_alone_what_is_only_not_pinned(root: Path) -> None:
+def test_quarantine_leaves_alone_what_is_not_pinned_whatever_it_is(root: Path) -> None:
+    shutil.copy(root / PLAIN_IP, root / SDXL)
     (root / files.MANIFEST).unlink()
+    assert any("not the kind of file" in p.what for p in status(root, "sdxl").problems)
     assert files.quarantine(root, status(root, "sdxl")) == []
     assert (root / SDXL).exists()
 

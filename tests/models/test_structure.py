@@ -174,6 +174,7 @@ def test_it_is_not_converted_and_not_pinned_either(root: Path) -> None:
     with pytest.raises(ModelFileError, match=f"{file}: lacks the tensor .*Nothing was pinned"):
         files.pin_new(root)
     assert not (root / files.MANIFEST).exists()
+    assert f"{file}: lacks the tensor {tensor}" in "; ".join(problems(root, "sdxl")), "verify says so before anything is pinned"
 
 
 def test_an_inpainting_checkpoint_is_refused_by_name(root: Path) -> None:
