@@ -10,13 +10,14 @@ set -eu
 
 say() { printf 'start: %s\n' "$*" >&2; }
 
-answers() { # whether the database at $1 does
-    URL=$1 timeout 15 python3 -c 'import os, psycopg; psycopg.connect(os.environ["URL"], connect_timeout=5).close()' 2>/dev/null
+answers() { # 0: the database at $1 does; 2: it never will, and it was said why; anything else: not yet
+    DATABASE_URL=$1 timeout 15 python3 -m ourvidz.db.answers
 }
 
 wait_for() {
     left=${OURVIDZ_WAIT:-60}
     until answers "$1"; do
+        [ $? -ne 2 ] || exit 1
         if [ "$left" -le 0 ]; then
             say "the database does not answer after ${OURVIDZ_WAIT:-60} s. Look at DATABASE_URL, its password, and the network."
             exit 1

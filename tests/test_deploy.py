@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from waiting import LIMIT
 
+from ourvidz.db import answers
+
 ROOT = Path(__file__).parents[1]
 DOCKERFILE = (ROOT / "deploy/Dockerfile").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -50,13 +52,13 @@ def test_no_secret_and_no_root() -> None:
 def start(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., tuple[int, list[str], str]]:
     """Runs start.sh among programs that write down how they were called. `database`: after how many questions it answers."""
 
-    def run(*args: str, database: int = 0, pull: int = 0, **env: str) -> tuple[int, list[str], str]:
+    def run(*args: str, database: int = 0, refused: bool = False, pull: int = 0, **env: str) -> tuple[int, list[str], str]:
         bin_, log = tmp_path / "bin", tmp_path / "log"
         bin_.mkdir()
         asked = tmp_path / "asked"
         programs = {
             "ourvidz": f'echo "ourvidz $* [${{DATABASE_URL:-}}] [${{OURVIDZ_MIGRATE_URL:-}}]" >> {log}; [ "$2" != pull ] || exit {pull}',
-            "python3": f'echo . >> {asked}; [ "$(wc -l < {asked})" -gt {database} ]',
+            "python3": "exit 2" if refused else f'echo . >> {asked}; [ "$(wc -l < {asked})" -gt {database} ]',
             "sleep": "exit 0",
             "timeout": 'shift; exec "$@"',
         }
@@ -85,6 +87,27 @@ def test_it_gives_up_on_a_database_that_never_answers(start: Callable[..., tuple
     assert (code, called) == (1, [])
     assert "does not answer after 6 s" in said
     assert "pw" not in said.replace("password", "")
+
+
+def test_it_does_not_wait_for_a_database_that_refuses(start: Callable[..., tuple[int, list[str], str]]) -> None:
+    assert start(refused=True, DATABASE_URL="postgresql://u:pw@db/x") == (1, [], "")
+
+
+@pytest.mark.parametrize(
+    ("url", "code", "said"),
+    [
+        ("postgresql://u:pw@127.0.0.1:1/x?pgbouncer=true", 1, ""),
+        ("postgresql://u:pw@127.0.0.1:1/x?typo=1", 2, "'typo'"),
+        ("postgresql://u:pw@127.0.0.1:x/y", 2, "port"),
+    ],
+)
+def test_what_it_asks_tells_away_from_never(
+    url: str, code: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", url)
+    assert answers.main() == code
+    printed = capsys.readouterr().err
+    assert said in printed and "pw" not in printed
 
 
 def test_it_migrates_as_the_one_who_may_and_forgets_who_that_was(start: Callable[..., tuple[int, list[str], str]]) -> None:

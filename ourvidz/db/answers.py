@@ -1,0 +1,38 @@
+"""`python3 -m ourvidz.db.answers`, for scripts that wait until the database of DATABASE_URL answers.
+
+Exit codes: 0 it does; 1 it is away; 2, with a line on stderr: waiting changes nothing (a wrong password, a URL that libpq cannot read, an
+encoding that will not do).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+from ourvidz.db.connection import Database, DatabaseAway, DatabaseRefused
+from state.errors import JobError
+
+
+def main() -> int:
+    try:
+        database = Database(os.environ["DATABASE_URL"])
+        database.rows("select 1")
+        database.close()
+    except DatabaseAway as error:
+        if isinstance(error, DatabaseRefused):
+            return _never(error)
+        return 1
+    except JobError as error:
+        return _never(error)
+    return 0
+
+
+def _never(error: JobError) -> int:
+    sys.stderr.write(f"{error}\n")
+    return 2
+
+
+if __name__ == "__main__":
+    logging.getLogger("ourvidz.db").setLevel(logging.ERROR)  # that it is away, the script knows
+    sys.exit(main())
