@@ -72,7 +72,7 @@ def with_owners(database: Database) -> dict[str, str]:
 # -- a restore into a younger server -----------------------------------------------------------------------------------------------
 
 
-def test_a_copy_makes_and_sends_nothing_before_it_is_said_what_it_is(copy: Database, original: Lived, tmp_path: Path) -> None:
+def test_a_copy_makes_and_sends_nothing_before_it_is_said_what_it_is(copy: Database, original: Lived) -> None:
     jobs = Jobs(copy, Permissive(), patience=20)
     for act in (
         lambda: jobs.register("gpu", "host", 1, ["sdxl"]),
@@ -87,40 +87,6 @@ def test_a_copy_makes_and_sends_nothing_before_it_is_said_what_it_is(copy: Datab
     ):
         with pytest.raises(DatabaseIsCopy, match="ourvidz restored"):
             act()
-    ourvidz = command(copy.url, tmp_path / "home")
-    listed = ourvidz("jobs", "ls")
-    assert listed.code == 1 and "ourvidz restored --instead" in listed.err
-    red = {line["what"]: line for line in ourvidz("doctor", "--json").json if line["state"] == "missing"}
-    assert "ourvidz restored" in red["identity"]["mend"] and "ourvidz migrate" in red["applied"]["mend"]
-    assert ourvidz("restored").code == 2 and ourvidz("restored", "--instead", "--beside").code == 2
-
-
-def test_one_command_makes_it_whole(copy: Database, original: Lived, tmp_path: Path) -> None:
-    before = Database(original.url)
-    done = command(copy.url, tmp_path / "home")("restored", "--instead", "--json")
-    assert done.code == 0, done.err
-    said = done.json
-    assert said["how"] == "restored" and said["id"] == str(before.rows("select id from ourvidz.identities")[0]["id"])
-    assert said["done"]["jobs given back"] == 1 and said["analyzed"] > 50
-    assert any(step["object"] == "authenticator" for step in said["applied"])  # the roles were not there
-    assert with_owners(copy) == with_owners(before)
-    assert before.rows("select policyname, roles from pg_policies order by 1, 2") == copy.rows(
-        "select policyname, roles from pg_policies order by 1, 2"
-    )
-    with copy.transaction() as connection:
-        assert layer.drift(connection) == [] and steps(connection) == [] and not restored.is_copy(connection)
-    before.close()
-    # It goes on: what an executor of the other server held is taken again, and readers' cursors hold.
-    assert row(copy, original.held)["status"] == "queued"
-    jobs = Jobs(copy, Permissive(), patience=20)
-    finish(jobs, claim(jobs, executor(jobs)))
-    later = queries.events_after(copy, original.cursor)
-    assert [e["type"] for e in later][:1] == ["lease_expired"] and later[-1]["type"] == "completed"
-    assert queries.last_events(copy, 1) == later[-1:]
-    assert publish_heads(copy, original.heads.with_name("mine").with_suffix(".jsonl")) == 3
-    sound(copy)
-    # Its message is still to be sent, by this one alone.
-    assert [due.messages for due in outbox.due(copy)] == [2]
 
 
 def test_heads_go_on_after_a_restore(copy: Database, original: Lived, tmp_path: Path) -> None:
@@ -150,7 +116,8 @@ def test_a_restore_with_owners_where_the_roles_are(young: Server, original: Live
 def test_a_copy_beside_does_none_of_its_originals_work(copy: Database, original: Lived, tmp_path: Path) -> None:
     done = settle(copy, "copied")
     assert (done["jobs cancelled"], done["receivers turned off"], done["messages not to be sent"]) == (2, 1, 1)
-    assert outbox.due(copy) == []
+    outbox.receiver_enable(copy, "callback", on=True)
+    assert outbox.due(copy) == []  # not even then
     assert {row(copy, job)["status"] for job in (original.held, original.waiting)} == {"cancelled"}
     # Heads of the original are not held against it, and it keeps its own.
     with pytest.raises(OtherDatabase, match="heads of database"):
@@ -258,9 +225,7 @@ def test_a_move_while_jobs_go_on(young: Server, copy: Database, taken: str, tmp_
     balances = "select id, token_balance from public.profiles order by id"
     assert database.rows(balances) == copy.rows(balances)
     cursor = queries.last_events(copy, 1)[0]
-    done = command(database.url, tmp_path / "home")("restored", "--instead", "--json")
-    assert done.code == 0, done.err
-    assert done.json["done"]["sequences raised"] > 1
+    assert settle(database)["sequences raised"] > 1
     sound(database)
     moved = Jobs(database, Permissive(), patience=20)
     gpu = executor(moved)
@@ -393,3 +358,43 @@ def test_migrate_sets_again_what_is_not_as_it_left_it(server: Server, database_n
         assert layer.drift(connection) == []
     as_superuser.close()
     assert rights(database) == before
+
+
+# -- as people run it -----------------------------------------------------------------------------------------------------------------
+
+
+def test_commands_say_what_to_do(copy: Database, tmp_path: Path) -> None:
+    ourvidz = command(copy.url, tmp_path / "home")
+    listed = ourvidz("jobs", "ls")
+    assert listed.code == 1 and "ourvidz restored --instead" in listed.err
+    red = {line["what"]: line for line in ourvidz("doctor", "--json").json if line["state"] == "missing"}
+    assert "ourvidz restored" in red["identity"]["mend"] and "ourvidz migrate" in red["applied"]["mend"]
+    assert ourvidz("restored").code == 2 and ourvidz("restored", "--instead", "--beside").code == 2
+
+
+def test_one_command_makes_it_whole(copy: Database, original: Lived, tmp_path: Path) -> None:
+    before = Database(original.url)
+    done = command(copy.url, tmp_path / "home")("restored", "--instead", "--json")
+    assert done.code == 0, done.err
+    said = done.json
+    assert said["how"] == "restored" and said["id"] == str(before.rows("select id from ourvidz.identities")[0]["id"])
+    assert said["done"]["jobs given back"] == 1 and said["analyzed"] > 50
+    assert len(said["applied"]) > 100  # no policy was there, nor an owner or a right
+    assert with_owners(copy) == with_owners(before)
+    assert before.rows("select policyname, roles from pg_policies order by 1, 2") == copy.rows(
+        "select policyname, roles from pg_policies order by 1, 2"
+    )
+    with copy.transaction() as connection:
+        assert layer.drift(connection) == [] and steps(connection) == [] and not restored.is_copy(connection)
+    before.close()
+    # It goes on: what an executor of the other server held is taken again, and readers' cursors hold.
+    assert row(copy, original.held)["status"] == "queued"
+    jobs = Jobs(copy, Permissive(), patience=20)
+    finish(jobs, claim(jobs, executor(jobs)))
+    later = queries.events_after(copy, original.cursor)
+    assert [e["type"] for e in later][:1] == ["lease_expired"] and later[-1]["type"] == "completed"
+    assert queries.last_events(copy, 1) == later[-1:]
+    assert publish_heads(copy, original.heads.with_name("mine").with_suffix(".jsonl")) == 3
+    sound(copy)
+    # Its message is still to be sent, by this one alone.
+    assert [due.messages for due in outbox.due(copy)] == [2]
