@@ -14,4 +14,4 @@ PARTS = ("identity", "indexes")
 
 def upgrade() -> None:
     for part in PARTS:
-        script(op.get_bind(), Path(__file__).with_name(f"0006_{part}.sql").read_text())
+        script(op.get_bind(), Path(__file__).with_name(f"0006_{part}.sql").read_text(encoding="utf-8"))
