@@ -41,6 +41,10 @@ class Prediction:
         zero = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"} if self.zero_snr else {}
         return {**config, "prediction_type": self.kind, **zero}
 
+    def facts(self) -> dict[str, Any]:
+        """For an artifact's metadata, where the model is none of noise."""
+        return {} if self == Prediction() else {"prediction": self.kind, "zero_terminal_snr": self.zero_snr}
+
 
 def of(file: Path, config: Path) -> Prediction:
     """What the checkpoint `file` and the `scheduler_config.json` in `config` say. Raises `ModelFileError`, the predicate alone."""

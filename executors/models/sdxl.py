@@ -134,14 +134,18 @@ class Sdxl:
 
     def describe(self) -> dict[str, Any]:
         pin = files.read_manifest(self.paths.root)["files"].get(self.paths.sdxl_file.relative_to(self.paths.root).as_posix(), {})
-        return {
-            "family": self.name,
-            "model": self.paths.sdxl_file.parent.name,
-            "sha256": pin.get("sha256"),
-            "tiny": self._tiny() is not None,
-            "dtype": str(self.dtype).removeprefix("torch."),
-            "device": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu",
-        } | facts(self.profile)
+        return (
+            {
+                "family": self.name,
+                "model": self.paths.sdxl_file.parent.name,
+                "sha256": pin.get("sha256"),
+                "tiny": self._tiny() is not None,
+                "dtype": str(self.dtype).removeprefix("torch."),
+                "device": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu",
+            }
+            | facts(self.profile)
+            | (self._predicts.facts() if self._pipe is not None else {})
+        )
 
     def _tiny(self) -> dict[str, Any] | None:
         return facts_of(self.paths.sdxl_config)

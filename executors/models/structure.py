@@ -65,7 +65,7 @@ def of_folder(kind: Any, folder: Path) -> Fault | None:
     try:
         files = shards(folder)
         found = {_BASE.sub("", name): (file, name, tensor) for file in files for name, tensor in read_whole(file).tensors.items()}
-    except (HeaderError, OSError) as error:
+    except (HeaderError, OSError, ValueError, KeyError, AttributeError) as error:  # the last three of an index that is none
         return Fault(folder, f"cannot be read: {error}")
     if not files:
         return Fault(folder, "holds no weights that would be loaded")

@@ -310,6 +310,7 @@ def test_a_velocity_checkpoint_is_sampled_as_one(root: Path) -> None:
     def made() -> list[Any]:
         family = Sdxl(ModelPaths(root), CPU)
         pictures = [o.image.tobytes() for o in family.generate(WORK, lambda *_: None)]  # type: ignore[union-attr]
+        assert family.describe().get("prediction", "epsilon") == family._predicts.kind
         return [family._predicts, *pictures]
 
     first = made()
