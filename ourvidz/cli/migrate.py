@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ourvidz.cli import believing, options, out
+from ourvidz.cli import believing, options, out, words
 from ourvidz.cli.help import about
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def migrate(
         return _write(output, believed, keep_policies=keep_policies)
     from ourvidz import bootstrap
     from ourvidz.cli import foreseen
-    from ourvidz.db import foresee, giving_way, layer, migrate, reconcile
+    from ourvidz.db import foresee, giving_way, layer, migrate, reconcile, restored
     from ourvidz.db.connection import Database
 
     database = Database(bootstrap.app().database_url)
@@ -116,8 +116,14 @@ def migrate(
         out.say("`ourvidz migrate` would bring this database to this program's release:")
         print(f"release {'(none)' if have is None else have} → {need}")
         foreseen.show(steps)
+    elif have == need and steps:
+        print(f"release {need} (was {have}; {words.count(len(steps), 'step')} set again what was changed since)")
     else:
         print(f"release {need}" + ("" if not steps else f" (was {'empty' if have is None else have})"))
+    with database.transaction() as connection:
+        copied = restored.is_copy(connection)
+    if copied:
+        out.say(f"{restored.SAID}. {restored.REMEDY}; nothing is made or sent before.", "yellow")
     if check and steps:
         raise typer.Exit(1)
 

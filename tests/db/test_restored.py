@@ -369,6 +369,9 @@ def test_commands_say_what_to_do(copy: Database, tmp_path: Path) -> None:
     assert listed.code == 1 and "ourvidz restored --instead" in listed.err
     red = {line["what"]: line for line in ourvidz("doctor", "--json").json if line["state"] == "missing"}
     assert "ourvidz restored" in red["identity"]["mend"] and "ourvidz migrate" in red["applied"]["mend"]
+    again = ourvidz("migrate")  # sets again what it left, and says that this is not all
+    assert again.code == 0 and "set again" in again.out and "ourvidz restored --instead" in again.err
+    assert "applied" not in {line["what"] for line in ourvidz("doctor", "--json").json if line["state"] == "missing"}
     assert ourvidz("restored").code == 2 and ourvidz("restored", "--instead", "--beside").code == 2
 
 
