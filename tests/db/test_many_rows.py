@@ -141,7 +141,7 @@ def test_a_hundred_thousand_rows(of_version: tuple[Server, str], measure: Any) -
     """Each case at 100,000 rows in one statement: a row costs at most three times what it costs among 1,000. Prints the table."""
     wrong: list[str] = []
     for case in CASES:
-        costs = {n: 0.0 for n in (1_000, 10_000, 100_000)}
+        costs = {n: 0.0 for n in (1_000, 10_000, 100_000) if n <= case.most}
         for n in costs:
             bench = Bench(*of_version)
             try:
@@ -152,6 +152,6 @@ def test_a_hundred_thousand_rows(of_version: tuple[Server, str], measure: Any) -
             finally:
                 bench.close()
         print(f"{case.name:36}", *(f"{cost * 1e6:9.1f} µs" for cost in costs.values()), flush=True)
-        if costs[100_000] > LIMIT * costs[1_000]:
+        if max(costs.values()) > LIMIT * costs[1_000]:
             wrong.append(f"{case.name}: " + ", ".join(f"{cost * 1e6:.0f} µs a row at {n}" for n, cost in costs.items()))
     assert wrong == []
