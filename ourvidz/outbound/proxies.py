@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 KINDS = ("http", "https", "socks5", "socks5h")
@@ -141,9 +141,3 @@ def _own(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def encoded(proxy: Proxy) -> str:
-    """With user and password, for whoever takes only one URL."""
-    auth = f"{quote(proxy.user, safe='')}:{quote(proxy.password, safe='')}@" if proxy.auth else ""
-    return proxy.url.replace("://", f"://{auth}", 1)
