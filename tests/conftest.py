@@ -131,6 +131,11 @@ def clock(database: Database) -> Clock:
     return Clock(database)
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Two a core, at least four: half of the time a test waits, for a process to start, a lease to end, a server to answer."""
+    return min(8, max(4, 2 * (os.cpu_count() or 1)))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with tests of minutes begin: the suite must not end with one process at such a file and the other idle."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
