@@ -17,7 +17,7 @@ begin
     coalesce(p_actor, ourvidz.actor(j.user_id)));
   perform ourvidz.artifacts_removed(array[p_job]);
   -- One that is being deleted by somebody else goes by itself: not waited for, because they wait for this job.
-  delete from public.images where id = any (array(select id from public.images where job_id = p_job order by id for update skip locked));
+  delete from public.images where id = any (array(select id from public.images where job_id = p_job for update skip locked));
   -- A scene of a project stays, without what this job made; the row that a front end made for this one film goes.
   delete from public.videos where id = any (array(
     select id from public.videos as v where v.id = j.video_id and v.project_id is null and v.scene_number is null

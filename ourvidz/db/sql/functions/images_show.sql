@@ -1,7 +1,8 @@
 -- Makes the rows of public.images that name these jobs say what the jobs' events say. Called with the jobs' locks held.
 --
 -- A row that somebody else has locked is left out, never waited for: they have the row and want its job (images_removed, images_changed), we
--- have the job and want the row. Whoever changed it comes here themselves once they have the job; who deletes it leaves nothing to show.
+-- have the job and want the row. Whoever changed it comes here themselves once they have the job; who deletes it leaves nothing to show. In no
+-- order, since nobody is waited for: for an order all rows might be read by the index on ids.
 create or replace function ourvidz.images_show(p_jobs uuid[]) returns void
 language plpgsql
 as $$
@@ -9,7 +10,7 @@ declare
   v_rows uuid[];
 begin
   select array_agg(id) into v_rows
-  from (select id from public.images where job_id = any (p_jobs) order by id for no key update skip locked) as held;
+  from (select id from public.images where job_id = any (p_jobs) for no key update skip locked) as held;
   if v_rows is not null then
     update public.images as i
     set status = told.status, image_url = told.image_url, thumbnail_url = told.thumbnail_url, title = coalesce(told.title, i.title),

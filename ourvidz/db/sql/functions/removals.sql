@@ -21,13 +21,14 @@ begin
   insert into ourvidz.removals (bucket, path, user_id, asked_at, next_at)
   select shown.bucket, shown.path, old.user_id, ourvidz.now(), ourvidz.now()
   from ourvidz.row_objects(v_row) as shown
-  where not exists (select from public.artifacts as a where a.bucket = shown.bucket and a.path = shown.path)
-    -- Each by the index on its path, whoever's it is; by the index on users a library would be read again for each of its rows that goes.
-    and not exists (select from public.images as i where i.image_url = shown.path and i.user_id is not distinct from old.user_id)
-    and not exists (select from public.images as i where i.thumbnail_url = shown.path and i.user_id is not distinct from old.user_id)
-    and not exists (select from public.videos as v where v.video_url = shown.path and v.user_id is not distinct from old.user_id)
-    and not exists (select from public.videos as v where v.thumbnail_url = shown.path and v.user_id is not distinct from old.user_id)
-    and not exists (select from public.videos as v where v.preview_url = shown.path and v.user_id is not distinct from old.user_id)
+  -- Look-ups, each by the index on its path, whoever's row it is: NOT EXISTS may be answered by reading the tables, and the index on users would
+  -- read a library again for each of its rows that goes.
+  where (select true from public.artifacts as a where a.bucket = shown.bucket and a.path = shown.path limit 1) is null
+    and (select true from public.images as i where i.image_url = shown.path and i.user_id is not distinct from old.user_id limit 1) is null
+    and (select true from public.images as i where i.thumbnail_url = shown.path and i.user_id is not distinct from old.user_id limit 1) is null
+    and (select true from public.videos as v where v.video_url = shown.path and v.user_id is not distinct from old.user_id limit 1) is null
+    and (select true from public.videos as v where v.thumbnail_url = shown.path and v.user_id is not distinct from old.user_id limit 1) is null
+    and (select true from public.videos as v where v.preview_url = shown.path and v.user_id is not distinct from old.user_id limit 1) is null
   on conflict (bucket, path) do nothing;
   return null;
 end
