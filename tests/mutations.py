@@ -445,10 +445,6 @@ MUTANTS = {
     "updated rows compared with each other": Mutant(F + "jobs_guard.sql", "full join before_rows", "left join before_rows", "many_rows"),
     "look-ups may read whole tables": Mutant("planner.sql", " set enable_seqscan = off set jit", " set jit", "many_rows"),
     "all jobs read for a picture": Mutant(F + "removals.sql", "where id = (p_row->>'job_id')::uuid", "where id::text = p_row->>'job_id'", "many_rows"),
-    "pictures of a hidden job sought again and again": Mutant(
-        F + "hide.sql", "id = any (array(select id from public.images where job_id = p_job for update skip locked))",
-        "id in (select id from public.images where job_id = p_job for update skip locked)", "many_rows",
-    ),
     "a salt that stays": Mutant(F + "erase_words.sql", "jsonb_each_text(r.blank))", "jsonb_each_text(r.blank) where key <> 'salt')", "erasure/erasure"),
     "submitted past an erasure": Mutant(F + "check_asked.sql", "order by id for key share", "order by id", "erasure/races"),
     "attested past an erasure": Mutant(F + "attest.sql", "is null for key share", "is null", "erasure/races"),
