@@ -47,7 +47,7 @@ _OURS = re.compile(r"postgres(?:ql)?(?:\+[a-z0-9_]+)?", re.IGNORECASE)
 _PAIR = re.compile(r"""\s*(?P<name>[^=\s]*)\s*(?P<equals>=?)\s*(?P<value>'(?:[^'\\]|\\.)*'|(?:[^\s'\\]|\\.)*)""", re.DOTALL)
 _FORM = "It is a URL, postgresql://USER:PASSWORD@HOST:PORT/DATABASE, or libpq's key=value pairs."
 _QUOTE = "A value with blanks, quotes or backslashes stands in single quotes, with a backslash before each quote and backslash in it."
-_ENCODE = "In a URL, @ : / ? # % and blanks in a user's name or password are percent-encoded (@ is %40, / is %2F, % is %25)."
+_ENCODE = "In a URL, @ : / ? # % & and blanks in a user's name or password are percent-encoded (@ is %40, / is %2F, % is %25)."
 
 
 class UnreadableUrl(JobError):
@@ -88,7 +88,12 @@ def _of_url(rest: str, scheme: str) -> dict[str, str]:
         raise UnreadableUrl(f"DATABASE_URL has a % that does not begin a percent-encoded character. {_ENCODE}")
     if "@" in address or (user and ":" in user[0] and "@" in query):
         raise UnreadableUrl(f"DATABASE_URL has an @ too many, so where its password ends is not clear. {_ENCODE}")
-    kept = [one for one in query.split("&") if one and not _foreign(one)]
+    given = [one for one in query.split("&") if one]
+    for before, one in zip(["", *given], given, strict=False):
+        # After a password, or where an @ may mean that the query is a part of one, an unknown name may be what it goes on with.
+        if (before.startswith("password=") or "@" in query) and unquote(one.partition("=")[0]).strip() not in _known() | FOREIGN.keys():
+            raise UnreadableUrl(f"DATABASE_URL has a parameter that libpq does not know, or an & or ? inside its password. {_ENCODE}")
+    kept = [one for one in given if not _foreign(one)]
     whole = "postgresql://" + (user[0] if user else "") + address + ("?" + "&".join(kept) if kept else "")
     try:
         return _libpq(re.sub(r"\s", "%20", whole))
