@@ -186,9 +186,16 @@ def _verbosity_function() -> Callable[[int, int], int] | None:
 
 
 def _raise(connection: Any) -> NoReturn:
-    """The SQLSTATE ends the first line: `… failed: FATAL: password authentication failed for user "u" (28P01)`."""
-    text = connection.get_error_message("utf-8")
-    if found := _SQLSTATE.search(text):
-        first, newline, rest = _SQLSTATE.sub(": ", text, count=1).split("\nLOCATION:")[0].partition("\n")
-        text = f"{first} ({found['state']}){newline}{rest}"
+    text = with_sqlstate(connection.get_error_message("utf-8"))
     raise psycopg.OperationalError(text, pgconn=psycopg.errors.finish_pgconn(connection))
+
+
+def with_sqlstate(text: str) -> str:
+    """libpq's verbose text, its first line the one that the server said, with the SQLSTATE at its end: `… failed: FATAL: password
+    authentication failed for user "u" (28P01)`. Other addresses of the same name, which did not answer, come behind."""
+    if (found := _SQLSTATE.search(text)) is None:
+        return text
+    begin = text.rfind("\n", 0, found.start()) + 1
+    said, newline, rest = _SQLSTATE.sub(": ", text[begin:], count=1).split("\nLOCATION:")[0].partition("\n")
+    others = f"\n{text[:begin].rstrip()}" if begin else ""
+    return f"{said} ({found['state']}){newline}{rest}{others}"
