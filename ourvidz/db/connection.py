@@ -232,22 +232,28 @@ class Outage:
     def __init__(self) -> None:
         self._since: float | None = None
         self._said = -math.inf
+        self._lock = threading.Lock()  # the threads that share a pool find out at the same time
 
     def note(self, why: str, *, say: bool) -> float:
         now = time.monotonic()
-        self._since = now if self._since is None else self._since
-        if say and now - self._said > SAID_EVERY:
-            self._said = now
-            for_so_long = f" (for {now - self._since:.0f} s now)" if now - self._since > 1 else ""
+        with self._lock:
+            since = self._since = now if self._since is None else self._since
+            say = say and now - self._said > SAID_EVERY
+            self._said = now if say else self._said
+        if say:
+            for_so_long = f" (for {now - since:.0f} s now)" if now - since > 1 else ""
             log.warning("%s Waiting for it%s.", why.rstrip(".") + ".", for_so_long)
         return now
 
     def over(self, last_trouble: float | None) -> None:
         """What was asked went through. Reads may while writes do not, so a while must pass without trouble."""
-        if self._since is not None and last_trouble is not None and time.monotonic() - last_trouble > QUIET:
-            if self._said > -math.inf:
-                log.info("The database is there again, after %.0f s.", last_trouble - self._since)
+        if self._since is None or last_trouble is None or time.monotonic() - last_trouble <= QUIET:
+            return
+        with self._lock:
+            since, said = self._since, self._said
             self._since, self._said = None, -math.inf
+        if since is not None and said > -math.inf:
+            log.info("The database is there again, after %.0f s.", last_trouble - since)
 
 
 class Listener:
@@ -269,7 +275,7 @@ class Listener:
                         for note in connection.notifies(timeout=1.0, stop_after=1):
                             if note.payload == self._name:
                                 self._ring()
-            except psycopg.Error as error:
+            except (psycopg.Error, JobError) as error:  # JobError: the server became one that will not do, which the others say
                 log.info("Not listening (%s); polling goes on.", type(error).__name__)
                 self._stop.wait(2.0)
 

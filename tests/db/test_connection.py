@@ -15,7 +15,9 @@ import pytest
 import trustme
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from support import Server, as_role
+from waiting import LIMIT
 
+from ourvidz.db import connection, session
 from ourvidz.db.connection import Database, DatabaseAway, DatabaseRefused, Listener
 from ourvidz.db.conninfo import conninfo
 
@@ -95,6 +97,39 @@ def test_a_server_that_starts_or_is_full_is_waited_for_in_any_language(state: st
     with answering(("S", "FATAL"), ("C", state), ("M", "das Datenbanksystem startet")) as url, pytest.raises(DatabaseAway) as error:
         Database(url).patient("select 1", patience=0.3)
     assert not isinstance(error.value, DatabaseRefused)
+
+
+def test_what_the_server_says_comes_before_other_addresses_of_its_name() -> None:
+    """`localhost` is ::1 and 127.0.0.1, and a container's port is often on one of them alone."""
+    refusal = 'connection to server at "localhost" (127.0.0.1), port 5432 failed: FATAL: '
+    text = f"""connection to server at "localhost" (::1), port 5432 failed: Connection refused
+\tIs the server running on that host and accepting TCP/IP connections?
+{refusal} 28P01: password authentication failed for user "u"
+LOCATION:  auth_failed, auth.c:321
+"""
+    first, *others = session.with_sqlstate(text).splitlines()
+    assert first == f'{refusal}password authentication failed for user "u" (28P01)'
+    assert others[0].endswith("Connection refused")
+
+
+def test_who_accepts_and_says_nothing_is_not_waited_for_without_end() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(DatabaseAway, match="timeout"):
+        Database(f"postgresql://u:p@127.0.0.1:{silent.getsockname()[1]}/db?connect_timeout=2").rows("select 1")
+
+
+def test_a_listener_outlives_a_server_that_will_not_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    tries = threading.Semaphore(0)
+
+    def refuses(*_: object, **__: object) -> None:
+        tries.release()
+        raise session.UnsuitableServer("session_replication_role is replica")
+
+    monkeypatch.setattr(connection, "connect", refuses)
+    listener = Listener("postgresql://h/db", "name", lambda: None)
+    try:
+        assert tries.acquire(timeout=LIMIT) and tries.acquire(timeout=LIMIT), "it asks again"
+    finally:
+        listener.close()
 
 
 @contextmanager

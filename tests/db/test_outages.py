@@ -13,7 +13,7 @@ from psycopg.errors import lookup
 from support import Permissive, Server, Switch, claim, executor, finish, row, submit, types
 from waiting import LIMIT, wait_for
 
-from ourvidz.db import outages, writes
+from ourvidz.db import connection, outages, writes
 from ourvidz.db.connection import Ambiguous, Database, DatabaseAway, DatabaseBusy, DatabaseReadOnly, DatabaseRefused, translate
 from ourvidz.db.outages import Means
 from ourvidz.lifecycle import Jobs, NewJob
@@ -202,3 +202,18 @@ def test_who_is_told_to_leave_does_not_wait_without_end() -> None:
     away.longest_wait = 0.0  # as Worker.stop, told twice
     thread.join(LIMIT)
     assert raised
+
+
+def test_the_end_of_an_outage_is_said_once_though_two_threads_find_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "QUIET", 0.0)
+    outage = connection.Outage()
+    began = outage.note("It is away", say=True)
+    said: list[str] = []
+
+    def log(text: str, *_: object) -> None:
+        said.append(text)
+        outage.over(began)  # another thread, while this one writes
+
+    monkeypatch.setattr(connection.log, "info", log)
+    outage.over(began)
+    assert len(said) == 1
