@@ -46,7 +46,7 @@ class Deliverer:
         self._threads = ThreadPoolExecutor(DATABASE_THREADS, thread_name_prefix="outbox")
         self._tasks: dict[str, set[asyncio.Task[None]]] = {}
         self._untold: set[str] = set()
-        self._stopping = False
+        self._stopping = self._once = False
         self._pruned = time.monotonic()
         self.sent = self.failed = 0
         self._unsaid = 0  # messages of which the database could not be told yet what became of them
@@ -57,6 +57,7 @@ class Deliverer:
 
     def run(self, *, once: bool = False) -> None:
         """Until stopped; `once`: until nothing is due. Messages whose next try comes later are left to a later run."""
+        self._once = once
         asyncio.run(self._run(once))
 
     async def _run(self, once: bool) -> None:
@@ -138,13 +139,14 @@ class Deliverer:
         return None if self._unsaid else await self._ask(outbox.take, self._db, receiver, self._lease)
 
     async def _insist(self, function: Callable[..., T], *args: Any) -> T:
-        """What became of a message, which may be said twice: until the database knows, or it would be sent once more for an outage."""
+        """What became of a message, which may be said twice: until the database knows, or it would be sent once more for an outage. A run
+        that is to end (`once`) does not wait for that."""
         try:
             return await self._ask(function, *args)
         except DatabaseRefused:
             raise
         except (DatabaseAway, Ambiguous):
-            if self._stopping:
+            if self._stopping or self._once:
                 raise
         self._unsaid += 1
         try:

@@ -18,7 +18,7 @@ from support import Server, Switch
 from waiting import LIMIT, wait_for
 
 from ourvidz.db import outbox
-from ourvidz.db.connection import Database
+from ourvidz.db.connection import Database, DatabaseAway
 from ourvidz.delivery import sending
 from ourvidz.delivery.deliverer import Deliverer
 from ourvidz.delivery.receivers import follow_environment
@@ -272,6 +272,25 @@ def test_what_is_being_sent_when_it_leaves_is_left_to_the_next(
 
 
 # -- the database away ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_that_is_to_end_does_not_wait_for_it(
+    database: Database, ring: Keyring, receiver: Receiver, tell: Tell, done: Done, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> None:
+        raise DatabaseAway("The database cannot be reached")
+
+    monkeypatch.setattr(outbox, "sent", away)
+    tell()
+    done()
+    deliverer = Deliverer(database, ring)
+    thread = threading.Thread(target=deliverer.run, kwargs={"once": True})
+    thread.start()
+    thread.join(LIMIT)
+    ended = not thread.is_alive()
+    deliverer.stop()
+    thread.join(LIMIT)
+    assert ended and len(receiver.got) == 1
 
 
 def test_what_is_sent_as_the_database_turns_read_only_is_sent_once(
