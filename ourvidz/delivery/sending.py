@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ourvidz import project_keys
-from ourvidz.delivery.signature import BadSecret, headers, keys
+from ourvidz.delivery.signature import BadSecret, headers, keys, words
 from ourvidz.outbound.answers import retry_after
 
 if TYPE_CHECKING:
@@ -46,12 +46,14 @@ class Keyring:
         """Empty where the variable is not set. Raises `BadSecret`, also for one that opens something else: whoever may sign messages could
         then do that too."""
         try:
-            found = keys(value := self.environment.get(name, ""))
+            found = keys(held := self.environment.get(name, ""))
         except BadSecret as error:
             raise BadSecret(f"{name}: {error}") from None
-        words = set(value.split())
+        own = {word.rstrip("=") for word in words(held)}
         if shared := sorted(
-            other for other, held in self.environment.items() if other != name and _SECRET.search(other) and words & set(held.split())
+            other
+            for other, theirs in self.environment.items()
+            if other != name and _SECRET.search(other) and own & {word.rstrip("=") for word in words(theirs)}
         ):
             raise BadSecret(f"{name}: {shared[0]} holds the same secret; give each its own")
         return found

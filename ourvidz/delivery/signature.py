@@ -24,7 +24,12 @@ def keys(secrets: str) -> list[bytes]:
     (`v1,whsec_…`); any other word is its own UTF-8 bytes. Raises `BadSecret`. `_shared/signing.ts` is the same for the edge functions; both
     are held to tests/data/signing_secrets.json.
     """
-    return [_key(word) for word in re.split(r"[\s,|]+", re.sub(r"(?<![^\s,|])v1,(?=whsec_)", "", secrets)) if word]
+    return [_key(word) for word in words(secrets)]
+
+
+def words(secrets: str) -> list[str]:
+    """The secrets one by one, as they are written."""
+    return [word for word in re.split(r"[\s,|]+", re.sub(r"(?<![^\s,|])v1,(?=whsec_)", "", secrets)) if word]
 
 
 def _key(word: str) -> bytes:

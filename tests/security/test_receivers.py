@@ -109,3 +109,10 @@ def test_a_secret_that_opens_something_else_signs_nothing() -> None:
             Keyring({"HOOK": word, other: word}).keys("HOOK")
         assert word not in str(refused.value)
     assert len(Keyring({"HOOK": word, "OTHER_SECRET": word[::-1]}).keys("HOOK")) == 1
+
+
+@pytest.mark.parametrize("held", ["v1,{}", "{}|whsec_YW5vdGhlciBzZWNyZXQgb2Ygb3VycywgdGhlIG5ldyBvbmU=", "x,{}=", "{}"])
+def test_the_same_secret_is_known_however_it_is_written(held: str) -> None:
+    secret = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBk"
+    with pytest.raises(BadSecret, match="HOOK: OTHER_SECRET holds the same secret"):
+        Keyring({"HOOK": f"v1,{secret}=", "OTHER_SECRET": held.format(secret)}).keys("HOOK")
