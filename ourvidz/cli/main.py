@@ -167,6 +167,8 @@ def _words(error: Exception) -> str:
         reason = first.partition(") ")[2] if first.startswith("(psycopg.") else first
         if outages.is_fault(getattr(error, "orig", error)):
             return f"The database refuses this: {reason}. Nothing was changed."
+        if outages.is_undone(getattr(error, "orig", error)):
+            return f"The database undid this: {reason}. Another session may be in the way; ask again."
     if module.startswith(("sqlalchemy.", "psycopg.")) and "OperationalError" in type(error).__name__:
         return f"The database cannot be reached: {reason}. Look at DATABASE_URL; unset, it means the embedded one."
     if module.startswith(("sqlalchemy.", "psycopg.")) and "InsufficientPrivilege" in f"{type(error).__name__} {first}":

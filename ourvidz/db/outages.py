@@ -86,6 +86,11 @@ def is_fault(error: object) -> bool:
     return isinstance(error, psycopg.OperationalError) and bool(error.sqlstate) and rule(error).means is Means.FAULT
 
 
+def is_undone(error: object) -> bool:
+    """Whether the database undid it, and the same may go through a moment later."""
+    return isinstance(error, psycopg.Error) and rule(error).means is Means.RETRY
+
+
 def ended(error: psycopg.Error) -> bool:
     """Whether the connection died with it: then nobody knows whether a statement that was sent has been committed."""
     return not error.sqlstate or error.sqlstate.startswith(("08", "57P")) or _fatal(error)

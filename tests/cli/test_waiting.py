@@ -8,8 +8,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 from cli_command import Command
+from sqlalchemy.exc import OperationalError
 from support import Server, Switch, claim, executor, finish, submit
 from waiting import LIMIT, wait_for
 
@@ -85,3 +87,10 @@ def test_a_reaper_that_starts_in_an_outage_waits_and_then_works(ourvidz: Command
         finally:
             process.terminate()
     assert process.returncode == 0
+
+
+def test_a_lock_that_another_session_holds_is_no_database_that_is_away(capsys: pytest.CaptureFixture[str]) -> None:
+    held = OperationalError("lock table", {}, psycopg.errors.LockNotAvailable("canceling statement due to lock timeout"))
+    assert main.tell(held) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "undid this: canceling statement due to lock timeout" in said and "cannot be reached" not in said
