@@ -190,7 +190,9 @@ def _read(file: Path) -> State:
         except RuntimeError:  # of before 2020: no archive that could be mapped
             state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever the unpickler makes of a file that is none, or that asks for more than tensors
-        raise ModelFileError(f"{file.name}: is no file of tensors alone, and is not loaded ({str(error).splitlines()[0]})") from error
+        raise ModelFileError(
+            f"{file.name}: is no file of tensors alone, and is not loaded ({(str(error) or type(error).__name__).splitlines()[0]})"
+        ) from error
     state = next((state[key] for key in ("state_dict", "model") if isinstance(state, dict) and isinstance(state.get(key), dict)), state)
     if not isinstance(state, dict) or not state or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
         raise ModelFileError(f"{file.name}: holds no tensors by name")
