@@ -6,7 +6,7 @@ BIN     = $(VENV)/bin
 TORCH  ?= torch==2.13.0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test nightly clients quick lint bench mutants docs clean
+.PHONY: help demo test nightly rows clients quick lint bench mutants docs clean
 
 help:   ## this list
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -18,7 +18,10 @@ test: $(VENV)/.dev lint  ## everything: lint, types, arrows, then the whole suit
 	$(BIN)/python -m pytest
 
 nightly: $(VENV)/.dev  ## the tests at full size (a hundred schema drifts, long storms), without the suite
-	OURVIDZ_TEST_FULL=1 $(BIN)/python -m pytest -m 'nightly or sized' --timeout 3600
+	OURVIDZ_TEST_FULL=1 $(BIN)/python -m pytest -m '(nightly or sized) and not rows' --timeout 3600
+
+rows: $(VENV)/.dev  ## every trigger and set function at 100,000 rows in one statement, on two versions of Postgres; hours
+	$(BIN)/python -m pytest -m rows -n 0 -s
 
 clients: $(VENV)/.dev  ## the client contract: every request of OurVidz's front end, by both libraries, on both databases; prints the table
 	$(BIN)/python -m pytest tests/clients -n 0

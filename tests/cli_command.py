@@ -26,6 +26,7 @@ from waiting import LIMIT
 COMMAND = [sys.executable, "-c", RESTORE + "from ourvidz.cli.main import main; main()"]
 
 
+MODELS = [("models",), ("demo",), ("safety",), ("provenance",), ("worker",)]  # commands that import torch and what hangs on it
 AT_START = ("PYTHON", "LC_", "LANG")  # what an interpreter reads as it starts
 
 
@@ -57,12 +58,15 @@ def environment(home: Path, **more: str) -> dict[str, str]:
 class Server:
     """A fork server of the command (command_server.py), for this process and as long as it lives."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, models: bool) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="ourvidz-command-"))
         atexit.register(shutil.rmtree, self.folder, ignore_errors=True)
         script = str(Path(__file__).with_name("command_server.py"))
         self.process = subprocess.Popen(
-            [sys.executable, script, str(self.folder / "socket")], env=environment(self.folder), stdout=subprocess.PIPE, text=True
+            [sys.executable, script, str(self.folder / "socket"), "models" * models],
+            env=environment(self.folder),
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert self.process.stdout and self.process.stdout.readline() == "ready\n"
         atexit.register(self.process.kill)
@@ -87,8 +91,8 @@ class Server:
 
 
 @cache
-def _server() -> Server:
-    return Server()
+def _server(*, models: bool) -> Server:
+    return Server(models=models)
 
 
 class Command:
@@ -111,7 +115,7 @@ class Command:
             )
             answer = Answer(done.returncode, done.stdout, done.stderr)
         else:
-            answer = _server().run(list(args), self.env | env, self.cwd, stdin, timeout)
+            answer = _server(models=args[:1] in MODELS).run(list(args), self.env | env, self.cwd, stdin, timeout)
         assert "Traceback" not in answer.err, answer.err
         return answer
 

@@ -1,8 +1,8 @@
 """A fork server of the command: it imports what `ourvidz` imports once, and forks a process for each command that a test runs.
 
-`python command_server.py SOCKET`. A request is a line of JSON: `args`, `env`, `cwd`, and the files of stdin, stdout and stderr. The answer
-is a line with the process's number, and one with its exit status once it has ended. The process itself is a real one: it gets its
-arguments, environment and files, runs `main()` from the top, and ends as any interpreter does.
+`python command_server.py SOCKET MODELS`: with MODELS not empty, the model libraries too. A request is a line of JSON: `args`, `env`, `cwd`,
+and the files of stdin, stdout and stderr. The answer is a line with the process's number, and one with its exit status once it has ended.
+The process itself is a real one: it gets its arguments, environment and files, runs `main()` from the top, and ends as any interpreter does.
 """
 
 from __future__ import annotations
@@ -19,9 +19,13 @@ from typing import Any
 from child_signals import restore
 
 
-def imports() -> None:
+def imports(*, models: bool) -> None:
     import ourvidz
 
+    if models:
+        from executors import libraries
+
+        libraries.import_all(["sdxl", "wan"])
     for module in pkgutil.walk_packages(ourvidz.__path__, "ourvidz."):
         importlib.import_module(module.name)
 
@@ -80,8 +84,9 @@ def _reap(new: int) -> None:
 
 if __name__ == "__main__":
     restore()
-    socket_path = sys.argv.pop(1)
-    imports()
+    socket_path, with_models = sys.argv[1:3]
+    del sys.argv[1:]
+    imports(models=bool(with_models))
     gc.collect()
     gc.freeze()
     serve(socket_path)

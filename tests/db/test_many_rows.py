@@ -135,6 +135,7 @@ def of_version(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 
 
 @pytest.mark.nightly
+@pytest.mark.rows
 @pytest.mark.timeout(6 * 3600)
 @pytest.mark.parametrize("measure", [in_stale_state, in_fresh_state], ids=["stale", "fresh"])
 def test_a_hundred_thousand_rows(of_version: tuple[Server, str], measure: Any) -> None:

@@ -30,10 +30,11 @@ from state.errors import JobError
 from state.events import GENESIS, event_hash
 from state.job import fold
 
-JOBS = size(50, 200)
+JOBS = size(30, 200)
 FAULTS_FOR = 90.0  # seconds, or until all jobs have ended
 ENDED_BY = 500.0
-DECK = ("kill",) * 6 + ("stop",) * 3 + ("postgres",) * 3 + ("supervisor",) + ("cancel",) * 5 + ("retry",) * 3
+DECK = ("kill",) * size(2, 6) + ("stop",) * size(1, 3) + ("postgres",) * size(1, 3) + ("supervisor",) + ("cancel",) * size(2, 5)
+DECK += ("retry",) * size(1, 3)
 KINDS = [("sdxl_image_fast", {"images": 1}), ("sdxl_image_fast", {"images": 3}), ("image_fast", {}), ("image7b_fast_enhanced", {}),
          ("sdxl_image_high", {"steps": 4})]  # fmt: skip
 # Leases short enough to run out often; no job is given up for what we do to its executors.
