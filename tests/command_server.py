@@ -2,7 +2,7 @@
 
 `python command_server.py SOCKET MODELS`: with MODELS not empty, the model libraries too. A request is a line of JSON: `args`, `env`, `cwd`,
 and the files of stdin, stdout and stderr. The answer is a line with the process's number, and one with its exit status once it has ended.
-The process itself is a real one: it gets its arguments, environment and files, runs `main()` from the top, and ends as any interpreter does.
+The process is a real one: it gets its arguments, environment and files, runs `main()` from the top, and ends as any interpreter does.
 """
 
 from __future__ import annotations
