@@ -29,13 +29,14 @@ REFUSED = {
     "stamp": "A number alone makes no tables. `ourvidz migrate` looks at what the database has, reconciles it and does what is missing; "
     "it may be run at any time.",
     "ensure_version": "The version table is made by the first migration: `ourvidz migrate`.",
+    "merge": "Revisions are one line, numbered: there is nothing to merge. Number yours after the last one (`alembic heads`).",
     "autogenerate": "Migrations are SQL files, and functions, views and triggers are not among them (docs/decisions/0028): there is no "
     "model to compare with. `alembic revision -m TOPIC` makes the next numbered file.",
     "partial": "Tables, functions and views are of one release: only `alembic upgrade head` (or `ourvidz migrate`) goes there.",
 }
 COMMANDS = {
     # Alembic names the function that a command runs here, not the command.
-    "upgrade": "upgrade", "downgrade": "downgrade", "do_stamp": "stamp", "do_ensure_version": "ensure_version",
+    "upgrade": "upgrade", "downgrade": "downgrade", "do_stamp": "stamp", "do_ensure_version": "ensure_version", "nothing": "merge",
     "_display_current_history": "history", "retrieve_migrations": "revision",
 }  # fmt: skip
 
