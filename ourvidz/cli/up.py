@@ -53,7 +53,7 @@ def up(
     """
     seconds = options.seconds(idle_exit, "--idle-exit")
     if name is not None and not re.fullmatch(r"[A-Za-z0-9._-]{1,50}", name):
-        raise out.Problem(f"--name: {name[:60]!r} is no name. Use up to 50 letters, digits, dots, dashes and underscores.", 2)
+        raise out.Problem(f"--name: {name[:60]!r} is not a valid name. Use up to 50 letters, digits, dots, dashes and underscores.", 2)
     from ourvidz import bootstrap
     from ourvidz.cli import executor
     from ourvidz.config import config

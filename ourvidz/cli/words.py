@@ -60,7 +60,7 @@ def parse_duration(text: str) -> timedelta:
     elif plain and not _DURATION.sub("", plain).strip():
         seconds = sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(plain))
     if seconds is None or seconds > 3650 * 86_400:
-        raise ValueError(f"{text[:40]!r} is no duration. Write it like 90s, 10m, 2h, 1d or 1h30m.")
+        raise ValueError(f"{text[:40]!r} is not a duration. Write it like 90s, 10m, 2h, 1d or 1h30m.")
     return timedelta(seconds=seconds)
 
 
@@ -73,7 +73,7 @@ def parse_since(text: str, now: datetime) -> datetime:
     try:
         at = datetime.fromisoformat(text.strip())
     except ValueError:
-        raise ValueError(f"{text[:40]!r} is no time. Write how long ago (2h, 1d) or a date like 2025-07-07 or 2025-07-07T12:00.") from None
+        raise ValueError(f"{text[:40]!r} is not a time. Write how long ago (2h, 1d) or a date like 2025-07-07 or 2025-07-07T12:00.") from None
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
