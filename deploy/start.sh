@@ -3,7 +3,7 @@
 # machine. Arguments go to `ourvidz up`.
 #
 #   DATABASE_URL          the executors' login; unset: an embedded database, for this machine alone
-#   OURVIDZ_WAIT          seconds to wait for it (60)
+#   OURVIDZ_WAIT          seconds to wait for it; unset: until it answers, however long that takes
 #   OURVIDZ_MIGRATE_URL   a login that may change the schema; set: migrate first. Executors never see it
 #   OURVIDZ_PULL          roles to fetch before starting, such as "ip_adapter wan vace qwen"; those that are there cost seconds
 set -eu
@@ -15,14 +15,18 @@ answers() { # 0: the database at $1 does; 2: it never will, and it was said why;
 }
 
 wait_for() {
-    left=${OURVIDZ_WAIT:-60}
+    left=${OURVIDZ_WAIT:-} said=
     until answers "$1"; do
         [ $? -ne 2 ] || exit 1
-        if [ "$left" -le 0 ]; then
-            say "the database does not answer after ${OURVIDZ_WAIT:-60} s. Look at DATABASE_URL, its password, and the network."
-            exit 1
+        [ -n "$said" ] || say "the database does not answer; waiting for it"
+        said=1
+        if [ -n "$left" ]; then
+            if [ "$left" -le 0 ]; then
+                say "the database does not answer after $OURVIDZ_WAIT s. Look at DATABASE_URL, and the network."
+                exit 1
+            fi
+            left=$((left - 2))
         fi
-        left=$((left - 2))
         sleep 2
     done
 }

@@ -75,10 +75,11 @@ def start(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., tuple
 
 
 def test_it_waits_for_the_database_and_becomes_up(start: Callable[..., tuple[int, list[str], str]]) -> None:
-    assert start("--split", database=3, DATABASE_URL="postgresql://u:pw@db/x") == (
+    """However long: what restarts a container gives up after some tries."""
+    assert start("--split", database=40, DATABASE_URL="postgresql://u:pw@db/x") == (
         0,
         ["ourvidz up --split [postgresql://u:pw@db/x] []"],
-        "",
+        "start: the database does not answer; waiting for it\n",
     )
 
 
