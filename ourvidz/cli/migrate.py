@@ -123,7 +123,7 @@ def migrate(
     with database.transaction() as connection:
         copied = restored.is_copy(connection)
     if copied:
-        out.say(f"{restored.SAID}. {restored.REMEDY}; nothing is made or sent before.", "yellow")
+        out.say(f"{restored.SAID}. {restored.REMEDY}. Nothing is made or sent before.", "yellow")
     if check and steps:
         raise typer.Exit(1)
 

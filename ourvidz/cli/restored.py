@@ -10,6 +10,10 @@ import typer
 from ourvidz.cli import options, out
 from ourvidz.cli.help import about
 
+IN_SERVICE = (
+    "This database is in service: it is not known to be a copy. --beside turns its receivers off, drops the messages that it has not sent "
+    "and {jobs} its unfinished jobs. Go on?"
+)
 KEPT = "--keep-jobs goes with --beside: a database that goes on instead of another one keeps its jobs."
 
 
@@ -21,14 +25,18 @@ def add(app: typer.Typer, panel: str) -> None:
 
 def restored(
     instead: Annotated[bool, typer.Option("--instead", help="The other database does not go on: this one takes its place.")] = False,
-    beside: Annotated[bool, typer.Option("--beside", help="The other one goes on; this one does none of its work.")] = False,
-    keep_jobs: Annotated[bool, typer.Option("--keep-jobs", help="With --beside: its unfinished jobs are made here too.")] = False,
+    beside: Annotated[bool, typer.Option("--beside", help="The other one goes on; this one is a copy, and does none of its work.")] = False,
+    keep_jobs: Annotated[
+        bool, typer.Option("--keep-jobs", help="With --beside: unfinished jobs are not cancelled, but made here too.")
+    ] = False,
+    yes: options.Yes = False,
     as_json: options.Json = False,
 ) -> None:
     """Make a restored, moved or copied database whole, and say which of the two it is.
 
     Applies this program's roles, owners, grants, triggers and policies, as `migrate` does; raises sequences; lets events go on after those
-    that are there, so that readers' cursors hold; gives back what absent executors hold. Run it once the rows are there.
+    that are there, so that readers' cursors hold; gives back what absent executors hold. Run it once the rows are there. docs/restore.md
+    has each way of restoring, moving and copying.
     """
     if instead == beside:
         raise out.Problem("Say which of the two goes on: --instead (this one alone) or --beside (both).", 2)
@@ -44,6 +52,10 @@ def restored(
     with database.transaction() as connection:
         if layer.found(connection) is None:
             raise out.Problem("There is nothing of this program's in this database. `ourvidz migrate` begins one.")
+        in_service = beside and not moving.is_copy(connection)
+    if in_service:  # of the wrong DATABASE_URL everything would be stopped
+        out.confirm(IN_SERVICE.format(jobs="keeps" if keep_jobs else "cancels"), yes=yes)
+    with database.transaction() as connection:
         steps = foresee.steps(connection)
         if not (refused := [step for step in steps if step.refused]):
             migrate.migrate(connection)

@@ -13,7 +13,10 @@ from state.errors import DatabaseIsCopy
 Way = Literal["restored", "copied"]
 
 SAID = "This database was restored, moved or copied from another one, and nobody has said yet which of the two goes on"
-REMEDY = "`ourvidz restored --instead` (of the other one) or `ourvidz restored --beside` (it) says so; docs/restore.md"
+REMEDY = (
+    "Run `ourvidz restored --instead` if this one takes the other's place, or `ourvidz restored --beside` if the other one goes on and "
+    "this one is a copy (docs/restore.md)"
+)
 
 
 @dataclass(frozen=True)

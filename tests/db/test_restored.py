@@ -390,6 +390,8 @@ def test_one_command_makes_it_whole(copy: Database, original: Lived, tmp_path: P
     with copy.transaction() as connection:
         assert layer.drift(connection) == [] and steps(connection) == [] and not restored.is_copy(connection)
     before.close()
+    mistaken = command(copy.url, tmp_path / "home")("restored", "--beside")  # the wrong DATABASE_URL: it would stop all that is here
+    assert mistaken.code == 2 and "in service" in mistaken.err and "--yes" in mistaken.err
     # It goes on: what an executor of the other server held is taken again, and readers' cursors hold.
     assert row(copy, original.held)["status"] == "queued"
     jobs = Jobs(copy, Permissive(), patience=20)
