@@ -60,8 +60,7 @@ def up(
     from ourvidz.delivery.receivers import SECRET
 
     executors = executor.found() if dry_run else executor.able("`ourvidz up`")
-    if not dry_run:
-        bootstrap.app().keyring.keys(SECRET)  # refused by name before anything begins
+    bootstrap.app(patience=0.0).keyring.keys(SECRET)  # refused by name before anything begins
     older = older_queue or config().ourvidz_intake_older_queue
     intake = config().upstash is not None
     lacking = _lacking(intake, dry_run=dry_run)

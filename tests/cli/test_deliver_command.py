@@ -107,7 +107,7 @@ def test_what_is_refused(ourvidz: Command) -> None:
         assert answer.err.startswith("error: "), args
 
 
-@pytest.mark.parametrize("command", [["deliver", "run", "--once"], ["up"]])
+@pytest.mark.parametrize("command", [["deliver", "run", "--once"], ["up"], ["up", "--dry-run"]])
 def test_a_secret_that_cannot_sign_is_refused_by_name_at_the_start(ourvidz: Command, command: list[str]) -> None:
     """Pasted in part: the dashboard shows v1,whsec_…"""
     for held, said in (("v1", "only the version in front"), ("whsec_aGVsbG8=", "5 bytes can be guessed"), (f'"{WORD}"', "quotes")):
