@@ -18,9 +18,11 @@ _MENDED = ("row_differs", "row_missing")
 
 
 def add(app: typer.Typer, panel: str) -> None:
-    publishing = "ourvidz audit --publish                     # then keep heads.jsonl elsewhere"
+    publishing = "ourvidz audit --publish                     # then keep a copy of heads-ID.jsonl elsewhere"
     losing = "ourvidz audit --accept-loss 'restored to Monday 02:00' --publish   # after a restore to an earlier time"
-    app.command("audit", **about("ourvidz audit", publishing, "ourvidz audit --heads /mnt/other/heads.jsonl", losing, panel=panel))(audit)
+    app.command("audit", **about("ourvidz audit", publishing, "ourvidz audit --heads /mnt/other/heads-ID.jsonl", losing, panel=panel))(
+        audit
+    )
     app.command("rebuild", **about("ourvidz rebuild --verify", "ourvidz rebuild --yes", panel=panel))(rebuild)
 
 
@@ -29,7 +31,11 @@ def audit(
     publish: Annotated[bool, typer.Option("--publish", help="When all is well, write the heads of today there.")] = False,
     accept: Annotated[
         str | None,
-        typer.Option("--accept-loss", metavar="REASON", help="Write there that what is missing against the heads is known, and why."),
+        typer.Option(
+            "--accept-loss",
+            metavar="REASON",
+            help="Write into the heads file that events which it has and the database lacks are lost, and why.",
+        ),
     ] = None,
     yes: options.Yes = False,
     as_json: options.Json = False,
@@ -45,6 +51,8 @@ def audit(
     from ourvidz.cli import tokens
     from ourvidz.db import ledger
 
+    if accept is not None and not accept.strip():
+        raise out.Problem("--accept-loss: give the reason, such as 'restored to Monday 02:00'.", 2)
     app = bootstrap.app()
     file = heads or heads_file(app.database, app.config.home)
     if heads is not None and not publish and not heads.is_file():

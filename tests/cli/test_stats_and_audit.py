@@ -254,6 +254,7 @@ def test_audit_and_heads(ourvidz: Command, jobs: Jobs, user: User, tmp_path: Pat
     job_id = submit(jobs, user())
     submit(jobs, user())
     assert ourvidz("audit", "--heads", heads).code == 2
+    assert ourvidz("audit", "--accept-loss", " ").code == 2
     first = ourvidz("audit", "--heads", heads, "--publish", "--json")
     assert (first.code, first.json) == (0, {"jobs": 2, "events": 2, "findings": [], "ledger": [], "published": 2})
     assert ourvidz("audit", "--heads", heads).out == "2 jobs, 2 events, 0 findings\nledger: ok\n"
