@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ourvidz.cli import options, words
+from ourvidz.cli import words
 from ourvidz.cli.out import Problem
 
 if TYPE_CHECKING:
@@ -20,13 +20,19 @@ Patience = Annotated[
     typer.Option(
         "--patience",
         metavar="DURATION",
-        help="Leave with exit code 1 when no executor takes jobs of its lane for so long: 30s, 1h, or never.",
+        help="While it waits: leave with exit code 1 once no executor has served the job's lane for so long (30s, 1h, or never).",
     ),
 ]
 
 
 def seconds(text: str) -> float:
-    return float("inf") if text == "never" else options.seconds(text, "--patience") or 0.0
+    """Raises `Problem` naming the option."""
+    if text.strip().lower() == "never":
+        return float("inf")
+    try:
+        return words.parse_duration(text).total_seconds()
+    except ValueError as error:
+        raise Problem(f"--patience: {error} Or `never`.", 2) from error
 
 
 class Watch:

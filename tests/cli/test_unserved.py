@@ -37,7 +37,7 @@ def test_the_help_says_how_long(ourvidz: Command) -> None:
     for command in (("submit", "--help"), ("jobs", "watch", "--help")):
         shown = ourvidz(*command).out
         assert "--patience" in shown and "2m" in shown and "exit code 1" in " ".join(shown.split())
-    assert ourvidz("submit", "video_fast", "-p", "x", "--wait", "--patience", "soon").code == 2
+    assert ourvidz("submit", "video_fast", "-p", "x", "--wait", "--patience", "soon").err.rstrip().endswith("Or `never`.")
     assert seconds("never") == float("inf") and seconds("90") == 90
 
 
