@@ -43,6 +43,10 @@ def submit(
     images: Annotated[int | None, typer.Option("--images", metavar="N", help="1, 3 or 6 (sdxl).")] = None,
     steps: Annotated[int | None, typer.Option("--steps", metavar="N", help="Denoising steps.")] = None,
     guidance: Annotated[float | None, typer.Option("--guidance", metavar="X", help="How closely to follow the prompt, 1–15.")] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option("--scheduler", metavar="NAME", help="Like 'DPM++ 2M Karras', or unipc (wan); docs/catalog.md has the names."),
+    ] = None,
     size: Annotated[str | None, typer.Option("--size", metavar="WxH", help="In pixels, like 832x480.")] = None,
     seed: Annotated[
         int | None, typer.Option("--seed", metavar="N", help="The same seed makes the same picture; drawn when not given.")
@@ -76,12 +80,15 @@ def submit(
     dry_run: options.DryRun = False,
     as_json: options.Json = False,
 ) -> None:
-    """Queue a job."""
+    """Queue a job.
+
+    Pictures are PNG, JPEG, WebP, HEIC or AVIF files, and are sent as they are.
+    """
     from state import catalog
 
     files = {"init": init, "style": reference, "single": image, "first_frame": first_frame, "last_frame": last_frame}
     pictures = {slot: file for slot, file in files.items() if file is not None}
-    asked: dict[str, Any] = dict(images=images, steps=steps, guidance=guidance, seed=seed, strength=strength)
+    asked: dict[str, Any] = dict(images=images, steps=steps, guidance=guidance, seed=seed, strength=strength, sampler_name=scheduler)
     asked |= dict(reference_type=reference_type, reference_strength=reference_strength, reference_fallback=reference_fallback or None)
     try:
         later = words.parse_duration(delay) if delay is not None else None

@@ -38,7 +38,7 @@ FOX = ("--prompt", "a fox in snow")
         (("image_fast", *FOX, "--first-frame", "a.png"), "takes no --first-frame; it takes --image"),
         (("sdxl_image_fast", *FOX, "--reference-type", "style"), "give --reference FILE too"),
         (("sdxl_image_fast", *FOX, "--reference-strength", "0.5"), "needs a reference: --reference"),
-        (("image_fast", *FOX, "--in", "soon"), "no duration"),
+        (("image_fast", *FOX, "--in", "soon"), "not a duration"),
     ],
 )  # fmt: skip
 def test_refused_before_anything_is_touched(bare: Command, args: tuple[str, ...], says: str) -> None:
@@ -61,6 +61,7 @@ def test_refused_before_anything_is_touched(bare: Command, args: tuple[str, ...]
         (("image_fast", "--images", "3"), "images must be one of 1"),
         (("sdxl_image_fast", "--images", "2"), "1, 3, 6"),
         (("sdxl_image_fast", "--strength", "0.5"), "takes no strength"),
+        (("image_fast", "--scheduler", "DPM2"), "must be one of unipc"),
         (("sdxl_img2img", "--init", "a.png", "--strength", "0.05"), "strength must be"),
         (("sdxl_image_fast", "--reference", "a.png", "--reference-type", "mood"), "style, composition, character"),
         (("sdxl_image_fast", "--reference", "a.png", "--reference-strength", "0"), "reference_strength must be"),
@@ -117,7 +118,8 @@ def test_a_folder_is_no_picture(ourvidz: Command, database: Database, tmp_path: 
 def test_queued_with_what_was_asked(ourvidz: Command, database: Database) -> None:
     owner = new_user(database)
     answer = ourvidz("submit", "sdxl_image_fast", *FOX, "--negative", "blur", "--images", "6", "--steps", "9", "--guidance", "5.5",
-                     "--size", "832x1216", "--seed", "7", "--user", owner, "--in", "1h", "--json")  # fmt: skip
+                     "--size", "832x1216", "--seed", "7", "--scheduler", "dpmpp_2m_karras", "--user", owner,
+                     "--in", "1h", "--json")  # fmt: skip
     assert answer.code == 0, answer.err
     assert set(answer.json) == {"id", "job_type", "status", "created"}
     (row,) = database.rows(
@@ -125,7 +127,7 @@ def test_queued_with_what_was_asked(ourvidz: Command, database: Database) -> Non
     )
     assert str(row["job_id"]) == answer.json["id"]
     assert (row["prompt"], row["negative_prompt"], str(row["user_id"])) == ("a fox in snow", "blur", owner)
-    wanted = {"images": 6, "steps": 9, "guidance": 5.5, "width": 832, "height": 1216, "seed": 7}
+    wanted = {"images": 6, "steps": 9, "guidance": 5.5, "width": 832, "height": 1216, "seed": 7, "scheduler": "DPM++ 2M Karras"}
     assert row["settings"].items() >= wanted.items()
     assert 3590 < row["delay"].total_seconds() <= 3601
 
