@@ -73,7 +73,9 @@ def parse_since(text: str, now: datetime) -> datetime:
     try:
         at = datetime.fromisoformat(text.strip())
     except ValueError:
-        raise ValueError(f"{text[:40]!r} is not a time. Write how long ago (2h, 1d) or a date like 2025-07-07 or 2025-07-07T12:00.") from None
+        raise ValueError(
+            f"{text[:40]!r} is not a time. Write how long ago (2h, 1d) or a date like 2025-07-07 or 2025-07-07T12:00."
+        ) from None
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 

@@ -40,7 +40,7 @@ def test_typed_durations(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "h", "10x", "-5m", "ten minutes", "1e3", "999999999999999d"])
 def test_no_durations(text: str) -> None:
-    with pytest.raises(ValueError, match="no duration"):
+    with pytest.raises(ValueError, match="not a duration"):
         words.parse_duration(text)
 
 
@@ -48,7 +48,7 @@ def test_since() -> None:
     assert words.parse_since("2h", NOON) == NOON - timedelta(hours=2)
     assert words.parse_since("2025-07-01", NOON) == datetime(2025, 7, 1, tzinfo=UTC)
     assert words.parse_since("2025-07-01T10:00+02:00", NOON) == datetime(2025, 7, 1, 8, tzinfo=UTC)
-    with pytest.raises(ValueError, match="no time"):
+    with pytest.raises(ValueError, match="not a time"):
         words.parse_since("yesterday", NOON)
 
 
