@@ -46,7 +46,7 @@ def clean(answer: str, cut_short: bool = False) -> str:
 
 
 _COUNT = re.compile(
-    r"\s*[(\[{—–~-]*\s*(?:(?:total|word count|words|length|approx\w*|about)\W{0,3})*\d{1,3}\s*words?(?: in total)?\s*[)\]}]?[.\s]*$"
+    r"\s*[(\[{—–~-]{0,4}\s*(?:(?:total|word count|words|length|approx\w*|about)\W{0,3}){0,4}\d{1,3}\s*words?(?: in total)?\s*[)\]}]?[.\s]*$"
     r"|\s*[(\[]?(?:total )?(?:word|character)s?(?: count)?\s?[:=–-]\s?\d{1,4}(?: words)?[)\]]?[.\s]*$"
     r"|^[(\[]\W?\d{1,3} words[)\]]\s*",
     re.IGNORECASE,
