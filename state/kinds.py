@@ -35,9 +35,9 @@ ERROR_CLASSES: Final = (
     "abandoned", "older_system",
 )  # fmt: skip
 CAUSES: Final = ("lease ran out", "died", "hung", "stopped", "killed", "left behind", "left", "lost", "lost answer")
+"""Why an executor is gone."""
 SKIPS: Final = (*ERROR_CLASSES, "model_refused", "no_description", "other_language", "time_limit")
 """Why a prompt was used as it was written."""
-"""Why an executor is gone."""
 SNOOZES: Final = ("drain", "model_file")
 REROUTES: Final = ("asked", "no_executor", "message")  # message: of Redis, beside the row
 STOPS: Final = ("age", "suspended")

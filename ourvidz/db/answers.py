@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 
-from ourvidz.db.connection import Database, DatabaseAway, DatabaseRefused
+from ourvidz.db.connection import Ambiguous, Database, DatabaseAway, DatabaseRefused
 from state.errors import JobError
 
 
@@ -22,6 +22,8 @@ def main() -> int:
     except DatabaseAway as error:
         if isinstance(error, DatabaseRefused):
             return _never(error)
+        return 1
+    except Ambiguous:  # it went away in the middle
         return 1
     except JobError as error:
         return _never(error)
