@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from uuid import uuid4
 
 import pytest
 from support import Clock, as_job, claim, events, executor, finish, submit
@@ -67,6 +68,12 @@ def test_durations_add_up(database: Database, lived: str) -> None:
     assert backoff > 5 and found["scheduled_s"] == pytest.approx(backoff, abs=1e-3)
     assert found["queued_s"] == pytest.approx(10 + 600 - backoff, abs=1e-3)
     assert found["total_s"] == 638 and (found["status"], found["attempts"]) == ("completed", 2)
+
+
+def test_durations_of_a_few_jobs_read_the_events_of_those_alone(database: Database) -> None:
+    ids = ",".join(str(uuid4()) for _ in range(2))
+    plan = database.rows(f"explain select * from public.job_durations where job_id = any ('{{{ids}}}'::uuid[])")
+    assert any("Index Cond: (job_id = ANY" in line for row in plan for line in row.values())
 
 
 def test_waiting_is_when_it_could_have_been_claimed(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
