@@ -118,7 +118,8 @@ def _schedulers() -> str:
     """The one table of state/schedulers.py, for those who name a scheduler."""
     parts = [
         "\n## Schedulers\n\nThe setting `scheduler` of SDXL's types (also called `sampler` and `sampler_name`), and `sampler` of Wan's "
-        "(also `sample_solver`, `sampler_name`); `ourvidz submit --scheduler NAME` for both. Spelling does not count: case, spaces, dashes, underscores, and `+` for `p`. A job keeps "
+        "(also `sample_solver`, `sampler_name`); `ourvidz submit --scheduler NAME` for both. Spelling does not count: "
+        "case, spaces, dashes, underscores, and `+` for `p`. A job keeps "
         "the name in the first column. As in ComfyUI and newer releases of A1111, `sampler_name` may come with a `scheduler` of `karras` "
         "or `normal`. A name that is not here is refused. Without one, SDXL's types take the model's own schedule and Wan's `unipc`.\n"
     ]
