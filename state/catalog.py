@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from state import schedulers
 from state.errors import InvalidJob
 
 MB: Final = 1_000_000
@@ -29,8 +28,6 @@ GUIDANCE: Final = (1.0, 15.0)
 STRENGTH: Final = (0.1, 1.0)
 SHIFT: Final = (1.0, 12.0)
 REFERENCE_TYPES: Final = ("style", "composition", "character")
-SAMPLERS: Final = tuple(row.name for row in schedulers.WAN)
-SCHEDULERS: Final = tuple(row.name for row in schedulers.SDXL)
 VIDEO_FRAMES, FPS = 81, 16
 
 

@@ -124,8 +124,8 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "reference_fallback": st.booleans(),
     "on_enhance_failure": st.sampled_from(["continue", "fail", "panic"]),
     "shift": st.floats(0, 13, allow_nan=False),
-    "sampler": st.sampled_from([*catalog.SAMPLERS, "ddim"]),
-    "scheduler": st.sampled_from([*catalog.SCHEDULERS, "Magic"]),
+    "sampler": st.sampled_from([*(row.name for row in schedulers.WAN), "ddim"]),
+    "scheduler": st.sampled_from([*(row.name for row in schedulers.SDXL), "Magic"]),
 }
 SIZES = st.sampled_from([*catalog.PREMIUM_SIZES, *catalog.WAN_SIZES, (1024, 1280), (1024.0, 1024.0), ("1024", "1024")])
 
