@@ -29,10 +29,10 @@ from ourvidz.troubles import Troubles
 log = logging.getLogger("ourvidz.intake")
 
 BATCH = 50  # messages in one request and one transaction
-FIRST_WAIT, CALM_WAIT, IDLE_WAIT = 0.05, 2.0, 6.0  # seconds: after the last message, at most soon after, at most when idle
+FIRST_WAIT, CALM_WAIT, IDLE_WAIT = 0.05, 2.0, 8.0  # seconds: after the last message, at most soon after, at most when idle
 IDLE_AFTER = 600.0
-"""Seconds without a message after which it is idle. Each look is one command, so a day without messages costs under 20,000; Upstash's free
-plan has 500,000 a month."""
+"""Seconds without a message after which it is idle. Each look is one command, so a day without messages costs 12,700, and a month of them
+leaves a fifth of the 500,000 that Upstash's free plan has."""
 AWAY_WAIT, QUOTA_WAIT = 30.0, 300.0  # seconds at most: while Redis or Postgres is away, while Upstash's plan is used up
 PART = "intake"
 SWEEP = 30.0  # seconds between two looks at what lies in the processing lists
@@ -183,7 +183,8 @@ def drain(
                 intake.forget(drainer.db)
                 forgotten = time.monotonic()
         except (RedisAway, DatabaseAway, Ambiguous) as error:
-            drainer.db.bring_back()
+            if not isinstance(error, RedisAway):
+                drainer.db.bring_back()
             away += 1
             least = error.after if isinstance(error, RedisAway) else 0.0
             longest = QUOTA_WAIT if isinstance(error, QuotaSpent) else AWAY_WAIT
