@@ -74,10 +74,10 @@ def _jobs(jobs: Iterable[Mapping[str, Any]]) -> None:
     rows = []
     for (reference, stage, weights, working, most, room, fits), names in groups.items():
         mark, style = FITS[fits]
-        rows.append([out.cell(_short(names)), out.cell("with a picture" if reference else "", "dim"), out.cell(stage), size(weights),
+        rows.append([out.cell(_short(names)), out.cell("picture" if reference else "", "dim"), out.cell(stage), size(weights),
                      size(working), size(most), size(room), out.Cell(mark, fits, style)])  # fmt: skip
     right = ("weights", "room", "at once", "most room")
-    out.table(("job types", "", "widest", "weights", "room", "at once", "most room", "fits"), rows, right=right)
+    out.table(("job types", "with", "widest", "weights", "room", "at once", "most room", "fits"), rows, right=right, folds=("job types",))
 
 
 def _short(names: list[str]) -> str:

@@ -129,8 +129,11 @@ def number(value: int | None, style: str = "") -> Cell:
     return Cell("") if value is None else Cell(f"{value:,}", str(value), style)
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]], *, right: Sequence[str] = (), indent: int = 0) -> None:
-    """Aligned columns under quiet headings for a person; tab-separated raw values without a heading for a pipe."""
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[Cell]], *, right: Sequence[str] = (), folds: Sequence[str] = (), indent: int = 0
+) -> None:
+    """Aligned columns under quiet headings for a person; tab-separated raw values without a heading for a pipe. Where a terminal is
+    too narrow the last column and those of `folds` go over several lines; others are cut."""
     console = stdout()
     if not console.is_terminal:
         for row in rows:
@@ -142,7 +145,9 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]], *, right: Sequ
 
     grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", show_header=bool(columns))
     for place, name in enumerate(columns, 1):
-        grid.add_column(name, justify="right" if name in right else "left", no_wrap=place < len(columns), overflow="fold")
+        grid.add_column(
+            name, justify="right" if name in right else "left", no_wrap=place < len(columns) and name not in folds, overflow="fold"
+        )
     for row in rows:
         grid.add_row(*(Text(c.shown, style=c.style) for c in row))
     console.print(Padding(grid, (0, 0, 0, indent)))
