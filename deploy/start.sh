@@ -10,19 +10,19 @@ set -eu
 
 say() { printf 'start: %s\n' "$*" >&2; }
 
-answers() { # 0: the database at $1 does; 2: it never will, and it was said why; anything else: not yet
-    DATABASE_URL=$1 timeout 15 python3 -m ourvidz.db.answers
+answers() { # 0: the database at $1 does (with $2, writes: takes them); 2: it never will, and it was said why; anything else: not yet
+    DATABASE_URL=$1 timeout 15 python3 -m ourvidz.db.answers ${2:-}
 }
 
 wait_for() {
     left=${OURVIDZ_WAIT:-} said=
-    until answers "$1"; do
+    until answers "$@"; do
         [ $? -ne 2 ] || exit 1
-        [ -n "$said" ] || say "the database does not answer; waiting for it"
+        [ -n "$said" ] || say "the database does not ${2:+take }${2:-answer}; waiting for it"
         said=1
         if [ -n "$left" ]; then
             if [ "$left" -le 0 ]; then
-                say "the database does not answer after $OURVIDZ_WAIT s. Look at DATABASE_URL, and the network."
+                say "the database does not ${2:+take }${2:-answer} after $OURVIDZ_WAIT s. Look at DATABASE_URL, and the network."
                 exit 1
             fi
             left=$((left - 2))
@@ -35,6 +35,7 @@ if [ -n "${DATABASE_URL:-}" ]; then
     wait_for "$DATABASE_URL"
 fi
 if [ -n "${OURVIDZ_MIGRATE_URL:-}" ]; then
+    wait_for "$OURVIDZ_MIGRATE_URL" writes
     say "bringing the database to this program's schema"
     DATABASE_URL=$OURVIDZ_MIGRATE_URL ourvidz migrate
     unset OURVIDZ_MIGRATE_URL

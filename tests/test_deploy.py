@@ -111,6 +111,11 @@ def test_what_it_asks_tells_away_from_never(
     assert said in printed and "pw" not in printed
 
 
+def test_it_migrates_once_the_database_takes_writes(start: Callable[..., tuple[int, list[str], str]]) -> None:
+    code, called, said = start(database=3, OURVIDZ_MIGRATE_URL="as-owner")
+    assert (code, len(called), said.splitlines()[0]) == (0, 2, "start: the database does not take writes; waiting for it")
+
+
 def test_it_migrates_as_the_one_who_may_and_forgets_who_that_was(start: Callable[..., tuple[int, list[str], str]]) -> None:
     assert start(DATABASE_URL="as-executor", OURVIDZ_MIGRATE_URL="as-owner")[1] == [
         "ourvidz migrate [as-owner] [as-owner]",

@@ -159,7 +159,7 @@ def tell(error: Exception) -> int:
 def _words(error: Exception) -> str:
     module, first = type(error).__module__ + ".", str(error).strip().partition("\n")[0]
     if module.startswith(_OURS):
-        look = ". Look at DATABASE_URL; unset, it means the embedded one." if first.startswith("The database cannot be reached") else ""
+        look = ". Look at DATABASE_URL; unset, it means the embedded one." if "The database cannot be reached" in first else ""
         return str(error) + look  # ours say what happened, to which job, and what to do
     if module.startswith(("sqlalchemy.", "psycopg.")):
         from ourvidz.db import outages

@@ -104,21 +104,24 @@ def submit(
     _check_pictures(catalog.job_type(job_type), set(pictures), asked)
     catalog.check_text(prompt, negative)
     from ourvidz import bootstrap
-    from ourvidz.db.connection import PATIENCE
+    from ourvidz.db.connection import PATIENCE, DatabaseAway
     from ourvidz.lifecycle import NewJob
 
     app = bootstrap.app(patience=PATIENCE)
-    owner = app.database.patiently(lambda: _owner(app, user), patience=PATIENCE)
-    chosen = {k: v for k, v in asked.items() if v is not None}
-    places = {"references": {slot: f"{catalog.REFERENCE_BUCKET}/{owner}/{slot}" for slot in pictures}}
-    job = NewJob(owner, job_type, prompt, negative, chosen | places, idempotency_key=key, run_at=_later(app, later))
-    tried = app.jobs.try_out(job)
-    if dry_run:
-        return _tell(tried, as_json)
-    for aside in tried["set_aside"]:
-        out.say(f"{aside['field']} is not used: {wire.REASONS[aside['reason']]}.", "dim")
-    job = replace(job, settings=chosen | {"references": _stored(app, owner, pictures, consent)})
-    (done,) = app.jobs.submit_many([job], actor=pick.actor())
+    try:
+        owner = app.database.patiently(lambda: _owner(app, user), patience=PATIENCE)
+        chosen = {k: v for k, v in asked.items() if v is not None}
+        places = {"references": {slot: f"{catalog.REFERENCE_BUCKET}/{owner}/{slot}" for slot in pictures}}
+        job = NewJob(owner, job_type, prompt, negative, chosen | places, idempotency_key=key, run_at=_later(app, later))
+        tried = app.jobs.try_out(job)
+        if dry_run:
+            return _tell(tried, as_json)
+        for aside in tried["set_aside"]:
+            out.say(f"{aside['field']} is not used: {wire.REASONS[aside['reason']]}.", "dim")
+        job = replace(job, settings=chosen | {"references": _stored(app, owner, pictures, consent)})
+        (done,) = app.jobs.submit_many([job], actor=pick.actor())
+    except DatabaseAway as error:
+        raise type(error)(f"Nothing was queued. {error}") from error
     _report(app, done.id, job_type, done.created, limit if wait or open_it else None, open_it, as_json)
 
 

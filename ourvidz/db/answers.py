@@ -1,7 +1,7 @@
-"""`python3 -m ourvidz.db.answers`, for scripts that wait until the database of DATABASE_URL answers.
+"""`python3 -m ourvidz.db.answers [writes]`, for scripts that wait until the database of DATABASE_URL answers, or takes writes.
 
-Exit codes: 0 it does; 1 it is away; 2, with a line on stderr: waiting changes nothing (a wrong password, a URL that libpq cannot read, an
-encoding that will not do).
+Exit codes: 0 it does; 1 it is away, or takes no writes; 2, with a line on stderr: waiting changes nothing (a wrong password, a URL that
+libpq cannot read, an encoding that will not do).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 
+from ourvidz.db import writes
 from ourvidz.db.connection import Ambiguous, Database, DatabaseAway, DatabaseRefused
 from state.errors import JobError
 
@@ -18,6 +19,7 @@ def main() -> int:
     try:
         database = Database(os.environ["DATABASE_URL"])
         database.rows("select 1")
+        taken = "writes" not in sys.argv[1:] or writes.look(database).taken
         database.close()
     except DatabaseAway as error:
         if isinstance(error, DatabaseRefused):
@@ -27,7 +29,7 @@ def main() -> int:
         return 1
     except JobError as error:
         return _never(error)
-    return 0
+    return 0 if taken else 1
 
 
 def _never(error: JobError) -> int:

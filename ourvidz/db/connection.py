@@ -351,7 +351,7 @@ def translate(error: psycopg.Error, sent: bool) -> Exception:
 
 
 def _read_only(reason: str) -> str:
-    return f"The database takes no writes ({reason}). `ourvidz doctor` says why and what to do"
+    return f"The database takes no writes ({reason}). `ourvidz doctor` says why and what to do."
 
 
 def keywords(url: str) -> dict[str, str]:
