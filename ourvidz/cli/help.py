@@ -24,6 +24,7 @@ _ORDER = [
     "stats",
     "doctor",
     "migrate",
+    "restored",
     "models",
     "buckets",
     "safety",
