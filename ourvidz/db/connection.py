@@ -352,8 +352,3 @@ def translate(error: psycopg.Error, sent: bool) -> Exception:
 
 def _read_only(reason: str) -> str:
     return f"The database takes no writes ({reason}). `ourvidz doctor` says why and what to do."
-
-
-def keywords(url: str) -> dict[str, str]:
-    """The URL taken apart by libpq's words: host, port, user, password, dbname … Raises `UnreadableUrl`."""
-    return dict(conninfo.parameters(url))

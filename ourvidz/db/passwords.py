@@ -72,9 +72,9 @@ def set_password(connection: Connection[Any], role: str, password: str) -> None:
 def of(url: str, role: str) -> str | None:
     """What `role` logs in with on the server of `url`. Those that are not in the file have one that follows from its superuser's; None:
     a server that is not ours, whose roles have passwords of their own."""
-    from ourvidz.db.connection import keywords
+    from ourvidz.db.conninfo import parameters
 
-    file = keywords(url).get("passfile")
+    file = parameters(url).get("passfile")
     known = read(Path(file)) if file else {}
     if "postgres" not in known:
         return None

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 LIMIT = 15.0  # seconds for all of it: names, connection, TLS, request, status
 _SECRET = re.compile("SECRET|TOKEN|KEY|PASSWORD")
-LONGEST_ASKED = 3600.0  # seconds; of a Retry-After no more is believed
 USER_AGENT = "OurVidz-Webhooks/1"
 
 
@@ -94,7 +93,7 @@ def _outcome(answer: httpx.Response, *, legacy: bool) -> Outcome:
     if answer.is_redirect:
         return Outcome(status, f"it answered {status}, a redirect, which is not followed: give the receiver its true URL")
     hint = f"; if the project's legacy API keys are disabled, set {project_keys.SECRET}" if status == 401 and legacy else ""
-    return Outcome(status, f"it answered {status}{hint}", retry_after(answer.headers.get("retry-after"), LONGEST_ASKED) or None)
+    return Outcome(status, f"it answered {status}{hint}", retry_after(answer.headers.get("retry-after")) or None)
 
 
 def _words(error: Exception) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from ourvidz.db import passwords
-from ourvidz.db.connection import keywords
+from ourvidz.db.conninfo import parameters
 from ourvidz.dev.debian import Program
 from ourvidz.dev.process import Process, listening, on_free_port
 
@@ -20,7 +20,7 @@ class Pooler:
         self, program: Program, database_url: str, folder: Path, *,
         size: int = 4, users: tuple[str, ...] = (), ignores: str = "extra_float_digits",
     ) -> None:  # fmt: skip
-        found = keywords(database_url)
+        found = parameters(database_url)
         user, self.database = found["user"], found["dbname"]
         password = found.get("password") or passwords.of(database_url, user) or ""
         folder.mkdir(parents=True, exist_ok=True)

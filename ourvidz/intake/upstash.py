@@ -19,7 +19,6 @@ from ourvidz.outbound import clients
 from ourvidz.outbound.answers import retry_after
 
 TIMEOUT = httpx.Timeout(10.0, connect=5.0)  # seconds
-LONGEST_ASKED = 3600.0  # seconds; of a Retry-After no more is believed
 
 
 class RedisAway(Exception):
@@ -80,7 +79,7 @@ class Upstash:
             raise RedisAway(
                 f"The Redis of UPSTASH_REDIS_REST_URL did not answer ({type(error).__name__})"
             ) from None  # its own words could hold the URL
-        after = retry_after(response.headers.get("retry-after"), LONGEST_ASKED)
+        after = retry_after(response.headers.get("retry-after"))
         try:
             answer = response.json()
         except ValueError:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+LONGEST = 3600.0  # seconds; no more is believed
 
-def retry_after(header: str | None, longest: float) -> float:
+
+def retry_after(header: str | None, longest: float = LONGEST) -> float:
     """Seconds of a Retry-After header (RFC 9110: a whole number, or a date), at most `longest`; 0 where it says nothing readable."""
     text = (header or "").strip()
     try:

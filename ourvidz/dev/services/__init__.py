@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ourvidz.db import passwords
-from ourvidz.db.connection import Database, keywords
+from ourvidz.db.connection import Database
+from ourvidz.db.conninfo import parameters
 from ourvidz.dev.parts import Parts, run
 
 HERE = Path(__file__).parent
@@ -30,7 +31,7 @@ def command(parts: Parts, program: str, *, reads: Sequence[Path] = (), writes: S
 
 def database(url: str, role: str) -> tuple[dict[str, str], list[Path]]:
     """libpq's variables to connect as `role`, and the files that this takes: a server of ours listens on a socket alone."""
-    found = keywords(url)
+    found = parameters(url)
     host, port = found.get("host", "127.0.0.1"), found.get("port", "5432")
     env = {"PGHOST": host, "PGPORT": port, "PGDATABASE": found["dbname"], "PGUSER": role}
     if password := passwords.of(url, role):
