@@ -91,7 +91,7 @@ def _of_url(rest: str, scheme: str) -> dict[str, str]:
     given = [one for one in query.split("&") if one]
     for before, one in zip(["", *given], given, strict=False):
         # After a password, or where an @ may mean that the query is a part of one, an unknown name may be what it goes on with.
-        if (before.startswith("password=") or "@" in query) and unquote(one.partition("=")[0]).strip() not in _known() | FOREIGN.keys():
+        if (before.startswith("password=") or "@" in query) and not _understood(one):
             raise UnreadableUrl(f"DATABASE_URL has a parameter that libpq does not know, or an & or ? inside its password. {_ENCODE}")
     kept = [one for one in given if not _foreign(one)]
     whole = "postgresql://" + (user[0] if user else "") + address + ("?" + "&".join(kept) if kept else "")
@@ -103,16 +103,23 @@ def _of_url(rest: str, scheme: str) -> dict[str, str]:
 
 def _foreign(pair: str) -> bool:
     """Whether this `name=value` of a URL is left out. Raises `UnreadableUrl` for what neither libpq nor FOREIGN knows."""
-    name, equals, _ = pair.partition("=")
-    name = unquote(name).strip()
+    name, equals = _name(pair), "=" in pair
     if name in FOREIGN:
         _say(name)
         return True
-    if name not in _known() and pair != "ssl=true":  # libpq's one concession to JDBC
+    if not _understood(pair):
         raise UnreadableUrl(_unknown(name))
     if not equals:
         raise UnreadableUrl(f"The parameter {name} in DATABASE_URL has no value.")
     return False
+
+
+def _name(pair: str) -> str:
+    return unquote(pair.partition("=")[0]).strip()
+
+
+def _understood(pair: str) -> bool:
+    return _name(pair) in _known() | FOREIGN.keys() or pair == "ssl=true"  # libpq's one concession to JDBC
 
 
 def _of_pairs(text: str) -> dict[str, str]:

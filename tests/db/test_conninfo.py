@@ -33,6 +33,7 @@ READ: list[tuple[str, dict[str, str]]] = [
      {"user": "u", "host": "h", "dbname": "db", "sslmode": "verify-full", "sslrootcert": "/etc/ca.pem"}),
     ("postgresql://u@h/db?options=endpoint%3Dsmall-lake", {"user": "u", "host": "h", "dbname": "db", "options": "endpoint=small-lake"}),
     ("postgresql://u@h/db?ssl=true", {"user": "u", "host": "h", "dbname": "db", "sslmode": "require"}),
+    ("postgresql://h/db?user=u@x&password=p&ssl=true", {"user": "u@x", "password": "p", "host": "h", "dbname": "db", "sslmode": "require"}),
 ]  # fmt: skip
 
 
