@@ -71,6 +71,8 @@ def light() -> None:
                 yield Picture(picture, seed) if work.frames == 1 else Clip([picture] * 5, work.fps, seed)
 
     class Noisy(Shelf):
+        def ready(self) -> None: ...
+
         def family(self, lane: str) -> Any:
             return Noise()
 
