@@ -121,7 +121,7 @@ MUTANTS = {
     "no guard of bare writes": Mutant(F + "refuse_bare_write.sql", "  raise exception 'A", "  return new; raise exception 'A", "guards"),
     "history may change": Mutant(F + "refuse_change.sql", "  raise exception", "  return null; raise exception", "guards"),
     "replica sessions write": Mutant(F + "replica_guard.sql", "raise exception", "raise notice", "guards"),
-    "a way round while it is a copy": Mutant(F + "identity.sql", "i.system_identifier is not null\n", "true\n", "guards"),
+    "a way round while it is a copy": Mutant(F + "identity.sql", "v_server is null then\n    return false", "v_server is null then\n    return true", "guards"),
     "copies claim": Mutant(F + "claim.sql", "  perform ourvidz.refuse_copy();\n", "", "restored"),
     "copies send": Mutant(F + "outbox_due.sql", "perform ourvidz.refuse_copy();", "", "restored"),
     "events go back in a younger server": Mutant(F + "raise_sequences.sql", "((v_seen >> 40) + 1 << 40) - pg_current_xact_id()::text::bigint", "0", "restored"),

@@ -403,3 +403,16 @@ def test_one_command_makes_it_whole(copy: Database, original: Lived, tmp_path: P
     sound(copy)
     # Its message is still to be sent, by this one alone.
     assert [due.messages for due in outbox.due(copy)] == [2]
+
+
+def test_a_server_that_does_not_say_its_name(server: Server, database_name: str) -> None:
+    """As where a DBA took pg_control_system from PUBLIC: the database's own number is all there is to go by."""
+    with psycopg.connect(server.url(database_name, superuser=True)) as connection:
+        connection.execute("revoke execute on function pg_control_system() from public")
+        (here,) = connection.execute("select database_oid from ourvidz.whereabouts() where system_identifier = 0").fetchall()
+        for oid, copied in ((here[0], False), (1, True)):
+            connection.execute("update ourvidz.identities set system_identifier = 0, database_oid = %s", (oid,))
+            connection.execute("set local role ourvidz_owner")
+            assert connection.execute("select ourvidz.is_copy()").fetchall() == [(copied,)]
+            connection.execute("reset role")
+        connection.rollback()

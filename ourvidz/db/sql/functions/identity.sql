@@ -4,29 +4,42 @@ language sql stable
 as $$ select * from ourvidz.identities order by n desc limit 1 $$;
 
 -- The server's and the database's own names, which no dump takes along. A copy of a server's files has the same. The server's is 0 where it does
--- not say it.
+-- not say it, to us or to the owner of our functions.
 create or replace function ourvidz.whereabouts(out system_identifier bigint, out database_oid oid)
 language plpgsql stable
 as $$
 begin
   database_oid := (select d.oid from pg_database as d where d.datname = current_database());
-  system_identifier := (select c.system_identifier from pg_control_system() as c);
+  system_identifier := 0;
+  if has_function_privilege('ourvidz_owner', 'pg_control_system()', 'execute') then
+    system_identifier := (select c.system_identifier from pg_control_system() as c);
+  end if;
 exception when insufficient_privilege or feature_not_supported then
   system_identifier := 0;
 end
 $$;
 
 -- Whether its rows came from another database, and nobody has said yet what it is (`ourvidz restored`).
--- Asked by each step of a job, hence one query of a kept plan.
+-- Asked by each step of a job, hence queries of kept plans.
 create or replace function ourvidz.is_copy() returns boolean
 language plpgsql stable
 as $$
+declare
+  v_server bigint;
+  v_elsewhere boolean;
 begin
-  return coalesce((
-    select i.system_identifier is not null
-           and (case when i.system_identifier <> 0 then i.system_identifier <> (select c.system_identifier from pg_control_system() as c) else false end
-                or i.database_oid <> (select d.oid from pg_database as d where d.datname = current_database()))
-    from ourvidz.identities as i order by i.n desc limit 1), true);
+  select i.system_identifier, i.database_oid <> (select d.oid from pg_database as d where d.datname = current_database())
+  into v_server, v_elsewhere
+  from ourvidz.identities as i order by i.n desc limit 1;
+  if not found then
+    return true;
+  elsif v_server is null then
+    return false;
+  elsif v_elsewhere or v_server = 0 then
+    return v_elsewhere;
+  end if;
+  -- A statement of its own: the right to ask for it is looked at as a query begins, whether it comes to it or not.
+  return v_server <> (select c.system_identifier from pg_control_system() as c);
 end
 $$;
 
