@@ -42,7 +42,7 @@ def steps(connection: Connection) -> list[Step]:
     if apply:
         made = {step.object.removeprefix("table ") for step in found if step.detail.startswith("made")}
         named = {match[1] for step in found if (match := re.match(r"policy (.*)", step.object.replace('"', "")))}
-        found = [*_roles(connection), *found, *_numbered(connection, made), *_changed(changed)]
+        found = [*_roles(connection), *found, *_numbered(connection, made), *_order_of_events(connection), *_changed(changed)]
         found += [step for step in _objects(connection, changed) if step.object not in named]
     return [*found, *_storage(connection, found), *_jobs(connection)]
 
@@ -135,6 +135,15 @@ def _numbered(connection: Connection, made: set[str]) -> Iterator[Step]:
         yield from (Step(group, one.action, f"{one.kind} {one.object}") for one in said)
         if not said:
             yield Step(group, "run", f"migration {script.revision}")
+
+
+def _order_of_events(connection: Connection) -> Iterator[Step]:
+    """Events were ordered by the server's own transaction ids; now by these and an offset (sql/identity.sql)."""
+    server = """select exists (select from pg_attrdef as d join pg_attribute as a on (a.attrelid, a.attnum) = (d.adrelid, d.adnum)
+                               where d.adrelid = to_regclass('public.job_events') and a.attname = 'xid'
+                                 and pg_get_expr(d.adbin, d.adrelid) not like '%event_xid()')"""
+    if connection.exec_driver_sql(server.replace("%", "%%")).scalar():
+        yield Step("Tables", "alter", "column public.job_events.xid", "its default is ourvidz.event_xid()")
 
 
 def _storage(connection: Connection, steps: list[Step]) -> Iterator[Step]:

@@ -305,7 +305,7 @@ def test_mixed_jobs_in_room_for_one_family_are_what_they_are_with_room_for_all(
     tiny_root: Path, least: int, unlimited: dict[str, Any]
 ) -> None:
     shelf, residency = measured(tiny_root, least)
-    queue = [kind for kind in JOBS for _ in range(size(3, 12))]
+    queue = [kind for kind in JOBS for _ in range(size(6, 12))]
     random.Random(4).shuffle(queue)
     for number, kind in enumerate(queue):
         assert run(shelf, kind) == unlimited[kind], f"job {number}, {kind}"
