@@ -132,8 +132,9 @@ def clock(database: Database) -> Clock:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Two a core, at least four: half of the time a test waits, for a process to start, a lease to end, a server to answer."""
-    return min(8, max(4, 2 * (os.cpu_count() or 1)))
+    """One more than cores: now and then each waits, for a process to start, a lease to end, a server to answer. Each has a server and
+    models of its own, some twenty seconds of a core's time; of four on two cores the fourth cost more than it did."""
+    return min(8, (os.cpu_count() or 1) + 1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
+from sizes import size
 from test_screen_edge import Ask, edge  # noqa: F401  (the fixture: one Deno process)
 
 from ourvidz.safety.lexical import LexicalScreen
@@ -45,13 +46,15 @@ PIECES = some.sampled_from([
 TEXTS = some.lists(PIECES | some.text(max_size=4), max_size=20).map("".join).map(lambda text: UNKNOWN.sub("", text))
 
 
-@settings(max_examples=500, deadline=None)
+@pytest.mark.sized
+@settings(max_examples=size(100, 500), deadline=None)
 @given(TEXTS)
 def test_any_text_has_the_same_canonical_form(edge: Ask, text: str) -> None:  # noqa: F811
     assert differing(edge, [text]) == []
 
 
-@settings(max_examples=300, deadline=None)
+@pytest.mark.sized
+@settings(max_examples=size(60, 300), deadline=None)
 @given(TEXTS)
 def test_any_negative_prompt_is_read_alike(edge: Ask, text: str) -> None:  # noqa: F811
     check_negatives(edge, [text])

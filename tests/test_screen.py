@@ -14,6 +14,7 @@ import pytest
 from disguises import LANGUAGES, POLICY, disguised, latin, leet, listed
 from hypothesis import example, given, settings
 from hypothesis import strategies as some
+from sizes import size
 
 from ourvidz.safety.fold import squeezed
 from ourvidz.safety.lexical import MAX_TEXT, LexicalScreen
@@ -107,7 +108,8 @@ DIGITS: dict[str, Callable[[int], str]] = {
 }
 
 
-@settings(max_examples=600, deadline=None)
+@pytest.mark.sized
+@settings(max_examples=size(120, 600), deadline=None)
 @given(age=some.integers(3, 99), phrase=some.sampled_from(AGES), digits=some.sampled_from(sorted(DIGITS)))
 @example(age=17, phrase="{n} years old", digits="ascii")
 @example(age=18, phrase="{n} years old", digits="ascii")
@@ -116,7 +118,8 @@ def test_ages_in_digits(age: int, phrase: str, digits: str) -> None:
     assert allowed(text.replace("a girl", "a woman") if age >= 18 else text) == (age >= 18), text
 
 
-@settings(max_examples=300, deadline=None)
+@pytest.mark.sized
+@settings(max_examples=size(60, 300), deadline=None)
 @given(age=some.integers(3, 99), phrase=some.sampled_from([a for a in AGES if a.isascii() and not re.search("anni|Jahre|anos|}y", a)]))
 def test_ages_in_words(age: int, phrase: str) -> None:
     spaced = " ".join(WORDS[age]) if age < 18 else WORDS[age]  # "e i g h t e e n" is refused for its end
@@ -203,14 +206,16 @@ def test_what_no_version_of_unicode_agrees_on_is_not_read() -> None:
     assert len(unknown) == 969_351 and not any(c in RULES.folding.lookalikes or c in RULES.folding.replace for c in unknown)
 
 
-@settings(max_examples=300, deadline=None)
+@pytest.mark.sized
+@settings(max_examples=size(60, 300), deadline=None)
 @given(some.text(max_size=200))
 def test_any_text_gets_an_answer_that_does_not_quote_it(text: str) -> None:
     verdict = SCREEN.check(text)
     assert verdict.allowed == (verdict.category is None) == (verdict.rule_id is None)
 
 
-@settings(max_examples=200, deadline=None)
+@pytest.mark.sized
+@settings(max_examples=size(40, 200), deadline=None)
 @given(before=some.text(max_size=60), after=some.text(max_size=60))
 def test_a_term_is_found_in_any_surroundings(before: str, after: str) -> None:
     assert not allowed(f"{before} , a toddler , {after}")

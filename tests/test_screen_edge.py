@@ -15,6 +15,7 @@ import pytest
 from disguises import LANGUAGES, disguised
 from hypothesis import given, settings
 from hypothesis import strategies as some
+from sizes import size
 from waiting import LIMIT
 
 from ourvidz.dev.parts import Parts
@@ -105,7 +106,8 @@ TEXTS = some.lists(
 ).flatmap(lambda parts: some.sampled_from(["", " ", "-", "  "]).map(lambda between: between.join(parts)))
 
 
-@settings(max_examples=600, deadline=None)
+@pytest.mark.sized
+@settings(max_examples=size(120, 600), deadline=None)
 @given(TEXTS | some.text(ANY, max_size=400))
 def test_any_text_gets_the_same_answer(edge: Ask, text: str) -> None:
     assert differing(edge, [text, text.upper()]) == []

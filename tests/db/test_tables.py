@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sizes import size
 
 from ourvidz.db.connection import Database
 from ourvidz.db.schema import limits
@@ -143,7 +144,8 @@ def asked(draw: st.DrawFn) -> tuple[catalog.JobType, dict[str, Any]]:
     return kind, {k: v for k, v in want.items() if v is not None} | ({"references": references} if references else {})
 
 
-@settings(max_examples=250, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.sized
+@settings(max_examples=size(50, 250), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(asked())
 def test_whatever_is_asked_is_within_the_limits_or_refused_by_name(shared: Database, job: tuple[catalog.JobType, dict[str, Any]]) -> None:
     kind, want = job

@@ -14,6 +14,7 @@ from api import Api
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from senders import deployed_message, deployed_row, deployed_types
+from sizes import size
 from support import new_user, row
 
 from ourvidz.db.connection import Database
@@ -79,7 +80,8 @@ def people(shared: Database) -> tuple[str, str]:
     return new_user(shared), new_user(shared)
 
 
-@settings(max_examples=250, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.sized
+@settings(max_examples=size(50, 250), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(job_type=st.sampled_from([*JOB_TYPES, *wire.OLDER_TYPES]), said=SAID, negative=st.sampled_from([None, "fog", " fog "]))
 def test_the_same_request_makes_the_same_job_whatever_way_it_comes(
     shared: Database, people: tuple[str, str], job_type: str, said: dict[str, Any], negative: str | None

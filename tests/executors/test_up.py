@@ -41,7 +41,7 @@ def gated(up: Up, **settings: object) -> str:
     return up.site.submit(steps=1, **settings)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGSEGV, marks=pytest.mark.nightly)])
 def test_a_killed_executors_job_is_with_another_at_once(up: Up, number: int) -> None:
     site, job_id = up.site, gated(up)
     first = up.holder(job_id)
@@ -175,7 +175,7 @@ def test_a_job_that_kills_is_quarantined_and_the_others_are_served(site: Site, t
         assert up.left() == 0
 
 
-@pytest.mark.parametrize("how", ["crash_lane", "crash_loading"])
+@pytest.mark.parametrize("how", ["crash_lane", pytest.param("crash_loading", marks=pytest.mark.nightly)])
 def test_a_model_that_kills_is_taken_out_of_service_and_the_others_served(site: Site, tiny_root: Path, how: str) -> None:
     bad = [site.submit("image_fast", steps=1) for _ in range(3)]
     home = site.root / "up"

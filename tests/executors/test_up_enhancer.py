@@ -7,6 +7,7 @@ import signal
 import tempfile
 from pathlib import Path
 
+import pytest
 from site_of import Site
 from up_site import Up, alive, kill, running
 from waiting import wait_for
@@ -21,6 +22,7 @@ def served(up: Up) -> None:
     assert up.site.row(job_id)["enhanced"]
 
 
+@pytest.mark.nightly  # test_up kills the enhancer too, among all others
 def test_it_serves_the_executors_and_is_replaced_when_it_dies(site: Site, tiny_root: Path) -> None:
     home = Path(tempfile.mkdtemp(prefix="ourvidz-u-"))
     found = remote("auto", home)

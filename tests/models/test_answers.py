@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sizes import size
 
 from executors.answers import check, clean
 from executors.errors import EnhancementFailed
@@ -303,7 +304,8 @@ def test_a_loop_of_signs_takes_no_time(filler: str) -> None:
     assert time.process_time() - started < 3
 
 
-@settings(max_examples=100, deadline=None)
+@pytest.mark.sized
+@settings(max_examples=size(25, 100), deadline=None)
 @given(st.text("<>[]{}()/|\"'`*_#-:.,!?\nI think json option 1 2 words sorry light adult 你😀\u200b", max_size=200))
 def test_any_answer_is_cleaned_or_refused_and_never_longer_than_it_was(answer: str) -> None:
     text = clean(answer)

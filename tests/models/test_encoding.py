@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as some
+from sizes import size
 from transformers import PreTrainedTokenizerBase
 
 from executors.enhance import Enhancer
@@ -124,7 +125,8 @@ def test_a_negative_prompt_is_ours_and_what_was_screened(wan: Wan, written: str)
 
 
 @pytest.mark.parametrize("style", ["wan", "sdxl"])
-@settings(ANY, max_examples=40)
+@pytest.mark.sized
+@settings(ANY, max_examples=size(25, 40))
 @given(written=TEXTS)
 def test_the_enhancer_is_asked_about_what_was_screened(enhancer: Enhancer, style: str, written: str) -> None:
     from executors.talk import styles
@@ -145,7 +147,8 @@ def enhancer(tiny_root: Path) -> Enhancer:
     return made
 
 
-@settings(max_examples=300, deadline=None)
+@pytest.mark.sized
+@settings(max_examples=size(60, 300), deadline=None)
 @given(TEXTS)
 def test_a_canonical_text_is_its_own_canonical_text(written: str) -> None:
     text = screened(written).text

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sizes import size
 
 from executors import clip_bpe
 from executors.models.base import ModelPaths
@@ -76,7 +77,8 @@ def test_tokens_are_those_of_transformers(tokenizers: tuple[Any, Any]) -> None:
 
 
 @pytest.mark.parametrize("use", [("sdxl", "image"), ("wan", "image"), ("wan", "video")])
-@settings(max_examples=60, deadline=None)
+@pytest.mark.sized
+@settings(max_examples=size(25, 60), deadline=None)
 @given(user=st.one_of(st.none(), st.text(max_size=300), st.text("ab, !()1.:+-\n", max_size=2000)))
 def test_what_keeps_minors_out_is_always_there_and_first(use: tuple[str, Any], user: str | None) -> None:
     made = build_negative(*use, user_negative=user)
@@ -86,7 +88,8 @@ def test_what_keeps_minors_out_is_always_there_and_first(use: tuple[str, Any], u
     assert parse_weights(made.text)[0][0].startswith("child, minor, underage, teen, childlike")
 
 
-@settings(max_examples=60, deadline=None)
+@pytest.mark.sized
+@settings(max_examples=size(25, 60), deadline=None)
 @given(
     user=st.one_of(
         st.text(max_size=300),
@@ -300,7 +303,8 @@ def test_a_backslash_makes_a_bracket_a_bracket() -> None:
     assert parse_weights(r"a \(cat\)1.3") == [("a (cat)1.3", 1.0)]
 
 
-@settings(max_examples=200, deadline=None)
+@pytest.mark.sized
+@settings(max_examples=size(40, 200), deadline=None)
 @given(st.text("ab ()+-:.1\\,", max_size=60))
 def test_reading_weights_never_fails_and_loses_no_word(text: str) -> None:
     parts = parse_weights(text)

@@ -61,7 +61,8 @@ holds = st.tuples(st.sets(st.sampled_from(sorted(TENSORS)), min_size=1, max_size
 operations = st.lists(st.one_of(holds, st.integers(0, 3), st.just("clear"), st.sampled_from(sorted(TENSORS))), max_size=25)
 
 
-@settings(max_examples=300)
+@pytest.mark.sized
+@settings(max_examples=size(60, 300))
 @given(budget=st.integers(1000, 6000), todo=operations)
 def test_whatever_is_held_and_released_stays_within_the_budget(budget: int, todo: list[Any]) -> None:
     residency = filled(budget)

@@ -15,6 +15,7 @@ import pytest
 from disguises import LANGUAGES, disguised
 from hypothesis import given, settings
 from hypothesis import strategies as some
+from sizes import size
 
 from ourvidz.safety import lexical
 from ourvidz.safety.lexical import LexicalScreen
@@ -116,13 +117,15 @@ NOISE = some.text(max_size=12) | some.sampled_from(
 )
 
 
-@settings(max_examples=250, deadline=None)
+@pytest.mark.sized
+@settings(max_examples=size(50, 250), deadline=None)
 @given(some.lists(some.sampled_from(PIECES) | NOISE, max_size=9), some.sampled_from([" ", "", "-", "  ", ".", "_"]))
 def test_no_short_cut_skips_what_the_whole_reading_refuses(pieces: list[str], between: str) -> None:
     assert same(between.join(pieces))
 
 
-@settings(max_examples=120, deadline=None)
+@pytest.mark.sized
+@settings(max_examples=size(25, 120), deadline=None)
 @given(some.text(alphabet="rnvwmliteen37 !.-kdoa", max_size=60))
 def test_letters_that_are_read_together_too(text: str) -> None:
     assert same(text)

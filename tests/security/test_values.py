@@ -18,6 +18,7 @@ from api import Api, api_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from planting import MARK, Planter, holding
+from sizes import size
 from support import LANES, Permissive, Server, artifact, new_user, submit
 
 from ourvidz.db.connection import Database
@@ -206,7 +207,8 @@ VALUES = st.recursive(
 EVERY_KIND = [kind for row in (*kinds.EVENT_DATA.values(), *kinds.COLUMNS.values()) for kind in row.values()]
 
 
-@settings(max_examples=150)
+@pytest.mark.sized
+@settings(max_examples=size(30, 150))
 @given(VALUES, st.sampled_from(EVERY_KIND))
 def test_python_and_the_database_agree_on_what_fits(planted: Planted, value: Any, kind: kinds.Kind) -> None:
     (found,) = planted.database.rows("select ourvidz.fits(%s::jsonb, %s::jsonb) as fits", (json.dumps(value), json.dumps(kind)))
