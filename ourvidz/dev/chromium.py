@@ -33,7 +33,9 @@ def chromium(parts: Parts, say: Say = lambda _: None) -> Program:
                     unpack = [str(parts.deno), "run", "--allow-read", "--allow-write", str(lock / "unpack.ts")]
                     run([*unpack, str(packed / f"{name}.br"), str(new / name)], "Chromium", cwd=new, env=parts.deno_env)
                 with tarfile.open(new / "al2023.tar") as libraries:
-                    libraries.extractall(new, filter="data")
+                    if hasattr(tarfile, "data_filter"):  # Python 3.11.4; before it, the lock's hash of the archive must do
+                        libraries.extraction_filter = tarfile.data_filter
+                    libraries.extractall(new)
                 (new / "chromium").chmod(0o755)
                 for spent in ("node_modules", "deno"):
                     shutil.rmtree(new / spent, ignore_errors=True)
