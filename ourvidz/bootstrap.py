@@ -6,6 +6,7 @@ What is heavy is imported inside, so that whoever only asks for help waits for n
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -64,12 +65,12 @@ class App:
 
     @cached_property
     def database(self) -> Database:
-        """Connected, and at this program's schema: the embedded one is migrated here; another is only checked. Raises DatabaseIsCopy where
-        its rows came from another one and nobody has said yet which of the two goes on."""
+        """Connected, and at this program's schema: the embedded one is migrated here; another is only checked. Where its rows
+        came from another one and nobody has said yet which of the two goes on, waits for that, or raises DatabaseIsCopy."""
         from ourvidz.db.connection import Database
 
         database = Database(self.database_url, revive=self._revive if self.embedded else None)
-        database.waits = self.patience > 0
+        database.waits, database.waits_for_decision = self.patience > 0, math.isinf(self.patience)
         database.patiently(lambda: self._prepare(database), patience=self.patience)
         return database
 
@@ -79,7 +80,8 @@ class App:
         with database.transaction() as connection:
             there, standing = layer.found(connection), layer.standing(connection)
             served = standing is not layer.Standing.NEWER or layer.serves(connection)
-            restored.refuse_copy(connection)
+            if restored.is_copy(connection):
+                raise database.noted(restored.undecided())
         if standing is layer.Standing.OLDER:
             self._bring_up(database, there)
         elif standing is layer.Standing.NEWER:

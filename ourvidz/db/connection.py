@@ -24,7 +24,7 @@ from ourvidz import pulse
 from ourvidz.db import conninfo, outages
 from ourvidz.db.outages import Means
 from ourvidz.db.session import connect
-from state.errors import BY_SQLSTATE, InvalidJob, JobError
+from state.errors import BY_SQLSTATE, DatabaseIsCopy, InvalidJob, JobError
 
 log = logging.getLogger("ourvidz.db")
 
@@ -65,6 +65,14 @@ class DatabaseRefused(DatabaseAway):
     code = "database_refused"
 
 
+class DatabaseUndecided(DatabaseAway):
+    """The rows came from another database, and nobody has said yet which of the two goes on. A part of a machine waits for that, as for a
+    server that takes no writes; people are told at once (`DatabaseIsCopy`)."""
+
+    sqlstate = DatabaseIsCopy.sqlstate
+    code = DatabaseIsCopy.code
+
+
 class Ambiguous(Exception):
     """Internal: the connection broke after the statement was sent. It may have been committed."""
 
@@ -81,6 +89,7 @@ class Database:
         self.url = url
         self._revive = revive
         self.waits = False  # its user goes on waiting for a database that is away, so that the log tells of it; others tell of the error
+        self.waits_for_decision = False  # and for a person to say what a copied database is (`ourvidz restored`)
         self.longest_wait = math.inf  # seconds that `patiently` waits at most, whatever it was asked for: less for a process that leaves
         self.trouble_at: float | None = None  # when the database last failed to answer or to write, by our monotonic clock
         self._worked = False  # it has answered once
@@ -133,7 +142,7 @@ class Database:
                 raise
             if outages.rule(cause).leave:
                 self.engine.dispose()
-            raise self._noted(translate(cause, sent=False)) from error
+            raise self.noted(translate(cause, sent=False)) from error
 
     def rows(self, sql: str, params: Sequence[Any] | dict[str, Any] = ()) -> list[dict[str, Any]]:
         """Run one statement once. Raises leaves of `state.errors`, `DatabaseAway` or `Ambiguous`."""
@@ -145,11 +154,11 @@ class Database:
                 found = cursor.fetchall() if cursor.description else []
                 writes = not takes_no_writes(connection)
         except psycopg.Error as error:
-            raise self._noted(translate(error, sent)) from error
+            raise self.noted(translate(error, sent)) from error
         except Exception as error:  # SQLAlchemy wraps what happens while it connects
             cause = error.__cause__ or getattr(error, "orig", None)
             if isinstance(cause, psycopg.Error):
-                raise self._noted(translate(cause, sent)) from error
+                raise self.noted(translate(cause, sent)) from error
             raise
         self._worked = True
         if writes:
@@ -169,7 +178,7 @@ class Database:
                 cursor.execute(sql, params or None)
                 return cursor.fetchall() if cursor.description else []
         except psycopg.Error as error:
-            raise self._noted(translate(error, sent=False)) from error
+            raise self.noted(translate(error, sent=False)) from error
 
     def patient(self, sql: str, params: Sequence[Any] | dict[str, Any] = (), *, patience: float = PATIENCE) -> list[dict[str, Any]]:
         """Like `rows`, but waits for a database that is away. Raises `Ambiguous` when the statement may have been committed:
@@ -204,9 +213,12 @@ class Database:
         """Raises `DatabaseReadOnly` where the server takes no writes, and what `rows` raises."""
         state = self.rows("select pg_is_in_recovery() as standby, current_setting('transaction_read_only')::boolean as read_only")[0]
         if state["standby"] or state["read_only"]:
-            raise self._noted(DatabaseReadOnly(_read_only("it is a standby" if state["standby"] else "its transactions are read-only")))
+            raise self.noted(DatabaseReadOnly(_read_only("it is a standby" if state["standby"] else "its transactions are read-only")))
 
-    def _noted(self, error: Exception) -> Exception:
+    def noted(self, error: Exception) -> Exception:
+        """The error that our caller gets; where it is an outage, the log has it."""
+        if self.waits_for_decision and isinstance(error, DatabaseIsCopy):
+            error = DatabaseUndecided(str(error))
         if isinstance(error, Ambiguous | DatabaseAway) and not isinstance(error, DatabaseBusy):
             # A login that is refused at the start ends the program, which says so itself; later it is waited for like all else.
             at_start = isinstance(error, DatabaseRefused) and not self._worked

@@ -3,7 +3,9 @@ sent twice or passed by."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -11,7 +13,9 @@ import pytest
 from catalogs import rights
 from moving import NO_OWNERS, Lived, command, even, lived, subscribe, tool, unsubscribe, younger
 from support import OWNER, Permissive, Server, claim, executor, finish, new_user, row, submit
+from waiting import LIMIT, wait_for
 
+from ourvidz import bootstrap
 from ourvidz.audit import accept_losses, audit, heads_file, publish_heads
 from ourvidz.cli.main import _words
 from ourvidz.db import layer, ledger, outbox, queries, restored
@@ -87,6 +91,23 @@ def test_a_copy_makes_and_sends_nothing_before_it_is_said_what_it_is(copy: Datab
     ):
         with pytest.raises(DatabaseIsCopy, match="ourvidz restored"):
             act()
+
+
+def test_a_part_of_a_machine_waits_until_it_is_said_what_it_is(
+    copy: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It goes on by itself then, as after any outage; a person's command is refused at once (above)."""
+    monkeypatch.setenv("DATABASE_URL", copy.url)
+    monkeypatch.setenv("OURVIDZ_HOME", str(tmp_path))
+    caplog.set_level("WARNING", "ourvidz.db")
+    app = bootstrap.app(patience=math.inf)
+    with ThreadPoolExecutor(1) as pool:
+        registered = pool.submit(lambda: app.jobs.register("gpu", "host", 1, ["sdxl"]))
+        wait_for(lambda: "ourvidz restored --instead" in caplog.text, "for the log to say what it waits for")
+        assert "Waiting for it" in caplog.text and not registered.done()
+        settle(copy)
+        assert registered.result(LIMIT)
+        app.database.close()
 
 
 def test_heads_go_on_after_a_restore(copy: Database, original: Lived, tmp_path: Path) -> None:
