@@ -228,8 +228,9 @@ class Heartbeat:
         """End a claim whose own thread hangs beside the device. Should that thread wake up, it finds that it has lost the job."""
         said = f"no progress in stage {hold.watch.stage} for {hold.watch.still:.0f} s"
         log.error("Job %s: %s. Its thread is left to itself.", hold.claim.job_id, said)
+        at_once = Jobs(self.jobs.db, self.jobs.screen, patience=0.0)  # in an outage this thread must beat on, and try again after it
         with contextlib.suppress(StaleClaim):
-            self.jobs.fail(hold.claim, "stalled", said)
+            at_once.fail(hold.claim, "stalled", said)
         hold.lost = True
         self.let_go(hold)
 

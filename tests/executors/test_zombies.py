@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 
 import pytest
 from site_of import SEED, ProbeShelf, Site, Zygote, running
-from support import types
+from sqlalchemy import make_url
+from support import Server, Switch, types
 from waiting import LIMIT, wait_for
 
 from executors.errors import Cancelled, LeaseLost
 from executors.heartbeat import Heartbeat, Hold
+from ourvidz.db.connection import DatabaseAway
 from ourvidz.lifecycle import Claim
 from state.errors import StaleClaim
 
@@ -207,6 +210,24 @@ def test_a_job_taken_away_or_cancelled_is_learned_by_looking(site: Site) -> None
     beat._look()
     with pytest.raises(LeaseLost):
         hold.check()
+
+
+def test_a_thread_that_hangs_is_ended_after_an_outage_and_heartbeats_go_on_in_it(site: Site, server: Server) -> None:
+    now = [100.0]
+    job_id, executor = site.submit(), site.jobs.register("first", "host", 1, ["sdxl"])
+    site.jobs.patience = math.inf
+    beat = Heartbeat(site.jobs, executor, site.jobs.policy(), report=dict, clock=lambda: now[0])
+    hold = beat.hold(site.jobs.claim(executor)[0])
+    hold.watch.touch("upload", 5.0)
+    now[0] += 6
+    switch = Switch(server, make_url(site.db.url).database)
+    switch.read_only(on=True)
+    with pytest.raises(DatabaseAway):  # and does not wait for it
+        beat._look()
+    assert not hold.lost
+    switch.read_only(on=False)
+    beat._look()
+    assert hold.lost and site.data(job_id, "retry_scheduled")[0]["class"] == "stalled"
 
 
 def test_a_claim_that_comes_while_we_look_does_not_seem_lost(site: Site) -> None:
