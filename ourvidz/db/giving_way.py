@@ -26,6 +26,7 @@ MOMENT = 0.4  # seconds for which a submit may have to wait behind us, once a tr
 # Autovacuum gives way by itself to whoever has waited for deadlock_timeout, by default 1 s.
 BEHIND_AUTOVACUUM = 1.5
 LONGEST_REST = 15.0  # seconds between two tries
+NAME = "ourvidz migrate"  # application_name of the transaction
 LOOK = 0.05  # seconds between two looks at who is in the way
 
 
@@ -50,7 +51,8 @@ def give_way(
         blockers: list[dict[str, Any]] = []
         try:
             with database.transaction() as connection:
-                connection.execute(text("select set_config('lock_timeout', :ms, true)"), {"ms": f"{moment * 1000:.0f}"})
+                settings = "select set_config('lock_timeout', :ms, true), set_config('application_name', :name, true)"
+                connection.execute(text(settings), {"ms": f"{moment * 1000:.0f}", "name": NAME})
                 with _watched(database, connection, blockers):
                     return work(connection)
         except (DBAPIError, psycopg.Error) as error:
@@ -109,6 +111,8 @@ def _who(database: Database, blockers: list[dict[str, Any]]) -> str:
 def _session(one: dict[str, Any]) -> str:
     if one["kind"] == "autovacuum worker":
         return f"autovacuum (process {one['pid']}), which gives way by itself unless it prevents wraparound"
+    if one["application"] == NAME:
+        return f"another migration (session {one['pid']}), which ends by itself: this one goes on then"
     what = one["application"] or one["kind"] or "unknown to this login"
     login = f" of {one['login']}" if one["login"] else ""
     since = "" if one["seconds"] is None else f" for {one['seconds']:.0f} s"

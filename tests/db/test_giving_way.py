@@ -5,11 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import psycopg
 import pytest
+from sqlalchemy import Connection
 from support import Server, executor, finish, submit
+from waiting import LIMIT
 
 from ourvidz.db import layer, migrate
 from ourvidz.db.connection import Database, DatabaseBusy
@@ -74,6 +77,29 @@ def analyst(connection: psycopg.Connection, job: str) -> None:
 
 def locker(connection: psycopg.Connection, job: str) -> None:
     connection.execute("lock table public.jobs in share update exclusive mode")  # as a vacuum that somebody typed
+
+
+def test_another_migration_is_waited_for_and_nobody_is_told_to_end_it(database: Database) -> None:
+    outdated(database)
+    held, released = threading.Event(), threading.Event()
+
+    def first(connection: Connection) -> None:
+        migrate.migrate(connection, lock_timeout=None)
+        held.set()
+        assert released.wait(LIMIT)
+
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(give_way, database, first)
+        assert held.wait(LIMIT)
+        said: list[str] = []
+
+        def tell(line: str) -> None:
+            said.append(line)
+            released.set()
+
+        give_way(database, lambda connection: migrate.migrate(connection, lock_timeout=None), tell=tell)
+        other.result(LIMIT)
+    assert "another migration (session" in said[0] and "pg_terminate_backend" not in said[0]
 
 
 @pytest.mark.parametrize("hold", [idle_reader, writer, analyst, locker])
