@@ -142,6 +142,10 @@ class Site:
     def policy(self, **figures: float) -> None:
         self.db.rows(f"update ourvidz.policy set {', '.join(f'{name} = %s' for name in figures)}", tuple(figures.values()))
 
+    def no_second_try(self) -> None:
+        """A job that is to be tried again waits for an hour: what its first try came to stays there to be seen."""
+        self.policy(backoff_base=3600, backoff_max=3600)
+
     def submit(self, job_type: str = "sdxl_image_fast", *, prompt: str = PROMPT, steps: int = 1, **settings: Any) -> str:
         for address in settings.get("references", {}).values():
             if address.split("/")[0] in BUCKETS and (file := self.root / "store" / address).is_file():

@@ -165,6 +165,7 @@ def test_killed_in_the_middle_it_is_missed_at_once_and_its_socket_replaced(an_en
     error = asking.result()
     assert isinstance(error, EnhancerAway) and "went away in the middle" in str(error)
     assert time.monotonic() - killed < 10  # far less than any limit: the end of the stream told it
+    server.exit_code()  # the stream ends before the last of its descriptors, the listening one, is closed
     assert server.socket.exists()  # nobody took it away,
     with pytest.raises(EnhancerAway, match="there is no enhancer"):
         ask(server.socket)

@@ -266,6 +266,7 @@ NONSENSE = [
 @pytest.mark.parametrize("screen", [Killed, Hangs, Raises, Leaves], ids=lambda kind: kind.__name__)
 def test_a_screen_in_trouble_lets_nothing_out_and_the_job_is_tried_again(site: Site, screen: type) -> None:
     made = screen()
+    site.no_second_try()
     job_id = site.submit(images=3)
     site.start(site.worker(eye=Watchful(made, timeout_s=0.2)), job_id)
     wait_for(lambda: site.row(job_id)["errors"] == 1)

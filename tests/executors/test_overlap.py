@@ -75,7 +75,7 @@ def test_the_next_job_is_prepared_while_one_is_on_the_device(site: Site) -> None
 def test_the_first_picture_is_recorded_while_the_second_is_made(site: Site) -> None:
     job_id = site.submit(steps=2, images=3)
     shelf = ProbeShelf(site.loaded)
-    at_step(shelf, job_id, 3, lambda: wait_for(lambda: len(site.artifacts(job_id)) == 2))
+    at_step(shelf, job_id, 3, lambda: wait_for(lambda: len(site.artifacts(job_id)) >= 2))
     site.work(job_id, shelf=shelf)
     site.completed(job_id, 3)
 
@@ -113,7 +113,7 @@ def test_a_store_that_does_not_answer_stops_the_claims_and_not_the_memory(site: 
     shelf._families["sdxl"] = family = Kept(shelf.sdxl)  # type: ignore[assignment]
     worker = site.worker(shelf=shelf)
     working = site.start(worker, *ids)
-    wait_for(lambda: [site.row(i)["status"] for i in ids].count("uploading") == IN_FLIGHT)
+    wait_for(lambda: [site.row(i)["status"] for i in ids].count("uploading") >= IN_FLIGHT)
     rounds(worker)
     assert len(claimed(site, *ids)) == IN_FLIGHT
     assert len(family.outputs) == IN_FLIGHT and family.kept == 0  # they are on disk by now
@@ -130,7 +130,7 @@ def test_one_job_is_prepared_ahead_and_no_more(site: Site) -> None:
     worker = site.worker(shelf=shelf)
 
     def look() -> None:
-        wait_for(lambda: len(claimed(site, *ids)) == 2)
+        wait_for(lambda: len(claimed(site, *ids)) >= 2)
         rounds(worker)
         assert len(claimed(site, *ids)) == 2
 
@@ -195,7 +195,7 @@ def test_a_prepared_job_that_is_cancelled_never_reaches_the_device(site: Site) -
     def cancel() -> None:
         wait_for(lambda: claimed(site, second))
         site.jobs.cancel(second)
-        wait_for(lambda: site.row(second)["status"] == "cancelled", "while the first is still on the device")
+        wait_for(lambda: "cancelled" in site.types(second), "while the first is still on the device")
         wait_for(lambda: claimed(site, third), "for the next to be prepared in its place")
 
     at_step(shelf, first, 2, cancel)
@@ -260,7 +260,7 @@ def test_a_drain_finishes_what_was_begun_and_gives_back_what_was_only_prepared(s
         worker.stop()
         if twice:
             worker.stop()
-        wait_for(lambda: site.types(prepared)[-1] == "snoozed", "while the device is still at another")
+        wait_for(lambda: "snoozed" in site.types(prepared), "while the device is still at another")
         told.set()
 
     at_step(shelf, on_device, 2, drain)

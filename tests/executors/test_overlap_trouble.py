@@ -103,7 +103,8 @@ def test_a_lane_that_closes_gives_back_the_job_prepared_for_it(site: Site) -> No
     worker = site.worker(shelf=shelf)
     working = site.start(worker)
     wait_for(lambda: "snoozed" in site.types(second))
-    site.completed(first) if site.row(first)["completed_at"] else wait_for(lambda: site.row(first)["status"] == "completed")
+    wait_for(lambda: "completed" in site.types(first))
+    site.completed(first)
     assert [work.job_id for work in shelf.sdxl.works] == [first]
     worker.stop()
     working.join(LIMIT)

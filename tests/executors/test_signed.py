@@ -40,6 +40,7 @@ def test_every_object_tells_its_job_and_neither_prompt_nor_user(site: Site, tmp_
 
 
 def test_what_cannot_be_signed_is_not_published_and_is_tried_again(site: Site, tmp_path: Path) -> None:
+    site.no_second_try()
     job_id = site.submit()
     seal = Seal(credentials.development(tmp_path), tsa=NO_TIME)
     site.start(site.worker(seal=seal), job_id)

@@ -46,7 +46,7 @@ def test_a_claim_that_finds_itself_stale_takes_its_own_object_away(site: Site) -
     worker = site.worker()
     working = site.start(worker)
 
-    wait_for(lambda: site.row(job_id)["claim_no"] == 2, "the heir")
+    wait_for(lambda: site.row(job_id)["claim_no"] >= 2, "the heir")
     worker.stop()
     working.join()  # it has put its object by then, and found that nobody wants it
     assert any(path.endswith("/1-0.png") for path in site.store.puts)

@@ -133,6 +133,7 @@ def test_when_it_is_killed_all_go_and_the_next_takes_over(up: Up, tiny_root: Pat
     children = up.children()
     assert set(children) == {"t-cpu-0", "t-cpu-1", "reaper", "deliverer"}
     up.signal(signal.SIGKILL)
+    up.left()  # its lock is free
     wait_for(lambda: not any(alive(pid) for pid in children.values()), "for the children to die with it")
     up.open()
     with running(Up(site, tiny_root, up.home, "--executors", "2", light=True)) as after:

@@ -109,9 +109,11 @@ def running(up: Up) -> Iterator[Up]:
 
 
 def alive(pid: int) -> bool:
+    """Its first thread may be dead before the others, which keep its sockets and locks open until they are too."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+        ended = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        return not ended or len(os.listdir(f"/proc/{pid}/task")) > 1
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 
