@@ -112,7 +112,7 @@ def alive(pid: int) -> bool:
     """Its first thread may be dead before the others, which keep its sockets and locks open until they are too."""
     try:
         ended = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-        return not ended or len(os.listdir(f"/proc/{pid}/task")) > 1
+        return not ended or len(list(Path(f"/proc/{pid}/task").iterdir())) > 1
     except (FileNotFoundError, ProcessLookupError):
         return False
 
