@@ -38,6 +38,7 @@ class Hub:
     hold: dict[str, int] = field(default_factory=dict)  # path: bytes after which no more come until `held` is set
     tamper: set[str] = field(default_factory=set)  # paths whose bytes are not what is stated
     refuse: dict[str, int] = field(default_factory=dict)  # repo or path: status
+    later: dict[str, int] = field(default_factory=dict)  # repo or path, refused once with 429: seconds of its Retry-After
     answers: dict[str, str] = field(default_factory=dict)  # revision asked for: the commit that is named instead
     ranges: bool = True
     held: threading.Event = field(default_factory=threading.Event)
@@ -89,6 +90,8 @@ def _handler(hub: Hub, name: str) -> type[BaseHTTPRequestHandler]:
             path = unquote(urlsplit(self.path).path).lstrip("/")
             token = self.headers.get("Authorization", "")
             hub.seen.append(Seen(name, self.command, path, self.headers.get("Range", ""), token))
+            for what in [what for what in hub.later if what in path]:
+                return self._empty(429, **{"Retry-After": str(hub.later.pop(what))})
             for what, status in hub.refuse.items():
                 if what in path:
                     return self._empty(status)

@@ -6,20 +6,25 @@ hub through its client (endpoint, token, mirrors by HF_ENDPOINT) and does the tr
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import httpx2
-from huggingface_hub import HfApi, errors, get_session, hf_hub_url, set_client_factory
+from huggingface_hub import HfApi, ModelInfo, errors, get_session, hf_hub_url, set_client_factory
 from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
 from huggingface_hub.utils._http import hf_request_event_hook  # theirs blocks requests where HF_HUB_OFFLINE is set
 
 from executors.errors import ModelFileError
 from ourvidz.outbound import clients
+from ourvidz.outbound.answers import retry_after
+
+log = logging.getLogger("ourvidz.models")
 
 TIMEOUT = 30.0  # seconds without an answer, or without a byte
 TRIES = 5  # in a row without a byte gained
@@ -34,11 +39,20 @@ def _client() -> httpx2.Client:
 
 set_client_factory(_client)
 
+T = TypeVar("T")
 OnBytes = Callable[[int], None]
 """Called with how many bytes of the file there are so far."""
 
 _AWAY = (408, 429, 500, 502, 503, 504)  # a server that asks to be asked again
 _CUT = (httpx2.TimeoutException, httpx2.NetworkError, httpx2.RemoteProtocolError)
+
+
+class _Later(httpx2.RemoteProtocolError):
+    """The server asks to be asked again: in `after` seconds, or whenever we like (0)."""
+
+    def __init__(self, answer: httpx2.Response) -> None:
+        super().__init__(f"the server answers {answer.status_code}")
+        self.after = retry_after(answer.headers.get("retry-after"))
 
 
 class FetchError(ModelFileError):
@@ -65,10 +79,19 @@ def endpoint() -> str:
     return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
 
 
-def listing(repo: str, revision: str) -> Listing:
+def listing(repo: str, revision: str, *, sleep: Callable[[float], None] = time.sleep) -> Listing:
     """All files of a repository at `revision` (a branch, tag or commit), with the commit that it stands for. Raises `FetchError`."""
+
+    def ask() -> ModelInfo:
+        try:
+            return HfApi(endpoint=endpoint()).model_info(repo, revision=revision, files_metadata=True, timeout=TIMEOUT)
+        except errors.HfHubHTTPError as error:
+            if error.response.status_code in _AWAY:
+                raise _Later(error.response) from error
+            raise
+
     with _told(repo):
-        info = HfApi(endpoint=endpoint()).model_info(repo, revision=revision, files_metadata=True, timeout=TIMEOUT)
+        info = _tried(repo, ask, sleep)
     files = tuple(
         Remote(s.rfilename, s.size or 0, (s.lfs.sha256 if s.lfs else "").lower(), s.blob_id or "") for s in info.siblings or () if s.size
     )
@@ -81,14 +104,39 @@ def url_of(repo: str, commit: str, path: str) -> str:
     return hf_hub_url(repo, path, revision=commit, endpoint=endpoint())
 
 
-def size_of(url: str) -> int | None:
+def size_of(url: str, *, sleep: Callable[[float], None] = time.sleep) -> int | None:
     """How many bytes a URL holds, from the answer to a request for its first; None where the server does not say. Raises `FetchError`."""
-    with _told(url.partition("?")[0]):
+
+    def ask() -> int | None:
         with get_session().stream("GET", url, headers={"Range": "bytes=0-0", "Accept-Encoding": "identity"}, timeout=TIMEOUT) as answer:
+            if answer.status_code in _AWAY:
+                raise _Later(answer)
             answer.raise_for_status()
             total = answer.headers.get("Content-Range", "").rpartition("/")[2] if answer.status_code == 206 else None
             total = total or answer.headers.get("Content-Length", "")
             return int(total) if total.isdigit() else None
+
+    name = url.partition("?")[0]
+    with _told(name):
+        return _tried(name, ask, sleep)
+
+
+def _tried(name: str, ask: Callable[[], T], sleep: Callable[[float], None]) -> T:
+    """What `ask` answers, asked up to `TRIES` times while the server is away or asks to be asked later. Raises what `_CUT` names."""
+    for vain in range(1, TRIES):
+        try:
+            return ask()
+        except _CUT as error:
+            _rest(name, error, vain, sleep)
+    return ask()
+
+
+def _rest(name: str, error: Exception, vain: int, sleep: Callable[[float], None]) -> None:
+    """Until the server may be asked again: as it says, and no sooner than after `vain` tries without success."""
+    asked = error.after if isinstance(error, _Later) else 0.0
+    if asked > WAIT * 2**vain:
+        log.warning("%s: %s and asks to wait %.0f s. Waiting.", name, error, asked)
+    sleep(max(WAIT * 2**vain, asked))
 
 
 def fetch(url: str, part: Path, size: int | None, on_bytes: OnBytes, *, of_hub: bool, sleep: Callable[[float], None] = time.sleep) -> None:
@@ -102,18 +150,18 @@ def fetch(url: str, part: Path, size: int | None, on_bytes: OnBytes, *, of_hub: 
         part.unlink()
     with _told(name):
         while (before := _length(part)) != size:
-            cut = "it ended early"
+            cut: Exception = httpx2.RemoteProtocolError("it ended early")
             try:
                 _transfer(url, part, on_bytes, of_hub)
                 if size is None or _length(part) >= size:
                     break
             except _CUT as error:
-                cut = str(error) or type(error).__name__
+                cut = error
             vain = 0 if _length(part) > before else vain + 1
             if vain >= TRIES:
                 kept = f"{_length(part):,} bytes are kept, and the same command goes on from there"
-                raise FetchError(f"{name}: the connection breaks again and again ({cut}); {kept}.")
-            sleep(WAIT * 2**vain)
+                raise FetchError(f"{name}: the connection breaks again and again ({str(cut) or type(cut).__name__}); {kept}.")
+            _rest(name, cut, vain, sleep)
     if size is not None and _length(part) > size:
         part.unlink()
         raise FetchError(f"{name}: the server sent more than the {size:,} bytes that were announced. Nothing of it is kept.")
@@ -128,7 +176,7 @@ def _transfer(url: str, part: Path, on_bytes: OnBytes, of_hub: bool) -> None:
         headers["Range"] = f"bytes={start}-"
     with get_session().stream("GET", url, headers=headers, timeout=TIMEOUT) as answer:
         if answer.status_code in _AWAY:
-            raise httpx2.RemoteProtocolError(f"the server answers {answer.status_code}")
+            raise _Later(answer)
         if answer.status_code == 416:  # nothing lies behind what we have
             return
         hf_raise_for_status(answer)

@@ -146,6 +146,21 @@ def test_a_connection_that_never_brings_anything_is_given_up(server: Hub, tmp_pa
     assert waits == [hub.WAIT * 2**n for n in range(1, hub.TRIES)]
 
 
+def test_a_server_that_limits_requests_is_asked_again_when_it_says(server: Hub, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As huggingface.co limits them: 429 with Retry-After, for the listing and for files alike."""
+    commit = server.publish("a/b", {"x.safetensors": weights(1)})
+    waits: list[float] = []
+    server.later["api/models/a/b"] = 120
+    assert hub.listing("a/b", "main", sleep=waits.append).commit == commit
+    url = f"{server.cdn}/{commit}/x.safetensors"
+    server.later["x.safetensors"] = 30
+    assert hub.size_of(url, sleep=waits.append) == len(weights(1))
+    server.later["x.safetensors"] = 60
+    hub.fetch(url, tmp_path / "part", None, lambda _: None, of_hub=False, sleep=waits.append)
+    assert waits == [120, 30, 60]
+    assert "answers 429 and asks to wait 120 s" in caplog.text
+
+
 def test_the_token_goes_to_the_hub_and_no_further(published: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     got(tmp_path, of("qwen"))
