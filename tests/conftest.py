@@ -1,4 +1,4 @@
-"""Real Postgres for every test: one embedded server a session, one migrated template, and from it a database a test (about 50 ms).
+"""Real Postgres for every test: one embedded server a session, one migrated template, and copies of it, used by one test after another.
 
 `OURVIDZ_TEST_POSTGRES`, a superuser's URL, tests on that server instead: the supported Postgres versions, in CI.
 """
@@ -17,6 +17,7 @@ import pytest
 from hypothesis import settings
 from mutations import VARIABLE, mutated
 from psycopg.conninfo import conninfo_to_dict
+from recycled import Databases, Recycled, closed, opened
 from support import OWNER, Clock, Permissive, Server, as_template, new_user
 
 from ourvidz.db.connection import Database
@@ -40,6 +41,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         # These databases live for one test: nothing is lost with them. test_embedded asserts that the real ones do sync.
         found.admin("alter system set fsync = off")
         found.admin("alter system set full_page_writes = off")
+        # A test's rows are few and gone soon, and a table that is analysed in between gets other plans.
+        found.admin("alter system set autovacuum = off")
         found.admin("select pg_reload_conf()")
         yield found
 
@@ -91,19 +94,58 @@ def template(server: Server) -> Iterator[str]:
     server.drop(name)
 
 
+@pytest.fixture(scope="session")
+def databases(server: Server, template: str) -> Iterator[Databases]:
+    found = Databases(server, template)
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="session")
+def clocked_databases(server: Server, template: str) -> Iterator[Databases]:
+    """With what `Clock` needs in the schema."""
+    name = server.create(template, prefix="clocked")
+    database = Database(server.url(name))
+    Clock.prepare(database)
+    database.close()
+    found = Databases(server, name)
+    yield found
+    found.close()
+    server.drop(name)
+
+
 @pytest.fixture
-def database_name(server: Server, template: str) -> Iterator[str]:
-    name = server.create(template)
+def _recycled(request: pytest.FixtureRequest) -> Iterator[Recycled]:
+    databases = request.getfixturevalue("clocked_databases" if "clock" in request.fixturenames else "databases")
+    found = databases.take()
+    yield found
+    databases.give_back(found, by=request.path)
+
+
+@pytest.fixture
+def database_name(request: pytest.FixtureRequest, server: Server) -> Iterator[str]:
+    """A migrated database of this test's own: a new one where it is marked `new_database`, else maybe one that an earlier test had, without
+    its rows (tests/recycled.py)."""
+    if not request.node.get_closest_marker("new_database"):
+        yield request.getfixturevalue("_recycled").name
+        return
+    name = server.create(request.getfixturevalue("template"))
     yield name
     server.drop(name)
 
 
 @pytest.fixture
-def database(server: Server, database_name: str) -> Iterator[Database]:
-    """A migrated database of this test's own, as its owner."""
-    database = Database(server.url(database_name))
+def database(request: pytest.FixtureRequest, server: Server, database_name: str) -> Iterator[Database]:
+    """The test's database, as its owner."""
+    if request.node.get_closest_marker("new_database"):
+        database = Database(server.url(database_name))
+        yield database
+        database.close()
+        return
+    found = request.getfixturevalue("_recycled")
+    database = opened(server.url(database_name), found)
     yield database
-    database.close()
+    closed(database, found)
 
 
 @pytest.fixture

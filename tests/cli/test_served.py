@@ -56,6 +56,7 @@ def test_one_that_does_not_is_refused_and_says_what_to_do(database: Database) ->
         _ = App(Config(database_url=database.url)).database  # type: ignore[arg-type]
 
 
+@pytest.mark.new_database
 def test_a_read_only_server_is_said_and_why(server: Server, database_name: str, database: Database) -> None:
     switch = Switch(server, database_name)
     switch.read_only(on=True)

@@ -22,6 +22,7 @@ from ourvidz.db import answers, connection
 from ourvidz.db.connection import Database, DatabaseReadOnly
 from ourvidz.lifecycle import Jobs
 
+pytestmark = pytest.mark.new_database
 User = Callable[..., str]
 
 

@@ -21,6 +21,8 @@ from ourvidz.db import connection, session
 from ourvidz.db.connection import Database, DatabaseAway, DatabaseRefused, Listener
 from ourvidz.db.conninfo import conninfo
 
+pytestmark = pytest.mark.new_database
+
 
 def refused(url: str) -> str:
     began = time.monotonic()

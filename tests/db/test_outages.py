@@ -20,6 +20,8 @@ from ourvidz.lifecycle import Jobs, NewJob
 
 User = Callable[..., str]
 
+pytestmark = pytest.mark.new_database
+
 STATES = {
     Means.WAIT: ("08000", "08006", "08P01", "25006", "25P03", "25P04", "53000", "53100", "53200", "53300", "53400", "57P01", "57P02",
                  "57P03", "57P05", "58000", "58030"),

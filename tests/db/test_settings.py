@@ -68,6 +68,7 @@ HOSTILE = {
 }
 """Each as far from Postgres's default as a user may set it."""
 
+pytestmark = pytest.mark.new_database
 USER = str(uuid.UUID(int=7))
 CLAIMS = json.dumps({"role": "authenticated", "aud": "authenticated", "sub": USER})
 METADATA = json.dumps({"prompt": "a lighthouse at dusk", "seed": 7, "note": "3.14159265358979 \\d+ é"})
