@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
+import fcntl
 import json
 import os
 import pty
@@ -15,6 +15,9 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -56,38 +59,71 @@ def environment(home: Path, **more: str) -> dict[str, str]:
 
 
 class Server:
-    """A fork server of the command (command_server.py), for this process and as long as it lives."""
+    """A fork server of the command (command_server.py), shared by the processes of this test run, and as long as one of them lives."""
 
     def __init__(self, *, models: bool) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="ourvidz-command-"))
-        atexit.register(shutil.rmtree, self.folder, ignore_errors=True)
-        script = str(Path(__file__).with_name("command_server.py"))
-        self.process = subprocess.Popen(
-            [sys.executable, script, str(self.folder / "socket"), "models" * models],
-            env=environment(self.folder),
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self.process.stdout and self.process.stdout.readline() == "ready\n"
-        atexit.register(self.process.kill)
+        # xdist's number of the run, the same in each of its processes
+        run = os.environ.get("PYTEST_XDIST_TESTRUNUID", uuid.uuid4().hex)
+        self.folder = Path(tempfile.gettempdir(), f"ourvidz-command-{run}" + "-models" * models)
+        self.holds = socket.socket(socket.AF_UNIX)  # until this process ends
+        with Path(__file__).open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # one starts it
+            if not self._held():
+                self._start(models=models)
+                assert self._held()
 
-    def run(self, args: list[str], env: dict[str, str], cwd: Path, stdin: str, timeout: float) -> Answer:
-        with tempfile.TemporaryDirectory(dir=self.folder) as folder, socket.socket(socket.AF_UNIX) as peer:
-            files = {name: Path(folder, name) for name in ("stdin", "stdout", "stderr")}
-            for name, path in files.items():
-                path.write_text(stdin if name == "stdin" else "")
+    def _held(self) -> bool:
+        """Whether there is a server, which from now on this process keeps running."""
+        try:
+            self.holds.connect(str(self.folder / "socket"))
+            self.holds.sendall(b"hold\n")
+            if self.holds.recv(5) == b"held\n":
+                return True
+        except OSError:
+            pass  # there is none, or it is just ending
+        self.holds.close()
+        self.holds = socket.socket(socket.AF_UNIX)
+        return False
+
+    def _start(self, *, models: bool) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(mode=0o700)
+        script = [sys.executable, str(Path(__file__).with_name("command_server.py")), str(self.folder), "models" * models]
+        self.process = subprocess.Popen(script, env=environment(self.folder), stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout and self.process.stdout.readline() == "ready\n"
+
+    @contextmanager
+    def running(self, args: list[str], env: dict[str, str], cwd: Path, files: Sequence[str], timeout: float) -> Iterator[Callable[[], int]]:
+        """The command has been started on these files, its stdin, stdout and stderr. What is yielded waits for its end, and returns its
+        exit status. Raises TimeoutError, the command killed."""
+        with socket.socket(socket.AF_UNIX) as peer:
             peer.settimeout(timeout)
             peer.connect(str(self.folder / "socket"))
             with peer.makefile("rw") as line:
-                asked = {"args": args, "env": env, "cwd": str(cwd)} | {name: str(path) for name, path in files.items()}
-                print(json.dumps(asked), file=line, flush=True)
+                named = dict(zip(("stdin", "stdout", "stderr"), files, strict=True))
+                print(json.dumps({"args": args, "env": env, "cwd": str(cwd), **named}), file=line, flush=True)
                 pid = int(line.readline())
+
+                def end() -> int:
+                    try:
+                        return int(line.readline())
+                    except TimeoutError:
+                        os.kill(pid, signal.SIGKILL)
+                        raise
+
+                yield end
+
+    def run(self, args: list[str], env: dict[str, str], cwd: Path, stdin: str, timeout: float) -> Answer:
+        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+            files = [Path(folder, name) for name in ("stdin", "stdout", "stderr")]
+            for path, text in zip(files, (stdin, "", ""), strict=True):
+                path.write_text(text)
+            with self.running(args, env, cwd, [str(path) for path in files], timeout) as end:
                 try:
-                    code = int(line.readline())
+                    code = end()
                 except TimeoutError:
-                    os.kill(pid, signal.SIGKILL)
-                    raise subprocess.TimeoutExpired(args, timeout, files["stdout"].read_text(), files["stderr"].read_text()) from None
-            return Answer(code, files["stdout"].read_text(), files["stderr"].read_text())
+                    raise subprocess.TimeoutExpired(args, timeout, files[1].read_text(), files[2].read_text()) from None
+            return Answer(code, files[1].read_text(), files[2].read_text())
 
 
 @cache
@@ -125,26 +161,20 @@ class Command:
     def in_terminal(self, *args: str, typed: str = "", timeout: float = LIMIT, **env: str) -> Answer:
         """With stdin, stdout and stderr on one terminal of 120 columns; `out` is everything that appeared there."""
         main, side = pty.openpty()
-        process = subprocess.Popen(
-            [*COMMAND, *args],
-            env=self.env | {"TERM": "xterm-256color", "COLUMNS": "120"} | env,
-            cwd=self.cwd,
-            stdin=side,
-            stdout=side,
-            stderr=side,
-        )
-        os.close(side)
-        if typed:
-            os.write(main, typed.encode())
-        seen, deadline = b"", time.monotonic() + timeout
-        while time.monotonic() < deadline:
-            if select.select([main], [], [], 0.1)[0]:
-                try:
-                    chunk = os.read(main, 65536)
-                except OSError:  # the other side is closed
-                    break
-                if not chunk:
-                    break
-                seen += chunk
-        os.close(main)
-        return Answer(process.wait(LIMIT), seen.decode().replace("\r\n", "\n"))
+        env, name = self.env | {"TERM": "xterm-256color", "COLUMNS": "120"} | env, os.ttyname(side)
+        with _server(models=args[:1] in MODELS).running(list(args), env, self.cwd, [name] * 3, timeout + LIMIT) as end:
+            os.close(side)
+            if typed:
+                os.write(main, typed.encode())
+            seen, deadline = b"", time.monotonic() + timeout
+            while time.monotonic() < deadline:
+                if select.select([main], [], [], 0.1)[0]:
+                    try:
+                        chunk = os.read(main, 65536)
+                    except OSError:  # the other side is closed
+                        break
+                    if not chunk:
+                        break
+                    seen += chunk
+            os.close(main)
+            return Answer(end(), seen.decode().replace("\r\n", "\n"))

@@ -1,8 +1,12 @@
 """A fork server of the command: it imports what `ourvidz` imports once, and forks a process for each command that a test runs.
 
-`python command_server.py SOCKET MODELS`: with MODELS not empty, the model libraries too. A request is a line of JSON: `args`, `env`, `cwd`,
-and the files of stdin, stdout and stderr. The answer is a line with the process's number, and one with its exit status once it has ended.
-The process is a real one: it gets its arguments, environment and files, runs `main()` from the top, and ends as any interpreter does.
+`python command_server.py FOLDER MODELS` listens on FOLDER/socket; with MODELS not empty, it imports the model libraries too. A request is a
+line of JSON: `args`, `env`, `cwd`, and the files of stdin, stdout and stderr. The answer is a line with the process's number, and one with
+its exit status once it has ended. The process is a real one: it gets its arguments, environment and files, runs `main()` from the top, and
+ends as `main()` does.
+
+Test processes share a server. Each keeps a connection open on which it has said `hold`, and the server ends, and removes FOLDER, when the
+last of these is closed.
 """
 
 from __future__ import annotations
@@ -12,6 +16,8 @@ import importlib
 import json
 import os
 import pkgutil
+import select
+import shutil
 import socket
 import sys
 from typing import Any
@@ -28,12 +34,24 @@ def imports(*, models: bool) -> None:
         libraries.import_all(["sdxl", "wan"])
     for module in pkgutil.walk_packages(ourvidz.__path__, "ourvidz."):
         importlib.import_module(module.name)
+    from typer.main import get_command
+
+    from executors import provenance  # noqa: F401  (numpy, PyAV and c2pa, which `doctor` and `provenance` import)
+    from ourvidz.cli import main
+    from ourvidz.db import layer
+    from ourvidz.safety import lexical, negative
+
+    main.app = get_command(main.app)  # what `app()` makes of it first at each call: the 100 commands and their options
+    # Read from files that come with the program, once in a process.
+    layer.objects()
+    lexical.own_rules(lexical.TERMS, None)
+    lexical.own_rules(negative.FOLDER, lexical.TERMS)
 
 
 def become(asked: dict[str, Any]) -> None:
     """This process is from now on as if it had been started so."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
-        made = os.open(asked[name], os.O_RDONLY if number == 0 else os.O_WRONLY)
+        made = os.open(asked[name], os.O_NOCTTY | (os.O_RDONLY if number == 0 else os.O_WRONLY))
         os.dup2(made, number)
         os.close(made)
     os.chdir(asked["cwd"])
@@ -42,33 +60,43 @@ def become(asked: dict[str, Any]) -> None:
     sys.argv[1:] = asked["args"]
 
 
-def serve(path: str) -> None:
+def serve(folder: str) -> None:
     """Returns in each process that is to run a command."""
     listening = socket.socket(socket.AF_UNIX)
-    listening.bind(path)
+    listening.bind(os.path.join(folder, "socket"))  # noqa: PTH118
     listening.listen(64)
     print("ready", flush=True)
-    parent = os.getppid()
-    listening.settimeout(1)
-    while os.getppid() == parent:
-        try:
+    holding: list[socket.socket] = []
+    while True:
+        ready, _, _ = select.select([listening, *holding], [], [], None if holding else 60)  # who started it may be killed before it holds
+        for peer in [one for one in holding if one in ready]:  # it says nothing more: this is its end
+            holding.remove(peer)
+            peer.close()
+        if listening in ready:
             peer, _ = listening.accept()
-        except TimeoutError:
-            continue
-        if (keeper := os.fork()) == 0:  # it forks the command, and answers when that has ended
-            listening.close()
-            peer.settimeout(None)
-            with peer.makefile("rw") as line:
-                asked = json.loads(line.readline())
+            line = peer.makefile("rw")
+            if (asked := line.readline()) == "hold\n":
+                holding.append(peer)
+                print("held", file=line, flush=True)
+            elif asked and (keeper := os.fork()) == 0:  # it forks the command, and answers when that has ended
+                listening.close()
                 pid = os.fork()
                 if pid:
                     print(pid, file=line, flush=True)
                     print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), file=line, flush=True)
                     os._exit(0)
-            peer.close()
-            return become(asked)
-        peer.close()
-        _reap(keeper)
+                line.close()
+                peer.close()
+                for other in holding:
+                    other.close()
+                return become(json.loads(asked))
+            elif asked:
+                _reap(keeper)
+                line.close()
+                peer.close()
+        elif not holding:
+            break
+    shutil.rmtree(folder, ignore_errors=True)
     os._exit(0)
 
 
@@ -84,12 +112,12 @@ def _reap(new: int) -> None:
 
 if __name__ == "__main__":
     restore()
-    socket_path, with_models = sys.argv[1:3]
+    its_folder, with_models = sys.argv[1:3]
     del sys.argv[1:]
     imports(models=bool(with_models))
     gc.collect()
     gc.freeze()
-    serve(socket_path)
+    serve(its_folder)
     from ourvidz.cli.main import main
 
     main()

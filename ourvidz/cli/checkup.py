@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path
 import platform
 import subprocess
 import sys
@@ -78,11 +79,22 @@ def _version(package: str) -> str | None:
         return None
 
 
+ENOUGH = "Enough for tiny models. Real ones want a CUDA GPU and the CUDA build of torch."
+GPU_FILES = (
+    *("/dev/nvidiactl", "/dev/nvidia0", "/dev/nvgpu", "/dev/nvhost-ctrl-gpu"),  # NVIDIA; the last two on Jetson
+    "/dev/kfd",  # AMD
+    "/dev/dxg",  # either, under WSL
+)
+"""Files through which programs on Linux reach a GPU."""
+ASK = "import torch; print(torch.cuda.get_device_name(0) if torch.cuda.is_available() else '')"
+
+
 def _device() -> Line:
+    if sys.platform == "linux" and not any(map(os.path.exists, GPU_FILES)):
+        return Line("warn", "device", f"CPU only: none of {', '.join(GPU_FILES)} is here, so torch was not asked", ENOUGH)
     # In a process of its own: torch is slow to import, belongs to the executors, and a broken driver may take the process down.
-    ask = "import torch; print(torch.cuda.get_device_name(0) if torch.cuda.is_available() else '')"
     try:
-        done = subprocess.run([sys.executable, "-c", ask], capture_output=True, encoding="utf-8", errors="replace", timeout=60, check=False)
+        done = subprocess.run([sys.executable, "-c", ASK], capture_output=True, encoding="utf-8", errors="replace", timeout=60, check=False)
     except subprocess.TimeoutExpired:
         return Line("warn", "device", "torch did not answer in 60 s", "See whether `nvidia-smi` answers.")
     if done.returncode:
@@ -91,7 +103,7 @@ def _device() -> Line:
     if name := done.stdout.strip():
         faster = [] if _version("xformers") else ["xformers, as fast, is not installed"]
         return Line("ok", "device", "; ".join([name, *faster]))
-    return Line("warn", "device", "CPU only", "Enough for tiny models. Real ones want a CUDA GPU and the CUDA build of torch.")
+    return Line("warn", "device", "CPU only: torch finds no GPU", ENOUGH)
 
 
 def _database(app: App) -> Iterator[Line]:

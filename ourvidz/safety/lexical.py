@@ -25,7 +25,7 @@ from pathlib import Path
 from ourvidz.safety.drawing import is_drawing
 from ourvidz.safety.fold import whole, with_marks
 from ourvidz.safety.reading import DASHES, View, readings
-from ourvidz.safety.rules import TERMS, Pattern, Rules, load_rules
+from ourvidz.safety.rules import TERMS, Pattern, Rules, load_rules, own_rules
 from ourvidz.safety.screen import ScreenUnavailable, Verdict
 
 MAX_TEXT = 20_000
@@ -36,6 +36,9 @@ UNREADABLE = ("unreadable", "und/unreadable")
 """Category and rule of a text in which letters are drawn, or that no table can read."""
 
 PUNCTUATION = frozenset(".,;!?()[]{}|\n。、，")
+
+
+OWN = Path(__file__).parent
 
 
 class LexicalScreen:
@@ -61,7 +64,8 @@ class LexicalScreen:
     def _loaded(self) -> Rules:
         with self._lock:
             if self._rules is None:
-                self._rules = load_rules(self._folder, self._base)
+                load = own_rules if self._folder.is_relative_to(OWN) else load_rules
+                self._rules = load(self._folder, self._base)
             return self._rules
 
 

@@ -217,6 +217,12 @@ def languages(folder: Path = TERMS) -> frozenset[str]:
     return frozenset(tomllib.loads((folder / "policy.toml").read_text(encoding="utf-8"))["languages"])
 
 
+@cache
+def own_rules(folder: Path, base: Path | None = None) -> Rules:
+    """`load_rules` of tables that come with the program and do not change while it runs: read once in a process."""
+    return load_rules(folder, base)
+
+
 def load_rules(folder: Path, base: Path | None = None) -> Rules:
     """Raises OSError, ValueError, KeyError, TypeError … for data that is missing or wrong; see the module. `base`: a folder of terms whose
     policy.toml and unicode.toml count where `folder` has none, or does not say otherwise.
@@ -234,7 +240,7 @@ def load_rules(folder: Path, base: Path | None = None) -> Rules:
     files = [_checked(name, tomllib.loads(source.decode())) for name, source in sources.items()]
 
     folding = _folding(policy, unicode)
-    fold = folding.fold
+    fold = cache(folding.fold)  # single letters, and words that several lists have: nine of ten calls
     meanings: defaultdict[str, set[str]] = defaultdict(set)
     tables: dict[str, dict[str, str]] = {"inside": {}, "stems": {}, "exact": {}}
     numbers: dict[str, dict[str, int]] = {}

@@ -26,14 +26,11 @@ from ourvidz.lifecycle import Jobs
 ROOT = Path(__file__).parents[2]
 RUN = """
 import json, sys
-from ourvidz.cli.main import main
+from ourvidz.cli.main import run
 for arguments in json.loads(sys.argv[1]):
     sys.argv = ["ourvidz", *arguments]
     print("$", *arguments, flush=True)
-    try:
-        main()
-    except SystemExit:
-        pass
+    run()
 """
 PROMPT = "a pier – naïve, 海, 🌊, ∅"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID
@@ -15,7 +16,7 @@ from support import Server, claim, executor, finish, submit
 
 from ourvidz.bootstrap import App
 from ourvidz.checks import Line
-from ourvidz.cli import checkup_services
+from ourvidz.cli import checkup, checkup_services
 from ourvidz.cli.top import figures
 from ourvidz.cli.top_page import page
 from ourvidz.config import Config
@@ -79,6 +80,25 @@ def test_doctor_looks_at_roles_grants_and_realtime(ourvidz: Command, database: D
     ):
         database.rows(break_it)
         assert said()[what] == state, break_it
+
+
+def test_doctor_asks_torch_only_where_there_may_be_a_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(checkup, "GPU_FILES", (str(tmp_path / "kfd"),))
+    monkeypatch.setattr(checkup, "ASK", "print('a card')")
+    if sys.platform == "linux":
+        line = checkup._device()
+        assert line.state == "warn" and line.found == f"CPU only: none of {tmp_path / 'kfd'} is here, so torch was not asked"
+    (tmp_path / "kfd").touch()
+    assert checkup._device().found.startswith("a card")
+    monkeypatch.setattr(checkup, "ASK", "import a_torch_that_is_broken")
+    line = checkup._device()
+    assert line.state == "warn" and "a_torch_that_is_broken" in line.found and "Install it again" in line.mend
+
+
+def test_the_question_to_torch_is_answered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(checkup, "GPU_FILES", (str(tmp_path),))
+    line = checkup._device()
+    assert line.state == "ok" or line.found == "CPU only: torch finds no GPU"
 
 
 def test_an_executors_role_is_well_and_is_told_what_it_may_not(

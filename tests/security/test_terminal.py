@@ -32,13 +32,10 @@ ATTACK = "\x1b]52;c;ZXZpbA==\x07\x1b[2J\x1b[1A\x9b31mzanzibar\x9d0;title\x9c\r\x
 """OSC 52 (clipboard), clear, up a line; the same in C1; carriage return, DEL; a bidirectional override; a line separator."""
 RUN = """
 import json, sys
-from ourvidz.cli.main import main
+from ourvidz.cli.main import run
 for arguments in json.loads(sys.argv[1]):
     sys.argv = ["ourvidz", *arguments]
-    try:
-        main()
-    except SystemExit:
-        pass
+    run()
 """
 STYLE = re.compile(r"\x1b\[[0-9;]*m|\x1b\[\?(25|7)[hl]|\x1b\[[0-9]*[GKA]|\x1b\[2K|\r(?=[\u2800-\u28ff\x1b]|$)")
 """What rich itself writes: colours, the cursor's visibility, and its own line when progress is shown."""
