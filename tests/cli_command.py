@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -31,6 +31,10 @@ COMMAND = [sys.executable, "-c", RESTORE + "from ourvidz.cli.main import main; m
 
 MODELS = [("models",), ("demo",), ("safety",), ("provenance",), ("worker",)]  # commands that import torch and what hangs on it
 AT_START = ("PYTHON", "LC_", "LANG")  # what an interpreter reads as it starts
+
+
+def at_start(env: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in env.items() if name.startswith(AT_START)}
 
 
 @dataclass(frozen=True)
@@ -53,9 +57,10 @@ class Answer:
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:
-    """Of this process what programs need, and nothing that speaks to ours or changes colours."""
+    """Of this process what programs need, and nothing that speaks to ours or changes colours. One thread: two wait for each other over
+    tensors as small as those of the tiny models, which costs more than the work."""
     ours = ("OURVIDZ_", "DATABASE_URL", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "PG")
-    return {k: v for k, v in os.environ.items() if not k.startswith(ours)} | {"OURVIDZ_HOME": str(home)} | more
+    return {k: v for k, v in os.environ.items() if not k.startswith(ours)} | {"OURVIDZ_HOME": str(home), "OMP_NUM_THREADS": "1"} | more
 
 
 class Server:
@@ -138,10 +143,11 @@ class Command:
         self.env, self.cwd = env, cwd
 
     def __call__(self, *args: str, stdin: str = "", timeout: float = LIMIT, **env: str) -> Answer:
-        if any(name.startswith(AT_START) for name in env):
+        env = self.env | env
+        if at_start(env) != at_start(os.environ):
             done = subprocess.run(
                 [*COMMAND, *args],
-                env=self.env | env,
+                env=env,
                 cwd=self.cwd,
                 input=stdin,
                 capture_output=True,
@@ -151,7 +157,7 @@ class Command:
             )
             answer = Answer(done.returncode, done.stdout, done.stderr)
         else:
-            answer = _server(models=args[:1] in MODELS).run(list(args), self.env | env, self.cwd, stdin, timeout)
+            answer = _server(models=args[:1] in MODELS).run(list(args), env, self.cwd, stdin, timeout)
         assert "Traceback" not in answer.err, answer.err
         return answer
 

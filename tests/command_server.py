@@ -24,6 +24,8 @@ from typing import Any
 
 from child_signals import restore
 
+STREAMS = ("stdin", "stdout", "stderr")
+
 
 def imports(*, models: bool) -> None:
     import ourvidz
@@ -50,10 +52,10 @@ def imports(*, models: bool) -> None:
 
 def become(asked: dict[str, Any]) -> None:
     """This process is from now on as if it had been started so."""
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        made = os.open(asked[name], os.O_NOCTTY | (os.O_RDONLY if number == 0 else os.O_WRONLY))
-        os.dup2(made, number)
-        os.close(made)
+    for number, name in enumerate(STREAMS):
+        os.dup2(asked[name], number)
+        os.close(asked[name])
+    sys.stdout.reconfigure(line_buffering=os.isatty(1))  # type: ignore[union-attr]  # as an interpreter sets it when it starts
     os.chdir(asked["cwd"])
     os.environ.clear()
     os.environ.update(asked["env"])
@@ -80,8 +82,13 @@ def serve(folder: str) -> None:
                 print("held", file=line, flush=True)
             elif asked and (keeper := os.fork()) == 0:  # it forks the command, and answers when that has ended
                 listening.close()
+                command = json.loads(asked)
+                for name in STREAMS:  # before the answer: a terminal whose other side was closed is gone
+                    command[name] = os.open(command[name], os.O_NOCTTY | (os.O_RDONLY if name == "stdin" else os.O_WRONLY))
                 pid = os.fork()
                 if pid:
+                    for name in STREAMS:
+                        os.close(command[name])
                     print(pid, file=line, flush=True)
                     print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), file=line, flush=True)
                     os._exit(0)
@@ -89,7 +96,7 @@ def serve(folder: str) -> None:
                 peer.close()
                 for other in holding:
                     other.close()
-                return become(json.loads(asked))
+                return become(command)
             elif asked:
                 _reap(keeper)
                 line.close()
