@@ -14,7 +14,7 @@ from stack_fixtures import Project
 from support import Server
 from waiting import LIMIT
 
-from executors.shelf import prepare
+from executors.shelf import Shelf
 from executors.worker import Worker
 from ourvidz.bootstrap import App
 from ourvidz.config import Config
@@ -132,11 +132,9 @@ class House:
             thread.join(LIMIT)
 
     @contextmanager
-    def executor(self) -> Iterator[Worker]:
-        """A real one, on tiny models, while `with` lasts."""
-        worker = Worker(
-            self.app.jobs, self.app.store, prepare(self.app.config.models, tiny=True, on_progress=lambda _: None), self.home, name="tiny"
-        )
+    def executor(self, models: Path) -> Iterator[Worker]:
+        """A real one, on the tiny models of that folder, while `with` lasts."""
+        worker = Worker(self.app.jobs, self.app.store, Shelf(models), self.home, name="tiny")
         thread = threading.Thread(target=worker.run, daemon=True)
         thread.start()
         try:

@@ -23,6 +23,17 @@ def known(house: House, driver: Driver) -> dict[str, Any]:
     return {**house.welcome(driver), "lib": lib}
 
 
+# Every flow on each database and by each library: on the new project by supabase-py, on production, as the deployed front end asks, by
+# supabase-js. The other two pairs are nightly's, and `make clients`'.
+PAIRS = [
+    ("fresh", "supabase-py"),
+    ("production", "supabase-js"),
+    pytest.param("fresh", "supabase-js", marks=pytest.mark.nightly),
+    pytest.param("production", "supabase-py", marks=pytest.mark.nightly),
+]
+
+
+@pytest.mark.parametrize(("house", "driver"), PAIRS, indirect=True)
 @pytest.mark.parametrize("flow", FLOWS, ids=lambda flow: flow.name)
 def test_flow(flow: Flow, house: House, driver: Driver, known: dict[str, Any], record_property: Any) -> None:
     done = run(flow, house, driver, dict(known))
@@ -34,9 +45,9 @@ def test_flow(flow: Flow, house: House, driver: Driver, known: dict[str, Any], r
 @pytest.mark.parametrize("driver", ["supabase-js"], indirect=True)
 @pytest.mark.parametrize("house", ["production"], indirect=True)
 @pytest.mark.timeout(600)
-def test_made_by_models(house: House, driver: Driver, known: dict[str, Any]) -> None:
+def test_made_by_models(house: House, driver: Driver, known: dict[str, Any], tiny_root: Path) -> None:
     """A batch, an enhanced picture and a clip that begins with a picture, by an executor on tiny models."""
-    with house.executor():
+    with house.executor(tiny_root):
         for flow in made.FLOWS:
             assert not (wrong := {row: complaint for row, complaint in run(flow, house, driver, dict(known)).items() if complaint}), wrong
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
+from sizes import size
 from support import Clock, claim, executor, finish, row, submit
 
 from ourvidz.db.connection import Database
@@ -33,10 +34,11 @@ def owners(jobs: Jobs, gpu: str, number: int) -> list[str]:
     return [claim(jobs, gpu).user_id for _ in range(number)]
 
 
+@pytest.mark.sized
 @pytest.mark.parametrize(
     ("plan", "number", "hours", "within"),
     # After hours the flood is overdue itself, and has its fifth of the claims on top.
-    [("free", 10_000, 0, 40), ("free", 500, 5, 40), ("premium", 500, 0, 40), ("premium", 500, 5, 50)],
+    [("free", size(500, 10_000), 0, 40), ("free", 500, 5, 40), ("premium", 500, 0, 40), ("premium", 500, 5, 50)],
 )
 def test_a_heavy_user_starves_nobody(
     database: Database, jobs: Jobs, user: User, clock: Clock, plan: str, number: int, hours: float, within: int

@@ -15,7 +15,7 @@ import httpx
 from stack_fixtures import Project, User
 from waiting import wait_for
 
-from executors.shelf import prepare
+from executors.shelf import Shelf
 from executors.worker import Worker
 from ourvidz.bootstrap import App
 from ourvidz.config import Config
@@ -124,8 +124,8 @@ class Deployment:
 
 
 @contextmanager
-def deployed(project: Project, home: Path) -> Iterator[Deployment]:
-    """Until the end of `with`. Everything is put together by the program's own composition root."""
+def deployed(project: Project, home: Path, models: Path) -> Iterator[Deployment]:
+    """Until the end of `with`, on the tiny models of that folder. Everything is put together by the program's own composition root."""
     names = {"database_url": project.database.url, "ourvidz_home": home}
     app = App(Config(**names, **{name.lower(): value for name, value in project.environment.items()}))  # type: ignore[arg-type]
     assert isinstance(app.store, SupabaseStorage)
@@ -134,7 +134,7 @@ def deployed(project: Project, home: Path) -> Iterator[Deployment]:
     ring = Keyring(project.environment, project.url, project.service_key)
     assert follow_environment(app.database, project.url, signs=True)
     deliverer = Deliverer(app.database, ring)
-    worker = Worker(app.jobs, app.store, prepare(app.config.models, tiny=True, on_progress=lambda _: None), home, name="deployed")
+    worker = Worker(app.jobs, app.store, Shelf(models), home, name="deployed")
     with ExitStack() as opened:
         redis = Upstash(project.upstash.url, project.upstash.token)
         opened.callback(redis.close)

@@ -6,29 +6,25 @@ import hashlib
 import io
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from deployment import Deployment, FrontEnd, deployed, message
+from PIL import Image
 from stack_fixtures import Project
 from waiting import wait_for
 
-torch = pytest.importorskip("torch")
-
-import av  # noqa: E402  (comes with torch, in the extra `models`)
-from deployment import Deployment, FrontEnd, deployed, message  # noqa: E402
-from PIL import Image  # noqa: E402
-
-from ourvidz.audit import audit, rebuild  # noqa: E402
-from ourvidz.db import ledger  # noqa: E402
+from ourvidz.audit import audit, rebuild
+from ourvidz.db import ledger
 
 PROMPT = "a lighthouse at dusk"
 
 
 @pytest.fixture(scope="module")
-def site(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    torch.set_num_threads(1)
-    with deployed(project, tmp_path_factory.mktemp("home")) as found:
+def site(project: Project, tmp_path_factory: pytest.TempPathFactory, tiny_root: Path) -> Iterator[Deployment]:
+    with deployed(project, tmp_path_factory.mktemp("home"), tiny_root) as found:
         yield found
 
 
@@ -61,6 +57,8 @@ def shown(site: Deployment, user: FrontEnd, job_id: str, kind: str = "image") ->
 
 def decoded(content: bytes, recorded: dict[str, Any]) -> None:
     if recorded["kind"] == "video":
+        import av  # comes with the extra `models`
+
         with av.open(io.BytesIO(content)) as clip:
             frames = [frame.to_ndarray(format="rgb24") for frame in clip.decode(video=0)]
         assert (len(frames), frames[0].shape[:2]) == (recorded["frames"], (recorded["height"], recorded["width"]))
