@@ -36,6 +36,7 @@ from .maker import Maker
 PASSWORD = "correct horse battery staple"
 TOKENS = 100_000
 PEOPLE = ("user", "other", "admin")
+SCREEN = LexicalScreen()  # reads its rules once a process
 STRANGERS = ("anon", "visitor", "namesake", "service")
 
 
@@ -46,7 +47,7 @@ class House:
         self.name, self.project, self.home = name, project, home
         self.database: Database = project.database
         self.superuser_url = superuser_url
-        self.jobs = Jobs(self.database, LexicalScreen())
+        self.jobs = Jobs(self.database, SCREEN)
 
     @property
     def public_key(self) -> str:

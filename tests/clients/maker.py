@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -124,7 +123,3 @@ def main(name: str) -> None:
                 time.sleep(0.05)
         except (ExecutorGone, StaleClaim):  # so slow that its lease ran out: as any executor, it begins again
             gpu = ""
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import os
 import signal
 import threading
@@ -15,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+import forked
 import pytest
 from storage_site import QUICK, Face, Line, Trouble, said
 from waiting import LIMIT
@@ -25,7 +25,6 @@ from ourvidz.storage.tus import PIECE, note_of
 
 from .artifact_store import BUCKETS, JOB, MB, USER, VIDEOS
 
-spawn = multiprocessing.get_context("spawn")
 PATH = object_path(USER, JOB, 1, 0, "mp4")
 PATCH = "PATCH /storage/v1/upload/resumable/"
 SMALL, BIG = 1000, 2 * PIECE + 1000  # one request; three pieces
@@ -160,7 +159,6 @@ def _put_elsewhere(url: str, key: str, path: str, source: Path) -> None:
 
 def test_who_comes_after_a_kill_goes_on_where_the_server_is(face: Face, line: Line, video: Callable[[int], Path]) -> None:
     source, gone = video(5 * PIECE), threading.Event()
-    process = spawn.Process(target=_put_elsewhere, args=(line.url, face.secret.service, PATH, source))
 
     def kill() -> None:
         os.kill(process.pid or 0, signal.SIGKILL)
@@ -168,7 +166,7 @@ def test_who_comes_after_a_kill_goes_on_where_the_server_is(face: Face, line: Li
 
     # The line first, so that the process has no time to try again.
     line.trouble = [Trouble(PATCH, times=2), Trouble(PATCH, at=MB, then=kill)]
-    process.start()
+    process = forked.start(_put_elsewhere, line.url, face.secret.service, PATH, source)
     assert gone.wait(LIMIT)
     process.join(LIMIT)
     assert process.exitcode == -signal.SIGKILL

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import crash_deliverer
+import forked
 import pytest
 from a_receiver import SECRET, Receiver
 from sizes import size
@@ -211,18 +210,6 @@ def test_many_messages_pass_one_who_hangs(database: Database, receiver: Receiver
 
 # -- what happens to us ---------------------------------------------------------------------------------------------------------
 
-KILLED = """
-import sys
-from ourvidz.db import outbox
-from ourvidz.db.connection import Database
-from ourvidz.delivery.deliverer import Deliverer
-from ourvidz.delivery.sending import Keyring
-import os, signal
-# Between the answer and the word to the database: where a message is sent and nobody knows.
-outbox.sent = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-Deliverer(Database(sys.argv[1]), Keyring({"ONE_SECRET": sys.argv[2]}), lease=0.5).run(once=True)
-"""
-
 
 def test_killed_between_sending_and_saying_so_it_is_sent_again_under_the_same_id(
     database: Database, receiver: Receiver, tell: Tell, done: Done, deliver: Deliver
@@ -230,11 +217,9 @@ def test_killed_between_sending_and_saying_so_it_is_sent_again_under_the_same_id
     tell()
     done()
     for _ in range(2):
-        died = subprocess.run(
-            [sys.executable, "-c", KILLED, database.url, SECRET], timeout=60, check=False,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
-        )  # fmt: skip
-        assert died.returncode == -signal.SIGKILL
+        died = forked.start(crash_deliverer.send_and_die, database.url, SECRET)
+        died.join(LIMIT)
+        assert died.exitcode == -signal.SIGKILL
         wait_for(lambda: outbox.due(database), "the lease does not run out")
     deliver()
     assert len(receiver.got) == 3

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
+import crash_drainer
+import forked
 import pytest
 from pushing import counted, lengths, made, message, push
 from support import Server
@@ -57,17 +56,9 @@ def test_killed(
 ) -> None:
     good, bad = mixed(user("premium"))
     push(upstash, *good[:3], bad[0], *good[3:6], bad[1], good[6], queue="sdxl_queue")
-    command = [
-        sys.executable,
-        str(Path(__file__).with_name("crash_drainer.py")),
-        server.url(database_name),
-        upstash.url,
-        upstash.token,
-        point,
-        str(nth),
-    ]
-    done = subprocess.run(command, timeout=LIMIT, capture_output=True, text=True)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    died = forked.start(crash_drainer.drain, server.url(database_name), upstash.url, upstash.token, point, nth)
+    died.join(LIMIT)
+    assert died.exitcode == -signal.SIGKILL
     settle(drainer)
     whole(database, upstash, drainer, good, len(bad))
 
