@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import tempfile
@@ -177,6 +178,13 @@ def pytest_xdist_auto_num_workers() -> int:
     """One more than cores: now and then each waits, for a process to start, a lease to end, a server to answer. Each has a server and
     models of its own, some twenty seconds of a core's time; of four on two cores the fourth cost more than it did."""
     return min(8, (os.cpu_count() or 1) + 1)
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: the collector need not walk through a million objects each time. (After "out of memory" a job calls it
+    itself, which took a second of a core.)"""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

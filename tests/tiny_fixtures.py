@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import gc
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -22,19 +26,45 @@ def one_thread() -> None:
 
 
 @pytest.fixture(scope="session")
-def tiny_root(one_thread: None) -> Iterator[Path]:
+def tiny_root(one_thread: None, testrun_uid: str) -> Iterator[Path]:
     """A model folder with every tiny model. Tests read it; one that damages files works on a copy.
 
-    Outside pytest's own folders, which only their owner may enter: some executors of the tests run as other users.
+    Outside pytest's own folders, which only their owner may enter: some executors of the tests run as other users. The first process of a
+    run makes it, the last deletes it.
     """
     from executors.models.tiny import make_tiny
 
-    base = Path(tempfile.mkdtemp(prefix="ourvidz-models-"))
-    base.chmod(0o755)
-    make_tiny(base / "tiny", lambda _: None)
-    (base / "tiny").chmod(0o755)
-    yield base / "tiny"
-    shutil.rmtree(base, ignore_errors=True)
+    base = Path(tempfile.gettempdir(), f"ourvidz-models-{testrun_uid}")
+    fd = _locked(base, fcntl.LOCK_EX)
+    try:
+        if not (base / "tiny").exists():
+            make_tiny(base / "making", lambda _: None)
+            (base / "making").chmod(0o755)
+            (base / "making").rename(base / "tiny")
+        gc.collect()  # as tests/conftest.py does: torch, diffusers and transformers are imported now
+        gc.freeze()
+        fcntl.flock(fd, fcntl.LOCK_SH)
+        yield base / "tiny"
+        with contextlib.suppress(BlockingIOError):  # another process reads it still
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(base, ignore_errors=True)
+    finally:
+        os.close(fd)
+
+
+def _locked(folder: Path, kind: int) -> int:
+    """A lock on that folder, which is made where it is missing, and not on one that its last user has deleted meanwhile."""
+    while True:
+        folder.mkdir(mode=0o755, exist_ok=True)
+        folder.chmod(0o755)  # whatever the umask
+        try:
+            fd = os.open(folder, os.O_RDONLY)
+            fcntl.flock(fd, kind)
+            if os.fstat(fd).st_ino == folder.stat().st_ino:
+                return fd
+            os.close(fd)
+        except FileNotFoundError:
+            continue
 
 
 @pytest.fixture(scope="session")

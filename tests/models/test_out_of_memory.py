@@ -51,11 +51,18 @@ def mover(family: Any) -> tuple[Any, str]:
 PLACES = {"load": reader, "move": mover, "denoise": denoiser, "decode": decoder}
 
 
-@pytest.fixture
-def shelf(tiny_root: Path) -> Shelf:
+@pytest.fixture(scope="module")
+def one_shelf(tiny_root: Path) -> Shelf:
     shelf = Shelf(tiny_root)
     shelf._residency = Measured(10**9)
     return shelf
+
+
+@pytest.fixture
+def shelf(one_shelf: Shelf) -> Shelf:
+    """With its families made, and nothing on the device: whatever ran out of memory before must not show."""
+    one_shelf.residency.clear()
+    return one_shelf
 
 
 @pytest.fixture(scope="module")
