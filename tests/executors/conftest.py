@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from enhancer_site import Nursery, Served
+from enhancer_site import Served
 from site_of import ProbeShelf, Silence, Site, Zygote
 from support import Server
 
@@ -67,17 +67,9 @@ def shared_site(server: Server, template: str, loaded: Shelf, tmp_path_factory: 
 
 @pytest.fixture(scope="session")
 def zygote(tiny_root: Path) -> Iterator[Zygote]:
-    """A process that has everything imported and loaded, and forks executors that can be killed and stopped."""
+    """A process that has everything imported and loaded, and forks what tests kill and stop."""
     with Zygote(tiny_root) as zygote:
         yield zygote
-
-
-@pytest.fixture(scope="session")
-def nursery(tiny_root: Path) -> Iterator[Nursery]:
-    """A process that has the enhancer loaded, and forks servers of it."""
-    made = Nursery(tiny_root)
-    yield made
-    made.close()
 
 
 @pytest.fixture(scope="module")
@@ -89,12 +81,12 @@ def enhancer_folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-def an_enhancer(enhancer_folder: Path, nursery: Nursery) -> Iterator[Callable[..., Served]]:
+def an_enhancer(enhancer_folder: Path, zygote: Zygote) -> Iterator[Callable[..., Served]]:
     """Starts an enhancer that a test may do harm to."""
     made: list[Served] = []
 
     def start(**more: int) -> Served:
-        made.append(Served(nursery, enhancer_folder / "own.sock", **more))
+        made.append(Served(zygote, enhancer_folder / "own.sock", **more))
         made[-1].wait("ready")
         return made[-1]
 

@@ -1,30 +1,23 @@
-"""A fork server of executors that die, stop or stumble at a named point. Run as a script by `site_of.Zygote`.
+"""Executors that die, stop or stumble at a named point, in processes that `fork_server.py` forks.
 
-It imports torch and loads the tiny models once (some six seconds), then forks an executor for each line it reads. Production code knows
-nothing of this: the points are in subclasses.
+Production code knows nothing of this: the points are in subclasses.
 """
 
 from __future__ import annotations
 
-import gc
-import json
 import os
 import random
 import resource
 import signal
-import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
-from child_signals import restore
 from support import Permissive
 
 import ourvidz.storage.folder
-from executors import language
 from executors.errors import Cancelled
 from executors.heartbeat import Drained
 from executors.shelf import Shelf
@@ -135,7 +128,7 @@ def _half_copy(points: Points) -> None:
     ourvidz.storage.folder._copy = copy
 
 
-def executor(shelf: Shelf, spec: dict[str, Any]) -> None:
+def executor(shelf: Shelf, **spec: Any) -> None:
     home = Path(spec["home"])
     home.mkdir(parents=True, exist_ok=True)
     if uid := spec.get("uid"):
@@ -189,45 +182,3 @@ def executor(shelf: Shelf, spec: dict[str, Any]) -> None:
     points.stumble = stumble
     handle_signals(worker)
     worker.run(until=job or None)
-
-
-def fork(shelf: Shelf, spec: dict[str, Any]) -> int:
-    pid = os.fork()
-    if pid:
-        return pid
-    try:
-        os.close(0)
-        os.dup2(2, 1)
-        executor(shelf, spec)
-        os._exit(0)
-    except BaseException:
-        import traceback
-
-        traceback.print_exc()
-        os._exit(70)
-
-
-def main() -> None:
-    torch.set_num_threads(1)  # a forked child has only the thread that forked it: there must be no pool to miss
-    shelf = Shelf(Path(sys.argv[1]))
-    for lane in ("sdxl", "wan"):
-        shelf.family(lane)
-    shelf.enhancer()
-    language.ready()
-    gc.freeze()  # shared pages stay shared
-    answers = os.fdopen(os.dup(1), "w")
-    for line in sys.stdin:
-        message = json.loads(line)
-        if "spawn" in message:
-            answer: dict[str, Any] = {"pid": fork(shelf, message["spawn"])}
-        elif "poll" in message:
-            pid, status = os.waitpid(message["poll"], os.WNOHANG)
-            answer = {"status": status if pid else None}
-        else:
-            answer = {"ready": True}
-        print(json.dumps(answer), file=answers, flush=True)
-
-
-if __name__ == "__main__":
-    restore()
-    main()

@@ -1,4 +1,4 @@
-"""`python enhancer_process.py MODELS`: loads the enhancer once, and forks servers that can be killed and stopped; a JSON line each way.
+"""Servers of the enhancer that can be killed and stopped, in processes that `fork_server.py` forks.
 
 A prompt that begins with "slowly" takes a tenth of a second a token, so that something may happen in the midst of it; one that begins with
 "hangs" stops between two tokens for good. What a server does it writes to its own file, a word a line.
@@ -6,22 +6,15 @@ A prompt that begins with "slowly" takes a tenth of a second a token, so that so
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
-from child_signals import restore
-
 from executors.dialog import beside
 from executors.enhance import Enhanced, Enhancer
 from executors.enhancer.server import Server
-from executors.language import far_from
-from executors.models.base import ModelPaths
 from ourvidz.db.connection import Database
 
 PULSES = 0
@@ -66,31 +59,3 @@ def serve(model: Slow, socket: str, out: str, waiting: int = 8, url: str | None 
 
         Server(model, Path(socket), waiting=waiting, stall=0.5, pulse=pulse).run(ready)
     print("left", flush=True)
-
-
-def main(models: str) -> None:
-    torch.set_num_threads(1)
-    model = Slow(ModelPaths(Path(models)))
-    model.load()
-    far_from("warm", "en")
-    print(json.dumps({"ready": True}), flush=True)
-    for line in sys.stdin:
-        asked = json.loads(line)
-        if "poll" in asked:
-            pid, status = os.waitpid(asked["poll"], os.WNOHANG)
-            print(json.dumps({"status": os.waitstatus_to_exitcode(status) if pid else None}), flush=True)
-            continue
-        pid = os.fork()
-        if pid == 0:
-            code = 1
-            try:
-                serve(model, **asked)
-                code = 0
-            finally:
-                os._exit(code)
-        print(json.dumps({"pid": pid}), flush=True)
-
-
-if __name__ == "__main__":
-    restore()
-    main(sys.argv[1])

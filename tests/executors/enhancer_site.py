@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
-from waiting import LIMIT, wait_for
+from site_of import Zygote
+from waiting import wait_for
 
-SCRIPT = Path(__file__).with_name("enhancer_process.py")
 PROMPT, SLOW = "a woman walking", "slowly, a woman walking"
 
 
@@ -20,48 +15,17 @@ def nothing() -> None:
     return None
 
 
-class Nursery:
-    """The process that has the enhancer loaded, and forks servers."""
-
-    def __init__(self, models: Path) -> None:
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, str(SCRIPT), str(models)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
-        assert self._answer() == {"ready": True}
-
-    def ask(self, **message: Any) -> dict[str, Any]:
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(message) + "\n")
-        self._process.stdin.flush()
-        return self._answer()
-
-    def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        assert line, "the nursery died"
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    def close(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        try:
-            self._process.wait(LIMIT)
-        finally:
-            self._process.kill()  # whatever it hangs in: a test that fails leaves nothing behind
-
-
 class Served:
     """An enhancer's process, and the words that it wrote."""
 
-    def __init__(self, nursery: Nursery, socket: Path, **more: int | str) -> None:
-        self.socket, self._nursery = socket, nursery
+    def __init__(self, zygote: Zygote, socket: Path, **more: int | str) -> None:
+        self.socket = socket
         out = socket.with_suffix(".out")
         out.unlink(missing_ok=True)
-        self.pid = nursery.ask(socket=str(socket), out=str(out), **more)["pid"]
+        self._process = zygote.start("enhancer", socket=str(socket), out=str(out), **more)
         wait_for(out.exists)
         self._out = out.open()
-        self._rest, self._code = "", None
+        self._rest = ""
 
     def line(self) -> str:
         def more() -> bool:
@@ -87,20 +51,12 @@ class Served:
         return [line.strip() for line in self._out.readlines()]
 
     def signal(self, number: int) -> None:
-        os.kill(self.pid, number)
-
-    def ended(self) -> int | None:
-        if self._code is None:
-            self._code = self._nursery.ask(poll=self.pid)["status"]
-        return self._code
+        self._process.signal(number)
 
     def exit_code(self) -> int:
-        wait_for(lambda: self.ended() is not None, "for the enhancer to leave")
-        assert self._code is not None
-        return self._code
+        return self._process.wait()
 
     def end(self) -> None:
-        if self.ended() is None:
-            self.signal(signal.SIGKILL)
-            self.exit_code()
+        self._process.kill()
+        self.exit_code()
         self._out.close()

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
-import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
+from forks import Forked, Forks
 from PIL import Image
 from support import Permissive, as_job, events, new_user, row, types
 from waiting import LIMIT, wait_for
@@ -246,70 +246,46 @@ def cancel_learned(site: Site, worker: Worker, job_id: str) -> None:
 # -- executors that can be killed ------------------------------------------------------------------------------------------------------
 
 
-class Child:
+class Child(Forked):
     """An executor in a process of its own."""
-
-    def __init__(self, zygote: Zygote, pid: int) -> None:
-        self.zygote, self.pid, self.status = zygote, pid, None
-        self.exited = False
-
-    def signal(self, number: int) -> None:
-        if not self.exited:
-            os.kill(self.pid, number)
-
-    def wait(self) -> int:
-        """The exit code, or minus the signal that killed it."""
-        wait_for(lambda: self.poll() is not None, f"for process {self.pid} to end")
-        assert self.status is not None
-        return self.status
-
-    def poll(self) -> int | None:
-        if not self.exited:
-            answer = self.zygote.ask({"poll": self.pid})["status"]
-            if answer is not None:
-                self.exited, self.status = True, os.waitstatus_to_exitcode(answer)
-        return self.status
 
     def stopped(self) -> bool:
         return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 class Zygote:
-    """`crash_worker.py` as a subprocess: it forks executors as it is told, one JSON line each way."""
+    """`fork_server.py` as a subprocess: it has everything imported and loaded, and forks executors, enhancers and `ourvidz up`."""
 
     def __init__(self, models: Path) -> None:
         self.models = models
-        self._lock = threading.Lock()
         self._children: list[Child] = []
 
     def __enter__(self) -> Zygote:
-        command = [sys.executable, str(Path(__file__).with_name("crash_worker.py")), str(self.models)]
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "OMP_NUM_THREADS": "1"}
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
-        assert self.ask({"hello": True}) == {"ready": True}
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        command = [sys.executable, str(Path(__file__).with_name("fork_server.py")), str(self.models), str(theirs.fileno())]
+        environment = os.environ | {
+            "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "CUDA_VISIBLE_DEVICES": "",
+            "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false",  # no pools of threads, which no forked process has
+        }  # fmt: skip
+        self._process = subprocess.Popen(command, pass_fds=(theirs.fileno(),), env=environment)
+        theirs.close()
+        self._server = Forks(ours)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         for child in self._children:
-            if child.poll() is None:
-                child.signal(signal.SIGKILL)
-        self._process.stdin.close()  # type: ignore[union-attr]
+            child.kill()
+        self._server.close()
         self._process.wait(LIMIT)
 
-    def ask(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        with self._lock:
-            assert self._process.stdin and self._process.stdout
-            self._process.stdin.write(json.dumps(message) + "\n")
-            self._process.stdin.flush()
-            line = self._process.stdout.readline()
-        assert line, "the fork server died"
-        answer: dict[str, Any] = json.loads(line)
-        return answer
+    def start(self, kind: str, argv: Sequence[str] = (), env: Mapping[str, str] = os.environ, output: int = 2, **spec: Any) -> Child:
+        """A process that writes to the file `output`. This process is its parent."""
+        self._children.append(Child(self._server.start(argv, env, output, kind=kind, spec=spec)))
+        return self._children[-1]
 
     def spawn(self, url: str, home: Path, store: Path, **spec: Any) -> Child:
-        child = Child(self, self.ask({"spawn": {"url": url, "home": str(home), "store": str(store), "name": "first", **spec}})["pid"])
-        self._children.append(child)
-        return child
+        """An executor of crash_worker.py."""
+        return self.start("executor", url=url, home=str(home), store=str(store), **{"name": "first", **spec})
 
 
 @contextmanager
@@ -318,6 +294,5 @@ def running(child: Child) -> Iterator[Child]:
     try:
         yield child
     finally:
-        if child.poll() is None:
-            child.signal(signal.SIGKILL)
-            child.wait()
+        child.kill()
+        child.wait()

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from enhancer_site import PROMPT, SLOW, Nursery, Served, nothing
+from enhancer_site import PROMPT, SLOW, Served, nothing
+from site_of import Zygote
 from taught import SHORT, STANDIN, taught
 from waiting import LIMIT, wait_for
 
@@ -30,9 +31,9 @@ from ourvidz.safety.screen import ScreenUnavailable, Verdict
 
 
 @pytest.fixture(scope="module")
-def served(enhancer_folder: Path, nursery: Nursery) -> Iterator[Served]:
+def served(enhancer_folder: Path, zygote: Zygote) -> Iterator[Served]:
     """One for all tests that do it no harm."""
-    made = Served(nursery, enhancer_folder / "enhancer.sock")
+    made = Served(zygote, enhancer_folder / "enhancer.sock")
     made.wait("ready")
     yield made
     made.end()
@@ -264,12 +265,12 @@ def test_a_request_for_what_there_is_not(served: Served) -> None:
         RemoteEnhancer(served.socket).enhance(PROMPT, "opera", deadline_s=60, should_stop=nothing)
 
 
-def test_a_second_one_gives_way(served: Served, nursery: Nursery, enhancer_folder: Path) -> None:
+def test_a_second_one_gives_way(served: Served, zygote: Zygote, enhancer_folder: Path) -> None:
     (enhancer_folder / "twin").mkdir()
     twin = enhancer_folder / "twin" / "enhancer.sock"
     twin.with_suffix(".lock").symlink_to(served.socket.with_suffix(".lock"))
     twin.symlink_to(served.socket)
-    second = Served(nursery, twin)
+    second = Served(zygote, twin)
     assert second.exit_code() != 0
     assert twin.exists()  # it took nothing away
     assert ask(served.socket).tokens > 20

@@ -8,10 +8,9 @@ import threading
 import time
 import uuid
 from dataclasses import asdict
-from pathlib import Path
 
 import pytest
-from site_of import Site
+from site_of import Site, Zygote
 from sqlalchemy import make_url
 from support import Permissive, Server, Switch
 from up_site import Up, running
@@ -29,7 +28,7 @@ FIGURES = {name: getattr(POLICY, name) for name in ("lease", "heartbeat", "contr
 
 @pytest.mark.nightly
 @pytest.mark.timeout(900)
-def test_outage_of_84_seconds(site: Site, server: Server, tiny_root: Path, upstash: UpstashFace) -> None:
+def test_outage_of_84_seconds(site: Site, server: Server, zygote: Zygote, upstash: UpstashFace) -> None:
     site.policy(**FIGURES)
     site.db.rows("update ourvidz.plans set submits_per_minute = 100000, unfinished = 100000")
     env = {"UPSTASH_REDIS_REST_URL": upstash.url, "UPSTASH_REDIS_REST_TOKEN": upstash.token}
@@ -49,7 +48,7 @@ def test_outage_of_84_seconds(site: Site, server: Server, tiny_root: Path, upsta
             upstash.valkey.call("LPUSH", "sdxl_queue", json.dumps({"id": made[-1], **message}).encode())
 
     switch = Switch(server, make_url(site.db.url).database)
-    with running(Up(site, tiny_root, site.root / "up", "--executors", "2", light=True, env=env, rules=asdict(Rules()))) as up:
+    with running(Up(site, zygote, site.root / "up", "--executors", "2", light=True, env=env, rules=asdict(Rules()))) as up:
         up.executor("t-cpu-0")
         up.executor("t-cpu-1")
         threads = [threading.Thread(target=act, daemon=True) for act in (submit, push)]

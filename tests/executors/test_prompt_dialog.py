@@ -11,8 +11,8 @@ from typing import Any
 
 import httpx
 import pytest
-from enhancer_site import PROMPT, SLOW, Nursery, Served, nothing
-from site_of import Site
+from enhancer_site import PROMPT, SLOW, Served, nothing
+from site_of import Site, Zygote
 from stack_fixtures import Project, User
 from waiting import LIMIT, wait_for
 
@@ -30,12 +30,12 @@ def ask(project: Project, user: User | None, prompt: Any = PROMPT, **more: Any) 
 
 
 @pytest.fixture
-def start(enhancer_folder: Path, nursery: Nursery, project: Project) -> Iterator[Callable[[str], Served]]:
+def start(enhancer_folder: Path, zygote: Zygote, project: Project) -> Iterator[Callable[[str], Served]]:
     """Starts an enhancer that answers this project's dialog."""
     made: list[Served] = []
 
     def one(name: str) -> Served:
-        made.append(Served(nursery, enhancer_folder / f"{name}.sock", url=project.database.url))
+        made.append(Served(zygote, enhancer_folder / f"{name}.sock", url=project.database.url))
         made[-1].wait("ready")
         alive = "select count(*) as n from ourvidz.enhancers where beat_at > now() - interval '1 s'"
         wait_for(lambda: project.database.rows(alive)[0]["n"], "for the enhancer to look for prompts")

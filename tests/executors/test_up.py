@@ -12,7 +12,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from site_of import Site
+from site_of import Site, Zygote
 from sqlalchemy import make_url
 from support import Server, Switch
 from up_site import SCRIPT, Up, alive, kill, running
@@ -25,11 +25,11 @@ LONG = 120.0  # a lease that no test waits out: what happens meanwhile, the supe
 
 
 @pytest.fixture(scope="module")
-def up(shared_site: Site, tiny_root: Path) -> Iterator[Up]:
+def up(shared_site: Site, zygote: Zygote) -> Iterator[Up]:
     """Two executors on the CPU."""
     shared_site.policy(lease=LONG)
     rules = {"pulse_limit": 6.0}  # the deliverer rests for two seconds
-    with running(Up(shared_site, tiny_root, shared_site.root / "up", "--executors", "2", light=True, rules=rules)) as up:
+    with running(Up(shared_site, zygote, shared_site.root / "up", "--executors", "2", light=True, rules=rules)) as up:
         up.executor("t-cpu-0")
         up.executor("t-cpu-1")
         yield up
@@ -126,7 +126,7 @@ def test_a_second_one_is_refused(up: Up) -> None:
     assert f"`ourvidz up` runs here already (process {up.pid})" in done.stderr
 
 
-def test_when_it_is_killed_all_go_and_the_next_takes_over(up: Up, tiny_root: Path) -> None:
+def test_when_it_is_killed_all_go_and_the_next_takes_over(up: Up, zygote: Zygote) -> None:
     """The last test with this one."""
     site, job_id = up.site, gated(up)
     up.holder(job_id)
@@ -136,7 +136,7 @@ def test_when_it_is_killed_all_go_and_the_next_takes_over(up: Up, tiny_root: Pat
     up.left()  # its lock is free
     wait_for(lambda: not any(alive(pid) for pid in children.values()), "for the children to die with it")
     up.open()
-    with running(Up(site, tiny_root, up.home, "--executors", "2", light=True)) as after:
+    with running(Up(site, zygote, up.home, "--executors", "2", light=True)) as after:
         after.status(job_id, "completed")
         assert [e["cause"] for e in site.data(job_id, "lease_expired")] == ["left behind"]
         after.signal(signal.SIGTERM)
@@ -144,10 +144,28 @@ def test_when_it_is_killed_all_go_and_the_next_takes_over(up: Up, tiny_root: Pat
         assert not site.db.rows("select 1 from ourvidz.executors where state <> 'gone'")
 
 
-def test_redis_is_drained_and_its_drainer_comes_back(site: Site, tiny_root: Path, upstash: UpstashFace) -> None:
+STARTS = """
+import os, time
+from executors.orchestrator.process import Process
+print(Process(["/bin/sleep", "600"], os.environ).pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_program_that_it_started_dies_with_it() -> None:
+    """By the leash, which the test above has in processes that are forked and execute nothing."""
+    with subprocess.Popen([sys.executable, "-c", STARTS], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        started = int(parent.stdout.readline())
+        assert alive(started)
+        parent.kill()
+    wait_for(lambda: not alive(started), "for the child to die with it")
+
+
+def test_redis_is_drained_and_its_drainer_comes_back(site: Site, zygote: Zygote, upstash: UpstashFace) -> None:
     env = {"UPSTASH_REDIS_REST_URL": upstash.url, "UPSTASH_REDIS_REST_TOKEN": upstash.token}
     message = {"type": "sdxl_image_fast", "prompt": "a lighthouse", "user_id": site.user, "config": {"num_inference_steps": 1}}
-    with running(Up(site, tiny_root, site.root / "up", light=True, env=env)) as up:
+    with running(Up(site, zygote, site.root / "up", light=True, env=env)) as up:
         for number in (0, 1):
             upstash.valkey.call("LPUSH", "sdxl_queue", json.dumps({"id": str(UUID(int=number)), **message}).encode())
             wait_for(lambda number=number: site.db.rows("select 1 from public.jobs where id = %s", (UUID(int=number),)))
@@ -161,9 +179,9 @@ def test_redis_is_drained_and_its_drainer_comes_back(site: Site, tiny_root: Path
 # -- what crashes every time --------------------------------------------------------------------------------------------------------
 
 
-def test_a_job_that_kills_is_quarantined_and_the_others_are_served(site: Site, tiny_root: Path) -> None:
+def test_a_job_that_kills_is_quarantined_and_the_others_are_served(site: Site, zygote: Zygote) -> None:
     poison = site.submit(steps=1, seed=666)
-    with running(Up(site, tiny_root, site.root / "up", light=True, crash_seed=666)) as up:
+    with running(Up(site, zygote, site.root / "up", light=True, crash_seed=666)) as up:
         others = [site.submit(steps=1) for _ in range(2)]
         up.status(poison, "failed")
         for job_id in others:
@@ -177,10 +195,10 @@ def test_a_job_that_kills_is_quarantined_and_the_others_are_served(site: Site, t
 
 
 @pytest.mark.parametrize("how", ["crash_lane", pytest.param("crash_loading", marks=pytest.mark.nightly)])
-def test_a_model_that_kills_is_taken_out_of_service_and_the_others_served(site: Site, tiny_root: Path, how: str) -> None:
+def test_a_model_that_kills_is_taken_out_of_service_and_the_others_served(site: Site, zygote: Zygote, how: str) -> None:
     bad = [site.submit("image_fast", steps=1) for _ in range(3)]
     home = site.root / "up"
-    with running(Up(site, tiny_root, home, light=True, **{how: "wan"})) as up:
+    with running(Up(site, zygote, home, light=True, **{how: "wan"})) as up:
         wait_for(lambda: up.said("lane wan is closed here: its model killed the process "), "for the lane to close")
         good = site.submit(steps=1)
         up.status(good, "completed")
@@ -192,7 +210,7 @@ def test_a_model_that_kills_is_taken_out_of_service_and_the_others_served(site: 
         assert "wan" not in told["lanes"] and "wan_vace" in told["lanes"]
         up.signal(signal.SIGTERM)
         assert up.left() == 0
-    with running(Up(site, tiny_root, home, light=True)) as up:  # mended, but nobody has said so
+    with running(Up(site, zygote, home, light=True)) as up:  # mended, but nobody has said so
         first = up.executor("t-cpu")
         assert "wan" not in site.db.rows("select lanes from ourvidz.executors where state = 'active'")[0]["lanes"]
         up.signal(signal.SIGHUP)
@@ -202,8 +220,8 @@ def test_a_model_that_kills_is_taken_out_of_service_and_the_others_served(site: 
         assert not list(home.glob("executors/*.lanes.json"))
 
 
-def test_one_that_never_starts_is_given_up_and_the_others_go_on(site: Site, tiny_root: Path) -> None:
-    with running(Up(site, tiny_root, site.root / "up", "--split", light=True, no_start=["t-cpu-wan"])) as up:
+def test_one_that_never_starts_is_given_up_and_the_others_go_on(site: Site, zygote: Zygote) -> None:
+    with running(Up(site, zygote, site.root / "up", "--split", light=True, no_start=["t-cpu-wan"])) as up:
         wait_for(lambda: up.said("t-cpu-wan: given up"), lambda: up.text)
         assert up.said("It last said: there is no such device")
         job_id = site.submit(steps=1)
@@ -213,8 +231,8 @@ def test_one_that_never_starts_is_given_up_and_the_others_go_on(site: Site, tiny
         assert up.left() == 0
 
 
-def test_when_all_are_given_up_it_fails(site: Site, tiny_root: Path) -> None:
-    with running(Up(site, tiny_root, site.root / "up", "--split", light=True, no_start=["t-cpu-wan", "t-cpu-sdxl"])) as up:
+def test_when_all_are_given_up_it_fails(site: Site, zygote: Zygote) -> None:
+    with running(Up(site, zygote, site.root / "up", "--split", light=True, no_start=["t-cpu-wan", "t-cpu-sdxl"])) as up:
         assert up.left() == 1
         assert up.said("Every executor was given up")
 
@@ -222,16 +240,17 @@ def test_when_all_are_given_up_it_fails(site: Site, tiny_root: Path) -> None:
 # -- leaving ------------------------------------------------------------------------------------------------------------------------
 
 
-def test_it_goes_home_when_nothing_comes(site: Site, tiny_root: Path) -> None:
+def test_it_goes_home_when_nothing_comes(site: Site, zygote: Zygote) -> None:
     job_id = site.submit(steps=1)
-    with running(Up(site, tiny_root, site.root / "up", "--idle-exit", "2s", light=True)) as up:
+    with running(Up(site, zygote, site.root / "up", "--idle-exit", "2s", light=True)) as up:
         assert up.left() == 0
         assert site.row(job_id)["status"] == "completed"
         assert up.said("Nothing to do for 2 s")
 
 
-def test_it_drains(site: Site, tiny_root: Path) -> None:
-    with running(Up(site, tiny_root, site.root / "up", light=True)) as up:
+def test_it_drains(site: Site, zygote: Zygote) -> None:
+    """Started as people start it: each process is a program of its own, that `up` executes on its leash."""
+    with running(Up(site, zygote, site.root / "up", light=True, forked=False)) as up:
         job_id = gated(up)
         up.holder(job_id)
         waiting = site.submit(steps=1)
@@ -244,8 +263,8 @@ def test_it_drains(site: Site, tiny_root: Path) -> None:
         site.completed(job_id)
 
 
-def test_told_twice_it_gives_back_and_told_three_times_it_kills(site: Site, tiny_root: Path) -> None:
-    with running(Up(site, tiny_root, site.root / "up", light=True)) as up:
+def test_told_twice_it_gives_back_and_told_three_times_it_kills(site: Site, zygote: Zygote) -> None:
+    with running(Up(site, zygote, site.root / "up", light=True)) as up:
         job_id = gated(up)
         up.holder(job_id)
         up.signal(signal.SIGINT)
@@ -263,12 +282,12 @@ def test_told_twice_it_gives_back_and_told_three_times_it_kills(site: Site, tiny
 # -- with a Postgres of its own -----------------------------------------------------------------------------------------------------
 
 
-def test_any_process_of_the_tree_may_be_killed(site: Site, tiny_root: Path) -> None:
+def test_any_process_of_the_tree_may_be_killed(site: Site, zygote: Zygote) -> None:
     from ourvidz.db.embedded import embedded_url, status
 
     home = site.root / "up"
     with running(
-        Up(site, tiny_root, home, "--executors", "2", "--enhancer", "cpu", embedded=True)
+        Up(site, zygote, home, "--executors", "2", "--enhancer", "cpu", embedded=True)
     ) as up:  # with the real models, tiny as they are
         wait_for(lambda: up.said("serves sdxl", 2) and up.said("enhances prompts at"), "for all to be at work")
         own = Site(Database(embedded_url(home)), site.loaded, site.root)

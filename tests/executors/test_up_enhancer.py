@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from site_of import Site
+from site_of import Site, Zygote
 from up_site import Up, alive, kill, running
 from waiting import wait_for
 
@@ -23,12 +23,12 @@ def served(up: Up) -> None:
 
 
 @pytest.mark.nightly  # test_up kills the enhancer too, among all others
-def test_it_serves_the_executors_and_is_replaced_when_it_dies(site: Site, tiny_root: Path) -> None:
+def test_it_serves_the_executors_and_is_replaced_when_it_dies(site: Site, zygote: Zygote) -> None:
     home = Path(tempfile.mkdtemp(prefix="ourvidz-u-"))
     found = remote("auto", home)
     assert found is not None
     try:
-        with running(Up(site, tiny_root, home, "--enhancer", "cpu", light=True)) as up:
+        with running(Up(site, zygote, home, "--enhancer", "cpu", light=True)) as up:
             up.executor("t-cpu")
             wait_for(found.there, lambda: f"for the enhancer\n{up.text}")
             served(up)

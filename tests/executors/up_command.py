@@ -1,6 +1,7 @@
 """`ourvidz` as people run it, except that executors die, wait or fail to start where a test says, and supervisors wait shorter.
 
-Run as a script: by the tests as `ourvidz up`, and by that as each of its processes. Production code knows nothing of this.
+Run as a script: by the tests as `ourvidz up`, and by that as each of its processes; or forked, all of them, from one process that has
+imported what they import (forks.py). Production code knows nothing of this.
 """
 
 from __future__ import annotations
@@ -10,16 +11,19 @@ import logging
 import math
 import os
 import signal
+import socket
+import subprocess
 import sys
 import time
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from child_signals import restore
 
 VARIABLE = "UP_TEST"
-SPEC: dict[str, Any] = json.loads(os.environ.get(VARIABLE, "{}"))
+SPEC: dict[str, Any] = {}
 
 
 def stage() -> None:
@@ -87,12 +91,46 @@ def light() -> None:
         worker.run()
 
 
-def main() -> None:
-    restore()
+def forked() -> bool:
+    """In `up`: its processes are forked from here on. False in each of them: it has its own arguments by now."""
+    import forks
+
+    from executors.orchestrator import process
+
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    parent = os.getpid()
+    if os.fork() == 0:
+        ours.close()
+        forks.die_with(parent)
+        forks.serve(theirs)
+        return False
+    theirs.close()
+    server = forks.Forks(ours)
+
+    def start(argv: list[str], *, env: dict[str, str], pass_fds: tuple[int, ...], **_: Any) -> forks.Forked:
+        output, its_output = os.pipe()
+        made = forks.Forked(server.start(argv[1:], env, its_output, *pass_fds, session=True), os.fdopen(output, "rb", buffering=0))
+        os.close(its_output)
+        folder = Path(env["OURVIDZ_HOME"], "argv")
+        folder.mkdir(exist_ok=True)
+        (folder / f"{made.pid}.new").write_text("\0".join(argv))
+        (folder / f"{made.pid}.new").rename(folder / str(made.pid))
+        return made
+
+    process.subprocess = SimpleNamespace(  # type: ignore[assignment]
+        Popen=start, PIPE=subprocess.PIPE, STDOUT=subprocess.STDOUT, DEVNULL=subprocess.DEVNULL
+    )
+    return True
+
+
+def run(*, fork: bool) -> None:
+    SPEC.update(json.loads(os.environ.get(VARIABLE, "{}")))
     if sys.argv[1] == "up":
         from executors.orchestrator import main as orchestrator
         from executors.orchestrator import policy, roster
 
+        if fork and not forked():
+            return run(fork=False)
         roster.OURVIDZ = (sys.executable, str(Path(__file__)))
         orchestrator.Rules = partial(policy.Rules, **SPEC["rules"])  # type: ignore[misc,assignment]
     elif sys.argv[1] == "worker":
@@ -104,6 +142,11 @@ def main() -> None:
     from ourvidz.cli.main import main as command
 
     command()
+
+
+def main() -> None:
+    restore()
+    run(fork=False)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from site_of import Site
+from site_of import Child, Site, Zygote
 from up_command import VARIABLE
 from waiting import LIMIT, wait_for
 
@@ -23,8 +23,17 @@ SCRIPT = Path(__file__).with_name("up_command.py")
 
 class Up:
     def __init__(
-        self, site: Site, models: Path, home: Path, *args: str, embedded: bool = False, env: Mapping[str, str] | None = None, **spec: Any
+        self,
+        site: Site,
+        zygote: Zygote,
+        home: Path,
+        *args: str,
+        forked: bool = True,
+        embedded: bool = False,
+        env: Mapping[str, str] | None = None,
+        **spec: Any,
     ) -> None:
+        """`forked`: it and its processes come from the fork server; otherwise each is a program of its own, as people start it."""
         self.site, self.home = site, home
         home.mkdir(parents=True, exist_ok=True)
         self.gate = home / "gate"
@@ -34,13 +43,16 @@ class Up:
         ours = {k: v for k, v in os.environ.items() if not k.startswith(others)}
         self.env = ours | {
             "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "OMP_NUM_THREADS": "1", VARIABLE: json.dumps(spec),
-            "OURVIDZ_HOME": str(home), "OURVIDZ_MODELS": str(models), "OURVIDZ_STORAGE": str(site.root / "store"),
+            "OURVIDZ_HOME": str(home), "OURVIDZ_MODELS": str(zygote.models), "OURVIDZ_STORAGE": str(site.root / "store"),
             "CUDA_VISIBLE_DEVICES": "",
         } | ({} if embedded else {"DATABASE_URL": site.db.url}) | dict(env or {})  # fmt: skip
+        argv = [str(SCRIPT), "up", "--name", "t", *args]
+        self.process: Child | subprocess.Popen[bytes]
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, str(SCRIPT), "up", "--name", "t", *args], env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
+            if forked:
+                self.process = zygote.start("up", argv, self.env, log.fileno())
+            else:
+                self.process = subprocess.Popen([sys.executable, *argv], env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     @property
     def pid(self) -> int:
@@ -59,7 +71,8 @@ class Up:
         found = {}
         for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split():
             try:
-                argv = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+                told = self.home / "argv" / pid  # of one that was forked
+                argv = (told if told.exists() else Path(f"/proc/{pid}/cmdline")).read_text().split("\0")
             except (FileNotFoundError, ProcessLookupError):
                 continue  # it has died and been buried since the list was read
             if "worker" in argv:

@@ -1,0 +1,50 @@
+"""`python fork_server.py MODELS SOCKET`: imports all of OurVidz, loads the tiny models once (some six seconds), and forks (forks.py)
+executors (crash_worker.py), enhancers (enhancer_process.py) and `ourvidz up` (up_command.py) as `site_of.Zygote` asks."""
+
+from __future__ import annotations
+
+import gc
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import command_server
+import crash_worker
+import enhancer_process
+import forks
+import torch
+import up_command
+from child_signals import restore
+
+from executors import language
+from executors.models.base import ModelPaths
+from executors.shelf import Shelf
+
+
+def main(models: str, fd: str) -> None:
+    command_server.imports(models=True)
+    torch.set_num_threads(1)  # a forked child has only the thread that forked it: there must be no pool to miss
+    shelf, slow = Shelf(Path(models)), enhancer_process.Slow(ModelPaths(Path(models)))
+    for lane in ("sdxl", "wan"):
+        shelf.family(lane)
+    shelf.enhancer()
+    slow.load()
+    language.ready()
+    assert threading.active_count() == 1, "what is forked would miss the other threads"
+    gc.collect()
+    gc.freeze()  # shared pages stay shared
+    programs: dict[str, Callable[..., object]] = {
+        "executor": partial(crash_worker.executor, shelf),
+        "enhancer": partial(enhancer_process.serve, slow),
+        "up": partial(up_command.run, fork=True),
+    }
+    asked = forks.serve(socket.socket(fileno=int(fd)))
+    forks.run(lambda: programs[asked["kind"]](**asked["spec"]))
+
+
+if __name__ == "__main__":
+    restore()
+    main(*sys.argv[1:])
