@@ -33,17 +33,32 @@ def api(server: Server, database_name: str, database: Database) -> Iterator[Api]
         yield found
 
 
+@pytest.fixture(scope="session")
+def empty_template(server: Server, template: str) -> Iterator[str]:
+    """A new project of Supabase's, to copy from."""
+    name = supabase_database(server)
+    yield name
+    server.drop(name)
+
+
+@pytest.fixture(scope="session")
+def template_of_0003(server: Server, template: str) -> Iterator[str]:
+    """A database of release 0003 with some rows, to copy from. (With `template`, the roles that its dump names are there.)"""
+    name = server.create(prefix="of_0003")
+    with psycopg.connect(server.url(name, superuser=True), autocommit=True) as connection:
+        connection.execute(gzip.decompress((DATA / "schema_0003.sql.gz").read_bytes()).decode())
+    yield name
+    server.drop(name)
+
+
 @pytest.fixture
-def made(server: Server, template: str, production_template: str) -> Iterator[Callable[[str], Database]]:
-    """A database of some kind: empty, production or of_0003. (With `template`, the roles that a dump names are there.)"""
+def made(server: Server, empty_template: str, production_template: str, template_of_0003: str) -> Iterator[Callable[[str], Database]]:
+    """A database of some kind: empty, production or of_0003."""
+    templates = {"empty": empty_template, "production": production_template, "of_0003": template_of_0003}
     there: list[tuple[str, Database]] = []
 
     def make(kind: str) -> Database:
-        makers = {"empty": lambda: supabase_database(server), "production": lambda: server.create(production_template)}
-        name = makers.get(kind, server.create)()
-        if kind == "of_0003":
-            with psycopg.connect(server.url(name, superuser=True), autocommit=True) as connection:
-                connection.execute(gzip.decompress((DATA / "schema_0003.sql.gz").read_bytes()).decode())
+        name = server.create(templates[kind])
         there.append((name, Database(server.url(name))))
         return there[-1][1]
 
