@@ -11,8 +11,10 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
+import httpx
 import psycopg
 import pytest
 from hypothesis import settings
@@ -23,6 +25,10 @@ from support import OWNER, Clock, Permissive, Server, as_template, new_user
 
 from ourvidz.db.connection import Database
 from ourvidz.lifecycle import Jobs
+
+# Every httpx.Client reads the trusted certificates, 20 ms of a core's time, and tests make thousands of clients, to speak to this machine.
+# Here they are read once. The program's own clients have another context (ourvidz.outbound.clients).
+httpx._transports.default.create_ssl_context = cache(httpx.create_ssl_context)
 
 pytest_plugins = ["browser", "stack_fixtures", "storage_site", "older", "tiny_fixtures"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from older import ANNA, CLARA, migrated, older_job
 from older_side import Older
 from sqlalchemy import text
-from support import Clock, Permissive, Server, claim, executor, finish
+from support import Clock, Permissive, Server, as_template, claim, executor, finish
 
 from ourvidz.cutover.watch import lines
 from ourvidz.db import back, shape
@@ -58,9 +59,34 @@ def test_a_switch_and_at_once_the_way_back_is_no_change(production: Database) ->
         assert shape.kept(connection) is None and not connection.execute(text("select to_regnamespace('ourvidz')")).scalar()
 
 
+@pytest.fixture(scope="module")
+def switched_template(server: Server, production_template: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """A switched production database after an hour of work, to copy from, and the ids of jobs by what became of them."""
+    name = server.create(production_template, prefix="switched")
+    database = Database(server.url(name))
+    ids = worked(database)
+    as_template(database)
+    database.close()
+    yield name, ids
+    server.drop(name)
+
+
 @pytest.fixture
-def between(production: Database) -> dict[str, str]:
-    """A switched production database after an hour of work: ids of jobs by what became of them."""
+def between(switched_template: tuple[str, dict[str, str]]) -> dict[str, str]:
+    return switched_template[1]
+
+
+@pytest.fixture
+def switched(server: Server, switched_template: tuple[str, dict[str, str]]) -> Iterator[Database]:
+    """The switched database, this test's own."""
+    name = server.create(switched_template[0])
+    database = Database(server.url(name))
+    yield database
+    database.close()
+    server.drop(name)
+
+
+def worked(production: Database) -> dict[str, str]:
     kept(production)
     migrated(production)
     production.rows(
@@ -90,9 +116,9 @@ def between(production: Database) -> dict[str, str]:
     return ids
 
 
-def test_what_was_made_meanwhile_comes_along_in_the_older_shape(production: Database, between: dict[str, str]) -> None:
-    found = returned(production)
-    there = rows(production, "jobs")
+def test_what_was_made_meanwhile_comes_along_in_the_older_shape(switched: Database, between: dict[str, str]) -> None:
+    found = returned(switched)
+    there = rows(switched, "jobs")
     words = {name: there[job]["status"] for name, job in between.items()}
     assert words == {
         "made": "completed", "failed": "failed", "cancelled": "failed", "at work": "queued", "waiting": "queued", "premium": "queued",
@@ -104,47 +130,47 @@ def test_what_was_made_meanwhile_comes_along_in_the_older_shape(production: Data
     assert there[between["failed"]]["error_message"] == "the device is broken"
     assert {str(w["id"]) for w in found.waiting} >= {between["at work"], between["waiting"], between["premium"]}
     assert found.jobs["completed"] >= 2 and found.jobs["failed"] == 2
-    assert production.rows(f"select count(*) as n from {found.schema}.job_events")[0]["n"] > 20, "and nothing is lost"
+    assert switched.rows(f"select count(*) as n from {found.schema}.job_events")[0]["n"] > 20, "and nothing is lost"
 
 
-def test_the_older_functions_and_workers_go_on(server: Server, production: Database, between: dict[str, str]) -> None:
-    returned(production)
-    older = Older(server, production)
+def test_the_older_functions_and_workers_go_on(server: Server, switched: Database, between: dict[str, str]) -> None:
+    returned(switched)
+    older = Older(server, switched)
     job = older.queue(ANNA, images=2)
     older.callback({"job_id": job, "status": "completed", "assets": [f"{ANNA}/sdxl_0.png", f"{ANNA}/sdxl_1.png"]})
-    assert rows(production, "jobs")[job]["status"] == "completed"
-    pictures = [r for r in rows(production, "images").values() if r["job_id"] == job]
+    assert rows(switched, "jobs")[job]["status"] == "completed"
+    pictures = [r for r in rows(switched, "images").values() if r["job_id"] == job]
     assert [r["status"] for r in pictures] == ["completed", "completed"]
     assert older.ask("authenticated", CLARA, "select id from public.jobs where id = %s", job) == []
     new = older.sign_up("new@example.org")
-    assert rows(production, "profiles")[new]["username"] == "new"
+    assert rows(switched, "profiles")[new]["username"] == "new"
     older.ask("authenticated", ANNA, "delete from public.images where id = %s", pictures[1]["id"])
     # Our policies on storage stay, and one of them asks a function of the schema that has another name now.
     mine = "delete from storage.objects where bucket_id = 'reference_images' and name like %s returning id"
     assert older.ask("authenticated", CLARA, mine, f"{ANNA}/%") == [] and len(older.ask("authenticated", ANNA, mine, f"{ANNA}/%")) == 1
 
 
-def test_a_second_switch_brings_all_of_it_here_again(production: Database, between: dict[str, str]) -> None:
-    returned(production)
-    kept(production)
-    migrated(production)
-    status = {str(r["id"]): r["status"] for r in production.rows("select id, status from public.jobs")}
+def test_a_second_switch_brings_all_of_it_here_again(switched: Database, between: dict[str, str]) -> None:
+    returned(switched)
+    kept(switched)
+    migrated(switched)
+    status = {str(r["id"]): r["status"] for r in switched.rows("select id, status from public.jobs")}
     assert status[between["made"]] == "completed" and status[between["waiting"]] == "queued"
 
 
-def test_the_way_back_says_what_keeps_it(production: Database) -> None:
-    migrated(production)
+def test_the_way_back_says_what_keeps_it(migrated_production: Database) -> None:
     with pytest.raises(back.NoWayBack, match="No switch is known"):
-        returned(production)
+        returned(migrated_production)
 
 
-def test_not_while_executors_work_nor_after_a_day(production: Database, between: dict[str, str]) -> None:
-    with production.transaction() as connection, pytest.raises(back.NoWayBack, match="executors are at work"):
+def test_not_while_executors_work_nor_after_a_day(switched: Database, between: dict[str, str]) -> None:
+    switched.rows("update ourvidz.executors set lease_until = now() + interval '1 hour'")
+    with switched.transaction() as connection, pytest.raises(back.NoWayBack, match="executors are at work"):
         back.back(connection)
-    production.rows("update ourvidz_before.shape set at = at - interval '25 hours'")
+    switched.rows("update ourvidz_before.shape set at = at - interval '25 hours'")
     with pytest.raises(back.NoWayBack, match="over a day ago"):
-        returned(production)
-    assert returned(production, late=True).jobs["completed"] >= 1
+        returned(switched)
+    assert returned(switched, late=True).jobs["completed"] >= 1
 
 
 def test_the_watch_sees_what_an_older_worker_took_and_what_its_callback_wrote(server: Server, production: Database) -> None:
