@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 
 import httpx
+import longest
 import psycopg
 import pytest
 from hypothesis import settings
@@ -194,9 +195,7 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with tests of minutes begin: the suite must not end with one process at such a file and the other idle."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    longest.first(items)
 
 
 # A skipped test is one that nobody ran, and an expected failure is one that nobody mended. In CI either fails the session and is listed.

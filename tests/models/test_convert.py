@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +17,7 @@ import torch
 from diffusers import AutoencoderKL, StableDiffusionXLPipeline, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, UMT5EncoderModel
+from waiting import LIMIT
 
 from executors.errors import DiskFull, ModelFileError
 from executors.models import convert, files
@@ -171,13 +171,19 @@ def test_a_disk_that_is_too_small_is_said(tiny_root: Path, tmp_path: Path, monke
         convert.convert(tmp_path / "models", lambda _: None)
 
 
+def killed_before_it_is_renamed(root: Path) -> None:
+    """In a process of its own: a fork, since torch and diffusers take seconds to import."""
+    convert._compare = lambda model, folder: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment]
+    convert.convert(root, print)
+
+
 def test_killed_in_the_middle_it_leaves_nothing_to_be_found(tiny_root: Path, tmp_path: Path) -> None:
     root = tmp_path / "models"
     shutil.copytree(tiny_root, root)
-    stop = "import os, signal; from executors.models import convert; from pathlib import Path\n"
-    stop += "convert._compare = lambda model, folder: os.kill(os.getpid(), signal.SIGKILL)\n"  # written, and not yet renamed
-    stop += f"convert.convert(Path({str(root)!r}), print)"
-    assert subprocess.run([sys.executable, "-c", stop], capture_output=True, check=False).returncode == -signal.SIGKILL
+    making = multiprocessing.get_context("fork").Process(target=killed_before_it_is_renamed, args=(root,))
+    making.start()
+    making.join(LIMIT)
+    assert making.exitcode == -signal.SIGKILL
     assert [p.name for p in (root / "converted").iterdir() if p.name.startswith(".making-")]
     assert {m.state for m in convert.state(root)} == {"missing"}
     assert convert.source_of(ModelPaths(root), "sdxl", "unet", torch.float32).single_file

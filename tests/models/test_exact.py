@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,16 @@ def wan(tiny_root: Path) -> Iterator[Wan]:
 
 
 @pytest.fixture
-def plain_sdxl(tiny_root: Path) -> StableDiffusionXLPipeline:
+def plain_sdxl(one_plain_sdxl: StableDiffusionXLPipeline) -> Iterator[StableDiffusionXLPipeline]:
+    """As it was loaded, whatever scheduler or adapter the test before gave it."""
+    pipe, scheduler = one_plain_sdxl, one_plain_sdxl.scheduler
+    yield pipe
+    pipe.scheduler = scheduler
+    pipe.unload_ip_adapter()
+
+
+@pytest.fixture(scope="module")
+def one_plain_sdxl(tiny_root: Path) -> StableDiffusionXLPipeline:
     paths = ModelPaths(tiny_root)
     pipe = StableDiffusionXLPipeline.from_single_file(
         str(paths.sdxl_file), config=str(paths.sdxl_config), local_files_only=True, dtype=torch.float32, add_watermarker=False
@@ -171,9 +181,10 @@ def test_so_is_every_reference_type(
     same(made(sdxl, work), script_sdxl(plain_sdxl, sdxl, work, ip_adapter_image=photo(2)))
 
 
-def plain_wan(root: Path, work: Work) -> Any:
+@cache
+def plain_wan(root: Path, *, vace: bool) -> Any:
     paths = ModelPaths(root)
-    folder, kind = (paths.wan, WanPipeline) if work.references.wan_mode == "none" else (paths.vace, WanVACEPipeline)
+    folder, kind = (paths.vace, WanVACEPipeline) if vace else (paths.wan, WanPipeline)
     vae = AutoencoderKLWan.from_pretrained(folder, subfolder="vae", dtype=torch.float32)
     pipe = kind.from_pretrained(folder, vae=vae, dtype=torch.float32)
     pipe.scheduler = UniPCMultistepScheduler.from_config(pipe.scheduler.config, flow_shift=5.0)
@@ -183,7 +194,7 @@ def plain_wan(root: Path, work: Work) -> Any:
 
 def script_wan(root: Path, model: Wan, work: Work, **more: Any) -> list[Pixels]:
     width, height = model.size_of(work)
-    frames = plain_wan(root, work)(
+    frames = plain_wan(root, vace=work.references.wan_mode != "none")(
         prompt=work.prompt,
         negative_prompt=work.negative_prompt,
         width=width,

@@ -93,8 +93,9 @@ def put(root: Path, model: str, file: dict[str, torch.Tensor]) -> None:
     ("model", "layout", "scale"), [("sdxl", kohya, ALPHA / RANK), ("sdxl", plain, 1), ("t2v", plain, 1), ("vace", plain, 1)]
 )
 def test_a_lora_of_either_layout_is_added_to_just_its_layers(root: Path, model: str, layout: Any, scale: float) -> None:
-    before = {name: p.detach().clone() for name, p in denoiser(family(model, root, DEFAULT), model).named_parameters()}
-    found = pairs(model, denoiser(family(model, root, DEFAULT), model))
+    network = denoiser(family(model, root, DEFAULT), model)
+    before = {name: p.detach().clone() for name, p in network.named_parameters()}
+    found = pairs(model, network)
     put(root, model, layout(model, found))
     after = dict(denoiser(family(model, root), model).named_parameters())
     assert list(after) == list(before)
@@ -109,8 +110,9 @@ def test_a_lora_of_either_layout_is_added_to_just_its_layers(root: Path, model: 
 
 @pytest.mark.parametrize("model", WORKS)
 def test_pictures_take_six_steps_without_guidance_and_come_out_otherwise(root: Path, model: str) -> None:
-    usual = pixels(family(model, root, DEFAULT), WORKS[model])
-    put(root, model, plain(model, pairs(model, denoiser(family(model, root, DEFAULT), model))))
+    default = family(model, root, DEFAULT)
+    usual = pixels(default, WORKS[model])
+    put(root, model, plain(model, pairs(model, denoiser(default, model))))
     made, told = family(model, root), []
     first = pixels(made, WORKS[model], told)
     assert told[-1] == (6 * len(WORKS[model].seeds),) * 2
