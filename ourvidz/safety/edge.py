@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from functools import cache
 from html.entities import html5
 from itertools import groupby
 from typing import Any
 
 from ourvidz.safety import lexical, negative, reading
-from ourvidz.safety.fold import in_digits
-from ourvidz.safety.rules import TERMS, Pattern, Rules, load_rules
+from ourvidz.safety.fold import drops, in_digits
+from ourvidz.safety.rules import TERMS, Pattern, Rules, own_rules
 from state import canonical
 
 
 def terms_json() -> str:
     """The text of `terms.json`, a line for each table. In ASCII: some of these characters are not seen, or change how a line is drawn."""
-    return _lines(compiled(load_rules(TERMS)))
+    return _lines(compiled(own_rules(TERMS, None)))
 
 
 def texts_json() -> str:
@@ -46,8 +48,8 @@ def texts_json() -> str:
 
 def negative_json() -> str:
     """The text of `negative.json`: what negative prompts may leave out, and the tables that differ from those of `terms.json`."""
-    every = compiled(load_rules(TERMS))
-    own = compiled(load_rules(negative.FOLDER, base=TERMS))
+    every = compiled(own_rules(TERMS, None))
+    own = compiled(own_rules(negative.FOLDER, TERMS))
     terms = {name: value for name, value in own.items() if value != every[name]}
     return _lines({"kept_out": sorted(negative.kept_out()), "terms": terms})
 
@@ -58,7 +60,6 @@ def _lines(tables: Mapping[str, Any]) -> str:
 
 def compiled(rules: Rules) -> dict[str, Any]:
     folding = rules.folding
-    known = [char for char in map(chr, range(0x110000)) if not folding.unknown.match(char)]
     numbers = {code: _by_value({w: str(n) for w, n in words.items()}) for code, words in rules.numbers.items()}
     words = _by_value({word: " ".join(means) for word, means in rules.meanings.items()})
     if any(ord(char) > 0xFFFF for char in "".join([*rules.meanings, *rules.inside, *rules.stems])):
@@ -67,18 +68,12 @@ def compiled(rules: Rules) -> dict[str, Any]:
         "policy_version": rules.policy_version,
         "category": rules.category,
         "max_text": lexical.MAX_TEXT,
-        "unknown": _ranges(set(map(chr, range(0x110000))).difference(known)),
-        "dropped": _ranges(filter(folding.drops, known)),
-        "letters": _ranges(c for c in known if c.isalpha()),
-        "numerics": _ranges(c for c in known if c.isalnum() and not c.isalpha() and not c.isdecimal()),
-        "spaces": _ranges(filter(str.isspace, known)),
-        "signs": _ranges(filter(reading.is_sign, known)),
+        **_characters(folding.unknown, folding.ignored)["kinds"],
         "numerals": reading.NUMERALS,
         "punctuation": "".join(sorted(lexical.PUNCTUATION)),
         "dashes": "".join(sorted(reading.DASHES)),
         "strokes": "".join(sorted(reading.STROKES)),
-        "digits": _by_value({c: digits for c in known if (digits := in_digits(c))}, ""),
-        "casefold": [[char, folded] for char in known if (folded := char.casefold()) != char],
+        **_characters(folding.unknown, folding.ignored)["read"],
         "replace": folding.replace,
         "lookalikes": _by_value(folding.lookalikes, ""),
         "same": list(folding.same.items()),
@@ -99,6 +94,26 @@ def compiled(rules: Rules) -> dict[str, Any]:
         "harmless": list(map(_row, rules.harmless)),
         "complete": True,
     }
+
+
+@cache  # the same for every policy that knows and ignores the same characters: a second for all of Unicode
+def _characters(unknown: re.Pattern[str], ignored: frozenset[str]) -> dict[str, dict[str, Any]]:
+    """What Python knows of the characters: of which kind they are, and as what they are read."""
+    every = "".join(map(chr, range(0x110000)))
+    known = unknown.sub("", every)
+    kinds = {
+        "unknown": _ranges(set(every).difference(known)),
+        "dropped": _ranges(char for char in known if drops(char, ignored)),
+        "letters": _ranges(c for c in known if c.isalpha()),
+        "numerics": _ranges(c for c in known if c.isalnum() and not c.isalpha() and not c.isdecimal()),
+        "spaces": _ranges(filter(str.isspace, known)),
+        "signs": _ranges(filter(reading.is_sign, known)),
+    }
+    read = {
+        "digits": _by_value({c: digits for c in known if (digits := in_digits(c))}, ""),
+        "casefold": [[char, folded] for char in known if (folded := char.casefold()) != char],
+    }
+    return {"kinds": kinds, "read": read}
 
 
 def _row(pattern: Pattern) -> list[str | int]:

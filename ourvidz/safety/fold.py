@@ -79,10 +79,7 @@ class Folding:
         return str.maketrans(dict(self.leet))
 
     def _fold_char(self, char: str) -> str:
-        return "" if self.drops(char) else in_digits(char) or self.lookalikes.get(char, char)
-
-    def drops(self, char: str) -> bool:
-        return char in self.ignored or (unicodedata.category(char) in _DROPPED and char not in _KEPT)
+        return "" if drops(char, self.ignored) else in_digits(char) or self.lookalikes.get(char, char)
 
     def unify(self, text: str) -> str:
         for said, read in self.same.items():
@@ -124,6 +121,11 @@ def in_digits(char: str) -> str:
         return str(digit)
     value = unicodedata.numeric(char, 0.5) if unicodedata.category(char) == "No" else 0.5
     return str(int(value)) if value == int(value) else ""
+
+
+def drops(char: str, ignored: frozenset[str]) -> bool:
+    """Whether it shows nothing: a mark, an invisible or a control character, or one of `ignored`."""
+    return char in ignored or (unicodedata.category(char) in _DROPPED and char not in _KEPT)
 
 
 def with_marks(text: str) -> str:
