@@ -16,12 +16,13 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from child_signals import RESTORE
 from waiting import LIMIT
@@ -29,7 +30,14 @@ from waiting import LIMIT
 COMMAND = [sys.executable, "-c", RESTORE + "from ourvidz.cli.main import main; main()"]
 
 
-MODELS = [("models",), ("demo",), ("safety",), ("provenance",), ("worker",)]  # commands that import torch and what hangs on it
+MODELS = [
+    ("models",),
+    ("demo",),
+    ("safety",),
+    ("provenance",),
+    ("worker",),
+    ("enhancer",),
+]  # they import torch and more
 AT_START = ("PYTHON", "LC_", "LANG")  # what an interpreter reads as it starts
 
 
@@ -61,6 +69,65 @@ def environment(home: Path, **more: str) -> dict[str, str]:
     tensors as small as those of the tiny models, which costs more than the work."""
     ours = ("OURVIDZ_", "DATABASE_URL", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "PG")
     return {k: v for k, v in os.environ.items() if not k.startswith(ours)} | {"OURVIDZ_HOME": str(home), "OMP_NUM_THREADS": "1"} | more
+
+
+class Running:
+    """A command that was forked, with what tests use of `subprocess.Popen`."""
+
+    def __init__(self, args: list[str], peer: socket.socket) -> None:
+        self.args, self._peer = args, peer
+        self._said = peer.makefile("r")
+        self.pid = int(self._said.readline())
+        self.stdout: IO[str] | None = None
+        self.stderr: IO[str] | None = None
+        self.returncode: int | None = None
+
+    def wait(self, timeout: float) -> int:
+        """Its exit status. Raises `subprocess.TimeoutExpired`, and has killed it then."""
+        if self.returncode is None:
+            self._peer.settimeout(timeout)
+            try:
+                self.returncode = int(self._said.readline())
+            except TimeoutError:
+                self.kill()
+                raise subprocess.TimeoutExpired(self.args, timeout) from None
+            self._said.close()
+            self._peer.close()
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.returncode is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def communicate(self, timeout: float = LIMIT) -> tuple[str, str]:
+        """What is left of stdout and stderr, once it has ended."""
+        with ThreadPoolExecutor(2) as threads:
+            said = [threads.submit(_rest, pipe) for pipe in (self.stdout, self.stderr)]
+            self.wait(timeout)
+            return said[0].result(), said[1].result()
+
+    def __enter__(self) -> Running:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for pipe in (self.stdout, self.stderr):
+            if pipe is not None:
+                pipe.close()
+        self.wait(LIMIT)
+
+
+def _rest(pipe: IO[str] | None) -> str:
+    if pipe is None or pipe.closed:
+        return ""
+    with pipe:
+        return pipe.read()
 
 
 class Server:
@@ -97,37 +164,23 @@ class Server:
         self.process = subprocess.Popen(script, env=environment(self.folder), stdout=subprocess.PIPE, text=True)
         assert self.process.stdout and self.process.stdout.readline() == "ready\n"
 
-    @contextmanager
-    def running(self, args: list[str], env: dict[str, str], cwd: Path, files: Sequence[str], timeout: float) -> Iterator[Callable[[], int]]:
-        """The command has been started on these files, its stdin, stdout and stderr. What is yielded waits for its end, and returns its
-        exit status. Raises TimeoutError, the command killed."""
-        with socket.socket(socket.AF_UNIX) as peer:
-            peer.settimeout(timeout)
-            peer.connect(str(self.folder / "socket"))
-            with peer.makefile("rw") as line:
-                named = dict(zip(("stdin", "stdout", "stderr"), files, strict=True))
-                print(json.dumps({"args": args, "env": env, "cwd": str(cwd), **named}), file=line, flush=True)
-                pid = int(line.readline())
-
-                def end() -> int:
-                    try:
-                        return int(line.readline())
-                    except TimeoutError:
-                        os.kill(pid, signal.SIGKILL)
-                        raise
-
-                yield end
+    def start(self, args: list[str], env: Mapping[str, str], cwd: Path, files: Sequence[str]) -> Running:
+        """Starts the command on these files, its stdin, stdout and stderr; they are open when this returns."""
+        peer = socket.socket(socket.AF_UNIX)
+        peer.connect(str(self.folder / "socket"))
+        named = dict(zip(("stdin", "stdout", "stderr"), files, strict=True))
+        peer.sendall(json.dumps({"args": args, "env": dict(env), "cwd": str(cwd), **named}).encode() + b"\n")
+        return Running(args, peer)
 
     def run(self, args: list[str], env: dict[str, str], cwd: Path, stdin: str, timeout: float) -> Answer:
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
             files = [Path(folder, name) for name in ("stdin", "stdout", "stderr")]
             for path, text in zip(files, (stdin, "", ""), strict=True):
                 path.write_text(text)
-            with self.running(args, env, cwd, [str(path) for path in files], timeout) as end:
-                try:
-                    code = end()
-                except TimeoutError:
-                    raise subprocess.TimeoutExpired(args, timeout, files[1].read_text(), files[2].read_text()) from None
+            try:
+                code = self.start(args, env, cwd, [str(path) for path in files]).wait(timeout)
+            except subprocess.TimeoutExpired:
+                raise subprocess.TimeoutExpired(args, timeout, files[1].read_text(), files[2].read_text()) from None
             return Answer(code, files[1].read_text(), files[2].read_text())
 
 
@@ -157,30 +210,40 @@ class Command:
             )
             answer = Answer(done.returncode, done.stdout, done.stderr)
         else:
-            answer = _server(models=args[:1] in MODELS).run(list(args), env, self.cwd, stdin, timeout)
+            answer = self._server(args).run(list(args), env, self.cwd, stdin, timeout)
         assert "Traceback" not in answer.err, answer.err
         return answer
 
-    def start(self, *args: str) -> subprocess.Popen[str]:
-        return subprocess.Popen([*COMMAND, *args], env=self.env, cwd=self.cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    def start(self, *args: str) -> Running:
+        """With stdout and stderr as pipes, stdin empty."""
+        reading, writing = zip(os.pipe(), os.pipe(), strict=True)
+        files = [os.devnull, *(f"/proc/{os.getpid()}/fd/{end}" for end in writing)]  # which the server's child opens
+        running = self._server(args).start(list(args), self.env, self.cwd, files)
+        for end in writing:
+            os.close(end)
+        running.stdout, running.stderr = (os.fdopen(end) for end in reading)
+        return running
+
+    def _server(self, args: Sequence[str]) -> Server:
+        return _server(models=tuple(args[:1]) in MODELS)
 
     def in_terminal(self, *args: str, typed: str = "", timeout: float = LIMIT, **env: str) -> Answer:
         """With stdin, stdout and stderr on one terminal of 120 columns; `out` is everything that appeared there."""
         main, side = pty.openpty()
         env, name = self.env | {"TERM": "xterm-256color", "COLUMNS": "120"} | env, os.ttyname(side)
-        with _server(models=args[:1] in MODELS).running(list(args), env, self.cwd, [name] * 3, timeout + LIMIT) as end:
-            os.close(side)
-            if typed:
-                os.write(main, typed.encode())
-            seen, deadline = b"", time.monotonic() + timeout
-            while time.monotonic() < deadline:
-                if select.select([main], [], [], 0.1)[0]:
-                    try:
-                        chunk = os.read(main, 65536)
-                    except OSError:  # the other side is closed
-                        break
-                    if not chunk:
-                        break
-                    seen += chunk
-            os.close(main)
-            return Answer(end(), seen.decode().replace("\r\n", "\n"))
+        running = self._server(args).start(list(args), env, self.cwd, [name] * 3)
+        os.close(side)
+        if typed:
+            os.write(main, typed.encode())
+        seen, deadline = b"", time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            if select.select([main], [], [], 0.1)[0]:
+                try:
+                    chunk = os.read(main, 65536)
+                except OSError:  # the other side is closed
+                    break
+                if not chunk:
+                    break
+                seen += chunk
+        os.close(main)
+        return Answer(running.wait(LIMIT), seen.decode().replace("\r\n", "\n"))

@@ -6,9 +6,11 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from support import Server
 from waiting import LIMIT
 
 pytest.importorskip("torch")
@@ -30,6 +32,23 @@ def site() -> Iterator[executor.Site]:
         yield found
 
 
+@pytest.fixture
+def copied(server: Server, template: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Benchmarks that ask for nothing but a fresh database of their server get a copy on the suite's; `url`, `site` and the claims'
+    start one of their own and migrate it, as all do outside the tests."""
+    name = server.create(template)
+
+    @contextmanager
+    def ground() -> Iterator[str]:
+        monkeypatch.setenv("OURVIDZ_BENCH_ADMIN", server.superuser_url)
+        yield server.url(name)
+
+    for module in (intake, latency, rls):
+        monkeypatch.setattr(module, "ground", ground)
+    yield
+    server.drop(name)
+
+
 def test_engine(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "SHAPES", ((1, 100),))
     (row,) = engine.measure(url, 4, 1)
@@ -40,7 +59,7 @@ def test_failover(url: str) -> None:
     assert 0 < failover.rescue(url, supervised=True) < 30
 
 
-def test_latency(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_latency(copied: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(latency, "ROUNDS", 3)
     latency.main([])
     assert "bare LISTEN and claim" in capsys.readouterr().out
@@ -52,7 +71,7 @@ def test_claims(monkeypatch: pytest.MonkeyPatch) -> None:
     assert name == "a few" and ratio == pytest.approx(beside / without) and without > 0
 
 
-def test_intake(capsys: pytest.CaptureFixture[str]) -> None:
+def test_intake(copied: None, capsys: pytest.CaptureFixture[str]) -> None:
     intake.main(["--messages", "60", "--calls", "4"])
     said = capsys.readouterr().out
     assert "60 messages from Redis" in said and "4 times each" in said
@@ -116,7 +135,7 @@ def test_figures_line_up_and_one_that_there_is_not_is_a_dash() -> None:
     ]
 
 
-def test_rls(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rls(copied: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rls, "ASKED", 20)
     rows = rls.compared((500, 2_000))
     assert [r[0] for r in rows] == ["500 jobs", "2,000 jobs"] and all(median > 0 and thrown == 0 for _, median, _, thrown in rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from bench.gpu import weights  # noqa: E402  (needs torch)
-from bench.gpu.cases import BY_NAME, CASES, DRY, PRODUCTION, flops  # noqa: E402
+from bench.gpu.cases import BY_NAME, CASES, DRY, PRODUCTION, STEADY, _of_forward, flops  # noqa: E402
 from bench.gpu.command import main, measure  # noqa: E402
 from bench.gpu.meter import DECODE, DENOISE, H200_BF16, Card, Meter  # noqa: E402
 from bench.gpu.ours import Ours, Post  # noqa: E402
@@ -55,11 +56,19 @@ def test_true_sizes_have_the_published_numbers_of_parameters(part: str, millions
 
 
 # The seconds of denoising that the project's aims were reckoned from, on an H200.
-@pytest.mark.parametrize(("case", "seconds"), [("sdxl-high-x6", 2.6), ("video-fast", 17.9), ("vace-high", 54.1)])
+@pytest.mark.parametrize(
+    ("case", "seconds"),
+    [("sdxl-high-x6", 2.6), ("video-fast", 17.9), ("vace-high", 54.1)],
+)
 def test_the_floor_is_the_arithmetic_of_all_steps(case: str, seconds: float) -> None:
     denoise, decode = flops(BY_NAME[case], PRODUCTION)
     assert round(denoise / H200_BF16, 1) == seconds
     assert 0 < decode < denoise / 10
+
+
+def test_wan_decodes_each_further_latent_alike() -> None:
+    counted = [_of_forward("wan_vae", True, (4, 4, latents)) for latents in range(STEADY - 1, STEADY + 2)]
+    assert len({after - before for before, after in pairwise(counted)}) == 1 and counted[0] < counted[1]
 
 
 def test_every_way_to_denoise_has_a_case_with_the_catalog_s_own_figures() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
-from cli_command import Command, environment
+from cli_command import Command, Running, environment
 from waiting import LIMIT, wait_for
 
 from ourvidz.db.supervisor import _arguments_of
@@ -28,7 +28,7 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> Command:
 
 
 @pytest.fixture(scope="module")
-def running(command: Command) -> Iterator[subprocess.Popen[str]]:
+def running(command: Command) -> Iterator[Running]:
     process = command.start("dev", "up", "--json", *ANY_PORT)
     yield process
     process.send_signal(signal.SIGKILL)
@@ -36,7 +36,7 @@ def running(command: Command) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.fixture(scope="module")
-def stack(running: subprocess.Popen[str]) -> dict[str, Any]:
+def stack(running: Running) -> dict[str, Any]:
     assert running.stdout is not None and running.stderr is not None
     line = running.stdout.readline()
     assert line, running.stderr.read()
@@ -145,9 +145,7 @@ def test_before_there_was_one(bare: Command) -> None:
         assert said.code == 1 and "`ourvidz dev up`" in said.err
 
 
-def test_ctrl_c_stops_everything_and_the_next_one_is_the_same_project(
-    command: Command, running: subprocess.Popen[str], stack: dict[str, Any]
-) -> None:
+def test_ctrl_c_stops_everything_and_the_next_one_is_the_same_project(command: Command, running: Running, stack: dict[str, Any]) -> None:
     running.send_signal(signal.SIGINT)
     assert running.wait(LIMIT) == 0
     assert {"valkey", "postgrest", "auth", "storage", "gateway"} <= set(stack["pids"])
