@@ -11,7 +11,7 @@ from ourvidz.db.connection import Database
 from ourvidz.db.migrate import migrate
 from ourvidz.db.reconcile import MigrationRefused
 
-IN_CI = 10
+IN_CI = 6
 NIGHTLY = 100
 
 

@@ -102,7 +102,9 @@ def test_another_migration_is_waited_for_and_nobody_is_told_to_end_it(database: 
     assert "another migration (session" in said[0] and "pg_terminate_backend" not in said[0]
 
 
-@pytest.mark.parametrize("hold", [idle_reader, writer, analyst, locker])
+@pytest.mark.parametrize(
+    "hold", [idle_reader, writer, pytest.param(analyst, marks=pytest.mark.nightly), locker]
+)  # an analyst locks as a reader does
 def test_it_names_who_is_in_the_way_and_submits_go_on(
     server: Server, database_name: str, database: Database, jobs: Jobs, user: User, hold: Blocker
 ) -> None:
