@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -101,9 +101,8 @@ def upstash(_upstash: UpstashFace) -> Iterator[UpstashFace]:
     _upstash.reset()
 
 
-@pytest.fixture(scope="module")
-def new_project(parts: Parts, server: Server, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Project]]:
-    """Makes projects, each on a migrated database of its own: `new_project(functions=folder)`. About a second each."""
+@contextmanager
+def projects(parts: Parts, server: Server, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Project]]:
     with ExitStack() as opened:
 
         def make(**more: object) -> Project:
@@ -116,6 +115,20 @@ def new_project(parts: Parts, server: Server, template: str, tmp_path_factory: p
             return Project(opened.enter_context(started), database)
 
         yield make
+
+
+@pytest.fixture(scope="module")
+def new_project(parts: Parts, server: Server, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Project]]:
+    """Makes projects, each on a migrated database of its own: `new_project(functions=folder)`. About a second each."""
+    with projects(parts, server, template, tmp_path_factory) as make:
+        yield make
+
+
+@pytest.fixture(scope="session")
+def standing_project(parts: Parts, server: Server, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """One for all modules whose tests only look at rows of users that they made, claim no job and leave settings as they were."""
+    with projects(parts, server, template, tmp_path_factory) as make:
+        yield make()
 
 
 @pytest.fixture(scope="module")

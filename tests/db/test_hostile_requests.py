@@ -16,6 +16,11 @@ BACK = {"Prefer": "return=representation"}
 TABLES = ("profiles", "characters", "projects", "videos", "jobs", "job_events", "job_payloads", "usage_logs")
 
 
+@pytest.fixture(scope="module")
+def project(standing_project: Project) -> Project:
+    return standing_project
+
+
 class Two:
     """A user (`mine`), and another whose rows are the aim (`theirs`): ids by table."""
 

@@ -18,6 +18,11 @@ Project = Any
 ASK = {"job_type": "sdxl_image_fast", "prompt": "a lighthouse"}
 
 
+@pytest.fixture(scope="module")
+def project(standing_project: Project) -> Project:
+    return standing_project
+
+
 def rpc(project: Project, who: Any, verb: str, **named: Any) -> httpx.Response:
     with project.client(who) as client:
         return client.post(f"/rest/v1/rpc/{verb}", json=named)

@@ -7,6 +7,7 @@ import re
 import uuid
 from typing import Any
 
+import pytest
 from PIL import Image
 from stack_fixtures import Project
 
@@ -17,6 +18,11 @@ from ourvidz.storage.buckets import bring, compare
 from state.catalog import BUCKETS
 
 BLOCKS = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs/supabase.md").read_text(), flags=re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def project(standing_project: Project) -> Project:
+    return standing_project
 
 
 def test_the_pages_python_works_as_it_stands(project: Project) -> None:

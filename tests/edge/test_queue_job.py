@@ -21,6 +21,11 @@ FIELDS = {"success", "job", "message", "queueLength", "modelVariant", "jobType",
 """What the deployed function answers; front ends read these."""
 
 
+@pytest.fixture(scope="module")
+def project(standing_project: Project) -> Project:
+    return standing_project
+
+
 def ask(project: Project, who: User | str | None, body: Any, **headers: str) -> httpx.Response:
     with project.client(who) as client:
         return client.post("/functions/v1/queue-job", content=json.dumps(body), headers=headers)
