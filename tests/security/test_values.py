@@ -238,5 +238,5 @@ def test_every_class_of_error_is_listed() -> None:
             todo += leaf.__subclasses__()
             found |= {leaf.error_class} if leaf.__module__.startswith(("executors", "ourvidz")) else set()
     named = "".join(path.read_text() for path in (ROOT / "executors").rglob("*.py"))
-    found |= set(re.findall(r"jobs[.]fail[(][\w.]+, \"(\w+)\"", named))
+    found |= set(re.findall(r"[.]fail[(][\w.]+, \"(\w+)\"", named))
     assert {"stalled", "refused_content", "out_of_memory"} <= found <= set(kinds.ERROR_CLASSES)
