@@ -125,10 +125,6 @@ if __name__ == "__main__":
     gc.collect()
     gc.freeze()
     serve(its_folder)
-    if wait := os.environ.pop("TESTS_HUB_WAIT", ""):
-        from executors.models import hub
-
-        hub.WAIT = float(wait)
     from ourvidz.cli.main import main
 
     main()

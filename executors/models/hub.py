@@ -122,11 +122,14 @@ def size_of(url: str, *, sleep: Callable[[float], None] = time.sleep) -> int | N
 
 
 def _tried(name: str, ask: Callable[[], T], sleep: Callable[[float], None]) -> T:
-    """What `ask` answers, asked up to `TRIES` times while the server is away or asks to be asked later. Raises what `_CUT` names."""
+    """What `ask` answers, asked up to `TRIES` times while the server says when to ask again. Raises what `_CUT` names: nothing is under way
+    yet, and a person hears at once that there is no network."""
     for vain in range(1, TRIES):
         try:
             return ask()
-        except _CUT as error:
+        except _Later as error:
+            if not error.after:
+                raise
             _rest(name, error, vain, sleep)
     return ask()
 

@@ -27,8 +27,7 @@ def server() -> Iterator[Hub]:
 
 @pytest.fixture
 def pull(bare: Command, server: Hub, tmp_path: Path) -> Command:
-    # Seconds between tries: a minute for each hub that is away. That they grow is tests/models/test_pull.py's.
-    env = {"TESTS_HUB_WAIT": "0.01", "HF_ENDPOINT": server.url, "OURVIDZ_MODELS": str(tmp_path / "models"), "HF_TOKEN": "hf_do-not-print"}
+    env = {"HF_ENDPOINT": server.url, "OURVIDZ_MODELS": str(tmp_path / "models"), "HF_TOKEN": "hf_do-not-print"}
     return Command(bare.env | env, tmp_path)
 
 
