@@ -1,9 +1,10 @@
 """`python fork_server.py MODELS SOCKET`: imports all of OurVidz, loads the tiny models once (some six seconds), and forks (forks.py)
-executors (crash_worker.py), enhancers (enhancer_process.py) and `ourvidz up` (up_command.py) as `site_of.Zygote` asks."""
+executors (crash_worker.py), enhancers (enhancer_process.py), `ourvidz up` (up_command.py) and other commands as `site_of.Zygote` asks."""
 
 from __future__ import annotations
 
 import gc
+import importlib
 import socket
 import sys
 import threading
@@ -22,10 +23,12 @@ from child_signals import restore
 from executors import language
 from executors.models.base import ModelPaths
 from executors.shelf import Shelf
+from ourvidz.cli.main import main as command
 
 
 def main(models: str, fd: str) -> None:
     command_server.imports(models=True)
+    importlib.import_module("executors.orchestrator.main")
     torch.set_num_threads(1)  # a forked child has only the thread that forked it: there must be no pool to miss
     shelf, slow = Shelf(Path(models)), enhancer_process.Slow(ModelPaths(Path(models)))
     for lane in ("sdxl", "wan"):
@@ -39,6 +42,7 @@ def main(models: str, fd: str) -> None:
     programs: dict[str, Callable[..., object]] = {
         "executor": partial(crash_worker.executor, shelf),
         "enhancer": partial(enhancer_process.serve, slow),
+        "command": command,
         "up": partial(up_command.run, fork=True),
     }
     asked = forks.serve(socket.socket(fileno=int(fd)))

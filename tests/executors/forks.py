@@ -137,15 +137,16 @@ class Forked:
     """What `subprocess.Popen` is to a program."""
 
     def __init__(self, pid: int, stdout: IO[bytes] | None = None) -> None:
-        self.pid, self.stdout = pid, stdout
+        self.pid, self.stdout, self._lock = pid, stdout, threading.Lock()
         self.returncode: int | None = None
 
     def poll(self) -> int | None:
-        if self.returncode is None:
-            found, status = os.waitpid(self.pid, os.WNOHANG)
-            if found:
-                self.returncode = os.waitstatus_to_exitcode(status)
-        return self.returncode
+        with self._lock:
+            if self.returncode is None:
+                found, status = os.waitpid(self.pid, os.WNOHANG)
+                if found:
+                    self.returncode = os.waitstatus_to_exitcode(status)
+            return self.returncode
 
     def wait(self, timeout: float = LIMIT) -> int:
         """The exit code, or minus the signal that killed it."""

@@ -142,7 +142,7 @@ class Chaos:
         """No executor ends by itself."""
         for n, worker in enumerate(self.workers):
             log = self.site.root / f"host{n // 2}" / f"log-gpu{n}"
-            assert worker.poll() is None, f"gpu{n} ended with {worker.status}: {log.read_text()[-3000:]}"
+            assert worker.poll() is None, f"gpu{n} ended with {worker.returncode}: {log.read_text()[-3000:]}"
 
     def all_ended(self) -> bool:
         return not self.submitter.is_alive() and self.site.jobs.all_ended(self.acknowledged)

@@ -95,9 +95,9 @@ class Works:
             self.site.db.url, self.site.root / f"host{n}", self.site.root / "store", name=f"gpu{n}", flaky=0.05, seed=n
         )
 
-    def drain(self) -> subprocess.Popen[bytes]:
-        argv = [sys.executable, "-m", "ourvidz.cli.main", "intake", "run"]
-        return subprocess.Popen(argv, env=self.doors.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    def drain(self) -> Child:
+        with Path(os.devnull).open("wb") as nothing:
+            return self.zygote.start("command", ["ourvidz", "intake", "run"], self.doors.environment, nothing.fileno())
 
     def kill_one_at_work(self) -> None:
         """Either, should both rest for two seconds."""
