@@ -21,7 +21,7 @@ nightly: $(VENV)/.dev  ## the tests at full size (a hundred schema drifts, long 
 	OURVIDZ_TEST_FULL=1 $(BIN)/python -m pytest -m '(nightly or sized) and not rows' --timeout 3600
 
 rows: $(VENV)/.dev  ## every trigger and set function at 100,000 rows in one statement, on two versions of Postgres; hours
-	$(BIN)/python -m pytest -m rows -n 0 -s
+	$(BIN)/python -m pytest tests/db/test_many_rows.py -m rows -n 0 -s
 
 clients: $(VENV)/.dev  ## the client contract: every request of OurVidz's front end, by both libraries, on both databases; prints the table
 	$(BIN)/python -m pytest tests/clients -n 0 -m '' --deselect tests/clients/test_storm.py::test_two_hundred

@@ -7,22 +7,17 @@ from __future__ import annotations
 
 import gc
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 
 import httpx
 import longest
 import psycopg
 import pytest
 from hypothesis import settings
-from mutations import VARIABLE, mutated
 from psycopg.conninfo import conninfo_to_dict
 from recycled import Databases, Recycled, closed, opened
-from support import OWNER, Clock, Permissive, Server, as_template, new_user
+from support import OWNER, Clock, Permissive, Server, embedded_server, make_migrated, new_user
 
 from ourvidz.db.connection import Database
 from ourvidz.lifecycle import Jobs
@@ -42,31 +37,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     if given := os.environ.get("OURVIDZ_TEST_POSTGRES"):
         yield Server(given, _owner_of(given))
         return
-    from ourvidz.db.embedded import EmbeddedPostgres
-
-    with _memory(tmp_path_factory) as home, EmbeddedPostgres(home) as postgres:
-        found = Server(postgres.superuser_url, postgres.url)
-        # These databases live for one test: nothing is lost with them. test_embedded asserts that the real ones do sync.
-        found.admin("alter system set fsync = off")
-        found.admin("alter system set full_page_writes = off")
-        # A test's rows are few and gone soon, and a table that is analysed in between gets other plans.
-        found.admin("alter system set autovacuum = off")
-        found.admin("select pg_reload_conf()")
+    with embedded_server(tmp_path_factory.mktemp) as found:
         yield found
-
-
-@contextmanager
-def _memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder in memory where there is room, else on the disk: making a database took 0.8 s on a busy disk, and 0.1 s in memory."""
-    memory = Path("/dev/shm")
-    if not memory.is_dir() or not os.access(memory, os.W_OK) or shutil.disk_usage(memory).free < 4 * 2**30:
-        yield tmp_path_factory.mktemp("postgres")
-        return
-    home = Path(tempfile.mkdtemp(prefix="ourvidz-tests-", dir=memory))
-    try:
-        yield home
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
 
 
 def _owner_of(superuser_url: str) -> str:
@@ -83,21 +55,8 @@ def _owner_of(superuser_url: str) -> str:
 
 @pytest.fixture(scope="session")
 def template(server: Server) -> Iterator[str]:
-    """A migrated database, made as its non-superuser owner, to copy from. Nothing may stay connected to it."""
-    from ourvidz.db import layer, schema
-    from ourvidz.db.migrate import migrate
-
-    if os.environ.get(VARIABLE):
-        whole, applying = schema.parts, layer.scripts
-        schema.parts = lambda: mutated(whole())
-        layer.scripts = lambda: mutated(applying())
-    name = server.create(prefix="template")
-    database = Database(server.url(name))
-    with database.transaction() as connection:
-        migrate(connection)
-    as_template(database)
-    database.close()
-    server.settle(name)
+    """A migrated database to copy from. Nothing may stay connected to it."""
+    name = make_migrated(server)
     yield name
     server.drop(name)
 

@@ -10,3 +10,8 @@ create index if not exists images_of_thumbnail on public.images using hash (thum
 create index if not exists videos_of_path on public.videos using hash (video_url) where video_url is not null;
 create index if not exists videos_of_thumbnail on public.videos using hash (thumbnail_url) where thumbnail_url is not null;
 create index if not exists videos_of_preview on public.videos using hash (preview_url) where preview_url is not null;
+-- One index finds both all of a user's requests and the one with a key. Of two, the planner takes the smaller, of user_id alone, where a user
+-- has few on average; every submit of a user with 100,000 jobs then reads all of them.
+create unique index if not exists job_payloads_of_user_key on public.job_payloads (user_id, idempotency_key);
+drop index if exists public.job_payloads_of_user;
+drop index if exists public.job_payloads_idempotency;

@@ -16,6 +16,8 @@ _ALTER = re.compile(rf"alter table (?:only )?{_NAME} (?P<changes>.*)", re.IGNORE
 _IN_TABLE = r"alter table (?P<on>[\w.]+)"
 _RELATION = "select to_regclass(:name) is not null"
 _COLUMN = "select exists (select from pg_attribute where attrelid = to_regclass(:on) and attname = :name and not attisdropped)"
+_INDEXED = """select format('%s.%s', relnamespace::regnamespace, relname) from pg_index join pg_class on pg_class.oid = indrelid
+              where indexrelid = to_regclass(:name)"""
 _CONSTRAINT = "select exists (select from pg_constraint where conrelid = to_regclass(:on) and conname = :name)"
 _STATEMENTS = [
     # A bare statement, what it does to what, and the query that tells whether that is there (:name, :on).
@@ -60,6 +62,8 @@ def changes(connection: Connection, sql: str) -> Iterator[Change]:
         for pattern, action, kind, look in _STATEMENTS:
             if match := pattern.match(statement):
                 found = match.groupdict()
+                if (action, kind) == ("drop", "index"):  # which does not say on what
+                    found["on"] = connection.execute(text(_INDEXED), {"name": found["name"]}).scalar() or ""
                 if not found.get("guard") or _there(connection, look, found) is (action in ("drop", "alter")):
                     yield Change(action, kind, _named(kind, found), found.get("on") or found["name"])
                 break
@@ -74,7 +78,7 @@ def _one_by_one(sql: str) -> Iterator[str]:
 def _named(kind: str, found: dict[str, str]) -> str:
     if kind in ("column", "constraint"):
         return f"{found['on']}.{found['name']}"
-    return f"{found['name']} on {found['on']}" if kind in ("index", "trigger") else found["name"]
+    return f"{found['name'].rpartition('.')[2]} on {found['on']}" if kind in ("index", "trigger") else found["name"]
 
 
 def _there(connection: Connection, look: str, found: dict[str, str]) -> bool:

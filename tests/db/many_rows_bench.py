@@ -21,39 +21,46 @@ class Bench:
 
     def __init__(self, server: Server, template: str) -> None:
         self.server, self.name = server, server.create(template)
-        url = server.url(self.name, superuser=True)
-        self.filler, self.session = (psycopg.connect(url, autocommit=True) for _ in range(2))
-        self.filler.execute("set session_replication_role = replica")
-        self.session.execute(f"set statement_timeout = '{TIMEOUT}'; set track_functions = 'all'")
+        self.open: list[psycopg.Connection] = []
+        self.filler = self.connect("set session_replication_role = replica")
+        self.session = self.connect(f"set statement_timeout = '{TIMEOUT}'; set track_functions = 'all'")
+
+    def connect(self, settings: str) -> psycopg.Connection:
+        session = psycopg.connect(self.server.url(self.name, superuser=True), autocommit=True)
+        self.open.append(session)
+        session.execute(settings)
+        return session
 
     def close(self) -> None:
-        self.filler.close()
-        self.session.close()
+        for session in self.open:
+            session.close()
         self.server.drop(self.name)
 
     def make(self, case: Case, n: int) -> None:
         self.filler.execute(case.before.replace("$N", str(n)))
 
-    def run(self, case: Case, n: int, *then: str) -> tuple[float, list[list[tuple[Any, ...]]]]:
+    def run(self, case: Case, n: int, *then: str, session: psycopg.Connection | None = None) -> tuple[float, list[list[tuple[Any, ...]]]]:
         """Seconds of the statement for the n rows that were made, and the answers of more queries in its transaction. It is rolled back."""
-        self.session.execute("select pg_stat_force_next_flush()")  # what pg_stat_xact_* says then is of the next transaction alone
-        with self.session.transaction(force_rollback=True):
-            self.session.execute("select set_config('request.jwt.claims', %s, true)", (case.claims,))
-            before = self.seconds()
-            found = self.session.execute(case.sql.replace("$N", str(n)))
-            took = self.seconds() - before
+        session = session or self.session
+        session.execute("select pg_stat_force_next_flush()")  # what pg_stat_xact_* says then is of the next transaction alone
+        with session.transaction(force_rollback=True):
+            session.execute("select set_config('request.jwt.claims', %s, true)", (case.claims,))
+            before = seconds(session)
+            found = session.execute(case.sql.replace("$N", str(n)))
+            took = seconds(session) - before
             rows = found.fetchone()[0] if found.description else found.rowcount  # type: ignore[index]
-            (wanted,) = self.session.execute("select " + case.takes.replace("$N", str(n))).fetchone()  # type: ignore[misc]
+            (wanted,) = session.execute("select " + case.takes.replace("$N", str(n))).fetchone()  # type: ignore[misc]
             assert int(rows) >= int(wanted), f"{case.name} took {rows} rows of {n}"
-            return took, [self.session.execute(query).fetchall() for query in then]
+            return took, [session.execute(query).fetchall() for query in then]
 
-    def seconds(self) -> float:
-        """Processor time of the measured session's server process; where it is not on this machine, time itself."""
-        stat = Path(f"/proc/{self.session.info.backend_pid}/schedstat")
-        if stat.exists() and "OURVIDZ_TEST_POSTGRES" not in os.environ:
-            return int(stat.read_text().split()[0]) / 1e9
-        (now,) = self.session.execute("select extract(epoch from clock_timestamp())::float8").fetchone()  # type: ignore[misc]
-        return float(now)
+
+def seconds(session: psycopg.Connection) -> float:
+    """Processor time of the session's server process; where it is not on this machine, time itself."""
+    stat = Path(f"/proc/{session.info.backend_pid}/schedstat")
+    if stat.exists() and "OURVIDZ_TEST_POSTGRES" not in os.environ:
+        return int(stat.read_text().split()[0]) / 1e9
+    (now,) = session.execute("select extract(epoch from clock_timestamp())::float8").fetchone()  # type: ignore[misc]
+    return float(now)
 
 
 def make_template(server: Server, migrated: str) -> str:
@@ -72,7 +79,7 @@ def seed(server: Server, name: str, admin: psycopg.Connection) -> None:
     users = [new_user(db, "premium", tokens=10**9)]
     admin.execute("insert into sizes.users values (1, %s)", users)
     db.rows("select ourvidz.receiver_set('sizes', 'https://sizes.example', '{completed,failed,cancelled,processing}')")
-    executor = jobs.register("first", "host", 1, LANES)
+    executor, other = (jobs.register(name, "host", 1, LANES) for name in ("first", "other"))
 
     def begun(**more: Any) -> Claim:
         submit(jobs, users[0], **more)
@@ -107,7 +114,9 @@ def seed(server: Server, name: str, admin: psycopg.Connection) -> None:
     seeds |= {"generating": begun(), "uploading": uploading(), "film at upload": film()}
     submit(jobs, users[0], idempotency_key="held")
     seeds["held"] = claim(jobs, executor)
-    ids = {name: held.job_id for name, held in seeds.items()} | {"executor": executor}
+    submit(jobs, users[0], idempotency_key="held by another")
+    seeds["held by another"] = claim(jobs, other)  # a loss of this executor meets no jobs of other cases
+    ids = {name: held.job_id for name, held in seeds.items()} | {"executor": executor, "other executor": other}
     admin.execute("select sizes.ids(1, 1)")
     admin.execute(f"insert into sizes.seeds select 'queued', job_id from {submits()}")
     with admin.cursor() as cursor:

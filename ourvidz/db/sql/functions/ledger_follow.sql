@@ -10,8 +10,11 @@ begin
   from unnest(p_events) as e
   cross join lateral (select user_id from public.jobs where id = e.job_id limit 1) as j
   cross join lateral (
-    select coalesce(sum(amount), 0)::bigint as held, max(job_version) filter (where kind = 'hold') as since
-    from ourvidz.token_entries where job_id = e.job_id and account = 'held'
+    -- The account is no condition of the look-up: token_entries_of_user, of held entries alone, would meet it without any key, and be read
+    -- whole where statistics say that it is small.
+    select coalesce(sum(amount) filter (where account = 'held'), 0)::bigint as held,
+           max(job_version) filter (where kind = 'hold' and account = 'held') as since
+    from ourvidz.token_entries where job_id = e.job_id
   ) as before
   cross join lateral (
     select case when e.type in ('submitted', 'retried') then (e.data->>'price')::bigint end as price,

@@ -4,6 +4,7 @@
 -- the price will be held on it, and whoever has locked it waits for no share of its user's (docs/decisions/0021).
 create or replace function ourvidz.next_rank(p_user uuid, p_lane text, p_jobs bigint, out start float8, out step float8)
 language plpgsql
+set enable_sort = off  -- the index that gives the order, however few jobs statistics say that wait
 as $$
 declare
   v_virtual float8;

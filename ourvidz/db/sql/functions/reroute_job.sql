@@ -28,7 +28,8 @@ begin
   v_lane := ourvidz.lane_of(v_fallback.family, v_settings);
   select start into v_start from ourvidz.next_rank(j.user_id, v_lane, 1);  -- which locks the profile
   select case when held = 0 then 0 else least(v_fallback.price - v_kind.price, 0) end into v_change
-  from (select coalesce(sum(amount), 0) as held from ourvidz.token_entries where job_id = j.id and account = 'held') as entries;
+  from (select coalesce(sum(amount) filter (where account = 'held'), 0) as held  -- as in ledger_follow
+        from ourvidz.token_entries where job_id = j.id) as entries;
 
   update public.job_payloads
   set settings = v_settings,
