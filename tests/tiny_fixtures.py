@@ -35,15 +35,16 @@ def tiny_root(one_thread: None, testrun_uid: str) -> Iterator[Path]:
     from executors.models.tiny import make_tiny
 
     base = Path(tempfile.gettempdir(), f"ourvidz-models-{testrun_uid}")
-    fd = _locked(base, fcntl.LOCK_EX)
+    fd = _used(base)
     try:
-        if not (base / "tiny").exists():
-            make_tiny(base / "making", lambda _: None)
-            (base / "making").chmod(0o755)
-            (base / "making").rename(base / "tiny")
+        with (base / "lock").open("w") as making:
+            fcntl.flock(making, fcntl.LOCK_EX)
+            if not (base / "tiny").exists():
+                make_tiny(base / "making", lambda _: None)
+                (base / "making").chmod(0o755)
+                (base / "making").rename(base / "tiny")
         gc.collect()  # as tests/conftest.py does: torch, diffusers and transformers are imported now
         gc.freeze()
-        fcntl.flock(fd, fcntl.LOCK_SH)
         yield base / "tiny"
         with contextlib.suppress(BlockingIOError):  # another process reads it still
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -52,14 +53,14 @@ def tiny_root(one_thread: None, testrun_uid: str) -> Iterator[Path]:
         os.close(fd)
 
 
-def _locked(folder: Path, kind: int) -> int:
-    """A lock on that folder, which is made where it is missing, and not on one that its last user has deleted meanwhile."""
+def _used(folder: Path) -> int:
+    """A shared lock on that folder, which is made where it is missing, and not on one that its last user has deleted meanwhile."""
     while True:
         folder.mkdir(mode=0o755, exist_ok=True)
         folder.chmod(0o755)  # whatever the umask
         try:
             fd = os.open(folder, os.O_RDONLY)
-            fcntl.flock(fd, kind)
+            fcntl.flock(fd, fcntl.LOCK_SH)
             if os.fstat(fd).st_ino == folder.stat().st_ino:
                 return fd
             os.close(fd)
