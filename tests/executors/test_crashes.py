@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,6 +35,7 @@ ELSEWHERE: list[Point] = [
 ]  # fmt: skip
 ENHANCED = [*points(("enhancement_started", 1), ("enhanced", 1), ("generation_started", 1)), ("after", "artifact_generated", 1),
             ("after", "upload_started", 1), ("before", "complete", 1)]  # fmt: skip
+ELSEWHERE_BY_DAY: list[Point] = [("after", "enhanced", 1), ("before", "complete", 1)]
 
 # An executor reports an error, a drain or a cancel from each status; the point that trips it, by that status.
 STATUSES: dict[str, Point] = {
@@ -43,6 +45,17 @@ STATUSES: dict[str, Point] = {
     "uploading": ("after", "upload_started", 1),
 }
 REPORTS = {"error": "fail", "drain": "snooze", "cancel": "honour_cancel"}
+WHENS = ("before", "after")
+
+
+def covered(points: list[Any], *which: int) -> list[Any]:
+    """All of them by night; by day those of these places."""
+    return [pytest.param(*p, marks=[pytest.mark.nightly] * (n not in which)) for n, p in enumerate(points)]
+
+
+# By day each report from each status, each of both before and after the report, and no two of the three twice.
+REPORTED = [(what, status, when) for what in REPORTS for status in STATUSES for when in WHENS]
+BY_DAY = [n for n, p in enumerate(REPORTED) if (list(REPORTS).index(p[0]) + list(STATUSES).index(p[1]) + WHENS.index(p[2])) % 2 == 0]
 
 
 def named(point: Point) -> str:
@@ -157,8 +170,14 @@ def test_killed_while_it_delivers_and_cancelled(shared_site: Site, zygote: Zygot
     exact(site, job_id)
 
 
-@pytest.mark.parametrize("same_host", [True, False], ids=["here", "elsewhere"])
-@pytest.mark.parametrize("point", ENHANCED, ids=named)
+@pytest.mark.parametrize(
+    ("point", "same_host"),
+    [
+        pytest.param(p, here, id=f"{named(p)}-{where}", marks=[pytest.mark.nightly] * (not here and p not in ELSEWHERE_BY_DAY))
+        for p in ENHANCED
+        for here, where in ((True, "here"), (False, "elsewhere"))
+    ],
+)
 def test_a_finished_enhancement_is_not_done_again(
     shared_site: Site, zygote: Zygote, clean: dict[str, list[np.ndarray]], point: Point, same_host: bool
 ) -> None:
@@ -180,9 +199,7 @@ def test_a_finished_enhancement_is_not_done_again(
     assert (site.pixels(job_id)[0] == clean["image7b_fast_enhanced"][0]).all()
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("status", STATUSES)
-@pytest.mark.parametrize("what", REPORTS)
+@pytest.mark.parametrize(("what", "status", "when"), covered(REPORTED, *BY_DAY))
 def test_killed_while_it_reports(shared_site: Site, zygote: Zygote, what: str, status: str, when: str) -> None:
     site = shared_site
     job_id = site.submit("image7b_fast_enhanced")
