@@ -447,6 +447,8 @@ MUTANTS = {
     "all held entries read for a job": Mutant(F + "ledger_follow.sql", "from ourvidz.token_entries where job_id = e.job_id", "from ourvidz.token_entries where job_id = e.job_id and account = 'held'", "many_rows"),
     "all that waits sorted for a rank": Mutant(F + "next_rank.sql", "set enable_sort = off", "", "many_rows"),
     "all that waits sorted for a claim": Mutant(F + "take.sql", "set enable_sort = off", "", "many_rows"),
+    "all pictures read for one": Mutant(F + "images_show.sql", "(select true from public.images as i where i.job_id = j.id and coalesce(i.image_index, 0) = made.index limit 1) is null", "not exists (select from public.images as i where i.job_id = j.id and coalesce(i.image_index, 0) = made.index)", "many_rows"),
+    "all outputs read for a job's": Mutant(F + "artifacts_removed.sql", "num_nulls(a.deleted_at) = 1", "a.deleted_at is null", "many_rows"),
     "all jobs read for a picture": Mutant(F + "removals.sql", "where id = (p_row->>'job_id')::uuid", "where id::text = p_row->>'job_id'", "many_rows"),
     "a salt that stays": Mutant(F + "erase_words.sql", "jsonb_each_text(r.blank))", "jsonb_each_text(r.blank) where key <> 'salt')", "erasure/erasure"),
     "submitted past an erasure": Mutant(F + "check_asked.sql", "order by id for key share", "order by id", "erasure/races"),

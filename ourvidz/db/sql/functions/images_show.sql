@@ -21,7 +21,7 @@ begin
              case when made.image_url is not null then 'completed' when j.completed_at is not null then 'failed'
                   when r.status in ('completed', 'failed') then 'queued' else r.status end as status
       from unnest(v_rows) as held (id)
-      join public.images as r on r.id = held.id
+      cross join lateral (select * from public.images where id = held.id limit 1) as r  -- by its key, however few there are
       join public.jobs as j on j.id = r.job_id and (j.completed_at is null or ourvidz.ended_here(j.id))
       left join lateral ourvidz.pictures_of(j) as made on made.index = coalesce(r.image_index, 0)
     ) as told
@@ -39,7 +39,7 @@ begin
   from public.jobs as j
   cross join lateral ourvidz.pictures_of(j) as made
   where j.id = any (p_jobs) and not j.hidden
-    and not exists (select from public.images as i where i.job_id = j.id and coalesce(i.image_index, 0) = made.index);
+    and (select true from public.images as i where i.job_id = j.id and coalesce(i.image_index, 0) = made.index limit 1) is null;
   perform ourvidz.images_taken(p_jobs);
 end
 $$;
