@@ -9,6 +9,8 @@ import threading
 from contextlib import suppress
 from ipaddress import ip_address
 
+from waiting import LIMIT
+
 
 class Proxy:
     """`asked`: (kind, where), where is host:port as the client named it. `login`: user:password that it wants. `refuse`: it says no.
@@ -91,7 +93,7 @@ class Proxy:
             back = threading.Thread(target=_pour, args=(server, client), daemon=True)
             back.start()
             _pour(client, server)
-            back.join(30)
+            back.join(LIMIT)
 
 
 def _pour(source: socket.socket, target: socket.socket) -> None:

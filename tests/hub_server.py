@@ -14,6 +14,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from waiting import LIMIT
+
 LARGE = 50_000  # bytes from which a file is in git-lfs here; the hub's own bound is 10 MB
 
 
@@ -165,7 +167,7 @@ def _handler(hub: Hub, name: str) -> type[BaseHTTPRequestHandler]:
                 self.wfile.write(body[:after])
                 self.wfile.flush()
                 hub.reached.set()
-                hub.held.wait(60)
+                hub.held.wait(LIMIT)
                 body = body[after:]
             try:
                 self.wfile.write(body)

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import psycopg
+from waiting import LIMIT
 
 from ourvidz.db import supervisor
 from ourvidz.db.cluster import Binaries, environment, find_binaries, make_cluster
@@ -57,7 +58,7 @@ class Node:
         """At once, without a goodbye to anybody."""
         if self._process is not None:
             self._process.send_signal(signal.SIGQUIT)
-            self._process.wait(timeout=60)
+            self._process.wait(timeout=LIMIT)
             self._process = None
 
     def command(self, argv: list[str]) -> list[str]:
@@ -71,7 +72,7 @@ class Node:
         give(data, owner.st_uid, owner.st_gid)
         made = Node(self._binaries, data)
         argv = [str(self._binaries.folder / "pg_basebackup"), "-D", str(data), "-d", f"{self.host} user=postgres", "-R", "-c", "fast"]
-        done = subprocess.run(self.command([*argv, "-N"]), env=environment(), capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(self.command([*argv, "-N"]), env=environment(), capture_output=True, text=True, timeout=LIMIT, check=False)
         assert done.returncode == 0, done.stderr
         return made
 

@@ -15,6 +15,7 @@ from types import TracebackType
 import httpx
 import pytest
 from support import Server
+from waiting import LIMIT
 
 from ourvidz.dev import parts, services
 from ourvidz.dev.keys import Keys
@@ -50,7 +51,7 @@ class Face:
 
     def client(self, token: str | None = None) -> httpx.Client:
         return httpx.Client(
-            base_url=f"{self.url}/storage/v1", headers={"authorization": f"Bearer {token or self.secret.service}"}, timeout=20
+            base_url=f"{self.url}/storage/v1", headers={"authorization": f"Bearer {token or self.secret.service}"}, timeout=LIMIT
         )
 
     def store(self, buckets: Mapping[str, BucketLimit], url: str = "", patience: Patience = QUICK) -> SupabaseStorage:

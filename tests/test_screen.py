@@ -15,6 +15,7 @@ from disguises import LANGUAGES, POLICY, disguised, latin, leet, listed
 from hypothesis import example, given, settings
 from hypothesis import strategies as some
 from sizes import size
+from waiting import LIMIT
 
 from ourvidz.safety.fold import squeezed
 from ourvidz.safety.lexical import MAX_TEXT, LexicalScreen
@@ -356,7 +357,7 @@ def test_a_guarded_screen_fails_closed(answer: Callable[[], object]) -> None:
 def test_a_guarded_screen_that_hangs_is_left_behind() -> None:
     release = threading.Event()
     with pytest.raises(ScreenUnavailable, match="no answer within"):
-        guarded_check(Screen(lambda: release.wait(60)), "a lighthouse", timeout_s=0.05)
+        guarded_check(Screen(lambda: release.wait(LIMIT)), "a lighthouse", timeout_s=0.05)
     release.set()
 
 

@@ -10,11 +10,13 @@ from pathlib import Path
 from uuid import uuid4
 
 import httpx
+import psycopg
 import pytest
+from sqlalchemy import make_url
 from stack_fixtures import Project
 from storage_site import QUICK, Face, start_storage
 from support import Server
-from waiting import LIMIT
+from waiting import LIMIT, wait_for
 
 from ourvidz.dev import tokens
 from ourvidz.storage.supabase import SupabaseStorage
@@ -121,6 +123,29 @@ def test_objects_and_half_uploads_outlive_a_kill(server: Server, database_name: 
         assert store.delete("video_high", "u/j/1-0.mp4")
     finally:
         again.stop()
+
+
+def test_an_upload_beside_a_move_takes_nobodys_bytes(face: Face, server: Server) -> None:
+    """Two writers of one object: the second's upload under the hidden name ends while the first's is being moved to its own."""
+    hidden, final = "u/hidden.png", "u/final.png"
+    database = server.url(make_url(face.database_url).database, superuser=True)
+    waiting = (
+        "select from pg_stat_activity where application_name = 'storage' and datname = current_database() and wait_event_type = 'Lock'"
+    )
+    with face.client() as service, psycopg.connect(database) as moving, psycopg.connect(database) as gate, ThreadPoolExecutor(1) as pool:
+        service.post(f"/object/{BUCKET}/{hidden}", content=b"first", headers=PNG).raise_for_status()
+        gate.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"{BUCKET}/{hidden}",))
+        upsert = {**PNG, "x-upsert": "true"}
+        second = pool.submit(service.post, f"/object/{BUCKET}/{hidden}", content=b"second", headers=upsert)
+        wait_for(lambda: moving.execute(waiting).fetchone() is not None, "for the second's bytes to have come")
+        moving.commit()
+        moving.execute("update storage.objects set name = %s where name = %s", (final, hidden))
+        gate.commit()
+        wait_for(lambda: gate.execute(waiting).fetchone() is not None, "for the second to wait for the move")
+        moving.commit()
+        assert second.result(LIMIT).status_code == 200
+        assert service.get(f"/object/{BUCKET}/{final}").content == b"first"
+        assert service.get(f"/object/{BUCKET}/{hidden}").content == b"second"
 
 
 def test_big_uploads_and_signed_addresses_through_the_gateway(project: Project, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from typing import cast
 import pytest
 from cli_command import environment
 from support import claim, executor, finish, new_user, submit
+from waiting import LIMIT
 
 from ourvidz.cli.terminal import SafeStream, encodable, unicode_stream
 from ourvidz.db import layer
@@ -75,7 +76,7 @@ def in_terminal(argv: list[str], env: dict[str, str], cwd: Path) -> Iterator[byt
         except OSError:  # the other side is closed
             break
     os.close(main)
-    assert process.wait(timeout=30) == 0
+    assert process.wait(timeout=LIMIT) == 0
 
 
 def test_every_command_into_a_terminal_of_an_old_code_page(job_id: str, database: Database, tmp_path: Path) -> None:
@@ -90,7 +91,7 @@ def test_every_command_where_python_knows_ascii_alone(job_id: str, database: Dat
     ascii_alone = {"LC_ALL": "POSIX", "LANG": "", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
     env = environment(tmp_path / "home", DATABASE_URL=database.url, **ascii_alone)
     line = [sys.executable, "-c", RUN, commands(PIPED, job_id)]
-    done = subprocess.run(line, env=env, cwd=tmp_path, capture_output=True, timeout=170, check=True)
+    done = subprocess.run(line, env=env, cwd=tmp_path, capture_output=True, timeout=LIMIT, check=True)
     out, err = done.stdout.decode("ascii"), done.stderr.decode("ascii")
     assert "Unicode" not in err + out and "unexpected" not in err + out, err
     shown = out.split(f"$ jobs show {job_id} --json\n")[1].split("$ jobs show")[0]
@@ -102,7 +103,7 @@ def test_every_command_where_python_knows_ascii_alone(job_id: str, database: Dat
 def test_a_prompt_on_stdin_that_is_not_text_is_refused(database: Database, tmp_path: Path) -> None:
     env = environment(tmp_path / "home", DATABASE_URL=database.url, PYTHONIOENCODING="ascii")
     line = [sys.executable, "-c", RUN, json.dumps([["submit", "sdxl_image_fast", "--prompt", "-"]])]
-    done = subprocess.run(line, env=env, cwd=tmp_path, input="a pier – 海".encode(), capture_output=True, timeout=60, check=True)
+    done = subprocess.run(line, env=env, cwd=tmp_path, input="a pier – 海".encode(), capture_output=True, timeout=LIMIT, check=True)
     assert b"not text in ascii" in done.stderr and b"PYTHONUTF8=1" in done.stderr
 
 

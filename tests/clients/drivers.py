@@ -21,6 +21,7 @@ from supabase_auth import Session
 from supabase_auth.errors import AuthError
 from supabase_functions.errors import FunctionsError
 from supabase_js import SupabaseJs
+from waiting import LIMIT
 
 from ourvidz.dev.parts import Parts
 from supabase import Client, ClientOptions, create_client
@@ -88,7 +89,9 @@ class Python:
         self._clients: dict[str, Client] = {}
 
     def open(self, name: str, url: str, key: str, token: str | None = None) -> None:
-        options = ClientOptions(persist_session=False, auto_refresh_token=False, postgrest_client_timeout=30, storage_client_timeout=30)
+        options = ClientOptions(
+            persist_session=False, auto_refresh_token=False, postgrest_client_timeout=LIMIT, storage_client_timeout=LIMIT
+        )
         if token:
             options.headers = {**options.headers, "Authorization": f"Bearer {token}"}
         self._clients[name] = create_client(url, key, options)

@@ -337,7 +337,7 @@ class ArtifactStoreContract:
         together, results = threading.Barrier(6), ["?"] * 6
 
         def write(n: int) -> None:
-            together.wait(10)
+            together.wait(LIMIT)
             try:
                 results[n] = stores[n].put(IMAGES, "u/j/1-0.png", sources[n], "image/png").sha256
             except ObjectExists:
@@ -357,7 +357,7 @@ class ArtifactStoreContract:
 
         def write() -> None:
             store = store_factory(BUCKETS)
-            together.wait(10)
+            together.wait(LIMIT)
             results.append(store.put(IMAGES, "u/j/1-0.png", source, "image/png"))
 
         threads = [threading.Thread(target=write) for _ in range(6)]

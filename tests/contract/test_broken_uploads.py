@@ -237,7 +237,7 @@ def test_two_with_the_same_file_and_note_both_succeed(face: Face, video: Callabl
 
     def write() -> None:
         store = face.store(BUCKETS)
-        together.wait(10)
+        together.wait(LIMIT)
         results.append(put(store, source))
 
     threads = [threading.Thread(target=write) for _ in range(2)]

@@ -202,7 +202,7 @@ def test_the_folder_is_swept_between(store: FolderStore, root: Path, source: Pat
 def _race(root: Path, source: Path, rounds: int, together: Barrier, answers: Callable[[object], None]) -> None:
     store, won = FolderStore(root, BUCKETS), []
     for n in range(rounds):
-        together.wait(30)
+        together.wait(LIMIT)
         try:
             store.put(IMAGES, f"u/j/{n}-0.png", source, "image/png")
             won.append(n)

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from cli_command import Command, environment
 from support import Permissive, Server, claim, executor, finish, new_user, submit
+from waiting import LIMIT
 
 from ourvidz.audit import publish_heads
 from ourvidz.db import cluster, outbox, queries
@@ -26,7 +27,7 @@ NO_OWNERS = ("--no-owner", "--no-acl")
 def tool(name: str, *args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     """pg_dump and its like, of the newest Postgres there is."""
     folder = next(cluster.find_binaries()).folder
-    done = subprocess.run([str(folder / name), *args], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([str(folder / name), *args], capture_output=True, text=True, timeout=LIMIT, check=False)
     assert not check or done.returncode == 0, done.stderr[-2000:]
     return done
 

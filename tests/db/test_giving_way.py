@@ -57,7 +57,7 @@ def submitting(jobs: Jobs, user: str) -> Iterator[list[float]]:
         yield took
     finally:
         stop.set()
-        thread.join(60)
+        thread.join(LIMIT)
     assert not thread.is_alive()
 
 
@@ -129,7 +129,7 @@ def test_it_names_who_is_in_the_way_and_submits_go_on(
                 time.sleep(0.05)
         assert max(took) < 8, "a submit waited behind the migration"
         blocking.rollback()
-    thread.join(60)
+    thread.join(LIMIT)
     assert not thread.is_alive()
     assert f"session {pid} (a-person's-psql of ourvidz, idle in transaction for" in said[0]
     assert f"pg_terminate_backend({pid})" in said[0]
@@ -155,7 +155,7 @@ def test_two_migrations_at_once(server: Server, database_name: str, database: Da
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(120)
+        thread.join(LIMIT)
         assert not thread.is_alive()
     other.close()
     with database.transaction() as connection:
@@ -197,6 +197,6 @@ def test_jobs_are_claimed_and_finished_while_every_object_is_replaced(
         assert time.monotonic() < until
         time.sleep(0.05)
     stop.set()
-    thread.join(60)
+    thread.join(LIMIT)
     other.close()
     assert not troubles, troubles

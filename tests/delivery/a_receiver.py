@@ -102,7 +102,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.shutdown(socket.SHUT_RDWR)
 
     def path_hang(self) -> None:
-        self.server.opened.wait(30)
+        self.server.opened.wait(LIMIT)
         self._answer(200)
 
     def path_drip(self) -> None:

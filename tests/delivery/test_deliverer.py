@@ -309,5 +309,5 @@ def test_what_is_sent_as_the_database_turns_read_only_is_sent_once(
     finally:
         switch.read_only(on=False)
         deliverer.stop()
-        thread.join(60)
+        thread.join(LIMIT)
     assert [got.body["job_id"] for got in receiver.got] == [job_id, later]

@@ -86,7 +86,7 @@ def test_a_hundred_at_once_with_one_key_are_one_job_and_one_hold(project: Projec
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(120)
+        thread.join(LIMIT)
     assert {answer.status_code for answer in answers} == {200}, {answer.text for answer in answers if answer.status_code != 200}
     assert len({answer.json()["job"]["id"] for answer in answers}) == 1 and sum(answer.json()["created"] for answer in answers) == 1
     assert len(jobs_of(project, user)) == 1 and before - balance(project, user) == 20

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from support import Permissive
+from waiting import LIMIT
 
 import ourvidz.storage.folder
 from executors.errors import Cancelled
@@ -49,7 +50,7 @@ class Points:
         here = (when, verb, self.seen[when, verb])
         if here == self.die:
             if self.hold:
-                self.held.wait(20)
+                self.held.wait(LIMIT)
             os.kill(os.getpid(), signal.SIGKILL)
         if here == self.trip[:3]:
             self.stumble(self.trip[3])

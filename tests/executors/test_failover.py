@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pair import Node, primary
 from support import Permissive, claim, executor, finish, new_user, submit, types
-from waiting import wait_for
+from waiting import LIMIT, wait_for
 from wire import Wire
 
 from executors.heartbeat import Heartbeat
@@ -87,7 +87,7 @@ def test_a_promoted_standby(pair: tuple[Node, Node]) -> None:
             hold.check()  # the device works on
 
             standby.ask("select pg_promote()")
-            finished.join(60)
+            finished.join(LIMIT)
             assert not finished.is_alive()
             assert types(far, held.job_id)[-1] == "completed"
             assert not {"lease_expired", "retry_scheduled"} & set(types(far, held.job_id))
@@ -97,7 +97,7 @@ def test_a_promoted_standby(pair: tuple[Node, Node]) -> None:
                 assert not takes_no_writes(connection)
         finally:
             stop.set()
-            reaper.join(20)
+            reaper.join(LIMIT)
             beat.stop()
             for database in (far, reaping, both):
                 database.close()

@@ -14,7 +14,7 @@ from site_of import Site, Zygote
 from sqlalchemy import make_url
 from support import Permissive, Server, Switch
 from up_site import Up, running
-from waiting import wait_for
+from waiting import LIMIT, wait_for
 
 from executors.orchestrator.policy import Rules
 from ourvidz.db.connection import Database
@@ -65,7 +65,7 @@ def test_outage_of_84_seconds(site: Site, server: Server, zygote: Zygote, upstas
         wait_for(lambda: len(made) > reached + 10, "for submits to go on")
         stop.set()
         for thread in threads:
-            thread.join(60)
+            thread.join(LIMIT)
         open_ = "select count(*)::int as n from public.jobs where id = any (%s::uuid[]) and status <> 'completed'"
         there = "select count(*)::int as n from public.jobs"
         wait_for(lambda: site.db.rows(there)[0]["n"] >= len(made), lambda: up.text)

@@ -228,7 +228,7 @@ class Hangs:
         self.end = threading.Event()
 
     def check(self, picture: bytes, sight: Sight) -> Verdict:
-        self.end.wait(20)
+        self.end.wait(LIMIT)
         return Verdict(True, "late")
 
 

@@ -138,7 +138,7 @@ def test_an_upload_that_hangs_loses_its_own_claim_and_nothing_else(site: Site) -
     first, second = site.submit(steps=2), site.submit(steps=2)
     shelf, released = ProbeShelf(site.loaded), threading.Event()
     hung: list[threading.Thread] = []
-    in_put(site, first, lambda: (hung.append(threading.current_thread()), released.wait(60)))
+    in_put(site, first, lambda: (hung.append(threading.current_thread()), released.wait(LIMIT)))
     at_step(shelf, second, 1, lambda: wait_for(lambda: "retry_scheduled" in site.types(first)))
     site.policy(load_stall=0.6)
     worker = site.worker(shelf=shelf)
@@ -159,7 +159,7 @@ def test_an_executor_with_no_place_left_that_does_not_hang_loses_its_lease(site:
     monkeypatch.setattr("executors.worker.IN_FLIGHT", 1)
     site.policy(load_stall=0.4, lease=1.5)
     job_id, released = site.submit(), threading.Event()
-    in_put(site, job_id, lambda: released.wait(60))
+    in_put(site, job_id, lambda: released.wait(LIMIT))
     stuck = site.worker("stuck")
     site.start(stuck)
     wait_for(lambda: "retry_scheduled" in site.types(job_id))

@@ -68,7 +68,7 @@ def test_a_device_that_hangs_loses_its_lease_though_the_process_lives(short: Sit
     def hang(done: int, total: int) -> None:
         if not released.is_set():
             hangs.set()
-            released.wait(30)
+            released.wait(LIMIT)
 
     job_id = site.submit(steps=3)
     stuck_shelf = ProbeShelf(site.loaded, hang)

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 import trustme
+from waiting import LIMIT
 
 NAMES = ("pictures.example.net", "elsewhere.example.net")
 PICTURES, ELSEWHERE = NAMES
@@ -111,7 +112,7 @@ class Canary:
             with socket.create_connection((host, self.port)) as knock:
                 knocks.add(knock.getsockname()[:2])
         with self._came:
-            assert self._came.wait_for(lambda: knocks <= set(self._peers), timeout=20), "the canary is dead"
+            assert self._came.wait_for(lambda: knocks <= set(self._peers), timeout=LIMIT), "the canary is dead"
             found = [peer for peer in self._peers if peer not in knocks]
             self._peers.clear()
         return found

@@ -18,6 +18,7 @@ import pytest
 import trustme
 from a_proxy import Proxy
 from origin import ELSEWHERE, PICTURES, Behaviour, Canary, Origin, info, moved, ok
+from waiting import LIMIT
 
 import ourvidz.fetch
 from ourvidz.fetch import Fetcher, FetchError, FetchRefused, FetchUnavailable, Limits, fetch
@@ -241,7 +242,7 @@ def test_a_resolver_that_hangs_is_left_behind() -> None:
     release = threading.Event()
 
     def resolve(*_: object) -> list[object]:
-        release.wait(60)
+        release.wait(LIMIT)
         return []
 
     with secretive(FetchUnavailable, "not resolved in time"):

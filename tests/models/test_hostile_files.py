@@ -139,7 +139,7 @@ def test_a_photo_is_decoded_where_the_limit_on_processes_holds(kind: str) -> Non
             print("no process")
     """
     command = [*references._COMMAND[:4], "-c", textwrap.dedent(program)]
-    ran = subprocess.run(command, env=references._ENVIRONMENT, input=hostile_files.photo(kind), capture_output=True, timeout=60, cwd="/")
+    ran = subprocess.run(command, env=references._ENVIRONMENT, input=hostile_files.photo(kind), capture_output=True, timeout=LIMIT, cwd="/")
     assert ran.stdout.decode().splitlines() == ["(80, 70)", "no process"], ran.stderr.decode()
 
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
-from waiting import wait_for
+from waiting import LIMIT, wait_for
 
 from ourvidz import private
 from ourvidz.db import passwords
@@ -25,7 +25,7 @@ OPEN = [sys.executable, "-c", "import os; os.umask(0); from ourvidz.cli.main imp
 
 def ourvidz(home: Path, *args: str) -> subprocess.CompletedProcess[str]:
     env = {k: v for k, v in os.environ.items() if not k.startswith(("OURVIDZ_", "DATABASE_URL", "PG", "SUPABASE", "UPSTASH"))}
-    return subprocess.run([*OPEN, *args], env=env | {"OURVIDZ_HOME": str(home)}, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run([*OPEN, *args], env=env | {"OURVIDZ_HOME": str(home)}, capture_output=True, text=True, timeout=LIMIT, check=False)
 
 
 def open_to_others(root: Path) -> list[str]:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from waiting import LIMIT
 
 torch = pytest.importorskip("torch")
 
@@ -95,7 +96,7 @@ def test_nonsense_of_the_model_is_no_verdict(taught: Path, monkeypatch: pytest.M
 
 def test_a_model_that_hangs_is_no_verdict(taught: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     screen, end = LocalScreen(taught / "onnx"), threading.Event()
-    monkeypatch.setattr(screen, "_run", lambda pixels: end.wait(20))
+    monkeypatch.setattr(screen, "_run", lambda pixels: end.wait(LIMIT))
     with pytest.raises(ScreenUnavailable, match="no answer within"):
         Watchful(screen, timeout_s=0.1).check(png(picture("stripes")), SIGHT)
     end.set()

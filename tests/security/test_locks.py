@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from logins import login
 from support import Clock, Server, claim, executor, submit, types
+from waiting import LIMIT
 
 from ourvidz.db import layer, schema
 from ourvidz.db.connection import Database
@@ -92,7 +93,7 @@ def test_two_first_migrations_follow_each_other(server: Server) -> None:
             while database_waits(one, waits, name) == 0 and second.is_alive():
                 one.rows("select pg_sleep(0.01)")
             migrate(connection)
-        second.join(120)
+        second.join(LIMIT)
         assert done == [head()]
     finally:
         one.close()

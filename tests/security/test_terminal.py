@@ -123,7 +123,7 @@ def test_into_a_terminal(planted: list[list[str]], env: dict[str, str], tmp_path
 
 def test_into_a_pipe(planted: list[list[str]], env: dict[str, str], tmp_path: Path) -> None:
     line = [sys.executable, "-c", RUN, json.dumps(planted)]
-    done = subprocess.run(line, env=env, cwd=tmp_path, capture_output=True, timeout=170, check=True)
+    done = subprocess.run(line, env=env, cwd=tmp_path, capture_output=True, timeout=LIMIT, check=True)
     out, err = done.stdout.decode(), done.stderr.decode()
     assert out.count("zanzibar") > 10, err
     assert raw(out) == [] and raw(err) == []

@@ -52,7 +52,8 @@ export class Objects {
     const [, [before], [row]] = await together((tx) =>
       Promise.all([ // sent at once, done in order
         tx`select pg_advisory_xact_lock(hashtextextended(${`${bucket}/${name}`}, 0))`,
-        tx<Row[]>`select * from storage.objects where bucket_id = ${bucket} and name = ${name}`,
+        // Locked: a move that is under way takes the row, and the bytes that we would forget, elsewhere.
+        tx<Row[]>`select * from storage.objects where bucket_id = ${bucket} and name = ${name} for update`,
         tx<Row[]>`
           insert into storage.objects (bucket_id, name, owner, owner_id, version, metadata, user_metadata)
           values (${bucket}, ${name}, ${owner ?? null}::uuid, ${owner ?? null}, ${version}, ${tx.json(metadata)},
