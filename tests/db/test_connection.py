@@ -3,6 +3,7 @@ a URL leads to the same place, for every part that connects."""
 
 from __future__ import annotations
 
+import math
 import socket
 import ssl
 import threading
@@ -25,10 +26,8 @@ pytestmark = pytest.mark.new_database
 
 
 def refused(url: str) -> str:
-    began = time.monotonic()
     with pytest.raises(DatabaseRefused) as error:
-        Database(url).patient("select 1", patience=60)
-    assert time.monotonic() - began < 30, "it was waited for"
+        Database(url).patient("select 1", patience=math.inf)  # an error that is waited for never ends here
     return str(error.value)
 
 
