@@ -63,7 +63,7 @@ class Executors:
         chosen = replace(named(profile or app.config.ourvidz_profile), attention=app.config.ourvidz_attention)
         from executors import credentials
         from executors.enhancer.client import remote
-        from executors.models import files
+        from executors.models import files, tiny
         from executors.provenance import Seal
         from executors.shelf import prepare
         from executors.worker import Worker, handle_signals
@@ -96,7 +96,7 @@ class Executors:
             import torch
 
             torch.set_num_threads(1)  # tiny tensors: threads cost more than they bring, and much more on a busy machine
-            say("Tiny models with random weights: the pictures are noise, and only the lexical screen looks at prompts.")
+            say(tiny.told(app.config.models))
         say(seal.credential.said)
         if eye is None:
             (log.warning if shelf.guarded else say)(images.without(app.config.ourvidz_image_screen, real=shelf.guarded))
@@ -158,7 +158,7 @@ class Executors:
         """The screen that reads for meaning, loaded here. Raises `NoGuard` with tiny models alone, `ModelFileError`."""
         if config.tiny:
             raise NoGuard(
-                "There is no guard model, and tiny models with random weights judge nothing. "
+                "There is no guard model, and what tiny models know of prompts is no judgement. "
                 "Run `ourvidz models pull qwen` and set OURVIDZ_MODELS."
             )
         from executors.enhance import Enhancer
@@ -227,10 +227,12 @@ class Executors:
         if app.config.tiny:
             self.make_tiny(app.config.models, on_progress)
 
-    def make_tiny(self, root: Path, on_progress: Callable[[str], None]) -> None:
-        from executors.models.tiny import make_tiny
+    def make_tiny(self, root: Path, on_progress: Callable[[str], None], *, random: bool | None = None) -> str:
+        """`executors.models.tiny.make_tiny`; returns what a person must know of these models before looking at what they make."""
+        from executors.models import tiny
 
-        make_tiny(root, on_progress)
+        tiny.make_tiny(root, on_progress, random=random)
+        return tiny.told(root)
 
     def plan_models(self, config: Config, vram: int | None) -> dict[str, Any]:
         """What fits on a card of `vram` bytes (None: the budget's). Raises `ValueError` for one that is too small for anything."""

@@ -51,6 +51,7 @@ class RoleStatus:
     tiny: bool
     present: bool  # False where the role's folder is absent altogether
     notes: tuple[str, ...] = ()  # files that nothing reads
+    taught: bool = False  # tiny, with weights that were taught (executors.models.taught)
 
     @property
     def ok(self) -> bool:
@@ -58,7 +59,7 @@ class RoleStatus:
 
     def as_dict(self, root: Path) -> dict[str, Any]:
         folder = next(role.folder for role in ROLES if role.name == self.role)
-        plain = {"role": self.role, "ok": self.ok, "tiny": self.tiny, "path": str(root / folder), "bytes": self.size}
+        plain = {"role": self.role, "ok": self.ok, "tiny": self.tiny, "taught": self.taught, "path": str(root / folder), "bytes": self.size}
         return plain | {"problems": [str(p) for p in self.problems], "notes": list(self.notes)}
 
 
@@ -180,7 +181,7 @@ def can_compare() -> bool:
 
 def _status(role: Role, root: Path, manifest: dict[str, Any], deep: bool, structure: bool = False) -> RoleStatus:
     folder = root / role.folder
-    tiny = bool(manifest.get("tiny"))
+    tiny, taught = bool(manifest.get("tiny")), role.made_with in manifest.get("taught", ())
     if not folder.is_dir():
         missing = Problem(f"{role.folder}/", "is missing", _FETCH)
         return RoleStatus(role.name, (_advised(missing, role, tiny),), 0, tiny, present=False)
@@ -218,7 +219,7 @@ def _status(role: Role, root: Path, manifest: dict[str, Any], deep: bool, struct
         if pin.get("role") == role.name and not (root / name).is_file() and name not in named:
             problems.append(Problem(name, "is pinned, and missing", _FETCH))
     older = role.read == PARTS and (folder / "diffusion_pytorch_model.safetensors").is_file()
-    return RoleStatus(role.name, tuple(_advised(p, role, tiny, older) for p in problems), size, tiny, present=True, notes=tuple(notes))
+    return RoleStatus(role.name, tuple(_advised(p, role, tiny, older) for p in problems), size, tiny, True, tuple(notes), taught)
 
 
 def _advised(problem: Problem, role: Role, tiny: bool, older: bool = False) -> Problem:

@@ -20,6 +20,11 @@ class Role:
     classes: tuple[tuple[str, str], ...] = ()  # config file: the class that it must name
     read: tuple[str, ...] = ("",)  # folders that are handed to a library whole; "" is the role's own
 
+    @property
+    def made_with(self) -> str:
+        """The family of `executors.models.tiny.MAKERS` that this role's tiny model is made with."""
+        return {"ip_adapter": "sdxl", "vace": "wan"}.get(self.name, self.name)
+
     def stray(self, name: str) -> bool:
         """Whether nothing ever reads the file of this name below the role's folder, so that it does no harm there: a pickle that no loader
         opens (each is told to use safetensors), or a file beside those that are named one by one."""

@@ -1,6 +1,7 @@
-"""All the tiny models: random weights in the real formats, made where no real ones are, so that everything can run anywhere.
+"""All the tiny models, in the real formats, made where no real ones are, so that everything can run anywhere.
 
-The same loaders, checks and pipelines take them; only their pictures are noise, and their manifest says `"tiny": true`.
+Families that were taught (`executors.models.taught`) draw what they know, coloured shapes; the others, and all with `random`, have random
+weights and make noise. The same loaders, checks and pipelines take both, and their manifest says `"tiny": true`.
 """
 
 from __future__ import annotations
@@ -10,51 +11,84 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from executors.errors import ModelFileError
-from executors.models import files
+from executors.models import files, taught
 from executors.models.seen import current
 
-RECIPE = 2  # raise it when a tiny model changes: older folders are then made again
+RECIPE = 3  # raise it when a tiny model changes other than by its taught weights: older folders are then made again
 MAKERS = {"sdxl": "executors.models.tiny_sdxl", "wan": "executors.models.tiny_wan", "qwen": "executors.models.tiny_qwen"}
 
 
-def make_tiny(root: Path, on_progress: Callable[[str], None], which: Iterable[str] = tuple(MAKERS)) -> None:
-    """Make the tiny models in `root`, all or nothing: a few seconds, about 20 MB. Does nothing where they already are.
+def make_tiny(root: Path, on_progress: Callable[[str], None], which: Iterable[str] = tuple(MAKERS), *, random: bool | None = None) -> None:
+    """Make the tiny models in `root`, all or nothing: a few seconds, about 30 MB. Does nothing where they already are.
 
-    A folder that another process finishes first is as good as ours. Raises `ModelFileError` rather than touch a folder that holds
-    anything else. `which` is a subset of `MAKERS`, for tests of one family.
+    `random`: with random weights throughout; None: as those that are there, else taught. A folder that another process finishes first is
+    as good as ours. Raises `ModelFileError` rather than touch a folder that holds anything else. `which` is a subset of `MAKERS`, for
+    tests of one family.
     """
     wanted = list(which)
-    if _made(root, wanted):
+    if _made(root, wanted, random):
         return
     if root.exists() and any(root.iterdir()) and not files.read_manifest(root)["tiny"]:
         raise ModelFileError(f"{root}: holds files that are not tiny models. Point OURVIDZ_MODELS at an empty folder")
+    if random is None:
+        random = root.is_dir() and bool(files.read_manifest(root).get("random"))
     root.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))  # beside it: a rename must not cross file systems
     try:
+        known = _taught(wanted, random)
         for name in wanted:
             on_progress(f"making the tiny {name} model")
-            importlib.import_module(MAKERS[name]).make(work / "new")  # imported here: torch, only when something is to be made
+            # Imported here: torch, only when something is to be made.
+            importlib.import_module(MAKERS[name]).make(work / "new", taught=name in known)
         for path in (work / "new").rglob("*"):  # save_pretrained leaves weights 0600
             path.chmod(0o755 if path.is_dir() else 0o644)
-        files.pin(work / "new", tiny=True, extra={"recipe": RECIPE, "made": wanted})
+        facts = {"recipe": RECIPE, "made": wanted, "random": random, "taught": list(known), "weights": known}
+        files.pin(work / "new", tiny=True, extra=facts)
         if root.exists():
             root.rename(work / "old")
         try:
             (work / "new").rename(root)
             current().accept(root)
         except OSError:
-            if not _made(root, wanted):
+            if not _made(root, wanted, random):
                 raise
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _made(root: Path, wanted: list[str]) -> bool:
+def _taught(names: Iterable[str], random: bool) -> dict[str, str]:
+    """The families that are made from shipped weights, and the digest of those."""
+    return {} if random else {name: taught.facts(name)["weights"] for name in taught.shipped(list(names))}
+
+
+def _made(root: Path, wanted: list[str], random: bool | None) -> bool:
     if not root.is_dir():
         return False
     manifest = files.read_manifest(root)
-    if not manifest["tiny"] or manifest.get("recipe") != RECIPE or not set(wanted) <= set(manifest.get("made", ())):
+    made = manifest.get("made", ())
+    if not manifest["tiny"] or manifest.get("recipe") != RECIPE or not set(wanted) <= set(made):
+        return False
+    if random not in (None, manifest["random"]) or manifest["weights"] != _taught(made, manifest["random"]):
         return False
     return all((root / name).is_file() and (root / name).stat().st_size == pin["bytes"] for name, pin in manifest["files"].items())
+
+
+def told(root: Path) -> str:
+    """What a person must know of the tiny models at `root` before looking at what they make, in two sentences or so."""
+    manifest: dict[str, Any] = files.read_manifest(root)
+    if not (known := list(manifest.get("taught", ()))):
+        return "Tiny models with random weights: the pictures are noise, and only the lexical screen looks at prompts."
+    topics: dict[str, list[str]] = {}
+    for family in known:
+        for topic, words in taught.facts(family)["words"].items():
+            topics.setdefault(topic, []).extend(word for word in words if word not in topics.get(topic, ()))
+    words = "; ".join(f"{topic}: {', '.join(words)}" for topic, words in topics.items())
+    rest = [name for name in manifest.get("made", ()) if name not in known]
+    return (
+        f"Tiny models, for trying out: they know coloured shapes and draw nothing else ({words})."
+        + (f" Of random weights, so that they make noise: {', '.join(rest)}." if rest else "")
+        + " Only the lexical screen looks at prompts."
+    )

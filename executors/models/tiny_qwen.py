@@ -80,8 +80,11 @@ GRAMMAR_LOGIT, CHOICE_LOGIT = 12.0, 0.2  # choosing within a slot must never out
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 
 
-def make(root: Path) -> None:
-    """Write `qwen2.5-7b-instruct/` under `root` (OURVIDZ_MODELS). Atomic; does nothing where it is already."""
+def make(root: Path, *, taught: bool = False) -> None:
+    """Write `qwen2.5-7b-instruct/` under `root` (OURVIDZ_MODELS). Atomic; does nothing where it is already.
+
+    `taught`: with the weights of `executors.models.taught`.
+    """
     install(ModelPaths(root).qwen, FACTS, _build)
 
 

@@ -28,8 +28,11 @@ CHANNELS = (16, 32, 32)
 IP_TOKENS = 4
 
 
-def make(root: Path) -> None:
-    """Write `sdxl-lustify/` and `ip-adapter/` under `root` (about 15 MB, 2 s). Same bytes for the same versions of torch and diffusers."""
+def make(root: Path, *, taught: bool = False) -> None:
+    """Write `sdxl-lustify/` and `ip-adapter/` under `root` (about 15 MB, 2 s). Same bytes for the same versions of torch and diffusers.
+
+    `taught`: with the weights of `executors.models.taught`.
+    """
     paths = ModelPaths(root)
     quiet()
     with torch.random.fork_rng(devices=[]), torch.no_grad():

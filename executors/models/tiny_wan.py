@@ -47,8 +47,11 @@ DENOISER: dict[str, Any] = {
 }
 
 
-def make(root: Path) -> None:
-    """Write `wan2.1-t2v-1.3b/` and `wan2.1-vace-1.3b/` under `root` (OURVIDZ_MODELS). Atomic; does nothing where they are already."""
+def make(root: Path, *, taught: bool = False) -> None:
+    """Write `wan2.1-t2v-1.3b/` and `wan2.1-vace-1.3b/` under `root` (OURVIDZ_MODELS). Atomic; does nothing where they are already.
+
+    `taught`: with the weights of `executors.models.taught`.
+    """
     paths = ModelPaths(root)
     install(paths.wan, FACTS, lambda folder: _t2v().save_pretrained(folder))
     install(paths.vace, FACTS, lambda folder: _vace().save_pretrained(folder))

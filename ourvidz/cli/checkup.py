@@ -217,7 +217,7 @@ def _models(app: App) -> Iterator[Line]:
         yield Line("ok", "models", f"none yet; tiny ones are made when first needed, in {root}")
         return
     good = [role["role"] for role in roles if role["ok"]]
-    kind = "tiny with random weights, which make noise" if all(role["tiny"] for role in there) else "real"
+    kind = "tiny, for trying out" if all(role["tiny"] for role in there) else "real"
     if good:
         yield Line("ok", "models", f"{', '.join(good)} ({kind}), {words.size(sum(role['bytes'] for role in there))} in {root}")
     for role in roles:

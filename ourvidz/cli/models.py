@@ -17,7 +17,7 @@ def add(app: typer.Typer, panel: str) -> None:
     models.command("ls", **about("ourvidz models ls", "ourvidz models ls --json"))(ls)
     models.command("verify", **about("ourvidz models verify", "ourvidz models verify --deep"))(verify)
     models.command("pin", **about(*model_pins.EXAMPLES))(model_pins.pin)
-    models.command("make-tiny", **about("ourvidz models make-tiny", "ourvidz models make-tiny --to /tmp/models"))(make_tiny)
+    models.command("make-tiny", **about("ourvidz models make-tiny", "ourvidz models make-tiny --random --to /tmp/models"))(make_tiny)
     models.command("pull", **about(*model_files.EXAMPLES["pull"]))(model_files.pull)
     models.command("convert", **about(*model_files.EXAMPLES["convert"]))(model_files.convert)
     models.command("plan", **about(*model_plan.EXAMPLES))(model_plan.plan)
@@ -77,20 +77,25 @@ def _line(role: dict[str, Any]) -> list[out.Cell]:
     state = out.Cell("✗ wrong", "wrong", "red") if there else out.Cell("– missing", "missing", "dim")
     if role["ok"]:
         state = out.Cell("✓ ok", "ok", "green")
-    kind = ("tiny, random" if role["tiny"] else "real") if there else ""
+    kind = ("tiny, taught" if role["taught"] else "tiny, random" if role["tiny"] else "real") if there else ""
     size = out.Cell(words.size(role["bytes"]), str(role["bytes"]))
     return [out.cell(role["role"]), state, out.cell(kind), size, out.cell(role["path"], "dim")]
 
 
 def make_tiny(
     to: Annotated[Path | None, typer.Option("--to", metavar="DIR", help="Where; else the tiny models' folder of this home.")] = None,
+    random: Annotated[bool, typer.Option("--random", help="With random weights throughout: their pictures are noise.")] = False,
 ) -> None:
-    """Make models with random weights in the real formats, a few megabytes each, to try everything without a GPU."""
+    """Make small models in the real formats, a few megabytes each, to try everything without a GPU.
+
+    They were taught to draw coloured shapes, which is all that they know. The models of an earlier call are replaced where they differ.
+    """
     from ourvidz.cli import executor
     from ourvidz.config import config
 
     root = account.folder(to) if to else config().models
     if to is None and not config().tiny:
         raise out.Problem(f"OURVIDZ_MODELS is set ({root}): tiny models are not written among real ones. Name another folder with --to.", 2)
-    executor.able("Making tiny models").make_tiny(root, lambda line: out.say(line, "dim"))
+    said = executor.able("Making tiny models").make_tiny(root, lambda line: out.say(line, "dim"), random=random)
+    out.say(said, "dim")
     print(root)
