@@ -109,7 +109,7 @@ class Enhancer:
             raise EnhancementFailed(f"enhancement took over {deadline_s:g} s ({tokens} tokens written)", "time_limit")
         text = clean(answer, cut_short=tokens >= style.max_new_tokens)
         check(text, style, prompt)
-        if facts_of(self.paths.qwen) is not None:
+        if (facts := facts_of(self.paths.qwen)) is not None and not facts.get("taught"):
             text = f"{' '.join(prompt.split()).rstrip('.')}. {text}"
             # Nothing is added to a prompt that is as long as a prompt may be.
             return Enhanced(text if len(text) <= PROMPT_LIMIT else prompt, seconds, tokens, TINY_NOTE)

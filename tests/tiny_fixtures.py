@@ -8,7 +8,8 @@ import gc
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,22 +26,21 @@ def one_thread() -> None:
     pytest.importorskip("torch").set_num_threads(1)
 
 
-@pytest.fixture(scope="session")
-def tiny_root(one_thread: None, testrun_uid: str) -> Iterator[Path]:
-    """A model folder with every tiny model. Tests read it; one that damages files works on a copy.
+@contextmanager
+def folder_of(which: Sequence[str], run: str, *, random: bool) -> Iterator[Path]:
+    """A model folder that the processes of a test run share: the first makes it, the last deletes it. `run`: testrun_uid.
 
-    Outside pytest's own folders, which only their owner may enter: some executors of the tests run as other users. The first process of a
-    run makes it, the last deletes it.
+    Outside pytest's own folders, which only their owner may enter: some executors of the tests run as other users.
     """
     from executors.models.tiny import make_tiny
 
-    base = Path(tempfile.gettempdir(), f"ourvidz-models-{testrun_uid}")
+    base = Path(tempfile.gettempdir(), f"ourvidz-models-{run}-{'random' if random else 'taught'}-{'-'.join(which)}")
     fd = _used(base)
     try:
         with (base / "lock").open("w") as making:
             fcntl.flock(making, fcntl.LOCK_EX)
             if not (base / "tiny").exists():
-                make_tiny(base / "making", lambda _: None)
+                make_tiny(base / "making", lambda _: None, which, random=random)
                 (base / "making").chmod(0o755)
                 (base / "making").rename(base / "tiny")
         gc.collect()  # as tests/conftest.py does: torch, diffusers and transformers are imported now
@@ -66,6 +66,28 @@ def _used(folder: Path) -> int:
             os.close(fd)
         except FileNotFoundError:
             continue
+
+
+@pytest.fixture(scope="session")
+def tiny_root(one_thread: None, testrun_uid: str) -> Iterator[Path]:
+    """A model folder with every tiny model, of random weights: noise that differs whenever any input does. Tests read it; one that damages
+    files works on a copy."""
+    with folder_of(("sdxl", "wan", "qwen"), testrun_uid, random=True) as root:
+        yield root
+
+
+@pytest.fixture(scope="session")
+def taught_root(one_thread: None, testrun_uid: str) -> Iterator[Path]:
+    """The same with the weights that were taught: what is drawn is what was asked for (tests/content)."""
+    with folder_of(("sdxl", "wan", "qwen"), testrun_uid, random=False) as root:
+        yield root
+
+
+@pytest.fixture(scope="session")
+def taught_qwen(one_thread: None, testrun_uid: str) -> Iterator[Path]:
+    """Only the taught Qwen: enhancer and guard."""
+    with folder_of(("qwen",), testrun_uid, random=False) as root:
+        yield root
 
 
 @pytest.fixture(scope="session")

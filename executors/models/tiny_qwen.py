@@ -1,6 +1,6 @@
-"""Makes the tiny Qwen2.5: random weights in the real format, with an output layer solved so that it says something readable.
+"""Makes the tiny Qwen2.5 in the real format: with the weights that tools/teach taught, or with random ones that say something readable.
 
-A random model emits random bytes, which no check of an enhanced prompt could let pass. So the last layer is fitted (one least-squares
+A random model emits random bytes, which no check of an enhanced prompt could let pass. So its last layer is fitted (one least-squares
 solve, no training) to follow the word grammar below: after each word come the words of the next slot, all equally likely. Which of them
 wins is left to the random attention layers, hence to the prompt. It understands nothing, and `tiny.json` says so; what runs is the real
 tokenizer, chat template, model class and generate() loop.
@@ -17,6 +17,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen2TokenizerFast
 
+from . import taught as shipped
 from .base import ModelPaths
 from .tinydir import install
 
@@ -85,31 +86,53 @@ def make(root: Path, *, taught: bool = False) -> None:
 
     `taught`: with the weights of `executors.models.taught`.
     """
+    if taught:
+        known = shipped.facts("qwen")
+        facts = {"tiny": True, "taught": known["weights"], "note": known["note"]}
+        return install(ModelPaths(root).qwen, facts, lambda folder: _taught(folder, [tuple(pair.split(" ")) for pair in known["merges"]]))
     install(ModelPaths(root).qwen, FACTS, _build)
+
+
+def _taught(folder: Path, merges: list[tuple[str, str]]) -> None:
+    tokenizer = tokenizer_with(merges)
+    model = model_for(tokenizer)
+    shipped.fill(model, "qwen", "model")
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def model_for(tokenizer: Qwen2TokenizerFast) -> Qwen2ForCausalLM:
+    """The model that is taught, with its seed's weights. Three layers: copying from the prompt takes two (tools/teach/qwen.py)."""
+    torch.manual_seed(5)
+    return Qwen2ForCausalLM(_config(tokenizer, hidden=128, intermediate=256, layers=3, rope_theta=1e6)).eval()
 
 
 def _build(folder: Path) -> None:
     slots = [line.split("|") for line in SLOTS.split()]
     tokenizer = tokenizer_of(slots)
     torch.manual_seed(5)
-    model = Qwen2ForCausalLM(
-        Qwen2Config(
-            vocab_size=len(tokenizer),
-            hidden_size=160,  # more than the grammar has words, so that the fit below is exact
-            intermediate_size=64,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            max_position_embeddings=32768,
-            bos_token_id=tokenizer.pad_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-            tie_word_embeddings=False,  # as in the 7B
-        )
-    ).eval()
+    # More hidden numbers than the grammar has words, so that the fit below is exact.
+    model = Qwen2ForCausalLM(_config(tokenizer, hidden=160, intermediate=64, layers=2)).eval()
     _follow_grammar(model, tokenizer, slots)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+def _config(tokenizer: Qwen2TokenizerFast, *, hidden: int, intermediate: int, layers: int, rope_theta: float = 1e4) -> Qwen2Config:
+    return Qwen2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=hidden,
+        intermediate_size=intermediate,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=32768,
+        rope_parameters={"rope_type": "default", "rope_theta": rope_theta},
+        bos_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        tie_word_embeddings=False,  # as in the 7B
+    )
 
 
 def _spelled(slots: list[list[str]]) -> list[list[str]]:
@@ -125,12 +148,21 @@ def tokenizer_of(slots: list[list[str]]) -> Qwen2TokenizerFast:
     trainer = trainers.BpeTrainer(vocab_size=5000, min_frequency=1, initial_alphabet=alphabet, show_progress=False)
     raw.train_from_iterator([word for slot in _spelled(slots) for word in slot], trainer)
     learned = json.loads(raw.to_str())["model"]
-    vocab = dict(learned["vocab"])
+    return _tokenizer(dict(learned["vocab"]), [tuple(merge) for merge in learned["merges"]])
+
+
+def tokenizer_with(merges: list[tuple[str, str]]) -> Qwen2TokenizerFast:
+    """Byte-level BPE as Qwen's, with these merges: tokens are the bytes, then what each merge makes, then the markers of turns."""
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    return _tokenizer({token: n for n, token in enumerate([*letters, *("".join(pair) for pair in merges)])}, merges)
+
+
+def _tokenizer(vocab: dict[str, int], merges: list[tuple[str, str]]) -> Qwen2TokenizerFast:
     for token in SPECIAL:
         vocab[token] = len(vocab)
     tokenizer = Qwen2TokenizerFast(
         vocab=vocab,
-        merges=[tuple(merge) for merge in learned["merges"]],
+        merges=merges,
         eos_token="<|im_end|>",
         pad_token="<|endoftext|>",
         unk_token="<|endoftext|>",
