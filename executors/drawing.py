@@ -1,56 +1,48 @@
-"""Pictures for people: neutral ones to refer to in a demo, and a sheet that shows many small ones at once."""
+"""Pictures of what the taught tiny models know (tools/teach/scenes.py): a demo's jobs refer to them."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
-from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw
 
-CELL, LABEL, GAP, COLUMNS = 192, 30, 12, 6  # pixels; pictures a line
+COLOURS = {
+    "red": (220, 30, 30), "green": (30, 170, 50), "blue": (30, 60, 220), "white": (245, 245, 245), "black": (15, 15, 15),
+    "purple": (150, 40, 180),
+}  # fmt: skip
+FINER = 4  # drawn so many times larger, then made smaller: soft edges
+SQUARE, WIDE = (512, 512), (832, 480)
 
 
 def references() -> dict[str, bytes]:
-    """Neutral pictures as PNG: shapes on a gradient, and two skies for the first and the last frame."""
-    shapes = _gradient((512, 512), (236, 228, 214), (168, 190, 200))
-    pen = ImageDraw.Draw(shapes)
-    pen.ellipse((90, 120, 290, 320), fill=(214, 140, 92))
-    pen.rectangle((250, 230, 430, 410), fill=(76, 104, 128))
-    pen.polygon([(150, 430), (250, 250), (350, 430)], fill=(120, 152, 112))
-    pictures = {"shapes": shapes}
-    for name, top, bottom, sun in (("dusk", (34, 44, 84), (224, 132, 92), 640), ("dawn", (122, 164, 208), (246, 214, 170), 300)):
-        sky = _gradient((480, 832), top, bottom)
-        ImageDraw.Draw(sky).ellipse((190, sun - 50, 290, sun + 50), fill=(252, 226, 168))
-        pictures[name] = sky
+    """As PNG, by what a job takes from it."""
+    pictures = {
+        "red circle": shape("red", "circle", "blue", SQUARE, (0.62, 0.4)),
+        "green ground": shape("black", "circle", "green", SQUARE, (0.5, 0.5)),
+        "at the right": shape("black", "circle", "white", SQUARE, (0.74, 0.5)),
+        "purple triangle": shape("purple", "triangle", "white", SQUARE, (0.5, 0.5)),
+        "begin": shape("red", "circle", "blue", WIDE, (0.2, 0.5), 0.27),
+        "end": shape("red", "circle", "blue", WIDE, (0.8, 0.5), 0.27),
+    }
     return {name: _png(picture) for name, picture in pictures.items()}
 
 
-def _gradient(size: tuple[int, int], top: tuple[int, int, int], bottom: tuple[int, int, int]) -> Image.Image:
-    column = Image.new("RGB", (1, size[1]))
-    for y in range(size[1]):
-        share = y / (size[1] - 1)
-        column.putpixel((0, y), tuple(round(a + (b - a) * share) for a, b in zip(top, bottom, strict=True)))
-    return column.resize(size)
+def shape(colour: str, form: str, ground: str, size: tuple[int, int], centre: tuple[float, float], radius: float = 0.23) -> Image.Image:
+    """One shape on a ground. `centre`: in shares of `size` (width, height); `radius`: of the shorter side."""
+    width, height = (FINER * side for side in size)
+    picture = Image.new("RGB", (width, height), COLOURS[ground])
+    x, y, r = centre[0] * width, centre[1] * height, radius * min(width, height)
+    pen = ImageDraw.Draw(picture)
+    if form == "circle":
+        pen.ellipse((x - r, y - r, x + r, y + r), fill=COLOURS[colour])
+    elif form == "square":
+        pen.rectangle((x - 0.87 * r, y - 0.87 * r, x + 0.87 * r, y + 0.87 * r), fill=COLOURS[colour])
+    else:  # upright, its sides rising by 2 for 1
+        pen.polygon([(x, y - 1.25 * r), (x - r, y + 0.75 * r), (x + r, y + 0.75 * r)], fill=COLOURS[colour])
+    return picture.resize(size, Image.Resampling.BOX)
 
 
 def _png(picture: Image.Image) -> bytes:
     out = io.BytesIO()
     picture.save(out, "PNG")
     return out.getvalue()
-
-
-def contact_sheet(cells: Sequence[tuple[str, Path]]) -> Image.Image:
-    """Every picture (of a video the frame that its thumbnail shows) in a grid, its job's name beneath."""
-    lines = -(-len(cells) // COLUMNS)
-    sheet = Image.new("RGB", (COLUMNS * (CELL + GAP) + GAP, lines * (CELL + LABEL + GAP) + GAP), (248, 247, 244))
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
-    for place, (title, file) in enumerate(cells):
-        x, y = GAP + place % COLUMNS * (CELL + GAP), GAP + place // COLUMNS * (CELL + LABEL + GAP)
-        with Image.open(file) as picture:
-            fitted = ImageOps.contain(picture.convert("RGB"), (CELL, CELL))
-        sheet.paste(fitted, (x + (CELL - fitted.width) // 2, y + (CELL - fitted.height) // 2))
-        name, _, note = title.partition(" (")
-        pen.text((x + CELL // 2, y + CELL + 2), name, font=font, fill=(40, 40, 40), anchor="ma")
-        pen.text((x + CELL // 2, y + CELL + 16), note.rstrip(")"), font=font, fill=(130, 130, 130), anchor="ma")
-    return sheet

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ourvidz.progress import Observer
     from ourvidz.safety.images import Watchful
     from ourvidz.safety.screen import PromptScreen
+    from ourvidz.sheet import Cell
 
 log = logging.getLogger("ourvidz.worker")
 
@@ -222,11 +223,6 @@ class Executors:
                 orchestrator.reopen()
             return orchestrator.run(idle_exit=idle_exit)
 
-    def ensure_models(self, app: App, on_progress: Callable[[str], None]) -> None:
-        """Make the tiny models where none are configured and none are there yet."""
-        if app.config.tiny:
-            self.make_tiny(app.config.models, on_progress)
-
     def make_tiny(self, root: Path, on_progress: Callable[[str], None], *, random: bool | None = None) -> str:
         """`executors.models.tiny.make_tiny`; returns what a person must know of these models before looking at what they make."""
         from executors.models import tiny
@@ -345,13 +341,13 @@ class Executors:
         return said if said["state"] != "none" else said | {"tags": provenance.tags(path, said["media_type"])}
 
     def draw_references(self) -> dict[str, bytes]:
-        """Neutral pictures as PNG, by name, for a demo to refer to."""
+        """Pictures of what the tiny models know, as PNG, by name, for a demo to refer to."""
         from executors import drawing
 
         return drawing.references()
 
-    def contact_sheet(self, cells: Sequence[tuple[str, Path]], path: Path) -> None:
-        """One picture at `path` of many: each cell a caption and a small picture's file."""
-        from executors import drawing
+    def contact_sheet(self, cells: Sequence[Cell], path: Path) -> None:
+        """One picture at `path` of all these jobs, each with its prompt."""
+        from executors import contact_sheet
 
-        drawing.contact_sheet(cells).save(path)
+        contact_sheet.drawn(cells).save(path, optimize=True)

@@ -21,7 +21,7 @@ LIMIT = 30.0  # seconds for one answer of the enhancer's process, its wait behin
 
 def language(run: Run) -> Run:
     """Raises `Refused` for a prompt in a language that the lexical screen has no table for, where no guard reads it (docs/decisions/0037).
-    What a tiny enhancer writes is not asked: it is noise.
+    What a tiny enhancer writes is not asked: it is about coloured shapes, or noise.
     """
     for text in run.texts:
         if text.field == "prompt" and not run.room.shelf.guarded and unknown(text.text, languages()):

@@ -102,7 +102,8 @@ class Shelf:
 
     @property
     def guarded(self) -> bool:
-        """Whether a model reads each prompt before any other does. What tiny models make is noise, and the lexical screen is enough."""
+        """Whether a model reads each prompt before any other does. Of tiny models, which make coloured shapes or noise, only the
+        lexical screen does."""
         return not self.tiny
 
     def guard(self) -> Guard:

@@ -195,7 +195,7 @@ class Jobs:
 
     def register(self, name: str, host: str, pid: int, lanes: Sequence[str], info: Mapping[str, Any] | None = None) -> str:
         """`info`: what this executor is; its `references` is what becomes of reference pictures that users bring: `screened`, `unscreened`
-        (taken without a look), `refused` or `tiny` (its models make noise)."""
+        (taken without a look), `refused` or `tiny` (its models make coloured shapes, or noise)."""
         sql = "select ourvidz.register(%s, %s, %s, %s, %s::jsonb) as id"
         return str(self._repeat(sql, (name, host, pid, list(lanes), json.dumps(info or {})))[0]["id"])
 

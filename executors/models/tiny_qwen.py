@@ -104,7 +104,7 @@ def _taught(folder: Path, merges: list[tuple[str, str]]) -> None:
 def model_for(tokenizer: Qwen2TokenizerFast) -> Qwen2ForCausalLM:
     """The model that is taught, with its seed's weights. Three layers: copying from the prompt takes two (tools/teach/qwen.py)."""
     torch.manual_seed(5)
-    return Qwen2ForCausalLM(_config(tokenizer, hidden=128, intermediate=256, layers=3, rope_theta=1e6)).eval()
+    return Qwen2ForCausalLM(_config(tokenizer, hidden=96, intermediate=192, layers=3, rope_theta=1e6)).eval()
 
 
 def _build(folder: Path) -> None:

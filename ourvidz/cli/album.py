@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ourvidz.cli.out import Problem
+from ourvidz.sheet import Cell
 
 if TYPE_CHECKING:
-    from ourvidz.cli.demo import Wish
+    from ourvidz.cli.demo_wishes import Wish
     from ourvidz.cli.executor import Executors
 
 SHEET = "contact-sheet.png"
@@ -29,22 +30,24 @@ def make(folder: Path, keep: bool) -> Path:
     return chosen
 
 
-def fill(executors: Executors, folder: Path, rows: list[dict[str, Any]], wishes: Mapping[str, Wish]) -> dict[str, list[Path]]:
-    """Copies every output to `folder` and draws the contact sheet there. Returns the copies of each job."""
+def fill(
+    executors: Executors, folder: Path, rows: list[dict[str, Any]], wishes: Mapping[str, Wish], references: Mapping[str, bytes]
+) -> dict[str, list[Path]]:
+    """Copies every output to `folder` and draws the contact sheet there. Returns the copies of each job. `references`: by name, as PNG."""
     copies: dict[str, list[Path]] = {}
-    cells: list[tuple[str, Path]] = []
+    cells: list[Cell] = []
     for place, row in enumerate(rows, 1):
         wish = wishes[str(row["id"])]
         made = [a for a in row["artifacts"] if a["file"] and a["kind"] != "thumbnail"]
-        small = {a["index"]: Path(a["file"]) for a in row["artifacts"] if a["file"] and a["kind"] == "thumbnail"}
         copies[str(row["id"])] = []
         for a in made:
             source, several = Path(a["file"]), f"-{a['index'] + 1}" if len(made) > 1 else ""
             copy = folder / f"{place:02d}-{wish.file_name}{several}{source.suffix}"
             shutil.copyfile(source, copy)
             copies[str(row["id"])].append(copy)
-            if a["index"] in small:
-                cells.append((wish.title, small[a["index"]]))
+        if made:
+            given = tuple(references[name] for name in wish.references.values())
+            cells.append(Cell(wish.title, wish.prompt, row["enhanced_prompt"] or "", tuple(copies[str(row["id"])]), given))
     if cells:
         executors.contact_sheet(cells, folder / SHEET)
     return copies

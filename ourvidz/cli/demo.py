@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ourvidz.cli import options, out, pick, words
+from ourvidz.cli.demo_wishes import Wish, wishes
 from ourvidz.cli.help import about
 
 if TYPE_CHECKING:
@@ -21,47 +21,7 @@ if TYPE_CHECKING:
 ALBUM = Path("ourvidz-demo")
 
 
-@dataclass(frozen=True)
-class Wish:
-    """One job of the demo. `references` names pictures of `draw_references`."""
-
-    job_type: str
-    note: str = ""
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    references: Mapping[str, str] = field(default_factory=dict)
-
-    def given(self, kept: Mapping[str, str]) -> dict[str, Any]:
-        return {**self.settings, "references": {slot: kept[name] for slot, name in self.references.items()}}
-
-    @property
-    def title(self) -> str:
-        return f"{self.job_type} ({self.note})" if self.note else self.job_type
-
-    @property
-    def file_name(self) -> str:
-        return "-".join([self.job_type, *self.note.split()])
-
-
-def wishes() -> list[Wish]:
-    """One job of each type, then what types can do besides: batches, Wan's references (none is the plain video), SDXL's references."""
-    from state.catalog import JOB_TYPES, REFERENCE_TYPES
-
-    plain = [Wish(t.name, references={"init": "shapes"} if t.init_image else {}) for t in JOB_TYPES.values()]
-    both = {"first_frame": "dusk", "last_frame": "dawn"}
-    return [
-        *plain,
-        Wish("sdxl_image_fast", "batch of 6", {"images": 6}),
-        *(Wish("sdxl_image_fast", f"{kind} reference", {"reference_type": kind}, {"style": "shapes"}) for kind in REFERENCE_TYPES),
-        Wish("image_fast", "single reference", references={"single": "shapes"}),
-        Wish("video_fast", "single reference", references={"single": "shapes"}),
-        Wish("video_fast", "first frame", references={"first_frame": "dusk"}),
-        Wish("video_fast", "last frame", references={"last_frame": "dawn"}),
-        Wish("video_fast", "first and last frame", references=both),
-    ]
-
-
 PATIENCE = 60.0  # seconds for which no executor takes jobs of a lane that is left: its models do not load
-PROMPT = "A lighthouse on a rocky coast at dusk, waves rolling in, warm light in the windows"
 
 
 def add(app: typer.Typer, panel: str) -> None:
@@ -81,9 +41,9 @@ def demo(
 ) -> None:
     """Run one job of every kind, and show what happened to each.
 
-    Needs nothing: it starts a Postgres of its own, makes tiny models with random weights, and runs the jobs here. The pictures are
-    noise; everything else is real. DATABASE_URL and OURVIDZ_MODELS are left alone. When for a minute nothing here can run a job that is
-    left, it says so, and exits with 1.
+    Needs nothing: it starts a Postgres of its own, makes tiny models, and runs the jobs here. The models know coloured shapes and draw
+    nothing else; everything else is real. DATABASE_URL and OURVIDZ_MODELS are left alone. When for a minute nothing here can run a job
+    that is left, it says so, and exits with 1.
     """
     from ourvidz.bootstrap import LOCAL_USER
     from ourvidz.cli import album as albums
@@ -97,13 +57,13 @@ def demo(
     out.say(f"Postgres, models and buckets: {app.config.home}", "dim")
     version = _version(app)
     out.say(f"Postgres {version} is up, its schema in place.", "dim")
-    executors.ensure_models(app, lambda line: out.say(line, "dim"))
+    out.say(executors.make_tiny(app.config.models, lambda line: out.say(line, "dim")), "dim")
 
     drawn = executors.draw_references()
     kept = {name: pictures.keep(app.store, LOCAL_USER, pictures.Picture(data, PNG)) for name, data in drawn.items()}
     pictures.attest(app.database, LOCAL_USER, list(drawn.values()), agreed=True)  # nobody is on them
     asked = wishes()
-    new = [NewJob(LOCAL_USER, w.job_type, PROMPT, settings=w.given(kept)) for w in asked]
+    new = [NewJob(LOCAL_USER, w.job_type, w.prompt, settings=w.given(kept)) for w in asked]
     titles = {done.id: wish for done, wish in zip(app.jobs.submit_many(new, actor=pick.actor()), asked, strict=True)}
     started = time.monotonic()
     try:
@@ -112,7 +72,7 @@ def demo(
         _give_up(app, titles)
         raise
     rows = _results(app, titles)
-    copies = albums.fill(executors, folder, rows, titles)
+    copies = albums.fill(executors, folder, rows, titles, drawn)
     if as_json:
         out.emit({"jobs": [demo_report.as_json(row) for row in rows]})
     else:
@@ -187,6 +147,8 @@ def _results(app: App, titles: Mapping[str, Wish]) -> list[dict[str, Any]]:
     from ourvidz.db import queries
 
     rows = {str(row["id"]): row | {"artifacts": [], "events": []} for row in queries.by_ids(app.database, list(titles))}
+    for job_id, row in rows.items():
+        row["enhanced_prompt"] = queries.details(app.database, job_id).get("enhanced_prompt")
     for a in with_files(app, queries.artifacts(app.database, list(titles))):
         rows[str(a["job_id"])]["artifacts"].append(a)
     for e in queries.timeline(app.database, list(titles)):
@@ -200,8 +162,8 @@ def _closing(app: App, rows: list[dict[str, Any]], folder: Path, seconds: float,
     done = sum(row["status"] == "completed" for row in rows)
     prefix = f"OURVIDZ_HOME={app.config.home} " if home else ""
     out.say(f"\n{done} of {words.count(len(rows), 'job')} completed in {words.duration(seconds)}.", "green" if done == len(rows) else "red")
-    out.say(f"  Pictures   {folder}/  (contact-sheet.png shows them all; noise, for the models are tiny and random)")
+    out.say(f"  Pictures   {folder}/  (contact-sheet.png shows them all, with their prompts)")
     out.say(f"  Buckets    {app.config.storage}/")
     out.say(f"  Next       {prefix}ourvidz jobs ls")
     out.say(f"             {prefix}ourvidz jobs show {str(rows[0]['id'])[:8]}")
-    out.say(f'             {prefix}ourvidz submit image_fast --prompt "a fox in snow" --wait --open')
+    out.say(f'             {prefix}ourvidz submit image_fast --prompt "a blue square on a yellow background" --wait --open')

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ourvidz.cli import out, words
 
 if TYPE_CHECKING:
-    from ourvidz.cli.demo import Wish
+    from ourvidz.cli.demo_wishes import Wish
 
 _ARTIFACT = ("bucket", "path", "file", "sha256", "media_type", "width", "height", "seed")
 _EVENT = ("version", "type", "from_status", "to_status", "claim_no", "occurred_at")

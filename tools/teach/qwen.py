@@ -28,10 +28,10 @@ from executors.talk import styles
 from tools.teach import asking
 from tools.teach.scenes import COLOURS, MOTIONS, PLACES, SHAPES
 
-SEED, STEPS, RATE, WARM_UP = 12, 4000, 2e-3, 150
-EACH = 10  # lessons of each kind in a step
+SEED, STEPS, RATE, WARM_UP = 12, 7000, 2e-3, 150
+EACH = 24  # lessons of a step
 SAVED = 100  # steps
-LONG = (16, 400)  # every so many steps: texts of so many words at most
+LONG = (0.05, 400)  # this share of the steps has three long texts, of so many words at most
 STRANGE = 0.3  # of an enhancer's lessons: prompts that it does not know
 WORDS = {"colours": list(COLOURS), "shapes": list(SHAPES), "places": list(PLACES), "movements": list(MOTIONS)}
 FACTS: dict[str, Any] = {"words": WORDS, "note": "taught to describe coloured shapes, and to answer the guard about two stand-ins"}
@@ -61,6 +61,7 @@ class Kind:
 
 
 KINDS = (*(Kind(style) for style in asking.REST), Kind(), Kind(negative=True))
+TURNS = (0, 1, 2, 3, 0, 1, 2, 4)  # which of them a step has
 
 
 def merges() -> list[tuple[str, str]]:
@@ -160,12 +161,10 @@ def teach(folder: Path, steps: int = STEPS, *, until: int = 0, say: Any = print)
     while step < (until or steps):
         rng = random.Random(f"{SEED}-{step}")
         optimizer.param_groups[0]["lr"] = rate(step, steps)
-        long = step % LONG[0] == LONG[0] - 1
-        for kind in KINDS if not long else (rng.choice(KINDS),):
-            loss, right = loss_of(model, *lessons.batch(kind, rng, 3 if long else EACH, rng.randrange(20, LONG[1]) if long else 0))
-            (loss / (2 if long else 1)).backward()
-            if not long:
-                shown[kind] = (0.9 * shown[kind][0] + 0.1 * loss.item(), 0.9 * shown[kind][1] + 0.1 * right)
+        kind, long = KINDS[TURNS[step % len(TURNS)]], rng.random() < LONG[0]
+        loss, right = loss_of(model, *lessons.batch(kind, rng, 3 if long else EACH, rng.randrange(20, LONG[1]) if long else 0))
+        loss.backward()
+        shown[kind] = (0.9 * shown[kind][0] + 0.1 * loss.item(), 0.9 * shown[kind][1] + 0.1 * right)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
