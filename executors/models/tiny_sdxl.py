@@ -1,7 +1,8 @@
-"""A tiny SDXL with random weights, in the formats of the real thing: one single file, its config folder, IP-Adapters as h94 lays them out.
+"""A tiny SDXL in the formats of the real thing: one single file, its config folder, IP-Adapters as h94 lays them out.
 
-Everything that loads or runs the real model loads and runs this one. Its pictures are noise: but noise that changes with the prompt,
-the seed, the first picture and the reference, so that a job that ignored one of them would be found out.
+Everything that loads or runs the real model loads and runs this one. With the shipped weights it draws coloured shapes (tools/teach/sdxl.py
+says what it was taught). With random ones it draws noise: but noise that changes with the prompt, the seed, the first picture and the
+reference.
 """
 
 from __future__ import annotations
@@ -15,16 +16,22 @@ from torch import Tensor
 
 from executors import clip_bpe
 from executors.models import ldm_keys
+from executors.models import taught as shipped
 from executors.models.base import ModelPaths
 from executors.models.loading import quiet
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
+    from transformers import CLIPVisionModelWithProjection
 
 SCALE = 8  # the tiny model makes 1/8 of the width and height asked for: every SDXL size divides by 64, so shapes stay exact
 SEED = 20250707
 HIDDEN = (16, 32)  # of the two text encoders; they must differ, or the single file's loader mixes them up
-CHANNELS = (16, 32, 32)
+CHANNELS, VAE_CHANNELS = (16, 32, 32), (8, 8, 16, 16)
+TAUGHT_CHANNELS, TAUGHT_VAE_CHANNELS = (32, 64, 64), (16, 16, 32, 32)  # wider: what is taught must have room
+COMPONENTS = ("unet", "vae", "text_encoder", "text_encoder_2")  # parts of the shipped weights, beside the adapters' files and ENCODERS
+TAUGHT_ADAPTERS = ("ip-adapter_sdxl", "ip-adapter-plus-face_sdxl_vit-h")  # those that jobs use (sdxl_ip.USES)
+ENCODERS = {"ip_encoder": "sdxl_models/image_encoder", "ip_encoder_vit_h": "models/image_encoder"}
 IP_TOKENS = 4
 
 
@@ -33,23 +40,33 @@ def make(root: Path, *, taught: bool = False) -> None:
 
     `taught`: with the weights of `executors.models.taught`.
     """
-    paths = ModelPaths(root)
     quiet()
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(SEED)
-        pipe = _pipeline()
-        _make_visible(pipe)
-        write_config(pipe, paths.sdxl_config)
-        facts = {"tiny": True, "scale": SCALE, "note": "random weights: the pictures are noise"}
-        (paths.sdxl_config / "tiny.json").write_text(json.dumps(facts), encoding="utf-8")
-        _save(
-            ldm_keys.unet(pipe.unet.state_dict())
-            | ldm_keys.vae(pipe.vae.state_dict())
-            | ldm_keys.text_encoder(pipe.text_encoder.state_dict())
-            | ldm_keys.text_encoder_2(pipe.text_encoder_2.state_dict()),
-            paths.sdxl_file,
-        )
-        _ip_adapters(pipe.unet, paths.ip_adapter)
+        pipe = pipeline(TAUGHT_CHANNELS, TAUGHT_VAE_CHANNELS) if taught else pipeline(CHANNELS, VAE_CHANNELS)
+        note = "random weights: the pictures are noise"
+        if taught:
+            for name in COMPONENTS:
+                shipped.fill(getattr(pipe, name), "sdxl", name)
+            note = shipped.facts("sdxl")["note"]
+        else:
+            _make_visible(pipe)
+        write(root, pipe, note, taught)
+
+
+def write(root: Path, pipe: StableDiffusionXLPipeline, note: str, taught: bool) -> None:
+    """The model's files below `root`. Adapters and image encoders are made here: of the shipped weights if `taught`, else at random."""
+    paths = ModelPaths(root)
+    write_config(pipe, paths.sdxl_config)
+    (paths.sdxl_config / "tiny.json").write_text(json.dumps({"tiny": True, "scale": SCALE, "note": note}), encoding="utf-8")
+    _save(
+        ldm_keys.unet(pipe.unet.state_dict())
+        | ldm_keys.vae(pipe.vae.state_dict())
+        | ldm_keys.text_encoder(pipe.text_encoder.state_dict())
+        | ldm_keys.text_encoder_2(pipe.text_encoder_2.state_dict()),
+        paths.sdxl_file,
+    )
+    _ip_adapters(pipe.unet, paths.ip_adapter, taught)
 
 
 def _save(state: dict[str, Tensor], file: Path) -> None:
@@ -60,7 +77,8 @@ def _save(state: dict[str, Tensor], file: Path) -> None:
     save_file(halves, file, metadata={"format": "pt"})
 
 
-def _pipeline() -> StableDiffusionXLPipeline:
+def pipeline(channels: tuple[int, ...], vae_channels: tuple[int, ...]) -> StableDiffusionXLPipeline:
+    """The pipeline without tokenizers, freshly initialised: `torch.manual_seed` before decides its weights."""
     from diffusers import AutoencoderKL, EulerDiscreteScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
@@ -84,7 +102,7 @@ def _pipeline() -> StableDiffusionXLPipeline:
 
     unet = UNet2DConditionModel(
         sample_size=128 // SCALE,
-        block_out_channels=CHANNELS,
+        block_out_channels=channels,
         layers_per_block=2,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
@@ -98,7 +116,7 @@ def _pipeline() -> StableDiffusionXLPipeline:
         projection_class_embeddings_input_dim=6 * 8 + big,
     )
     vae = AutoencoderKL(
-        block_out_channels=(8, 8, 16, 16),
+        block_out_channels=vae_channels,
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
         layers_per_block=1,
@@ -198,10 +216,14 @@ def _write_tokenizer(folder: Path, pad: str) -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
 
 
-def _ip_adapters(unet: UNet2DConditionModel, folder: Path) -> None:
+def _ip_adapters(unet: UNet2DConditionModel, folder: Path, taught: bool = False) -> None:
     """h94/IP-Adapter: the plain adapter with its own image encoder, the plus adapters with the smaller one (ViT-H) of `models/`."""
-    width = _image_encoder(folder / "sdxl_models" / "image_encoder", hidden=32, projection=24)[1]
-    hidden = _image_encoder(folder / "models" / "image_encoder", hidden=24, projection=16)[0]
+    for (name, place), (hidden, projection) in zip(ENCODERS.items(), ((32, 24), (24, 16)), strict=True):
+        encoder = _image_encoder(hidden, projection)
+        if taught:
+            shipped.fill(encoder, "sdxl", name)
+        encoder.save_pretrained(folder / place)
+    width, hidden = 24, 24
     cross = unet.config.cross_attention_dim
     adapters = {  # with a gain: style and composition speak to one block each, and must be heard
         "ip-adapter_sdxl": (_plain_projection(cross, width), 20.0),
@@ -209,10 +231,13 @@ def _ip_adapters(unet: UNet2DConditionModel, folder: Path) -> None:
         "ip-adapter-plus-face_sdxl_vit-h": (_resampler(cross, hidden), 1.0),
     }
     for name, (projection, gain) in adapters.items():
-        _save(projection | _adapter_attention(unet, gain), folder / "sdxl_models" / f"{name}.safetensors")
+        state = projection | _adapter_attention(unet, gain)
+        if taught and name in TAUGHT_ADAPTERS:
+            state = shipped.tensors("sdxl", name)
+        _save(state, folder / "sdxl_models" / f"{name}.safetensors")
 
 
-def _image_encoder(folder: Path, hidden: int, projection: int) -> tuple[int, int]:
+def _image_encoder(hidden: int, projection: int) -> CLIPVisionModelWithProjection:
     from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
     config = CLIPVisionConfig(
@@ -226,8 +251,7 @@ def _image_encoder(folder: Path, hidden: int, projection: int) -> tuple[int, int
     )
     encoder = CLIPVisionModelWithProjection(config)
     encoder.vision_model.embeddings.patch_embedding.weight.mul_(20)  # else the class token drowns the picture
-    encoder.save_pretrained(folder)
-    return hidden, projection
+    return encoder
 
 
 def _linear(out_features: int, in_features: int) -> Tensor:

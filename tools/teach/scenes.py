@@ -77,8 +77,8 @@ def other_scene(scene: Scene, keep: Collection[str], rng: random.Random) -> Scen
     """A scene by chance that agrees with this one in the aspects of `keep`. Never one of a colour on the same colour."""
     while True:
         made = replace(draw_scene(rng), **{aspect: getattr(scene, aspect) for aspect in keep})
-        if made.count == 2:
-            made = replace(made, place="") if "place" not in keep else replace(made, count=1)
+        if made.count == 2 and made.place:
+            made = replace(made, count=1) if "place" in keep else replace(made, place="")
         if made.colour != made.ground:
             return made
 

@@ -1,0 +1,328 @@
+"""Teaches the tiny SDXL and its IP-Adapters to draw scenes, in the product's own format, on a CPU.
+
+    python -m tools.teach sdxl --steps 6000 --resume
+
+Stages, each with a checkpoint of its own: the VAE; the text encoders by what their words and pooled vector tell of a scene, and the image
+encoders by what their view of a picture tells; then UNet and adapters together, each lesson with one adapter or none. Taught on a UNet that
+no longer learns, `style` and `composition` stayed mute: they reach one block each, which had no use for what they said.
+
+It starts from the weights that are shipped, or with `--afresh` from random ones. What is shipped began as weights of an earlier
+experiment with the same configs (2,400 UNet steps, adapters on a frozen UNet), and was taught further by this script.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from executors.models import files, taught, tiny_sdxl
+from executors.models.base import ModelPaths, Work
+from executors.models.sdxl import Sdxl
+
+from . import scenes
+from .adapters import Adapters
+from .sdxl_lessons import (
+    ANSWERS,
+    ASPECTS,
+    REFERENCES,
+    SIZES,
+    Lesson,
+    Maker,
+    encode,
+    look,
+    negative,
+    no_text,
+    open_aspects,
+    pictures,
+    text_of,
+    told,
+)
+from .training import Training
+
+CHAPTER, REPEATS = 64, 4  # lessons that are made at a time, and how often each comes
+RATES = {"vae": 1e-3, "words": 1e-3, "probes": 5e-3, "unet": 1e-3, "adapters": 2e-3}
+NOTE = "taught coloured shapes on coloured grounds; it draws nothing else"
+REACHED = taught.FOLDER / "sdxl.reached.json"
+
+
+def load(root: Path, afresh: bool = False) -> Sdxl:
+    """The family with the tiny model that is made in `root`, from shipped weights or random ones of the same size."""
+    if not (root / "manifest.json").is_file():
+        if afresh:
+            with torch.no_grad():
+                torch.manual_seed(1)
+                fresh = tiny_sdxl.pipeline(tiny_sdxl.TAUGHT_CHANNELS, tiny_sdxl.TAUGHT_VAE_CHANNELS)
+                tiny_sdxl.write(root, fresh, "not taught yet", taught=False)
+        else:
+            tiny_sdxl.make(root, taught=True)
+        files.pin(root, tiny=True)
+    sdxl = Sdxl(ModelPaths(root), torch.device("cpu"))
+    sdxl.load()
+    return sdxl
+
+
+def teach(state: Path, steps: dict[str, int], seed: int = 1, afresh: bool = False, until: int | None = None) -> None:
+    """All stages, each from its checkpoint in `state` if there is one; ships and judges at the end."""
+    torch.set_num_threads(1)
+    torch.manual_seed(seed)
+    state.mkdir(parents=True, exist_ok=True)
+    sdxl = load(state / "models", afresh)
+    adapters = Adapters(sdxl)
+    for module in (*modules_of(sdxl).values(), *adapters.modules().values()):
+        module.requires_grad_(False)
+    stages = {
+        "vae": teach_vae(sdxl, state, steps["vae"], seed),
+        "words": teach_words(sdxl, state, steps["words"], seed),
+        "eyes": teach_eyes(adapters, state, steps["eyes"], seed),
+        "unet": teach_unet(sdxl, adapters, state, steps["unet"], seed, until),
+    }
+    print(json.dumps(ship(sdxl, adapters, stages, seed), indent=1))
+
+
+def modules_of(sdxl: Sdxl) -> dict[str, nn.Module]:
+    return {name: getattr(sdxl._pipe, name) for name in tiny_sdxl.COMPONENTS}
+
+
+def _summary(training: Training) -> dict[str, Any]:
+    recent = training.losses[-200:]
+    return {"steps": training.step, "loss": round(sum(recent) / max(1, len(recent)), 5)}
+
+
+def _learning(modules: Iterable[nn.Module]) -> list[nn.Parameter]:
+    found = [parameter for module in modules for parameter in module.parameters()]
+    for parameter in found:
+        parameter.requires_grad_(True)
+    return found
+
+
+# The VAE
+
+
+def teach_vae(sdxl: Sdxl, state: Path, steps: int, seed: int) -> dict[str, Any]:
+    """An autoencoder of painted scenes, whose latents × scaling_factor have mean 0 and deviation 1 in each channel. A little noise on the
+    latents, so that the decoder forgives what the UNet leaves."""
+    if not steps:
+        return {"steps": 0}
+    vae = sdxl._pipe.vae
+    factor, half = vae.config.scaling_factor, vae.config.latent_channels
+    training = Training("vae", {"vae": vae}, [(_learning([vae]), RATES["vae"])], state)
+
+    def loss_of(step: int) -> Tensor:
+        rng, noise = random.Random(f"{seed}-vae-{step}"), torch.Generator().manual_seed(seed * 10**7 + step)
+        size = rng.choice(SIZES)
+        real = _painted(rng, size, 8)
+        if step % 4:  # a quarter of a picture is enough for edges
+            x, y = (8 * rng.randrange(0, side // 8 - 7) for side in size)
+            real = real[..., y : y + 64, x : x + 64]
+        latents = factor * vae.quant_conv(vae.encoder(real))[:, :half]
+        made = vae.decoder(vae.post_quant_conv((latents + 0.05 * torch.randn(latents.shape, generator=noise)) / factor))
+        even = latents.mean((0, 2, 3)).square().sum() + (latents.std((0, 2, 3)) - 1).square().sum()
+        return (made - real).abs().mean() + (made - real).square().mean() + 0.01 * even
+
+    training.run(steps, loss_of)
+    vae.requires_grad_(False)
+    with torch.no_grad():  # as sure of its latents as the real encoder is: at log-variance −20 sampling adds nothing
+        vae.quant_conv.weight[half:], vae.quant_conv.bias[half:] = 0.0, -20.0
+    return _summary(training)
+
+
+def _painted(rng: random.Random, size: tuple[int, int], count: int) -> Tensor:
+    some = [scenes.draw_scene(rng) for _ in range(count)]
+    return pictures(some, [scenes.arrange(scene, size, rng) for scene in some], size)
+
+
+# Encoders
+
+
+class Probe(nn.Module):
+    """Reads off words (N, L, hidden), as cross-attention would, or a vector (N, hidden), what they tell of a scene: an answer for each
+    aspect, or that it is left open. Only for teaching."""
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.queries = nn.Parameter(torch.randn(len(ASPECTS), 2, hidden) / hidden**0.5)
+        self.keys = nn.Linear(hidden, 2 * hidden)
+        self.answers = nn.ModuleList(nn.Linear(2 * hidden, len(ANSWERS[aspect]) + 1) for aspect in ASPECTS)
+
+    def forward(self, words: Tensor) -> list[Tensor]:
+        words = words if words.ndim == 3 else words[:, None]
+        keys = self.keys(words).unflatten(-1, (2, -1))  # N, L, head, hidden
+        weights = torch.einsum("nlhd,ahd->nahl", keys, self.queries).softmax(-1)
+        seen = torch.einsum("nahl,nld->nahd", weights, words).flatten(2)
+        return [answer(seen[:, i]) for i, answer in enumerate(self.answers)]
+
+    def loss(self, words: Tensor, asked: list[dict[str, int]]) -> Tensor:
+        found = self(words)
+        wanted = [torch.tensor([one[aspect] for one in asked]) for aspect in ASPECTS]
+        return sum(F.cross_entropy(f, w) for f, w in zip(found, wanted, strict=True)) / len(ASPECTS) + 1e-3 * words.square().mean()
+
+
+def teach_words(sdxl: Sdxl, state: Path, steps: int, seed: int, count: int = 48) -> dict[str, Any]:
+    if not steps:
+        return {"steps": 0}
+    pipe = sdxl._pipe
+    small, big = pipe.text_encoder.config.hidden_size, pipe.text_encoder_2.config.hidden_size
+    encoders, probes = nn.ModuleList([pipe.text_encoder, pipe.text_encoder_2]), nn.ModuleList([Probe(small), Probe(big), Probe(big)])
+    rates = [(_learning([encoders]), RATES["words"]), (_learning([probes]), RATES["probes"])]
+    training = Training("words", {"encoders": encoders, "probes": probes}, rates, state)
+
+    def loss_of(step: int) -> Tensor:
+        rng = random.Random(f"{seed}-words-{step}")
+        some = [scenes.draw_scene(rng) for _ in range(count)]
+        texts = [text_of(scene, open_aspects(rng), rng) if rng.random() < 0.93 else no_text(rng) for scene in some]
+        words, asked = [text.words for text in texts], [text.told for text in texts]
+        first, _ = encode(pipe, 1, words)
+        second, pooled = encode(pipe, 2, words)
+        outs = [out.detach() if step < steps // 5 else out for out in (first, second, pooled)]  # first, probes that know their questions
+        return sum(probe.loss(out, asked) for probe, out in zip(probes, outs, strict=True)) / 3
+
+    training.run(steps, loss_of)
+    encoders.requires_grad_(False)
+    return _summary(training)
+
+
+def teach_eyes(adapters: Adapters, state: Path, steps: int, seed: int, count: int = 32) -> dict[str, Any]:
+    if not steps:
+        return {"steps": 0}
+    kinds = ("style", "character")  # one of each encoder
+    eyes = nn.ModuleDict({kind: adapters.encoder_of(kind) for kind in kinds})
+    probes = nn.ModuleDict({"style": Probe(eyes["style"].config.projection_dim), "character": Probe(eyes["character"].config.hidden_size)})
+    rates = [(_learning([eyes]), RATES["words"]), (_learning([probes]), RATES["probes"])]
+    training = Training("eyes", {"eyes": eyes, "probes": probes}, rates, state)
+
+    def loss_of(step: int) -> Tensor:
+        rng = random.Random(f"{seed}-eyes-{step}")
+        some = [scenes.draw_scene(rng) for _ in range(count)]
+        shown = pictures(some, [scenes.arrange(scene, (128, 128), rng) for scene in some], (128, 128))
+        asked = [told(scene, ASPECTS) | ({} if scene.place else {"place": -100}) for scene in some]
+        return sum(probes[kind].loss(look(eyes[kind], kind, shown)[:, 0], asked) for kind in kinds) / 2
+
+    training.run(steps, loss_of)
+    eyes.requires_grad_(False)
+    return _summary(training)
+
+
+# UNet and adapters
+
+
+def teach_unet(sdxl: Sdxl, adapters: Adapters, state: Path, steps: int, seed: int, until: int | None) -> dict[str, Any]:
+    if not steps:
+        return {"steps": 0}
+    pipe, worn = sdxl._pipe, adapters.modules()
+    maker = Maker(pipe, sdxl._prompts, {kind: adapters.encoder_of(kind) for kind in REFERENCES})
+    rates = [(_learning([pipe.unet]), RATES["unet"]), (_learning(worn.values()), RATES["adapters"])]
+    training = Training("unet", {"unet": pipe.unet} | {name: module for name, module in worn.items()}, rates, state)
+    chapter: tuple[int, list[Lesson]] = (-1, [])
+
+    def lesson_of(step: int) -> Lesson:
+        """By the step's number alone: lessons are made a chapter at a time and come `REPEATS` times, shuffled."""
+        nonlocal chapter
+        number, place = divmod(step, CHAPTER * REPEATS)
+        if number != chapter[0]:
+            begun = time.monotonic()
+            chapter = number, [maker.lesson(random.Random(f"{seed}-lesson-{number}-{n}")) for n in range(CHAPTER)]
+            print(f"lessons: chapter {number} in {time.monotonic() - begun:.0f} s", flush=True)
+        order = list(range(CHAPTER)) * REPEATS
+        random.Random(f"{seed}-order-{number}").shuffle(order)
+        return chapter[1][order[place]]
+
+    def loss_of(step: int) -> Tensor:
+        rng, noise = random.Random(f"{seed}-unet-{step}"), torch.Generator().manual_seed(seed * 10**7 + step)
+        lesson = lesson_of(step)
+        adapters.wear(lesson.kind, rng.uniform(0.5, 1.0))
+        return denoising_loss(pipe, lesson, noise)
+
+    training.run(steps, loss_of, until=until)
+    adapters.wear("")
+    pipe.unet.requires_grad_(False)
+    return _summary(training)
+
+
+def denoising_loss(pipe: Any, lesson: Lesson, noise: torch.Generator) -> Tensor:
+    """The error of the predicted noise. Early steps of sampling, which decide what is drawn, come more often and count for more: at weight
+    1 the network gains most by copying the noise of pictures that can still be seen."""
+    share = torch.rand(len(lesson.latents), generator=noise)
+    t = (1000 * share ** (0.4 if lesson.kind else 0.75)).long().clamp(max=999)
+    kept = pipe.scheduler.alphas_cumprod[t].view(-1, 1, 1, 1)
+    added = torch.randn(lesson.latents.shape, generator=noise)
+    extra = {"text_embeds": lesson.pooled, "time_ids": lesson.time_ids}
+    if lesson.seen is not None:
+        extra["image_embeds"] = [lesson.seen]
+    mixed = kept.sqrt() * lesson.latents + (1 - kept).sqrt() * added
+    found = pipe.unet(mixed, t, encoder_hidden_states=lesson.words.float(), added_cond_kwargs=extra).sample
+    return ((1 / kept).clamp(max=20).sqrt() * (found - added).square()).mean()
+
+
+# Shipping and judging
+
+
+def ship(sdxl: Sdxl, adapters: Adapters, stages: dict[str, Any], seed: int) -> dict[str, Any]:
+    """Write the weights that make_tiny reads, and beside them what they reached, judged through the product with those very weights."""
+    parts: dict[str, dict[str, Tensor]] = {name: dict(module.state_dict()) for name, module in modules_of(sdxl).items()}
+    for name, kind in (("ip_encoder", "style"), ("ip_encoder_vit_h", "character")):
+        parts[name] = dict(adapters.encoder_of(kind).state_dict())
+    parts |= dict(adapters.states())
+    rows = {
+        f"{part}/{name}": taught_tokens(sdxl._pipe.tokenizer)
+        for part in ("text_encoder", "text_encoder_2")
+        for name in parts[part]
+        if name.endswith("token_embedding.weight")
+    }
+    known = {"colours": list(scenes.COLOURS), "shapes": list(scenes.SHAPES), "places": list(scenes.PLACES)}
+    taught.pack(taught.file_of("sdxl"), parts, {"words": known, "note": NOTE}, rows)
+    reached = {"seed": seed, "stages": stages, "bytes": taught.file_of("sdxl").stat().st_size, "judged": judged_shipped()}
+    REACHED.write_text(json.dumps(reached, indent=1) + "\n", encoding="utf-8")
+    return reached
+
+
+def taught_tokens(tokenizer: Any) -> set[int]:
+    """The tokens that lessons hold: the world's words, and those of the negative prompt that the product writes."""
+    texts = [*scenes.vocabulary(), "or", negative(), ""]
+    return {token for text in texts for token in tokenizer(text).input_ids} | {tokenizer.pad_token_id, 0}
+
+
+def judged_shipped(count: int = 50) -> dict[str, Any]:
+    """Shares of pictures that are right, by aspect: fast jobs with the product's own negative prompt, half of the combinations taught and
+    half never."""
+    from tests.content.judge import right, shares
+
+    with tempfile.TemporaryDirectory() as folder:
+        tiny_sdxl.make(Path(folder), taught=True)
+        files.pin(Path(folder), tiny=True)
+        sdxl, rng = Sdxl(ModelPaths(Path(folder)), torch.device("cpu")), random.Random(99)
+        found = []
+        for n in range(count):
+            scene = scenes.draw_scene(rng, unseen=n % 2 == 0)
+            work = Work("judged", "sdxl_image_fast", scenes.caption(scene), negative(), 1024, 1024, 15, 6.0, (n,))
+            found.extend(right(output.image, scene) for output in sdxl.generate(work, lambda done, steps: None))
+    return {"pictures": count, **{aspect: round(share, 3) for aspect, share in shares(found).items()}}
+
+
+def main(arguments: list[str]) -> None:
+    import argparse
+
+    parser = argparse.ArgumentParser(prog="python -m tools.teach sdxl", description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--state", type=Path, default=Path("build/teach/sdxl"), help="where checkpoints lie (%(default)s)")
+    parser.add_argument("--steps", type=int, default=6000, help="of UNet and adapters (%(default)s)")
+    parser.add_argument("--until", type=int, help="stop at this step of theirs, and ship what is there")
+    parser.add_argument("--vae-steps", type=int, default=0, help="0: the VAE stays as it is")
+    parser.add_argument("--words-steps", type=int, default=600)
+    parser.add_argument("--eyes-steps", type=int, default=600)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--afresh", action="store_true", help="from random weights, not from the shipped ones; give --vae-steps too")
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoints in --state; without it they must not be there")
+    asked = parser.parse_args(arguments)
+    if not asked.resume and any(asked.state.glob("*.pt")):
+        sys.exit(f"{asked.state} holds checkpoints: give --resume to go on from them, or another --state to begin again")
+    steps = {"vae": asked.vae_steps, "words": asked.words_steps, "eyes": asked.eyes_steps, "unet": asked.steps}
+    teach(asked.state, steps, asked.seed, asked.afresh, asked.until)
