@@ -6,7 +6,7 @@ BIN     = $(VENV)/bin
 TORCH  ?= torch==2.13.0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test nightly rows clients quick lint bench mutants docs clean
+.PHONY: help demo test nightly rows wires clients quick lint bench mutants docs clean
 
 help:   ## this list
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -22,6 +22,9 @@ nightly: $(VENV)/.dev  ## the tests at full size (a hundred schema drifts, long 
 
 rows: $(VENV)/.dev  ## every trigger and set function at 100,000 rows in one statement, on two versions of Postgres; hours
 	$(BIN)/python -m pytest tests/db/test_many_rows.py -m rows -n 0 -s
+
+wires: $(VENV)/.dev  ## break each wire of the models once (inputs swapped, factors lost, …), and see that a test of content notices
+	$(BIN)/python tests/content/broken_wires.py
 
 clients: $(VENV)/.dev  ## the client contract: every request of OurVidz's front end, by both libraries, on both databases; prints the table
 	$(BIN)/python -m pytest tests/clients -n 0 -m '' --deselect tests/clients/test_storm.py::test_two_hundred

@@ -1,0 +1,46 @@
+"""The product's own families, executors and profiles with the taught models; what they make is judged by its pixels (judge.py)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+sys.path.append(str(Path(__file__).parents[1] / "executors"))  # site_of
+
+if TYPE_CHECKING:
+    from site_of import Site
+
+    from executors.shelf import Shelf
+    from ourvidz.db.connection import Database
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread(one_thread: None) -> None: ...
+
+
+@pytest.fixture(scope="session")
+def taught_shelf(taught_root: Path) -> Shelf:
+    """A shelf of the taught models, whose families and enhancer are on the device."""
+    from executors.shelf import Shelf
+
+    shelf = Shelf(taught_root)
+    for lane in ("sdxl", "wan"):
+        shelf.family(lane)
+    shelf.enhancer()
+    return shelf
+
+
+@pytest.fixture
+def site(database: Database, taught_shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """A database and a store of this test's own, for executors with the taught models."""
+    from site_of import Silence, Site
+
+    monkeypatch.setattr("executors.worker.Listener", Silence)
+    monkeypatch.setattr("executors.worker.POLL", 0.1)
+    site = Site(database, taught_shelf, tmp_path)
+    yield site
+    site.close()
