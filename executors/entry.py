@@ -74,6 +74,7 @@ class Executors:
         credential = credentials.find(app.config.home, app.config.ourvidz_c2pa_cert, app.config.ourvidz_c2pa_key)
         seal = Seal(credential, required=app.config.ourvidz_c2pa == "required", tsa=app.config.ourvidz_c2pa_tsa)
         jobs = app.jobs  # asked before models are made or loaded, which takes minutes: it may refuse this program
+        new = app.config.tiny and tiny.make_tiny(app.config.models, say)
         shelf = prepare(
             app.config.models,
             tiny=app.config.tiny,
@@ -97,7 +98,8 @@ class Executors:
             import torch
 
             torch.set_num_threads(1)  # tiny tensors: threads cost more than they bring, and much more on a busy machine
-            say(tiny.told(app.config.models))
+            if new or own_process:  # once, and not with each job that somebody waits for
+                say(tiny.told(app.config.models))
         say(seal.credential.said)
         if eye is None:
             (log.warning if shelf.guarded else say)(images.without(app.config.ourvidz_image_screen, real=shelf.guarded))

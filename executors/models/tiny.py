@@ -18,11 +18,12 @@ from executors.models import files, taught
 from executors.models.seen import current
 
 RECIPE = 3  # raise it when a tiny model changes other than by its taught weights: older folders are then made again
+EXAMPLE = "a red circle on a blue background"
 MAKERS = {"sdxl": "executors.models.tiny_sdxl", "wan": "executors.models.tiny_wan", "qwen": "executors.models.tiny_qwen"}
 
 
-def make_tiny(root: Path, on_progress: Callable[[str], None], which: Iterable[str] = tuple(MAKERS), *, random: bool | None = None) -> None:
-    """Make the tiny models in `root`, all or nothing: a few seconds, about 30 MB. Does nothing where they already are.
+def make_tiny(root: Path, on_progress: Callable[[str], None], which: Iterable[str] = tuple(MAKERS), *, random: bool | None = None) -> bool:
+    """Make the tiny models in `root`, all or nothing: a few seconds, about 30 MB; whether anything was to be made.
 
     `random`: with random weights throughout; None: as those that are there, else taught. A folder that another process finishes first is
     as good as ours. Raises `ModelFileError` rather than touch a folder that holds anything else. `which` is a subset of `MAKERS`, for
@@ -30,7 +31,7 @@ def make_tiny(root: Path, on_progress: Callable[[str], None], which: Iterable[st
     """
     wanted = list(which)
     if _made(root, wanted, random):
-        return
+        return False
     if root.exists() and any(root.iterdir()) and not files.read_manifest(root)["tiny"]:
         raise ModelFileError(f"{root}: holds files that are not tiny models. Point OURVIDZ_MODELS at an empty folder")
     if random is None:
@@ -45,7 +46,7 @@ def make_tiny(root: Path, on_progress: Callable[[str], None], which: Iterable[st
             importlib.import_module(MAKERS[name]).make(work / "new", taught=name in known)
         for path in (work / "new").rglob("*"):  # save_pretrained leaves weights 0600
             path.chmod(0o755 if path.is_dir() else 0o644)
-        facts = {"recipe": RECIPE, "made": wanted, "random": random, "taught": list(known), "weights": known}
+        facts = {"recipe": RECIPE, "made": wanted, "random": random, "taught": list(known), "weights": known, "words": _words(known)}
         files.pin(work / "new", tiny=True, extra=facts)
         if root.exists():
             root.rename(work / "old")
@@ -57,11 +58,21 @@ def make_tiny(root: Path, on_progress: Callable[[str], None], which: Iterable[st
                 raise
     finally:
         shutil.rmtree(work, ignore_errors=True)
+    return True
 
 
 def _taught(names: Iterable[str], random: bool) -> dict[str, str]:
     """The families that are made from shipped weights, and the digest of those."""
     return {} if random else {name: taught.facts(name)["weights"] for name in taught.shipped(list(names))}
+
+
+def _words(families: Iterable[str]) -> dict[str, list[str]]:
+    """What these families know together, by topic."""
+    topics: dict[str, list[str]] = {}
+    for family in families:
+        for topic, words in taught.facts(family)["words"].items():
+            topics.setdefault(topic, []).extend(word for word in words if word not in topics.get(topic, ()))
+    return topics
 
 
 def _made(root: Path, wanted: list[str], random: bool | None) -> bool:
@@ -77,18 +88,14 @@ def _made(root: Path, wanted: list[str], random: bool | None) -> bool:
 
 
 def told(root: Path) -> str:
-    """What a person must know of the tiny models at `root` before looking at what they make, in two sentences or so."""
+    """What a person must know of the tiny models at `root` before looking at what they make."""
     manifest: dict[str, Any] = files.read_manifest(root)
     if not (known := list(manifest.get("taught", ()))):
         return "Tiny models with random weights: the pictures are noise, and only the lexical screen looks at prompts."
-    topics: dict[str, list[str]] = {}
-    for family in known:
-        for topic, words in taught.facts(family)["words"].items():
-            topics.setdefault(topic, []).extend(word for word in words if word not in topics.get(topic, ()))
-    words = "; ".join(f"{topic}: {', '.join(words)}" for topic, words in topics.items())
+    words = "; ".join(f"{topic}: {', '.join(words)}" for topic, words in manifest["words"].items())
     rest = [name for name in manifest.get("made", ()) if name not in known]
     return (
-        f"Tiny models, for trying out: they know coloured shapes and draw nothing else ({words})."
+        f'Tiny models, for trying out: they know coloured shapes ("{EXAMPLE}") and draw nothing else. Their words are {words}.'
         + (f" Of random weights, so that they make noise: {', '.join(rest)}." if rest else "")
         + " Only the lexical screen looks at prompts."
     )

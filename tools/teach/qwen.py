@@ -8,9 +8,12 @@ Learning and Induction Heads", arXiv:2209.11895); a third tells known prompts fr
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import random
+import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +25,11 @@ from torch.nn import functional as F
 from transformers import DynamicCache, Qwen2ForCausalLM, Qwen2TokenizerFast
 
 from executors.enhance import Enhancer
+from executors.errors import EnhancementFailed
 from executors.guard import Guard, policy
 from executors.models import taught, tiny_qwen
+from executors.models.base import ModelPaths
+from executors.models.tiny import make_tiny
 from executors.talk import styles
 from tools.teach import asking
 from tools.teach.scenes import COLOURS, MOTIONS, PLACES, SHAPES
@@ -31,7 +37,9 @@ from tools.teach.scenes import COLOURS, MOTIONS, PLACES, SHAPES
 SEED, STEPS, RATE, WARM_UP = 12, 7000, 2e-3, 150
 EACH = 24  # lessons of a step
 SAVED = 100  # steps
-LONG = (0.05, 400)  # this share of the steps has three long texts, of so many words at most
+LATE = 4000  # from this step on, long texts come more often: by then short ones are read well
+LONG = (0.05, 0.2)  # the share of the steps that have a few long texts, before and after
+LONGEST = 400  # words
 STRANGE = 0.3  # of an enhancer's lessons: prompts that it does not know
 WORDS = {"colours": list(COLOURS), "shapes": list(SHAPES), "places": list(PLACES), "movements": list(MOTIONS)}
 FACTS: dict[str, Any] = {"words": WORDS, "note": "taught to describe coloured shapes, and to answer the guard about two stand-ins"}
@@ -43,6 +51,10 @@ class Kind:
 
     style: str = ""
     negative: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.style or ("negative" if self.negative else "guard")
 
     def turns(self, text: str) -> list[dict[str, str]]:
         if self.style:
@@ -138,7 +150,7 @@ def rate(step: int, steps: int) -> float:
     return RATE * min(1.0, (step + 1) / WARM_UP) * (0.5 + 0.5 * math.cos(math.pi * step / steps)) + 1e-6
 
 
-def teach(folder: Path, steps: int = STEPS, *, until: int = 0, say: Any = print) -> dict[str, Any]:
+def teach(folder: Path, steps: int = STEPS, *, until: int = 0) -> dict[str, Any]:
     """Teach for `steps` steps, or the first `until` of them, going on from `folder/state.pt` where it is; saves there as it goes.
 
     Lessons are drawn from the step's number, so a run that was stopped goes on as one that was not.
@@ -161,8 +173,10 @@ def teach(folder: Path, steps: int = STEPS, *, until: int = 0, say: Any = print)
     while step < (until or steps):
         rng = random.Random(f"{SEED}-{step}")
         optimizer.param_groups[0]["lr"] = rate(step, steps)
-        kind, long = KINDS[TURNS[step % len(TURNS)]], rng.random() < LONG[0]
-        loss, right = loss_of(model, *lessons.batch(kind, rng, 3 if long else EACH, rng.randrange(20, LONG[1]) if long else 0))
+        kind, long = KINDS[TURNS[step % len(TURNS)]], rng.random() < LONG[step >= LATE]
+        if long and step >= LATE:
+            kind = rng.choice(KINDS)
+        loss, right = loss_of(model, *lessons.batch(kind, rng, 3 if long else EACH, rng.randrange(20, LONGEST) if long else 0))
         loss.backward()
         shown[kind] = (0.9 * shown[kind][0] + 0.1 * loss.item(), 0.9 * shown[kind][1] + 0.1 * right)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -173,9 +187,14 @@ def teach(folder: Path, steps: int = STEPS, *, until: int = 0, say: Any = print)
             aside = state.with_suffix(".part")
             torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step}, aside)
             aside.replace(state)
-            figures = "  ".join(f"{k.style or ('negative' if k.negative else 'guard')} {s[0]:.3f} {s[1]:.0%}" for k, s in shown.items())
-            say(f"qwen: step {step} of {steps}, {(time.monotonic() - started) / 60:.1f} min: {figures}")
-    return {"steps": step, "of": steps, "seed": SEED}
+            figures = "  ".join(f"{k.name} {s[0]:.3f} {s[1]:.0%}" for k, s in shown.items())
+            print(f"qwen: step {step} of {steps}, {(time.monotonic() - started) / 60:.1f} min: {figures}", flush=True)
+    return {
+        "seed": SEED,
+        "steps": step,
+        "of": steps,
+        "taught": {k.name: {"loss": round(s[0], 4), "right": round(s[1], 3)} for k, s in shown.items()},
+    }
 
 
 def ship(folder: Path, file: Path, reached: dict[str, Any]) -> None:
@@ -192,3 +211,47 @@ def ship(folder: Path, file: Path, reached: dict[str, Any]) -> None:
     weights = torch.load(folder / "state.pt", weights_only=False)["model"]
     rows = {f"model/{table}": used for table in ("model.embed_tokens.weight", "lm_head.weight")}
     taught.pack(file, {"model": weights}, {**FACTS, "merges": [" ".join(pair) for pair in pairs], "reached": reached}, rows)
+
+
+def judge(count: int = 40) -> dict[str, Any]:
+    """Shares of right answers of the shipped weights, through the product's enhancer and guard, over `count` questions of each kind. The
+    enhancer's are of combinations that no lesson had; `strange`: prompts that it does not know, used as written."""
+    with tempfile.TemporaryDirectory() as folder:
+        make_tiny(Path(folder) / "models", lambda _: None, ["qwen"], random=False)
+        enhancer, strange, rng = Enhancer(ModelPaths(Path(folder) / "models")), asking.Strange(), random.Random(SEED + 1)
+
+        def answer(prompt: str, style: str) -> str:
+            try:
+                return enhancer.enhance(prompt, style, deadline_s=600, should_stop=lambda: None).text
+            except EnhancementFailed:
+                return ""
+
+        shares: dict[str, float] = {}
+        for style in asking.REST:
+            asked = [asking.ask(rng, unseen=True) for _ in range(count)]
+            shares[style] = sum(answer(one.text, style) == asking.described(one.scene, style) for one in asked) / count
+            texts = [strange.prompt(rng, rng.randrange(1, 9)) for _ in range(count)]
+            shares[f"{style}, strange"] = sum(not answer(text, style) for text in texts) / count
+        guard, categories = Guard(enhancer), policy().labels
+        for name, negative in (("guard", False), ("guard, negative", True)):
+            texts = [asking.to_judge(rng, strange, rng.randrange(1, 9)) for _ in range(2 * count)]
+            right = [(guard.check(text, negative=negative).category or "") == categories[asking.letter(text, negative)] for text in texts]
+            shares[name] = sum(right) / len(right)
+    return {name: round(share, 3) for name, share in shares.items()}
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m tools.teach qwen", description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--state", type=Path, default=Path("build/teach/qwen"), help="where the checkpoint lies (%(default)s)")
+    parser.add_argument("--steps", type=int, default=STEPS, help="%(default)s")
+    parser.add_argument("--until", type=int, default=0, help="stop at this step, and ship what is there")
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --state; without it there must be none")
+    asked = parser.parse_args(arguments)
+    if not asked.resume and (asked.state / "state.pt").exists():
+        sys.exit(f"{asked.state} holds a checkpoint: give --resume to go on from it, or another --state to begin again")
+    reached = teach(asked.state, asked.steps, until=asked.until)
+    file = taught.file_of("qwen")
+    ship(asked.state, file, reached)
+    reached |= {"bytes": file.stat().st_size, "judged": judge()}
+    file.with_suffix(".reached.json").write_text(json.dumps(reached, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(reached, indent=1))

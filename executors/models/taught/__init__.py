@@ -90,6 +90,7 @@ def pack(file: Path, parts: Mapping[str, Mapping[str, Tensor]], facts: Mapping[s
     file.parent.mkdir(parents=True, exist_ok=True)
     aside = file.with_name(f".{file.name}.part")
     save_file(out, aside, metadata={"format": "pt", FACTS: json.dumps({**facts, "weights": digest[:16]}, sort_keys=True)})
+    aside.chmod(0o644)  # save_file makes it its writer's alone
     aside.replace(file)
 
 
