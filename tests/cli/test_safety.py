@@ -94,7 +94,7 @@ def test_the_guard_of_this_machine_is_asked(ourvidz: Command, tmp_path: Path) ->
     """With random weights it answers with no letter: no answer, neither right nor wrong; the lexical screen's refusals stay."""
     from executors.models.tiny import make_tiny
 
-    make_tiny(tmp_path / "models", lambda _: None, ["qwen"])
+    make_tiny(tmp_path / "models", lambda _: None, ["qwen"], random=True)
     file = written(tmp_path, f"text,label\n{ALLOWED},allow\n{REFUSED},refuse\n")
     answer = ourvidz("safety", "eval", file, "--screen", "all", "--json", OURVIDZ_MODELS=str(tmp_path / "models"))
     assert answer.code == 1 and "reads the texts" in answer.err

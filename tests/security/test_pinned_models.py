@@ -33,7 +33,7 @@ WEIGHTS = f"{QWEN}/model.safetensors"
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.set_num_threads(1)
     root = tmp_path_factory.mktemp("tiny") / "models"
-    make_tiny(root, lambda _: None, ["qwen"])
+    make_tiny(root, lambda _: None, ["qwen"], random=True)
     return root
 
 
