@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from enhancer_site import PROMPT, SLOW, Served, nothing
 from site_of import Zygote
-from taught import SHORT, STANDIN, taught
+from taught import STANDIN, taught
 from waiting import LIMIT, wait_for
 
 from executors.enhance import Enhancer
@@ -25,6 +25,7 @@ from executors.enhancer import wire
 from executors.enhancer.client import RemoteEnhancer, remote
 from executors.enhancer.server import _Request, _told
 from executors.errors import Cancelled, EnhancementFailed, EnhancerAway
+from executors.guard import policy
 from executors.models.base import ModelPaths
 from ourvidz.safety.screen import ScreenUnavailable, Verdict
 
@@ -308,13 +309,12 @@ def test_it_judges_a_text_where_no_family_is_named(served: Served) -> None:
 
 
 @pytest.mark.parametrize(("text", "allowed"), [("a quiet harbour at dusk", True), (f"a quiet {STANDIN} at dusk", False)])
-def test_a_verdict_comes_whole_through_the_wire(tiny_root: Path, monkeypatch: pytest.MonkeyPatch, text: str, allowed: bool) -> None:
-    monkeypatch.setattr("executors.guard.policy", lambda: SHORT)
+def test_a_verdict_comes_whole_through_the_wire(taught_qwen: Path, text: str, allowed: bool) -> None:
 
     async def told() -> dict[str, Any]:
         made: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        made.set_result(_Request(taught(tiny_root), {"prompt": text, "deadline_s": 60}).run())  # type: ignore[arg-type]
+        made.set_result(_Request(taught(taught_qwen), {"prompt": text, "deadline_s": 60}).run())  # type: ignore[arg-type]
         return _told(made)
 
     verdict = Verdict(**wire.decode(wire.encode(asyncio.run(told())))["verdict"])
-    assert (verdict.allowed, verdict.policy_version) == (allowed, SHORT.version)
+    assert (verdict.allowed, verdict.policy_version) == (allowed, policy().version)

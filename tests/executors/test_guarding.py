@@ -7,24 +7,20 @@ from typing import Any
 
 import pytest
 from site_of import ProbeShelf, Site
-from taught import SHORT, STANDIN, Mind, taught
+from taught import STANDIN, Mind, taught
 from waiting import wait_for
 
 from executors.enhance import Enhanced
 from executors.enhancer.client import RemoteEnhancer
 from executors.errors import EnhancerAway
+from executors.guard import policy
 from executors.shelf import Shelf
 from ourvidz.safety.screen import Verdict
 
 
 @pytest.fixture(scope="module")
-def mind(tiny_root: Path) -> Mind:
-    return taught(tiny_root)
-
-
-@pytest.fixture(autouse=True)
-def _short_policy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("executors.guard.policy", lambda: SHORT)
+def mind(taught_qwen: Path) -> Mind:
+    return taught(taught_qwen)
 
 
 class GuardedShelf(ProbeShelf):
@@ -56,13 +52,13 @@ def test_what_it_refuses_is_final_and_nothing_is_made(site: Site, loaded: Shelf,
     row = site.row(job_id)
     assert (row["status"], row["error_class"], row["final"]) == ("failed", "refused_content", True)
     (told,) = site.data(job_id, "failed")
-    assert (told["category"], told["policy_version"]) == ("minors", SHORT.version) and STANDIN not in str(told)
+    assert (told["category"], told["policy_version"]) == ("minors", policy().version) and STANDIN not in str(told)
     assert shelf.sdxl.works == [] and site.artifacts(job_id) == []
     assert site.data(job_id, "generation_started") == []
 
 
-def test_a_text_that_enhancement_changed_is_read_again(site: Site, loaded: Shelf, mind: Mind) -> None:
-    writes = Writes(mind.model, mind.tokenizer)
+def test_a_text_that_enhancement_changed_is_read_again(site: Site, loaded: Shelf, taught_qwen: Path) -> None:
+    writes: Any = taught(taught_qwen, Writes)
     writes.text = f"a quiet harbour with a {STANDIN} under warm light"
     job_id = site.submit("image7b_fast_enhanced", prompt="a quiet harbour under warm light")
     shelf = site.work(job_id, shelf=GuardedShelf(loaded, writes))
@@ -71,7 +67,7 @@ def test_a_text_that_enhancement_changed_is_read_again(site: Site, loaded: Shelf
 
 
 @pytest.mark.parametrize("trouble", ["nonsense", "breaks"])
-def test_a_guard_that_cannot_answer_lets_nothing_through(site: Site, loaded: Shelf, mind: Mind, trouble: str) -> None:
+def test_a_guard_that_cannot_answer_lets_nothing_through(site: Site, loaded: Shelf, taught_qwen: Path, trouble: str) -> None:
     class Broken(Mind):
         def answer(self, turns: list[dict[str, str]]) -> Any:
             if trouble == "breaks":
@@ -81,10 +77,10 @@ def test_a_guard_that_cannot_answer_lets_nothing_through(site: Site, loaded: She
     site.no_second_try()
     prompt = "two lanterns beside the old bridge"
     job_id = site.submit(prompt=prompt)
-    worker = site.worker(shelf=GuardedShelf(loaded, Broken(mind.model, mind.tokenizer)))
+    worker = site.worker(shelf=GuardedShelf(loaded, taught(taught_qwen, Broken)))
     site.start(worker, job_id)
-    wait_for(lambda: site.row(job_id)["errors"] == 1)
-    (told,) = site.data(job_id, "retry_scheduled")
+    wait_for(lambda: site.row(job_id)["errors"] >= 1)  # it may have been tried again meanwhile
+    told = site.data(job_id, "retry_scheduled")[0]
     assert told["class"] == "screen_unavailable"
     assert prompt not in str(site.db.rows("select error_message from public.job_payloads where job_id = %s", (job_id,)))
     assert worker.shelf.sdxl.works == []  # type: ignore[attr-defined]

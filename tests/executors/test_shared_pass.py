@@ -11,7 +11,7 @@ import pytest
 import torch
 from site_of import SEED, ProbeShelf, Site, cancel_learned
 from support import new_user
-from taught import SHORT, STANDIN, taught
+from taught import STANDIN, taught
 from waiting import wait_for
 
 from executors.device import Device, Turn
@@ -215,11 +215,10 @@ def test_a_cpus_default_prepares_one_job_ahead(tiny_root: Path) -> None:
 
 
 def test_no_job_slips_past_the_guard_in_anothers_pass(
-    site: Site, gathering: Gathering, tiny_root: Path, monkeypatch: pytest.MonkeyPatch
+    site: Site, gathering: Gathering, taught_qwen: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ProbeShelf, "guarded", True)
-    monkeypatch.setattr("executors.guard.policy", lambda: SHORT)
-    gathering.shelf._enhancer = taught(tiny_root)  # type: ignore[assignment]
+    gathering.shelf._enhancer = taught(taught_qwen)  # type: ignore[assignment]
     good, bad = submit(site, "two lanterns beside the old bridge"), submit(site, f"two lanterns beside the {STANDIN} bridge")
     gathering.run(good, bad)
     site.completed(good)

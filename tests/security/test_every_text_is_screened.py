@@ -16,7 +16,7 @@ import pytest
 from site_of import ProbeShelf, Site
 from stack_fixtures import Project
 from support import Permissive
-from taught import SHORT, STANDIN, Mind, taught
+from taught import STANDIN, Mind, taught
 
 from executors.shelf import Shelf
 from ourvidz.lifecycle import Jobs, NewJob
@@ -125,8 +125,8 @@ def test_weights_of_a_message_are_screened_with_the_prompt(site: Site) -> None:
 
 
 @pytest.fixture(scope="module")
-def mind(tiny_root: Path) -> Mind:
-    return taught(tiny_root)
+def mind(taught_qwen: Path) -> Mind:
+    return taught(taught_qwen)
 
 
 class GuardedShelf(ProbeShelf):
@@ -138,8 +138,7 @@ class GuardedShelf(ProbeShelf):
 
 
 @pytest.mark.parametrize("place", ["negative", "a character's description", "the project's title", "metadata"])
-def test_the_guard_reads_it_too(site: Site, loaded: Shelf, mind: Mind, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("executors.guard.policy", lambda: SHORT)
+def test_the_guard_reads_it_too(site: Site, loaded: Shelf, mind: Mind, place: str) -> None:
     stage, more = PLACES[place]
     job = queue(site, prompt="two lanterns beside the old bridge", **more(site))
     shelf = site.work(job, shelf=GuardedShelf(loaded, mind), screen=Permissive())
@@ -148,7 +147,7 @@ def test_the_guard_reads_it_too(site: Site, loaded: Shelf, mind: Mind, place: st
     assert shelf.wan.works == [] and site.data(job, "generation_started") == []
 
 
-def test_the_guard_asks_of_a_negative_prompt_what_its_absence_makes(mind: Mind) -> None:
+def test_the_guard_asks_of_a_negative_prompt_what_its_absence_makes(taught_qwen: Path) -> None:
     from executors.guard import Guard, policy
 
     asked: list[str] = []
@@ -158,10 +157,10 @@ def test_the_guard_asks_of_a_negative_prompt_what_its_absence_makes(mind: Mind) 
             asked.append(turns[1]["content"])
             return super().answer(turns)
 
-    guard = Guard(Hears(mind.model, mind.tokenizer), SHORT)
+    guard = Guard(taught(taught_qwen, Hears))
     guard.check("fog", negative=True)
     assert "negative prompt" in policy().negative and "{text}" in policy().negative and "negative prompt" not in policy().question
-    assert asked == [SHORT.negative.format(text="fog")]
+    assert asked == [policy().negative.format(text="fog")]
 
 
 # -- the edge -----------------------------------------------------------------------------------------------------------------------------

@@ -35,6 +35,7 @@ from tools.teach import asking
 from tools.teach.scenes import COLOURS, MOTIONS, PLACES, SHAPES
 
 SEED, STEPS, RATE, WARM_UP = 12, 7000, 2e-3, 150
+LAST_STEPS, LAST_RATE = 1000, 1e-3  # after those: every fifth step is about what surrounds a question (`Kind.frame`)
 EACH = 24  # lessons of a step
 SAVED = 100  # steps
 LATE = 4000  # from this step on, long texts come more often: by then short ones are read well
@@ -47,25 +48,34 @@ FACTS: dict[str, Any] = {"words": WORDS, "note": "taught to describe coloured sh
 
 @dataclass(frozen=True)
 class Kind:
-    """Lessons under one system prompt. `style`: of the enhancer; "" is the guard, whose question is about a `negative` prompt or not."""
+    """Lessons under one system prompt. `style`: of the enhancer; "" is the guard, whose question is about a `negative` prompt or not.
+
+    `frame`: what is wrong around the guard's question: its "roles" are swapped, it has no "system" prompt, no "turn" for an answer. To the
+    first two the right answer is no letter; after the last the turn is still to come.
+    """
 
     style: str = ""
     negative: bool = False
+    frame: str = ""
 
     @property
     def name(self) -> str:
-        return self.style or ("negative" if self.negative else "guard")
+        asked = self.style or ("negative" if self.negative else "guard")
+        return f"{asked} ({self.frame})" if self.frame else asked
 
     def turns(self, text: str) -> list[dict[str, str]]:
         if self.style:
             return Enhancer.turns(text, styles()[self.style])
-        return Guard(None, policy()).turns(text, self.negative)  # type: ignore[arg-type]
+        system, asked = Guard(None, policy()).turns(text, self.negative)  # type: ignore[arg-type]
+        if self.frame == "roles":
+            return [{**system, "role": "user"}, {**asked, "role": "system"}]
+        return [{**system, "content": ""} if self.frame == "system" else system, asked]
 
     def lesson(self, rng: random.Random, strange: asking.Strange, words: int) -> tuple[str, str]:
         """A text and the right answer."""
         if not self.style:
             text = asking.to_judge(rng, strange, words)
-            return text, asking.letter(text, self.negative)
+            return text, {"": asking.letter(text, self.negative), "turn": TURN}.get(self.frame, asking.UNKNOWN)
         if rng.random() < STRANGE:
             return strange.prompt(rng, words), asking.UNKNOWN
         asked = asking.ask(rng)
@@ -73,6 +83,8 @@ class Kind:
 
 
 KINDS = (*(Kind(style) for style in asking.REST), Kind(), Kind(negative=True))
+TURN = "<|im_start|>assistant\n"
+FRAMES = tuple(Kind(negative=negative, frame=frame) for frame in ("roles", "system", "turn") for negative in (False, True))
 TURNS = (0, 1, 2, 3, 0, 1, 2, 4)  # which of them a step has
 
 
@@ -94,10 +106,10 @@ def merges() -> list[tuple[str, str]]:
 class Lessons:
     def __init__(self, tokenizer: Qwen2TokenizerFast) -> None:
         self.tokenizer, self.strange = tokenizer, asking.Strange()
-        self.heads = {kind: self._head(kind) for kind in KINDS}
+        self.heads = {kind: self._head(kind) for kind in (*KINDS, *FRAMES)}
 
     def ids(self, kind: Kind, text: str) -> list[int]:
-        return list(self.tokenizer.apply_chat_template(kind.turns(text), add_generation_prompt=True)["input_ids"])
+        return list(self.tokenizer.apply_chat_template(kind.turns(text), add_generation_prompt=kind.frame != "turn")["input_ids"])
 
     def _head(self, kind: Kind) -> list[int]:
         """What every lesson of a kind begins with."""
@@ -121,7 +133,8 @@ class Lessons:
             ids = self.ids(kind, text)
             if ids[: len(head)] != head:
                 raise ValueError(f"a lesson does not begin as all of its kind do: {text!r}")
-            rows.append((ids[len(head) :], [*self.tokenizer(answer).input_ids, self.tokenizer.eos_token_id]))
+            end = [] if kind.frame == "turn" else [self.tokenizer.eos_token_id]
+            rows.append((ids[len(head) :], self.tokenizer(answer).input_ids + end))
         length = max(len(asked) + len(answer) for asked, answer in rows) - 1
         tokens = torch.full((n, length), self.tokenizer.pad_token_id)
         targets = torch.full((n, length), -100)
@@ -146,12 +159,14 @@ def loss_of(model: Qwen2ForCausalLM, head: Tensor, tokens: Tensor, targets: Tens
     return per.mean(), float((wrong == 0).float().mean())
 
 
-def rate(step: int, steps: int) -> float:
-    return RATE * min(1.0, (step + 1) / WARM_UP) * (0.5 + 0.5 * math.cos(math.pi * step / steps)) + 1e-6
+def rate(step: int) -> float:
+    if step >= STEPS:
+        return LAST_RATE * (0.5 + 0.5 * math.cos(math.pi * (step - STEPS) / LAST_STEPS)) + 1e-6
+    return RATE * min(1.0, (step + 1) / WARM_UP) * (0.5 + 0.5 * math.cos(math.pi * step / STEPS)) + 1e-6
 
 
-def teach(folder: Path, steps: int = STEPS, *, until: int = 0) -> dict[str, Any]:
-    """Teach for `steps` steps, or the first `until` of them, going on from `folder/state.pt` where it is; saves there as it goes.
+def teach(folder: Path, until: int = STEPS + LAST_STEPS) -> dict[str, Any]:
+    """Teach up to step `until`, going on from `folder/state.pt` where it is; saves there as it goes.
 
     Lessons are drawn from the step's number, so a run that was stopped goes on as one that was not.
     """
@@ -162,7 +177,7 @@ def teach(folder: Path, steps: int = STEPS, *, until: int = 0) -> dict[str, Any]
     lessons, model = Lessons(tokenizer), tiny_qwen.model_for(tokenizer)
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), RATE, betas=(0.9, 0.98), weight_decay=0.01)
-    step, shown = 0, dict.fromkeys(KINDS, (0.0, 0.0))
+    step, shown = 0, dict.fromkeys((*KINDS, *FRAMES), (0.0, 0.0))
     state = folder / "state.pt"
     if state.exists():
         kept = torch.load(state, weights_only=False)
@@ -170,12 +185,14 @@ def teach(folder: Path, steps: int = STEPS, *, until: int = 0) -> dict[str, Any]
         optimizer.load_state_dict(kept["optimizer"])
         step = kept["step"]
     started = time.monotonic()
-    while step < (until or steps):
+    while step < until:
         rng = random.Random(f"{SEED}-{step}")
-        optimizer.param_groups[0]["lr"] = rate(step, steps)
+        optimizer.param_groups[0]["lr"] = rate(step)
         kind, long = KINDS[TURNS[step % len(TURNS)]], rng.random() < LONG[step >= LATE]
         if long and step >= LATE:
             kind = rng.choice(KINDS)
+        if step >= STEPS and step % 5 == 3:
+            kind, long = rng.choice(FRAMES), False
         loss, right = loss_of(model, *lessons.batch(kind, rng, 3 if long else EACH, rng.randrange(20, LONGEST) if long else 0))
         loss.backward()
         shown[kind] = (0.9 * shown[kind][0] + 0.1 * loss.item(), 0.9 * shown[kind][1] + 0.1 * right)
@@ -183,16 +200,16 @@ def teach(folder: Path, steps: int = STEPS, *, until: int = 0) -> dict[str, Any]
         optimizer.step()
         optimizer.zero_grad()
         step += 1
-        if step % SAVED == 0 or step == (until or steps):
+        if step % SAVED == 0 or step == until:
             aside = state.with_suffix(".part")
             torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step}, aside)
             aside.replace(state)
             figures = "  ".join(f"{k.name} {s[0]:.3f} {s[1]:.0%}" for k, s in shown.items())
-            print(f"qwen: step {step} of {steps}, {(time.monotonic() - started) / 60:.1f} min: {figures}", flush=True)
+            print(f"qwen: step {step} of {STEPS + LAST_STEPS}, {(time.monotonic() - started) / 60:.1f} min: {figures}", flush=True)
     return {
         "seed": SEED,
         "steps": step,
-        "of": steps,
+        "of": STEPS + LAST_STEPS,
         "taught": {k.name: {"loss": round(s[0], 4), "right": round(s[1], 3)} for k, s in shown.items()},
     }
 
@@ -243,13 +260,12 @@ def judge(count: int = 40) -> dict[str, Any]:
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.teach qwen", description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--state", type=Path, default=Path("build/teach/qwen"), help="where the checkpoint lies (%(default)s)")
-    parser.add_argument("--steps", type=int, default=STEPS, help="%(default)s")
-    parser.add_argument("--until", type=int, default=0, help="stop at this step, and ship what is there")
+    parser.add_argument("--until", type=int, default=STEPS + LAST_STEPS, help="stop at this step, and ship what is there (%(default)s)")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --state; without it there must be none")
     asked = parser.parse_args(arguments)
     if not asked.resume and (asked.state / "state.pt").exists():
         sys.exit(f"{asked.state} holds a checkpoint: give --resume to go on from it, or another --state to begin again")
-    reached = teach(asked.state, asked.steps, until=asked.until)
+    reached = teach(asked.state, asked.until)
     file = taught.file_of("qwen")
     ship(asked.state, file, reached)
     reached |= {"bytes": file.stat().st_size, "judged": judge()}
