@@ -10,9 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import av
 from PIL import Image, ImageDraw, ImageFont, ImageOps
-
-from executors import media
 
 if TYPE_CHECKING:
     from ourvidz.sheet import Cell
@@ -105,9 +104,9 @@ def _cell(cell: Cell, wide: int) -> Block:
 def _pictures(files: Sequence[Path]) -> list[Image.Image]:
     if files[0].suffix != ".mp4":
         return [Image.open(file).convert("RGB") for file in files]
-    last = media.probe_mp4(files[0]).frames - 1
-    with files[0].open("rb") as stream:
-        return media.frames_at(stream, [round(last * n / (FRAMES - 1)) for n in range(FRAMES)])
+    with av.open(str(files[0])) as video:
+        frames = list(video.decode(video=0))
+    return [frames[round((len(frames) - 1) * n / (FRAMES - 1))].to_image() for n in range(FRAMES)]
 
 
 def _wrapped(text: str, size: int, wide: int) -> list[str]:

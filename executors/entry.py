@@ -352,4 +352,4 @@ class Executors:
         """One picture at `path` of all these jobs, each with its prompt."""
         from executors import contact_sheet
 
-        contact_sheet.drawn(cells).save(path, optimize=True)
+        contact_sheet.drawn(cells).save(path)
