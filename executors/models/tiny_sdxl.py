@@ -51,22 +51,17 @@ def make(root: Path, *, taught: bool = False) -> None:
             note = shipped.facts("sdxl")["note"]
         else:
             _make_visible(pipe)
-        write(root, pipe, note, taught)
-
-
-def write(root: Path, pipe: StableDiffusionXLPipeline, note: str, taught: bool) -> None:
-    """The model's files below `root`. Adapters and image encoders are made here: of the shipped weights if `taught`, else at random."""
-    paths = ModelPaths(root)
-    write_config(pipe, paths.sdxl_config)
-    (paths.sdxl_config / "tiny.json").write_text(json.dumps({"tiny": True, "scale": SCALE, "note": note}), encoding="utf-8")
-    _save(
-        ldm_keys.unet(pipe.unet.state_dict())
-        | ldm_keys.vae(pipe.vae.state_dict())
-        | ldm_keys.text_encoder(pipe.text_encoder.state_dict())
-        | ldm_keys.text_encoder_2(pipe.text_encoder_2.state_dict()),
-        paths.sdxl_file,
-    )
-    _ip_adapters(pipe.unet, paths.ip_adapter, taught)
+        paths = ModelPaths(root)
+        write_config(pipe, paths.sdxl_config)
+        (paths.sdxl_config / "tiny.json").write_text(json.dumps({"tiny": True, "scale": SCALE, "note": note}), encoding="utf-8")
+        _save(
+            ldm_keys.unet(pipe.unet.state_dict())
+            | ldm_keys.vae(pipe.vae.state_dict())
+            | ldm_keys.text_encoder(pipe.text_encoder.state_dict())
+            | ldm_keys.text_encoder_2(pipe.text_encoder_2.state_dict()),
+            paths.sdxl_file,
+        )
+        _ip_adapters(pipe.unet, paths.ip_adapter, taught)
 
 
 def _save(state: dict[str, Tensor], file: Path) -> None:

@@ -41,6 +41,7 @@ class Blob:
 class Seen:
     ground: str
     purity: float  # share of the pixels outside shapes that have the ground's colour
+    grain: float  # how far the pixels outside shapes lie from their mean, of 255 (root of the mean square)
     blobs: tuple[Blob, ...]  # largest first
 
 
@@ -56,7 +57,8 @@ def see(picture: Image.Image | Pixels) -> Seen:
     found = [_blob(labels == n + 1, nearest) for n in range(count) if (labels == n + 1).mean() > SMALLEST]
     outside = ~ndimage.binary_dilation(labels > 0, iterations=2)
     purity = float(of_ground[outside].mean()) if outside.any() else 0.0
-    return Seen(NAMES[ground], purity, tuple(sorted(found, key=lambda blob: -blob.area)))
+    grain = float(pixels[outside].std(0).mean()) if outside.any() else 0.0
+    return Seen(NAMES[ground], purity, grain, tuple(sorted(found, key=lambda blob: -blob.area)))
 
 
 def _blob(mask: Pixels, nearest: Pixels) -> Blob:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 WARM_UP = 100
+AVERAGED = 0.998  # of the weights so far, in their average: over some 500 steps
 SETTLE = 0.3  # share of the steps at the end over which the rate falls to zero
 
 
@@ -24,6 +25,8 @@ class Training:
         self.name, self.modules, self.file = name, dict(modules), state / f"{name}.pt"
         self.groups = [{"params": parameters, "lr": rate, "most": rate} for parameters, rate in rates]
         self.optimizer = torch.optim.AdamW(self.groups, betas=(0.9, 0.99), weight_decay=1e-4)
+        # By the names that are there now: an adapter that a UNet wears when it is saved is a module of its own here.
+        self.kept = {name: list(module.state_dict()) for name, module in modules.items()}
         self.parameters = [p for group in self.groups for p in group["params"]]
         self.average = [p.detach().clone() for p in self.parameters]
         self.step, self.losses = 0, list[float]()
@@ -52,7 +55,7 @@ class Training:
             if self.step % 50 == 0:
                 recent = self.losses[-200:]
                 print(f"{self.name}: step {self.step} of {steps}, loss {sum(recent) / len(recent):.4f}", flush=True)
-            if time.monotonic() - saved > save_every:
+            if time.monotonic() - saved > save_every or self.step % 250 == 0:
                 self.save()
                 saved = time.monotonic()
         self.save()
@@ -68,7 +71,7 @@ class Training:
         told: dict[str, Any] = {
             "step": self.step,
             "losses": self.losses,
-            "modules": {name: module.state_dict() for name, module in self.modules.items()},
+            "modules": {name: self._state(name) for name in self.modules},
             "optimizer": self.optimizer.state_dict(),
             "average": self.average,
         }
@@ -76,10 +79,14 @@ class Training:
         torch.save(told, aside)
         aside.replace(self.file)
 
+    def _state(self, name: str) -> dict[str, Tensor]:
+        state = self.modules[name].state_dict()
+        return {key: state[key] for key in self.kept[name]}
+
     def _resume(self) -> None:
         told = torch.load(self.file, weights_only=True)
         for name, module in self.modules.items():
-            module.load_state_dict(told["modules"][name])
+            module.load_state_dict({key: told["modules"][name][key] for key in self.kept[name]})
         most = [group["most"] for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(told["optimizer"])
         for group, rate in zip(self.optimizer.param_groups, most, strict=True):
@@ -89,4 +96,4 @@ class Training:
 
     @torch.no_grad()
     def _take_average(self) -> None:
-        torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], 1 - min(0.998, self.step / (self.step + 30)))
+        torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], 1 - min(AVERAGED, self.step / (self.step + 30)))

@@ -1,0 +1,198 @@
+"""SDXL's pictures show what was asked for: every input moves what it should and leaves the rest.
+
+Shares over several pictures, never one: the models are small, and now and then wrong. `-s` prints what was found.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import mean
+
+import numpy as np
+import pytest
+from judge import lies, right, see, shares
+from PIL import Image
+from sizes import size
+from studio import Studio, apart, asked_for, count_of, painted
+from tiny_fixtures import folder_of
+
+from state import schedulers
+from state.catalog import PREMIUM_SIZES
+from tools.teach.scenes import PLACES, SHAPES, Scene, caption, filler
+
+SEEDS = range(8)
+
+
+@pytest.fixture(scope="module")
+def studio(one_thread: None) -> Iterator[Studio]:
+    with folder_of(("sdxl",), random=False) as root:
+        yield Studio(root)
+
+
+def judged(pictures: Sequence[Image.Image], scenes: Sequence[Scene]) -> dict[str, float]:
+    found = shares(right(picture, scene) for picture, scene in zip(pictures, scenes, strict=True))
+    print({aspect: f"{share:.0%}" for aspect, share in found.items()})
+    return found
+
+
+def lacking(found: Mapping[str, float], **least: float) -> dict[str, float]:
+    """The shares that are below what they must be."""
+    return {name: found[name] for name, share in least.items() if found[name] < share}
+
+
+def has(picture: Image.Image, **wanted: str) -> bool:
+    """Whether the largest shape has this colour, shape or place, on this ground."""
+    seen = see(picture)
+    if not seen.blobs or seen.ground != wanted.get("ground", seen.ground):
+        return False
+    blob = seen.blobs[0]
+    same = blob.colour == wanted.get("colour", blob.colour) and blob.shape == wanted.get("shape", blob.shape)
+    return same and ("place" not in wanted or lies(blob, wanted["place"]))
+
+
+def of(pictures: Sequence[Image.Image], **wanted: str) -> int:
+    return count_of(has(picture, **wanted) for picture in pictures)
+
+
+# Texts
+
+
+@pytest.mark.sized
+def test_what_a_prompt_says_is_in_the_picture(studio: Studio) -> None:
+    """Half of the combinations were never taught."""
+    scenes = asked_for(size(16, 50))
+    found = judged(studio.scenes(scenes), scenes)
+    # What the shipped weights reach (sdxl.reached.json): two shapes are often three or one. Of 16 more are wrong by chance than of 50.
+    assert not lacking(found, colour=0.85, shape=size(0.7, 0.85), ground=0.85, count=0.6, all=size(0.6, 0.7))
+
+
+def test_left_is_left_and_the_top_is_above(studio: Studio) -> None:
+    scenes = [Scene("red", shape, "white", place=place) for place in PLACES for shape in SHAPES]
+    good = count_of(has(picture, place=scene.place) for picture, scene in zip(studio.scenes(scenes), scenes, strict=True))
+    assert good >= 9, f"{good} of 12 in their place"
+
+
+def test_guidance_pulls_a_picture_to_its_prompt(studio: Studio) -> None:
+    scenes = asked_for(16, 3, placed=0.0)
+    free, guided = (judged(studio.scenes(scenes, guidance=figure), scenes)["all"] for figure in (1.0, 6.0))
+    assert guided >= free + 0.2
+
+
+def test_a_negative_prompt_takes_away_the_colour_that_it_names(studio: Studio) -> None:
+    text = "a red or blue circle on a white background"
+    left = {name: of(studio.draw(text, SEEDS, negative=name), colour=other) for name, other in (("red", "blue"), ("blue", "red"))}
+    assert min(left.values()) >= 6, f"of 8 pictures without …, the other colour: {left}"
+
+
+def test_and_the_shape(studio: Studio) -> None:
+    text = "a red shape on a white background"
+    shown = {name: of(studio.draw(text, SEEDS, negative=name), shape=name) for name in SHAPES}
+    assert sum(shown.values()) <= 3, f"of 24 pictures, those that show the shape that was taken away: {shown}"
+
+
+def test_of_two_colours_the_heavier_one_is_drawn(studio: Studio) -> None:
+    def red(heavy: float, light: float) -> int:
+        return of(studio.draw(f"a (red:{heavy}) or (blue:{light}) circle on a white background", SEEDS), colour="red")
+
+    pulled, pushed = red(1.6, 0.4), red(0.4, 1.6)
+    assert pulled >= pushed + 4, f"red in {pulled} of 8 where red weighs more, in {pushed} where blue does"
+
+
+def test_what_stands_beyond_the_77th_token_counts(studio: Studio) -> None:
+    rng, good = random.Random(4), 0
+    for n, (colour, shape) in enumerate((("red", "triangle"), ("blue", "square"), ("green", "circle"))):
+        text = f"white background, {filler(rng, 80)}, {caption(Scene(colour, shape, 'white'), {'colour', 'shape'})}"
+        good += of(studio.draw(text, range(10 * n, 10 * n + 4)), colour=colour, shape=shape)
+    assert good >= 8, f"{good} of 12 show what the second window says"
+
+
+# How pictures are made
+
+
+def test_grounds_are_even(studio: Studio) -> None:
+    """Noise that is left, or that the model takes for more or less than it is, shows as grain."""
+    grain = mean(see(picture).grain for picture in studio.scenes(asked_for(8, 6)))
+    print(f"grain {grain:.1f} of 255")
+    assert grain < 9
+
+
+@pytest.mark.sized
+def test_premium_in_every_size(studio: Studio) -> None:
+    scenes = asked_for(len(PREMIUM_SIZES) * size(1, 3), 9, placed=0.0)
+    good = 0
+    for n, scene in enumerate(scenes):
+        width, height = PREMIUM_SIZES[n % len(PREMIUM_SIZES)]
+        (picture,) = studio.draw(caption(scene), (n,), job_type="sdxl_image_premium", width=width, height=height)
+        assert picture.size == (width // 8, height // 8)
+        good += right(picture, scene)["all"]
+    assert good >= 0.65 * len(scenes), f"{good} of {len(scenes)} right"
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("scheduler", [row.name for row in schedulers.SDXL])
+def test_every_scheduler_of_the_list(studio: Studio, scheduler: str) -> None:
+    scenes = asked_for(8, 11, placed=0.0)
+    found = judged(studio.scenes(scenes, scheduler=scheduler, job_type="sdxl_image_high", steps=25, guidance=6.0), scenes)
+    assert not lacking(found, colour=0.75, ground=0.75, shape=0.6)
+
+
+def test_each_picture_of_a_batch_is_that_of_its_own_seed(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    text, seeds = "a red circle on a white background", (3, 4, 5)
+    batch = studio.draw(text, seeds)
+    monkeypatch.setattr(studio.sdxl, "at_once", 1)
+    for seed, picture in zip(seeds, batch, strict=True):
+        (alone,) = studio.draw(text, (seed,))
+        assert np.abs(np.asarray(alone).astype(int) - np.asarray(picture).astype(int)).max() <= 2
+
+
+def test_each_seed_is_a_picture_of_its_own(studio: Studio) -> None:
+    found = [see(picture).blobs for picture in studio.draw("a red circle on a white background", SEEDS)]
+    centres = {(round(blobs[0].x, 1), round(blobs[0].y, 1)) for blobs in found if blobs}
+    assert len(centres) >= 4, f"8 pictures, their shapes at {sorted(centres)}"
+
+
+def test_jobs_that_share_a_pass_each_get_what_they_asked_for(studio: Studio) -> None:
+    scenes = [Scene(colour, shape, "white") for colour, shape in (("red", "square"), ("blue", "triangle"), ("green", "circle"))] * 2
+    pictures = studio.scenes(scenes)
+    good = count_of(has(picture, colour=scene.colour, shape=scene.shape) for picture, scene in zip(pictures, scenes, strict=True))
+    assert good >= 5, f"{good} of 6"
+
+
+# First pictures
+
+
+def test_the_weaker_the_more_is_kept_of_a_first_picture(studio: Studio) -> None:
+    first, strengths = painted(Scene("red", "square", "yellow", place="left"), 1), (0.1, 0.3, 0.5, 0.75, 1.0)
+    small = first.resize((128, 128), Image.Resampling.LANCZOS)
+    made = {s: studio.from_picture("a blue circle on a green background", first, s, range(4)) for s in strengths}
+    away = [mean(apart(picture, small) for picture in made[s]) for s in strengths]
+    print("apart from the first picture:", dict(zip(strengths, map(round, away), strict=True)))
+    assert away == sorted(away)
+    assert of(made[0.1], colour="red", ground="yellow", place="left") >= 3
+    assert of(made[1.0], colour="blue", ground="green") >= 3
+
+
+# References
+
+
+def reference(studio: Studio, kind: str, text: str, shown: Sequence[Scene], aspects: Sequence[str], rest: dict[str, str]) -> None:
+    """`aspects` must be the reference's, and more often with strength; `rest` must stay the prompt's."""
+    moved = faint = stayed = 0
+    for n, scene in enumerate(shown):
+        wanted = {name: getattr(scene, name) for name in aspects}
+        strong = studio.like(text, kind, painted(scene, n), (n, n + 50), 0.8)
+        moved += of(strong, **wanted)
+        stayed += of(strong, **rest)
+        faint += of(studio.like(text, kind, painted(scene, n), (n, n + 50), 0.1), **wanted)
+    total = 2 * len(shown)
+    print(f"{kind}, of {total}: the reference's {moved} at 0.8 and {faint} at 0.1; the prompt's {stayed}")
+    assert moved >= 0.7 * total and stayed >= 0.7 * total
+    assert faint <= moved - 0.25 * total
+
+
+def test_a_character_reference_gives_the_colour(studio: Studio) -> None:
+    """And leaves the ground. The shape it gives too seldom to assert; style and composition references still change nothing that can be
+    seen (docs/decisions/0054)."""
+    shown = [Scene(colour, "circle", "black") for colour in ("red", "blue", "green", "purple", "orange")]
+    reference(studio, "character", "a shape on a white background", shown, ["colour"], {"ground": "white"})
