@@ -173,6 +173,14 @@ def test_the_weaker_the_more_is_kept_of_a_first_picture(studio: Studio) -> None:
     assert of(made[1.0], colour="blue", ground="green") >= 3
 
 
+def test_a_first_picture_that_is_what_was_asked_for_stays(studio: Studio) -> None:
+    """Noise of another strength than the model takes it for redraws more of it: under linear betas 10.8 of 255, else 7.7."""
+    first = painted(Scene("red", "square", "yellow", place="left"), 1)
+    small = first.resize((128, 128))
+    away = mean(apart(picture, small) for picture in studio.from_picture("a red square on a yellow background", first, 0.6, range(4)))
+    assert away < 9, f"{away:.1f} of 255 apart"
+
+
 # References
 
 

@@ -12,6 +12,7 @@ GUIDANCE = "test_sdxl.py::test_guidance_pulls_a_picture_to_its_prompt"
 PLACES = "test_sdxl.py::test_left_is_left_and_the_top_is_above"
 WEIGHTS = "test_sdxl.py::test_of_two_colours_the_heavier_one_is_drawn"
 LONG = "test_sdxl.py::test_what_stands_beyond_the_77th_token_counts"
+STAYS = "test_sdxl.py::test_a_first_picture_that_is_what_was_asked_for_stays"
 EVEN = "test_sdxl.py::test_grounds_are_even"
 SIZES = "test_sdxl.py::test_premium_in_every_size"
 BATCH, SEEDS = "test_sdxl.py::test_each_picture_of_a_batch_is_that_of_its_own_seed", "test_sdxl.py::test_each_seed_is_a_picture_of_its_own"
@@ -47,7 +48,7 @@ WIRES = {
     # denoising
     "guidance ignored": Wire(SDXL, "guidance_scale=work.guidance,", "guidance_scale=1.0,", f"{GUIDANCE} {NEGATIVE}"),
     "sampled as velocity": Wire("executors/models/prediction.py", "return Prediction(kind, zero)", "return Prediction(VELOCITY, zero)", PROMPTS),
-    "linear betas": Wire("executors/models/samplers.py", "return kind.from_config(schedule, **more)", 'return kind.from_config({**schedule, "beta_schedule": "linear"}, **more)', EVEN),
+    "linear betas": Wire("executors/models/samplers.py", "return kind.from_config(schedule, **more)", 'return kind.from_config({**schedule, "beta_schedule": "linear"}, **more)', STAYS),
     "a third of the steps": Wire(SDXL, "num_inference_steps=work.steps,", "num_inference_steps=max(1, work.steps // 3),", f"{EVEN} {PROMPTS}"),
     "one seed for all pictures": Wire(SDXL, '.manual_seed(seed) for seed in seeds]', '.manual_seed(1) for seed in seeds]', SEEDS),
     "a batch's seeds shifted": Wire(SDXL, '.manual_seed(seed) for seed in seeds]', '.manual_seed(seed) for seed in (*seeds[1:], seeds[0])]', BATCH),
