@@ -1,11 +1,13 @@
-"""Makes the tiny Wan 2.1 models: random weights, the real formats, so that `executors.models.wan` runs unchanged without the real ones.
+"""Makes the tiny Wan 2.1 models in the real formats, so that `executors.models.wan` runs unchanged without the real ones.
 
-Both folders are what diffusers writes for Wan-AI/Wan2.1-T2V-1.3B-Diffusers and Wan2.1-VACE-1.3B-diffusers: the same classes, the same
+With the shipped weights they draw coloured shapes that move (tools/teach/wan.py says how they were taught), with random ones noise. Both
+folders are what diffusers writes for Wan-AI/Wan2.1-T2V-1.3B-Diffusers and Wan2.1-VACE-1.3B-diffusers: the same classes, the same
 config keys, smaller numbers. As in the real pair, VACE holds every weight of T2V plus its own, and VAE and text encoder are the same.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from diffusers import (
 )
 from transformers import T5TokenizerFast, UMT5Config, UMT5EncoderModel
 
+from . import taught as shipped
 from .base import ModelPaths
 from .tinydir import install
 
@@ -46,6 +49,12 @@ DENOISER: dict[str, Any] = {
     "rope_max_seq_len": 1024,
 }
 
+TAUGHT = DENOISER | {"num_attention_heads": 3, "attention_head_dim": 32, "text_dim": 48, "freq_dim": 128, "ffn_dim": 288}
+TAUGHT_LAYERS = 4
+# Smaller than the random ones' films: a lesson costs what its pixels cost.
+TAUGHT_SIDES = {"short_side": 32, "long_side": 48}
+PARTS = ("vae", "text_encoder", "transformer")  # of the shipped weights; the transformer is VACE's, of which T2V has a part
+
 
 def make(root: Path, *, taught: bool = False) -> None:
     """Write `wan2.1-t2v-1.3b/` and `wan2.1-vace-1.3b/` under `root` (OURVIDZ_MODELS). Atomic; does nothing where they are already.
@@ -53,8 +62,28 @@ def make(root: Path, *, taught: bool = False) -> None:
     `taught`: with the weights of `executors.models.taught`.
     """
     paths = ModelPaths(root)
+    if taught:
+        known = shipped.facts("wan")
+        facts = FACTS | TAUGHT_SIDES | {"note": known["note"], "weights": known["weights"]}
+        pipes = _taught_pipes(known["pieces"])
+        install(paths.wan, facts, pipes[0].save_pretrained)
+        install(paths.vace, facts, pipes[1].save_pretrained)
+        return
     install(paths.wan, FACTS, lambda folder: _t2v().save_pretrained(folder))
     install(paths.vace, FACTS, lambda folder: _vace().save_pretrained(folder))
+
+
+def _taught_pipes(words: Iterable[str]) -> tuple[WanPipeline, WanVACEPipeline]:
+    tokenizer = tokenizer_of(words=words)
+    made = {"vae": taught_vae(), "text_encoder": taught_text_encoder(tokenizer), "transformer": taught_denoiser()}
+    for part in PARTS:
+        shipped.fill(made[part], "wan", part)
+    vace = made.pop("transformer")
+    plain = WanTransformer3DModel(num_layers=TAUGHT_LAYERS, **TAUGHT).eval()
+    weights = vace.state_dict()
+    plain.load_state_dict({name: weights[name] for name in plain.state_dict()})
+    shared = made | {"tokenizer": tokenizer, "scheduler": _scheduler()}
+    return WanPipeline(**shared, transformer=plain), WanVACEPipeline(**shared, transformer=vace)
 
 
 def _t2v() -> WanPipeline:
@@ -84,39 +113,53 @@ def _shared() -> dict[str, Any]:
         "tokenizer": tokenizer,
         "text_encoder": _text_encoder(tokenizer),
         "vae": vae,
-        # As in the real folder, which says 3.0; every job sets its own shift.
-        "scheduler": UniPCMultistepScheduler(
-            prediction_type="flow_prediction", use_flow_sigmas=True, num_train_timesteps=1000, flow_shift=3.0
-        ),
+        "scheduler": _scheduler(),
     }
 
 
-def tokenizer_of(pieces: int = 0) -> T5TokenizerFast:
+def _scheduler() -> UniPCMultistepScheduler:
+    """As in the real folder, which says 3.0; every job sets its own shift."""
+    return UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, num_train_timesteps=1000, flow_shift=3.0)
+
+
+def taught_vae() -> AutoencoderKLWan:
+    """Of the size that is taught, as are the two below; with weights by chance until `executors.models.taught` fills them."""
+    return AutoencoderKLWan(base_dim=8, z_dim=16, dim_mult=[1, 2, 4, 4], num_res_blocks=1, temperal_downsample=[False, True, True]).eval()
+
+
+def taught_text_encoder(tokenizer: T5TokenizerFast) -> UMT5EncoderModel:
+    return _text_encoder(tokenizer, d_model=TAUGHT["text_dim"], d_kv=12, d_ff=96, relative_attention_num_buckets=16)
+
+
+def taught_denoiser() -> WanVACETransformer3DModel:
+    return WanVACETransformer3DModel(num_layers=TAUGHT_LAYERS, vace_layers=[0, 2], vace_in_channels=96, **TAUGHT).eval()
+
+
+def tokenizer_of(pieces: int = 0, words: Iterable[str] = ()) -> T5TokenizerFast:
     """A unigram tokenizer of single characters: any prompt is many distinct tokens, as with UMT5's own 256,300 pieces.
 
-    `pieces`, where more are wanted: filled up to that many with some that no prompt has.
+    `pieces`, where more are wanted: filled up to that many with some that no prompt has. `words` are one token each.
     """
     characters = [chr(code) for code in range(33, 127)]
     vocab = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("\u2581", -2.0)]
     vocab += [(c, -3.0) for c in characters]
     vocab += [("\u2581" + c, -2.5) for c in characters]
+    vocab += [("\u2581" + word, -4.0) for word in words]
     vocab += [(f"\ue000{n}", -30.0) for n in range(pieces - len(vocab) - 2)]
     vocab += [("<extra_id_1>", 0.0), ("<extra_id_0>", 0.0)]
     return T5TokenizerFast(vocab=vocab, extra_ids=2, model_max_length=512)
 
 
-def _text_encoder(tokenizer: T5TokenizerFast) -> UMT5EncoderModel:
+def _text_encoder(tokenizer: T5TokenizerFast, **other: int) -> UMT5EncoderModel:
     torch.manual_seed(0)
+    sizes = {"d_model": DENOISER["text_dim"], "d_kv": 8, "d_ff": 64, "relative_attention_num_buckets": 8} | other
     return UMT5EncoderModel(
         UMT5Config(
             vocab_size=len(tokenizer),
-            d_model=DENOISER["text_dim"],
-            d_kv=8,
-            d_ff=64,
+            **sizes,
             num_layers=2,
             num_decoder_layers=1,
             num_heads=4,
-            relative_attention_num_buckets=8,
             relative_attention_max_distance=32,
             feed_forward_proj="gated-gelu",
             pad_token_id=tokenizer.pad_token_id,

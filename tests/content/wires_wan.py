@@ -1,0 +1,74 @@
+"""Wan's wires, each broken once (broken_wires.py)."""
+
+from __future__ import annotations
+
+from broken_wires import Wire
+
+WAN, PROMPT, SAMPLERS, SCHEDULERS = (
+    "executors/models/wan.py",
+    "executors/models/wan_prompt.py",
+    "executors/models/samplers.py",
+    "state/schedulers.py",
+)
+SHOWS = "test_wan.py::test_films_show_what_was_asked_for"
+STEPS = "test_wan.py::test_twice_the_steps_give_much_the_same_film"
+GIVEN = "test_wan.py::test_the_frames_given_are_the_films_own"
+SINGLE = "test_wan.py::test_a_single_reference_gives_the_film_its_ground"
+SEED = "test_wan.py::test_another_seed_is_another_film_of_the_same"
+SHIFT = "test_wan.py::test_the_shift_moves_steps_to_where_the_scene_is_decided"
+STRENGTH = "test_wan.py::test_a_stronger_reference_keeps_more_of_it"
+GUIDANCE = "test_wan.py::test_without_guidance_fewer_films_have_the_colour_asked_for"
+NEGATIVE = "test_wan.py::test_a_negative_prompt_takes_away_the_ground_that_it_names"
+
+WIRES = {
+    "frames in the opposite order": Wire(WAN, "else Clip(frames, work.fps, seed)", "else Clip(frames[::-1], work.fps, seed)", GIVEN),
+    "colour channels in the opposite order": Wire(WAN, "(video * 255)", "(video.flip(1) * 255)", SHOWS),
+    "mean and deviation of the latents swapped": Wire(
+        WAN, "return vae.config.latents_mean, vae.config.latents_std", "return vae.config.latents_std, vae.config.latents_mean", SHOWS
+    ),
+    "the latents' mean lost": Wire(WAN, "/ (1.0 / std) + mean", "/ (1.0 / std)", SHOWS),
+    "the latents' deviation divided by": Wire(WAN, "/ (1.0 / std) + mean", "/ std + mean", SHOWS),
+    "prompt and negative prompt swapped": Wire(
+        WAN,
+        '"prompt_embeds": encode(work.prompt), "negative_prompt_embeds": encode(work.negative_prompt)',
+        '"prompt_embeds": encode(work.negative_prompt), "negative_prompt_embeds": encode(work.prompt)',
+        SHOWS,
+    ),
+    "negative prompt lost": Wire(WAN, "encode(work.negative_prompt) if", 'encode("") if', NEGATIVE),
+    "guidance ignored": Wire(WAN, "guidance_scale=work.guidance", "guidance_scale=1.0", GUIDANCE),
+    "seed ignored": Wire(WAN, 'torch.Generator("cpu").manual_seed(seed)', 'torch.Generator("cpu").manual_seed(0)', SEED),
+    "steps ignored": Wire(WAN, "num_inference_steps=work.steps", "num_inference_steps=2", STEPS),
+    "width and height swapped": Wire(WAN, "(short, long) if work.width <= work.height", "(short, long) if work.width > work.height", SHOWS),
+    "every text remembered as the first": Wire(
+        PROMPT, "key = (text, pipe.text_encoder.dtype)", 'key = ("", pipe.text_encoder.dtype)', SHOWS
+    ),
+    "text cut short": Wire(PROMPT, "TOKENS = 512", "TOKENS = 3", SHOWS),
+    "shift lost": Wire(SAMPLERS, "{option: shift if value is None", "{option: 5.0 if value is None", SHIFT),
+    "the denoiser's answer taken for noise": Wire(
+        SCHEDULERS, '"prediction_type": "flow_prediction"', '"prediction_type": "epsilon"', SHOWS
+    ),
+    "mask turned round": Wire(
+        WAN,
+        'Image.new("L", (width, height), 0), Image.new("L", (width, height), 255)',
+        'Image.new("L", (width, height), 255), Image.new("L", (width, height), 0)',
+        GIVEN,
+    ),
+    "first and last frame swapped": Wire(
+        WAN,
+        "((0, references.first_frame), (-1, references.last_frame))",
+        "((-1, references.first_frame), (0, references.last_frame))",
+        GIVEN,
+    ),
+    "first frame dropped": Wire(WAN, "(0, references.first_frame)", "(0, None)", GIVEN),
+    "last frame dropped": Wire(WAN, "(-1, references.last_frame)", "(-1, None)", GIVEN),
+    "last frame four places early": Wire(WAN, "(-1, references.last_frame)", "(-5, references.last_frame)", GIVEN),
+    "single reference dropped": Wire(WAN, '{"reference_images": [whole]}', "{}", SINGLE),
+    "the reference's own frame left in the film": Wire(
+        WAN, 'latents[:, :, len(arguments.get("reference_images", ())) :]', "latents", SINGLE
+    ),
+    "a frame too many cut off": Wire(
+        WAN, 'len(arguments.get("reference_images", ())) :]', '2 * len(arguments.get("reference_images", ())) :]', SINGLE
+    ),
+    "reference strength ignored": Wire(WAN, "= work.reference_strength", "= 1.0", STRENGTH),
+    "references never reach VACE": Wire(WAN, 'mode = T2V if work.references.wan_mode == "none" else VACE', "mode = T2V", GIVEN),
+}
