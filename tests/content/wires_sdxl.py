@@ -65,7 +65,7 @@ WIRES = {
     "a first picture in BGR": Wire(SDXL, "preprocess(fitted).to(", "preprocess(fitted).flip(1).to(", FIRST),
     "a first picture mirrored": Wire(SDXL, 'ImageOps.fit(picture.convert("RGB")', 'ImageOps.fit(ImageOps.mirror(picture.convert("RGB"))', FIRST),
     "a first picture without its colours": Wire(SDXL, 'ImageOps.fit(picture.convert("RGB")', 'ImageOps.fit(picture.convert("L").convert("RGB")', FIRST),
-    "strength turned round": Wire(SDXL, '"strength": work.strength}', '"strength": 1.2 - work.strength}', FIRST),
+    "strength turned round": Wire(SDXL, '"strength": work.strength}', '"strength": round(1.1 - work.strength, 2)}', FIRST),
     "strength ignored": Wire(SDXL, '"strength": work.strength}', '"strength": 0.8}', FIRST),
     # references
     "character at one block": Wire(IP, "Use(*_FACE, lambda strength: strength)", 'Use(*_FACE, lambda strength: {"up": {"block_0": [0.0, strength, 0.0]}})', CHARACTER),
