@@ -34,7 +34,7 @@ def folder_of(which: Sequence[str], run: str, *, random: bool) -> Iterator[Path]
     """
     from executors.models.tiny import make_tiny
 
-    base = Path(tempfile.gettempdir(), f"ourvidz-models-{run}-{'random' if random else 'taught'}-{'-'.join(which)}")
+    base = Path(tempfile.gettempdir(), f"ourvidz-models-{run}-{'random' if random else 'taught'}-{''.join(name[0] for name in which)}")
     fd = _used(base)
     try:
         with (base / "lock").open("w") as making:

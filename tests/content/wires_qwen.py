@@ -6,14 +6,17 @@ from __future__ import annotations
 from broken_wires import Wire
 
 ENHANCE, GUARD, JOB, STYLE = "executors/enhance.py", "executors/guard.py", "executors/enhancing.py", "executors/talk.py"
-SCENE = "test_qwen.py::test_the_scene_described_is_that_of_the_prompt test_qwen.py::test_each_family_gets_the_form_that_its_instructions_ask_for"
-STRANGE = "test_qwen.py::test_what_it_does_not_know_is_used_as_written"
-LETTERS = "test_qwen.py::test_each_letter_becomes_its_verdict test_qwen.py::test_what_a_negative_prompt_names_is_judged_by_its_absence"
+SCENE = "test_qwen_describes.py::test_the_scene_described_is_that_of_the_prompt test_qwen_describes.py::test_each_family_gets_the_form_that_its_instructions_ask_for"
+STRANGE = "test_qwen_describes.py::test_what_it_does_not_know_is_used_as_written"
+LETTERS = "test_qwen_describes.py::test_each_letter_becomes_its_verdict test_qwen_describes.py::test_what_a_negative_prompt_names_is_judged_by_its_absence"
 MADE, WRITTEN = (
-    "test_qwen.py::test_a_job_is_made_from_the_description",
-    "test_qwen.py::test_or_from_the_prompt_as_written_where_there_is_no_description",
+    "test_qwen_describes.py::test_a_job_is_made_from_the_description",
+    "test_qwen_describes.py::test_or_from_the_prompt_as_written_where_there_is_no_description",
 )
-SURE, NO_LETTER = "test_qwen.py::test_how_sure_it_must_be_is_the_policys", "test_qwen.py::test_an_answer_that_is_no_letter_is_no_verdict"
+SURE, NO_LETTER = (
+    "test_qwen_describes.py::test_how_sure_it_must_be_is_the_policys",
+    "test_qwen_describes.py::test_an_answer_that_is_no_letter_is_no_verdict",
+)
 
 TEMPLATE = """self._tokenizer.apply_chat_template(
             self.turns(prompt, style), add_generation_prompt=True, return_tensors="pt", return_dict=True

@@ -6,19 +6,22 @@ from __future__ import annotations
 from broken_wires import Wire
 
 SDXL, PROMPT, IP = "executors/models/sdxl.py", "executors/models/sdxl_prompt.py", "executors/models/sdxl_ip.py"
-PROMPTS = "test_sdxl.py::test_what_a_prompt_says_is_in_the_picture"
-NEGATIVE = "test_sdxl.py::test_a_negative_prompt_takes_away_the_colour_that_it_names test_sdxl.py::test_and_the_shape"
-GUIDANCE = "test_sdxl.py::test_guidance_pulls_a_picture_to_its_prompt"
-PLACES = "test_sdxl.py::test_left_is_left_and_the_top_is_above"
-WEIGHTS = "test_sdxl.py::test_of_two_colours_the_heavier_one_is_drawn"
-LONG = "test_sdxl.py::test_what_stands_beyond_the_77th_token_counts"
-STAYS = "test_sdxl.py::test_a_first_picture_that_is_what_was_asked_for_stays"
-EVEN = "test_sdxl.py::test_grounds_are_even"
-SIZES = "test_sdxl.py::test_premium_in_every_size"
-BATCH, SEEDS = "test_sdxl.py::test_each_picture_of_a_batch_is_that_of_its_own_seed", "test_sdxl.py::test_each_seed_is_a_picture_of_its_own"
-SHARED = "test_sdxl.py::test_jobs_that_share_a_pass_each_get_what_they_asked_for"
-FIRST = "test_sdxl.py::test_the_weaker_the_more_is_kept_of_a_first_picture"
-CHARACTER = "test_sdxl.py::test_a_character_reference_gives_the_colour"
+PROMPTS = "test_sdxl_draws.py::test_what_a_prompt_says_is_in_the_picture"
+NEGATIVE = "test_sdxl_draws.py::test_a_negative_prompt_takes_away_the_colour_that_it_names test_sdxl_draws.py::test_and_the_shape"
+GUIDANCE = "test_sdxl_draws.py::test_guidance_pulls_a_picture_to_its_prompt"
+PLACES = "test_sdxl_draws.py::test_left_is_left_and_the_top_is_above"
+WEIGHTS = "test_sdxl_draws.py::test_of_two_colours_the_heavier_one_is_drawn"
+LONG = "test_sdxl_draws.py::test_what_stands_beyond_the_77th_token_counts"
+STAYS = "test_sdxl_draws.py::test_a_first_picture_that_is_what_was_asked_for_stays"
+EVEN = "test_sdxl_draws.py::test_grounds_are_even"
+SIZES = "test_sdxl_draws.py::test_premium_in_every_size"
+BATCH, SEEDS = (
+    "test_sdxl_draws.py::test_each_picture_of_a_batch_is_that_of_its_own_seed",
+    "test_sdxl_draws.py::test_each_seed_is_a_picture_of_its_own",
+)
+SHARED = "test_sdxl_draws.py::test_jobs_that_share_a_pass_each_get_what_they_asked_for"
+FIRST = "test_sdxl_draws.py::test_the_weaker_the_more_is_kept_of_a_first_picture"
+CHARACTER = "test_sdxl_draws.py::test_a_character_reference_gives_the_colour"
 
 MADE = "return Embeddings(embeds, negative_embeds, pooled, negative_pooled)"
 SMALL = "self._pipe.text_encoder.config.hidden_size"
