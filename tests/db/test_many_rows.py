@@ -76,9 +76,10 @@ def test_reading_does_not_grow_and_nothing_is_left_out(bench: Bench) -> None:
             reads[n] = float(read[0][0])
             called |= {oid for (oid,) in functions}
             fired |= {(oid, table, op) for (oid,) in functions for table, op in tables}
-        few, many = (reads[10] - reads[1]) / 9, (reads[most] - reads[10]) / (most - 10)
+        # Of ten rows all that was read: whether the statement itself reads a table of some hundred rows through is left to the planner.
+        few, many = reads[10] / 10, (reads[most] - reads[10]) / (most - 10)
         if many > 2 * max(few, 5) or many > 40 * most:
-            grown.append(f"{case.name}: one more row of 10 has {few:.0f} rows read, of {most} {many:.0f}")
+            grown.append(f"{case.name}: a row of 10 has {few:.0f} rows read, one more of {most} {many:.0f}")
         if case.name != "ledger check":  # which is of the whole table
             grown += [f"{case.name}: {read / most:.0f} entries of {index} for each row" for index, read in entries if read > 120 * most]
     assert grown == []
