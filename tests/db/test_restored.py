@@ -15,9 +15,10 @@ from moving import NO_OWNERS, Lived, command, even, lived, subscribe, tool, unsu
 from support import OWNER, Permissive, Server, claim, executor, finish, new_user, row, submit
 from waiting import LIMIT, wait_for
 
-from ourvidz import bootstrap
 from ourvidz.audit import accept_losses, audit, heads_file, publish_heads
+from ourvidz.bootstrap import App
 from ourvidz.cli.main import _words
+from ourvidz.config import Config
 from ourvidz.db import layer, ledger, outbox, queries, restored
 from ourvidz.db.connection import Database
 from ourvidz.db.foresee import steps
@@ -93,14 +94,10 @@ def test_a_copy_makes_and_sends_nothing_before_it_is_said_what_it_is(copy: Datab
             act()
 
 
-def test_a_part_of_a_machine_waits_until_it_is_said_what_it_is(
-    copy: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_part_of_a_machine_waits_until_it_is_said_what_it_is(copy: Database, caplog: pytest.LogCaptureFixture) -> None:
     """It goes on by itself then, as after any outage; a person's command is refused at once (above)."""
-    monkeypatch.setenv("DATABASE_URL", copy.url)
-    monkeypatch.setenv("OURVIDZ_HOME", str(tmp_path))
     caplog.set_level("WARNING", "ourvidz.db")
-    app = bootstrap.app(patience=math.inf)
+    app = App(Config(database_url=copy.url), patience=math.inf)  # type: ignore[arg-type]
     with ThreadPoolExecutor(1) as pool:
         registered = pool.submit(lambda: app.jobs.register("gpu", "host", 1, ["sdxl"]))
         wait_for(lambda: "ourvidz restored --instead" in caplog.text, "for the log to say what it waits for")
