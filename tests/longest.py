@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 
 SECONDS = {
-    "test_outbound.py": 61,  # it waits, for a server that says nothing
-    "executors/test_up.py": 60,
-    "executors/test_crashes.py": 70,
-    "executors/test_chaos.py": 45,
-    "cli/test_demo.py": 42,
+    "executors/test_crashes.py": 44,
+    "executors/test_up.py": 39,
+    "executors/test_chaos.py": 25,
+    "cli/test_demo.py": 31,
     "cli/test_stats_and_audit.py": 38,
     "clients/test_contract.py": 37,
     "test_bench.py": 26,

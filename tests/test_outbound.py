@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import socket
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
+import httpx
 import pytest
 from a_proxy import Proxy
 
@@ -133,14 +135,33 @@ def test_redis_through_a_proxy(
 
 @pytest.mark.parametrize("kind", ["http", "socks5"])
 def test_a_proxy_that_is_none_or_refuses_is_waited_for(
-    upstash: UpstashFace, proxy_to: Callable[..., Proxy], environment: Callable[..., None], kind: str
+    upstash: UpstashFace, proxy_to: Callable[..., Proxy], environment: Callable[..., None], kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(clients, "HANDSHAKE", 0.2)
     port = int(upstash.url.rpartition(":")[2])
     refuses, locked = proxy_to(port, refuse=True), proxy_to(port, login="user:pass")
     for address in (refuses.url(kind), f"{kind}://127.0.0.1:{locked.port}", f"{kind}://127.0.0.1:{port}", NOWHERE.replace("http", kind)):
         environment(ALL_PROXY=address)
         with pytest.raises((RedisAway, RedisRefused)):
             Upstash("http://redis.example:8079", "wrong").pipeline([("PING",)])
+
+
+def test_a_socks_proxy_that_says_nothing_is_not_waited_for_without_end(
+    environment: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By either kind of client; the connection stays open and no byte comes."""
+    monkeypatch.setattr(clients, "HANDSHAKE", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        environment(ALL_PROXY=f"socks5://127.0.0.1:{silent.getsockname()[1]}")
+        with clients.client(timeout=None) as client, pytest.raises(httpx.ReadTimeout):
+            client.get("http://redis.example")
+
+        async def ask() -> None:
+            async with clients.async_client(timeout=None) as client:
+                await client.get("http://redis.example")
+
+        with pytest.raises(httpx.ReadTimeout):
+            asyncio.run(ask())
 
 
 def test_what_is_on_this_machine_is_asked_directly(upstash: UpstashFace, environment: Callable[..., None]) -> None:

@@ -4,6 +4,7 @@ networks and bracketed addresses in NO_PROXY, and sends what is for this machine
 
 from __future__ import annotations
 
+import inspect
 import os
 import ssl
 import threading
@@ -16,6 +17,8 @@ from ourvidz.outbound.proxies import Proxy, rule
 
 if TYPE_CHECKING:
     import httpx
+
+HANDSHAKE = 30.0  # seconds for which a SOCKS proxy may say nothing: httpcore reads its answers without a limit
 
 
 @cache
@@ -43,11 +46,45 @@ class _Ways:
             if proxy not in self._made:
                 through = self._library.Proxy(proxy.url, auth=proxy.auth) if proxy else None
                 make = getattr(self._library, self._kind)
-                self._made[proxy] = make(verify=certificates(), proxy=through, trust_env=False, **self._more)
+                made = make(verify=certificates(), proxy=through, trust_env=False, **self._more)
+                if proxy and proxy.url.startswith("socks"):
+                    made._pool._network_backend = _Backend(made._pool._network_backend)  # neither library takes one as an argument
+                self._made[proxy] = made
             return self._made[proxy]
 
     def all(self) -> list[Any]:
         return list(self._made.values())
+
+
+class _Backend:
+    """httpcore's network backend, whose connections have a limit where it gives none."""
+
+    def __init__(self, backend: Any) -> None:
+        self._backend = backend
+
+    def connect_tcp(self, *args: Any, **more: Any) -> Any:
+        connected = self._backend.connect_tcp(*args, **more)
+        return _awaited(connected) if inspect.isawaitable(connected) else _Stream(connected)
+
+
+async def _awaited(connected: Any) -> _Stream:
+    return _Stream(await connected)
+
+
+class _Stream:
+    """What `read` and `write` return is the library's own: bytes or nothing, or what is to be awaited for them."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> Any:
+        return self._stream.read(max_bytes, HANDSHAKE if timeout is None else timeout)
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> Any:
+        return self._stream.write(buffer, HANDSHAKE if timeout is None else timeout)
 
 
 @contextmanager
