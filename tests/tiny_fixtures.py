@@ -90,13 +90,17 @@ def taught_qwen(one_thread: None, testrun_uid: str) -> Iterator[Path]:
         yield root
 
 
-@pytest.fixture(scope="session")
-def loaded(tiny_root: Path) -> Shelf:
-    """A shelf whose families and enhancer are on the device."""
+def on_device(root: Path) -> Shelf:
+    """A shelf whose families and enhancer are loaded."""
     from executors.shelf import Shelf
 
-    shelf = Shelf(tiny_root)
+    shelf = Shelf(root)
     for lane in ("sdxl", "wan"):
         shelf.family(lane)
     shelf.enhancer()
     return shelf
+
+
+@pytest.fixture(scope="session")
+def loaded(tiny_root: Path) -> Shelf:
+    return on_device(tiny_root)

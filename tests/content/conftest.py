@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tiny_fixtures import on_device
 
 sys.path.append(str(Path(__file__).parents[1] / "executors"))  # site_of
 
@@ -24,14 +25,7 @@ def _one_thread(one_thread: None) -> None: ...
 
 @pytest.fixture(scope="session")
 def taught_shelf(taught_root: Path) -> Shelf:
-    """A shelf of the taught models, whose families and enhancer are on the device."""
-    from executors.shelf import Shelf
-
-    shelf = Shelf(taught_root)
-    for lane in ("sdxl", "wan"):
-        shelf.family(lane)
-    shelf.enhancer()
-    return shelf
+    return on_device(taught_root)
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ import argparse
 import json
 import math
 import random
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from executors.models.tiny import make_tiny
 from executors.talk import styles
 from tools.teach import asking
 from tools.teach.scenes import COLOURS, MOTIONS, PLACES, SHAPES
+from tools.teach.training import parsed
 
 SEED, STEPS, RATE, WARM_UP = 12, 7000, 2e-3, 150
 LAST_STEPS, LAST_RATE = 1000, 1e-3  # after those: every fifth step is about what surrounds a question (`Kind.frame`)
@@ -262,9 +262,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--state", type=Path, default=Path("build/teach/qwen"), help="where the checkpoint lies (%(default)s)")
     parser.add_argument("--until", type=int, default=STEPS + LAST_STEPS, help="stop at this step, and ship what is there (%(default)s)")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --state; without it there must be none")
-    asked = parser.parse_args(arguments)
-    if not asked.resume and (asked.state / "state.pt").exists():
-        sys.exit(f"{asked.state} holds a checkpoint: give --resume to go on from it, or another --state to begin again")
+    asked = parsed(parser, arguments)
     reached = teach(asked.state, asked.until)
     file = taught.file_of("qwen")
     ship(asked.state, file, reached)

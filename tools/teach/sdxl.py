@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import random
-import sys
 import tempfile
 import time
 from collections.abc import Iterable
@@ -46,7 +45,7 @@ from .sdxl_lessons import (
     text_of,
     told,
 )
-from .training import Training
+from .training import Training, options, parsed
 
 CHAPTER, REPEATS = 32, 8  # lessons that are made at a time, and how often each comes
 RATES = {"words": 1e-3, "probes": 5e-3, "unet": 1e-3, "adapters": 1e-2}
@@ -269,19 +268,9 @@ def judged_shipped(count: int = 50) -> dict[str, Any]:
     return {"pictures": count, **{aspect: round(share, 3) for aspect, share in shares(found).items()}}
 
 
-def main(arguments: list[str]) -> None:
-    import argparse
+STAGES = {"words": 600, "eyes": 600, "unet": 6000}
 
-    parser = argparse.ArgumentParser(prog="python -m tools.teach sdxl", description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--state", type=Path, default=Path("build/teach/sdxl"), help="where checkpoints lie (%(default)s)")
-    parser.add_argument("--steps", type=int, default=6000, help="of UNet and adapters (%(default)s)")
-    parser.add_argument("--until", type=int, help="stop at this step of theirs, and ship what is there")
-    parser.add_argument("--words-steps", type=int, default=600)
-    parser.add_argument("--eyes-steps", type=int, default=600)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoints in --state; without it they must not be there")
-    asked = parser.parse_args(arguments)
-    if not asked.resume and any(asked.state.glob("*.pt")):
-        sys.exit(f"{asked.state} holds checkpoints: give --resume to go on from them, or another --state to begin again")
-    steps = {"words": asked.words_steps, "eyes": asked.eyes_steps, "unet": asked.steps}
-    teach(asked.state, steps, asked.seed, asked.until)
+
+def main(arguments: list[str]) -> None:
+    asked = parsed(options("sdxl", __doc__, STAGES, last="unet"), arguments)
+    teach(asked.state, {stage: getattr(asked, stage) for stage in STAGES}, asked.seed, asked.until)

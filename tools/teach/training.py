@@ -5,6 +5,8 @@ A step's data and noise must come from its number alone (`random.Random(f"{seed}
 
 from __future__ import annotations
 
+import argparse
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +18,27 @@ from torch import Tensor, nn
 WARM_UP = 100
 AVERAGED = 0.998  # of the weights so far, in their average: over some 500 steps
 SETTLE = 0.3  # share of the steps at the end over which the rate falls to zero
+
+
+def options(family: str, about: str | None, steps: dict[str, int], last: str) -> argparse.ArgumentParser:
+    """Command line options of a family whose stages are `steps`: name → default number of steps. `--until` applies to the stage `last`."""
+    parser = argparse.ArgumentParser(prog=f"python -m tools.teach {family}", description=(about or "").partition("\n")[0])
+    parser.add_argument("--state", type=Path, default=Path("build/teach", family), help="folder of the checkpoints (%(default)s)")
+    for stage, number in steps.items():
+        name = "--steps" if stage == last else f"--{stage}-steps"
+        parser.add_argument(name, dest=stage, type=int, default=number, help=f"of stage {stage} (%(default)s)")
+    parser.add_argument("--until", type=int, help=f"stop at this step of stage {last}, and write the weights reached by then")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--resume", action="store_true", help="continue from the checkpoints in --state")
+    return parser
+
+
+def parsed(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace:
+    """Exits where --state holds checkpoints and --resume was not given."""
+    asked = parser.parse_args(arguments)
+    if not asked.resume and any(asked.state.glob("*.pt")):
+        sys.exit(f"{asked.state} holds checkpoints: give --resume to continue from them, or another --state to begin again")
+    return asked
 
 
 class Training:

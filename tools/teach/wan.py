@@ -7,10 +7,8 @@ Each stage goes on from its checkpoint. At the end the weights are shipped (exec
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from executors.models.base import ModelPaths, Work
 from executors.models.wan import Wan
 from executors.prompts import build_negative
 from tools.teach import scenes, wan_text, wan_vae
+from tools.teach.training import options, parsed
 from tools.teach.wan_denoiser import Teacher
 
 NOTE, KNOWN = "taught coloured shapes on coloured grounds; it draws nothing else", 0.6
@@ -106,17 +105,9 @@ def judged_shipped(count: int = 24) -> dict[str, Any]:
     return found
 
 
+STAGES = {"decoder": 1300, "text": 550, "denoiser": 12_000}
+
+
 def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m tools.teach wan", description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--state", type=Path, default=Path("build/teach/wan"), help="where checkpoints lie (%(default)s)")
-    parser.add_argument("--steps", type=int, default=12_000, help="of the denoisers (%(default)s)")
-    parser.add_argument("--until", type=int, help="stop at this step of theirs, and ship what is there")
-    parser.add_argument("--decoder-steps", type=int, default=1300)
-    parser.add_argument("--text-steps", type=int, default=550)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoints in --state; without it they must not be there")
-    asked = parser.parse_args(arguments)
-    if not asked.resume and any(asked.state.glob("*.pt")):
-        sys.exit(f"{asked.state} holds checkpoints: give --resume to go on from them, or another --state to begin again")
-    steps = {"decoder": asked.decoder_steps, "text": asked.text_steps, "denoiser": asked.steps}
-    teach(asked.state, steps, asked.seed, asked.until)
+    asked = parsed(options("wan", __doc__, STAGES, last="denoiser"), arguments)
+    teach(asked.state, {stage: getattr(asked, stage) for stage in STAGES}, asked.seed, asked.until)
