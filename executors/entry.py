@@ -161,8 +161,7 @@ class Executors:
         """The screen that reads for meaning, loaded here. Raises `NoGuard` with tiny models alone, `ModelFileError`."""
         if config.tiny:
             raise NoGuard(
-                "There is no guard model, and what tiny models know of prompts is no judgement. "
-                "Run `ourvidz models pull qwen` and set OURVIDZ_MODELS."
+                "No guard model is installed: the tiny models cannot judge prompts. Run `ourvidz models pull qwen` and set OURVIDZ_MODELS."
             )
         from executors.enhance import Enhancer
         from executors.guard import Guard

@@ -122,8 +122,8 @@ def size_of(url: str, *, sleep: Callable[[float], None] = time.sleep) -> int | N
 
 
 def _tried(name: str, ask: Callable[[], T], sleep: Callable[[float], None]) -> T:
-    """What `ask` answers, asked up to `TRIES` times while the server says when to ask again. Raises what `_CUT` names: nothing is under way
-    yet, and a person hears at once that there is no network."""
+    """Call `ask`, up to `TRIES` times while the server answers with Retry-After. Other connection errors (`_CUT`) are raised at once: no
+    download has started, so a missing network is reported without delay."""
     for vain in range(1, TRIES):
         try:
             return ask()
