@@ -40,7 +40,7 @@ begin
     end if;
     insert into public.jobs
     select b.* from fresh as e cross join lateral ourvidz.born(e, v_now) as b
-    where pg_trigger_depth() = 1 or not exists (select from public.jobs where id = e.job_id);
+    where pg_trigger_depth() = 1 or (select id from public.jobs where id = e.job_id) is null;
     get diagnostics v_rows = row_count;
     v_applied := v_applied + v_rows;
   end if;

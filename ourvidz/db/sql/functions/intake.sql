@@ -22,7 +22,8 @@ begin
          coalesce(jsonb_agg(m order by n) filter (where not there and nth = 1), '[]'), coalesce(jsonb_agg(m order by n) filter (where nth > 1), '[]')
   into v_known, v_fresh, v_again
   from (
-    select given.n, given.j || jsonb_build_object('ord', given.n) as m, exists (select from public.jobs where id = (given.j->>'id')::uuid) as there,
+    select given.n, given.j || jsonb_build_object('ord', given.n) as m,
+           (select id from public.jobs where id = (given.j->>'id')::uuid) is not null as there,
            row_number() over (partition by given.j->>'id' order by given.n) as nth
     from jsonb_array_elements(v_read) with ordinality as given (j, n)
   ) as sorted;

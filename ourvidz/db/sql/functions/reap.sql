@@ -23,7 +23,7 @@ begin
   -- A claim in flight when its executor was declared gone may commit afterwards: such an executor is gone once more.
   v_gone := array(
     select id from ourvidz.executors as e
-    where state <> 'gone' and lease_until <= v_now or state = 'gone' and exists (select from public.jobs where executor_id = e.id)
+    where state <> 'gone' and lease_until <= v_now or state = 'gone' and (select id from public.jobs where executor_id = e.id limit 1) is not null
     order by id for update skip locked);
   perform from public.jobs where executor_id = any (v_gone) order by id for update;
   v_late := array(
@@ -52,7 +52,7 @@ begin
   perform ourvidz.enhance_expire();
   delete from ourvidz.executors as e using ourvidz.policy
   where e.state = 'gone' and e.beat_at < v_now - make_interval(secs => policy.executor_forgotten)
-    and not exists (select from public.jobs where executor_id = e.id);
+    and (select id from public.jobs where executor_id = e.id limit 1) is null;
   return next;
 end
 $$;

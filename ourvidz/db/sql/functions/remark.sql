@@ -16,8 +16,8 @@ begin
   v_held := ourvidz.lock_claims(p_jobs, p_claims, p_tokens);
   select array_agg(p_jobs[n]), array_agg(coalesce(p_data[n], '{}')) into v_ids, v_data
   from unnest(v_held) as n
-  where not exists (select from public.job_events as e
-                    where e.job_id = p_jobs[n] and e.claim_no = p_claims[n] and e.type = p_event and e.data = coalesce(p_data[n], '{}'));
+  where (select e.version from public.job_events as e where e.job_id = p_jobs[n] and e.claim_no = p_claims[n] and e.type = p_event
+         and e.data = coalesce(p_data[n], '{}') limit 1) is null;
   perform ourvidz.append(v_ids, p_event, v_data, 'executor');
   return query select p_jobs[n] from unnest(v_held) as n;
 end

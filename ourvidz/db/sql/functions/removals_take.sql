@@ -7,9 +7,9 @@ as $$
   with due as (
     select r.bucket, r.path from ourvidz.removals as r
     where r.next_at <= ourvidz.now()
-      and not exists (select from ourvidz.legal_holds as h where h.user_id = r.user_id and h.lifted_at is null)
-      and not exists (select from public.jobs as j where j.id = r.job_id and j.completed_at is null)
-      and not exists (select from ourvidz.taken_objects as t where (t.bucket, t.path) = (r.bucket, r.path))
+      and (select h.user_id from ourvidz.legal_holds as h where h.user_id = r.user_id and h.lifted_at is null limit 1) is null
+      and (select j.id from public.jobs as j where j.id = r.job_id and j.completed_at is null) is null
+      and (select t.path from ourvidz.taken_objects as t where (t.bucket, t.path) = (r.bucket, r.path)) is null
     order by r.next_at limit p_limit for update skip locked
   )
   update ourvidz.removals as r

@@ -18,6 +18,6 @@ begin
            sum(amount) filter (where kind = 'release') as refunded
     from ourvidz.token_entries where job_id = e.job_id and job_version = e.version and account in ('available', 'revenue')
   ) as moved
-  where exists (select from public.profiles where id = j.user_id);  -- one that was deleted has no report any more
+  where (select id from public.profiles where id = j.user_id) is not null;  -- one that was deleted has no report any more
 end
 $$;
