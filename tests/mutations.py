@@ -284,7 +284,7 @@ MUTANTS = {
     "claims wait for each other": Mutant(F + "take.sql", "for update skip locked", "for update", "claims"),
     "claims take what is locked": Mutant(F + "take.sql", "for update skip locked", "", "claims"),
     "late claims of the dead stay": Mutant(
-        F + "reap.sql", " or state = 'gone' and exists (select from public.jobs where executor_id = e.id)", "", "claims"
+        F + "reap.sql", " or state = 'gone' and (select id from public.jobs where executor_id = e.id limit 1) is not null", "", "claims"
     ),
     "asynchronous claims": Mutant(F + "claim.sql", "set local synchronous_commit = on;", "null;", "claims"),
     "the waiting are not marked": Mutant(F + "claim.sql", "update ourvidz.executors set waiting = true", "update ourvidz.executors set waiting = false", "claims"),
@@ -369,7 +369,7 @@ MUTANTS = {
     "everyone grants": Mutant(F + "issue_tokens.sql", "if v_caller.role is not null and", "if false and", "balances"),
     "a key means what it will": Mutant(F + "issue_tokens.sql", "is distinct from (p_kind, p_amount)", "is null", "balances"),
     "profiles in any order": Mutant(F + "next_rank.sql", " for no key update of profile", "", "ledger_storms"),
-    "remarks are made twice": Mutant(F + "remark.sql", "where not exists (", "where not exists (select limit 0) or not exists (", "ambiguity"),
+    "remarks are made twice": Mutant(F + "remark.sql", "limit 1) is null;", "limit 0) is null;", "ambiguity"),
     # scenes
     "an older job shows on a scene": Mutant(F + "newest_of.sql", "order by j.created_at desc, first.seq desc", "order by j.created_at, first.seq", "scenes"),
     "another's job moves a scene": Mutant(F + "newest_of.sql", " and j.user_id = v.user_id", "", "scenes"),
@@ -415,7 +415,7 @@ MUTANTS = {
     "a suspended user reads": Mutant(F + "storage_policies.sql", "'not (select ourvidz.am_suspended()) and ", "'", "security/reports"),
     "a taken picture is in the library": Mutant("policies.sql", "('authenticated', 'images', 'select', null, v_mine || ' and not taken_down')", "('authenticated', 'images', 'select', null, v_mine)", "security/reports"),
     "a taken picture's later row is shown": Mutant(F + "images_show.sql", "  perform ourvidz.images_taken(p_jobs);\n", "", "security/reports"),
-    "evidence is deleted": Mutant(F + "removals_take.sql", "      and not exists (select from ourvidz.taken_objects as t where (t.bucket, t.path) = (r.bucket, r.path))\n", "", "security/reports"),
+    "evidence is deleted": Mutant(F + "removals_take.sql", "      and (select t.path from ourvidz.taken_objects as t where (t.bucket, t.path) = (r.bucket, r.path)) is null\n", "", "security/reports"),
     "a taken picture is a reference": Mutant(F + "origins.sql", "\n                   and not a.taken_down)", ")", "security/reports"),
     "the suspended go on": Mutant(F + "may_run.sql", "when ourvidz.is_suspended(why_not_run.user_id) then 'suspended' end", "end", "security/reports"),
     "no second look at a suspended user's folders": Mutant(F + "suspension_sweeps.sql", "case when sweeps = 0 then ourvidz.now() + interval '20 minutes' end", "null", "security/reports"),
