@@ -204,7 +204,7 @@ MUTANTS = {
     "another's enhanced text": Mutant(F + "api_enhancement.sql", " and user_id = ourvidz.signed_in()", "", "enhancement"),
     "a dialog for the unverified": Mutant(F + "api_enhancement.sql", "perform ourvidz.check_verified(v_user);", "", "enhancement"),
     "a dialog without bounds": Mutant(F + "api_enhancement.sql", "perform ourvidz.check_enhancements(v_user);", "", "enhancement"),
-    "prompts of the dialog stay": Mutant(F + "check_enhancements.sql", "where asked_at <= ourvidz.now() - interval '5 minutes' limit", "where false limit", "enhancement"),
+    "prompts of the dialog stay": Mutant(F + "check_enhancements.sql", "where asked_at <= (select ourvidz.now() - interval '5 minutes') limit", "where false limit", "enhancement"),
     # ages
     "a decision on an age may change": Mutant(F + "age_help.sql", "  raise exception 'A decision", "  return new; raise exception 'A decision", "ages"),
     "a refusal that does not hold": Mutant(F + "age_request.sql", "if v_again > ourvidz.now() then", "if false then", "ages"),
@@ -369,6 +369,9 @@ MUTANTS = {
     "everyone grants": Mutant(F + "issue_tokens.sql", "if v_caller.role is not null and", "if false and", "balances"),
     "a key means what it will": Mutant(F + "issue_tokens.sql", "is distinct from (p_kind, p_amount)", "is null", "balances"),
     "profiles in any order": Mutant(F + "next_rank.sql", " for no key update of profile", "", "ledger_storms"),
+    "a suspension reads every artifact": Mutant(F + "suspend.sql", "= any (array(select id from public.jobs where user_id = p_user)) and num_nulls(a.deleted_at) = 1", "in (select id from public.jobs where user_id = p_user) and a.deleted_at is null", "plans"),
+    "a look for removals reads those that wait": Mutant(F + "removals_take.sql", "(select ourvidz.now())", "ourvidz.now()", "plans"),
+    "a request reads every project": Mutant(F + "read_asked.sql", "where id = r.project_id and user_id = r.user_id limit 1", "where id = r.project_id and user_id = r.user_id", "plans"),
     "remarks are made twice": Mutant(F + "remark.sql", "limit 1) is null;", "limit 0) is null;", "ambiguity"),
     # scenes
     "an older job shows on a scene": Mutant(F + "newest_of.sql", "order by j.created_at desc, first.seq desc", "order by j.created_at, first.seq", "scenes"),

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-_THEIR_JOBS = "job_id in (select id from public.jobs where user_id = $1)"
+_THEIR_JOBS = "job_id = any (array(select id from public.jobs where user_id = $1))"
 _THEIRS = "user_id = $1"
 
 
@@ -27,7 +27,7 @@ class Rule:
 RULES: Sequence[Rule] = (
     # Before the prompts, whose rows say whether it was done before.
     Rule("intake_messages", "ourvidz.intake_messages",
-         "message_id in (select job_id from public.job_payloads where user_id = $1 and erased_at is null)",
+         "message_id = any (array(select job_id from public.job_payloads where user_id = $1 and erased_at is null))",
          blank={"digest": "ourvidz.salt()"}, unless="false"),
     # A new salt: digests in the events were made with one that nobody has any more.
     Rule("prompts", "public.job_payloads", blank={
@@ -44,7 +44,7 @@ RULES: Sequence[Rule] = (
     Rule("test_results", "public.model_test_results", f"{_THEIRS} or {_THEIR_JOBS}"),
     Rule("images", "public.images"),
     Rule("videos", "public.videos"),
-    Rule("scenes", "public.scenes", "project_id in (select id from public.projects where user_id = $1)"),
+    Rule("scenes", "public.scenes", "project_id = any (array(select id from public.projects where user_id = $1))"),
     Rule("projects", "public.projects"),
     Rule("characters", "public.characters"),
     Rule("removals", "ourvidz.removals"),  # their objects go with all the others

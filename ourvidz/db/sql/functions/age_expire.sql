@@ -7,7 +7,7 @@ declare
 begin
   for v_user in
     select user_id
-    from (select user_id from ourvidz.age_ends where until <= ourvidz.now() order by until limit p_limit for update skip locked) as due
+    from (select user_id from ourvidz.age_ends where until <= (select ourvidz.now()) order by until limit p_limit for update skip locked) as due
     order by user_id
   loop
     perform from public.profiles where id = v_user and age_verified and age_verified_until <= ourvidz.now() for no key update;

@@ -32,7 +32,7 @@ begin
   elsif m.provider ~ '^[a-z0-9_-]{1,40}$' is not true or length(m.message_id) between 1 and 200 is not true then
     raise exception 'A message has a provider''s name and an id of 1 to 200 characters.' using errcode = 'OV009', column = 'message_id';
   end if;
-  delete from ourvidz.age_messages where received_at < ourvidz.now() - interval '90 days';
+  delete from ourvidz.age_messages where received_at < (select ourvidz.now() - interval '90 days');
   -- One message of a user after another.
   perform from public.profiles where id = m.user_id and erased_at is null for no key update;
   if not found then

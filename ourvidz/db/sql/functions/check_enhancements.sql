@@ -40,8 +40,8 @@ create or replace function ourvidz.enhance_expire() returns void
 language sql
 as $$
   delete from ourvidz.enhancement_requests where id = any (array(  -- as in promote
-    select id from ourvidz.enhancement_requests where asked_at <= ourvidz.now() - interval '5 minutes' limit 1000 for update skip locked));
-  delete from ourvidz.enhancers where beat_at <= ourvidz.now() - interval '1 day'
+    select id from ourvidz.enhancement_requests where asked_at <= (select ourvidz.now() - interval '5 minutes') limit 1000 for update skip locked));
+  delete from ourvidz.enhancers where beat_at <= (select ourvidz.now() - interval '1 day')
 $$;
 
 -- A model is given the texts of verified users alone, whatever is made of them. Locked: an erasure waits, and takes this one's too.

@@ -9,7 +9,8 @@ declare
   v_output boolean;
 begin
   for j in
-    select * from public.jobs where id in (select old.job_id union select id from public.jobs where image_id = old.id) order by id for update
+    select * from public.jobs where id = any (array(select old.job_id union select id from public.jobs where image_id = old.id))
+    order by id for update
   loop
     continue when j.hidden;
     v_output := j.id = old.job_id and not exists (

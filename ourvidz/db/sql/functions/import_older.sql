@@ -17,7 +17,7 @@ begin
          sha256(convert_to(gen_random_uuid()::text, 'UTF8')) as salt
   from ourvidz.older_told(v_now) as o
   cross join lateral (select ourvidz.older_request(o.user_id, o.job_type, o.metadata, o.prompt) as read offset 0) as r
-  where not exists (select from public.jobs as j where j.id = o.id);
+  where (select j.id from public.jobs as j where j.id = o.id) is null;
 
   insert into public.job_events (submitted_on, job_id, version, type, to_status, actor, occurred_at, data, prev_hash, hash)
   select (o.created_at at time zone 'UTC')::date, o.id, 1, 'imported', e.status, 'migration', o.created_at, e.data, v_zero,
@@ -46,7 +46,7 @@ begin
       metadata = o.metadata, error_message = o.error_message
   from older as o left join ourvidz.job_types as kind on kind.name = o.made_as
   cross join lateral (select ourvidz.older_columns(kind, null) as told offset 0) as c
-  where o.id = j.id;
+  where j.id = any (array(select id from older)) and o.id = j.id;
   drop table older;
   perform ourvidz.repoint_older();
   return v_count;

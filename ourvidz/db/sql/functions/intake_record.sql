@@ -34,7 +34,7 @@ as $$
 declare
   v_count bigint;
 begin
-  delete from ourvidz.intake_messages where at < ourvidz.now() - p_older;
+  delete from ourvidz.intake_messages where at < (select ourvidz.now() - p_older);
   get diagnostics v_count = row_count;
   return v_count;
 end

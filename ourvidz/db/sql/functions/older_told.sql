@@ -22,12 +22,14 @@ begin
     left join (values ('completed', 'completed'), ('complete', 'completed'), ('succeeded', 'completed'), ('failed', 'failed'), ('error', 'failed'),
                       ('cancelled', 'cancelled'), ('canceled', 'cancelled')) as word (older, status) on word.older = lower(j->>'status')
     cross join lateral (select least(coalesce((j->>'created_at')::timestamptz, $1), $1) as created) as at
-    left join public.profiles as profile on profile.id = (j->>'user_id')::uuid
+    left join lateral (select age_verified, subscription_status from public.profiles where id = (j->>'user_id')::uuid limit 1) as profile on true
     left join ourvidz.plan_words as said on said.word = profile.subscription_status
     left join ourvidz.plans as plan on plan.name = said.plan
-    left join public.videos as video on video.id = (j->>'video_id')::uuid
-    left join public.images as image on image.id = (j->>'image_id')::uuid  -- a row that is gone is named no more
-    left join public.projects as project on project.id = coalesce((j->>'project_id')::uuid, video.project_id)
+    -- By their keys, however few there are. A row that is gone is named no more.
+    left join lateral (select id, project_id from public.videos where id = (j->>'video_id')::uuid limit 1) as video on true
+    left join lateral (select id from public.images where id = (j->>'image_id')::uuid limit 1) as image on true
+    left join lateral (select enhanced_prompt, original_prompt from public.projects
+                       where id = coalesce((j->>'project_id')::uuid, video.project_id) limit 1) as project on true
   $query$ using p_now;
 end
 $$;

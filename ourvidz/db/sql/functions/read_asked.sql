@@ -32,10 +32,11 @@ begin
                          )::ourvidz.asked_job order by r.ord)
     from unnest(v_requests) as r
     left join meant as m on m.ord = v_first[r.ord]
-    left join public.profiles as profile on profile.id = r.user_id
+    left join lateral (select subscription_status from public.profiles where id = r.user_id limit 1) as profile on true  -- by key, however few
     left join ourvidz.plan_words as word on word.word = profile.subscription_status
     left join ourvidz.plans as plan on plan.name = word.plan
-    left join public.projects as project on project.id = r.project_id and project.user_id = r.user_id
+    left join lateral (select enhanced_prompt, original_prompt from public.projects
+                       where id = r.project_id and user_id = r.user_id limit 1) as project on true
     cross join lateral (select trim(coalesce(r.prompt, nullif(trim(project.enhanced_prompt), ''), nullif(trim(project.original_prompt), ''),
       case jsonb_typeof(r.metadata->'prompt') when 'string' then r.metadata->>'prompt' end)) as prompt) as said);
 end

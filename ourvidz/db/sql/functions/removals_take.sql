@@ -6,7 +6,7 @@ as $$
   select ourvidz.refuse_copy();
   with due as (
     select r.bucket, r.path from ourvidz.removals as r
-    where r.next_at <= ourvidz.now()
+    where r.next_at <= (select ourvidz.now())  -- once, so that the index can be asked for it
       and (select h.user_id from ourvidz.legal_holds as h where h.user_id = r.user_id and h.lifted_at is null limit 1) is null
       and (select j.id from public.jobs as j where j.id = r.job_id and j.completed_at is null) is null
       and (select t.path from ourvidz.taken_objects as t where (t.bucket, t.path) = (r.bucket, r.path)) is null

@@ -43,7 +43,7 @@ begin
   if v_filed > (select reports_a_day from ourvidz.policy) then
     raise exception 'Too many reports from here today: try again tomorrow, or write to whoever runs this service.'
       using errcode = 'OV016', detail = 'Retry after 86400 s.';
-  elsif (select count(*) from ourvidz.reports where category = p_rule.name and filed_at > ourvidz.now() - interval '1 hour') >= p_rule.per_hour then
+  elsif (select count(*) from ourvidz.reports where category = p_rule.name and filed_at > (select ourvidz.now() - interval '1 hour')) >= p_rule.per_hour then
     raise exception 'Too many reports of this kind just now: try again in 3600 s.' using errcode = 'OV016', detail = 'Retry after 3600 s.';
   end if;
 end

@@ -17,7 +17,7 @@ declare
 begin
   perform ourvidz.lock_names('refusals', array[v_user::text]);
   if (select count(*) >= 20 from ourvidz.screenings
-      where user_id = v_user and at > ourvidz.now() - interval '1 minute' and stage = 'door') then
+      where user_id = v_user and at > (select ourvidz.now() - interval '1 minute') and stage = 'door') then
     raise exception 'More than 20 refusals within a minute: try again in 60 s.' using errcode = 'OV016', detail = 'Retry after 60 s.';
   end if;
   perform ourvidz.door_refused(v_user, p->>'category', p->>'policy_version', p->>'rule_id', p->>'digest');

@@ -6,7 +6,7 @@ declare
   v_ids uuid[];
 begin
   v_ids := array(select id from ourvidz.reports
-                 where not forgotten and closed_at < ourvidz.now() - make_interval(secs => (select report_kept from ourvidz.policy))
+                 where not forgotten and closed_at < (select ourvidz.now() - make_interval(secs => report_kept) from ourvidz.policy)
                  order by closed_at limit p_limit for update skip locked);
   perform ourvidz.report_forget(id, 'system') from unnest(v_ids) as id;
 end

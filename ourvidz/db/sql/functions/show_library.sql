@@ -7,6 +7,6 @@ begin
   perform from public.jobs where id = any (p_jobs) order by id for share;
   perform ourvidz.artifacts_removed(p_jobs);
   perform ourvidz.images_show(p_jobs);
-  perform ourvidz.videos_show(array(select distinct video_id from public.jobs where id = any (p_jobs) and video_id is not null), false);
+  perform ourvidz.videos_show(array_remove(array(select distinct video_id from public.jobs where id = any (p_jobs)), null), false);
 end
 $$;

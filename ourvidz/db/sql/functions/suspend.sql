@@ -21,7 +21,7 @@ begin
   update ourvidz.taken_objects set suspended = true, tries = 0, next_at = ourvidz.now() where user_id = p_user and not suspended;
   insert into ourvidz.taken_objects as t (bucket, path, user_id, suspended, next_at)
   select a.bucket, a.path, p_user, true, ourvidz.now()
-  from public.artifacts as a where a.job_id in (select id from public.jobs where user_id = p_user) and a.deleted_at is null
+  from public.artifacts as a where a.job_id = any (array(select id from public.jobs where user_id = p_user)) and num_nulls(a.deleted_at) = 1
   on conflict (bucket, path) do nothing;
   perform ourvidz.stop_jobs(p_user, 'suspended', p_actor);
   return v_row;

@@ -5,7 +5,7 @@ language sql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$
   select ourvidz.refuse_copy();
   update ourvidz.suspensions as s set sweep_at = ourvidz.now() + make_interval(secs => p_lease)
-  where s.id = (select one.id from ourvidz.suspensions as one where one.lifted_at is null and one.sweep_at <= ourvidz.now()
+  where s.id = (select one.id from ourvidz.suspensions as one where one.lifted_at is null and one.sweep_at <= (select ourvidz.now())
                 order by one.sweep_at limit 1 for update skip locked)
   returning s.id, s.user_id
 $$;

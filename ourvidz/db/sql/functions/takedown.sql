@@ -30,7 +30,7 @@ as $$
   select o.bucket, o.path, o.user_id, p_subject, true, ourvidz.now() from ourvidz.objects_of(p_subject) as o where p_down
   on conflict (bucket, path) do update set subject = p_subject, down = true, tries = 0, next_at = excluded.next_at;
   update ourvidz.taken_objects set down = false, tries = 0, next_at = ourvidz.now() where not p_down and subject = p_subject;
-  delete from ourvidz.taken_objects where not down and not suspended and not moved
+  delete from ourvidz.taken_objects where subject = p_subject and not down and not suspended and not moved
 $$;
 
 -- The objects of an output and its thumbnail; of a row of the older system, what the row names.

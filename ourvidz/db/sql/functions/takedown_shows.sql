@@ -15,7 +15,9 @@ begin
   end if;
   update public.videos as v set taken_down = t.state in ('hidden', 'blocked'), updated_at = ourvidz.now()
   from ourvidz.takedowns as t
-  where t.subject = p_row.subject and t.kind = 'video' and (v.video_job_id = t.job_id or v.id = t.row_id)
+  where t.subject = p_row.subject and t.kind = 'video'
+    and v.id = any (array(select p_row.row_id union all select video_id from public.jobs where id = p_row.job_id))
+    and (v.video_job_id = t.job_id or v.id = t.row_id)
     and v.taken_down <> (t.state in ('hidden', 'blocked'));
 end
 $$;

@@ -10,7 +10,7 @@ as $$
   select ourvidz.refuse_copy();
   with due as (
     select t.bucket, t.path from ourvidz.taken_objects as t
-    where (t.down or t.suspended) <> t.moved and t.next_at <= ourvidz.now()
+    where (t.down or t.suspended) <> t.moved and t.next_at <= (select ourvidz.now())  -- as in removals_take
     order by t.next_at limit p_limit for update skip locked
   )
   update ourvidz.taken_objects as t
