@@ -16,7 +16,7 @@ from alembic import context
 from alembic.util import CommandError
 from sqlalchemy import Connection, text
 
-from ourvidz.db import foresee, layer, plain_sql, reconcile, storage_policies
+from ourvidz.db import foresee, indexes_ahead, layer, plain_sql, reconcile, storage_policies
 from ourvidz.db.connection import Database
 from ourvidz.db.giving_way import give_way
 from ourvidz.db.migrate import head
@@ -51,6 +51,7 @@ def run(connection: Connection) -> None:
         return  # its migrations may be newer than those that this program knows
     # All that is there is looked at before anything is changed, and refused whole where a part of it cannot be brought along.
     reconcile.apply(connection, context.config.attributes.get("beliefs"))
+    indexes_ahead.drop_broken(connection)
     connection.execute(text("create schema if not exists ourvidz"))
     context.configure(connection=connection, version_table_schema="ourvidz", transactional_ddl=True)
     with context.begin_transaction():
@@ -78,6 +79,7 @@ def by_hand(options: dict[str, Any]) -> None:
         print(plain_sql.write(), end="", file=context.config.output_buffer)
     else:
         with reached() as database:
+            indexes_ahead.build(database, tell=lambda said: context.config.print_stdout("%s", said))
             give_way(database, upgrade, tell=lambda said: context.config.print_stdout("%s", said))
 
 

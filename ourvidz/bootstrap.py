@@ -97,8 +97,9 @@ class App:
         if not self.embedded:
             have, need = _numbers(there)
             raise NotMigrated(f"The database has release {have}, this program needs {need}: run `ourvidz migrate`.")
-        from ourvidz.db import giving_way, migrate  # loads alembic, which most starts do without
+        from ourvidz.db import giving_way, indexes_ahead, migrate  # loads alembic, which most starts do without
 
+        indexes_ahead.build(database)
         giving_way.give_way(database, lambda connection: migrate.migrate(connection, lock_timeout=None))
 
     def _revive(self) -> None:

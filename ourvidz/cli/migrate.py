@@ -69,7 +69,7 @@ def migrate(
         return _write(output, believed, keep_policies=keep_policies)
     from ourvidz import bootstrap
     from ourvidz.cli import foreseen
-    from ourvidz.db import foresee, giving_way, layer, migrate, reconcile, restored
+    from ourvidz.db import foresee, giving_way, indexes_ahead, layer, migrate, reconcile, restored
     from ourvidz.db.connection import Database
 
     database = Database(bootstrap.app().database_url)
@@ -84,6 +84,8 @@ def migrate(
             migrate.migrate(connection, believed, keep_policies=keep_policies, tell=applied.append, lock_timeout=None)
         return *before, *planned
 
+    if not check:
+        indexes_ahead.build(database, tell=lambda said: out.say(said, "dim"))
     there, standing, found, steps = giving_way.give_way(
         database, attempt, patience=patience, tell=lambda said: out.say(said, "yellow"),
     )  # fmt: skip

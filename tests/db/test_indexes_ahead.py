@@ -1,0 +1,84 @@
+"""Indexes of a migration to come, built while everybody goes on writing."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+import pytest
+from support import Server, submit
+from test_giving_way import User, migrated
+from waiting import wait_for
+
+from ourvidz.db import indexes_ahead
+from ourvidz.db.connection import Database
+from ourvidz.lifecycle import Jobs
+
+NAME = "public.job_payloads_of_user_key"
+VALID = "select indisvalid as valid from pg_index where indexrelid = to_regclass(%s)"
+BUILT = "select 1 from pg_stat_activity where query like 'create unique index concurrently%' and wait_event = 'virtualxid'"
+
+pytestmark = pytest.mark.new_database
+
+
+@pytest.fixture(autouse=True)
+def before_the_last_migration(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As revision 0005 left it, but for what 0006 makes again; every table counts as large."""
+    monkeypatch.setattr(indexes_ahead, "LARGE", 0)
+    database.rows(f"drop index {NAME}")
+    database.rows("update ourvidz.alembic_version set version_num = '0005' returning 1")
+
+
+def test_submits_go_on_while_it_is_built(server: Server, database_name: str, database: Database, jobs: Jobs, user: User) -> None:
+    """A reader's transaction is open: the build waits for its end at last, and nobody waits for the build."""
+    someone = user()
+    with ThreadPoolExecutor(1) as pool, psycopg.connect(server.url(database_name)) as reader:
+        reader.execute("set transaction isolation level repeatable read")
+        reader.execute("select count(*) from public.job_payloads")
+        said: list[str] = []
+        building = pool.submit(indexes_ahead.build, database, said.append)
+        wait_for(lambda: bool(database.rows(BUILT)))
+        job = submit(jobs, someone)
+        assert not building.done()
+        reader.rollback()
+        building.result()
+    assert f"Building the index {NAME} on public.job_payloads; jobs go on meanwhile." in said
+    assert database.rows(VALID, (NAME,)) == [{"valid": True}]
+    (before,) = database.rows("select to_regclass(%s)::oid as oid", (NAME,))
+    migrated(database)
+    assert database.rows("select to_regclass(%s)::oid as oid", (NAME,)) == [before], "the migration built it again"
+    assert database.rows("select status from public.jobs where id = %s", (job,)) == [{"status": "queued"}]
+
+
+def test_what_a_build_that_was_broken_off_left_is_built_anew(server: Server, database_name: str, database: Database) -> None:
+    """Postgres keeps such an index up to date, never uses it, and `if not exists` takes it for the index."""
+    with psycopg.connect(server.url(database_name)) as reader, psycopg.connect(server.url(database_name), autocommit=True) as first:
+        reader.execute("set transaction isolation level repeatable read")
+        reader.execute("select count(*) from public.job_payloads")
+        first.execute("set lock_timeout = '50ms'")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            first.execute(f"create unique index concurrently {NAME.partition('.')[2]} on public.job_payloads (user_id, idempotency_key)")
+    assert database.rows(VALID, (NAME,)) == [{"valid": False}]
+    indexes_ahead.build(database)
+    assert database.rows(VALID, (NAME,)) == [{"valid": True}]
+
+
+def test_one_that_cannot_be_built_ahead_is_left_to_the_migration(
+    server: Server, database_name: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(indexes_ahead, "PATIENCE", 1.0)
+    said: list[str] = []
+    with psycopg.connect(server.url(database_name)) as reader:
+        reader.execute("set transaction isolation level repeatable read")
+        reader.execute("select count(*) from public.job_payloads")
+        indexes_ahead.build(database, said.append)
+    assert "canceling statement due to lock timeout" in said[-1] and "the migration builds it" in said[-1]
+    migrated(database)
+    assert database.rows(VALID, (NAME,)) == [{"valid": True}]
+
+
+def test_a_small_table_is_left_to_the_migration(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(indexes_ahead, "LARGE", 32 * 2**20)
+    said: list[str] = []
+    indexes_ahead.build(database, said.append)
+    assert said == [] and database.rows(VALID, (NAME,)) == []
