@@ -33,7 +33,10 @@ def open_to_others(root: Path) -> list[str]:
     found = []
     for folder, folders, files in os.walk(root):
         for path in [Path(folder), *(Path(folder, name) for name in (*folders, *files))]:
-            mode = stat.S_IMODE(path.lstat().st_mode)
+            try:
+                mode = stat.S_IMODE(path.lstat().st_mode)
+            except FileNotFoundError:  # Postgres, which runs meanwhile, has files that come and go
+                continue
             passed = 0o011 if path.name == "postgres" and os.geteuid() == 0 else 0  # root's Postgres runs as another uid, which must pass
             if not path.is_symlink() and mode & 0o077 & ~passed:
                 found.append(f"{path.relative_to(root)} {mode:04o}")
