@@ -149,7 +149,7 @@ def run(chosen: dict[str, Wire], at_once: int) -> Iterator[tuple[str, str, str, 
             name, started, out = running.pop(pid)
             said = out.read_text(errors="replace") if out.exists() else ""
             failed = re.search(r"^FAILED \S*?(\w+\.py::.*?)(?: - (.*))?$", said, re.MULTILINE)
-            if os.waitstatus_to_exitcode(status) != bool(failed):  # 0: all passed; 1: one failed; an error alone is no answer
+            if os.waitstatus_to_exitcode(status) != bool(failed):  # pytest exits with 0 if all passed, 1 if a test failed or could not run
                 print(f"{name}: the tests did not run.\n{said[-2_000:]}", flush=True)
                 failed = None
             yield name, failed[1] if failed else "", (failed[2] or "") if failed else "", time.monotonic() - started

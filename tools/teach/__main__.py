@@ -1,4 +1,4 @@
-"""Teaching, a family at a time: what it reached is printed, and written beside the weights.
+"""Trains the tiny model of one family. Prints its scores, and writes them to a JSON file next to the weights.
 
 python -m tools.teach sdxl --help
 """

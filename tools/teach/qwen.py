@@ -50,8 +50,8 @@ FACTS: dict[str, Any] = {"words": WORDS, "note": "taught to describe coloured sh
 class Kind:
     """Lessons under one system prompt. `style`: of the enhancer; "" is the guard, whose question is about a `negative` prompt or not.
 
-    `frame`: what is wrong around the guard's question: its "roles" are swapped, it has no "system" prompt, no "turn" for an answer. To the
-    first two the right answer is no letter; after the last the turn is still to come.
+    `frame`: how the guard's chat template is broken: "roles" are swapped, the "system" prompt is missing, or the marker of the assistant's
+    "turn" is missing. The model learns to answer the first two with no letter, and the third by writing that marker.
     """
 
     style: str = ""
