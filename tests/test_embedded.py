@@ -227,6 +227,18 @@ def test_a_killed_postmaster_comes_back(home: Path) -> None:
         assert status(home).postmaster_pid != killed and status(home).supervisor_pid == watcher
 
 
+def test_a_postmaster_that_is_killed_while_it_recovers_comes_back(home: Path) -> None:
+    """The first thing that recovery from an archive runs kills it; then there is nothing more to recover."""
+    data = home / "postgres" / "data"
+    with (data / "postgresql.conf").open("a") as conf:
+        conf.write("restore_command = 'rm recovery.signal && echo once >> killed && kill -9 $(head -n 1 postmaster.pid)'\n")
+    (data / "recovery.signal").touch()
+    shutil.chown(data / "recovery.signal", (data / "PG_VERSION").stat().st_uid)
+    with EmbeddedPostgres(home) as postgres:
+        assert ask(postgres.url, "SELECT 1") == 1
+    assert (data / "killed").read_text() == "once\n"
+
+
 def test_a_killed_supervisor_takes_its_server_along_and_the_next_start_brings_both_back(home: Path) -> None:
     with EmbeddedPostgres(home) as postgres:
         before = status(home)

@@ -177,7 +177,8 @@ class Supervisor:
             if server.returncode == 0:
                 self._say("Postgres was stopped from outside")
                 break
-            if self.was_ready or is_ready(self.data, server.pid):  # it crashed or was killed, and people still need it
+            # It crashed or was killed, and people still need it. A SIGKILL is never its own doing, and may come while it recovers from one.
+            if self.was_ready or is_ready(self.data, server.pid) or server.returncode == -signal.SIGKILL:
                 retry_until = time.monotonic() + CRASH_RETRY
             if time.monotonic() >= retry_until:
                 self._say(f"Postgres ended with {server.returncode}: giving up")
