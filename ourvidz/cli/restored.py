@@ -44,7 +44,7 @@ def restored(
         raise out.Problem(KEPT, 2)
     from ourvidz import bootstrap
     from ourvidz.cli import foreseen
-    from ourvidz.db import foresee, layer, migrate
+    from ourvidz.db import layer
     from ourvidz.db import restored as moving
     from ourvidz.db.connection import Database
 
@@ -55,16 +55,13 @@ def restored(
         in_service = beside and not moving.is_copy(connection)
     if in_service:  # of the wrong DATABASE_URL everything would be stopped
         out.confirm(IN_SERVICE.format(jobs="keeps" if keep_jobs else "cancels"), yes=yes)
-    with database.transaction() as connection:
-        steps = foresee.steps(connection)
-        if not (refused := [step for step in steps if step.refused]):
-            migrate.migrate(connection)
-            done = moving.settle(connection, "restored" if instead else "copied", keep_jobs=keep_jobs)
-            now = moving.identity(connection)
-    if refused:
+    steps, done = moving.make_whole(database, "restored" if instead else "copied", keep_jobs=keep_jobs, tell=out.say)
+    if refused := [step for step in steps if step.refused]:
         if not as_json:
             foreseen.show(refused)
         raise out.Problem(f"This database cannot be made whole as it is: {refused[0].object}: {refused[0].refused}. Nothing was changed.")
+    with database.transaction() as connection:
+        now = moving.identity(connection)
     assert now is not None
     analyzed, missing = moving.analyze(database), moving.logins_missing(database)
     if as_json:

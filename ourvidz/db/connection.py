@@ -138,7 +138,7 @@ class Database:
                 yield connection
         except (DBAPIError, psycopg.Error) as error:
             cause = error.orig if isinstance(error, DBAPIError) else error
-            if not isinstance(cause, psycopg.Error) or outages.rule(cause).means not in (Means.WAIT, Means.REFUSED):
+            if not isinstance(cause, psycopg.Error) or outages.rule(cause).means is Means.FAULT:
                 raise
             if outages.rule(cause).leave:
                 self.engine.dispose()

@@ -12,9 +12,8 @@ from typing import Any, TypeVar
 
 import psycopg
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import DBAPIError
 
-from ourvidz.db.connection import Ambiguous, Database, DatabaseAway
+from ourvidz.db.connection import Ambiguous, Database, DatabaseAway, DatabaseBusy
 from ourvidz.db.outages import backoff
 from state.errors import JobError
 
@@ -55,10 +54,9 @@ def give_way(
                 connection.execute(text(settings), {"ms": f"{moment * 1000:.0f}", "name": NAME})
                 with _watched(database, connection, blockers):
                     return work(connection)
-        except (DBAPIError, psycopg.Error) as error:
-            cause = error.orig if isinstance(error, DBAPIError) else error
-            if not isinstance(cause, psycopg.errors.LockNotAvailable | psycopg.errors.DeadlockDetected):
-                raise
+        except DatabaseBusy as error:
+            if isinstance(getattr(error.__cause__, "orig", error.__cause__), psycopg.errors.QueryCanceled):
+                raise  # a statement_timeout, which the same statement meets again; or a person's will
             who = _who(database, blockers)
             if time.monotonic() + rest - began > patience:
                 raise MigrationBlocked(f"The migration waited {patience:.0f} s for {who} Nothing was changed.") from error

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from sqlalchemy import Connection, text
 
 from ourvidz.db.connection import Database
 from state.errors import DatabaseIsCopy
+
+if TYPE_CHECKING:
+    from ourvidz.db.foresee import Step
 
 Way = Literal["restored", "copied"]
 
@@ -44,6 +48,21 @@ def settle(connection: Connection, way: Way, *, keep_jobs: bool) -> dict[str, in
     """Makes it a database of its own, in `connection`'s transaction; its schema is at this program's release. What was done → how many."""
     found = connection.execute(text("select what, n from ourvidz.restored(:way, :keep_jobs)"), {"way": way, "keep_jobs": keep_jobs})
     return {row.what: row.n for row in found}
+
+
+def make_whole(database: Database, way: Way, *, keep_jobs: bool, tell: Callable[[str], object]) -> tuple[list[Step], dict[str, int]]:
+    """Brings it to this program's release and settles it, in one transaction that gives way to whoever holds what it has to lock: the
+    programs that wait for it read the same tables. The steps of the release, and what was done → how many; with a refused step, nothing."""
+    from ourvidz.db import foresee, giving_way, migrate  # loads alembic, which most starts do without
+
+    def work(connection: Connection) -> tuple[list[Step], dict[str, int]]:
+        steps = foresee.steps(connection)
+        if any(step.refused for step in steps):
+            return steps, {}
+        migrate.migrate(connection, lock_timeout=None)
+        return steps, settle(connection, way, keep_jobs=keep_jobs)
+
+    return giving_way.give_way(database, work, tell=tell)
 
 
 def analyze(database: Database) -> int:

@@ -107,6 +107,23 @@ def test_a_part_of_a_machine_waits_until_it_is_said_what_it_is(copy: Database, c
         app.database.close()
 
 
+def test_a_start_that_meets_a_deadlock_is_tried_again(young: Server, copy: Database) -> None:
+    """`restored` locks tables in another order than a program that starts reads them."""
+    settle(copy)
+    app = App(Config(database_url=copy.url), patience=LIMIT)  # type: ignore[arg-type]
+    name = copy.rows("select current_database() as name")[0]["name"]
+    with ThreadPoolExecutor(1) as pool, psycopg.connect(young.url(name, superuser=True)) as other:
+        other.execute("set local deadlock_timeout = '60s'")  # so the program is the one that Postgres picks
+        other.execute("lock table ourvidz.identities")
+        starting = pool.submit(lambda: app.database)
+        blocked = "select 1 from pg_stat_activity where wait_event_type = 'Lock' and %s = any (pg_blocking_pids(pid))"
+        wait_for(lambda: copy.rows(blocked, (other.info.backend_pid,)), "for the start to wait for the lock")
+        other.execute("lock table ourvidz.schema_objects")
+        other.rollback()
+        starting.result(LIMIT)
+        app.database.close()
+
+
 def test_heads_go_on_after_a_restore(copy: Database, original: Lived, tmp_path: Path) -> None:
     heads = tmp_path / "heads.jsonl"
     heads.write_bytes(original.heads.read_bytes())
