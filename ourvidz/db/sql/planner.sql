@@ -12,7 +12,8 @@ begin
   for v_function in
     select p.oid from pg_proc as p join pg_language as l on l.oid = p.prolang
     where p.pronamespace = 'ourvidz'::regnamespace and p.prokind = 'f'
-      and (l.lanname = 'plpgsql' or l.lanname = 'sql' and p.prosecdef)  -- a setting would keep other SQL functions from being inlined
+      -- A setting would keep other SQL functions from being inlined.
+      and (l.lanname = 'plpgsql' or l.lanname = 'sql' and (p.prosecdef or p.prorettype = 'void'::regtype))
       and p.provolatile <> 'i' and p.proconfig @> '{plan_cache_mode=force_generic_plan,enable_seqscan=off,jit=off}' is not true
   loop
     execute format('alter function %s set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off', v_function);

@@ -62,7 +62,7 @@ begin
              case when it.turns then ourvidz.end_metadata(j, e.type) else j.metadata end as end_metadata,
              case when it.turns then ourvidz.end_message(j, e.type, e.data) else j.error_message end as end_message
       from fresh as e
-      join public.jobs as j on j.id = e.job_id
+      join public.jobs as j on j.id = any (array[e.job_id])  -- by its key (docs/decisions/0052, rule 9)
       join ourvidz.transitions as t on t.event = e.type and t.source = e.from_status and t.target = e.to_status
         cross join lateral ourvidz.evolve(j, e) as evolved
         -- Only a front end's job has metadata of its own.
@@ -80,7 +80,7 @@ begin
         and e.hash = ourvidz.event_hash(e.prev_hash, e.job_id, e.version, e.type, e.from_status, e.to_status,
                                         e.claim_no, e.actor, e.occurred_at, e.data)
     ) as n
-    where target.id = n.id;
+    where target.id = any (array[n.id]);
     get diagnostics v_rows = row_count;
     v_applied := v_applied + v_rows;
   end if;

@@ -22,10 +22,10 @@ begin
                   when r.status in ('completed', 'failed') then 'queued' else r.status end as status
       from unnest(v_rows) as held (id)
       cross join lateral (select * from public.images where id = held.id limit 1) as r  -- by its key, however few there are
-      join public.jobs as j on j.id = r.job_id and (j.completed_at is null or ourvidz.ended_here(j.id))
+      join public.jobs as j on j.id = any (array[r.job_id]) and (j.completed_at is null or ourvidz.ended_here(j.id))
       left join lateral ourvidz.pictures_of(j) as made on made.index = coalesce(r.image_index, 0)
     ) as told
-    where i.id = told.id
+    where i.id = any (array[told.id])
       and ((i.status, i.image_url, i.thumbnail_url) is distinct from (told.status, told.image_url, told.thumbnail_url)
            or coalesce(i.metadata, '{}') is distinct from coalesce(i.metadata, '{}') || coalesce(told.metadata, '{}'));
   end if;

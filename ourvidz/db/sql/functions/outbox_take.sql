@@ -16,7 +16,7 @@ begin
       and exists (select from ourvidz.receivers as r where r.name = p_receiver and r.enabled)
     order by o.next_at, o.id limit 1 for update skip locked
   ), taken as (
-    update ourvidz.outbox as o set next_at = v_now + make_interval(secs => p_lease) from due where o.id = due.id returning o.*
+    update ourvidz.outbox as o set next_at = v_now + make_interval(secs => p_lease) from due where o.id = any (array[due.id]) returning o.*
   )
   select t.id, t.attempts, r.url, r.secret_env, v_now, ourvidz.outbox_body(t)
   from taken as t join ourvidz.receivers as r on r.name = t.receiver;

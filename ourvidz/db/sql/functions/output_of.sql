@@ -18,7 +18,7 @@ begin
     select o.* into v_found
     from (select job_id, 'image' as kind, coalesce(image_index, 0) as index from public.images where id = v_id
           union all select video_job_id, 'video', 0 from public.videos where id = v_id) as shown
-    join public.artifacts as a on (a.job_id, a.kind, a.index) = (shown.job_id, shown.kind, shown.index)
+    join public.artifacts as a on a.job_id = any (array[shown.job_id]) and a.kind = any (array[shown.kind]) and a.index = any (array[shown.index])
     cross join lateral ourvidz.output_subject(a) as o;
   end if;
   if v_found.subject is null then  -- of the older system, which has no artifacts

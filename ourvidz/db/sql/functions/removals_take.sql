@@ -14,7 +14,7 @@ as $$
   )
   update ourvidz.removals as r
   set tries = r.tries + 1, next_at = ourvidz.now() + make_interval(secs => greatest(p_lease, least(3600, 30 * 2 ^ least(r.tries, 7))))
-  from due where (r.bucket, r.path) = (due.bucket, due.path)
+  from due where r.bucket = any (array[due.bucket]) and r.path = any (array[due.path])  -- looked up by key (docs/decisions/0052, rule 9)
   returning r.bucket, r.path
 $$;
 
@@ -22,8 +22,10 @@ create or replace function ourvidz.removals_gone(p_buckets text[], p_paths text[
 language sql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$
   with gone as (
-    delete from ourvidz.removals as r using unnest(p_buckets, p_paths) as g (bucket, path) where (r.bucket, r.path) = (g.bucket, g.path)
+    delete from ourvidz.removals as r using unnest(p_buckets, p_paths) as g (bucket, path)
+    where r.bucket = any (array[g.bucket]) and r.path = any (array[g.path])
     returning r.bucket, r.path
   )
-  update public.artifacts as a set gone_at = ourvidz.now() from gone where (a.bucket, a.path) = (gone.bucket, gone.path) and a.gone_at is null
+  update public.artifacts as a set gone_at = ourvidz.now() from gone
+  where a.bucket = any (array[gone.bucket]) and a.path = any (array[gone.path]) and a.gone_at is null
 $$;

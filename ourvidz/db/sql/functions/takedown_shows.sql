@@ -46,5 +46,5 @@ as $$
     join ourvidz.takedowns as t on t.kind = 'image' and (t.row_id = r.id or t.job_id = r.job_id and t.index = coalesce(r.image_index, 0))
     where r.id = p_row for update of r skip locked
   ) as told
-  where i.id = told.id and (i.taken_down, i.moderation_status) is distinct from (told.down, told.word)
+  where i.id = any (array[told.id]) and (i.taken_down, i.moderation_status) is distinct from (told.down, told.word)
 $$;

@@ -15,7 +15,7 @@ as $$
   )
   update ourvidz.taken_objects as t
   set tries = t.tries + 1, next_at = ourvidz.now() + make_interval(secs => greatest(p_lease, least(3600, 30 * 2 ^ least(t.tries, 7))))
-  from due where (t.bucket, t.path) = (due.bucket, due.path)
+  from due where t.bucket = any (array[due.bucket]) and t.path = any (array[due.path])
   returning t.bucket, t.path, t.down or t.suspended
 $$;
 
@@ -24,7 +24,8 @@ create or replace function ourvidz.taken_moved(p_buckets text[], p_paths text[],
 language sql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$
   update ourvidz.taken_objects as t set moved = g.away, tries = 0, next_at = ourvidz.now()
-  from unnest(p_buckets, p_paths, p_away) as g (bucket, path, away) where (t.bucket, t.path) = (g.bucket, g.path);
+  from unnest(p_buckets, p_paths, p_away) as g (bucket, path, away)
+  where t.bucket = any (array[g.bucket]) and t.path = any (array[g.path]);
   delete from ourvidz.taken_objects as t using unnest(p_buckets, p_paths) as g (bucket, path)
-  where (t.bucket, t.path) = (g.bucket, g.path) and not t.down and not t.suspended and not t.moved
+  where t.bucket = any (array[g.bucket]) and t.path = any (array[g.path]) and not t.down and not t.suspended and not t.moved
 $$;
