@@ -4,6 +4,8 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 # First and by itself: left to the resolver, torch brings gigabytes of CUDA. For a GPU: make TORCH='torch==2.13.0 --index-url …/cu130'
 TORCH  ?= torch==2.13.0
+# Images of containers set it. Each of a thousand processes would compile our modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test nightly rows wires clients quick lint bench mutants docs clean
