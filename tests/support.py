@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shutil
 import tempfile
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +31,7 @@ from state.machine import EventType, Status
 OWNER = "ourvidz"
 START = datetime(2025, 7, 7, 12, tzinfo=UTC)
 LANES = ("sdxl", "sdxl_ip", "wan", "wan_vace")
+IN_MEMORY = "ourvidz-tests-"  # what the folders of servers of tests are called in /dev/shm
 
 
 class Permissive:
@@ -78,8 +81,9 @@ def embedded_server(folder: Callable[[str], Path]) -> Iterator[Server]:
     from ourvidz.db.embedded import EmbeddedPostgres
 
     memory = Path("/dev/shm")
+    _clear_strays(memory)
     roomy = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free >= 4 * 2**30
-    home = Path(tempfile.mkdtemp(prefix="ourvidz-tests-", dir=memory)) if roomy else folder("postgres")
+    home = Path(tempfile.mkdtemp(prefix=IN_MEMORY, dir=memory)) if roomy else folder("postgres")
     try:
         with EmbeddedPostgres(home) as postgres:
             server = Server(postgres.superuser_url, postgres.url)
@@ -93,6 +97,17 @@ def embedded_server(folder: Callable[[str], Path]) -> Iterator[Server]:
     finally:
         if roomy:
             shutil.rmtree(home, ignore_errors=True)
+
+
+def _clear_strays(memory: Path) -> None:
+    """What runs that were killed have left: their servers are gone, their files would stay in memory until the machine has none."""
+    from ourvidz.db.embedded import status
+
+    for home in memory.glob(f"{IN_MEMORY}*"):
+        with contextlib.suppress(FileNotFoundError):  # another process of this run was faster
+            left = home.stat()
+            if left.st_uid == os.geteuid() and time.time() - left.st_mtime > 600 and not status(home).running:
+                shutil.rmtree(home, ignore_errors=True)
 
 
 def make_migrated(server: Server) -> str:
