@@ -211,6 +211,9 @@ OBJECTS = (
          rows(*_TAKEN, "select sizes.ids($N, 1)", _SUSPENDED), takes="1"),
     Case("suspension finds", call("""ourvidz.suspension_found((select id from ourvidz.suspensions limit 1), 'sdxl_image_fast',
          array(select user_id || '/' || other from sizes.made))"""), f"select sizes.ids($N, 1); {_SUSPENDED}", takes="1"),
+    Case("a folder is listed", "select count(*) from ourvidz.suspensions_take(60)",
+         _SUSPENDED + "; " + rows("ourvidz.suspensions", "user_id, reason, since, by, lifted_at, lifted_by",
+              "user_id, 'spam', '2020-01-01', 'login:test', '2020-01-02', 'login:test'"), takes="1"),
     Case("taken down", "select count(*) from ourvidz.taken_take($N, 60)", rows(*_TAKEN)),
     Case("moved away", call(f"ourvidz.taken_moved({_BUCKETS}, {_PATHS}, array_fill(true, array[$N]))"), rows(*_TAKEN), takes="1"),
     Case("removals taken", "select count(*) from ourvidz.removals_take($N, 60)", rows(*_REMOVALS)),
@@ -314,7 +317,6 @@ ONE_BY_ONE = {
     **dict.fromkeys(("read_names", "read_settings"), "a part of the statement of read_asked, which submit calls"),
     **dict.fromkeys(("check_said", "register", "heartbeat", "lane_order", "set_limits", "receiver_set"), "takes a few names"),
     **dict.fromkeys(("is_blocked", "copies_of", "block_output", "check_blocked", "job_texts"), "of one job"),
-    "suspensions_take": "takes one",
     "refuse_behind": "reads one row",
     **dict.fromkeys(("raise_sequences", "next_xid_offset", "restored", "stay_quiet"), "once, after a restore or a move (test_restored.py)"),
     **dict.fromkeys(

@@ -1,5 +1,6 @@
-"""No statement of ours reads a table that grows, or an index of it, from end to end: whatever statistics said when it was planned, it looks
-rows up by a key (docs/decisions/0052). Plans are those of the statements of many_rows.py, nested ones too, as auto_explain tells them.
+"""No statement that our functions and triggers run reads a table that grows, or an index of it, from end to end: whatever statistics said
+when it was planned, it looks rows up by a key (docs/decisions/0052). Seen are the plans of what the cases of many_rows.py run inside, as
+auto_explain tells them.
 
 A plan that reads through is quick in every test that has few rows, and is kept by a session when the table has many.
 """
@@ -22,7 +23,7 @@ from ourvidz.db.cluster import Binaries, find_binaries
 
 # Tables of a few rows: figures and words, and what there is of machines and those who are called.
 SMALL = {
-    "policy", "executors", "receivers", "job_types", "plan_words", "plans", "limits", "identities", "wire_names", "suspensions", "sharing",
+    "policy", "executors", "receivers", "job_types", "plan_words", "plans", "limits", "identities", "wire_names", "sharing",
     "set_aside_rules", "row_bounds", "older_types", "erasure_rules", "enhancers", "column_kinds", "transitions", "event_types", "buckets",
     "report_rules", "refusals",
 }  # fmt: skip

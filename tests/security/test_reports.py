@@ -330,6 +330,30 @@ def test_what_is_uploaded_once_more_is_moved_again(database: Database, jobs: Job
     assert store.stat(a["bucket"], a["path"]) is None and len(store.list(QUARANTINE)) == 1
 
 
+def test_what_is_uploaded_after_it_was_restored_stays_and_can_be_deleted(
+    database: Database, jobs: Jobs, user: User, tmp_path: Path
+) -> None:
+    """Restored before it was moved back: its new object is in its place, and nothing holds it there."""
+    submit(jobs, user())
+    job = claim(jobs, executor(jobs))
+    jobs.advance(job, "generation_started")
+    a = artifact(job)
+    jobs.artifact_generated(job, a)
+    filed = report(database, job.job_id)
+    moderation.output(database, job.job_id, "hide", "person:op", "other")
+    store, quarantine = stored(tmp_path, database)
+    quarantine.settle()
+    moderation.act(database, filed["report"], "dismiss", "person:op")
+    jobs.advance(job, "upload_started")
+    (tmp_path / "file.png").write_bytes(b"picture")
+    store.put(a["bucket"], a["path"], tmp_path / "file.png", "image/png")
+    jobs.artifact_uploaded(job, "image", 0, a["sha256"])
+    jobs.complete(job)
+    assert quarantine.settle() == 0 and store.stat(a["bucket"], a["path"]) is not None
+    jobs.db.rows("select ourvidz.hide(%s)", (job.job_id,))
+    assert Remover(database, store, all_here=True).round() == 1 and store.stat(a["bucket"], a["path"]) is None
+
+
 # -- the same again ------------------------------------------------------------------------------------------------------------------
 
 

@@ -16,7 +16,9 @@ begin
   if not found then
     raise exception 'Job % has no recorded % % with these bytes waiting for upload.', p_job, p_kind, p_index using errcode = 'OV001';
   end if;
+  -- The object is where it was, whatever was moved away before: away again at once where it is still held, else there is nothing to move back.
   update ourvidz.taken_objects set moved = false, next_at = ourvidz.now() where (bucket, path) = (a.bucket, a.path) and moved;
+  delete from ourvidz.taken_objects where (bucket, path) = (a.bucket, a.path) and not down and not suspended and not moved;
   select salt into v_salt from public.job_payloads where job_id = p_job;
   perform ourvidz.append(array[p_job], 'artifact_uploaded',
     array[jsonb_build_object('index', a.index, 'kind', a.kind, 'bytes', a.bytes,

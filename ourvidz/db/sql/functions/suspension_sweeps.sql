@@ -16,7 +16,8 @@ as $$
   insert into ourvidz.taken_objects as t (bucket, path, user_id, suspended, next_at)
   select p_bucket, path, s.user_id, true, ourvidz.now()
   from ourvidz.suspensions as s, unnest(p_paths) as path
-  where s.id = p_id and s.lifted_at is null and starts_with(path, s.user_id || '/')
+  where s.id = p_id and num_nulls(s.lifted_at) = 1  -- as in artifacts_removed
+    and starts_with(path, s.user_id || '/')
     and exists (select from ourvidz.buckets where name = p_bucket and not public and not sealed)
   on conflict (bucket, path) do update set suspended = true where not t.suspended
 $$;
