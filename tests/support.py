@@ -106,8 +106,10 @@ def _clear_strays(memory: Path) -> None:
     for home in memory.glob(f"{IN_MEMORY}*"):
         with contextlib.suppress(FileNotFoundError):  # another process of this run was faster
             left = home.stat()
-            if left.st_uid == os.geteuid() and time.time() - left.st_mtime > 600 and not status(home).running:
-                shutil.rmtree(home, ignore_errors=True)
+            if left.st_uid == os.geteuid() and time.time() - left.st_mtime > 600:
+                now = status(home)
+                if not (now.running or now.supervisor_pid or now.users):
+                    shutil.rmtree(home, ignore_errors=True)
 
 
 def make_migrated(server: Server) -> str:

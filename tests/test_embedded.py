@@ -239,6 +239,16 @@ def test_a_postmaster_that_is_killed_while_it_recovers_comes_back(home: Path) ->
     assert (data / "killed").read_text() == "once\n"
 
 
+def test_one_that_is_killed_at_every_start_is_given_up(home: Path) -> None:
+    data = home / "postgres" / "data"
+    with (data / "postgresql.conf").open("a") as conf:
+        conf.write("restore_command = 'kill -9 $(head -n 1 postmaster.pid) $PPID'\n")
+    (data / "recovery.signal").touch()
+    shutil.chown(data / "recovery.signal", (data / "PG_VERSION").stat().st_uid)
+    with pytest.raises(EmbeddedPostgresError, match=r"(?s)did not start.*ended with -9: giving up"):
+        EmbeddedPostgres(home, timeout=LIMIT).start()
+
+
 def test_a_killed_supervisor_takes_its_server_along_and_the_next_start_brings_both_back(home: Path) -> None:
     with EmbeddedPostgres(home) as postgres:
         before = status(home)

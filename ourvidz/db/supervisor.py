@@ -28,6 +28,7 @@ from typing import Any, NoReturn
 
 TICK = 0.25
 LINGER = 1.5  # seconds without users before the server goes: a second command typed after a first finds it warm
+KILLS = 3  # SIGKILLs in a row, of a server that was not ready yet, after which it is given up: something ends it each time
 CRASH_RETRY = 5.0  # after a kill -9 the old backends keep the shared memory for about 1.6 s, and a start fails meanwhile
 # Fast shutdown first; immediate (crash recovery at the next start, nothing committed is lost) when it hangs.
 STOPPING = ((signal.SIGINT, 30.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 5.0))
@@ -166,7 +167,7 @@ class Supervisor:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         self._note()
         crashed = self._clear_the_way()
-        retry_until = time.monotonic() + (CRASH_RETRY if crashed else 0)
+        retry_until, kills = time.monotonic() + (CRASH_RETRY if crashed else 0), 0
         while True:
             server = self._spawn()
             why = self._watch(server)
@@ -177,8 +178,10 @@ class Supervisor:
             if server.returncode == 0:
                 self._say("Postgres was stopped from outside")
                 break
-            # It crashed or was killed, and people still need it. A SIGKILL is never its own doing, and may come while it recovers from one.
-            if self.was_ready or is_ready(self.data, server.pid) or server.returncode == -signal.SIGKILL:
+            ready = self.was_ready or is_ready(self.data, server.pid)
+            # A SIGKILL before it is ready is not its own doing either, and may come while it recovers from another.
+            kills = 0 if ready else kills + (server.returncode == -signal.SIGKILL)
+            if ready or (server.returncode == -signal.SIGKILL and kills <= KILLS):  # people still need it
                 retry_until = time.monotonic() + CRASH_RETRY
             if time.monotonic() >= retry_until:
                 self._say(f"Postgres ended with {server.returncode}: giving up")
