@@ -51,11 +51,11 @@ def run(connection: Connection) -> None:
         return  # its migrations may be newer than those that this program knows
     # All that is there is looked at before anything is changed, and refused whole where a part of it cannot be brought along.
     reconcile.apply(connection, context.config.attributes.get("beliefs"))
-    indexes_ahead.drop_broken(connection)
     connection.execute(text("create schema if not exists ourvidz"))
     context.configure(connection=connection, version_table_schema="ourvidz", transactional_ddl=True)
     with context.begin_transaction():
         context.run_migrations()
+    script(connection, indexes_ahead.mend())
     layer.apply(connection)
     if connection.execute(text("select to_regclass('ourvidz.older_jobs')")).scalar() is not None:
         connection.execute(text("select ourvidz.import_older()"))

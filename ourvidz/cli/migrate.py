@@ -85,7 +85,7 @@ def migrate(
         return *before, *planned
 
     if not check:
-        indexes_ahead.build(database, tell=lambda said: out.say(said, "dim"))
+        indexes_ahead.build(database, tell=lambda said: out.say(said, "dim"), patience=patience)
     there, standing, found, steps = giving_way.give_way(
         database, attempt, patience=patience, tell=lambda said: out.say(said, "yellow"),
     )  # fmt: skip

@@ -1,32 +1,38 @@
 """Indexes that a migration brings to a large table are built before it, `concurrently`: everybody reads and writes meanwhile. Built in the
 migration's own transaction, each makes all writes to its table wait until it is done.
 
-An index that cannot be built ahead is left to the migration, which says what is wrong: it needs a column that is still to come, or somebody
-holds a transaction open for longer than is waited for.
+An index that cannot be built ahead is left to the migration, which says what is wrong: it needs a column that is still to come, somebody
+holds a transaction open for longer than is waited for, or a pooler stands between (nothing may hang on a session then).
+
+A build that was broken off leaves an index that Postgres keeps up to date and never uses. `if not exists` takes it for the index, so a
+migration ends with `mend`, which builds such indexes again.
 """
 
 from __future__ import annotations
 
 import logging
 import re
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import psycopg
 from sqlalchemy import Connection, text
 
 from ourvidz.db import foresee, migrate, statements
-from ourvidz.db.connection import Database
-from ourvidz.db.giving_way import NAME
+from ourvidz.db.connection import Database, translate
+from ourvidz.db.giving_way import NAME, give_way
+from ourvidz.db.giving_way import PATIENCE as LONGEST
+from ourvidz.db.session import connect
 
 log = logging.getLogger("ourvidz.db")
 
 LARGE = 32 * 2**20  # bytes of a table; one that is smaller is indexed in less than a second
-PATIENCE = 60.0  # seconds for which transactions that began before are waited for
+PATIENCE = 60.0  # seconds for which transactions that began before are waited for, in each of a build's three waits
 _CREATE = re.compile(
     r"create (?P<unique>unique )?index if not exists (?P<name>\w+) on (?P<table>(?P<schema>\w+)\.\w+) (?P<rest>.+)", re.IGNORECASE
 )
-# `broken`: what a build that was broken off leaves. Postgres has it kept up to date, never uses it, and takes it for the index.
 _FOUND = """
 select pg_table_size(t.oid) as bytes, i.indexrelid is not null as there,
        not i.indisvalid and not exists (select from pg_stat_progress_create_index where index_relid = i.indexrelid) as broken
@@ -43,47 +49,80 @@ class Index:
     broken: bool
 
 
-def build(database: Database, tell: Callable[[str], object] = log.info) -> None:
-    """Build what the missing migrations would build on large tables; nothing where they would be refused."""
-    for index in wanted(database):
+def build(database: Database, tell: Callable[[str], object] = log.info, *, patience: float = LONGEST) -> None:
+    """Build what the missing migrations would build on large tables; nothing where they would be refused. Raises what `give_way` raises."""
+    for index in give_way(database, wanted, patience=patience, tell=tell):
+        began = time.monotonic()
         tell(f"Building the index {index.name} on {index.table}; jobs go on meanwhile.")
-        with database.driver() as connection:
-            try:
-                # A DBA's limit is for applications. The lock is waited for as a transaction's end is: nobody queues behind either.
-                connection.execute(f"set statement_timeout = 0; set lock_timeout = '{PATIENCE:.0f}s'; set application_name = '{NAME}'")
-                if index.broken:
-                    connection.execute(f"drop index concurrently if exists {index.name}")
-                connection.execute(index.create)
-            except psycopg.OperationalError as error:  # a limit of time, a deadlock, a server that is going down
-                why = str(error).splitlines()[0]
-                tell(f"{index.name} could not be built ahead ({why}): the migration builds it, and writes wait meanwhile.")
-            except (psycopg.ProgrammingError, psycopg.IntegrityError) as error:  # no such column yet, no right, two rows of one key
-                log.info("%s is left to the migration: %s", index.name, error)
-            finally:
-                if not connection.closed:
-                    connection.execute("reset statement_timeout; reset lock_timeout; reset application_name")
+        if why := _build(database, index, min(PATIENCE, patience)):
+            tell(f"{index.name} could not be built ahead ({why}): the migration builds it, and writes wait meanwhile.")
+            return  # what stood in the way of this one stands in the way of the next
+        log.info("%s was built in %.0f s.", index.name, time.monotonic() - began)
 
 
-def wanted(database: Database) -> list[Index]:
-    """What to build ahead: what large tables lack, and what is broken."""
-    with database.transaction() as connection:
-        found = [index for index, size in _missing(connection) if index.broken or size >= LARGE]
-        return [] if found and any(step.refused for step in foresee.steps(connection)) else found
+def wanted(connection: Connection) -> list[Index]:
+    """What to build ahead: what large tables lack, and what is broken there."""
+    found = [index for index, size in _missing(connection) if size >= LARGE]
+    return [] if found and any(step.refused for step in foresee.steps(connection)) else found
 
 
-def drop_broken(connection: Connection) -> None:
-    """In the migration's transaction, before its `create index if not exists`, which would take them for the indexes."""
-    for index, _ in _missing(connection):
-        if index.broken:
-            connection.execute(text(f"drop index if exists {index.name}"))
+def _build(database: Database, index: Index, wait: float) -> str:
+    """Why it could not be built; empty where it was, and where the migration will say why. On a connection of its own: it sets limits."""
+    try:
+        with connect(database.url, application_name=NAME) as connection:
+            if connection.execute("select pg_backend_pid()").fetchone() != (connection.info.backend_pid,):
+                return "the connection goes through a pooler"
+            # A DBA's limit is for applications. The lock is waited for as a transaction's end is: nobody queues behind either.
+            connection.execute(f"set statement_timeout = 0; set lock_timeout = '{wait * 1000:.0f}ms'")
+            # Never dropped: another migration may have mended it since it was looked at.
+            connection.execute(f"reindex index concurrently {index.name}" if index.broken else index.create)
+    except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected, psycopg.errors.QueryCanceled) as error:
+        return str(error).splitlines()[0]
+    except (psycopg.ProgrammingError, psycopg.IntegrityError) as error:  # no such column yet, no right, two rows of one key
+        log.info("%s is left to the migration: %s", index.name, error)
+    except psycopg.Error as error:
+        raise database.noted(translate(error, sent=False)) from error
+    return ""
 
 
 def _missing(connection: Connection) -> Iterator[tuple[Index, int]]:
     """Indexes of missing migrations that are not there, or broken, on tables that are; and the table's size."""
     for sql in (sql for script in migrate.missing(connection) for sql in migrate.sql_of(script)):
-        for match in filter(None, map(_CREATE.match, map(statements.bare, statements.split(sql)))):
+        for match in _created(sql):
             name, table = f"{match['schema']}.{match['name']}", match["table"]
             row = connection.execute(text(_FOUND), {"index": name, "table": table}).one_or_none()
             if row and (row.broken or not row.there):
                 create = f"create {match['unique'] or ''}index concurrently if not exists {match['name']} on {table} {match['rest']}"
                 yield Index(name, table, create, bool(row.broken)), row.bytes
+
+
+def _created(sql: str) -> Iterator[re.Match[str]]:
+    return filter(None, map(_CREATE.match, map(statements.bare, statements.split(sql))))
+
+
+@cache
+def mend() -> str:
+    """SQL for the end of a migration: its own broken indexes are built again, and what `reindex concurrently` left is dropped. One that is
+    being built just now is waited for."""
+    names = sorted({match["name"] for script in migrate.missing(None) for sql in migrate.sql_of(script) for match in _created(sql)})
+    return _MEND.format(names=", ".join(f"'{name}'" for name in names))
+
+
+_MEND = """do $mend$
+declare
+  v_index regclass;
+begin
+  for v_index in
+    select i.indexrelid from pg_index as i join pg_class as c on c.oid = i.indexrelid
+    where not i.indisvalid and c.relnamespace in ('public'::regnamespace, 'ourvidz'::regnamespace)
+      and regexp_replace(c.relname, '_cc(new|old)[0-9]*$', '') in ({names})
+  loop
+    if v_index::text ~ '_cc(new|old)[0-9]*$' then
+      execute format('drop index %s', v_index);
+    else
+      execute format('reindex index %s', v_index);
+    end if;
+  end loop;
+end
+$mend$;
+"""

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from alembic.script import Script
 from sqlalchemy import Connection
 
-from ourvidz.db import layer, migrate, reconcile, session
+from ourvidz.db import indexes_ahead, layer, migrate, reconcile, session
 from ourvidz.db.reconcile import Beliefs
 
 _NEWER = """do $newer$
@@ -77,6 +77,7 @@ def _parts(connection: Connection | None, beliefs: Beliefs | None, keep_policies
     yield _RECORD
     for script in migrate.missing(connection):
         yield _numbered(script)
+    yield indexes_ahead.mend()
     yield "\n-- Schema objects: functions, views, triggers, policies, copied tables -----------------------------------------------\n\n"
     yield layer.applying()
     yield "\n-- Jobs of the older system, and what had to wait for it -------------------------------------------------------------\n\n"

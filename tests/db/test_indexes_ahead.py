@@ -6,11 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
+from stack_fixtures import Pooler
 from support import Server, submit
 from test_giving_way import User, migrated
 from waiting import wait_for
 
-from ourvidz.db import indexes_ahead
+from ourvidz.db import indexes_ahead, plain_sql
 from ourvidz.db.connection import Database
 from ourvidz.lifecycle import Jobs
 
@@ -50,17 +51,44 @@ def test_submits_go_on_while_it_is_built(server: Server, database_name: str, dat
     assert database.rows("select status from public.jobs where id = %s", (job,)) == [{"status": "queued"}]
 
 
-def test_what_a_build_that_was_broken_off_left_is_built_anew(server: Server, database_name: str, database: Database) -> None:
-    """Postgres keeps such an index up to date, never uses it, and `if not exists` takes it for the index."""
+@pytest.fixture
+def broken(server: Server, database_name: str, database: Database) -> None:
+    """What a build that was broken off leaves: Postgres keeps it up to date, never uses it, and `if not exists` takes it for the index."""
     with psycopg.connect(server.url(database_name)) as reader, psycopg.connect(server.url(database_name), autocommit=True) as first:
         reader.execute("set transaction isolation level repeatable read")
         reader.execute("select count(*) from public.job_payloads")
         first.execute("set lock_timeout = '50ms'")
-        with pytest.raises(psycopg.errors.LockNotAvailable):
-            first.execute(f"create unique index concurrently {NAME.partition('.')[2]} on public.job_payloads (user_id, idempotency_key)")
+        for build in (f"create unique index concurrently {NAME.partition('.')[2]} on public.job_payloads (user_id, idempotency_key)",
+                      f"reindex index concurrently {NAME}"):  # fmt: skip
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                first.execute(build)
     assert database.rows(VALID, (NAME,)) == [{"valid": False}]
+    assert database.rows(VALID, (f"{NAME}_ccnew",)) == [{"valid": False}]
+
+
+def test_a_broken_one_is_built_again_ahead(broken: None, database: Database) -> None:
     indexes_ahead.build(database)
     assert database.rows(VALID, (NAME,)) == [{"valid": True}]
+
+
+@pytest.mark.parametrize("way", ["migrate", "a file of migrate --sql"])
+def test_and_by_the_migration_where_nobody_did(broken: None, server: Server, database_name: str, database: Database, way: str) -> None:
+    if way == "migrate":
+        migrated(database)
+    else:
+        with psycopg.connect(server.url(database_name), autocommit=True) as session:
+            session.execute(plain_sql.write())
+    assert database.rows(VALID, (NAME,)) == [{"valid": True}]
+    assert database.rows(VALID, (f"{NAME}_ccnew",)) == []
+
+
+def test_behind_a_pooler_it_is_left_to_the_migration(pgbouncer: Pooler) -> None:
+    """Settings and a build of three transactions need one session."""
+    said: list[str] = []
+    pooled = Database(pgbouncer.url)
+    indexes_ahead.build(pooled, said.append)
+    pooled.close()
+    assert "goes through a pooler" in said[-1]
 
 
 def test_one_that_cannot_be_built_ahead_is_left_to_the_migration(
