@@ -76,7 +76,7 @@ def _opened(missing: Sequence[str]) -> set[str]:
     """Those that are to be made and that some policy would open to others: said in red, with the policies' names."""
     from ourvidz import bootstrap
     from ourvidz.db import storage_policies
-    from ourvidz.db.connection import Database, DatabaseAway
+    from ourvidz.db.connection import Database, DatabaseAway, DatabaseBusy
 
     app = bootstrap.app()
     if not missing or app.embedded:
@@ -88,6 +88,8 @@ def _opened(missing: Sequence[str]) -> set[str]:
         database.rows("select 1")  # says in our own errors that it is away
         with database.transaction() as connection:
             found = storage_policies.waking(connection, missing)
+    except DatabaseBusy:
+        raise  # it is there, and asked again it says whether a policy opens them
     except DatabaseAway as error:
         out.say(f"Whether a policy opens the new buckets to others was not looked at: {error}", "yellow")
         return set()

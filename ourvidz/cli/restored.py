@@ -55,13 +55,12 @@ def restored(
         in_service = beside and not moving.is_copy(connection)
     if in_service:  # of the wrong DATABASE_URL everything would be stopped
         out.confirm(IN_SERVICE.format(jobs="keeps" if keep_jobs else "cancels"), yes=yes)
-    steps, done = moving.make_whole(database, "restored" if instead else "copied", keep_jobs=keep_jobs, tell=out.say)
-    if refused := [step for step in steps if step.refused]:
+    whole = moving.make_whole(database, "restored" if instead else "copied", keep_jobs=keep_jobs, tell=out.say)
+    if refused := [step for step in whole.steps if step.refused]:
         if not as_json:
             foreseen.show(refused)
         raise out.Problem(f"This database cannot be made whole as it is: {refused[0].object}: {refused[0].refused}. Nothing was changed.")
-    with database.transaction() as connection:
-        now = moving.identity(connection)
+    now = whole.identity
     assert now is not None
     analyzed, missing = moving.analyze(database), moving.logins_missing(database)
     if as_json:
@@ -69,16 +68,16 @@ def restored(
             {
                 "id": now.id,
                 "how": now.how,
-                "applied": [asdict(s) for s in steps],
-                "done": done,
+                "applied": [asdict(s) for s in whole.steps],
+                "done": whole.done,
                 "analyzed": analyzed,
                 "logins_missing": missing,
             }
         )
         return
     print(f"database {now.id}: {'goes on instead of the other one' if instead else 'goes on beside the other one'}")
-    _print("schema objects, owners and rights set again", len(steps))
-    for what, n in done.items():
+    _print("schema objects, owners and rights set again", len(whole.steps))
+    for what, n in whole.done.items():
         _print(what, n)
     _print("tables analyzed", analyzed)
     if missing:

@@ -42,9 +42,10 @@ def give_way(
     *,
     patience: float = PATIENCE,
     tell: Callable[[str], object] = log.warning,
+    what: str = "The migration",
 ) -> T:
     """What `work` answers in a transaction of its own, tried again while others hold the locks it needs. `tell` is given who they are and
-    what to do. Raises `MigrationBlocked` after `patience` seconds, and what `work` raises."""
+    what to do; `what` waits for them. Raises `MigrationBlocked` after `patience` seconds, and what `work` raises."""
     began, moment, said = time.monotonic(), MOMENT, ""
     for rest in backoff(LONGEST_REST):
         blockers: list[dict[str, Any]] = []
@@ -55,14 +56,15 @@ def give_way(
                 with _watched(database, connection, blockers):
                     return work(connection)
         except DatabaseBusy as error:
-            if isinstance(getattr(error.__cause__, "orig", error.__cause__), psycopg.errors.QueryCanceled):
-                raise  # a statement_timeout, which the same statement meets again; or a person's will
+            cause = getattr(error.__cause__, "orig", error.__cause__)
+            if not isinstance(cause, psycopg.errors.LockNotAvailable | psycopg.errors.DeadlockDetected):
+                raise
             who = _who(database, blockers)
             if time.monotonic() + rest - began > patience:
-                raise MigrationBlocked(f"The migration waited {patience:.0f} s for {who} Nothing was changed.") from error
+                raise MigrationBlocked(f"{what} waited {patience:.0f} s for {who} Nothing was changed.") from error
         if who != said:
             said = who
-            tell(f"The migration waits for {who} It tries again; until then nothing is changed, and jobs go on.")
+            tell(f"{what} waits for {who} It tries again; until then nothing is changed, and jobs go on.")
         moment = BEHIND_AUTOVACUUM if any(one["kind"] == "autovacuum worker" for one in blockers) else MOMENT
         time.sleep(max(rest, MOMENT))  # those who waited behind us come first
     raise AssertionError("backoff has no end")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from sqlalchemy import Connection, text
@@ -29,6 +29,15 @@ class Identity:
     how: str  # made | restored | copied
 
 
+@dataclass(frozen=True)
+class Whole:
+    """What `make_whole` did: the steps to this program's release, what was settled → how many, and what the database is now."""
+
+    steps: list[Step]
+    done: Mapping[str, int] = field(default_factory=dict)
+    identity: Identity | None = None
+
+
 def identity(connection: Connection) -> Identity | None:
     """None in a database from before it had one, and in one whose rows are not there yet."""
     if connection.execute(text("select to_regclass('ourvidz.identities')")).scalar() is None:
@@ -50,19 +59,20 @@ def settle(connection: Connection, way: Way, *, keep_jobs: bool) -> dict[str, in
     return {row.what: row.n for row in found}
 
 
-def make_whole(database: Database, way: Way, *, keep_jobs: bool, tell: Callable[[str], object]) -> tuple[list[Step], dict[str, int]]:
+def make_whole(database: Database, way: Way, *, keep_jobs: bool, tell: Callable[[str], object]) -> Whole:
     """Brings it to this program's release and settles it, in one transaction that gives way to whoever holds what it has to lock: the
-    programs that wait for it read the same tables. The steps of the release, and what was done → how many; with a refused step, nothing."""
+    programs that wait for it read the same tables. Nothing is done where a step is refused."""
     from ourvidz.db import foresee, giving_way, migrate  # loads alembic, which most starts do without
 
-    def work(connection: Connection) -> tuple[list[Step], dict[str, int]]:
+    def work(connection: Connection) -> Whole:
         steps = foresee.steps(connection)
         if any(step.refused for step in steps):
-            return steps, {}
+            return Whole(steps)
         migrate.migrate(connection, lock_timeout=None)
-        return steps, settle(connection, way, keep_jobs=keep_jobs)
+        done = settle(connection, way, keep_jobs=keep_jobs)
+        return Whole(steps, done, identity(connection))
 
-    return giving_way.give_way(database, work, tell=tell)
+    return giving_way.give_way(database, work, tell=tell, what="`ourvidz restored`")
 
 
 def analyze(database: Database) -> int:
