@@ -52,7 +52,7 @@ class DatabaseReadOnly(DatabaseAway):
 
 
 class DatabaseBusy(DatabaseAway):
-    """The server undid this statement (a deadlock, a lock or a limit of time), though it was repeated. Nothing was changed."""
+    """The server undid the statement (a deadlock, a lock or a limit of time). Nothing was changed; it may go through when asked again."""
 
     sqlstate = "55P03"
     code = "database_busy"
@@ -130,8 +130,8 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """A SQLAlchemy connection in one transaction, for migrations, rebuilds and reports. Raises what `rows` raises, except `Ambiguous`:
-        here a lost connection is `DatabaseAway` too."""
+        """A SQLAlchemy connection in one transaction, for migrations, rebuilds and reports. Raises `DatabaseAway`, for a lost connection as
+        well and for a transaction that Postgres undid (`DatabaseBusy`); refusals by our functions as SQLAlchemy raises them."""
         try:
             with self.engine.connect().execution_options(isolation_level="READ COMMITTED") as connection, connection.begin():
                 pin(connection.connection.driver_connection)
@@ -188,15 +188,16 @@ class Database:
     def patiently(self, ask: Callable[[], T], *, patience: float = PATIENCE) -> T:
         """What `ask` answers, repeated while it raises `DatabaseAway`, for `patience` seconds (infinity: without end). Not for longer than
         `PATIENCE` where the server undoes this very statement again and again."""
-        began = time.monotonic()
+        began, busy_since = time.monotonic(), None
         for delay in outages.backoff():
             try:
                 return ask()
             except DatabaseRefused:
                 raise
             except DatabaseAway as error:
-                limit = min(patience, self.longest_wait, PATIENCE if isinstance(error, DatabaseBusy) else math.inf)
-                if time.monotonic() + delay - began > limit:
+                soon = time.monotonic() + delay
+                busy_since = (busy_since or time.monotonic()) if isinstance(error, DatabaseBusy) else None
+                if soon - began > min(patience, self.longest_wait) or (busy_since and soon - busy_since > PATIENCE):
                     raise
                 pulse.rest(delay)
                 self.bring_back()

@@ -6,6 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import psycopg
 import pytest
@@ -14,7 +15,7 @@ from support import Permissive, Server, Switch, claim, executor, finish, row, su
 from waiting import LIMIT, wait_for
 
 from ourvidz.db import connection, outages, writes
-from ourvidz.db.connection import Ambiguous, Database, DatabaseAway, DatabaseBusy, DatabaseReadOnly, DatabaseRefused, translate
+from ourvidz.db.connection import PATIENCE, Ambiguous, Database, DatabaseAway, DatabaseBusy, DatabaseReadOnly, DatabaseRefused, translate
 from ourvidz.db.outages import Means
 from ourvidz.lifecycle import Jobs, NewJob
 
@@ -184,6 +185,28 @@ def test_who_made_it_read_only_and_what_to_do(server: Server, database_name: str
 
 def test_one_that_takes_writes(database: Database) -> None:
     assert writes.look(database) == writes.Writes()
+
+
+@pytest.mark.parametrize("again", [1, 1000], ids=["once", "each time"])
+def test_one_deadlock_after_a_long_outage_is_waited_for_like_any_other(
+    database: Database, monkeypatch: pytest.MonkeyPatch, again: int
+) -> None:
+    """The limit counts from the first time that Postgres undid it, and not from the outage before."""
+    now = [0.0]
+    monkeypatch.setattr("ourvidz.db.connection.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr("ourvidz.db.connection.pulse", SimpleNamespace(rest=lambda seconds: now.__setitem__(0, now[0] + seconds)))
+    troubles = iter([DatabaseAway("away")] * 40 + [DatabaseBusy("deadlock")] * again)
+
+    def ask() -> str:
+        if (trouble := next(troubles, None)) is not None:
+            raise trouble
+        return "done"
+
+    if again == 1:
+        assert database.patiently(ask, patience=math.inf) == "done" and now[0] > PATIENCE
+    else:
+        with pytest.raises(DatabaseBusy):
+            database.patiently(ask, patience=math.inf)
 
 
 def test_who_is_told_to_leave_does_not_wait_without_end() -> None:
