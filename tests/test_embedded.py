@@ -227,24 +227,24 @@ def test_a_killed_postmaster_comes_back(home: Path) -> None:
         assert status(home).postmaster_pid != killed and status(home).supervisor_pid == watcher
 
 
-def test_a_postmaster_that_is_killed_while_it_recovers_comes_back(home: Path) -> None:
-    """The first thing that recovery from an archive runs kills it; then there is nothing more to recover."""
-    data = home / "postgres" / "data"
+def recover_by(command: str, data: Path) -> None:
+    """The next start recovers from an archive, and runs the shell command `command` for the first file that it wants."""
     with (data / "postgresql.conf").open("a") as conf:
-        conf.write("restore_command = 'rm recovery.signal && echo once >> killed && kill -9 $(head -n 1 postmaster.pid)'\n")
+        conf.write(f"restore_command = '{command}'\n")
     (data / "recovery.signal").touch()
     shutil.chown(data / "recovery.signal", (data / "PG_VERSION").stat().st_uid)
+
+
+def test_a_postmaster_that_is_killed_while_it_recovers_comes_back(home: Path) -> None:
+    data = home / "postgres" / "data"
+    recover_by("rm recovery.signal && echo once >> killed && kill -9 $(head -n 1 postmaster.pid)", data)
     with EmbeddedPostgres(home) as postgres:
         assert ask(postgres.url, "SELECT 1") == 1
     assert (data / "killed").read_text() == "once\n"
 
 
 def test_one_that_is_killed_at_every_start_is_given_up(home: Path) -> None:
-    data = home / "postgres" / "data"
-    with (data / "postgresql.conf").open("a") as conf:
-        conf.write("restore_command = 'kill -9 $(head -n 1 postmaster.pid) $PPID'\n")
-    (data / "recovery.signal").touch()
-    shutil.chown(data / "recovery.signal", (data / "PG_VERSION").stat().st_uid)
+    recover_by("kill -9 $(head -n 1 postmaster.pid) $PPID", home / "postgres" / "data")
     with pytest.raises(EmbeddedPostgresError, match=r"(?s)did not start.*ended with -9: giving up"):
         EmbeddedPostgres(home, timeout=LIMIT).start()
 
