@@ -55,7 +55,7 @@ def run(connection: Connection) -> None:
     context.configure(connection=connection, version_table_schema="ourvidz", transactional_ddl=True)
     with context.begin_transaction():
         context.run_migrations()
-    script(connection, indexes_ahead.mend())
+    script(connection, indexes_ahead.rebuild_invalid())
     layer.apply(connection)
     if connection.execute(text("select to_regclass('ourvidz.older_jobs')")).scalar() is not None:
         connection.execute(text("select ourvidz.import_older()"))

@@ -1,11 +1,11 @@
 """Indexes that a migration brings to a large table are built before it, `concurrently`: everybody reads and writes meanwhile. Built in the
 migration's own transaction, each makes all writes to its table wait until it is done.
 
-An index that cannot be built ahead is left to the migration, which says what is wrong: it needs a column that is still to come, somebody
-holds a transaction open for longer than is waited for, or a pooler stands between (nothing may hang on a session then).
+The migration builds what cannot be built ahead: an index on a column that the migration adds, any index while another session keeps a
+transaction open for longer than `PATIENCE`, and all of them behind a pooler, since a concurrent build needs one session.
 
-A build that was broken off leaves an index that Postgres keeps up to date and never uses. `if not exists` takes it for the index, so a
-migration ends with `mend`, which builds such indexes again.
+An interrupted build leaves an invalid index: Postgres updates it and never reads it, and `create index if not exists` skips it by its name.
+So each migration ends with `rebuild_invalid`.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def _build(database: Database, index: Index, wait: float) -> str:
                 return "the connection goes through a pooler"
             # A DBA's limit is for applications. The lock is waited for as a transaction's end is: nobody queues behind either.
             connection.execute(f"set statement_timeout = 0; set lock_timeout = '{wait * 1000:.0f}ms'")
-            # Never dropped: another migration may have mended it since it was looked at.
+            # Not dropped and created: another migration may have rebuilt it since `wanted` looked, and a failed build would lose it.
             connection.execute(f"reindex index concurrently {index.name}" if index.broken else index.create)
     except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected, psycopg.errors.QueryCanceled) as error:
         return str(error).splitlines()[0]
@@ -101,14 +101,14 @@ def _created(sql: str) -> Iterator[re.Match[str]]:
 
 
 @cache
-def mend() -> str:
-    """SQL for the end of a migration: its own broken indexes are built again, and what `reindex concurrently` left is dropped. One that is
-    being built just now is waited for."""
+def rebuild_invalid() -> str:
+    """SQL that reindexes the invalid indexes of our migrations and drops the `_ccnew` indexes of an interrupted `reindex concurrently`. It
+    waits for a build that is running."""
     names = sorted({match["name"] for script in migrate.missing(None) for sql in migrate.sql_of(script) for match in _created(sql)})
-    return _MEND.format(names=", ".join(f"'{name}'" for name in names))
+    return _REBUILD_INVALID.format(names=", ".join(f"'{name}'" for name in names))
 
 
-_MEND = """do $mend$
+_REBUILD_INVALID = """do $rebuild$
 declare
   v_index regclass;
 begin
@@ -124,5 +124,5 @@ begin
     end if;
   end loop;
 end
-$mend$;
+$rebuild$;
 """

@@ -77,7 +77,7 @@ def _parts(connection: Connection | None, beliefs: Beliefs | None, keep_policies
     yield _RECORD
     for script in migrate.missing(connection):
         yield _numbered(script)
-    yield indexes_ahead.mend()
+    yield indexes_ahead.rebuild_invalid()
     yield "\n-- Schema objects: functions, views, triggers, policies, copied tables -----------------------------------------------\n\n"
     yield layer.applying()
     yield "\n-- Jobs of the older system, and what had to wait for it -------------------------------------------------------------\n\n"
