@@ -15,3 +15,6 @@ create index if not exists videos_of_preview on public.videos using hash (previe
 create unique index if not exists job_payloads_of_user_key on public.job_payloads (user_id, idempotency_key);
 drop index if exists public.job_payloads_of_user;
 drop index if exists public.job_payloads_idempotency;
+-- A hash index walks all entries of an equal value at each insert, and a model may make the same picture many times (docs/decisions/0052).
+create index if not exists artifacts_of_sha256 on public.artifacts (sha256);
+drop index if exists public.artifacts_sha256;

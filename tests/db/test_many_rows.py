@@ -124,6 +124,13 @@ def test_sets_are_not_compared_row_by_row(bench: Bench, name: str) -> None:
     assert many < LIMIT * few, f"{few:.6f} s for each of 500 rows, {many:.6f} s for each of 4,000"
 
 
+def test_hash_indexes_are_over_paths_alone(bench: Bench) -> None:
+    """An insert walks all entries of an equal value. A path names one object; a SHA-256 comes again with each equal picture."""
+    hashes = bench.session.execute("select indexdef from pg_indexes where indexdef like '%USING hash%' and schemaname in ('public', 'ourvidz')")
+    columns = {definition.partition("USING hash (")[2].partition(")")[0] for (definition,) in hashes}
+    assert columns == {"image_url", "thumbnail_url", "video_url", "preview_url"}
+
+
 def in_stale_state(bench: Bench, case: Case, n: int) -> float:
     """Seconds for each of n rows, in a session that planned for one."""
     bench.make(case, 1)

@@ -3,22 +3,21 @@
 create or replace function ourvidz.takedown_shows(p_row ourvidz.takedowns) returns void
 language plpgsql
 as $$
+declare
+  v_down constant boolean := (select state in ('hidden', 'blocked') from ourvidz.takedowns where subject = p_row.subject);
 begin
-  update public.artifacts as a set taken_down = t.state in ('hidden', 'blocked')
-  from ourvidz.takedowns as t
-  where t.subject = p_row.subject and a.job_id = t.job_id and a.kind in (t.kind, 'thumbnail') and a.index = t.index
-    and a.taken_down <> (t.state in ('hidden', 'blocked'));
+  update public.artifacts set taken_down = v_down
+  where job_id = p_row.job_id and kind in (p_row.kind, 'thumbnail') and index = p_row.index and taken_down <> v_down;
   if p_row.job_id is not null then
     perform ourvidz.images_taken(array[p_row.job_id]);
   else
     perform ourvidz.row_taken(p_row.row_id);
   end if;
-  update public.videos as v set taken_down = t.state in ('hidden', 'blocked'), updated_at = ourvidz.now()
-  from ourvidz.takedowns as t
-  where t.subject = p_row.subject and t.kind = 'video'
-    and v.id = any (array(select p_row.row_id union all select video_id from public.jobs where id = p_row.job_id))
-    and (v.video_job_id = t.job_id or v.id = t.row_id)
-    and v.taken_down <> (t.state in ('hidden', 'blocked'));
+  if p_row.kind = 'video' then
+    update public.videos set taken_down = v_down, updated_at = ourvidz.now()
+    where id = any (array(select p_row.row_id union all select video_id from public.jobs where id = p_row.job_id))
+      and (video_job_id = p_row.job_id or id = p_row.row_id) and taken_down <> v_down;
+  end if;
 end
 $$;
 
