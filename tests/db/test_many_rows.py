@@ -126,7 +126,9 @@ def test_sets_are_not_compared_row_by_row(bench: Bench, name: str) -> None:
 
 def test_hash_indexes_are_over_paths_alone(bench: Bench) -> None:
     """An insert walks all entries of an equal value. A path names one object; a SHA-256 comes again with each equal picture."""
-    hashes = bench.session.execute("select indexdef from pg_indexes where indexdef like '%USING hash%' and schemaname in ('public', 'ourvidz')")
+    hashes = bench.session.execute(
+        "select indexdef from pg_indexes where indexdef like '%USING hash%' and schemaname in ('public', 'ourvidz')"
+    )
     columns = {definition.partition("USING hash (")[2].partition(")")[0] for (definition,) in hashes}
     assert columns == {"image_url", "thumbnail_url", "video_url", "preview_url"}
 

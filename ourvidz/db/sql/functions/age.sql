@@ -26,7 +26,7 @@ as $$
   left join public.profiles as profile on profile.id = me.id
   left join lateral (select * from ourvidz.age_reviews where user_id = me.id and decision is null limit 1) as open on true
   left join lateral (
-    select * from ourvidz.age_reviews where user_id = me.id and decision is not null order by id desc limit 1) as last on true
+    select * from ourvidz.age_reviews where user_id = me.id and decision is not null order by id + 0 desc limit 1) as last on true
   cross join lateral (select case when profile.age_verified and coalesce(profile.age_verified_until > ourvidz.now(), true) then 'verified'
                                   when open.began_at is not null then 'in_review' when open.id is not null then 'waiting'
                                   when profile.age_verified then 'expired' when last.decision <> 'verified' then last.decision

@@ -28,7 +28,8 @@ declare
   v_last ourvidz.age_reviews;
   v_verified constant boolean := coalesce(new.age_verified, false);
 begin
-  select * into v_last from ourvidz.age_reviews where user_id = new.id and decision is not null order by id desc limit 1;
+  -- + 0: the index of all ids must not give the order, or all reviews could be read (docs/decisions/0052, rule 7).
+  select * into v_last from ourvidz.age_reviews where user_id = new.id and decision is not null order by id + 0 desc limit 1;
   if new.erased_at is null and (coalesce(v_last.decision = 'verified', false) <> v_verified
                                 or v_verified and v_last.verified_until is distinct from new.age_verified_until) then
     v_last := ourvidz.age_decided(new.id, case when v_verified then 'verified' else 'withdrawn' end, ourvidz.actor(),

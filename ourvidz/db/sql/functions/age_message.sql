@@ -43,7 +43,7 @@ begin
   if not found then
     return jsonb_build_object('outcome', 'repeated', 'status', ourvidz.age_of(m.user_id)->'status');
   end if;
-  select * into v_last from ourvidz.age_reviews as r where r.user_id = m.user_id and r.decision is not null order by id desc limit 1;
+  select * into v_last from ourvidz.age_reviews as r where r.user_id = m.user_id and r.decision is not null order by id + 0 desc limit 1;
   if exists (select from ourvidz.age_messages as a where a.user_id = m.user_id and a.provider = m.provider and a.said_at > m.said_at)
      or v_last.decided_by not like 'provider:%' and v_last.decided_at > m.said_at then
     v_outcome := 'older';
