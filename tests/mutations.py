@@ -138,7 +138,7 @@ MUTANTS = {
     "removed though shown": Mutant(F + "removals.sql", "i.image_url = shown.path", "false", "./removals"),
     "removed from public buckets": Mutant(F + "removals.sql", "on not b.public and not b.sealed and b.name in", "on b.name in", "./removals"),
     "an artifact of a row": Mutant(F + "removals.sql", "a.bucket = shown.bucket and a.path = shown.path", "false", "./removals"),
-    "never said to be gone": Mutant(F + "removals_take.sql", "set gone_at = ourvidz.now() from", "set gone_at = null from", "./removals"),
+    "never said to be gone": Mutant(F + "removals_take.sql", "set gone_at = ourvidz.now() where", "set gone_at = null where", "./removals"),
     "one listens for all": Mutant(F + "realtime_leaks.sql", "c.caller <> 'its owner'", "c.caller = 'anon'", "storage_policies"),
     "who speaks is not asked": Mutant(F + "realtime_leaks.sql", "('a', 'speak')", "('-', 'speak')", "storage_policies"),
     # erasure
