@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from catalogs import rights
 from moving import NO_OWNERS, Lived, command, even, lived, subscribe, tool, unsubscribe, younger
+from sqlalchemy import Connection
 from support import OWNER, Permissive, Server, claim, executor, finish, new_user, row, submit
 from waiting import LIMIT, wait_for
 
@@ -19,7 +20,7 @@ from ourvidz.audit import accept_losses, audit, heads_file, publish_heads
 from ourvidz.bootstrap import App
 from ourvidz.cli.main import _words
 from ourvidz.config import Config
-from ourvidz.db import layer, ledger, outbox, queries, restored
+from ourvidz.db import giving_way, layer, ledger, outbox, queries, restored
 from ourvidz.db.connection import Database
 from ourvidz.db.foresee import steps
 from ourvidz.db.migrate import migrate
@@ -61,9 +62,13 @@ def copy(young: Server, taken: str) -> Iterator[Database]:
 
 
 def settle(database: Database, way: restored.Way = "restored", *, keep_jobs: bool = False) -> dict[str, int]:
-    with database.transaction() as connection:
+    """As `ourvidz restored` does it: beside a program that starts it may meet a deadlock, and tries again."""
+
+    def work(connection: Connection) -> dict[str, int]:
         migrate(connection)
         return restored.settle(connection, way, keep_jobs=keep_jobs)
+
+    return giving_way.give_way(database, work)
 
 
 def sound(database: Database) -> None:
