@@ -1,7 +1,7 @@
-"""A chat model's answer as a description of a scene: `clean` takes off what is wrapped around it, `check` says whether what is left is one.
+"""Extract a scene description from a chat model's answer: `clean` strips what is around it, `check` validates the rest.
 
-Judged by what each sentence speaks of, not by how the answer begins (`executors.talk`): a description speaks of what is seen; a refusal, a
-question or a comment speaks of the request, of the text, of the model itself or to the person who asked.
+Each sentence is judged by its subject, not by how the answer begins (`executors.talk`): a description is about what is seen; a refusal, a
+question or a comment is about the request, the text or the model itself, or addresses the user.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from executors.errors import EnhancementFailed
 from executors.language import far_from
 from executors.talk import Style, data, echoes, sentences, talk, words_of
 
-ENOUGH = 40  # characters: a shorter text is no description that something could stand before or after
-WRAPPING = 1 / 3  # of the words at most: an answer that has more talk than description is talk
-LOOPED = 1 / 3  # of the words at least are left when repetitions are taken out
-PER_WORD = 2.0  # tokens of CLIP at most, on average: English has 1.1 to 1.75 (a list of names), letters at random 2.1 and more
+ENOUGH = 40  # characters: a shorter text does not yet count as a description
+WRAPPING = 1 / 3  # maximum share of the words that may be talk around a description
+LOOPED = 1 / 3  # minimum share of the words that must be left when repetitions are removed
+PER_WORD = 2.0  # maximum CLIP tokens per word on average: English has 1.1 to 1.75 (a list of names), random letters 2.1 and more
 LONGEST = 40  # letters of a word
 
-# -- taking off what is around the description ------------------------------------------------------------------------------------------
+# -- cleaning ---------------------------------------------------------------------------------------------------------------------------
 
 
 def clean(answer: str, cut_short: bool = False) -> str:
-    """The description inside a chat model's answer: one line, without thoughts, introduction, labels, quotation marks, markup, data,
-    further versions, repetitions or closing remarks. Whatever is not surely one of these stays, a refusal too: `check` says what is left.
+    """Return the description inside a chat model's answer: one line, without thoughts, introduction, labels, quotation marks, markup,
+    data, further versions, repetitions or closing remarks. What is not certainly one of these stays, also a refusal: `check` judges it.
 
-    `cut_short`: the answer ran into its token limit; its unfinished last sentence is dropped.
+    `cut_short`: the answer reached its token limit; its unfinished last sentence is dropped.
     """
     text = "".join(c for c in html.unescape(answer) if unicodedata.category(c) != "Cf")
     text = re.split(r"<\|(?:im_end|endoftext)\|>", text.rpartition("<|message|>")[2])[0]
@@ -51,7 +51,7 @@ _COUNT = re.compile(
     r"|^[(\[]\W?\d{1,3} words[)\]]\s*",
     re.IGNORECASE,
 )
-_FLAGS = re.compile(r"(?:\s+--[a-z]+(?: [\w:.]+)?)+$")  # what other programs want behind a prompt
+_FLAGS = re.compile(r"(?:\s+--[a-z]+(?: [\w:.]+)?)+$")  # flags that other programs take after a prompt
 
 
 @cache
@@ -62,8 +62,7 @@ def _thought_tags() -> re.Pattern[str]:
 
 
 def _without_thoughts(text: str) -> str:
-    """What stands between the tags of a thought goes; before a closing one that nothing opened, and after an opening one that nothing
-    closes, everything."""
+    """Remove text between the tags of a thought; also everything before an unmatched closing tag, and after an unmatched opening tag."""
     kept, depth, at = [], 0, 0
     for tag in _thought_tags().finditer(text):
         if tag["close"]:
@@ -78,7 +77,7 @@ def _without_thoughts(text: str) -> str:
 
 
 def _without_data(text: str) -> str:
-    """JSON objects go, but for the description that one of them may hold."""
+    """Remove JSON objects, except for a description inside one of them."""
     found: list[str] = []
     rest, at = "", 0
     for start in (m.start() for m in re.finditer(r"[{\[]\s*[{\"]", text)):
@@ -89,7 +88,7 @@ def _without_data(text: str) -> str:
         except (ValueError, RecursionError):
             if not re.match(r"\{\s*\"[^\"\n]{1,60}\"\s*:", text[start:]):
                 continue
-            value, end = None, len(text)  # it never ends: the token limit cut it
+            value, end = None, len(text)  # unterminated: cut by the token limit
         rest, at = rest + text[at:start], end
         found += _described(value)
     if at == 0:
@@ -148,7 +147,7 @@ _ITEM = re.compile(r"^\W*([1-9])[.)]\s+", re.MULTILINE)
 
 
 def _of_paragraphs(text: str) -> str:
-    """The lines of an answer that are its description."""
+    """Return the lines of an answer that are its description, joined."""
     labels, kept = _labels(), list[str]()
     if _SEVERAL.search(text):
         text = _ITEM.sub(r"Option \1: ", text)
@@ -169,7 +168,7 @@ def _of_paragraphs(text: str) -> str:
 
 
 def _without_lead(line: str) -> str:
-    """Without "Sure!", "Here's your prompt:", "Prompt:"."""
+    """Remove leads like "Sure!", "Here's your prompt:", "Prompt:"."""
     words, labels = data()["words"]["interjections"], _labels()
     for _ in range(4):  # "Sure! Here is the prompt: Prompt: …"
         before = line
@@ -184,7 +183,7 @@ def _without_lead(line: str) -> str:
 
 
 def _without_remarks(text: str) -> str:
-    """Without the instructions, and without the talk before and after a description, unless that refuses: then the description is not what
+    """Remove echoed instructions, and the talk before and after a description. Keeps talk that refuses: then the description is not what
     was asked for."""
     said = [sentence for sentence in sentences(text) if not echoes(sentence)]
     text = " ".join(said) or text
@@ -201,7 +200,7 @@ _PAIRS = {'"': '"', "“": "”", "'": "'", "‘": "’", "«": "»", "「": "�
 
 
 def _unquoted(text: str) -> str:
-    """Without quotation marks around the whole; a text that begins with one quotation and ends with another keeps both."""
+    """Remove quotation marks around the whole text; one that begins with a quotation and ends with another keeps both."""
     text = text.replace("„", "“", 1).removesuffix("“") + "”" if text[:1] == "„" and text.endswith("“") else text
     while len(text) > 1 and (closing := _PAIRS.get(text[0])) and text[-1] in (closing, "."):
         inside = text[1 : -1 if text[-1] == closing else -2]
@@ -215,7 +214,7 @@ def _unquoted(text: str) -> str:
 
 
 def _finished(text: str) -> str:
-    """Up to the end of the last sentence that is complete; of a list of phrases, up to the last comma."""
+    """Cut after the last complete sentence; a list of phrases, at the last comma."""
     if text.endswith((".", "!", "?", "。", '."', ".”")):
         return text
     ends = [m.end() for m in re.finditer(r"[.!?。][\"”’)]*(?=\s)", text)]
@@ -225,7 +224,7 @@ def _finished(text: str) -> str:
 
 
 def _once(text: str) -> str:
-    """Each sentence once, and each phrase of a list of phrases that repeats itself: what a model that has come into a loop had to say."""
+    """Remove repeated sentences, and repeated phrases of a list, as a looping model writes them."""
     said = sentences(text)
     kept = list({sentence.casefold().strip(): sentence for sentence in reversed(said)}.values())[::-1]
     left = " ".join(map(_phrases_once, kept))
@@ -241,11 +240,11 @@ def _phrases_once(sentence: str) -> str:
     return ", ".join(different).removesuffix(".") + "." * sentence.endswith(".")
 
 
-# -- whether it is one ------------------------------------------------------------------------------------------------------------------
+# -- checking ---------------------------------------------------------------------------------------------------------------------------
 
 
 def check(text: str, style: Style, prompt: str = "") -> None:
-    """Raise `EnhancementFailed` unless a cleaned `text` can stand as the description for `prompt`. The message never quotes it."""
+    """Raise `EnhancementFailed` unless a cleaned `text` is usable as the description for `prompt`. The message never quotes it."""
     if any(refuses for _, refuses in map(talk, sentences(text))):
         raise EnhancementFailed("the model refused", "model_refused")
     if why := _no_description(text, style, prompt):
@@ -259,7 +258,7 @@ def check(text: str, style: Style, prompt: str = "") -> None:
 
 
 def _seen(word: str) -> str:
-    """The word of `picture` that this one is, or, where that is long enough to be a beginning, begins with."""
+    """Return the entry of the word list `picture` that equals `word`, or, if over 3 letters long, that `word` begins with."""
     return next((begin for begin in data()["words"]["picture"] if word == begin or (len(begin) > 3 and word.startswith(begin))), "")
 
 
@@ -281,7 +280,7 @@ def _no_description(text: str, style: Style, prompt: str) -> str:
 
 
 def _loops(words: list[str]) -> bool:
-    """Whether more than a third of its runs of three words stood in it before, or hardly any word is new."""
+    """Check if more than a third of the three-word runs are repeated, or hardly any word is new."""
     runs = [tuple(words[i : i + 3]) for i in range(len(words) - 2)]
     if len(runs) > 8 and len(set(runs)) < (1 - LOOPED) * len(runs):
         return True

@@ -1,8 +1,8 @@
-"""The books of one memory: what lies in it, what must stay, and what goes when room is needed. Pure: no tensors, no clock.
+"""Bookkeeping of one memory: which items are in it, which are locked, and which to evict. Pure: no tensors, no clock.
 
-What goes first is GreedyDual-Size's answer (Cao & Irani, USENIX Symposium on Internet Technologies and Systems 1997): a thing is worth
-what it costs to bring it back, per byte, on top of a floor that rises to the worth of whatever was last put out. So what is dear for its
-size stays longer, and what is not asked for sinks. No use counts: a family asked for all day would be kept for hours after its last job.
+Evicts by GreedyDual-Size (Cao & Irani, USENIX Symposium on Internet Technologies and Systems 1997): an item's worth is its reload cost per
+byte, plus a floor that rises to the worth of the last evicted item. So items with a high cost for their size stay longer, and unused ones
+sink. Use counts are not used: a family in use all day would be kept for hours after its last job.
 """
 
 from __future__ import annotations
@@ -13,30 +13,30 @@ from dataclasses import dataclass, field
 
 from executors.errors import OutOfMemory
 
-DEFAULT_BUDGET = 35_000_000_000  # bytes; what three families on one card were to stay under
+DEFAULT_BUDGET = 35_000_000_000  # bytes; the target for three families on one card
 RESERVE = 2_000_000_000  # bytes of a card left to the driver, cuBLAS and cuDNN
-LINK = 25e9  # bytes a second from pinned memory to a card: PCIe 4.0 × 16, about
-LATENCY = 0.01  # seconds a move takes whatever its size
+LINK = 25e9  # bytes per second from pinned memory to a card, approximately: PCIe 4.0 × 16
+LATENCY = 0.01  # seconds per move, whatever its size
 
 
 def budget_for(vram: int | None) -> int:
-    """Bytes for weights and working room on a card with `vram` bytes. Raises `ValueError` for a card that is smaller than the reserve."""
+    """Return the bytes for weights and working memory on a card of `vram` bytes. Raises `ValueError` for a card within the reserve."""
     if vram is not None and vram <= RESERVE:
         raise ValueError(f"a card of {_gb(vram)} has nothing to give: {_gb(RESERVE)} are left to the driver and its libraries")
     return DEFAULT_BUDGET if vram is None else min(DEFAULT_BUDGET, vram - RESERVE)
 
 
 class TooBig(OutOfMemory):
-    """What has to be in memory at the same time is more than the memory may hold, whatever is put out."""
+    """What must be in memory at the same time exceeds the budget, whatever is evicted."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """Something that is in a memory or is not. A piece (by key, in bytes) that two items have takes its room once."""
+    """An item in a memory or outside it. `pieces`: key → bytes; a piece shared by two items counts once."""
 
     name: str
     pieces: Mapping[Hashable, int]
-    cost: float  # seconds to bring it back
+    cost: float  # seconds to load it again
 
     @property
     def bytes(self) -> int:
@@ -45,14 +45,14 @@ class Item:
 
 @dataclass
 class Books:
-    """`budget` in bytes; None keeps everything. `memory` and `setting` are the words for it in errors."""
+    """One memory. `budget` in bytes; None keeps everything. `memory` and `setting` name the memory and its budget in errors."""
 
     budget: int | None
     memory: str = "the GPU"
     setting: str = "OURVIDZ_VRAM_BUDGET"
     items: dict[str, Item] = field(default_factory=dict)
     locks: Counter[str] = field(default_factory=Counter)
-    working: int = 0  # bytes promised to the jobs that run, besides the items
+    working: int = 0  # bytes reserved for running jobs, besides the items
     _worth: dict[str, float] = field(default_factory=dict)
     _floor: float = 0.0
 
@@ -76,7 +76,7 @@ class Books:
         self.touch(item.name)
 
     def leave(self, name: str) -> None:
-        """Put out of the books, for whatever reason. Only `victims` raises the floor."""
+        """Remove an item, for whatever reason. Only `victims` raises the floor."""
         self.items.pop(name, None)
         self._worth.pop(name, None)
 
@@ -85,9 +85,9 @@ class Books:
         self._worth[name] = self._floor + item.cost / max(1, item.bytes)
 
     def victims(self, coming: Collection[Item], working: int = 0, keep: Collection[str] = ()) -> list[str]:
-        """Whom to put out, least worth first, so that `coming` fits beside `working` bytes and all that is locked or in `keep`.
+        """Return the items to evict, lowest worth first, so that `coming` fits beside `working` bytes and the items locked or in `keep`.
 
-        Decides and changes nothing but the floor. Raises `TooBig` saying what was asked for, what is locked and what the budget is.
+        Changes nothing but the floor. Raises `TooBig` naming what was requested, what is locked, and the budget.
         """
         if self.budget is None:
             return []
@@ -115,7 +115,7 @@ class Books:
 
 
 def occupied(items: Iterable[Item]) -> int:
-    """Bytes, with what items share counted once."""
+    """Bytes of these items, shared pieces counted once."""
     pieces: dict[Hashable, int] = {}
     for item in items:
         pieces.update(item.pieces)

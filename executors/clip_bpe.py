@@ -1,7 +1,7 @@
-"""CLIP's tokenizer in pure Python: SDXL's token budget is counted without loading a model, or torch.
+"""CLIP's tokenizer in pure Python, to count SDXL's tokens without loading a model or torch.
 
-The ids are those of transformers' `CLIPTokenizer` (a test holds the two equal). Its rules, in its order: the two special tokens are cut
-out of the raw text; then NFC, runs of white space to one space, lower case; then contractions, runs of letters, single digits, runs of
+The ids equal those of transformers' `CLIPTokenizer` (checked by a test). The steps, in order: the two special tokens are cut out of the
+raw text; then NFC, runs of white space to one space, lower case; then split into contractions, runs of letters, single digits, runs of
 anything else; then byte-level BPE with the 48,894 merges of OpenAI's CLIP (`data/bpe_simple_vocab_16e6.txt.gz`, licence beside it).
 """
 
@@ -17,16 +17,16 @@ from pathlib import Path
 VOCABULARY = Path(__file__).parent / "data" / "bpe_simple_vocab_16e6.txt.gz"
 MERGES = 49152 - 256 - 2  # the file has more; CLIP uses the first 48,894 (clip/simple_tokenizer.py)
 BOS, EOS = "<|startoftext|>", "<|endoftext|>"
-WINDOW = 77  # tokens one pass of CLIP's text encoder takes, BOS and EOS included
+WINDOW = 77  # tokens per pass of CLIP's text encoder, BOS and EOS included
 
 _SPECIAL = re.compile(r"(<\|startoftext\|>|<\|endoftext\|>)")
 _CONTRACTION = re.compile(r"'s|'t|'re|'ve|'m|'ll|'d")
-_LOWERED = re.compile(r"(<\|)(startoftext|endoftext)(\|>)")  # a special token in capitals is three words, once it is lower case
+_LOWERED = re.compile(r"(<\|)(startoftext|endoftext)(\|>)")  # a special token written in capitals becomes three words when lowercased
 
 
 @lru_cache(1)
 def byte_letters() -> dict[int, str]:
-    """Each byte's printable stand-in, in the order in which the vocabulary numbers them."""
+    """Byte → printable character, in the vocabulary's order."""
     shown = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     hidden = [b for b in range(256) if b not in shown]
     return {b: chr(b) for b in shown} | {b: chr(256 + i) for i, b in enumerate(hidden)}
@@ -54,7 +54,7 @@ def _ranks() -> dict[tuple[str, str], int]:
 
 
 def _kind(c: str) -> str:
-    """Letter, number, white space or other, as the Unicode classes of the tokenizer's regular expression see it."""
+    """Classify as letter, number, white space or other, like the Unicode classes of the tokenizer's regular expression."""
     category = unicodedata.category(c)
     if category[0] in "LN":
         return category[0]
@@ -104,7 +104,7 @@ def _bpe(word: str) -> tuple[str, ...]:
 
 def _normal(text: str) -> str:
     spaced = "".join(" " if _kind(c) == "Z" else c for c in unicodedata.normalize("NFC", text))
-    # One character at a time, as the tokenizer does: str.lower() over the whole would turn a final capital sigma into another letter.
+    # One character at a time, as the tokenizer does: str.lower() on the whole text lowercases a final capital sigma differently.
     return "".join(c.lower() for c in spaced)
 
 
@@ -126,8 +126,8 @@ def clip_token_count(text: str) -> int:
 
 
 def sdxl_token_count(text: str) -> int:
-    """Tokens for the greedier of SDXL's two tokenizers, BOS and EOS included.
+    """Tokens of `text` for the greedier of SDXL's two tokenizers, BOS and EOS included.
 
-    The second one pads with "!", which makes every "!" a token of its own there, and splits what stands on its two sides.
+    The second one pads with "!", so there every "!" is a token of its own and splits the text around it.
     """
     return max(clip_token_count(text), sum(len(token_ids(piece)) for piece in text.split("!")) + text.count("!") + 2)

@@ -1,6 +1,6 @@
-"""A sheet of many jobs for a person to look at: each job's pictures with its prompt beneath, a film as a strip of five frames.
+"""Contact sheet of many jobs: each job's pictures with the prompt below, a video as a strip of five frames.
 
-Beside the prompt, small, stand the pictures that the job was given.
+The job's reference pictures are shown small beside the prompt.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from ourvidz.sheet import Cell
 
 WIDTH, MARGIN, GAP = 1280, 32, 20  # pixels
-COLUMNS, STRIPS, FRAMES = 6, 2, 5  # pictures a line, films a line, frames of a film
-FILM_GAP, GIVEN = 4, 44  # between frames; the height of a picture that was given
+COLUMNS, STRIPS, FRAMES = 6, 2, 5  # pictures per line, videos per line, frames per video
+FILM_GAP, GIVEN = 4, 44  # gap between frames; height of a reference picture
 PAPER, INK, GREY, EDGE = (250, 249, 246), (34, 34, 34), (128, 128, 128), (222, 220, 214)
 GIVEN_NOTE = "small, beside a prompt: the pictures that its job was given"
-LINE = {13: 17, 11: 14, 22: 32}  # the type's size: the height of a line
+LINE = {13: 17, 11: 14, 22: 32}  # font size → line height
 
-Block = tuple[int, Callable[[Image.Image, int, int], None]]  # its height, and what paints it at (x, y)
+Block = tuple[int, Callable[[Image.Image, int, int], None]]  # height, and a function that paints it at (x, y)
 
 
 def drawn(cells: Sequence[Cell]) -> Image.Image:
-    """Single pictures first, then batches, then films, each in the order given."""
+    """Draw the sheet: single pictures first, then batches, then videos, each in the order given."""
     films = [cell for cell in cells if cell.files[0].suffix == ".mp4"]
     stills = [cell for cell in cells if cell not in films]
     parts = (

@@ -1,4 +1,4 @@
-"""The certificate that outputs are signed with: an operator's own, or a development one made once for this machine, which nobody trusts."""
+"""The certificate that signs outputs: the operator's, or an untrusted development certificate generated once per machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 DEVELOPMENT = "OurVidz development certificate (untrusted)"
 LIFE = timedelta(days=3650)
 ALGORITHMS = {"secp256r1": "es256", "secp384r1": "es384", "secp521r1": "es512"}
-"""What COSE calls a signature by a key on each curve (RFC 9053 §2.1, RFC 5480 §2.1.1.1)."""
+"""Curve → COSE signature algorithm (RFC 9053 §2.1, RFC 5480 §2.1.1.1)."""
 
 
 class BadCredential(Exception):
@@ -36,7 +36,7 @@ class Credential:
 
     @property
     def said(self) -> str:
-        """For people who start an executor or ask the doctor."""
+        """Description for executor start-up and `ourvidz doctor`."""
         if self.development:
             return (
                 f"Outputs are signed with this machine's development certificate ({self.fingerprint[:16]}…), which nobody trusts. "
@@ -46,7 +46,7 @@ class Credential:
 
 
 def find(home: Path, cert: Path | None, key: Path | None) -> Credential:
-    """The configured credential; where none is, this machine's development one, made at the first call. Raises `BadCredential`."""
+    """Return the configured credential; if none, this machine's development one, made at the first call. Raises `BadCredential`."""
     if cert is None and key is None:
         return development(home)
     if cert is None or key is None:
@@ -55,12 +55,12 @@ def find(home: Path, cert: Path | None, key: Path | None) -> Credential:
         return _credential(cert.read_bytes(), key.read_bytes(), development=False)
     except OSError as error:
         raise BadCredential(f"{error.filename} cannot be read ({error.strerror}); OURVIDZ_C2PA_CERT and _KEY name PEM files.") from None
-    except (ValueError, TypeError) as error:  # TypeError: the key wants a password
+    except (ValueError, TypeError) as error:  # TypeError: the key needs a password
         raise BadCredential(f"{cert} and {key} are no certificate and unencrypted key in PEM: {error}") from None
 
 
 def anchors(trust: Path | None) -> str:
-    """The PEM certificates in that file. Raises `BadCredential`, `OSError`."""
+    """Read the PEM certificates in that file. Raises `BadCredential`, `OSError`."""
     if trust is None:
         return ""
     pem = trust.read_bytes()
@@ -72,12 +72,12 @@ def anchors(trust: Path | None) -> str:
 
 
 def place(home: Path) -> Path:
-    """Where the development certificate lies, with its key."""
+    """Path of the development certificate and its key."""
     return home / "c2pa" / "development.pem"
 
 
 def development(home: Path) -> Credential:
-    """Made once a machine. Raises `BadCredential`."""
+    """Return this machine's development credential, making it at the first call. Raises `BadCredential`."""
     path = place(home)
     try:
         if not path.exists():
@@ -109,7 +109,7 @@ def _credential(chain: bytes, key: bytes, *, development: bool) -> Credential:
 
 
 def _make(path: Path) -> None:
-    """Key and chain in one file, seen whole or not at all: executors that start together sign with the same."""
+    """Write key and chain into one file, atomically, so that executors that start together use the same certificate."""
     path.parent.mkdir(parents=True, exist_ok=True)
     mine = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     with os.fdopen(os.open(mine, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
@@ -122,8 +122,8 @@ def _make(path: Path) -> None:
 
 
 def _drawn() -> bytes:
-    """An ES256 key and a certificate of the profile that C2PA asks of a signer's (C2PA 2.2, §14.5.1): X.509 v3, not self-signed,
-    digitalSignature alone, an extended key usage on the list. Its issuer signs this one certificate, and its key is thrown away."""
+    """Generate an ES256 key and a certificate with the profile that C2PA requires of signers (C2PA 2.2, §14.5.1): X.509 v3, not
+    self-signed, digitalSignature only, an extended key usage on the list. The issuer's key signs only this and is discarded."""
     root, key, now = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
 
     def signed(name: str, public: ec.EllipticCurvePublicKey, usage: str, *, ca: bool) -> x509.Certificate:
@@ -140,7 +140,7 @@ def _drawn() -> bytes:
             .issuer_name(_name(f"{DEVELOPMENT} issuer"))
             .public_key(public)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=1))  # other machines' clocks
+            .not_valid_before(now - timedelta(days=1))  # tolerates clock skew of other machines
             .not_valid_after(now + LIFE)
             .add_extension(x509.BasicConstraints(ca=ca, path_length=0 if ca else None), critical=True)
             .add_extension(x509.KeyUsage(**uses), critical=True)

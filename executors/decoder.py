@@ -1,8 +1,8 @@
-"""The program that decodes one user's picture, in a process of its own that can do nothing else: bytes in on stdin, pixels out on stdout.
+"""Sandboxed program that decodes one user's picture: bytes in on stdin, pixels out on stdout.
 
-It runs by path, with an empty environment and nothing but the standard library, Pillow, pillow-heif and `executors.decoding`, and it
-imports neither torch nor any other module of ours: what takes it over finds no secrets and no network. `executors.references` starts it and
-reads its answer, which is `rgb KIND W H` and W×H×3 bytes, or `refused` and a message.
+It is started by path, with an empty environment, and imports only the standard library, Pillow, pillow-heif and `executors.decoding`,
+neither torch nor any other module of ours: an exploit finds no secrets and no network. `executors.references` starts it and reads its
+answer: `rgb KIND W H` and W×H×3 bytes, or `refused` and a message.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 import warnings
 from typing import TYPE_CHECKING
 
-if __name__ == "__main__":  # started with -I -S, this program looks nowhere else
+if __name__ == "__main__":  # started with -I -S, so these are the only import paths besides the standard library
     sys.path += [sys.argv[1], os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]  # noqa: PTH100, PTH120  (pathlib costs 10 ms)
 
 from PIL import Image
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 MEMORY = 1 << 30
 """Bytes of address space. The largest picture allowed, 25 million pixels with transparency, takes three quarters of it."""
 ROWS = 256  # written at a time
-CPU = 20  # seconds; the same picture takes about two
+CPU = 20  # seconds; that largest picture takes about two
 
 TURNED = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -40,14 +40,14 @@ TURNED = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""EXIF's orientation → what turns the picture upright."""
+"""EXIF orientation → the transposition that turns the picture upright."""
 
 
 def picture(data: bytes, max_bytes: int, max_pixels: int, min_side: int) -> tuple[str, Image.Image]:
-    """Its kind, and the picture in `data`: RGB (sRGB) and upright.
+    """Return the kind of file and the picture in `data`: RGB (sRGB), upright.
 
-    The kind is read from the bytes, never from a name or a header. Raises `Unacceptable` saying what is wrong and what is accepted; sizes
-    are refused from the file's header, before a pixel is decoded.
+    The kind is detected from the bytes, never from a name or a header. Raises `Unacceptable` saying what is wrong and what is accepted;
+    sizes are checked in the file's header, before a pixel is decoded.
     """
     if not data:
         raise Unacceptable(f"The reference is empty. {ACCEPTED}.")
@@ -55,12 +55,12 @@ def picture(data: bytes, max_bytes: int, max_pixels: int, min_side: int) -> tupl
         raise Unacceptable(f"The reference has {len(data):,} bytes. {ACCEPTED} of up to {max_bytes:,} bytes.")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is ours, and stricter
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit below is stricter
             found = BARE[kind(data)](data)
             with Image.open(io.BytesIO(found.data), formats=[kind(data)]) as opened:
                 _check(opened, max_pixels, min_side)
-                opened.load()  # decodes; a truncated file is found here
-                # Pillow gives an AVIF's own rotation as EXIF that it makes; a HEIC's is applied already.
+                opened.load()  # decodes; raises for a truncated file
+                # Pillow reports an AVIF's rotation as EXIF that it synthesizes; a HEIC's is already applied.
                 turned = opened.getexif().get(0x0112, 1) if kind(data) == "AVIF" else found.orientation
                 return kind(data), _plain(opened, turned, opened.info.get("icc_profile") or found.profile)
     except Unacceptable:
@@ -71,12 +71,12 @@ def picture(data: bytes, max_bytes: int, max_pixels: int, min_side: int) -> tupl
         raise Unacceptable(f"The reference has far too many pixels. {ACCEPTED} of up to {max_pixels:,} pixels.") from None
     except Image.UnidentifiedImageError:
         raise Unacceptable(f"The reference is a damaged {kind(data)}: it begins like one and goes on otherwise. {ACCEPTED}.") from None
-    except Exception as error:  # decoders raise a dozen kinds for damaged files, and whichever it is, the file is to blame
+    except Exception as error:  # decoders raise many types for damaged files, and the file is always to blame
         raise Unacceptable(f"The reference is truncated or damaged ({_printable(error)}). {ACCEPTED}.") from error
 
 
 def _printable(error: Exception) -> str:
-    """A decoder's words may quote the file."""
+    """Sanitise a decoder's message, which may quote the file: printable ASCII, at most 200 characters."""
     words = "".join(c if c.isascii() and c.isprintable() else "?" for c in str(error)[:200])
     return words or type(error).__name__
 
@@ -87,14 +87,14 @@ def _check(opened: Image.Image, max_pixels: int, min_side: int) -> None:
         raise Unacceptable(f"The reference has {width}×{height} pixels. {ACCEPTED} of up to {max_pixels:,} pixels.")
     if min(width, height) < min_side:
         raise Unacceptable(f"The reference has {width}×{height} pixels. {ACCEPTED} of at least {min_side} pixels a side.")
-    # Several pictures in one HEIC are no animation: what a phone puts beside the first is another shot, or the same in another light.
+    # Several pictures in one HEIC are no animation: phones store further shots or exposures beside the first.
     if opened.format != "HEIF" and getattr(opened, "n_frames", 1) > 1:
         raise Unacceptable(f"The reference is animated. {ACCEPTED} that stands still.")
 
 
 def _plain(image: Image.Image, orientation: int, profile: bytes | None) -> Image.Image:
     if image.mode in ("I", "I;16", "I;16B", "F"):
-        # 16 bits a channel: Pillow's own conversion clips at 255, which turns most of it white.
+        # 16 bits per channel: Pillow's own conversion clips at 255, which turns most of the picture white.
         image = image.convert("I").point(lambda value: value / 257).convert("L")
     if image.has_transparency_data:
         image = image.convert("LA" if image.mode in ("1", "L", "LA") else "RGBA")
@@ -105,8 +105,8 @@ def _plain(image: Image.Image, orientation: int, profile: bytes | None) -> Image
 
 
 def prepare(data: bytes) -> bool:
-    """Imports what the decoder of this kind of file imports, before `seal` closes all files; looks at the first bytes alone. Whether that
-    decoder needs a thread."""
+    """Import what this kind of file's decoder needs, before `seal` forbids opening files. Looks only at the first bytes. Returns whether
+    the decoder needs a thread."""
     try:
         needed = kind(data)
     except Unacceptable:
@@ -117,20 +117,20 @@ def prepare(data: bytes) -> bool:
     if needed == "HEIF":
         from pillow_heif import register_heif_opener
 
-        # libde265's own thread is the one it gets; of all that may lie beside the picture nothing is looked at.
+        # One thread, libde265's own; no thumbnails, depth or auxiliary images are read.
         register_heif_opener(decode_threads=0, thumbnails=False, depth_images=False, aux_images=False)
     elif needed == "AVIF":
         from PIL import AvifImagePlugin
 
-        AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # the one that asks
+        AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # the calling thread
     elif needed == "WEBP":
         from PIL import WebPImagePlugin  # noqa: F401
     return needed == "HEIF"
 
 
 def seal(memory: int = MEMORY, cpu: int = CPU, *, thread: bool = False) -> None:
-    """Gives up, for good, all that decoding does not need. What decoding imports must be imported before. Bytes, seconds, and whether
-    threads may be started."""
+    """Irrevocably give up all privileges that decoding does not need. Import everything before. `memory` in bytes, `cpu` in seconds;
+    `thread`: the decoder may start threads."""
     import resource
 
     confine.leave()
@@ -139,23 +139,23 @@ def seal(memory: int = MEMORY, cpu: int = CPU, *, thread: bool = False) -> None:
         (resource.RLIMIT_AS, memory),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, 0),
-        *([] if thread and bounded else [(resource.RLIMIT_NPROC, 0)]),  # it counts threads too
-        (resource.RLIMIT_NOFILE, 0),  # no new descriptor: no file, socket or pipe can be opened, with or without a network
+        *([] if thread and bounded else [(resource.RLIMIT_NPROC, 0)]),  # counts threads too
+        (resource.RLIMIT_NOFILE, 0),  # no new descriptors: no file, socket or pipe can be opened, with or without a network
     ):
-        if what != resource.RLIMIT_AS or sys.platform != "darwin":  # which refuses it
+        if what != resource.RLIMIT_AS or sys.platform != "darwin":  # macOS refuses RLIMIT_AS
             resource.setrlimit(what, (most, most))
-    resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu + 2))  # the first ends it with a signal that says why
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu + 2))  # the soft limit ends it with SIGXCPU, which tells the parent why
 
 
 def main(source: BinaryIO, sink: BinaryIO, max_bytes: int, max_pixels: int, min_side: int, memory: int, cpu: int) -> None:
-    # Pillow refuses twice this by itself, WebP's canvas before it is made. What is between is ours to refuse, with its size.
+    # Pillow itself refuses pictures above twice MAX_IMAGE_PIXELS (a WebP before its canvas is allocated). `_check` applies our own limit.
     Image.MAX_IMAGE_PIXELS = 2 * max_pixels
     data = source.read(max_bytes + 1)
     seal(memory, cpu, thread=prepare(data))
     try:
         found, made = picture(data, max_bytes, max_pixels, min_side)
         sink.write(f"rgb {found} {made.width} {made.height}\n".encode())
-        for top in range(0, made.height, ROWS):  # in pieces: the whole once more would count against the memory
+        for top in range(0, made.height, ROWS):  # in pieces: a second copy of the whole would count against the memory limit
             sink.write(made.crop((0, top, made.width, min(top + ROWS, made.height))).tobytes())
     except Unacceptable as refused:
         sink.write(b"refused\n" + str(refused).encode())
@@ -164,4 +164,4 @@ def main(source: BinaryIO, sink: BinaryIO, max_bytes: int, max_pixels: int, min_
 
 if __name__ == "__main__":
     main(sys.stdin.buffer, sys.stdout.buffer, *map(int, sys.argv[2:7]))
-    os._exit(0)  # nothing to tidy, and no interpreter to unwind under a full memory
+    os._exit(0)  # skips the interpreter's teardown, which could fail at the memory limit

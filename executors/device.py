@@ -1,7 +1,7 @@
-"""The device's part of a job: enhance, load, denoise, decode. One thread does it, for all jobs, one after the other.
+"""The device stages of a job: enhance, load, denoise, decode. One thread runs them for all jobs, one job after the other.
 
-A job's own thread offers it here when it is prepared, and takes each output away as soon as that is decoded, to encode and upload it
-while the next is made. (Of a model only one thread may know: loading is not safe against moving weights.)
+A job's own thread queues the prepared job here, and takes each output as soon as it is decoded, to encode and upload it while the next is
+made. (Only one thread may touch models: loading is not safe while weights are moved.)
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("ourvidz.device")
 
-SOON = 5.0  # seconds: what claiming a job and fetching its references may take
-LOOK = 0.05  # seconds between two looks whether a job that waits for the device is still wanted
+SOON = 5.0  # seconds that claiming a job and fetching its references may take
+LOOK = 0.05  # seconds between two checks whether a job that waits for the device is still wanted
 
 
 @dataclass(frozen=True)
 class Made:
-    """One output: which of the job's it is, what made it, and the device's time in `seconds`."""
+    """One output: its `index` in the job, facts `about` the model, and the device time in `seconds`."""
 
     index: int
     output: Output
@@ -47,19 +47,19 @@ class Made:
 
 
 class Turn:
-    """A prepared job's turn on the device, and the outputs on their way from it."""
+    """A prepared job's turn on the device, and the queue of its outputs."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
         self.taken = False  # by the device thread
-        self.left = False  # by the job's thread
+        self.left = False  # the job's thread no longer wants the outputs
         self.given = 0
         self._made: queue.SimpleQueue[Made | BaseException | None] = queue.SimpleQueue()
 
     # -- the job's thread
 
     def outputs(self) -> Iterator[Made]:
-        """Each output as soon as it is decoded. Raises what the device raised, after what it made before."""
+        """Yield each output as soon as it is decoded. Raises the device's exception, after the outputs made before it."""
         try:
             while True:
                 try:
@@ -93,12 +93,12 @@ class Turn:
 
 class Device:
     def __init__(self, beat: Heartbeat, tell: Callable[[], None], clock: Callable[[], float] = time.monotonic) -> None:
-        """`tell` is called when what is in memory may have changed."""
+        """`tell`: called when the residency may have changed."""
         self._beat, self._watch, self._tell, self._clock = beat, beat.device, tell, clock
         self._turns: queue.SimpleQueue[Turn | None] = queue.SimpleQueue()
-        self._ahead: deque[Turn] = deque()  # the device thread's: turns that it has looked at already
+        self._ahead: deque[Turn] = deque()  # device thread only: turns taken from the queue but not started
         self._free_at = 0.0
-        self.closing = False  # nothing is claimed any more: when the jobs that are here have ended, no turn will come
+        self.closing = False  # nothing more is claimed: once the present jobs have ended, no turn will come
 
     # -- the other threads
 
@@ -108,7 +108,7 @@ class Device:
         return turn
 
     def ring(self) -> None:
-        """Something ended: look up from waiting for a turn."""
+        """Interrupt the wait for a turn, because a job ended."""
         self._turns.put(None)
 
     def close(self) -> None:
@@ -117,7 +117,7 @@ class Device:
 
     @property
     def free_soon(self) -> bool:
-        """Whether a job claimed now would be used soon, by the pace of the one that runs: unknown before its first step."""
+        """Whether the device will be free within `SOON` seconds, estimated from the running job's pace (unknown before its first step)."""
         return self._clock() + SOON >= self._free_at
 
     @property
@@ -128,21 +128,21 @@ class Device:
     # -- the device thread
 
     def warm(self, room: Room, lane: str) -> None:
-        """Load a lane's models though no job has asked for them yet. Whatever goes wrong is told: the job that needs them decides."""
+        """Load a lane's models before a job asks for them. Errors are only logged: the job that needs them will meet them again."""
         started = self._clock()
         self._watch.touch("warming up", room.policy.load_stall)
         log.info("Loading what lane %s needs.", lane)
         try:
             self._family(room, lane)
             log.info("Lane %s is warm after %.1f s.", lane, self._clock() - started)
-        except Exception as error:  # noqa: BLE001  (its first job will meet the same, in the place that hands errors to policy)
+        except Exception as error:  # noqa: BLE001  (its first job will meet the same error, and pass it to policy)
             log.warning("Lane %s could not be warmed up: %s: %s", lane, type(error).__name__, error)
         finally:
             self._tell()
             self._watch.rest()
 
     def next(self, timeout: float) -> Turn | None:
-        """The next prepared job; None after waiting in vain, or when someone rang."""
+        """Return the next prepared job; None after `timeout` seconds, or when interrupted by `ring`."""
         if self._ahead:
             return self._ahead.popleft()
         try:
@@ -151,7 +151,7 @@ class Device:
             return None
 
     def meanwhile(self, room: Room, do: Callable[[], object]) -> None:
-        """Something else than a job, while none is prepared. It reports no progress of its own, so it has a stage's whole limit."""
+        """Run something other than a job while no job is prepared. It reports no progress, so it gets the load stall limit as a whole."""
         self._watch.touch("enhancing", room.policy.load_stall)
         try:
             do()
@@ -160,7 +160,7 @@ class Device:
             self._watch.rest()
 
     def perform(self, turn: Turn) -> None:
-        """One job's turn, however it ends: whatever is raised goes to the job's thread, which hands it to policy."""
+        """Run one job's turn. Exceptions go to the job's thread, which passes them to policy."""
         run, error = turn.run, None
         turn.taken, self._free_at = True, math.inf
         try:
@@ -175,7 +175,7 @@ class Device:
             error = caught
             forget_frames(caught)
             if not isinstance(caught, Exception):
-                raise  # Ctrl-C, where nobody handles signals: the worker leaves
+                raise  # Ctrl-C without a signal handler: the worker leaves
         finally:
             self._tell()
             self._free_at = 0.0
@@ -183,13 +183,13 @@ class Device:
             turn.end(error)
 
     def _enter(self, turn: Turn, stage: str, limit: float) -> None:
-        """A new stage, which may go `limit` seconds without progress."""
+        """Start a stage, which may go `limit` seconds without progress."""
         self._watch.touch(stage, limit)
         turn.check()
         turn.run.show(stage)
 
     def _guarded(self, turn: Turn, run: Run) -> Run:
-        """By this executor's own model, what the enhancer's process has not judged."""
+        """Judge, by this executor's own model, the texts that the enhancer process has not judged."""
         shelf = run.room.shelf
         if not run.unjudged:
             return run
@@ -197,7 +197,7 @@ class Device:
         return judged(run, lambda text, negative: shelf.guard().check(text, negative=negative))
 
     def _enhance(self, turn: Turn, run: Run) -> Run:
-        """By this executor's own model, what nobody has done before."""
+        """Enhance the prompt, by this executor's own model, unless that was done before."""
         room = run.room
         if not run.claim.kind.enhance or run.worded:
             return run
@@ -217,12 +217,12 @@ class Device:
                     run.prompt, style_of(run), deadline_s=room.policy.enhance_limit, should_stop=each_token
                 )
             finally:
-                self._watch.touch("enhancing", room.policy.load_stall)  # the database is told next, and waited for when it is away
+                self._watch.touch("enhancing", room.policy.load_stall)  # next is a database write, which may wait in an outage
 
         return worded(run, ask)
 
     def _generate(self, turn: Turn, run: Run) -> None:
-        """Make the outputs that are neither uploaded nor in this host's spool. What is bad is made once more in higher precision."""
+        """Make the outputs that are neither uploaded nor in this host's spool. A bad output is repeated once in higher precision."""
         claim, room = run.claim, run.room
         self._enter(turn, "loading", room.policy.load_stall)
         family = self._family(room, claim.lane)
@@ -233,17 +233,17 @@ class Device:
         if others := self._others(turn, run, family):
             self._together([turn, *others], family, about, started)
             return
-        # Only now, with the device free for it: the newest of these says whose job it was when an executor dies (lapse.sql).
+        # Only now that the device runs it: when an executor dies, its newest such event tells which job to blame (lapse.sql).
         run.jobs.advance(claim, "generation_started", **started)
         self._enter(turn, "generating", room.policy.step_stall)
         self.make(turn, run, family, about)
 
     def make(self, turn: Turn, run: Run, family: Family, about: Mapping[str, Any], bad: BadOutput | None = None) -> None:
-        """One job's outputs, by itself. What is bad, or was found to be before, is made once more in higher precision."""
+        """Make one job's outputs alone. After a bad output (`bad`: found in a shared pass), repeat once in higher precision."""
         try:
             if bad is not None:
                 raise bad
-            left = run.todo[turn.given :]  # some may have come of a pass that then failed
+            left = run.todo[turn.given :]  # a shared pass may have made some before it failed
             self._make(turn, family, work_of(run, left), left, about)
         except BadOutput as error:
             self._watch.touch("generating", run.room.policy.load_stall)  # as above
@@ -253,10 +253,10 @@ class Device:
             self._make(turn, family, replace(work_of(run, again), precise=True), again, about)
 
     def _others(self, turn: Turn, run: Run, family: Family) -> list[Turn]:
-        """Prepared jobs that may share a pass with this one, taken from the queue in its order; the rest keep their places.
+        """Take prepared jobs from the queue that may share a pass with this one, in order; the rest keep their places.
 
-        Only at a first claim: a crash in a pass is held against all that shared it, and afterwards each runs by itself, so that the one
-        that brings executors down is quarantined without the others.
+        Only at a first claim: a crash in a pass is counted against all jobs that shared it; afterwards each runs alone, so that the one
+        that kills executors is quarantined without the others.
         """
         room = run.room.shelf.at_once - len(run.todo)
         key = self._key(run, family) if room > 0 else None
@@ -281,11 +281,11 @@ class Device:
     def _key(run: Run, family: Family) -> Hashable | None:
         alone = run.claim.claim_no > 1 or run.claim.kind.enhance or run.claim.kind.family != family.name
         if run.unjudged:
-            return None  # its own turn will have it judged first
+            return None  # must be judged first, in its own turn
         return None if alone else family.together(work_of(run, run.todo))
 
     def _together(self, turns: list[Turn], family: Family, about: Mapping[str, Any], started: Mapping[str, Any]) -> None:
-        from executors.together import Pass, begin  # which needs what is in this file
+        from executors.together import Pass, begin  # here, because it imports this module
 
         policy, error = turns[0].run.room.policy, None
         try:
@@ -297,13 +297,13 @@ class Device:
             raise
         finally:
             for turn in turns:
-                turn.end(error)  # of those that have ended already nobody listens
+                turn.end(error)  # no effect on turns that have already ended
 
     def _family(self, room: Room, lane: str) -> Family:
         try:
             return room.shelf.family(lane)
         except ModelFileError as error:
-            # The executor's fault, not the job's: that one goes back to an executor that has the model; this one serves what is left.
+            # The executor's fault, not the job's: the job goes to an executor that has the model; this one serves its other lanes.
             moved = room.shelf.spoiled(lane)
             log.error("Lane %s is closed here: %s%s", lane, error, f" (in quarantine: {', '.join(map(str, moved))})" if moved else "")
             raise
@@ -314,9 +314,9 @@ class Device:
         def on_step(done: int, total: int) -> None:
             pace(done, total)
             turn.run.show("generating", done, total)
-            turn.check()  # raises through the pipeline: a cancel costs no decode
+            turn.check()  # raises through the pipeline, so that a cancelled job is not decoded
 
-        # Closed at once, however this ends: the family puts its pipeline back in order there, and must not do so during the next job.
+        # Closed at once in every case: closing resets the family's pipeline, which must not happen during the next job.
         with closing(family.generate(work, on_step)) as outputs:
             for index, output in zip(indices, outputs, strict=True):
                 turn.give(Made(index, output, about, self._clock() - since))
@@ -324,32 +324,32 @@ class Device:
                 self._watch.touch()
 
     def _pace(self, room: Room) -> OnStep:
-        """Of each step of what is made now: progress, and when the device will be free."""
+        """Return a step callback that records progress and estimates when the device will be free."""
         begun = self._clock()
 
         def on_step(done: int, total: int) -> None:
             now = self._clock()
             self._watch.touch("generating", room.policy.step_stall)
             was_soon = self.free_soon
-            if done:  # on a GPU the first report comes before the first step has ended
+            if done:  # on a GPU the first report (0 steps done) comes before the first step has ended
                 self._free_at = now + (now - begun) / done * (total - done)
             if self.free_soon and not was_soon:
-                self._tell()  # by now it is all on the device: a job claimed ahead prefers what its turn will find
+                self._tell()  # the job's models are on the device by now: the next claim prefers lanes that are resident
                 self._beat.wake.ring()
 
         return on_step
 
 
 def forget_frames(error: BaseException | None) -> None:
-    """An error holds the frames it came through, and they hold tensors. It is on its way to another thread, and the device to its next job:
-    which line it was stays in the traceback, what lay there goes now."""
+    """Clear the local variables in an error's traceback. Its frames hold tensors, which would stay on the device while the error is in
+    another thread and the next job runs. The line numbers stay."""
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         error = error.__cause__ or error.__context__
 
 
 def work_of(run: Run, indices: Sequence[int]) -> Work:
-    """What the family is asked for: these of the job's outputs."""
+    """Build the family's `Work` for these outputs of the job."""
     claim, s = run.claim, run.claim.settings
     return Work(
         job_id=claim.job_id,
@@ -367,7 +367,7 @@ def work_of(run: Run, indices: Sequence[int]) -> Work:
         sampler=s.sampler or "unipc",
         scheduler=s.scheduler,
         strength=s.strength,
-        reference_type=s.reference_type if run.references.style else None,  # gone with its picture, where a fallback was allowed
+        reference_type=s.reference_type if run.references.style else None,  # None if the job goes on without its picture
         reference_strength=s.reference_strength or 1.0,
         references=run.references,
     )

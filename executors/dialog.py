@@ -1,7 +1,7 @@
-"""Prompts of the prompt dialog (edge function enhance-prompt): taken from the database, screened, enhanced, screened again, answered.
+"""Serve the prompt dialog (edge function enhance-prompt): take a prompt from the database, screen, enhance, screen again, answer.
 
-By the enhancer's own process where there is one, in a thread of its own beside those that ask over its socket; else by an executor that has
-the model, while its device is idle. Whoever dies in the middle loses the lease within seconds, and another takes the prompt.
+Runs in the enhancer process where there is one, in a thread beside those that serve its socket; else in an executor that has the model,
+while its device is idle. If the process dies, the prompt's lease expires within seconds and another process takes it.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("ourvidz.enhancer")
 
-POLL = 1.0  # seconds, beneath NOTIFY
-RENEW = 2.0  # seconds between two renewals of the lease of six
+POLL = 1.0  # seconds between two polls, a fallback for NOTIFY
+RENEW = 2.0  # seconds between two renewals of the lease, which lasts six
 TROUBLE = 10.0  # seconds to wait after something that is not the prompt's fault
 
 
 class Model(Protocol):
-    """What enhances, and judges for meaning (None: only the lexical screen, with tiny models)."""
+    """The part of `Enhancer` and `RemoteEnhancer` that a `Dialog` uses."""
 
     def enhance(self, prompt: str, family: str, *, deadline_s: float, should_stop: Callable[[], None]) -> Enhanced: ...
 
@@ -50,11 +50,11 @@ Judge = Callable[[str, float, Callable[[], None]], Verdict]
 
 
 class Refused(Exception):
-    """A screen lets no model see it, or nobody read it."""
+    """A screen refused the prompt or the enhanced text."""
 
 
 class Dialog:
-    """`once` does one prompt; `run` goes on until `stop`."""
+    """Prompts of the dialog: `once` serves one, `run` serves until `stop`. `judge`: the guard; None with tiny models."""
 
     def __init__(self, db: Database, name: str, model: Callable[[], Model], screen: PromptScreen, judge: Judge | None) -> None:
         self._db, self._name, self._model, self._screen, self._judge = db, name, model, screen, judge
@@ -62,7 +62,7 @@ class Dialog:
         self._able_at = 0.0
 
     def once(self) -> bool:
-        """Whether there was a prompt, whatever became of it. Raises `DatabaseAway`, `Ambiguous`."""
+        """Serve one prompt; return whether there was one. Raises `DatabaseAway`, `Ambiguous`."""
         if time.monotonic() < self._able_at:
             return False
         asked = enhancement.take(self._db, self._name)
@@ -75,7 +75,7 @@ class Dialog:
         except (EnhancerAway, ScreenUnavailable) as error:
             log.warning("A prompt was not enhanced, and is left to another enhancer: %s", error)
             enhancement.give_back(self._db, asked)
-            self._able_at = time.monotonic() + TROUBLE  # else it would take it again itself, as often as it is given out
+            self._able_at = time.monotonic() + TROUBLE  # else this process would take the same prompt again at once
         except (EnhancementFailed, TextUnreadable) as error:
             log.info("A prompt was not enhanced: %s", error)
             enhancement.fail(self._db, asked, "no_description")
@@ -110,8 +110,8 @@ class Dialog:
         return text, {"seconds": round(done.seconds, 3), "tokens": done.tokens, **({"note": done.note} if done.note else {})}
 
     def _read(self, field: str, written: str, until: float, should_stop: Callable[[], None]) -> str:
-        """The text in canonical form, which may be given to a model or a person. Raises `Refused`, `TextUnreadable`,
-        `ScreenUnavailable`, and what `should_stop` does: it fails closed."""
+        """Return the text in canonical form, screened. Fails closed: raises `Refused`, `TextUnreadable`, `ScreenUnavailable`, and what
+        `should_stop` raises."""
         text = read(field, written)
         if not texts.check(self._screen, text).allowed:
             raise Refused
@@ -122,7 +122,7 @@ class Dialog:
         return text.text
 
     def run(self) -> None:
-        """In a thread of its own. Outlives a database that is away, and one that knows nothing of these requests yet."""
+        """Serve prompts until `stop`, in a thread of its own. Survives a database outage, and a database without these requests yet."""
         listener = Listener(self._db.url, enhancement.CHANNEL, self._bell.set)
         try:
             while not self._stop.is_set():
@@ -130,7 +130,7 @@ class Dialog:
                 try:
                     if not self.once():
                         self._bell.wait(POLL)
-                except Exception as error:  # noqa: BLE001  (whatever it is, those who ask over the socket are served on)
+                except Exception as error:  # noqa: BLE001  (on any error the socket is still served)
                     log.warning("Prompts of the dialog are not answered just now (%s); trying again.", type(error).__name__)
                     self._stop.wait(TROUBLE)
         finally:
@@ -142,14 +142,14 @@ class Dialog:
 
 
 def name_of(what: str) -> str:
-    """This process among all that enhance."""
+    """Name this process, unique among all enhancing processes."""
     return f"{re.sub(r'[^A-Za-z0-9._-]', '-', gethostname())[:80]}:{what}:{os.getpid()}"
 
 
 @contextmanager
 def beside(address: Path, db: Database | None, *, guarded: bool) -> Iterator[Callable[[], None]]:
-    """For the enhancer's process: gives what starts the thread that serves the dialog too, by the process's own socket, so that a prompt
-    waits in the same queue as those of executors. It ends with the `with`."""
+    """For the enhancer process: yield a function that starts the dialog's thread, which stops at the end of the `with`. It enhances over
+    the process's own socket, so that its prompts wait in the same queue as those of executors."""
     if db is None:
         yield lambda: None
         return
@@ -169,7 +169,7 @@ def beside(address: Path, db: Database | None, *, guarded: bool) -> Iterator[Cal
 
 
 def of_shelf(jobs: Jobs, shelf: Shelf) -> Dialog | None:
-    """For an executor: its own model, on its device, by the device's thread. None where it has no such model."""
+    """For an executor: a `Dialog` on its own model, for the device thread. None if it has no such model."""
     if not shelf.can_enhance:
         return None
 

@@ -1,4 +1,4 @@
-"""Pictures of what the taught tiny models know (tools/teach/scenes.py): a demo's jobs refer to them."""
+"""Draw reference pictures for the demo's jobs: shapes that the taught tiny models know (tools/teach/scenes.py)."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ COLOURS = {
     "red": (220, 30, 30), "green": (30, 170, 50), "blue": (30, 60, 220), "white": (245, 245, 245), "black": (15, 15, 15),
     "purple": (150, 40, 180),
 }  # fmt: skip
-FINER = 4  # drawn so many times larger, then made smaller: soft edges
+FINER = 4  # supersampling factor, for soft edges
 SQUARE, WIDE = (512, 512), (832, 480)
 
 
 def references() -> dict[str, bytes]:
-    """As PNG, by what a job takes from it."""
+    """Return the pictures as PNG, by name."""
     pictures = {
         "red circle": shape("red", "circle", "blue", SQUARE, (0.62, 0.4)),
         "green ground": shape("black", "circle", "green", SQUARE, (0.5, 0.5)),
@@ -28,7 +28,7 @@ def references() -> dict[str, bytes]:
 
 
 def shape(colour: str, form: str, ground: str, size: tuple[int, int], centre: tuple[float, float], radius: float = 0.23) -> Image.Image:
-    """One shape on a ground. `centre`: in shares of `size` (width, height); `radius`: of the shorter side."""
+    """Draw one shape on a background. `centre`: as fractions of `size` (width, height); `radius`: as a fraction of the shorter side."""
     width, height = (FINER * side for side in size)
     picture = Image.new("RGB", (width, height), COLOURS[ground])
     x, y, r = centre[0] * width, centre[1] * height, radius * min(width, height)
@@ -37,7 +37,7 @@ def shape(colour: str, form: str, ground: str, size: tuple[int, int], centre: tu
         pen.ellipse((x - r, y - r, x + r, y + r), fill=COLOURS[colour])
     elif form == "square":
         pen.rectangle((x - 0.87 * r, y - 0.87 * r, x + 0.87 * r, y + 0.87 * r), fill=COLOURS[colour])
-    else:  # upright, its sides rising by 2 for 1
+    else:  # upright triangle, its sides rising 2 for 1
         pen.polygon([(x, y - 1.25 * r), (x - r, y + 0.75 * r), (x + r, y + 0.75 * r)], fill=COLOURS[colour])
     return picture.resize(size, Image.Resampling.BOX)
 

@@ -1,8 +1,7 @@
 """Prompt enhancement: Qwen2.5-7B-Instruct turns a short prompt into a rich description of the scene.
 
-Enhancement is greedy, so one prompt gives one text, and asking again would give the same. What comes back is cleaned and judged
-(`executors.answers`); a text that is not a description raises `EnhancementFailed`, and the caller decides whether the prompt as written
-will do.
+Decoding is greedy, so one prompt always gives the same text. The answer is cleaned and checked (`executors.answers`); one that is not a
+description raises `EnhancementFailed`, and the caller decides whether to use the prompt as written.
 """
 
 from __future__ import annotations
@@ -26,14 +25,14 @@ from .models.tinydir import facts_of
 from .residency import Chance, Residency
 from .talk import Style, styles
 
-CONTEXT = 2048  # tokens of instructions, prompt and answer, about
-PROMPT_LIMIT = 4000  # characters; what a job's prompt may have
+CONTEXT = 2048  # tokens of instructions, prompt and answer, approximately
+PROMPT_LIMIT = 4000  # characters; the limit of a job's prompt
 TINY_NOTE = "tiny model: the prompt as written, followed by words that the tiny model made without understanding it"
 
 
 @dataclass(frozen=True)
 class Enhanced:
-    """The text to generate from; the model's time in `seconds`, the `tokens` it wrote; a `note` where no real model wrote it."""
+    """The text to generate from, the model's time in `seconds`, the `tokens` it wrote; a `note` if no real model wrote it."""
 
     text: str
     seconds: float
@@ -42,10 +41,10 @@ class Enhanced:
 
 
 class Enhancer:
-    """Qwen on one device. One device thread calls it. `clock` gives seconds that only grow; tests replace it."""
+    """Qwen on one device, called by one device thread. `clock`: monotonic seconds; tests replace it."""
 
     name = "qwen"
-    on_device = True  # of the executor that calls it; `executors.enhancer.client` has the one that is not
+    on_device = True  # of the calling executor; False for `executors.enhancer.client`
 
     def __init__(
         self,
@@ -68,13 +67,13 @@ class Enhancer:
             return
         quiet()
         files.require(self.paths.root, "qwen")
-        self.unload()  # what a load that failed half-way left
+        self.unload()  # clean up after a load that failed half-way
         self.residency.add(self.name, self._build)
         self._model = Chance(self.residency, f"loading {self.paths.qwen.name}", loading=True)(lambda small: self.residency.load(self.name))
 
     def _build(self) -> torch.nn.Module:
         folder = self.paths.qwen
-        with loading(self.paths.root, folder, always=True):  # it is the guard, too
+        with loading(self.paths.root, folder, always=True):  # always hashed, because it is the guard too
             self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
             if not self._tokenizer.chat_template:
                 raise ValueError("its tokenizer has no chat template, so it is no Instruct model")
@@ -94,10 +93,10 @@ class Enhancer:
         }
 
     def enhance(self, prompt: str, family: str, *, deadline_s: float, should_stop: Callable[[], None]) -> Enhanced:
-        """The description for `prompt`. `family` names a table of `data/enhance.toml`: wan (videos), wan_image, sdxl.
+        """Return the description for `prompt`. `family` names a table of `data/enhance.toml`: wan (videos), wan_image, sdxl.
 
-        `should_stop` is called before every token; whatever it raises (`Cancelled`, `LeaseLost`) passes through. Raises
-        `EnhancementFailed` after `deadline_s` seconds of generating, which do not count loading, and for an answer that will not do.
+        `should_stop` is called before every token; what it raises (`Cancelled`, `LeaseLost`) propagates. Raises `EnhancementFailed` after
+        `deadline_s` seconds of generating (loading does not count), and for an answer that fails the check.
         """
         style = styles()[family]
         self.load()
@@ -111,12 +110,12 @@ class Enhancer:
         check(text, style, prompt)
         if (facts := facts_of(self.paths.qwen)) is not None and not facts.get("taught"):
             text = f"{' '.join(prompt.split()).rstrip('.')}. {text}"
-            # Nothing is added to a prompt that is as long as a prompt may be.
+            # A prompt close to the limit is used as it is.
             return Enhanced(text if len(text) <= PROMPT_LIMIT else prompt, seconds, tokens, TINY_NOTE)
         return Enhanced(text, seconds, tokens)
 
     def answer(self, turns: list[dict[str, str]]) -> torch.Tensor:
-        """Logits of the token that would begin the model's answer, (vocabulary,) in fp32. May raise `ModelFileError`, `OutOfMemory`."""
+        """Return the logits of the answer's first token, shape (vocabulary,), fp32. May raise `ModelFileError`, `OutOfMemory`."""
         self.load()
         return Chance(self.residency, "reading a prompt")(lambda small: self._first(turns))
 
@@ -128,7 +127,7 @@ class Enhancer:
             return self._model(**inputs.to(self.device), logits_to_keep=1).logits[0, -1].float().cpu()
 
     def token(self, text: str) -> int:
-        """The first of the tokens that `text` is read as."""
+        """Return the id of the first token of `text`."""
         self.load()
         return int(self._tokenizer(text, add_special_tokens=False).input_ids[0])
 
@@ -139,7 +138,7 @@ class Enhancer:
 
     @staticmethod
     def turns(prompt: str, style: Style) -> list[dict[str, str]]:
-        # A prompt that spells the template's own markers could end its turn and write the next one. A canonical text has none.
+        # A prompt with the template's own markers could end its turn and write the next one. A canonical text has none.
         return [
             {"role": "system", "content": style.system.strip()},
             {"role": "user", "content": CONTROL_TOKENS.sub(" ", prompt)},
@@ -155,7 +154,7 @@ class Enhancer:
             **inputs,
             max_new_tokens=style.max_new_tokens,
             do_sample=False,
-            temperature=None,  # Qwen's generation_config sets these three for sampling, and warns of them when greedy
+            temperature=None,  # Qwen's generation_config sets these three for sampling; greedy decoding would warn of them
             top_p=None,
             top_k=None,
             repetition_penalty=1.05,
@@ -165,7 +164,7 @@ class Enhancer:
 
 
 class Limits(StoppingCriteria):
-    """Ends generate() between two tokens: by the clock, or by what `should_stop` raises. No signal, so it works in any thread."""
+    """Stop generate() between two tokens: at the deadline, or by an exception of `should_stop`. Uses no signal, so works in any thread."""
 
     def __init__(self, clock: Callable[[], float], deadline: float, should_stop: Callable[[], None]) -> None:
         self.clock, self.deadline, self.should_stop = clock, deadline, should_stop

@@ -1,5 +1,7 @@
-"""A job's prompt on its way to a description of the scene: beside the device, by the enhancer's own process where there is one; else on the
-device. Once: an earlier attempt's is used again. What follows a failure is the same for both, and as the job says (SPEC §2).
+"""The enhancement step of a job: by the enhancer process where there is one, while the device works for others; else on the device.
+
+A job's prompt is enhanced once: the result of an earlier attempt is reused. Failures are handled as the job says, the same way in both
+places (SPEC §2).
 """
 
 from __future__ import annotations
@@ -20,13 +22,13 @@ if TYPE_CHECKING:
 
 
 def style_of(run: Run) -> str:
-    """The table of `data/enhance.toml`."""
+    """Return the name of the table of `data/enhance.toml`."""
     return "wan" if run.claim.kind.video else "wan_image"
 
 
 def apart(run: Run) -> Run:
-    """In the job's own thread, while the device works for others. Leaves it to the device where no enhancer answers, or where one that did
-    goes away and this executor has the model itself."""
+    """Enhance in the job's own thread, by the enhancer process. Leaves it to the device if no enhancer answers, or if it goes away and
+    this executor has the model itself."""
     claim, remote, policy = run.claim, run.room.enhancer, run.room.policy
     if not claim.kind.enhance or not run.todo:
         return run
@@ -49,7 +51,7 @@ def apart(run: Run) -> Run:
 
 
 def worded(run: Run, ask: Callable[[], Enhanced], leave_to_device: type[Exception] | tuple[()] = ()) -> Run:
-    """The run with the prompt that it will be made from: the enhanced one, recorded, or the one as written, and the event that says so."""
+    """Return the run with its final prompt: the enhanced one, recorded, or the one as written, with the event `enhancement_skipped`."""
     claim, started = run.claim, time.monotonic()
     try:
         done = ask()
@@ -60,7 +62,7 @@ def worded(run: Run, ask: Callable[[], Enhanced], leave_to_device: type[Exceptio
         run.show("enhancing", note=f"{error}; this executor does it itself")
         return run
     except Exception as error:
-        # Whatever it was, out of memory or a bug in a tokenizer, the prompt as written will do, unless the job says otherwise.
+        # On any error (out of memory, a tokenizer bug) the prompt as written is used, unless the job says otherwise.
         reason = error.error_class if isinstance(error, ExecutorError) else "unexpected"
         reason = error.reason if isinstance(error, EnhancementFailed) else reason
         if claim.settings.on_enhance_failure == "fail":

@@ -1,4 +1,4 @@
-"""What the rest of the program may ask of the executors, found through the entry point `ourvidz.executors`. Imports nothing heavy."""
+"""The executors' interface to the rest of the program, loaded through the entry point `ourvidz.executors`. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ class Executors:
         warm: Sequence[str] | None = (),
         say: Callable[[str], None] = lambda _: None,
     ) -> int:
-        """Run an executor in this process. Blocks until it is drained, `until` have ended, or it idled for `idle_exit` seconds: 0; or until
-        for `patience` seconds no executor took jobs of the lanes of those of `until` that are left: 1.
+        """Run an executor in this process. Returns 0 when it is drained, the jobs of `until` have ended, or it idled for `idle_exit`
+        seconds; 1 when for `patience` seconds no executor served the lanes of the jobs left in `until`.
 
-        `profile` is the name of a speed profile, else `OURVIDZ_PROFILE`'s. Raises `UnknownProfile`.
+        `profile` is the name of a speed profile, by default that of `OURVIDZ_PROFILE`. Raises `UnknownProfile`.
 
         `warm`: lanes whose models are loaded before a job asks for them; None: those that the queue needs first.
 
-        `own_process`: nobody else's, so it ends itself (exit code 75) when its device hangs; whoever started it starts another.
+        `own_process`: nothing else runs in this process, so it exits (code 75) when its device hangs; the supervisor starts another.
         """
         chosen = replace(named(profile or app.config.ourvidz_profile), attention=app.config.ourvidz_attention)
         from executors import credentials
@@ -73,7 +73,7 @@ class Executors:
         eye = self.image_screen(app.config)
         credential = credentials.find(app.config.home, app.config.ourvidz_c2pa_cert, app.config.ourvidz_c2pa_key)
         seal = Seal(credential, required=app.config.ourvidz_c2pa == "required", tsa=app.config.ourvidz_c2pa_tsa)
-        jobs = app.jobs  # asked before models are made or loaded, which takes minutes: it may refuse this program
+        jobs = app.jobs  # before models are made or loaded, which takes minutes: the database may refuse this program
         new = app.config.tiny and tiny.make_tiny(app.config.models, say)
         shelf = prepare(
             app.config.models,
@@ -87,7 +87,7 @@ class Executors:
         if shelf.guarded and shelf.can_enhance:
             say("Hashing the guard's files, as at every start.")
             files.require_pinned(app.config.models, "qwen")
-            files.require(app.config.models, "qwen", structure=True)  # a guard that lacks a tensor would judge at random
+            files.require(app.config.models, "qwen", structure=True)  # a guard with a missing tensor would judge at random
         enhancer = remote(app.config.ourvidz_enhancer, app.config.home)
         if shelf.guarded and not shelf.can_enhance and (enhancer is None or not enhancer.there()):
             raise NoGuard(
@@ -97,8 +97,8 @@ class Executors:
         if shelf.tiny:
             import torch
 
-            torch.set_num_threads(1)  # tiny tensors: threads cost more than they bring, and much more on a busy machine
-            if new or own_process:  # once, and not with each job that somebody waits for
+            torch.set_num_threads(1)  # tiny tensors: threads cost more than they gain, much more on a busy machine
+            if new or own_process:  # once, not for every job that a command waits for
                 say(tiny.told(app.config.models))
         say(seal.credential.said)
         if eye is None:
@@ -114,8 +114,8 @@ class Executors:
         return int(worker.unserved)
 
     def serve_enhancer(self, config: Config, *, database: Database | None = None, say: Callable[[str], None] = lambda _: None) -> int:
-        """Enhance prompts for the executors of this machine until told to stop. They screen what they send, and what comes back. With a
-        `database`, prompts of the prompt dialog too (`executors.dialog`).
+        """Enhance prompts for this machine's executors until stopped. They screen what they send and what they receive. With a `database`,
+        serves the prompt dialog too (`executors.dialog`).
 
         Raises `ModelFileError`, `EnhancerAlready`.
         """
@@ -147,7 +147,7 @@ class Executors:
         return 0
 
     def image_screen(self, config: Config) -> Watchful | None:
-        """The image screen that the environment names, its model loaded. Raises `NoImageScreen`."""
+        """Return the configured image screen, its model loaded. Raises `NoImageScreen`."""
         from ourvidz.safety import images
 
         def local() -> images.ImageScreen:
@@ -158,7 +158,7 @@ class Executors:
         return images.find(config.ourvidz_image_screen, local)
 
     def guard(self, config: Config, *, say: Callable[[str], None] = lambda _: None) -> PromptScreen:
-        """The screen that reads for meaning, loaded here. Raises `NoGuard` with tiny models alone, `ModelFileError`."""
+        """Load the guard: the prompt screen that judges meaning. Raises `NoGuard` when there are only tiny models, `ModelFileError`."""
         if config.tiny:
             raise NoGuard(
                 "No guard model is installed: the tiny models cannot judge prompts. Run `ourvidz models pull qwen` and set OURVIDZ_MODELS."
@@ -174,11 +174,11 @@ class Executors:
         return Guard(model)
 
     def check_attention(self, config: Config) -> None:
-        """Raises `NoAttention` where `OURVIDZ_ATTENTION` cannot be had on this machine."""
+        """Raise `NoAttention` if this machine does not support `OURVIDZ_ATTENTION`."""
         attention.check(config.ourvidz_attention, exact=config.ourvidz_profile == EXACT.name)
 
     def profiles(self) -> list[dict[str, str]]:
-        """The speed profiles there are: what each is called, what it changes, and what becomes of the pictures."""
+        """List the speed profiles: name, what it changes, and its effect on the pictures."""
         return [{"name": p.name, "changes": p.changes, "pictures": p.pictures} for p in PROFILES.values()]
 
     def roster(
@@ -192,8 +192,8 @@ class Executors:
         each: int = 1,
         enhancer: str | None = None,
     ) -> tuple[str, Sequence[Row]]:
-        """Which processes `ourvidz up` runs on this machine, and who counted its devices. `intake`: one that drains Upstash too, with
-        `older_queue` also its list job_queue. `deliver`: one that sends messages.
+        """Return how the devices were counted, and the processes that `ourvidz up` runs on this machine. `intake`: one that drains Upstash,
+        with `older_queue` also the legacy list job_queue. `deliver`: one that sends messages.
 
         Raises `NoSuchDevice`.
         """
@@ -214,7 +214,7 @@ class Executors:
         reopen: bool = False,
         say: Callable[[str, str], None],
     ) -> int:
-        """Run these processes until told to stop, or idle for `idle_exit` seconds. Returns the exit code; raises `UpAlready`."""
+        """Run these processes until stopped, or idle for `idle_exit` seconds. Returns the exit code; raises `UpAlready`."""
         from executors.orchestrator import roster
         from executors.orchestrator.main import Orchestrator, alone
 
@@ -225,14 +225,14 @@ class Executors:
             return orchestrator.run(idle_exit=idle_exit)
 
     def make_tiny(self, root: Path, on_progress: Callable[[str], None], *, random: bool | None = None) -> str:
-        """`executors.models.tiny.make_tiny`; returns what a person must know of these models before looking at what they make."""
+        """Call `executors.models.tiny.make_tiny`; return a note on these models' limits for people who look at their outputs."""
         from executors.models import tiny
 
         tiny.make_tiny(root, on_progress, random=random)
         return tiny.told(root)
 
     def plan_models(self, config: Config, vram: int | None) -> dict[str, Any]:
-        """What fits on a card of `vram` bytes (None: the budget's). Raises `ValueError` for one that is too small for anything."""
+        """Plan what fits on a card of `vram` bytes (None: the budget's). Raises `ValueError` for a card smaller than the reserve."""
         from executors.models.plan import plan
 
         profile = named(config.ourvidz_profile)
@@ -240,32 +240,32 @@ class Executors:
         return plan(config.models, vram, config.ourvidz_vram_budget, pictures)
 
     def pin_screen(self, folder: Path) -> dict[str, Any]:
-        """Pins the files of an image screen's folder: file → `{"bytes", "sha256"}`. Raises `ModelFileError`."""
+        """Pin the files of an image screen's folder: file → `{"bytes", "sha256"}`. Raises `ModelFileError`."""
         from executors.models import files
 
         pins: dict[str, Any] = files.pin_folder(folder)["files"]
         return pins
 
     def pin_models(self, root: Path, roles: Sequence[str]) -> dict[str, Any]:
-        """Pins what lies in these roles' folders (none named: all) and is not pinned yet: file → pin. Raises `ModelFileError`."""
+        """Pin the unpinned files in these roles' folders (none named: all roles): file → pin. Raises `ModelFileError`."""
         from executors.models import files
 
         return files.pin_new(root, roles)
 
     def accept_pins(self, folder: Path) -> None:
-        """This folder's manifest is the right one on this machine. Raises `OSError` where there is none."""
+        """Accept this folder's manifest on this machine. Raises `OSError` when there is none."""
         from executors.models import seen
 
         seen.current().accept(folder)
 
     def check_models(self, root: Path, *, deep: bool = False, structure: bool = False) -> list[dict[str, Any]]:
-        """What is wrong with each role's files, if anything. `structure`: names and shapes of tensors too, which imports torch."""
+        """Report the problems of each role's files. `structure`: check names and shapes of tensors too, which imports torch."""
         from executors.models import files
 
         return [s.as_dict(root) for s in files.verify(root, deep=deep, structure=structure)]
 
     def can_compare(self) -> bool:
-        """Whether this machine has what `structure` needs."""
+        """Check if this machine has the packages that `structure` needs."""
         from executors.models import files
 
         return files.can_compare()
@@ -282,7 +282,7 @@ class Executors:
         locked: bool = False,
         deep: bool = False,
     ) -> Any:
-        """What fetching real models would do; asks the hub and writes nothing. Raises what `executors.models.pull.plan` raises."""
+        """Plan a fetch of real models; asks the hub and writes nothing. Raises what `executors.models.pull.plan` raises."""
         from executors.models import pull
         from executors.models import sources as listed
 
@@ -290,7 +290,7 @@ class Executors:
         return pull.plan(root, which, given, update=update, locked=locked, deep=deep)
 
     def tell_pull(self, plan: Any) -> dict[str, Any]:
-        """A plan in plain values, without the URLs, which may be signed."""
+        """Return a plan as plain values, without the URLs, which may be signed."""
         told = [
             {"role": f.role, "file": f.name, "from": f.shown, "bytes": f.bytes, "hash": f.hash, "state": f.state, "partial": f.partial}
             for f in plan.files
@@ -298,32 +298,32 @@ class Executors:
         return {"root": str(plan.root), "bytes": plan.to_fetch, "files": told}
 
     def carry_out_pull(self, plan: Any, on_progress: Callable[[str, str, int, int | None], None]) -> list[dict[str, Any]]:
-        """Fetch, verify and pin; what is wrong with each role afterwards, if anything."""
+        """Fetch, verify and pin; return the status of each role afterwards."""
         from executors.models import pull
 
         return [s.as_dict(plan.root) for s in pull.fetch(plan, on_progress)]
 
     def conversions(self, root: Path) -> list[dict[str, Any]]:
-        """Which faster-loading forms of the models at `root` are there, or could be."""
+        """List the faster-loading conversions of the models at `root`, made or possible."""
         from executors.models import convert
 
         return [made.as_dict() for made in convert.state(root)]
 
     def convert_models(self, root: Path, say: Callable[[str], None], *, prune: bool = False) -> list[dict[str, Any]]:
-        """Make them; with `prune` remove those whose source is gone. Raises `ModelFileError`, `DiskFull`."""
+        """Make the conversions; with `prune` remove those whose source is gone. Raises `ModelFileError`, `DiskFull`."""
         from executors.models import convert
 
         made = convert.convert(root, say)
         return [m.as_dict() for m in (*made, *(convert.prune(root) if prune else ()))]
 
     def reference_type(self, data: bytes) -> str:
-        """The media type of a picture that an executor will read. Raises `BadReference` for what none would, and `ReferenceAway`."""
+        """Return the media type of a reference picture. Raises `BadReference` if no executor would accept it, and `ReferenceAway`."""
         from executors.references import read
 
         return read(data)[0]
 
     def signer(self, config: Config) -> dict[str, Any]:
-        """What outputs are signed with here; makes nothing. Raises `BadCredential`."""
+        """Describe the certificate that outputs are signed with here; creates none. Raises `BadCredential`."""
         from executors import credentials, provenance
 
         own = config.ourvidz_c2pa_cert is not None or config.ourvidz_c2pa_key is not None
@@ -334,21 +334,21 @@ class Executors:
         return {"development": credential.development, "said": credential.said}
 
     def read_provenance(self, path: Path, trust: Path | None = None) -> dict[str, Any]:
-        """What the file says of itself, and whether that can be believed (`executors.provenance.read`); without a manifest, what its
-        plain tags say. Raises `OSError`, `BadCredential` for a `trust` that holds no certificates."""
+        """Read a file's provenance and validate it (`executors.provenance.read`); without a manifest, read its plain tags. Raises
+        `OSError`, and `BadCredential` for a `trust` that holds no certificates."""
         from executors import credentials, provenance
 
         said = provenance.read(path, credentials.anchors(trust))
         return said if said["state"] != "none" else said | {"tags": provenance.tags(path, said["media_type"])}
 
     def draw_references(self) -> dict[str, bytes]:
-        """Pictures of what the tiny models know, as PNG, by name, for a demo to refer to."""
+        """Draw the demo's reference pictures (shapes that the tiny models know): name → PNG."""
         from executors import drawing
 
         return drawing.references()
 
     def contact_sheet(self, cells: Sequence[Cell], path: Path) -> None:
-        """One picture at `path` of all these jobs, each with its prompt."""
+        """Write one picture of all these jobs to `path`, each with its prompt."""
         from executors import contact_sheet
 
         contact_sheet.drawn(cells).save(path)

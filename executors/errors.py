@@ -1,31 +1,31 @@
-"""What can go wrong on the device, one leaf for each different decision of policy (`executors.run` hands them over)."""
+"""Exceptions of the executors: one class for each failure that policy treats differently (`executors.run` passes them to it)."""
 
 from __future__ import annotations
 
 
 class ExecutorError(Exception):
-    """Base. `error_class` is the word that goes into the job's event; the message is for people and stays out of it."""
+    """Base class. `error_class` goes into the job's event; the message is for people and stays out of it."""
 
     error_class = "executor"
     retryable = True
-    final = False  # no retry may ever follow, not a person's either
+    final = False  # never retried, not by hand either
 
 
 class ModelFileError(ExecutorError):
-    """A model file is missing, truncated, pickled or of the wrong kind. The executor goes on with the families that it can load."""
+    """A model file is missing, truncated, a pickle or of the wrong kind. The executor continues with the families that it can load."""
 
     error_class = "model_file"
 
 
 class BadWork(ExecutorError):
-    """The job asks for what no retry can give: a size, frame count, sampler or set of references that the family cannot make."""
+    """The job asks for a size, frame count, sampler or set of references that the family cannot make. A retry would fail too."""
 
     error_class = "bad_request"
     retryable = False
 
 
 class TextUnreadable(ExecutorError):
-    """A text has no canonical form, or what encodes it would read another text than was screened (docs/decisions/0036)."""
+    """A text has no canonical form, or its encoder would read another text than the one screened (docs/decisions/0036)."""
 
     error_class = "text_unreadable"
     retryable = False
@@ -39,13 +39,13 @@ class BadReference(ExecutorError):
 
 
 class NoLikeness(BadReference):
-    """No consent is attested for the bytes of a reference picture. Once it is, the job may be retried."""
+    """No consent is attested for the bytes of a reference picture. The job may be retried once it is."""
 
     error_class = "no_consent"
 
 
 class Unscreened(ExecutorError):
-    """A reference picture that its user brought, real models, and no image screen: refused before it is fetched, for good."""
+    """A reference picture brought by the user, on an executor with real models and no image screen: refused for good, before the fetch."""
 
     error_class = "no_image_screen"
     retryable = False
@@ -53,22 +53,22 @@ class Unscreened(ExecutorError):
 
 
 class ReferenceAway(ExecutorError):
-    """A reference picture could not be had just now: its host does not answer, or this machine cannot decode. Later it may."""
+    """A reference picture is not available now: its host does not answer, or this machine cannot decode it. A retry may succeed."""
 
     error_class = "reference_away"
 
 
 class BadOutput(ExecutorError):
-    """The model made NaN or a single colour. Repeated once in higher precision, then failed: the same seeds would give the same again."""
+    """The model made NaN or a single colour. Repeated once in higher precision, then failed: the same seeds would give the same output."""
 
     error_class = "bad_output"
     retryable = False
 
 
 class EnhancementFailed(ExecutorError):
-    """No usable enhanced prompt: too slow, refused, or not a description. The job's `on_enhance_failure` says what now.
+    """No usable enhanced prompt: too slow, refused, or not a description. The job's `on_enhance_failure` decides what follows.
 
-    `reason` is the word for `enhancement_skipped`: time_limit, model_refused, no_description, other_language."""
+    `reason` is recorded in `enhancement_skipped`: time_limit, model_refused, no_description, other_language."""
 
     error_class = "enhancement"
 
@@ -78,30 +78,30 @@ class EnhancementFailed(ExecutorError):
 
 
 class EnhancerAway(EnhancementFailed):
-    """The enhancer's own process is not there, died, hangs or is busy. Not the prompt's fault: this executor's own model may do it."""
+    """The enhancer process is absent, died, hangs or is busy. Not the prompt's fault: this executor may use its own model."""
 
     error_class = "enhancer_away"
 
 
 class OutOfMemory(ExecutorError):
-    """The device ran out of memory. Cleaned up; a smaller or later try may fit."""
+    """The device ran out of memory. Its memory has been freed; a smaller or later attempt may fit."""
 
     error_class = "out_of_memory"
 
 
 class DiskFull(ExecutorError):
-    """The spool or the store has no room. Nothing half-written is left behind."""
+    """The spool or the store is full. No partial file is left."""
 
     error_class = "disk_full"
 
 
 class Cancelled(Exception):
-    """The job's cancel was learned between two steps. Not an error: the job ends `cancelled`."""
+    """A cancel was seen between two steps. Not an error: the job ends `cancelled`."""
 
 
 class Left(Exception):
-    """The job's own thread has gone, so nobody wants what the device makes of it. Not an error."""
+    """The job's own thread has ended, so the device's output is no longer wanted. Not an error."""
 
 
 class LeaseLost(Exception):
-    """Another claim has the job now. Not an error: this one stops and writes nothing."""
+    """Another claim holds the job now. Not an error: this one stops and writes nothing."""

@@ -1,4 +1,4 @@
-"""What this process uses: memory and time, of its GPU through NVML where there is one, and of the machine. For people who watch."""
+"""Resource usage of this process for monitoring: memory and CPU time, and its GPU's memory and utilisation through NVML."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from pathlib import Path
 from typing import Any
 
 CLOSED = "OURVIDZ_LANES_CLOSED"
-"""Set by a supervisor for an executor that it starts without these lanes, so that whoever watches it can say so."""
+"""Environment variable: the lanes that the supervisor has closed for the executor it starts, for monitoring."""
 
 
 @cache
 def nvml() -> Any | None:
-    """The library, initialised; None where it or a driver is absent (`pip install 'ourvidz[gpu]'`)."""
+    """Return the NVML library, initialised; None without it or a driver (`pip install 'ourvidz[gpu]'`)."""
     try:
         import pynvml
 
         pynvml.nvmlInit()
-    except Exception:  # noqa: BLE001  (absent, no driver, another driver: whichever, there is nothing to read)
+    except Exception:  # noqa: BLE001  (not installed, no driver, another driver: nothing to read)
         return None
     return pynvml
 
 
 @cache
 def _device(environment: str | None) -> Any | None:
-    """NVML's handle of the first device that CUDA shows this process."""
+    """Return NVML's handle of the first device visible to this process in CUDA."""
     library = nvml()
     if library is None:
         return None
@@ -42,14 +42,14 @@ def _device(environment: str | None) -> Any | None:
 
 
 class Gauges:
-    """Read now and then, by one thread: the CPU's share is that of the time since the last reading."""
+    """Reads usage, in one thread: the CPU share covers the time since the last reading."""
 
     def __init__(self) -> None:
         self._last = (time.monotonic(), time.process_time())
 
     def read(self) -> Mapping[str, Any]:
-        """rss (bytes), cpu (share of one core, 1.0 = all of it); on a GPU vram_used, vram_total (bytes), utilisation (0–1);
-        `closed`, the lanes that its supervisor keeps from it."""
+        """Return rss (bytes), cpu (share of one core, 1.0 = all of it); on a GPU vram_used, vram_total (bytes), utilisation (0–1);
+        `closed`: the lanes that the supervisor has closed."""
         before, self._last = self._last, (time.monotonic(), time.process_time())
         took = max(self._last[0] - before[0], 1e-3)
         return {"rss": _resident(), "cpu": round((self._last[1] - before[1]) / took, 2), **_of_gpu(), **_closed()}
@@ -65,7 +65,7 @@ def _of_gpu() -> dict[str, Any]:
         memory = library.nvmlDeviceGetMemoryInfo(device)
         found |= {"vram_used": int(memory.used), "vram_total": int(memory.total)}
         found["utilisation"] = library.nvmlDeviceGetUtilizationRates(device).gpu / 100
-    except library.NVMLError:  # a MIG slice has memory and no utilisation; a driver that was replaced answers nothing
+    except library.NVMLError:  # a MIG slice has no utilisation; a driver replaced while running answers nothing
         return found
     return found
 
@@ -79,4 +79,4 @@ def _resident() -> int:
     try:
         return int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, IndexError, ValueError):
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # macOS: bytes, and the highest there was
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # macOS: in bytes, and the peak

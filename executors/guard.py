@@ -1,7 +1,7 @@
-"""The screen that reads for meaning: an instruct model as a classifier, behind `ourvidz.safety.screen`'s protocol.
+"""The guard: a prompt screen that judges meaning, an instruct model as a classifier behind the protocol of `ourvidz.safety.screen`.
 
-The model writes nothing. It is asked for one letter, and the verdict is read from the probabilities of its first token: an answer outside
-the letters, or one that is not clear, lets nothing through. Runs on the device, after the lexical screen and before any other model.
+The model generates no text. It is asked for one letter, and the verdict is computed from the probabilities of its first token: an answer
+outside the letters, or an unclear one, refuses. Runs on the device, after the lexical screen and before any other model.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from state.canonical import CONTROL_TOKENS
 
 @dataclass(frozen=True)
 class Policy:
-    """`data/guard.toml`. `labels` maps a letter to the category that it refuses with; an empty one allows."""
+    """`data/guard.toml`. `labels` maps a letter to the category that it refuses with; an empty category allows."""
 
     system: str
     question: str
@@ -43,22 +43,22 @@ def policy() -> Policy:
 
 
 class Model(Protocol):
-    """What `executors.enhance.Enhancer` is to us."""
+    """The part of `executors.enhance.Enhancer` that the guard uses."""
 
     def answer(self, turns: list[dict[str, str]]) -> torch.Tensor: ...
     def token(self, text: str) -> int: ...
 
 
 class Guard:
-    """A `PromptScreen` by a model that whoever calls it may use: one thread at a time."""
+    """A `PromptScreen` that asks a model. Not thread-safe: call it from the thread that may use the model."""
 
     def __init__(self, model: Model, rules: Policy | None = None) -> None:
         self.model, self.rules = model, rules or policy()
 
     def check(self, text: str, *, negative: bool = False) -> Verdict:
-        """`negative`: a negative prompt, which is read for what its absence makes.
+        """Judge a text. `negative`: a negative prompt, judged by what excluding it produces.
 
-        Raises `ScreenUnavailable` when the model has no answer, and what running it raises.
+        Raises `ScreenUnavailable` when the model gives no usable answer, and what running it raises.
         """
         letters = {letter: self.model.token(letter) for letter in self.rules.labels}
         if len(set(letters.values())) < len(letters):
@@ -77,7 +77,7 @@ class Guard:
         return Verdict(False, self.rules.version, self.rules.labels[worst], f"guard.{worst}")
 
     def turns(self, text: str, negative: bool = False) -> list[dict[str, str]]:
-        # A text that spells the template's own markers could end its turn and write the answer. A canonical text has none.
+        # A text with the template's own markers could end its turn and write the answer. A canonical text has none.
         plain = CONTROL_TOKENS.sub(" ", text)
         return [
             {"role": "system", "content": self.rules.system.strip()},

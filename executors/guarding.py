@@ -1,5 +1,6 @@
-"""The guard's places in a job's line: before any model sees its prompt, and again when the prompt has changed. Beside the device by the
-enhancer's own process where one answers; else on the device. With tiny models there is nothing to guard, and only the lexical screen runs.
+"""The guard steps of a job: before any model sees its prompt, and again when the prompt has changed.
+
+The enhancer process judges where one answers; else the device does. With tiny models there is no guard, only the lexical screen.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from ourvidz.safety import texts
 from ourvidz.safety.rules import languages
 from ourvidz.safety.screen import ScreenUnavailable, Verdict
 
-LIMIT = 30.0  # seconds for one answer of the enhancer's process, its wait behind others included
+LIMIT = 30.0  # seconds for one answer of the enhancer process, including its wait in the queue
 
 
 def language(run: Run) -> Run:
-    """Raises `Refused` for a prompt in a language that the lexical screen has no table for, where no guard reads it (docs/decisions/0037).
-    What a tiny enhancer writes is not asked: it is about coloured shapes, or noise.
+    """Without a guard, raise `Refused` for a prompt in a language that the lexical screen has no table for (docs/decisions/0037).
+
+    A tiny enhancer's text is not checked: it is about coloured shapes, or noise.
     """
     for text in run.texts:
         if text.field == "prompt" and not run.room.shelf.guarded and unknown(text.text, languages()):
@@ -31,7 +33,7 @@ def language(run: Run) -> Run:
 
 
 def apart(run: Run) -> Run:
-    """In the job's own thread. Leaves it to the device where no enhancer answers, unless this executor must not do without one."""
+    """Judge in the job's own thread, by the enhancer process. Leaves it to the device if no enhancer answers, unless one is required."""
     remote = run.room.enhancer
     if not run.todo or not run.unjudged or remote is None or not (remote.only or (run.room.shelf.guarded and remote.there())):
         return run
@@ -49,11 +51,11 @@ def apart(run: Run) -> Run:
 
 
 Judge = Callable[[str, bool], Verdict]
-"""Of a text, and whether it is a negative prompt."""
+"""Called with a text, and whether it is a negative prompt."""
 
 
 def judged(run: Run, judge: Judge) -> Run:
-    """The run whose texts may be given to a model. Raises `Refused`, and `ScreenUnavailable` whatever went wrong: it fails closed."""
+    """Judge all unjudged texts; return the run with them marked. Fails closed: raises `Refused`, and `ScreenUnavailable` on any error."""
     for these, reading in for_guard(left := run.unjudged):
         try:
             verdict = judge(reading, these[0].negative)

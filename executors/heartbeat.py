@@ -1,8 +1,8 @@
-"""Keeps an executor's lease and watches its claims: which are lost or cancelled, and what has stopped moving.
+"""Renew an executor's lease and watch its claims: which are lost or cancelled, and which have stalled.
 
-One thread beats and looks; the others only touch a watch and ask `check`. What hangs is judged by where it hangs. The device is one for
-all: while it is past its stage's stall limit the lease is not renewed, so all its jobs go to others though the process lives. Whatever a
-job does beside the device (a reference that is fetched, an upload) is its own affair: past its limit that claim alone is ended.
+One thread sends heartbeats and polls; the others only touch a watch and call `check`. The device is shared: while it is past its stage's
+stall limit the lease is not renewed, so all jobs go to other executors although the process lives. Work beside the device (fetching a
+reference, an upload) concerns one job: past its limit only that claim is ended.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ log = logging.getLogger("ourvidz.heartbeat")
 
 
 class Drained(Exception):
-    """The executor leaves: the job is given back."""
+    """The executor is leaving: the job is given back."""
 
 
 class Bell:
-    """An event that a signal's handler may ring. `threading.Event` has a lock that is not reentrant: a signal which found its own thread
-    inside `wait` would hang it for ever. `SimpleQueue.put` may be called from anywhere."""
+    """An event that a signal handler may set. The lock of `threading.Event` is not reentrant: a handler that interrupts its own thread
+    inside `wait` would deadlock it. `SimpleQueue.put` is reentrant."""
 
     def __init__(self) -> None:
         self._rings: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -43,7 +43,7 @@ class Bell:
         self._rings.put(None)
 
     def wait(self, timeout: float) -> bool:
-        """True when it was rung, now or since `clear`."""
+        """Return True if it was rung, now or since `clear`."""
         try:
             self._rings.get(timeout=timeout)
         except queue.Empty:
@@ -56,20 +56,20 @@ class Bell:
 
 
 class Watch:
-    """When something moved last, and how long its present stage may go without."""
+    """A stall detector: the time of the last progress, and how long the current stage may go without."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self.rest()
 
     def touch(self, stage: str | None = None, limit: float | None = None) -> None:
-        """Progress was made. A new stage brings its own stall limit, in seconds."""
+        """Record progress. A new stage brings its own stall limit, in seconds."""
         self._touched = self._clock()
         self.stage = stage or self.stage
         self._limit = self._limit if limit is None else limit
 
     def rest(self) -> None:
-        """Nothing is under way, and nothing can stall."""
+        """Go idle: nothing can stall."""
         self.stage, self._limit, self._touched = "idle", math.inf, self._clock()
 
     @property
@@ -83,19 +83,19 @@ class Watch:
 
 
 class Hold:
-    """A claim that this executor works on. `watch` is on what the job does beside the device, in a thread of its own."""
+    """A claim that this executor works on. `watch` covers the job's own thread, beside the device."""
 
     def __init__(self, beat: Heartbeat, claim: Claim, clock: Callable[[], float]) -> None:
         self._beat, self.claim, self.watch = beat, claim, Watch(clock)
-        self.begun = False  # before, it is only prepared: a drain gives it back
+        self.begun = False  # until then only prepared: a drain gives it back
         self.cancelled = False
         self.lost = False
 
     def check(self) -> None:
-        """Between two steps: go on, or raise `Cancelled`, `LeaseLost` or `Drained`."""
+        """Called between two steps: return to go on, or raise `Cancelled`, `LeaseLost` or `Drained`."""
         if self.lost or self._beat.gone or (self._beat.late and not self._beat.away):
-            # Late: no heartbeat went through for as long as a lease lasts, so others may have the job by now. Not in an outage of the
-            # database: then the job goes on, and its next write waits, and is refused where another claim has the job meanwhile.
+            # Late: no heartbeat succeeded for the length of a lease, so another claim may have the job by now. Not during a database
+            # outage: then the job continues, and its next write waits, and is refused if another claim has the job meanwhile.
             raise LeaseLost(f"another claim may have job {self.claim.job_id}")
         if self.cancelled:
             raise Cancelled(self.claim.job_id)
@@ -117,20 +117,20 @@ class Heartbeat:
         hung: Callable[[], object] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`stuck`: nothing can be claimed any more, as if the device hung. `hung` is called when either has cost the lease."""
+        """`stuck`: returns whether nothing more can be claimed, treated like a hung device. `hung`: called when either cost the lease."""
         self.jobs, self.executor_id, self.policy, self._report, self._clock = jobs, executor_id, policy, report, clock
         self._stuck, self._hung = stuck, hung
-        self.wake = Bell()  # there may be work, or room for it: the thread that claims waits for it
+        self.wake = Bell()  # wakes the claiming thread: there may be work, or room for it
         self._look_now = Bell()
-        self.gone = False  # declared dead by others; this executor must register anew
-        self.unsure = ""  # why we may hold a job that nobody here works on: finish the others, then register anew
-        self.draining = False  # finish what was begun, give back what is only prepared
+        self.gone = False  # declared gone; this executor must register again
+        self.unsure = ""  # why a job may be held that no thread here works on: finish the others, then register again
+        self.draining = False  # finish the jobs that have begun, give back those only prepared
         self.abort = False  # a second signal: stop at the next step
         self.lanes: Sequence[str] = ()
         self.resident: Sequence[str] = ()
         self.device = Watch(clock)
         self.holds: dict[tuple[str, int], Hold] = {}
-        self.away = False  # the database does not answer, or takes no writes: nobody else can have our jobs either
+        self.away = False  # the database does not answer or accept writes, so no other executor can claim our jobs either
         self._beaten = clock()
         self._now = False
         self._gauges = Gauges()
@@ -146,12 +146,12 @@ class Heartbeat:
         self._thread.join(timeout=10)
 
     def ring(self) -> None:
-        """A NOTIFY came for this executor: new work, or a cancel."""
+        """Called on a NOTIFY for this executor: new work, or a cancel."""
         self.wake.ring()
         self._look_now.ring()
 
     def beat_now(self) -> None:
-        """Whether this executor is gone is to be known at once."""
+        """Send a heartbeat at once, to learn whether this executor was declared gone."""
         self._now = True
         self._look_now.ring()
 
@@ -159,7 +159,7 @@ class Heartbeat:
 
     def hold(self, claim: Claim) -> Hold:
         hold = Hold(self, claim, self._clock)
-        # By its number too: a job that failed may be claimed again here before its first thread has let go.
+        # Keyed by the claim number too: a failed job may be claimed again here before its first thread has let go.
         self.holds[claim.job_id, claim.claim_no] = hold
         return hold
 
@@ -169,7 +169,7 @@ class Heartbeat:
 
     @property
     def late(self) -> bool:
-        """The last heartbeat that went through is older than the lease."""
+        """The last successful heartbeat is older than the lease."""
         return self._clock() - self._beaten > self.policy.lease
 
     @property
@@ -194,7 +194,7 @@ class Heartbeat:
             except (DatabaseAway, Ambiguous) as error:
                 if not isinstance(error, DatabaseBusy):
                     self._wait_for_database()
-            except Exception as error:  # noqa: BLE001  (the next round comes, and `check` counts how long ago the last good one was)
+            except Exception as error:  # noqa: BLE001  (the next round comes, and `late` tracks the last successful heartbeat)
                 log.warning("No heartbeat this time: %s: %s", type(error).__name__, error)
             if self.stalled and self.late:
                 self._hung()
@@ -202,16 +202,16 @@ class Heartbeat:
             self._look_now.clear()
 
     def _wait_for_database(self) -> None:
-        """An outage, which the log has already. Whoever waits for the database does not hang: the stall limits begin when it is back.
-        `ourvidz up` is told that this process lives, for the database cannot."""
+        """Handle an outage (already logged). Waiting for the database is not a stall: the stall limits start when it is back. A pulse tells
+        `ourvidz up` that this process lives, since the database cannot."""
         self.away = True
         for watch in (self.device, *(hold.watch for hold in list(self.holds.values()))):
             watch.touch()
         pulse.beat()
-        self.jobs.db.bring_back()  # the device thread may be long at work before it finds out
+        self.jobs.db.bring_back()  # the device thread may be busy for long before it would reconnect
 
     def _look(self) -> None:
-        holds = list(self.holds.values())  # before we ask: a claim that comes in between would seem lost
+        holds = list(self.holds.values())  # before the query: a claim made in between would seem lost
         if not holds:
             return
         held = self.jobs.held(self.executor_id)
@@ -225,10 +225,10 @@ class Heartbeat:
                 self._end(hold)
 
     def _end(self, hold: Hold) -> None:
-        """End a claim whose own thread hangs beside the device. Should that thread wake up, it finds that it has lost the job."""
+        """End a claim whose own thread hangs beside the device. If that thread continues later, it finds that it has lost the job."""
         said = f"no progress in stage {hold.watch.stage} for {hold.watch.still:.0f} s"
         log.error("Job %s: %s. Its thread is left to itself.", hold.claim.job_id, said)
-        at_once = Jobs(self.jobs.db, self.jobs.screen, patience=0.0)  # in an outage this thread must beat on, and try again after it
+        at_once = Jobs(self.jobs.db, self.jobs.screen, patience=0.0)  # do not wait in an outage: this thread must go on, and retry later
         with contextlib.suppress(StaleClaim):
             at_once.fail(hold.claim, "stalled", said)
         hold.lost = True
@@ -241,6 +241,6 @@ class Heartbeat:
         if self.stalled:
             log.error("No progress in stage %s for %.0f s: the lease is not renewed.", self.device.stage, self.device.still)
             return
-        sent = self._clock()  # not when the answer came: the database counts the lease from before that
+        sent = self._clock()  # before the call: the database counts the lease from before its answer arrives
         self.jobs.heartbeat(self.executor_id, resident=self.resident, lanes=self.lanes, info=self._info())
         self._beaten = sent

@@ -1,9 +1,9 @@
-"""`OURVIDZ_IMAGE_SCREEN=local`: a classifier of pictures in an open format, from a folder of this machine, as the image screen.
+"""`OURVIDZ_IMAGE_SCREEN=local`: an image screen that runs a picture classifier in an open format from a local folder.
 
-The folder holds `screen.toml` (what each label means), `config.json` and `preprocessor_config.json` as transformers writes them, and the
-weights: `model.safetensors` (loaded by transformers) or `model.onnx` (run by onnxruntime). `manifest.json` pins each of these by SHA-256
-(`ourvidz models pin --screen`). What is loaded is a private copy of the pinned bytes, so nothing can change between check and load, and
-no other file of the folder is read: no code, no pickle, no adapter. Nothing is fetched.
+The folder holds `screen.toml` (the meaning of each label), `config.json` and `preprocessor_config.json` as transformers writes them, and
+the weights: `model.safetensors` (loaded by transformers) or `model.onnx` (run by onnxruntime). `manifest.json` pins each of these by
+SHA-256 (`ourvidz models pin --screen`). A private copy of the pinned bytes is loaded, so nothing can change between check and load, and no
+other file of the folder is read: no code, no pickle, no adapter. Nothing is fetched.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from ourvidz.safety.screen import ScreenUnavailable, Verdict
 
 RULES = "screen.toml"
 MODELS = ("model.safetensors", "model.onnx")
-AT_ONCE = 8  # pictures in one pass: of a clip of 81 frames seven are looked at
-LIMIT = 8 << 30  # bytes of all its files
+AT_ONCE = 8  # pictures in one pass; of a clip of 81 frames seven are screened
+LIMIT = 8 << 30  # bytes of all its files together
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,11 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Rules:
-    """`screen.toml`. A picture is allowed where no label reaches its `refuse_at` and those that allow reach `allow_at` together."""
+    """`screen.toml`. A picture is allowed if no label reaches its `refuse_at` and the allowing labels together reach `allow_at`."""
 
     labels: Mapping[str, Refusal | None]  # None: it allows
     allow_at: float
-    independent: bool  # the labels' probabilities do not add up to one: sigmoid instead of softmax
+    independent: bool  # the labels' probabilities do not sum to one: sigmoid instead of softmax
     device: str
 
     def judge(self, chances: Mapping[str, float], version: str) -> Verdict:
@@ -59,7 +59,7 @@ class Rules:
 
 
 def read_rules(source: bytes) -> Rules:
-    """Raises `NoImageScreen` naming what is wrong."""
+    """Parse `screen.toml`. Raises `NoImageScreen` naming what is wrong."""
     try:
         table = tomllib.loads(source.decode())
         labels = {
@@ -86,7 +86,7 @@ def read_rules(source: bytes) -> Rules:
 
 
 class LocalScreen:
-    """An `ImageScreen`. `at_once`: how many pictures `check_many` takes."""
+    """An `ImageScreen`. `at_once`: how many pictures `check_many` takes per call."""
 
     at_once = AT_ONCE
 
@@ -119,7 +119,7 @@ class LocalScreen:
         self._run: Callable[[Any], Any] = make(folder, self.rules.device)
 
     def _try(self) -> None:
-        """One grey picture: a model whose outputs do not fit its labels is found at the start, not at a user's picture."""
+        """Judge one grey picture, so that a model whose outputs do not fit its labels fails at the start, not on a user's picture."""
         from PIL import Image
 
         try:
@@ -158,7 +158,7 @@ class LocalScreen:
 
 
 def _names(config: Mapping[str, Any]) -> list[str]:
-    """The labels in the order of the model's outputs."""
+    """Return the labels in the order of the model's outputs."""
     try:
         named = {int(number): str(name) for number, name in config["id2label"].items()}
         return [named[number] for number in range(len(named))]
@@ -183,7 +183,7 @@ def _safetensors(folder: Path, device: str) -> Callable[[Any], Any]:
         folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32, output_loading_info=True
     )
     if lacking := sorted(report["missing_keys"]) + sorted(str(k) for k in report["mismatched_keys"]):
-        # transformers fills these with random numbers, and goes on.
+        # transformers would fill these with random numbers without an error.
         raise NoImageScreen(f"The image screen's weights lack {lacking[0]}, which its config.json asks for.")
     model.eval().to(device)
 
@@ -202,7 +202,7 @@ def _onnx(folder: Path, device: str) -> Callable[[Any], Any]:
     provider = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}[device]
     if provider not in onnxruntime.get_available_providers():
         raise NoImageScreen(f"{RULES} asks for {device}, and this onnxruntime has no {provider}.")
-    # From bytes: weights in other files, which the format allows, are not read.
+    # From bytes, so that weights in external files, which the format allows, are not read.
     session = onnxruntime.InferenceSession((folder / "model.onnx").read_bytes(), providers=[provider])
     inputs = session.get_inputs()
     if len(inputs) != 1:
@@ -215,7 +215,7 @@ def _onnx(folder: Path, device: str) -> Callable[[Any], Any]:
 
 
 def made(folder: Path | None) -> LocalScreen:
-    """The screen of this folder (`OURVIDZ_IMAGE_SCREEN_MODEL`). Raises `NoImageScreen`."""
+    """Load the screen of this folder (`OURVIDZ_IMAGE_SCREEN_MODEL`). Raises `NoImageScreen`."""
     if folder is None:
         raise NoImageScreen("OURVIDZ_IMAGE_SCREEN=local needs OURVIDZ_IMAGE_SCREEN_MODEL: the folder of a classifier (docs/safety.md).")
     return LocalScreen(account.folder(folder))

@@ -1,6 +1,6 @@
-"""The image screen's places in a job's line: each reference before any model sees it, each output before anything of the job is published.
+"""The image screen steps of a job: each reference before any model sees it, each output before anything of the job is published.
 
-Beside the device, in the job's own thread. What is shown to the screen is the picture itself, never a smaller one of it.
+Runs in the job's own thread, beside the device. The screen gets the picture itself, never a smaller version.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from ourvidz.lifecycle import Claim
 from ourvidz.safety.images import Sight
 from ourvidz.storage.base import ObjectMissing
 
-EVERY = 16  # frames between two that are looked at: a second of a clip
+EVERY = 16  # frames between two that are screened: one second of a clip
 
 
 def references(run: Run) -> Run:
-    """Raises `Refused`, `ScreenUnavailable`. One that is refused is not gone on without: the job is refused."""
+    """Screen the references. Raises `Refused`, `ScreenUnavailable`. A refused reference refuses the job: no fallback."""
     given = {slot: picture for slot, picture in vars(run.references).items() if picture is not None}
     _look(run, ((Sight(run.claim.job_id, run.claim.job_type, "reference", slot=slot), picture) for slot, picture in given.items()))
     return run
 
 
 def output(run: Run, made: Made) -> str | None:
-    """What this claim has made, before it is recorded: the version of the rules that allowed it; None without a screen. Raises as above."""
+    """Screen an output before it is recorded; return the version of the rules that allowed it, None without a screen. Raises as above."""
     frames = made.output.frames if isinstance(made.output, Clip) else None
     chosen = [made.output.image] if frames is None else [frames[n] for n in sampled(len(frames))]
     return _look(run, zip(_sights(run.claim, made.index, None if frames is None else len(frames)), chosen, strict=True))
 
 
 def again(run: Run) -> Run:
-    """Once more what earlier claims made, whether it lies in the spool or is in its bucket already: rules may have changed since, and a
-    job is published whole or not at all. Raises as above."""
+    """Screen again what earlier claims made, in the spool or already uploaded: rules may have changed since, and a job is published whole
+    or not at all. Raises as above."""
     if run.room.eye is None:
         return run
     claim = run.claim
@@ -59,14 +59,14 @@ def again(run: Run) -> Run:
 
 
 def sampled(frames: int) -> list[int]:
-    """The first, the middle, the last, and every sixteenth."""
+    """Return the frames to screen: the first, the middle, the last, and every sixteenth."""
     return sorted({0, frames // 2, frames - 1, *range(0, frames, EVERY)})
 
 
 def withdraw(room: Room, claim: Claim) -> None:
-    """Nothing of a refused job stays published, not what an earlier claim had put up before. Raises `StorageError`."""
+    """Delete all uploaded outputs of a refused job, those of earlier claims too. Raises `StorageError`."""
     for a in room.jobs.artifacts(claim.job_id):
-        # A later claim's are not ours to judge: if there is one, we have lost the job.
+        # Outputs of a later claim are left: if there are any, this claim has lost the job.
         if a["uploaded_at"] is not None and a["claim_no"] <= claim.claim_no:
             room.store.delete(a["bucket"], a["path"])
 
@@ -99,7 +99,7 @@ def _png(picture: Image.Image) -> bytes:
 
 
 def _bytes(run: Run, artifact: dict[str, Any]) -> bytes | None:
-    """None: the spool has lost it, and the upload will say so."""
+    """Return the artifact's bytes; None if the spool has lost it, which the upload will report."""
     if artifact["uploaded_at"] is None:
         path: Path | None = run.room.spool.find(artifact)
         return None if path is None else path.read_bytes()

@@ -1,8 +1,8 @@
-"""Pixels to files: PNG, MP4, WebP thumbnails. Runs off the device thread; needs no torch.
+"""Encode pixels into files: PNG, MP4, WebP thumbnails. Runs off the device thread; needs no torch.
 
-Every PNG and MP4 carries the job's parameters, and the mark that it was made by AI: IPTC's digital source type `trainedAlgorithmicMedia`
-(https://cv.iptc.org/newscodes/digitalsourcetype/), in PNG as XMP, in MP4 as tags. Each says how its numbers become colours, too: models
-make sRGB, and a viewer that has to guess shows a film in other colours than its picture (docs/decisions/0047).
+Every PNG and MP4 carries the job's parameters and a mark that it was made by AI: IPTC's digital source type `trainedAlgorithmicMedia`
+(https://cv.iptc.org/newscodes/digitalsourcetype/), in PNG as XMP, in MP4 as tags. Each declares its colour space too: models make sRGB,
+and a viewer that has to guess shows a video in other colours than its picture (docs/decisions/0047).
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ from .errors import DiskFull
 
 AI_MADE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 AI_TAG = "digital_source_type"  # the MP4 tag that holds AI_MADE
-XMP_KEY = "XML:com.adobe.xmp"  # where PNG keeps XMP (Adobe, XMP specification part 3, §1.1.5)
+XMP_KEY = "XML:com.adobe.xmp"  # the PNG keyword for XMP (Adobe, XMP specification part 3, §1.1.5)
 THUMBNAIL = 256  # pixels, the longest side
 
-SMPTE_170M = 6  # BT.601's matrix as ITU-T H.273 counts; PyAV names swscale's numbers, in which it is ITU601
+SMPTE_170M = 6  # BT.601's matrix in ITU-T H.273; PyAV uses swscale's numbers, in which it is ITU601
 COLOUR = (int(ColorPrimaries.BT709), int(ColorTrc.IEC61966_2_1), SMPTE_170M, int(ColorRange.MPEG))
-"""How a film's numbers become colours (H.273): sRGB's primaries and transfer, and the matrix and range that `encode_mp4` converts by.
+"""A video's colour description (H.273): sRGB's primaries and transfer, and the matrix and range that `encode_mp4` converts with.
 
-Browsers without a GPU convert by integers in which BT.709's factor for blue (2.11) does not fit and becomes 2: 0,0,255 shows 12 levels
+Browsers without a GPU convert in integers, in which BT.709's factor for blue (2.11) does not fit and becomes 2: 0,0,255 shows 12 levels
 darker. BT.601's (2.02) fits. Measured in docs/decisions/0047; with a GPU both are right.
 """
 
 
 def encode_png(image: Image.Image, info: dict[str, str]) -> bytes:
-    """`image` as PNG, sRGB and said to be, with `info` as text chunks beside the AI mark.
+    """Encode `image` as PNG, tagged as sRGB, with `info` as text chunks beside the AI mark.
 
-    Compression level 1: 0.08 s for 1024² where level 6 takes 0.31 s and is hardly smaller.
+    Compression level 1: 0.08 s for 1024², where level 6 takes 0.31 s and is hardly smaller.
     """
     chunks = PngInfo()
-    # Perceptual (PNG §11.3.2.5). Without it a wide-gamut screen may stretch the picture's colours, and not its film's.
+    # Intent: perceptual (PNG §11.3.2.5). Without the chunk a wide-gamut screen may stretch the picture's colours, but not its video's.
     chunks.add(b"sRGB", b"\0")
     for key, value in info.items():
         # Pillow writes tEXt for Latin-1 and iTXt for the rest; keys are Latin-1, up to 79 characters (PNG §11.3.3).
@@ -61,9 +61,9 @@ def encode_png(image: Image.Image, info: dict[str, str]) -> bytes:
 
 
 def encode_webp_thumbnail(image: Image.Image, size: int = THUMBNAIL) -> bytes:
-    """A WebP, quality 80, at most `size` pixels on its longest side, in the picture's own proportions.
+    """Encode a WebP, quality 80, at most `size` pixels on its longest side, with the picture's aspect ratio.
 
-    A picture that is smaller already keeps its size: enlarging adds bytes and shows nothing more.
+    A smaller picture keeps its size: enlarging adds bytes and no detail.
     """
     small = image.convert("RGB")
     small.thumbnail((size, size), Image.Resampling.LANCZOS)
@@ -73,10 +73,10 @@ def encode_webp_thumbnail(image: Image.Image, size: int = THUMBNAIL) -> bytes:
 
 
 def encode_mp4(frames: Sequence[Image.Image], fps: int, path: Path, info: dict[str, str]) -> None:
-    """`frames` (RGB, all of one even size) as H.264 in MP4 at exactly `fps`, whole or not at all.
+    """Encode `frames` (RGB, all of one even size) as H.264 in MP4 at exactly `fps`, atomically.
 
     libx264 veryfast takes 1.8 s for 81 frames of 480×832 on two cores. yuv420p, because browsers play nothing else; hence the even sizes.
-    The index comes first (faststart), so playing starts before the download ends. Raises `ValueError` for frames that do not fit,
+    The index comes first (faststart), so that playback starts before the download ends. Raises `ValueError` for frames of wrong sizes,
     `DiskFull`.
     """
     width, height = _common_size(frames)
@@ -84,7 +84,7 @@ def encode_mp4(frames: Sequence[Image.Image], fps: int, path: Path, info: dict[s
     try:
         options = {
             "movflags": "+faststart+use_metadata_tags",
-            "movie_timescale": str(1000 * fps),  # by default milliseconds, in which 81/16 s has no place
+            "movie_timescale": str(1000 * fps),  # the default is milliseconds, which cannot represent 81/16 s
         }
         with _disk(path), av.open(str(aside), "w", format="mp4", options=options) as file:
             file.metadata.update({**info, "comment": json.dumps(info, sort_keys=True, ensure_ascii=False), AI_TAG: AI_MADE})
@@ -92,7 +92,7 @@ def encode_mp4(frames: Sequence[Image.Image], fps: int, path: Path, info: dict[s
             stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
             context = stream.codec_context
             context.time_base = Fraction(1, fps)
-            # Into the stream's own header (VUI) and, by the muxer, into the container's `colr` box.
+            # Written to the stream's header (VUI) and, by the muxer, to the container's `colr` box.
             context.color_primaries, context.color_trc, context.colorspace, context.color_range = COLOUR
             for number, image in enumerate(frames):
                 frame = _converted(av.VideoFrame.from_ndarray(np.asarray(image.convert("RGB")), format="rgb24"))
@@ -105,8 +105,8 @@ def encode_mp4(frames: Sequence[Image.Image], fps: int, path: Path, info: dict[s
 
 
 def _converted(frame: av.VideoFrame) -> av.VideoFrame:
-    """`frame` (rgb24) in the numbers that COLOUR describes. Rounded to the nearest, and chroma the mean of its four pixels: swscale's own
-    choice is off by up to a step of 256 (docs/decisions/0047)."""
+    """Convert `frame` (rgb24) to the colour space of `COLOUR`. Rounds to nearest, and averages chroma over four pixels: swscale's default
+    is off by up to one level of 256 (docs/decisions/0047)."""
     return frame.reformat(
         format="yuv420p",
         dst_colorspace=Colorspace.ITU601,
@@ -117,12 +117,12 @@ def _converted(frame: av.VideoFrame) -> av.VideoFrame:
 
 
 def middle_frame(frames: Sequence[Image.Image]) -> Image.Image:
-    """The frame that stands for a video: neither its first, often a reference, nor its last."""
+    """Return the frame for a video's thumbnail: neither the first, often a reference, nor the last."""
     return frames[len(frames) // 2]
 
 
 def frames_at(file: BinaryIO, wanted: Sequence[int]) -> list[Image.Image]:
-    """These frames of a video, by number, which rise. Raises `av.FFmpegError`, `ValueError` when it has fewer."""
+    """Return these frames of a video; `wanted` is ascending. Raises `av.FFmpegError`, and `ValueError` when it has fewer."""
     found: list[Image.Image] = []
     with av.open(file) as video:
         for number, frame in enumerate(video.decode(video=0)):
@@ -150,7 +150,7 @@ def _disk(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:  # PyAV's errors derive from OSError too, with the same numbers
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):  # the disk, a quota, the process's own limit
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):  # full disk, quota, the process's file size limit
             raise DiskFull(f"no room for {path.name} in {path.parent}") from error
         raise
 
@@ -163,7 +163,7 @@ def _xmp() -> str:
     )
 
 
-# Looking back into files: for tests, and for `ourvidz doctor`.
+# Inspecting files: for tests, and for `ourvidz doctor`.
 
 
 @dataclass(frozen=True)
@@ -182,14 +182,14 @@ class Mp4Facts:
     fps: Fraction
     codec: str
     pix_fmt: str
-    colour: tuple[int, int, int, int]  # primaries, transfer, matrix (H.273), range (1 limited, 2 full, 0 unsaid)
+    colour: tuple[int, int, int, int]  # primaries, transfer, matrix (H.273), range (1 limited, 2 full, 0 unspecified)
     faststart: bool
     tags: dict[str, str]
     ai_made: bool
 
 
 def probe_png(data: bytes) -> PngFacts:
-    """Raises `OSError` or `SyntaxError` (Pillow's) for what is no whole PNG."""
+    """Read a PNG's facts. Raises `OSError` or `SyntaxError` (Pillow's) for a file that is no complete PNG."""
     with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
         image.load()
         text = {key: str(value) for key, value in image.text.items()}  # type: ignore[attr-defined]  # of PngImageFile
@@ -197,7 +197,7 @@ def probe_png(data: bytes) -> PngFacts:
 
 
 def probe_mp4(path: Path) -> Mp4Facts:
-    """Raises `av.FFmpegError` for what is no MP4."""
+    """Read an MP4's facts. Raises `av.FFmpegError` for another file."""
     with av.open(str(path)) as file:
         stream = file.streams.video[0]
         frames = sum(1 for _ in file.decode(stream))
@@ -218,7 +218,7 @@ def probe_mp4(path: Path) -> Mp4Facts:
 
 
 def _faststart(path: Path) -> bool:
-    """Whether the box `moov` comes before `mdat` (ISO/IEC 14496-12, §4.2: each box begins with its length and name)."""
+    """Check if the box `moov` comes before `mdat` (ISO/IEC 14496-12, §4.2: each box begins with its length and name)."""
     names = []
     with path.open("rb") as file:
         while len(head := file.read(8)) == 8:

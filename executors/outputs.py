@@ -1,4 +1,4 @@
-"""From decoded pixels to a file in the spool and its row: what each output is, where it goes, and what writes it."""
+"""Encode decoded pixels into signed files in the spool, and record each output's artifact row."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ VIDEO_THUMBNAILS = "video-thumbnails"
 
 
 def record(run: Run, made: Made, allowed: str | None = None) -> None:
-    """Encode an output and its thumbnail into the spool, sign them, and say that they are there: a retry on this host need not make them
-    again. `allowed`: the rules of the image screen that let it through. Raises `Refused` for what is blocked."""
+    """Encode an output and its thumbnail into the spool, sign them, and record them: a retry on this host need not make them again.
+    `allowed`: the version of the image screen's rules that allowed it. Raises `Refused` for a blocked picture."""
     facts, pictures = _facts(run, made), blocking.shown(made)
     for artifact, fill in _encoded(run, made, facts):
         whole = _spooled(run, artifact, fill, facts | {"output": artifact["index"], "kind": artifact["kind"]})
@@ -33,7 +33,7 @@ def record(run: Run, made: Made, allowed: str | None = None) -> None:
 
 
 def _spooled(run: Run, artifact: Mapping[str, Any], fill: Fill, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The artifact's row, once its file lies in the spool. Signed last, so the row's sha256 is the signed file's."""
+    """Write the artifact's file into the spool and return its row. Signed last, so that the row's sha256 is that of the signed file."""
     signed: dict[str, Any] = {}
 
     def sealed(path: Path) -> None:
@@ -46,12 +46,12 @@ def _spooled(run: Run, artifact: Mapping[str, Any], fill: Fill, facts: Mapping[s
 
 
 def _facts(run: Run, made: Made) -> dict[str, Any]:
-    """What a file tells of how it was made, to whoever has it: neither the prompt nor the user."""
+    """Facts about the generation that are written into the public file: neither the prompt nor the user."""
     claim, about = run.claim, made.about
     was = claim.metadata.get("rerouted")
     return {
         "job": claim.job_id,
-        "report": f"{claim.job_id}.{made.index}",  # what a report of this file names (docs/decisions/0044)
+        "report": f"{claim.job_id}.{made.index}",  # the id to name in a report of this file (docs/decisions/0044)
         "job_type": claim.job_type,
         "model": about.get("model") or about.get("models") or about.get("family"),
         "tiny": bool(about.get("tiny")),
@@ -66,7 +66,7 @@ def _encoded(run: Run, made: Made, facts: Mapping[str, Any]) -> Iterator[tuple[d
     claim, s = run.claim, run.claim.settings
     index, output, about, profile = made.index, made.output, made.about, run.room.shelf.profile.name
     picture = media.middle_frame(output.frames) if isinstance(output, Clip) else output.image
-    was = claim.metadata.get("rerouted")  # what was asked for, where a fallback makes the job (ourvidz.reroute_job writes it)
+    was = claim.metadata.get("rerouted")  # the original request, if a fallback makes the job (written by ourvidz.reroute_job)
     asked = (was["settings"]["width"], was["settings"]["height"]) if was else (s.width, s.height)
     width, height = picture.size
     info = {"Software": "OurVidz", **{f"ourvidz:{name}": _text(name, fact) for name, fact in facts.items()}}
@@ -76,7 +76,7 @@ def _encoded(run: Run, made: Made, facts: Mapping[str, Any]) -> Iterator[tuple[d
         "seed": output.seed,
         "width": width,
         "height": height,
-        # A tiny model makes a small picture of what was asked for; both sizes are said.
+        # A tiny model makes a smaller picture than asked for; both sizes are recorded.
         "metadata": {
             "asked": list(asked),
             "made": [width, height],

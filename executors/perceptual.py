@@ -1,9 +1,9 @@
-"""PDQ: a hash of what a picture looks like, which scaling, recompression and small changes leave nearly as it was.
+"""PDQ, a perceptual image hash: scaling, recompression and small changes alter few of its bits.
 
-256 bits, compared by how many differ; up to 31 is the same picture. From the description that Meta published with the hash ("The
-TMK+PDQF Video-Hashing Algorithm and the PDQ Image-Hashing Algorithm", 2019): luminance, smoothed by two passes of a box filter as wide as
-half of one of 64 cells, sampled to 64×64; of its two-dimensional cosine transform the 16×16 lowest frequencies without the constant ones; a
-bit for each that is above their median. Lists of PDQ hashes that others share can be compared with these.
+256 bits, compared by Hamming distance; up to 31 counts as the same picture. Implemented from Meta's description ("The TMK+PDQF
+Video-Hashing Algorithm and the PDQ Image-Hashing Algorithm", 2019): luminance, smoothed by two passes of a box filter as wide as half of
+one of 64 cells, sampled to 64×64; the 16×16 lowest frequencies of its two-dimensional cosine transform, without the constant ones; one bit
+for each that is above their median. The hashes are comparable with shared lists of PDQ hashes.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ Plane = NDArray[np.float64]
 
 CELLS, KEPT = 64, 16
 ENOUGH = 50
-"""The quality, of 100, below which a picture is too flat to be compared: all such pictures look alike to the hash."""
-LARGEST = 512  # pixels: larger ones are scaled down first, which changes a bit or two and saves most of the time
+"""The quality, out of 100, below which a picture is too flat to be compared: all such pictures hash alike."""
+LARGEST = 512  # pixels: larger pictures are scaled down first, which changes a bit or two and saves most of the time
 
 
 def hashes(pictures: Sequence[Image.Image]) -> list[str]:
-    """One for each picture that is not too flat, as 64 hex digits."""
+    """Return the hash of each picture that is not too flat, as 64 hex digits."""
     return [_hex(plane) for plane in map(_plane, pictures) if _quality(plane) >= ENOUGH]
 
 
 def orientations(pictures: Sequence[Image.Image]) -> list[str]:
-    """The same, of each picture in all eight ways to turn and mirror it: eight hashes a picture, without those that come twice."""
+    """Return the hashes of each picture in all eight rotations and reflections, without duplicates."""
     planes = [plane for plane in map(_plane, pictures) if _quality(plane) >= ENOUGH]
     turned = [np.rot90(side, turn) for plane in planes for side in (plane, plane.T) for turn in range(4)]
     return list(dict.fromkeys(map(_hex, turned)))
 
 
 def distance(one: str, other: str) -> int:
-    """How many of the 256 bits differ."""
+    """Hamming distance: how many of the 256 bits differ."""
     return (int(one, 16) ^ int(other, 16)).bit_count()
 
 
 def _plane(picture: Image.Image) -> Plane:
-    """Luminance from 0 to 255, 64×64."""
+    """Luminance plane, 0 to 255, 64×64."""
     if max(picture.size) > LARGEST:
         picture = picture.resize((LARGEST, LARGEST), Image.Resampling.BOX)
     luminance: Plane = np.asarray(picture.convert("RGB"), dtype=np.float64) @ np.array([0.299, 0.587, 0.114])
@@ -54,7 +54,7 @@ def _plane(picture: Image.Image) -> Plane:
 
 
 def _boxed(plane: Plane, window: int, axis: int) -> Plane:
-    """Each value the mean of the window around it, which is cut off at the edges."""
+    """Box filter: the mean of the window around each value, clipped at the edges."""
     size = plane.shape[axis]
     sums = np.insert(np.cumsum(plane, axis=axis), 0, 0.0, axis=axis)
     middle = (window + 2) // 2
@@ -77,6 +77,6 @@ def _hex(plane: Plane) -> str:
 
 
 def _quality(plane: Plane) -> int:
-    """How much there is to see, 0 to 100: the sum of the differences between neighbours, each in whole percents of the range."""
+    """Amount of detail, 0 to 100: the sum of the differences between neighbours, each in whole percents of the range."""
     steps = sum(int(np.abs((np.diff(plane, axis=axis) * 100 / 255).astype(int)).sum()) for axis in (0, 1))
     return min(100, steps // 90)

@@ -1,6 +1,6 @@
-"""What goes to a model as text: negative prompts by priority, and the weights people write into prompts.
+"""Build negative prompts by priority, and parse the weights people write into prompts.
 
-Light on purpose: no model and no torch. CLIP's real vocabulary counts the tokens.
+Deliberately light: no model and no torch. Tokens are counted with CLIP's real vocabulary.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from ourvidz.safety.negative import split_terms
 __all__ = ["NegativePrompt", "build_negative", "clip_token_count", "is_weighted", "parse_weights", "sdxl_token_count", "unweighted"]
 
 NEGATIVES = Path(__file__).parent / "data" / "negative_prompts.toml"
-HEAVIEST = 2.0  # beyond it CLIP embeddings stop meaning anything (compel warns from 1.6)
+HEAVIEST = 2.0  # above it CLIP embeddings become meaningless (compel warns from 1.6)
 
 _SIGNS = re.compile(r"(\++|-+)(?![\w(])")  # (text)++ and (text)--, but not (text)-word
 _NUMBER = re.compile(r"((?>\d+(?:\.\d+)?|\.\d+))(?![\w(])")
-_WORD_SIGNS = re.compile(r"(?<=[^\W\d])(\++|--+)(?=[\s,.;]|$)")  # word+, word--; a single hyphen is only a hyphen, and 18+ an age
+_WORD_SIGNS = re.compile(r"(?<=[^\W\d])(\++|--+)(?=[\s,.;]|$)")  # word+, word--; but not a single hyphen, nor an age like 18+
 _COLON_NUMBER = re.compile(r":\s*(\d+(?:\.\d+)?|\.\d+)\s*$")
 
 Part = tuple[str, float]
@@ -33,9 +33,9 @@ Part = tuple[str, float]
 @dataclass(frozen=True)
 class NegativePrompt:
     text: str
-    tokens: int | None  # by the family's counter, BOS and EOS included; None where nothing counted
-    dropped: tuple[str, ...]  # terms that did not fit, in the order they would have had
-    cut: int  # how many of them, or of their ends, the user wrote
+    tokens: int | None  # by the family's counter, BOS and EOS included; None if not counted
+    dropped: tuple[str, ...]  # terms that did not fit, in order
+    cut: int  # how many of the user's terms were dropped or shortened
     version: int  # of the data
 
 
@@ -43,8 +43,8 @@ class NegativePrompt:
 class _Category:
     name: str
     terms: tuple[str, ...]
-    take: dict[str, int]  # how many of its first terms each use takes; absent means all
-    after: tuple[str, ...]  # the uses in which its terms come when all others have theirs
+    take: dict[str, int]  # use → how many of the first terms it takes; absent means all
+    after: tuple[str, ...]  # the uses in which its terms come after those of all other categories
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class _Data:
     categories: tuple[_Category, ...]  # by priority
 
     def ours(self, use: str) -> list[str]:
-        """The first term of each category, then the second of each, and so on."""
+        """Return the first term of each category, then the second of each, and so on."""
         placed = [(use in c.after, n, term) for c in self.categories for n, term in enumerate(c.terms[: c.take.get(use, len(c.terms))])]
         return [term for *_, term in sorted(placed, key=lambda one: one[:2])]
 
@@ -71,14 +71,14 @@ def _data() -> _Data:
 def build_negative(
     family: str, output: Literal["image", "video"], user_negative: str | None = None, count: Callable[[str], int] | None = None
 ) -> NegativePrompt:
-    """The negative prompt for one job: terms that keep minors out, critical ones, the user's, then one term of each category by priority,
-    the second of each, and so on (seed data; docs/decisions/0048).
+    """Build the negative prompt of one job: terms that exclude minors, critical terms, the user's terms, then the first term of each
+    category by priority, the second of each, and so on (seed data; docs/decisions/0048).
 
-    `count` gives a text's tokens with BOS and EOS. For sdxl it defaults to the greedier of its two CLIP tokenizers, and the whole fits
-    in one pass of 77: terms are dropped whole, lowest priority first. A user's text is kept whole unless it is too long for what the first
-    two kinds leave, which are never dropped; then it is cut between its terms (a term too long by itself, between words): a negative that
-    spilled into a second pass would give the picture's look to chance, and weaken the first terms. For wan nothing is dropped unless
-    `count` is given: UMT5 reads 512, and where its pipeline cuts a longer text, the last terms are those that matter least.
+    `count` gives a text's tokens with BOS and EOS. For sdxl it defaults to the greedier of its two CLIP tokenizers, and the result fits
+    in one pass of 77 tokens: terms are dropped whole, lowest priority first. The first two kinds are never dropped. A user's text is kept
+    whole if it fits beside them; else it is cut between its terms (a term too long by itself, between words): a negative prompt that
+    spills into a second pass would change the picture's look at random, and weaken the first terms. For wan nothing is dropped unless
+    `count` is given: UMT5 reads 512 tokens, and when its pipeline truncates a longer text, the last terms matter least.
     """
     data, use = _data(), f"{family}_{output}"
     if family == "sdxl":
@@ -106,8 +106,8 @@ def build_negative(
 
 
 def _cut(term: str, kept: Iterable[str], count: Callable[[str], int], limit: int) -> str:
-    """The longest beginning of a term, in whole words, or in characters where its script has no spaces, that fits; empty for a weighted
-    one, whose brackets would come apart."""
+    """Return the longest prefix of a term that fits, in whole words, or in characters if its script has no spaces; empty for a weighted
+    term, whose brackets would be broken."""
     space = "" if len(term.split()) == 1 and not term.isascii() else " "
     parts = [] if is_weighted(term) else term.split() if space else list(term)
     over = bisect_left(range(1, len(parts) + 1), True, key=lambda n: count(", ".join([*kept, space.join(parts[:n])])) > limit)
@@ -115,12 +115,12 @@ def _cut(term: str, kept: Iterable[str], count: Callable[[str], int], limit: int
 
 
 def parse_weights(text: str) -> list[Part]:
-    """A prompt as (text, weight) parts, from the two notations people use: compel's `(a cat)1.3`, `(a cat)++`, `cat++`, `cat--`, and
-    the web UIs' `(a cat:1.3)`. Nested weights multiply; they are held to 0…2. A backslash takes its meaning from a bracket.
+    """Parse a prompt into (text, weight) parts, from the two common notations: compel's `(a cat)1.3`, `(a cat)++`, `cat++`, `cat--`, and
+    the web UIs' `(a cat:1.3)`. Nested weights multiply; they are clamped to 0…2. A backslash escapes a bracket.
 
-    Brackets without a weight stay as they are written, so that a prompt means the same whether it is long or short. Never raises: what
-    is no weight is text. compel's own parser is not used: one stray bracket makes it read every weight as text, and its `.and()` and
-    `.swap()` would let one prompt be screened and another made.
+    Brackets without a weight are kept, so that a prompt means the same whether it is long or short. Never raises: anything that is not a
+    weight is text. compel's own parser is not used: one stray bracket makes it read every weight as text, and its `.and()` and `.swap()`
+    would generate from another prompt than the one screened.
     """
     parts: list[Part] = []
     for piece, weight in _parse(text):
@@ -137,7 +137,7 @@ def is_weighted(text: str) -> bool:
 
 
 def unweighted(text: str) -> str:
-    """The words alone, as they are read where weights have no meaning (pooled embeddings)."""
+    """Return the words without weights, as used where weights do not apply (pooled embeddings)."""
     return "".join(piece for piece, _ in parse_weights(text))
 
 
@@ -146,7 +146,7 @@ def _signs(signs: str) -> float:
 
 
 def _brackets(text: str) -> dict[int, int]:
-    """Where each matched opening bracket closes."""
+    """Position of each matched opening bracket → position of its closing one."""
     pairs, open_at, i = {}, [], 0
     while i < len(text):
         if text[i] == "\\":
@@ -162,8 +162,8 @@ def _brackets(text: str) -> dict[int, int]:
 def _parse(text: str) -> list[Part]:
     pairs = _brackets(text)
     out: list[Part] = []
-    stack: list[tuple[int, float]] = []  # where each weighted group that we are in ends, and its weight
-    resume: dict[int, int] = {}  # closing place of a weighted group → where the text goes on
+    stack: list[tuple[int, float]] = []  # for each open weighted group: where it ends, and the weight outside it
+    resume: dict[int, int] = {}  # end of a weighted group → where the text continues
     current, i, buffer = 1.0, 0, ""
 
     def flush() -> None:
@@ -202,7 +202,7 @@ def _parse(text: str) -> list[Part]:
 
 
 def _weight_of(text: str, start: int, end: int) -> tuple[float, int, int] | None:
-    """For a bracket pair: its weight, where its words end, and where the text goes on; None where it bears no weight."""
+    """For a bracket pair: its weight, where its words end, and where the text continues; None if it has no weight."""
     if m := _SIGNS.match(text, end + 1):
         return _signs(m[1]), end, m.end()
     if m := _NUMBER.match(text, end + 1):

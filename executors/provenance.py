@@ -1,7 +1,7 @@
-"""What an output says of itself, signed: that AI made it, as which job, by which model and seed, with which figures (C2PA 2.x).
+"""Signed provenance of outputs (C2PA 2.x): made by AI, by which job, model and seed, with which settings.
 
-Signed last: the signature covers every byte but its own, pixels and other metadata alike, so a file that is changed says so. Neither the
-prompt nor the user is in it. Nothing here reaches a network unless `OURVIDZ_C2PA_TSA` names a timestamp authority.
+Signed last: the signature covers all other bytes, pixels and metadata alike, so any change to the file invalidates it. Neither the prompt
+nor the user is in it. No network access unless `OURVIDZ_C2PA_TSA` names a timestamp authority.
 """
 
 from __future__ import annotations
@@ -26,36 +26,36 @@ from state.catalog import MP4, PNG, WEBP
 log = logging.getLogger("ourvidz.provenance")
 
 GENERATION = "org.ourvidz.generation"
-"""The assertion that holds what we know of how it was made."""
+"""Label of the assertion with the facts of the generation."""
 
 _PURPOSES = ("1.3.6.1.5.5.7.3.4", "1.3.6.1.5.5.7.3.36", "1.3.6.1.4.1.62558.2.1")
-"""Extended key usages that a signer's certificate may have: e-mail protection, document signing, C2PA claim signing."""
+"""Extended key usages allowed for a signer's certificate: e-mail protection, document signing, C2PA claim signing."""
 
 
 class Unsigned(ExecutorError):
-    """An output could not be signed, and none goes out without. Another attempt may: the key's file, the timestamp authority."""
+    """An output could not be signed, so it is not published. A retry may succeed (timestamp authority, key file)."""
 
     error_class = "provenance"
 
 
 class Seal:
-    """Signs files. Threads share it."""
+    """Signs files; thread-safe."""
 
     def __init__(self, credential: Credential, *, required: bool = True, tsa: str | None = None) -> None:
-        """`required`: what cannot be signed is not published. Raises `BadCredential` for a certificate that C2PA would not accept."""
+        """`required`: do not publish what cannot be signed. Raises `BadCredential` for a certificate that C2PA would not accept."""
         self.credential, self.required = credential, required
         self._agent = {"name": "OurVidz", "version": version("ourvidz")}
         try:
             info = c2pa.C2paSignerInfo(credential.algorithm, credential.chain, credential.key, tsa)
             self._context = c2pa.Context.from_dict(settings(), signer=c2pa.Signer.from_info(info))
-            if tsa is None:  # with one, a start would need the network
+            if tsa is None:  # a trial signature; with a timestamp authority it would need the network
                 self.signed(encode_png(Image.new("RGB", (1, 1)), {}), PNG, {})
         except (c2pa.C2paError, Unsigned) as error:
             which = f"{credential.name} ({credential.fingerprint[:16]}…)"
             raise BadCredential(f"The certificate {which} cannot sign: {_plain(error)}") from error
 
     def put(self, path: Path, media_type: str, facts: Mapping[str, Any]) -> dict[str, Any]:
-        """Sign the file at `path` in place; what the artifact's row says of it. Raises `Unsigned`, and `OSError` where there is no room."""
+        """Sign the file at `path` in place; return the facts for the artifact's row. Raises `Unsigned`, and `OSError` on a full disk."""
         try:
             data = self.signed(path.read_bytes(), media_type, facts)
         except Unsigned as error:
@@ -67,7 +67,7 @@ class Seal:
         return {"signed": True, "certificate": self.credential.fingerprint, "development": self.credential.development}
 
     def signed(self, data: bytes, media_type: str, facts: Mapping[str, Any]) -> bytes:
-        """`data` with its manifest, verified (which costs nothing that could be measured). Raises `Unsigned`."""
+        """Return `data` with its manifest, verified (at no measurable cost). Raises `Unsigned`."""
         created = {"action": "c2pa.created", "digitalSourceType": AI_MADE, "softwareAgent": self._agent}
         manifest = {
             "claim_generator_info": [self._agent],
@@ -87,7 +87,7 @@ class Seal:
 
 
 def settings(anchors: str = "") -> dict[str, Any]:
-    """For c2pa: no thumbnail in the manifest, nothing fetched, `anchors` (PEM) the only issuers trusted."""
+    """Settings for c2pa: no thumbnail in the manifest, no fetches, `anchors` (PEM) as the only trusted issuers."""
     return {
         "version": 1,
         "builder": {"thumbnail": {"enabled": False}},
@@ -97,10 +97,10 @@ def settings(anchors: str = "") -> dict[str, Any]:
 
 
 def read(path: Path, anchors: str = "") -> dict[str, Any]:
-    """What the file says of itself, and whether that can be believed.
+    """Read and validate a file's provenance.
 
-    `state`: valid (unchanged since it was signed), invalid (changed, or signed wrongly), or none (it carries no manifest). `signer`:
-    trusted (by `anchors`, PEM), development, or unknown; anybody may call a certificate by that name. Raises `OSError`.
+    `state`: valid (unchanged since signing), invalid (changed, or wrongly signed), or none (no manifest). `signer`: trusted (by `anchors`,
+    PEM), development (by the certificate's name, which anybody can use), or unknown. Raises `OSError`.
     """
     data = path.read_bytes()
     said: dict[str, Any] = {"file": str(path), "media_type": media_type(data), "state": "none", "problems": []}
@@ -135,7 +135,7 @@ def read(path: Path, anchors: str = "") -> dict[str, Any]:
 
 
 def tags(path: Path, kind: str | None) -> dict[str, str]:
-    """Our plain tags, which nothing protects: all that is left where a program dropped the manifest."""
+    """Read our plain, unsigned tags: all that is left if a program dropped the manifest."""
     try:
         if kind == PNG:
             with Image.open(path, formats=["PNG"]) as picture:
@@ -145,13 +145,13 @@ def tags(path: Path, kind: str | None) -> dict[str, str]:
                 found = dict(video.metadata)
         else:
             found = {}
-    except (OSError, SyntaxError):  # Pillow's and PyAV's words for a damaged file: then there is nothing to tell
+    except (OSError, SyntaxError):  # raised by Pillow and PyAV for a damaged file
         return {}
     return {key.removeprefix("ourvidz:"): str(value) for key, value in found.items() if key.startswith("ourvidz:")}
 
 
 def media_type(data: bytes) -> str | None:
-    """Read from the bytes, whatever the file is called."""
+    """Detect the media type from the bytes, not from the file's name."""
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         return PNG
     if data[4:8] == b"ftyp":

@@ -1,5 +1,7 @@
-"""The step that reads the pictures a job refers to: out of our own store, or from an https URL. No model sees one that this step let by
-without its bytes having been offered to `Room.consent`."""
+"""The reference step of a job: read its reference pictures from our own store or from an https URL.
+
+The bytes of every picture are checked by `Room.consent` before any model sees it.
+"""
 
 from __future__ import annotations
 
@@ -20,16 +22,16 @@ if TYPE_CHECKING:
     from executors.room import Run
 
 Fetch = Callable[[str], bytes]
-"""A URL's bytes. Raises `FetchRefused` or `FetchUnavailable`."""
+"""Return a URL's bytes. Raises `FetchRefused` or `FetchUnavailable`."""
 
 Consent = Callable[["Run", str, str], None]
-"""Asked with the run, the slot and the sha256 (64 hex digits) of the file as the user gave it, before anything looks at the picture.
-Raises to refuse: a `BadReference`, where the job may go on without it."""
+"""Called with the run, the slot and the sha256 (64 hex digits) of the file as the user gave it, before anything looks at the picture.
+Raises to refuse: `BadReference`, if the job may continue without the picture."""
 
 
 def attested(run: Run, slot: str, sha256: str) -> None:
-    """Whether a person is to be seen on it we cannot know: every picture that its user brought needs the attestation. By its bytes, not
-    its address, it is known whether we made it."""
+    """Require a consent attestation for the picture: we cannot tell whether it shows a person, so every picture that a user brings needs
+    one. A picture is recognised as our own output by its bytes, not by its address."""
     try:
         made = run.jobs.check_consent(run.claim, sha256)
     except NoConsent as refusal:
@@ -39,7 +41,7 @@ def attested(run: Run, slot: str, sha256: str) -> None:
 
 
 def _may_be_brought(run: Run, slot: str) -> None:
-    """Raises `Unscreened` where nothing would look at a picture before a real model does."""
+    """Raise `Unscreened` if a real model would see the picture without any image screen."""
     if run.room.refuses_pictures:
         raise Unscreened(
             f"reference {slot} was brought by its user, and this executor has real models and no image screen to look at it first. "
@@ -49,8 +51,8 @@ def _may_be_brought(run: Run, slot: str) -> None:
 
 
 def still_attested(run: Run) -> None:
-    """Asked again just before a model sees the pictures, and before what it made is published: a consent may have been withdrawn while
-    the job waited. Raises `NoLikeness`, with no way around it."""
+    """Check consent again just before a model sees the pictures, and before the outputs are published: it may have been withdrawn while
+    the job waited. Raises `NoLikeness`, without a fallback."""
     if not run.claim.settings.references:
         return
     try:
@@ -60,11 +62,11 @@ def still_attested(run: Run) -> None:
 
 
 def references(run: Run) -> Run:
-    """Read the pictures the job refers to. One that cannot be read fails the job, unless it said to go on without."""
+    """Read the job's reference pictures. One that cannot be read fails the job, unless the job allows going on without it."""
     wanted = run.claim.settings.references
     if not wanted or not run.todo:
         return run
-    from executors import blocking  # here: it needs the room, which needs this module
+    from executors import blocking  # here, because of a circular import: blocking → room → referring
 
     pictures: dict[str, Any] = {}
     for slot, address in wanted.items():
@@ -78,7 +80,7 @@ def references(run: Run) -> Run:
             pictures[slot] = load_reference(data, min_side=_least(address))
             blocking.reference(run, slot, sha256, pictures[slot])
         except (BadReference, ReferenceAway) as error:
-            # What may come back is waited for, as long as there are attempts to wait with.
+            # A temporary failure is retried while attempts are left.
             waits = error.retryable and run.claim.attempts < run.room.policy.max_attempts
             if waits or not run.claim.settings.reference_fallback or slot == "init":
                 raise
@@ -88,17 +90,17 @@ def references(run: Run) -> Run:
 
 
 def _may_be_ours(address: str) -> bool:
-    """Whether it lies where outputs do. Users may put files there too: only the bytes tell."""
+    """Check if the address is in a bucket of outputs. Users may put files there too: only the bytes prove that we made it."""
     return address.partition("/")[0] in (*JOB_TYPES, "video-thumbnails")
 
 
 def _least(address: str) -> int:
-    """A picture that we made is good to begin with, however small: tiny models' are, and their previews must lead to films."""
+    """Minimum side in pixels. None for our own outputs: tiny models make small pictures, which must be usable as references for videos."""
     return 1 if address.partition("/")[0] in JOB_TYPES else MIN_SIDE
 
 
 def _fetched(run: Run, slot: str, url: str) -> bytes:
-    """From the public internet alone, whoever the URL says it is: our own storage's signed URLs come this way too."""
+    """Fetch a URL, from the public internet only. Signed URLs of our own storage are fetched this way too."""
     try:
         return run.room.fetch(url)
     except FetchRefused as error:
@@ -108,7 +110,7 @@ def _fetched(run: Run, slot: str, url: str) -> bytes:
 
 
 def _stored(run: Run, slot: str, address: str) -> bytes:
-    """The bytes at `bucket/path`, from our own store alone, and only from the user's own folder or among their outputs."""
+    """Read the bytes at `bucket/path` of our own store, only from the user's own folder."""
     bucket, _, path = address.partition("/")
     if not path.startswith(f"{run.claim.user_id}/"):
         raise BadReference(f"reference {slot} is not one of this user's own objects")

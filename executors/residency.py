@@ -1,10 +1,10 @@
-"""Which components are in memory: on disk, as masters in (pinned) RAM, as copies on the device; each step by a budget of bytes.
+"""Residency of model components: files on disk, masters in (pinned) RAM, copies on the device; RAM and device each have a byte budget.
 
-A component is an `nn.Module` that is built once and stays the same object for ever; only where its tensors' `.data` points changes.
-Placed, it points at copies on the device; dropped, at the masters again, and the copies are gone without having been copied back.
-Spilled from RAM it points at nothing, and the next use reads the files again. So pipelines are put together once, and hold their parts.
+A component is an `nn.Module` that is built once and stays the same object; only the `.data` of its tensors changes. When placed, it points
+to copies on the device; when dropped, to the masters again, and the copies are freed without copying back. When spilled from RAM it points
+to nothing, and the next use reads the files again. So pipelines are assembled once, and keep their parts.
 
-On a CPU without a budget the masters are what runs, and placing is free. With a budget the CPU stands in for a device, with clones.
+On a CPU without a budget the masters are used directly, and placing is free. With a budget the CPU simulates a device, with clones.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ from executors.models.loading import pick_device, within_memory
 log = logging.getLogger("ourvidz.residency")
 
 T = TypeVar("T")
-Piece = tuple[int, torch.dtype]  # of a component on the device: which master, at which precision
+Piece = tuple[int, torch.dtype]  # a tensor on the device: id of its master, precision
 
-RAM_SHARE = 0.8  # of a machine's RAM that masters may take, where there is a GPU to keep them for
-PINNED_FROM = 1 << 20  # bytes; smaller tensors share their pages with others, and cost nothing to copy from where they are
+RAM_SHARE = 0.8  # share of the machine's RAM that masters may take, if there is a GPU
+PINNED_FROM = 1 << 20  # bytes; smaller tensors share their pages with others, and are cheap to copy unpinned
 
 
 class Master:
-    """One tensor in RAM, pinned where there is a GPU to copy it to. Components whose tensors are equal have the same one."""
+    """One tensor in RAM, pinned if there is a GPU. Components with equal tensors share their masters."""
 
     __slots__ = ("__weakref__", "tensor")
 
     def __init__(self, tensor: torch.Tensor, *, pin: bool) -> None:
         self.tensor = tensor.detach()
         if pin:
-            self.tensor = self.tensor.clone()  # out of the file's mapping, which cannot be pinned
+            self.tensor = self.tensor.clone()  # the file's mapping cannot be pinned
             if self.tensor.nbytes >= PINNED_FROM:
                 _pin(self)
 
 
 def _pin(master: Master) -> None:
-    # Where it lies, as ComfyUI does: torch's pin_memory() rounds up to powers of two, which for whole models is gigabytes.
+    # In place, as ComfyUI does: torch's pin_memory() rounds sizes up to powers of two, which wastes gigabytes for whole models.
     cuda, address = torch.cuda.cudart(), master.tensor.data_ptr()
     if int(cuda.cudaHostRegister(address, master.tensor.nbytes, 0)):
         log.debug("A master of %d bytes could not be pinned: it will be copied more slowly.", master.tensor.nbytes)
@@ -58,19 +58,19 @@ def _pin(master: Master) -> None:
 
 @dataclass
 class Component:
-    """`build` makes the module on the CPU, the same each time. `like` names a component with which it may share equal tensors."""
+    """A model component. `build` makes the module on the CPU, the same each time. `like`: a component that may have equal tensors."""
 
     name: str
     build: Callable[[], torch.nn.Module]
     like: str | None = None
     module: torch.nn.Module | None = None
     masters: dict[str, Master] = field(default_factory=dict)  # by the tensor's name; empty while spilled
-    tensors: dict[str, torch.Tensor] = field(default_factory=dict)  # the module's own, whose data moves
+    tensors: dict[str, torch.Tensor] = field(default_factory=dict)  # the module's own, whose `.data` is switched
     read_s: float = 0.0
 
 
 class Residency:
-    """Not for several device threads: one moves and runs. Another may `load`, which waits while weights move, and they for it."""
+    """Loads, places and evicts components. One device thread moves and runs them; another thread may `load`, which excludes moves."""
 
     def __init__(self, device: torch.device | None = None, budget: int | None = None, ram: int | None = None) -> None:
         self.device = device or pick_device()
@@ -87,20 +87,20 @@ class Residency:
     # Components
 
     def add(self, name: str, build: Callable[[], torch.nn.Module], like: str | None = None) -> None:
-        """Make a component known; its files are read when it is first needed. Raises `ValueError` for a name that is taken."""
+        """Register a component; its files are read when it is first needed. Raises `ValueError` for a name that is taken."""
         if name in self._components:
             raise ValueError(f"there is a component {name} already: remove it first")
         self._components[name] = Component(name, build, like)
 
     def remove(self, name: str) -> None:
-        """Forget a component, and give back all it has. Idempotent."""
+        """Forget a component and free its memory. Idempotent."""
         with self._moving:
             if name in self._components:
                 self._spill(name)
                 del self._components[name]
 
     def load(self, name: str) -> torch.nn.Module:
-        """The component's module, its masters read from disk if they were not. Raises what `build` raises, `OutOfMemory`."""
+        """Return the component's module, reading its masters from disk if needed. Raises what `build` raises, `OutOfMemory`."""
         with self._moving:
             component = self._components[name]
             if not component.masters:
@@ -112,17 +112,17 @@ class Residency:
         return name in self._components
 
     def on_device(self, name: str) -> bool:
-        """Whether the component can run at once."""
+        """Check if the component is on the device."""
         return name in self.placed.items
 
     # Holding
 
     @contextmanager
     def hold(self, *names: str, working: int = 0, dtype: torch.dtype | None = None) -> Iterator[None]:
-        """Have these components on the device, and `working` bytes free beside them, until the end of the block.
+        """Keep these components on the device, and `working` bytes free beside them, until the end of the block.
 
-        `dtype` widens their floating-point tensors to at least that, for this block only. Raises `TooBig` where the budget does not
-        allow it, `OutOfMemory`, and what reading the files raises.
+        `dtype` widens their floating-point tensors to at least that, for this block only. Raises `TooBig` when the budget does not allow
+        it, `OutOfMemory`, and what reading the files raises.
         """
         self.placed.lock(names, working)
         try:
@@ -134,7 +134,7 @@ class Residency:
             with self._moving:
                 for name in names if dtype is not None else ():
                     if not self.placed.locked(name):
-                        self._drop(name)  # the next job wants it as it was
+                        self._drop(name)  # back to its normal precision for the next job
 
     def _bring(self, names: Collection[str], dtype: torch.dtype | None) -> None:
         for name in names:
@@ -176,23 +176,23 @@ class Residency:
             for _, master, piece in self._pieces(component, dtype):
                 if piece not in copies:
                     copies[piece] = there[piece] if piece in there else self.copy(master.tensor, piece[1])
-            # All or none: what runs out of memory above leaves the module as it was.
+            # All or none: running out of memory above leaves the module unchanged.
             for key, _, piece in self._pieces(component, dtype):
                 component.tensors[key].data = copies[piece]
             self._copies[component.name] = copies
         self.placed.enter(item)
 
     def copy(self, master: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-        """A tensor's twin on the device. The one place where device memory is taken for weights."""
+        """Copy a tensor to the device. The only place that allocates device memory for weights."""
         return master.to(self.device, dtype, non_blocking=True, copy=True)
 
     def set_down(self, name: str) -> None:
-        """Have the component's module on the CPU, for a library that builds onto it."""
+        """Move the component's module to the CPU, for a library that adds to it."""
         with self._moving:
             self._drop(name)
 
     def _drop(self, name: str) -> None:
-        """Let go of the copies on the device. Nothing is copied back: the masters never changed."""
+        """Free the copies on the device. Nothing is copied back: the masters never change."""
         if self._copies.pop(name, None) is not None:
             component = self._components[name]
             for key, master in component.masters.items():
@@ -231,7 +231,7 @@ class Residency:
         return [name for name in self._components if self.placed.locked(name)]
 
     def _spill(self, name: str) -> None:
-        self._drop(name)  # it would have nothing to return to
+        self._drop(name)  # first, since dropping needs the masters
         component = self._components[name]
         if component.masters and self.device.type == "cuda":
             torch.cuda.synchronize(self.device)  # a copy may still be reading from it
@@ -243,7 +243,7 @@ class Residency:
     # Out of memory
 
     def clear(self, *, masters: bool = False) -> None:
-        """Drop whatever is not held from the device; with `masters` from RAM too."""
+        """Drop all components that are not held from the device; with `masters`, from RAM too."""
         with self._moving:
             for name in [name for name in self._components if not self.placed.locked(name)]:
                 self._spill(name) if masters else self._drop(name)
@@ -252,16 +252,16 @@ class Residency:
 
 
 class Chance:
-    """The second chance of one job: what runs out of memory is tried once more, smaller, with the device emptied of all but its own.
+    """Retry of one job after out of memory: once more, in the small mode, with the device cleared of all that the job does not hold.
 
-    Afterwards all of the job is done the small way, and the next time memory runs out the job fails.
+    From then on the rest of the job runs in the small mode, and the next out of memory fails it.
     """
 
     def __init__(self, residency: Residency, doing: str, *, loading: bool = False) -> None:
         self.residency, self.doing, self.small, self.loading = residency, doing, False, loading
 
     def __call__(self, action: Callable[[bool], T]) -> T:
-        """`action(small)`. Raises `OutOfMemory` when that was the second time."""
+        """Run `action(small)`. Raises `OutOfMemory` at the second time."""
         if not self.small:
             try:
                 return within_memory(self.doing, lambda: action(False))
@@ -273,5 +273,5 @@ class Chance:
 
 
 def tensors_of(module: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Its parameters and buffers by name, each once, also when it goes by two names."""
+    """Return a module's parameters and buffers by name, a tensor with two names once."""
     return {**dict(module.named_parameters()), **dict(module.named_buffers())}

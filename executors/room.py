@@ -1,4 +1,4 @@
-"""What an executor works with, and a claim on its way through it: the value that every step takes and gives."""
+"""`Room`: the resources that all jobs of an executor share. `Run`: one claim in progress, the value that every step takes and returns."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 
 class Refused(Exception):
-    """A screen refused a text, or a picture: the job fails for good."""
+    """A screen refused a text or a picture: the job fails for good."""
 
     def __init__(self, verdict: Verdict, stage: str, what: str, sha256: str | None = None) -> None:
-        """`stage`: a field of `ourvidz.safety.texts`, reference or output. `sha256` of the picture or of the canonical text, in hex,
-        stands in the event for it, salted."""
+        """`stage`: a field of `ourvidz.safety.texts`, "reference" or "output". `sha256` of the picture or of the canonical text, in hex,
+        represents it in the event, salted."""
         category = verdict.category or "refused"
-        # Of a block no more is said than that: which list or picture it is would tell how to get past it.
+        # A block is not explained: naming the list or the picture would help to evade it.
         blocked = category == "blocked"
         super().__init__(f"The {what} is blocked." if blocked else f"The {what} was refused ({category}, policy {verdict.policy_version}).")
         told = {
@@ -50,45 +50,45 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Room:
-    """What an executor works with, the same for all its jobs. Threads share it."""
+    """Resources of an executor, shared by all its jobs and threads."""
 
     jobs: Jobs
     store: ArtifactStore
-    shelf: Shelf  # the device thread's
+    shelf: Shelf  # used by the device thread
     spool: Spool
     heartbeat: Heartbeat
     device: Device
     policy: Policy
     observe: Observer
     seal: Seal
-    enhancer: RemoteEnhancer | None = None  # in a process of its own
+    enhancer: RemoteEnhancer | None = None  # client of the enhancer process
     fetch: Fetch = fetch
     consent: Consent = attested
-    eye: Watchful | None = None  # the image screen, where an operator has one
-    unseen: bool = False  # the operator said in so many words that none is wanted
+    eye: Watchful | None = None  # the image screen, if configured
+    unseen: bool = False  # the operator explicitly wants no image screen
 
     @property
     def refuses_pictures(self) -> bool:
-        """Whether reference pictures that users bring are refused: real models, and nothing that looks at them first."""
+        """Whether users' own reference pictures are refused: real models without an image screen."""
         return self.eye is None and self.shelf.guarded and not self.unseen
 
 
 @dataclass(frozen=True)
 class Run:
-    """A claim on its way through the line."""
+    """A claim in progress; each step returns an updated copy."""
 
     room: Room
     hold: Hold
     prompt: str  # canonical, once it is screened
-    negative: str = ""  # all of it, our own terms too
-    todo: Sequence[int] = ()  # indices of the outputs that still have to be made; looked up once, so that all steps agree
+    negative: str = ""  # the full negative prompt, including our own terms
+    todo: Sequence[int] = ()  # indices of the outputs still to be made; looked up once, so that all steps agree
     references: References = field(default_factory=References)
-    enhancing: bool = False  # an enhancement was begun beside the device
-    texts: tuple[Text, ...] = ()  # all that was screened
+    enhancing: bool = False  # an enhancement was started beside the device
+    texts: tuple[Text, ...] = ()  # all screened texts
     said: Text | None = None  # of `texts`, the user's negative prompt
-    kept: Text | None = None  # and the enhanced prompt of an earlier attempt
-    judged: frozenset[Text] = frozenset()  # those that the guard has allowed
-    worded: bool = False  # the prompt is what it will be: nothing is left to enhance
+    kept: Text | None = None  # of `texts`, the enhanced prompt of an earlier attempt
+    judged: frozenset[Text] = frozenset()  # the texts that the guard has allowed
+    worded: bool = False  # the prompt is final: nothing is left to enhance
 
     @property
     def claim(self) -> Claim:
@@ -102,18 +102,18 @@ class Run:
         self.room.observe(Progress(self.claim.job_id, self.claim.job_type, stage, done, total, note))
 
     def enter(self, stage: str) -> None:
-        """A new stage beside the device. Each of its calls may take as long as loading a model: stores have timeouts of their own."""
+        """Start a stage beside the device. Each call in it may take as long as loading a model: stores have their own timeouts."""
         self.hold.watch.touch(stage, self.room.policy.load_stall)
         self.hold.check()
         self.show(stage)
 
     @property
     def unjudged(self) -> tuple[Text, ...]:
-        """What the guard has yet to read."""
+        """The texts that the guard has not judged yet."""
         return tuple(text for text in self.texts if text not in self.judged) if self.room.shelf.guarded else ()
 
     def check_screened(self) -> None:
-        """Raises `ScreenUnavailable` where what is about to be made is not made of texts that every screen has allowed."""
+        """Raise `ScreenUnavailable` unless the prompt and the negative prompt come from texts that every screen has allowed."""
         said = self.said.text if self.said else ""
         read = {text.text for text in self.texts if not text.negative}, {"", *(text.text for text in self.texts if text.negative)}
         if self.unjudged or self.prompt not in read[0] or said not in read[1]:
@@ -121,11 +121,11 @@ class Run:
 
     @property
     def sha256(self) -> str:
-        """Of the two texts that a model is about to read."""
+        """SHA-256 of the two texts that the model reads, in hex."""
         return hashlib.sha256(f"{self.prompt}\0{self.negative}".encode()).hexdigest()
 
     def screen(self, text: Text) -> None:
-        """Raises `Refused`. No model sees a text that was not screened here. Fails closed."""
+        """Screen a text, before any model sees it. Fails closed. Raises `Refused`."""
         self.obey(texts.check(self.jobs.screen, text), text)
 
     def obey(self, verdict: Verdict, text: Text) -> None:

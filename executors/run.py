@@ -1,8 +1,8 @@
-"""One job, as one straight line of named steps over one value: screen → references → (device: enhance → generate) → encode → look again →
-upload → complete. Each step is skipped when an earlier attempt has done it.
+"""Run one job as a sequence of steps over one value: screen → references → (device: enhance → generate) → encode → screen again →
+upload → complete. A step is skipped when an earlier attempt has done it.
 
-Each job walks its line in a thread of its own, so one uploads while the next is on the device and a third is prepared. They meet only
-at the device, which takes them one by one (`executors.device`). `attempt` is the single place that catches an error and hands it to policy.
+Each job runs in a thread of its own, so one uploads while the next is on the device and a third is prepared. They share only the device,
+which takes them one by one (`executors.device`). `attempt` is the single place that catches errors and passes them to policy.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ log = logging.getLogger("ourvidz.run")
 
 
 def attempt(room: Room, hold: Hold) -> str:
-    """Run one claim to its end, whatever that is. Returns a word: completed, cancelled, snoozed, policy's answer to a failure, lost
-    (another claim has the job), or unsaid (we may have it still, and could not say what became of it)."""
+    """Run one claim to its end. Returns the outcome: completed, cancelled, snoozed, policy's answer to a failure, lost (another claim has
+    the job), or unsaid (this claim may still have it, but the outcome could not be written)."""
     claim = hold.claim
     try:
         _walk(Run(room, hold, claim.prompt))
@@ -45,7 +45,7 @@ def attempt(room: Room, hold: Hold) -> str:
         _sweep(room, claim)
         return "lost"
     except LeaseLost:
-        return "lost" if hold.lost else "unsaid"  # someone else has the job, or may have by now: write nothing
+        return "lost" if hold.lost else "unsaid"  # another claim has the job, or may have it by now: write nothing
     except (ExecutorGone, DatabaseAway):
         return "unsaid"
     except (Cancelled, NotAgeVerified, Suspended):
@@ -79,16 +79,16 @@ def _walk(run: Run) -> None:
 
 
 def classify(error: Exception) -> tuple[str, bool]:
-    """The word for the event, and whether another attempt may help."""
+    """Return the error class for the event, and whether a retry may help."""
     if isinstance(error, ExecutorError | StorageError | ScreenUnavailable):
         return error.error_class, error.retryable
     return "unexpected", True
 
 
 def _sweep(room: Room, claim: Claim) -> None:
-    """Remove what claims that lost this job left in storage: objects under its folder that no row of it names.
+    """Delete objects that earlier claims of this job left in storage: those under its folder that none of its artifact rows names.
 
-    A row is written before its object, and by the claim that holds the job; so what no row names, nobody will come to want.
+    A row is written before its object, by the claim that holds the job; so an object without a row will never be used.
     """
     try:
         named = {(a["bucket"], a["path"]) for a in room.jobs.artifacts(claim.job_id)}
@@ -102,8 +102,8 @@ def _sweep(room: Room, claim: Claim) -> None:
 
 
 def _withdraw(room: Room, claim: Claim) -> None:
-    """Delete what an earlier attempt of a refused job had put up. Since the refusal's event its user may not read it, and it is on the list
-    of what is to be deleted (ourvidz.removals): this is only sooner."""
+    """Delete what an earlier attempt of a refused job has uploaded. From the refusal's event on the user may not read it, and it is listed
+    for deletion (ourvidz.removals): this only deletes it sooner."""
     try:
         looking.withdraw(room, claim)
     except (StorageError, DatabaseAway) as error:
@@ -119,11 +119,11 @@ def _quietly(report: Callable[[], str | None], word: str) -> str:
         return "unsaid"
 
 
-# -- the line -----------------------------------------------------------------------------------------------------------------------
+# -- steps --------------------------------------------------------------------------------------------------------------------------
 
 
 def screen(run: Run) -> Run:
-    """No model sees a text that was not screened here, whichever way the job came in."""
+    """Screen every text of the job before any model sees it, whichever way the job was submitted."""
     run.enter("preparing")
     prompt, kept, said, every = texts.of_claim(run.claim, run.jobs.job_texts(run.claim))
     for text in every:
@@ -132,10 +132,10 @@ def screen(run: Run) -> Run:
 
 
 def prepare(run: Run) -> Run:
-    """What there is to make, and what to keep out of it."""
+    """Build the negative prompt, and list the outputs still to be made."""
     claim = run.claim
     negative = build_negative(claim.kind.family, "video" if claim.kind.video else "image", run.said.text if run.said else None)
-    if negative.cut:  # terms are not quoted: they are the user's
+    if negative.cut:  # the terms are the user's, so they are not quoted
         run.show(
             "preparing", note=f"the negative prompt is longer than the model reads at once: {negative.cut} of its terms are left out or cut"
         )
@@ -143,10 +143,10 @@ def prepare(run: Run) -> Run:
 
 
 def generate(run: Run) -> Run:
-    """Wait for the device, and record each output as soon as it is decoded, while the next is made."""
+    """Wait for the device; record each output as soon as it is decoded, while the next is made."""
     if not run.todo:
         return run
-    run.hold.watch.rest()  # the device has a watch of its own
+    run.hold.watch.rest()  # the device has its own watch
     with closing(run.room.device.offer(run).outputs()) as outputs:
         for made in outputs:
             allowed = looking.output(run, made)
@@ -157,7 +157,7 @@ def generate(run: Run) -> Run:
 
 
 def upload(run: Run) -> Run:
-    """Put every recorded output into its bucket, and say so, one at a time: what is up stays up, whatever becomes of this claim."""
+    """Upload every recorded output and mark it uploaded, one at a time: an uploaded output stays, whatever happens to this claim."""
     claim, room = run.claim, run.room
     run.hold.begun = True
     run.enter("uploading")
@@ -180,7 +180,7 @@ def upload(run: Run) -> Run:
 
 
 def missing(spool: Spool, claim: Claim, artifacts: Sequence[Mapping[str, Any]]) -> list[int]:
-    """Indices of the outputs that are neither uploaded nor in the spool, of all that the claim's job should have."""
+    """Return the indices of the job's outputs that are neither uploaded nor in the spool."""
     have = {(a["kind"], a["index"]): a for a in artifacts}
     kind = "video" if claim.kind.video else "image"
 

@@ -1,4 +1,4 @@
-"""Which model families this executor has, and which lanes they serve. What of them is on the device is `executors.residency`'s affair."""
+"""The model families of this executor, and the lanes that they serve. `executors.residency` manages what is on the device."""
 
 from __future__ import annotations
 
@@ -23,23 +23,24 @@ if TYPE_CHECKING:
 log = logging.getLogger("ourvidz.models")
 
 LANE_ROLES = {"sdxl": ("sdxl",), "sdxl_ip": ("sdxl", "ip_adapter"), "wan": ("wan",), "wan_vace": ("vace",)}
-"""The model files (roles of `executors.models.files`) without which a lane cannot be served."""
+"""Lane → the model files (roles of `executors.models.files`) that it needs."""
 
 
 DENOISERS = {"sdxl": "sdxl.unet", "sdxl_ip": "sdxl.unet", "wan": "wan.t2v", "wan_vace": "wan.vace"}
-"""The component of each lane that its jobs spend their time in: where it is, the lane's next job starts at once."""
+"""Lane → its denoiser, where its jobs spend their time: if that is on the device, the lane's next job starts at once."""
 
 
 MODELS = {"sdxl": "sdxl", "wan": "t2v", "vace": "vace"}
-"""What a profile calls the model of each role."""
+"""Role → the model's name in a profile."""
 
 
 QWEN = "qwen"
-"""The role of the model that words prompts and guards."""
+"""The role of the model that enhances and guards prompts."""
 
 
 class Shelf:
-    """`budget` and `ram`: bytes on the device, weights and working room, and bytes of weights in RAM. `Residency` has the defaults."""
+    """The models under `root`. `budget`: bytes on the device, for weights and working memory; `ram`: bytes of weights in RAM. `Residency`
+    has the defaults."""
 
     def __init__(
         self, root: Path, profile: Profile = DEFAULT, at_once: int | None = None, budget: int | None = None, ram: int | None = None
@@ -54,13 +55,13 @@ class Shelf:
         self._enhancer: Enhancer | None = None
 
     def ready(self) -> None:
-        """By the thread that will be the device's, before any other starts: what several threads look at is made here, once."""
+        """Create what several threads read, once. Called by the later device thread, before any other thread starts."""
         libraries.import_all(self.lanes, self.profile.needs)
         _ = self.at_once, self.residency
         self._compare()
 
     def _compare(self) -> None:
-        """Close the lanes of real models whose tensors are not those of their configs, before a job of theirs is claimed: two seconds.
+        """Close the lanes of real models whose tensors do not match their configs, before any of their jobs is claimed. Takes 2 s.
 
         Raises `ModelFileError` when no lane is left."""
         if self.tiny:
@@ -78,12 +79,12 @@ class Shelf:
 
     @property
     def lanes(self) -> list[str]:
-        """The lanes whose models are all in order."""
+        """The open lanes whose models are all in order."""
         return [lane for lane, roles in LANE_ROLES.items() if lane not in self._closed and all(self.status[r].ok for r in roles)]
 
     @cached_property
     def at_once(self) -> int:
-        """Pictures that may share a pass of SDXL."""
+        """How many pictures may share a pass of SDXL."""
         return at_once_of(self.profile, self._at_once, gpu=self.residency.device.type == "cuda")
 
     @property
@@ -96,18 +97,18 @@ class Shelf:
 
     @property
     def resident(self) -> list[str]:
-        """The lanes whose next job finds its denoiser on the device: where it is now, or where the last `family` brings it."""
+        """The lanes whose denoiser is on the device, or will be after the last `family` call."""
         on_device = {name for name in DENOISERS.values() if self._residency is not None and self._residency.on_device(name)}
         return [lane for lane in self.lanes if DENOISERS[lane] in on_device | {self._coming}]
 
     @property
     def guarded(self) -> bool:
-        """Whether a model reads each prompt before any other does. Of tiny models, which make coloured shapes or noise, only the
-        lexical screen does."""
+        """Whether the guard model must judge each prompt before any other model reads it. Not with tiny models, which make coloured shapes
+        or noise: there only the lexical screen runs."""
         return not self.tiny
 
     def guard(self) -> Guard:
-        """The enhancer's model as a classifier. Raises `ScreenUnavailable` where there is none, `ModelFileError`, `OutOfMemory`."""
+        """Return the enhancer's model as a classifier. Raises `ScreenUnavailable` if there is none, `ModelFileError`, `OutOfMemory`."""
         from executors.guard import Guard
 
         if not self.can_enhance:
@@ -119,7 +120,7 @@ class Shelf:
         return self.status[QWEN].ok and QWEN not in self._closed
 
     def family(self, lane: str) -> Family:
-        """The lane's family, put together: its weights in RAM, or already on the device. Raises `ModelFileError`, `OutOfMemory`."""
+        """Return the lane's family, loaded: its weights in RAM, or already on the device. Raises `ModelFileError`, `OutOfMemory`."""
         name = family_of(lane)
         self._coming = DENOISERS[lane]
         if name not in self._families:
@@ -127,7 +128,7 @@ class Shelf:
             try:
                 family.load()
             except BaseException:
-                family.unload()  # what is bad may have been read in part, and its files may be mended
+                family.unload()  # a bad model may be partly loaded, and its files may be replaced later
                 self._coming = ""
                 raise
             self._families[name] = family
@@ -142,30 +143,31 @@ class Shelf:
                 enhancer.load()
             except ModelFileError as error:
                 enhancer.unload()
-                self._closed.add(QWEN)  # gigabytes are not read again for each prompt
+                self._closed.add(QWEN)  # do not read gigabytes again for each prompt
                 log.error("The enhancer is closed here: %s", error)
                 raise
             self._enhancer = enhancer
         return self._enhancer
 
     def spoiled(self, lane: str) -> list[Path]:
-        """A model of this lane would not load: look at its family's files again, put bad ones into quarantine, serve the other lanes."""
+        """Handle a model of this lane that failed to load: verify its family's files again, quarantine bad ones, close the affected lanes.
+        Returns the files moved."""
         name = family_of(lane)
         roles = {role for other, needs in LANE_ROLES.items() if family_of(other) == name for role in needs}
         try:
-            # Of the whole family, because it may have been another lane's model, loaded along with this one's, that is bad.
+            # The whole family, because the bad model may be another lane's, loaded along with this one's.
             found = [s for s in files.verify(self.paths.root, deep=True, structure=True) if s.role in roles]
-        except ModelFileError as error:  # the manifest itself: nothing can be said of any file
+        except ModelFileError as error:  # the manifest itself is bad, so no file can be verified
             log.error("%s", error)
             self._closed |= LANE_ROLES.keys()
             return []
         moved = [path for s in found for path in files.quarantine(self.paths.root, s)]
-        # Names and shapes again, whose faults move no file: what is wrong with them closes all the lanes of their role.
+        # Names and shapes again, since their faults move no file: a fault closes all the lanes of the role.
         before, self.status = self.status, {s.role: s for s in files.verify(self.paths.root, deep=False, structure=True)}
         if (family := self._families.pop(name, None)) is not None:
-            family.unload()  # made again, it has what is left
+            family.unload()  # created again with the remaining models
         if lane in self.lanes and not moved and all(before[role].ok == self.status[role].ok for role in roles):
-            self._closed.add(lane)  # the files look right and yet do not load: leave them to a person, and the lane to others
+            self._closed.add(lane)  # the files look right but do not load: a person must look, other executors serve the lane
         return moved
 
     def _make(self, name: str) -> Family:
@@ -193,7 +195,7 @@ def prepare(
     budget: int | None = None,
     ram: int | None = None,
 ) -> Shelf:
-    """The shelf at `root`. Makes tiny models when that is allowed.
+    """Prepare the shelf at `root`. Makes tiny models if `tiny` allows it.
 
     Raises `ModelFileError` when no lane can be served, `UnknownProfile` when the profile lacks a file or a package, `NoAttention` when this
     machine cannot compute attention as the profile asks.

@@ -1,6 +1,6 @@
-"""Outputs on this host's disk between generation and upload, so that a retry here need not generate again. Bounded, and swept.
+"""Outputs on this host's disk between generation and upload, so that a retry here need not generate again. Bounded in size.
 
-A spool has an id that goes into the artifact's row: only the host that wrote the bytes looks for them.
+Each spool has an id that is stored in the artifact's row: only the host that wrote the bytes looks for them.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ class Spool:
         self.id = self._identity()
 
     def write(self, job_id: str, name: str, fill: Callable[[Path], object]) -> tuple[Path, str]:
-        """Store what `fill` writes to the path it is given; returns the output's path and sha256. Raises `DiskFull`; nothing half-written
-        is left then."""
+        """Store the file that `fill` writes to a temporary path; returns the final path and sha256. Raises `DiskFull`, leaving no partial
+        file."""
         folder = self.root / job_id
         path, temporary = folder / name, folder / f"part-{name}"
         try:
             folder.mkdir(exist_ok=True)
             fill(temporary)
             with temporary.open("rb") as file:
-                os.fsync(file.fileno())  # the row will say that these bytes are here
+                os.fsync(file.fileno())  # before the row records that these bytes are here
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
             temporary.replace(path)
         except OSError as error:
@@ -48,7 +48,7 @@ class Spool:
         return path, digest
 
     def find(self, artifact: Mapping[str, Any]) -> Path | None:
-        """The recorded artifact's bytes, if this spool has them, unchanged."""
+        """Return the path of the recorded artifact's file, if this spool has it unchanged."""
         if artifact.get("spool") != self.id:
             return None
         path = self.root / artifact["job_id"] / name_of(artifact)
@@ -66,7 +66,7 @@ class Spool:
         """Drop the oldest jobs' outputs until the spool is within its limit. Their jobs are generated again, with the same seeds."""
         jobs = []
         for folder in self.root.iterdir():
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # the executor beside this one has just finished that job
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # another executor on this host has just finished that job
                 files = [f.stat() for f in folder.iterdir()]
                 jobs.append((max((f.st_mtime for f in files), default=0.0), sum(f.st_size for f in files), folder.name))
         total, dropped = sum(size for _, size, _ in jobs), 0
@@ -82,10 +82,10 @@ class Spool:
         try:
             if found := path.read_text(encoding="utf-8").strip():
                 return found
-            path.unlink()  # cut short by a crash: an empty id would be every such host's
+            path.unlink()  # truncated by a crash: an empty id would be the same on every such host
         except FileNotFoundError:
             pass
-        # Written aside and linked: whoever sees the file sees the whole id, and of two executors that start together one names the spool.
+        # Written aside and linked: readers see the whole id, and of two executors that start together only one names the spool.
         mine = self.root / f".id-{uuid.uuid4()}"
         with mine.open("x", encoding="utf-8") as file:
             file.write(str(uuid.uuid4()))
@@ -98,6 +98,6 @@ class Spool:
 
 
 def name_of(artifact: Mapping[str, Any]) -> str:
-    """With the claim's number in it (the path's last segment begins with it): an executor that was stopped in the middle of a file, and
-    wakes up, must not go on writing into the next claim's."""
+    """Return the artifact's file name in the spool. It contains the claim number (the path's last segment begins with it): an executor
+    that was suspended in the middle of a file must not write into the next claim's file when it resumes."""
     return f"{artifact['kind']}-{str(artifact['path']).rpartition('/')[2]}"

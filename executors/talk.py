@@ -1,5 +1,6 @@
-"""What a sentence of a chat model's answer is: one that shows something, or talk about the request, about the text or to the person who
-asked. `data/answers.toml` has the signs and their weights; `data/enhance.toml` the instructions, which an answer may repeat.
+"""Classify the sentences of a chat model's answer: description, or talk (about the request, about the text, or to the user).
+
+`data/answers.toml` has the signs and their weights; `data/enhance.toml` the instructions, which an answer may repeat.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from importlib import resources
 from itertools import pairwise
 from typing import Any
 
-SHINGLE = 7  # words in a row that are the instructions', not a description's
+SHINGLE = 7  # words in a row shared with the instructions that mark a sentence as their echo
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Style:
     max_new_tokens: int
     min_chars: int
     max_chars: int
-    language: str  # that `system` asks for, and that the answer must be in
+    language: str  # requested by `system` and required of the answer
 
 
 @cache
@@ -57,20 +58,20 @@ def _pattern(sign: dict[str, Any]) -> re.Pattern[str]:
     return re.compile("|".join([*ways, *([sign["pattern"]] if "pattern" in sign else [])]), re.IGNORECASE)
 
 
-# -- what a sentence is -------------------------------------------------------------------------------------------------------------------
+# -- sentences ----------------------------------------------------------------------------------------------------------------------------
 
 _SENTENCE_END = re.compile(r"(?<=[.!?。！？])[\"”’»)\]*]*\s+(?=\S)|(?<=[。！？])")
 _QUOTED = re.compile(r"\"[^\"]*\"|“[^”]*”|«[^»]*»|(?<!\w)‘[^’]*’|(?<!\w)'[^']*'(?!\w)|「[^」]*」")
 
 
 def sentences(text: str) -> list[str]:
-    """Their ends stay with them; joined by spaces they are the text again."""
+    """Split into sentences, each with its closing punctuation; joined by spaces they give the text again."""
     ends = [0, *(m.end() for m in _SENTENCE_END.finditer(text)), len(text)]
     return [part for part in (text[a:b].strip() for a, b in pairwise(ends)) if part]
 
 
 def talk(sentence: str) -> tuple[bool, bool]:
-    """Whether a sentence is talk, and whether it refuses."""
+    """Return whether a sentence is talk, and whether it is a refusal."""
     said = _QUOTED.sub(" ", sentence)
     found = [sign for sign in _signs() if sign.pattern.search(said)]
     scored = sum(sign.weight for sign in found) >= data()["talk"] and any(sign.about for sign in found)

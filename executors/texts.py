@@ -1,5 +1,6 @@
-"""A job's texts as its models read them (docs/decisions/0036): in canonical form, ftfy's corrections included, which Wan's pipeline makes
-itself. Worked out once, before any screen; what a screen has read is what is handed on, and an encoder refuses what is not at rest.
+"""A job's texts as its models read them (docs/decisions/0036): in canonical form, with ftfy's corrections, which Wan's pipeline makes too.
+
+Computed once, before any screen; models get exactly the text that was screened, and an encoder refuses a text that cleaning would change.
 """
 
 from __future__ import annotations
@@ -17,18 +18,18 @@ from ourvidz.safety.texts import Text
 from state import catalog, schedulers
 from state.canonical import Unreadable, canonical
 
-FOR_GUARD = 4_000  # characters of titles and the like that the guard reads at once
+FOR_GUARD = 4_000  # characters of titles and similar texts that the guard reads at once
 
 _OURS = frozenset(
     word
     for kind in catalog.JOB_TYPES.values()
     for word in (kind.name, kind.family, kind.queue, "image", "video", "fast", "high", *schedulers.NAMES)
 )
-"""Words in a job's metadata that senders put there, not people: no guard need read them."""
+"""Words that programs put into a job's metadata: the guard need not read them."""
 
 
 def read(field: str, written: str) -> Text:
-    """Raises `TextUnreadable` for a text that cleaning still changes, its signs of weights taken away too; `ScreenUnavailable`."""
+    """Return the canonical text. Raises `TextUnreadable` if cleaning still changes it once weights are removed; `ScreenUnavailable`."""
     try:
         text = texts.read(field, written, ftfy.fix_text)
         bare = unweighted(text.text)  # exactly as compel's path reads it
@@ -39,14 +40,14 @@ def read(field: str, written: str) -> Text:
 
 
 def at_rest(text: str) -> None:
-    """Raises `Unreadable` unless cleaning leaves a text as it is, but for white space."""
+    """Raise `Unreadable` if cleaning would change the text other than its white space."""
     if canonical(text, ftfy.fix_text) != " ".join(text.split()):
         raise Unreadable("it says something else once it is cleaned")
 
 
 def of_claim(claim: Claim, shown: list[tuple[str, str]]) -> tuple[Text, Text | None, Text, tuple[Text, ...]]:
-    """Prompt, enhanced prompt of an earlier attempt, negative prompt, and all that is to be screened, each once. `shown`: titles and the
-    like. Raises `TextUnreadable`, `ScreenUnavailable`."""
+    """Return the prompt, an earlier attempt's enhanced prompt, the negative prompt, and all distinct texts to screen. `shown`: titles and
+    similar texts. Raises `TextUnreadable`, `ScreenUnavailable`."""
     prompt, negative = read("prompt", claim.prompt), read("negative", claim.negative_prompt or "")
     if not prompt.text:
         raise TextUnreadable("The prompt says nothing once it is decoded.")
@@ -60,7 +61,7 @@ def of_claim(claim: Claim, shown: list[tuple[str, str]]) -> tuple[Text, Text | N
 
 
 def for_guard(given: tuple[Text, ...]) -> Iterator[tuple[tuple[Text, ...], str]]:
-    """What a model is asked about these texts: each prompt as it is read, and titles and the like together."""
+    """Yield what the guard reads of these texts: each prompt with and without weights, and titles and similar texts joined."""
     for field in texts.NAMES:
         these = [text for text in given if text.field == field]
         if field in ("prompt", "enhanced", "negative"):
@@ -69,5 +70,5 @@ def for_guard(given: tuple[Text, ...]) -> Iterator[tuple[tuple[Text, ...], str]]
                     yield (text,), reading
             continue
         shown = "\n".join(text.text for text in these if text.text not in _OURS)
-        for start in range(0, len(shown), FOR_GUARD - 200):  # what lies over an end is read on both sides of it
+        for start in range(0, len(shown), FOR_GUARD - 200):  # chunks overlap by 200 characters, for what spans a boundary
             yield tuple(these), shown[start : start + FOR_GUARD]

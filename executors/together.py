@@ -1,6 +1,6 @@
-"""Jobs of different users in one pass of a model: each keeps its own turn, events, seeds and cancel, and ends by itself.
+"""Several jobs, also of different users, in one pass of a model: each keeps its own turn, events, seeds and cancel, and ends by itself.
 
-They begin in one commit, so their `generation_started` are of one instant, and a crash in the pass is laid to no one of them alone.
+They start in one commit, so their `generation_started` events have the same time, and a crash in the pass is not blamed on one of them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ log = logging.getLogger("ourvidz.device")
 
 
 def begin(turns: Sequence[Turn], started: Mapping[str, Any]) -> list[Turn]:
-    """Tell the start of all these in one commit; those that may go on. The first is on the device already."""
+    """Record the start of all these in one commit; return those that may continue. The first is on the device already."""
     live = [turns[0]]
     for turn in turns[1:]:
         turn.taken = True
@@ -30,7 +30,7 @@ def begin(turns: Sequence[Turn], started: Mapping[str, Any]) -> list[Turn]:
             still_attested(turn.run)
             turn.run.hold.begun = True
             live.append(turn)
-        except Exception as error:  # noqa: BLE001  (cancelled or drained while it waited: its own affair)
+        except Exception as error:  # noqa: BLE001  (cancelled or drained while it waited: ends this job only)
             turn.end(error)
     told = [{**started, "sha256": turn.run.sha256} for turn in live]
     moved = set(turns[0].run.jobs.advance_many([turn.run.claim for turn in live], "generation_started", told))
@@ -45,7 +45,7 @@ def begin(turns: Sequence[Turn], started: Mapping[str, Any]) -> list[Turn]:
 
 
 class Pass:
-    """The turns of jobs that share a pass, all begun. Each ends by itself."""
+    """The turns of jobs that share a pass, all started. Each ends by itself."""
 
     def __init__(self, device: Device, turns: Sequence[Turn], family: Family, about: Mapping[str, Any]) -> None:
         self.device, self.turns, self.family, self.about = device, turns, family, about
@@ -53,10 +53,10 @@ class Pass:
         self._bad: dict[int, BadOutput] = {}
 
     def make(self, pace: OnStep) -> None:
-        """All outputs of all jobs: in one pass where that works, else one job after another. `pace` hears of each step."""
+        """Make all outputs of all jobs: in one pass if that works, else one job after another. `pace` is called after each step."""
         try:
             self._shared(pace)
-        except Exception as error:  # noqa: BLE001  (out of memory, or a bug that one of them brings out: alone, it shows whose)
+        except Exception as error:  # noqa: BLE001  (out of memory, or a bug that one job triggers: made alone, only that job fails)
             log.warning("%s jobs in one pass failed, so each is made alone: %s: %s", len(self.turns), type(error).__name__, error)
         for n in sorted(self._left):
             self._alone(n)
@@ -80,7 +80,7 @@ class Pass:
                     turn.give(Made(turn.run.todo[turn.given], output, self.about, time.monotonic() - since))
                     since = time.monotonic()
                     if turn.given == len(turn.run.todo):
-                        self._end(n, None)  # its pictures go up while those of the others are decoded
+                        self._end(n, None)  # its pictures are uploaded while those of the others are decoded
 
     def _stepper(self, n: int, pace: OnStep) -> OnStep:
         turn = self.turns[n]
@@ -90,7 +90,7 @@ class Pass:
             try:
                 turn.check()
             except Exception as error:
-                self._end(n, error)  # at once: the pass goes on for the others, and this job's thread need not wait for its end
+                self._end(n, error)  # at once: the pass continues for the others, and this job's thread need not wait for its end
                 raise
             turn.run.show("generating", done, total)
 

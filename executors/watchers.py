@@ -1,4 +1,4 @@
-"""Who looks on: the person at the terminal, and the executor's row, which says what it is at."""
+"""Progress reporting: to the observer at the terminal, and to the executor's row, which shows its current job."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ON_DEVICE = ("loading", "enhancing", "generating")
 
 
 class Watchers:
-    """Progress of several jobs at once, from several threads; an observer hears one at a time."""
+    """Progress of several jobs, from several threads; the observer is called by one thread at a time."""
 
     def __init__(self, observe: Observer | None) -> None:
         self._observe = observe or (lambda _: None)
@@ -27,7 +27,7 @@ class Watchers:
         with self._lock:
             try:
                 self._observe(progress)
-            except Exception as error:  # noqa: BLE001  (a terminal that was closed, say: no reason to fail the job)
+            except Exception as error:  # noqa: BLE001  (e.g. a closed terminal: no reason to fail the job)
                 log.warning("Nobody watches any more: %s: %s", type(error).__name__, error)
                 self._observe = lambda _: None
 
@@ -35,7 +35,7 @@ class Watchers:
         self._latest.pop(job_id, None)
 
     def report(self) -> dict[str, Any]:
-        """What the executor's row says: the job that moved last, one on the device before all others."""
+        """Return the progress for the executor's row: of the job that moved last, a job on the device before all others."""
         latest = list(self._latest.values())[::-1]
         if not latest:
             return {}

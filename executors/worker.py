@@ -1,4 +1,4 @@
-"""An executor: register, claim, run; drain on a signal; register anew when it was declared gone."""
+"""An executor: register, claim and run jobs; drain on a signal; register again after being declared gone."""
 
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ log = logging.getLogger("ourvidz.worker")
 
 T = TypeVar("T")
 
-POLL = 1.0  # seconds, beneath NOTIFY; with jitter
+POLL = 1.0  # seconds between two polls, a fallback for NOTIFY; with jitter
 TIDY = 60.0  # seconds between two rounds of housekeeping
 IN_FLIGHT = 6
-"""Jobs at once: one ahead of the device, one on it, four behind. Four uploads at once hide a store that takes four times as long as the
-device, and what waits to be encoded stays small: the 81 frames of a clip are 100 MB until they are in the spool."""
-FIRST_CLAIM = 1.0  # seconds that a warm-up waits for the first claim; one takes milliseconds
-HUNG = 75  # exit code EX_TEMPFAIL of sysexits.h: not the job's end, try again
+"""Jobs at once: one ahead of the device, one on it, four behind it. Four concurrent uploads hide a store that takes four times as long as
+the device, and memory stays bounded: the 81 frames of a clip are 100 MB until they are in the spool."""
+FIRST_CLAIM = 1.0  # seconds that a warm-up waits for the first claim; a claim takes milliseconds
+HUNG = 75  # exit code EX_TEMPFAIL of sysexits.h: temporary failure, try again
 
 
 class Worker:
-    """One executor. Three kinds of threads: the caller's of `run` is the device's, one claims, and each claimed job has its own
-    (`executors.run`). Bounded at the claim: what is not claimed needs no memory, and waits where another executor can have it."""
+    """One executor. Three kinds of threads: the one that calls `run` is the device thread, one claims, and each claimed job has its own
+    (`executors.run`). The bound is on claims: an unclaimed job takes no memory here, and another executor can claim it."""
 
     def __init__(
         self,
@@ -74,9 +74,9 @@ class Worker:
         eye: Watchful | None = None,
         unseen: bool = False,
     ) -> None:
-        """`own_process`: there is nothing else in this process, so it may end itself when its device hangs. `warm`: lanes to load before a
-        job asks for them; None: those that the queue needs first. `seal` signs the outputs, by default with the development certificate
-        under `home`; `eye` is the image screen; `unseen`: the operator wants none."""
+        """`own_process`: nothing else runs in this process, so it may exit when its device hangs. `warm`: lanes to load before a job asks
+        for them; None: those that the queue needs first. `seal` signs the outputs, by default with the development certificate under
+        `home`; `eye` is the image screen; `unseen`: the operator wants none."""
         self.jobs, self.store, self.shelf, self.home = jobs, store, shelf, home
         self.policy = policy or jobs.policy()
         self.spool = Spool(home / "spool", self.policy.spool_bytes)
@@ -87,7 +87,7 @@ class Worker:
         self._seal = seal or Seal(credentials.development(home))
         self._own_process = own_process
         self._warm = warm
-        self._threads: set[threading.Thread] = set()  # of jobs; one that hangs keeps its place when its claim is given up
+        self._threads: set[threading.Thread] = set()  # job threads; a hung one stays here after its claim is given up
         self._failed: BaseException | None = None
         self._dialog, self._answers_at = of_shelf(jobs, shelf), 0.0
         self.draining = self.unserved = False
@@ -100,13 +100,13 @@ class Worker:
 
     @property
     def _in_flight(self) -> int:
-        return IN_FLIGHT + 2 * (self.shelf.at_once - 1)  # where a pass is shared, more are ahead of the device and on it
+        return IN_FLIGHT + 2 * (self.shelf.at_once - 1)  # a shared pass needs more jobs ahead of the device and on it
 
     def run(self, *, until: Collection[str] | None = None, idle_exit: float | None = None, patience: float = math.inf) -> None:
-        """Work until drained; or until the jobs in `until` have ended; or until nothing came for `idle_exit` seconds; or until all that is
-        left of `until` has waited `patience` seconds in lanes that neither we nor anybody else serves (`unserved` is true then).
+        """Work until drained; or until the jobs in `until` have ended; or until there was no job for `idle_exit` seconds; or until all that
+        is left of `until` has waited `patience` seconds in lanes that no executor, this one included, serves (then `unserved` is true).
 
-        A database that is away is waited for, at the beginning for as long as `jobs` is patient; then `DatabaseAway` is raised.
+        Waits for an unreachable database. At the start only for as long as `jobs` is patient: then raises `DatabaseAway`.
         """
         self._patience = patience
         try:
@@ -122,26 +122,26 @@ class Worker:
             self._slot.close()
 
     def stop(self) -> None:
-        """Finish what was begun, give back what is only prepared, then leave. Told twice: give all back at its next step. A signal's
-        handler may call it."""
+        """Drain: finish the jobs that have begun, give back those only prepared, then leave. A second call gives back all jobs at their
+        next step. Safe to call from a signal handler."""
         if self.heartbeat is not None:
             self.heartbeat.abort = self.draining
             self.heartbeat.draining = True
             self.heartbeat.wake.ring()
-        self.jobs.db.longest_wait = 0.0 if self.draining else PATIENCE  # whoever leaves does not wait for a database without end
+        self.jobs.db.longest_wait = 0.0 if self.draining else PATIENCE  # do not wait for the database forever while leaving
         self.draining = True
 
     def _register(self) -> str:
         if not self.shelf.guarded:
-            language.ready()  # without a guard, what it cannot place is refused (executors/guarding.py)
-        # As Room.refuses_pictures decides.
+            language.ready()  # without a guard, texts in an unknown language are refused (executors/guarding.py)
+        # Must agree with Room.refuses_pictures.
         pictures = "screened" if self._eye else "tiny" if not self.shelf.guarded else "unscreened" if self._unseen else "refused"
         return self.jobs.register(
             self.name, socket.gethostname(), os.getpid(), self.lanes, {"tiny": self.shelf.tiny, "references": pictures}
         )
 
     def _work(self, executor_id: str, until: Collection[str] | None, idle_exit: float | None) -> bool:
-        """One registration's life. True when the work is over, False when this executor has to register anew."""
+        """Work under one registration. Returns True when the work is over, False when this executor must register again."""
         beat = Heartbeat(self.jobs, executor_id, self.policy, report=self._watchers.report, stuck=self._stuck, hung=self._hung)
         self.heartbeat, beat.draining = beat, self.draining
         self._tell(beat)
@@ -165,11 +165,11 @@ class Worker:
             raise
         finally:
             beat.wake.ring()
-            self._serve(room)  # only for what is given back, when we came here by an error
+            self._serve(room)  # after an error: only gives back the prepared jobs
             self._leave(beat, listener)
 
     def _serve(self, room: Room) -> None:
-        """The device's thread: the turns of prepared jobs, until none can come any more."""
+        """Device thread: run the turns of prepared jobs until no more can come."""
         beat = room.heartbeat
         while not room.device.closing or (beat.holds and not beat.gone):
             turn = room.device.next(timeout=1.0)
@@ -179,7 +179,7 @@ class Worker:
                 room.device.meanwhile(room, self._answer)
 
     def _may_answer(self, room: Room) -> bool:
-        """Whether this executor's model should serve the prompt dialog now: not where the enhancer's own process does."""
+        """Check if this executor's model should serve the prompt dialog now: only when idle, and when no enhancer process does."""
         idle = not (room.device.closing or self.draining or room.heartbeat.holds) and time.monotonic() >= self._answers_at
         return self._dialog is not None and idle and not (self._enhancer is not None and (self._enhancer.only or self._enhancer.there()))
 
@@ -192,8 +192,8 @@ class Worker:
             self._answers_at = time.monotonic() + TIDY
 
     def _warm_up(self, room: Room) -> None:
-        """The device's thread, while the first job is prepared. A job that is ready comes before all that is only likely."""
-        wanted, self._warm = self._warm, ()  # of this process's life, once
+        """Device thread: load models while the first job is prepared. Stops as soon as a job is ready for the device."""
+        wanted, self._warm = self._warm, ()  # once per process
         lanes = wanted if wanted is not None else self._needed_first(room)
         for lane in lanes:
             if self.draining or room.heartbeat.gone or room.device.asked_for:
@@ -202,8 +202,8 @@ class Worker:
                 room.device.warm(room, lane)
 
     def _needed_first(self, room: Room) -> list[str]:
-        """The lane of the job that is claimed just now, then those in whose order we would claim. A claim is given a moment to come: a
-        model that kills this process is then known by the job that it was loaded for."""
+        """Lanes to warm: that of the job being claimed, then those of waiting jobs in claim order. Waits up to `FIRST_CLAIM` for the claim,
+        so that a model that kills this process can be blamed on the job that it was loaded for."""
         until = time.monotonic() + FIRST_CLAIM
         waiting = self._patiently(lambda: self.jobs.waiting_lanes(self.lanes)) or []
         while waiting and not room.heartbeat.holds and time.monotonic() < until and not self.draining:
@@ -211,7 +211,7 @@ class Worker:
         return list(dict.fromkeys([*(hold.claim.lane for hold in list(room.heartbeat.holds.values())), *waiting]))
 
     def _tell(self, beat: Heartbeat) -> None:
-        """What is in memory, told by the device's thread: the others must not look at models while it moves them."""
+        """Publish the lanes and the residency. Device thread only: no other thread may look at models while it moves them."""
         beat.lanes, beat.resident = self.lanes, self.shelf.resident
 
     # -- the thread that claims ---------------------------------------------------------------------------------------------------
@@ -238,36 +238,37 @@ class Worker:
         except BaseException as error:  # noqa: BLE001  (raised by the caller's thread, which leaves)
             self._failed = error
         finally:
-            beat.draining = True  # a job that is only prepared is given back, whyever we leave
+            beat.draining = True  # a job that is only prepared is given back, whatever the reason for leaving
             room.device.close()
 
     def _asked(self, until: Collection[str] | None) -> tuple[int, int]:
-        """How many of the jobs we work for have not ended, and how many of those nobody has. Where all are held no other is begun: it
-        would have to be finished after them."""
+        """Count the jobs of `until` that have not ended, and those of them that nobody holds. When all are held, no other job is claimed:
+        it would have to be finished after them."""
         if until is None:
             return 1, 1
         return self._patiently(lambda: self.jobs.unended(until)) or (1, 0)
 
     def _nobody_serves(self, until: Collection[str], unended: int) -> bool:
-        """Whether all that is left has waited too long in lanes without an executor. One may yet come."""
+        """Check if all jobs left have waited `patience` seconds in lanes without an executor (one may still start)."""
         now = time.monotonic()
         alone = not math.isinf(self._patience) and self._patiently(lambda: self.jobs.unserved(until, self.lanes)) == unended
         self._unserved_since = min(self._unserved_since, now) if alone else math.inf
         return now - self._unserved_since >= self._patience
 
     def _has_room(self, room: Room) -> bool:
-        """One job ahead of the device (or as many as may share a pass), and only when the device will soon want it; so many behind it."""
+        """Check if another job may be claimed: one ahead of the device (or as many as share a pass), only when the device is free soon, and
+        at most `_in_flight` in all."""
         ahead = sum(not hold.begun for hold in list(room.heartbeat.holds.values()))
         return ahead < self.shelf.at_once and len(self._threads) < self._in_flight and room.device.free_soon
 
     def _claim(self, beat: Heartbeat) -> Claim | None:
-        """The next job; None when there is none, or no telling."""
+        """Claim the next job; None when there is none, or the answer is unknown."""
         if beat.away:
-            return None  # the lease comes first: it is renewed before another job is begun
+            return None  # the lease must be renewed before another job is claimed
         try:
             for _ in range(2):
-                # Twice: the first empty answer marks us as waiting, so that submits from then on wake us; the second look finds what
-                # was submitted in between. What the device's thread told last is what will be in memory when this job's turn comes.
+                # Twice: the first empty answer marks this executor as waiting, so that later submits wake it; the second claim finds what
+                # was submitted in between. `beat.resident` is what will be in memory when this job's turn comes.
                 claims = self.jobs.claim(beat.executor_id, lanes=beat.lanes, resident=beat.resident)
                 if claims:
                     return claims[0]
@@ -275,8 +276,8 @@ class Worker:
             log.warning("A claim's answer was lost.")
             beat.unsure = "lost answer"
         except ExecutorGone:
-            beat.beat_now()  # after an outage of the database the lease has run out, and may be renewed: a heartbeat tells
-        except DatabaseAway as error:  # an outage: the log has it already
+            beat.beat_now()  # after a database outage the lease has expired but may be renewable: a heartbeat finds out
+        except DatabaseAway as error:  # an outage, already logged
             log.debug("Nothing was claimed: %s", error)
         except RateLimited as error:
             log.warning("%s", error)
@@ -307,14 +308,14 @@ class Worker:
             beat.let_go(hold)
             room.device.ring()
 
-    # -- what hangs ---------------------------------------------------------------------------------------------------------------
+    # -- hangs --------------------------------------------------------------------------------------------------------------------
 
     def _stuck(self) -> bool:
-        """Every place is taken by a thread that hangs, its claim given up: nothing can be claimed here any more."""
+        """Check if every slot is taken by a hung thread whose claim is given up: nothing more can be claimed here."""
         return len(self._threads) >= self._in_flight and self.heartbeat is not None and not self.heartbeat.holds
 
     def _hung(self) -> None:
-        """A thread cannot be killed, but its process can be: whoever started it starts another."""
+        """Exit the process, since a hung thread cannot be killed; the supervisor starts another."""
         if self._own_process:
             at = self._watchers.report()
             said = "The device hangs at job %s (%s), and the lease is lost: this process ends itself with exit code %s, to be replaced."
@@ -324,7 +325,7 @@ class Worker:
     # -- the rest -----------------------------------------------------------------------------------------------------------------
 
     def _patiently(self, ask: Callable[[], T]) -> T | None:
-        """An answer, or None while the database is away: a worker outlives that, however long it takes."""
+        """Return the answer, or None while the database is away: a worker survives an outage of any length."""
         try:
             return ask()
         except DatabaseAway as error:
@@ -332,7 +333,7 @@ class Worker:
             return None
 
     def _tidy(self) -> None:
-        """Keep the spool within its bounds, and the chain's newest heads outside the database."""
+        """Housekeeping: keep the spool within its limit, and publish the chain's newest heads outside the database."""
         try:
             self.spool.sweep()
             publish_heads(self.jobs.db, heads_file(self.jobs.db, self.home))
@@ -344,8 +345,8 @@ class Worker:
         beat.stop()
         listener.close()
         if beat.unsure and not beat.gone:
-            # We may still hold a job that nobody works on, and a heartbeat would keep it so. Only a new registration is sure to end that;
-            # unsaid, because the database is away, it ends when the old one's lease runs out.
+            # This executor may still hold a job that no thread works on, and a heartbeat would keep the hold. Only a new registration
+            # certainly ends it; if the database is away, it ends when the old registration's lease expires.
             self._patiently(lambda: self.jobs.executor_gone(beat.executor_id, beat.unsure))
         try:
             self.jobs.drain(beat.executor_id, done=True)
@@ -354,7 +355,7 @@ class Worker:
 
 
 def handle_signals(worker: Worker) -> None:
-    """SIGTERM and Ctrl-C drain; a second one gives the jobs back at their next step; a third kills."""
+    """Install handlers: SIGTERM and Ctrl-C drain; a second one gives the jobs back at their next step; a third kills."""
 
     def on_signal(number: int, _frame: object) -> None:
         if worker.draining:
@@ -367,9 +368,9 @@ def handle_signals(worker: Worker) -> None:
 
 
 def _take_slot(home: Path, name: str | None) -> tuple[IO[str], str]:
-    """A name that stays the same over restarts, and is no one else's at the same time: the host's, and the first free number.
+    """Lock an executor name that is stable over restarts and unique on this host: the host's name and the first free number.
 
-    A job that killed its executor is kept from the executor of that name, so a restart must not look like another machine.
+    A job that killed its executor is kept away from the executor of that name, so a restart must not look like another machine.
     """
     folder = home / "executors"
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
-"""Parts of the process that decodes one user's picture (`executors.decoder`). They import the standard library and Pillow alone.
+"""Parts of the process that decodes one user's picture (`executors.decoder`). They import only the standard library and Pillow.
 
-`bare` leaves of a file what its pixels need, `colours` brings those to sRGB, `kinds` knows files by their first bytes.
+`bare` strips a file to what its pixels need, `colours` converts to sRGB, `confine` restricts the process, `kinds` detects file types.
 """
 
 from __future__ import annotations
@@ -9,4 +9,4 @@ ACCEPTED = "A reference is one PNG, JPEG, WebP, HEIC or AVIF picture"
 
 
 class Unacceptable(Exception):
-    """The file is at fault, and the message says how."""
+    """The file is not acceptable; the message says why."""

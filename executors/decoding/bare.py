@@ -1,7 +1,7 @@
-"""Leaves of a picture's file only what its pixels need, before any decoder sees it.
+"""Strip a picture file to what its pixels need, before any decoder sees it.
 
-What is thrown away anyway (texts, XMP, previews, second pictures, whatever a camera noted) can then neither refuse a sound picture by being
-broken, nor harm by being huge. Kept of it are the orientation and how the numbers become colours.
+Discarded parts (texts, XMP, previews, second pictures, camera metadata) can then neither fail a sound picture by being broken, nor do harm
+by being huge. Only the orientation and the colour description are kept.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from executors.decoding import ACCEPTED, Unacceptable, colours
 
 @dataclass(frozen=True)
 class Bare:
-    """`data` still is a file of its kind. `profile`: an ICC profile, or None for sRGB. `orientation`: 1 to 8, as EXIF counts."""
+    """A stripped file, `data`, still of its kind. `profile`: an ICC profile, or None for sRGB. `orientation`: 1 to 8, as in EXIF."""
 
     data: bytes
     profile: bytes | None = None
@@ -25,7 +25,7 @@ class Bare:
 
 
 def _coded(primaries: int, transfer: int) -> bytes | None:
-    """The profile of two code points of ITU-T H.273. Raises `Unacceptable` for HDR, whose light no model's picture has."""
+    """Return the profile of two code points of ITU-T H.273. Raises `Unacceptable` for HDR, which the models do not support."""
     if name := colours.HDR.get(transfer):
         raise Unacceptable(f"The reference is an HDR picture ({name}). {ACCEPTED} of ordinary range: export it as a JPEG and use that.")
     return colours.coded(primaries, transfer)
@@ -41,7 +41,7 @@ def png(data: bytes) -> Bare:
     while at + 8 <= len(data):
         length, name = struct.unpack_from(">I4s", data, at)
         end = at + 12 + length
-        if not name[0] & 0x20:  # critical (§5.4): the pixels' own, for the decoder to judge
+        if not name[0] & 0x20:  # critical chunk (§5.4), left to the decoder
             kept.append(data[at:end])
         elif name in _PNG_NOTED and zlib.crc32(data[at + 4 : end - 4]) == int.from_bytes(data[end - 4 : end], "big"):
             noted.setdefault(name, data[at + 8 : end - 4])
@@ -59,9 +59,9 @@ def png(data: bytes) -> Bare:
 
 
 def _png_profile(noted: Mapping[bytes, bytes]) -> bytes | None:
-    """In the order of precedence of §4.3: cICP, iCCP, sRGB, then gAMA and cHRM."""
+    """Return the profile by the order of precedence of §4.3: cICP, iCCP, sRGB, then gAMA and cHRM."""
     code = noted.get(b"cICP", b"")
-    if len(code) == 4 and code[2:] == b"\0\1":  # of RGB, over its full range: what PNG allows
+    if len(code) == 4 and code[2:] == b"\0\1":  # RGB, full range: all that PNG allows
         return _coded(code[0], code[1])
     if b"iCCP" in noted:
         packed = noted[b"iCCP"].partition(b"\0")[2][1:]
@@ -86,7 +86,7 @@ def _png_profile(noted: Mapping[bytes, bytes]) -> bytes | None:
 
 
 _CHANNELS = {b"JFIF\0": 14, b"Adobe": 12}
-"""Of the segments of applications the two, and their least lengths, by which a decoder knows what colours three channels are."""
+"""The two APPn segments, with their minimum lengths, that tell a decoder the colour space of three channels."""
 
 
 def jpeg(data: bytes) -> Bare:
@@ -109,7 +109,7 @@ def jpeg(data: bytes) -> Bare:
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Marker, start and end of each segment before the first scan. What lies between two is left out, as libjpeg passes over it."""
+    """Yield marker, start and end of each segment before the first scan. Bytes between segments are dropped, as libjpeg skips them."""
     at = 2
     while at + 4 <= len(data):
         at = data.find(b"\xff", at)
@@ -118,7 +118,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
         marker = data[at + 1]
         if marker in (0xDA, 0xD9):
             return
-        if marker < 0xC0 or 0xD0 <= marker <= 0xD8 or marker == 0xFF:  # no marker of a segment: fill bytes, or what should not be here
+        if marker < 0xC0 or 0xD0 <= marker <= 0xD8 or marker == 0xFF:  # not a segment's marker: fill bytes, or an unexpected marker
             at += 1
             continue
         end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
@@ -140,7 +140,7 @@ def webp(data: bytes) -> Bare:
             if at + 8 + length <= len(data):
                 noted.setdefault(name, data[at + 8 : at + 8 + length])
         elif name == b"VP8X" and length == 10:
-            flags = data[at + 8] & ~(0x20 | 0x08 | 0x04)  # none of those three follows now
+            flags = data[at + 8] & ~(0x20 | 0x08 | 0x04)  # clear the flags of these three chunks
             kept.append(data[at : at + 8] + bytes([flags]) + data[at + 9 : end])
         elif name in (b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF", b"VP8X"):
             kept.append(data[at:end])
@@ -153,18 +153,18 @@ def webp(data: bytes) -> Bare:
 # -- HEIC and AVIF (ISO/IEC 23008-12 in ISO/IEC 14496-12) --------------------------------------------------------------------------------
 
 _ITEM = re.compile(rb"(infe(?:\x02\0\0.....|\x03\0\0.......))(?:Exif|mime)", re.DOTALL)
-"""An entry of the list of items (`infe`: version, flags, id, protection, then the type) that holds EXIF or XMP."""
+"""An item entry (`infe`: version, flags, id, protection, then the type) for EXIF or XMP."""
 
 
 def iso(data: bytes) -> Bare:
-    """Items of EXIF and XMP become items of a type that nobody reads. Their orientation has no say: the file's own (`irot`, `imir`) does,
-    which decoders apply."""
+    """Change the type of EXIF and XMP items to one that no decoder reads. Their orientation is ignored: decoders apply the file's own
+    (`irot`, `imir`)."""
     codes = _nclx(data)
     return Bare(_ITEM.sub(rb"\1skip", data), _coded(*codes) if codes else None)
 
 
 def _nclx(data: bytes) -> tuple[int, int] | None:
-    """Primaries and transfer (ITU-T H.273) of the primary item, where it says them; a gain map or a depth map may say others."""
+    """Return primaries and transfer (ITU-T H.273) of the primary item, if stated; a gain map or a depth map may have others."""
     try:
         (meta,) = _boxes(data, b"meta")
         inner = meta[4:]
@@ -178,7 +178,7 @@ def _nclx(data: bytes) -> tuple[int, int] | None:
             if name == b"colr" and body[:4] == b"nclx":
                 return int.from_bytes(body[4:6], "big"), int.from_bytes(body[6:8], "big")
     except (ValueError, IndexError, StopIteration, struct.error):
-        return None  # a broken file, which the decoder refuses, or one that says nothing
+        return None  # a broken file, which the decoder refuses, or one without colour information
     return None
 
 
@@ -200,7 +200,7 @@ def _boxes(data: bytes, only: bytes | None = None) -> Iterator:  # type: ignore[
 
 
 def _associated(ipma: bytes, item: int) -> list[int]:
-    """The places, from 1, of an item's properties (ISO/IEC 23008-12, §9.3)."""
+    """Return the 1-based indices of an item's properties (ISO/IEC 23008-12, §9.3)."""
     version, wide = ipma[0], ipma[3] & 1
     (entries,) = struct.unpack_from(">I", ipma, 4)
     at, id_size, place_size = 8, 4 if version else 2, 2 if wide else 1
@@ -209,7 +209,7 @@ def _associated(ipma: bytes, item: int) -> list[int]:
         count = ipma[at + id_size]
         at += id_size + 1
         if found == item:
-            mask = 0x7FFF if wide else 0x7F  # without the bit that says essential
+            mask = 0x7FFF if wide else 0x7F  # without the "essential" bit
             return [int.from_bytes(ipma[n : n + place_size], "big") & mask for n in range(at, at + count * place_size, place_size)]
         at += count * place_size
     return []
@@ -221,11 +221,11 @@ def _associated(ipma: bytes, item: int) -> list[int]:
 @dataclass(frozen=True)
 class Exif:
     orientation: int = 1
-    adobe_rgb: bool = False  # by its interoperability index R03, as cameras say it that embed no profile
+    adobe_rgb: bool = False  # interoperability index R03, set by cameras that embed no profile
 
 
 def exif(tiff: bytes) -> Exif:
-    """Two facts of an EXIF block; each as if it were not there where it cannot be read."""
+    """Read two fields of an EXIF block; an unreadable field counts as absent."""
     order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
     if order is None or len(tiff) < 8:
         return Exif()
@@ -237,7 +237,7 @@ def exif(tiff: bytes) -> Exif:
 
 
 def _directory(tiff: bytes, order: str, at: int) -> dict[int, tuple[int, bytes]]:
-    """Tag → type and the four bytes that hold its value, or where that is."""
+    """Read a directory: tag → type, and the four bytes with its value or the value's offset."""
     if not 0 < at <= len(tiff) - 2:
         return {}
     (count,) = struct.unpack_from(order + "H", tiff, at)
@@ -249,7 +249,7 @@ def _directory(tiff: bytes, order: str, at: int) -> dict[int, tuple[int, bytes]]
 
 
 def _number(value: tuple[int, bytes] | None, order: str) -> int:
-    """The first number of a value; of whichever whole type, for not all programs write the one that the standard asks for. 0: none."""
+    """Return a value's first number, of any integer type (not all programs write the type of the standard). 0: none."""
     form = {1: "B", 3: "H", 4: "I", 6: "b", 7: "B", 8: "h", 9: "i", 13: "I"}.get(value[0]) if value else None
     return int(struct.unpack_from(order + form, value[1])[0]) if form and value else 0
 

@@ -1,4 +1,4 @@
-"""A picture's own colours to sRGB, by LittleCMS; and profiles for pictures that describe theirs in other words than an ICC profile."""
+"""Convert a picture's colours to sRGB with LittleCMS; build ICC profiles for pictures that describe their colours in other ways."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SRGB: Primaries = ((0.64, 0.33), (0.3, 0.6), (0.15, 0.06), _D65)
 ADOBE_RGB: Primaries = ((0.64, 0.33), (0.21, 0.71), (0.15, 0.06), _D65)  # Adobe RGB (1998) Color Image Encoding, §4.3
 ADOBE_GAMMA = 563 / 256
 
-# ITU-T H.273, tables 2 and 3. What is not here, unspecified too, is taken as sRGB.
+# ITU-T H.273, tables 2 and 3. Values not listed, and "unspecified", are treated as sRGB.
 _PRIMARIES: dict[int, Primaries] = {
     4: ((0.67, 0.33), (0.21, 0.71), (0.14, 0.08), (0.31, 0.316)),
     5: ((0.64, 0.33), (0.29, 0.6), (0.15, 0.06), _D65),
@@ -31,24 +31,24 @@ _PRIMARIES: dict[int, Primaries] = {
 _EXPONENTS = {4: 2.2, 5: 2.8, 8: 1.0}
 HDR = {16: "PQ", 18: "HLG"}
 
-PROFILE_MAX = 8 << 20  # bytes; printers' have up to three million
-_ALIKE = 2  # levels of 256: a profile that changes nothing by more is sRGB's, written by somebody else
+PROFILE_MAX = 8 << 20  # bytes; printer profiles have up to three million
+_ALIKE = 2  # levels of 256: a profile that changes no colour by more counts as sRGB
 _INTENT, _FLAGS = ImageCms.Intent.RELATIVE_COLORIMETRIC, ImageCms.Flags.BLACKPOINTCOMPENSATION
 
 
 def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """RGB, or RGBA where `image` has an alpha channel. A profile that cannot be read or belongs to other channels is as none: sRGB."""
+    """Convert to RGB, or RGBA if `image` has an alpha channel. An unreadable profile, or one for other channels, is ignored: sRGB."""
     alpha = image.mode in ("LA", "RGBA")
     given = profile if profile and len(profile) <= PROFILE_MAX else b""
     try:
         return _converted(image, ImageCms.ImageCmsProfile(io.BytesIO(given)), alpha)
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError, _NotItsOwn):
-        # Which of a dozen things is wrong with a profile is nothing to a person: their picture is sound.
+        # A bad profile is not reported: the picture itself is sound.
         return image.convert("RGBA" if alpha else "RGB")
 
 
 class _NotItsOwn(Exception):
-    """The profile is of other channels than the picture."""
+    """The profile is for other channels than the picture's."""
 
 
 def _converted(image: Image.Image, profile: ImageCms.ImageCmsProfile, alpha: bool) -> Image.Image:
@@ -66,7 +66,7 @@ def _converted(image: Image.Image, profile: ImageCms.ImageCmsProfile, alpha: boo
     mode = "RGBA" if alpha else "RGB"
     transform, made = _transform(profile, mode, mode), image.convert(mode)
     if not _changes_little(transform, mode):
-        transform.apply_in_place(made)  # in place: the largest picture's second copy would count against the memory
+        transform.apply_in_place(made)  # a second copy of the largest picture would count against the memory limit
     return made
 
 
@@ -83,15 +83,15 @@ def _changes_little(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
 
 
 def coded(primaries: int, transfer: int) -> bytes | None:
-    """The profile of H.273's code points; None for sRGB and for what is unspecified. HDR transfers have none: see HDR."""
+    """Return the profile of H.273's code points; None for sRGB and unspecified values. HDR transfers have no profile: see `HDR`."""
     return described(_PRIMARIES.get(primaries), _EXPONENTS.get(transfer))
 
 
 def described(primaries: Primaries | None, exponent: float | None) -> bytes | None:
-    """An ICC profile of these primaries (None: sRGB's) and this exponent of light over number (None: sRGB's curve). None where that is
-    sRGB, or can be no colours at all."""
+    """Build an ICC profile of these primaries (None: sRGB's) and this gamma exponent (None: sRGB's curve). None if that is sRGB, or no
+    valid colours."""
     if exponent is not None and (not 0.2 <= exponent <= 5 or abs(exponent - 2.2) <= 0.11):
-        exponent = None  # nonsense; or 2.2, give or take the 5 % of libpng, by which programs have always meant sRGB
+        exponent = None  # nonsense; or 2.2 within libpng's 5 %, by which programs have always meant sRGB
     if primaries is not None and max(abs(a - b) for p, q in zip(primaries, SRGB, strict=True) for a, b in zip(p, q, strict=True)) < 0.003:
         primaries = None
     if primaries is None and exponent is None:
@@ -109,7 +109,7 @@ _BRADFORD: Matrix = ((0.8951, 0.2664, -0.1614), (-0.7502, 1.7135, 0.0367), (0.03
 
 
 def _to_d50(primaries: Primaries) -> Matrix:
-    """XYZ of red, green and blue, a column each, adapted to the white of profiles."""
+    """XYZ of red, green and blue, one column each, adapted to the profile white point D50."""
     columns = [(x / y, 1.0, (1 - x - y) / y) for x, y in primaries]
     raw: Matrix = tuple(zip(*columns[:3], strict=True))
     white = columns[3]

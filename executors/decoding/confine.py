@@ -1,4 +1,7 @@
-"""What the kernel is asked to keep a decoder from, for good. Where it is not, the limits of `executors.decoder.seal` hold alone."""
+"""Irrevocable kernel restrictions (namespaces, seccomp) for a decoder process.
+
+Where the kernel does not support them, only the resource limits of `executors.decoder.seal` apply.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,12 @@ _CALLS = {
 }
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06  # linux/bpf_common.h
 _ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000  # linux/seccomp.h
-_X32 = 0x40000000  # x86's other numbering of the same calls
+_X32 = 0x40000000  # x86's x32 ABI numbers the same calls from here
 _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _MODE_FILTER = 38, 22, 2
 
 
 def leave() -> None:
-    """Linux, where the machine allows it without root: into namespaces with no network and nobody to trace."""
+    """On Linux, where allowed without root: enter new user, network and IPC namespaces, so without any network."""
     if sys.platform != "linux":
         return
     libc = ctypes.CDLL(None)
@@ -30,8 +33,10 @@ def leave() -> None:
 
 
 def only_threads() -> bool:
-    """No process can be started from here on, by root neither; a thread can, without which libde265 decodes nothing. Whether that is so:
-    the limit on processes counts threads too, so a decoder that needs one has this instead. After `leave`."""
+    """Install a seccomp filter that forbids new processes, even for root, but allows threads, which libde265 needs. Call after `leave`.
+
+    Returns whether the filter is installed. RLIMIT_NPROC counts threads too, so a decoder that needs one uses this filter instead.
+    """
     if sys.platform != "linux" or os.uname().machine not in _CALLS or sys.byteorder != "little":
         return False
     program = _program(*_CALLS[os.uname().machine])
@@ -41,13 +46,13 @@ def only_threads() -> bool:
 
 
 def _program(arch: int, denied: tuple[int, ...], clone: int, clone3: int) -> bytes:
-    """A filter of system calls (struct seccomp_data: number at 0, architecture at 4, the first argument at 16)."""
+    """Build the BPF system call filter (struct seccomp_data: number at 0, architecture at 4, first argument at 16)."""
     deny, missing = _ERRNO | errno.EPERM, _ERRNO | errno.ENOSYS
     steps = [(_LOAD, 0, 0, 4), (_EQUAL, 1, 0, arch), (_RETURN, 0, 0, _KILL), (_LOAD, 0, 0, 0)]
     for code, number, answer in (
         (_AT_LEAST, _X32, deny),
         *((_EQUAL, number, deny) for number in denied),
-        (_EQUAL, clone3, missing),  # its flags lie in memory, where a filter cannot look: libc falls back to clone
+        (_EQUAL, clone3, missing),  # its flags are in memory, which a filter cannot read: libc falls back to clone
     ):
         steps += [(code, 0, 1, number), (_RETURN, 0, 0, answer)]
     steps += [(_EQUAL, 1, 0, clone), (_RETURN, 0, 0, _ALLOW)]

@@ -1,11 +1,11 @@
-"""What a file is, by its first bytes: never by its name or by what a server called it."""
+"""Detect a file's type from its first bytes, never from its name or the server's Content-Type."""
 
 from __future__ import annotations
 
 from executors.decoding import ACCEPTED, Unacceptable
 
 READ = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp", "HEIF": "image/heic", "AVIF": "image/avif"}
-"""Pillow's names of the kinds that are read, and their media types."""
+"""Accepted kinds: Pillow's name → media type."""
 
 # Brands of ISO base media files (ISO/IEC 23008-12, Annex B; AV1 Image File Format, §6; MPEG-4 registration authority).
 _AVIF = {b"avif", b"avis"}
@@ -13,7 +13,7 @@ _HEIF = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs",
 _SEQUENCES = {b"hevc", b"hevx", b"hevm", b"hevs", b"msf1"}
 _OTHERS = {b"jxl ": "a JPEG XL", b"jp2 ": "a JPEG 2000", b"jpx ": "a JPEG 2000", b"crx ": "a camera's raw file", b"qt  ": "a film"}
 
-# Of what people send, and what each is called to them; the longest first where one begins like another.
+# Other types that people send, and their names in messages; the longest prefix first where one begins like another.
 _NAMED = (
     (b"GIF8", "a GIF"),
     (b"II*\0", "a TIFF or a camera's raw file"),
@@ -37,7 +37,7 @@ _NAMED = (
 
 
 def kind(data: bytes) -> str:
-    """A key of READ. Raises `Unacceptable`, which calls by its name what people know by one."""
+    """Return a key of `READ`. Raises `Unacceptable`, which names the type if it is a known one."""
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         return "PNG"
     if data.startswith(b"\xff\xd8\xff"):

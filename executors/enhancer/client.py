@@ -1,4 +1,4 @@
-"""The enhancer in another process, with the face of `executors.enhance.Enhancer`. Threads may share it: a connection for each request."""
+"""Client of the enhancer process, with the interface of `executors.enhance.Enhancer`. Thread-safe: one connection per request."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from ourvidz.safety.screen import ScreenUnavailable, Verdict
 if TYPE_CHECKING:
     from executors.enhance import Enhanced
 
-LOOK = 0.1  # seconds between two looks whether the job is still wanted
-CONNECT = 2.0  # seconds: it is on this machine, and answers beside its model
-GRACE = 5.0  # seconds that the server may be late with saying that it was too late
-SILENCE = 20.0  # seconds without a sign of life, of which there are four a second: it hangs, or was stopped
+LOOK = 0.1  # seconds between two checks whether the job is still wanted
+CONNECT = 2.0  # seconds; the server is on this machine, and answers while its model runs
+GRACE = 5.0  # seconds that the server may take beyond the deadline to report it
+SILENCE = 20.0  # seconds without a sign of life (four a second are sent): it hangs, or was stopped
 
 _AWAY = ("refused", "enhancer_busy", "enhancer_away", "unexpected")
-"""Failures that are not the prompt's: another enhancer may well do it."""
+"""Failures that are not the prompt's fault: another enhancer may succeed."""
 
 
 class RemoteEnhancer:
     on_device = False
 
     def __init__(self, address: Path, *, only: bool = False, silence: float = SILENCE, clock: Callable[[], float] = time.monotonic) -> None:
-        """`only`: whoever has it must not do without it, by a model of their own."""
+        """`only`: the caller must use this enhancer, never a model of its own."""
         self.only = only
         self.address, self._silence, self._clock = address, silence, clock
 
     def describe(self) -> dict[str, Any]:
-        """What the server says of its model. Raises `EnhancerAway`."""
+        """Return the server's description of its model. Raises `EnhancerAway`."""
         with self._asked(ping=True) as lines:
             for told in lines(CONNECT, lambda: None):
                 if "about" in told:
@@ -51,8 +51,8 @@ class RemoteEnhancer:
         return True
 
     def enhance(self, prompt: str, family: str, *, deadline_s: float, should_stop: Callable[[], None]) -> Enhanced:
-        """As `Enhancer.enhance`, but that `deadline_s` counts from now, waiting for others included, and that `should_stop` is called ten
-        times a second. Raises `EnhancerAway` when the server is not there, dies, hangs or is busy."""
+        """As `Enhancer.enhance`, except that `deadline_s` counts from now, including the wait in the queue, and `should_stop` is called ten
+        times a second. Raises `EnhancerAway` when the server is absent, dies, hangs or is busy."""
         from executors.enhance import Enhanced
 
         with self._asked(prompt=prompt, family=family, deadline_s=deadline_s) as lines:
@@ -64,7 +64,7 @@ class RemoteEnhancer:
         raise EnhancerAway(f"the enhancer at {self.address} went away in the middle")
 
     def judge(self, text: str, *, negative: bool = False, deadline_s: float, should_stop: Callable[[], None]) -> Verdict:
-        """The guard's verdict by the enhancer's model. Raises `EnhancerAway` as `enhance` does, `ScreenUnavailable` without an answer."""
+        """Return the guard's verdict by the enhancer's model. Raises `EnhancerAway` as `enhance`, `ScreenUnavailable` without an answer."""
         with self._asked(prompt=text, negative=negative, deadline_s=deadline_s) as lines:
             for told in lines(deadline_s + GRACE, should_stop):
                 if "verdict" in told:
@@ -77,7 +77,7 @@ class RemoteEnhancer:
 
     @contextmanager
     def _asked(self, **request: Any) -> Iterator[Callable[[float, Callable[[], None]], Iterator[dict[str, Any]]]]:
-        """Send a request; gives what reads its answers. Leaving closes the connection, which is how a request is called off."""
+        """Send a request; yield a function that reads its answers. Leaving closes the connection, which cancels the request."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as wired:
             wired.settimeout(CONNECT)
             try:
@@ -89,7 +89,7 @@ class RemoteEnhancer:
             yield lambda limit, should_stop: self._lines(wired, limit, should_stop)
 
     def _lines(self, wired: socket.socket, limit: float, should_stop: Callable[[], None]) -> Iterator[dict[str, Any]]:
-        """Each line of the answer, until the server closes."""
+        """Yield each line of the answer, until the server closes."""
         rest, heard = b"", self._clock()
         until = heard + limit
         while True:
@@ -128,5 +128,5 @@ def _error(kind: str, message: str, reason: str) -> Exception:
 
 
 def remote(chosen: str, home: Path) -> RemoteEnhancer | None:
-    """What `OURVIDZ_ENHANCER` stands for: `off` is none, a path that socket and no model of our own, `auto` this home's if it answers."""
+    """Interpret `OURVIDZ_ENHANCER`: `off`: none; a path: that socket and no local model; `auto`: this home's socket, if it answers."""
     return None if chosen == wire.OFF else RemoteEnhancer(wire.address(home, chosen), only=chosen != wire.AUTO)

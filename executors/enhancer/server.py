@@ -1,7 +1,7 @@
-"""Serves one model to many executors: one request at a time, first come first served, a short queue, a deadline for each.
+"""Serve one model to many executors: one request at a time, first come first served, a short queue, a deadline for each request.
 
-The event loop holds the connections; the one thread of its pool holds the model. So a client that leaves is seen while the model works,
-and the model stops at its next token.
+The event loop has the connections; the single thread of its pool has the model. So a client that disconnects is noticed while the model
+works, and the model stops at its next token.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("ourvidz.enhancer")
 
-WAITING = 8  # requests at most, the running one among them; who comes then is told so, and goes on without
-PATIENCE = 5.0  # seconds for a client to say what it wants, or to take an answer
+WAITING = 8  # maximum requests, including the running one; further clients get `enhancer_busy`
+PATIENCE = 5.0  # seconds for a client to send its request, or to receive an answer
 
 
 class Model(Protocol):
-    """What `executors.enhance.Enhancer` is to us."""
+    """The part of `executors.enhance.Enhancer` that the server uses."""
 
     def enhance(self, prompt: str, family: str, *, deadline_s: float, should_stop: Callable[[], None]) -> Enhanced: ...
     def answer(self, turns: list[dict[str, str]]) -> torch.Tensor: ...
@@ -51,11 +51,11 @@ class EnhancerAlready(Exception):
 
 
 class _Gone(Exception):
-    """Whoever asked has left."""
+    """The client has disconnected."""
 
 
 class _Request:
-    """One prompt, as the model's thread sees it: to enhance it for a family, or, without one, to judge it."""
+    """One prompt for the model's thread: to enhance for a `family`, or, without a family, to judge."""
 
     def __init__(self, model: Model, asked: dict[str, Any]) -> None:
         self._model, self.prompt, self.family = model, str(asked["prompt"]), asked.get("family")
@@ -70,7 +70,7 @@ class _Request:
 
     @property
     def left(self) -> float:
-        """Seconds of its limit. Its wait in the queue counts: to the job that is as long as any other."""
+        """Seconds left of its limit, which includes the wait in the queue."""
         return self._until - time.monotonic()
 
     def run(self) -> Enhanced | Verdict:
@@ -95,7 +95,7 @@ class _Request:
 
 
 class Server:
-    """`pulse` is called about every `BEAT` seconds while the model's thread is not stuck: between two tokens for over `stall` seconds."""
+    """The server. Calls `pulse` about every `BEAT` seconds, unless the model's thread has made no token for over `stall` seconds."""
 
     def __init__(
         self, model: Model, socket: Path, *, waiting: int = WAITING, stall: float = 60.0, pulse: Callable[[], object] = lambda: None
@@ -108,7 +108,7 @@ class Server:
         self._progress: tuple[object, float] = None, 0.0
 
     def run(self, ready: Callable[[], None] = lambda: None) -> None:
-        """Serve until SIGTERM or SIGINT: then what runs and what waits is finished; told twice, it is let go at its next token."""
+        """Serve until SIGTERM or SIGINT: then finish the running and waiting requests; a second signal ends them at the next token."""
         with _alone(self.socket):
             asyncio.run(self._serve(ready))
 
@@ -119,7 +119,7 @@ class Server:
         self._key = wire.new_key(self.socket)
         mask = os.umask(0o177)
         try:
-            # A socket that a dead enhancer left is removed in this call. Nobody else can have made it: we hold the lock.
+            # This call removes a socket left by a dead enhancer. It is not in use: we hold the lock.
             server = await asyncio.start_unix_server(self._client, path=self.socket, limit=wire.LONGEST)
         finally:
             os.umask(mask)
@@ -129,7 +129,7 @@ class Server:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), wire.BEAT)
                 self._beat()
-            self.socket.unlink(missing_ok=True)  # nobody new: executors enhance for themselves, or wait for the next of us
+            self.socket.unlink(missing_ok=True)  # no new clients: executors use their own model, or wait for the next server
             server.close()
             while self._requests:
                 self._beat()
@@ -174,7 +174,7 @@ class Server:
             with suppress(OSError, TimeoutError):
                 await _say(writer, failed="bad_request", message="that is no request")
         except (OSError, TimeoutError):
-            pass  # it left, or hangs: nobody to tell
+            pass  # the client disconnected or hangs: nothing to send
         finally:
             writer.close()
 
@@ -182,7 +182,7 @@ class Server:
         self._requests.append(request)
         running = self._pool.submit(request.run)
         made = asyncio.wrap_future(running)
-        left = asyncio.create_task(reader.read(1))  # ends when the client does
+        left = asyncio.create_task(reader.read(1))  # completes when the client disconnects
         try:
             while not made.done():
                 pause = min(wire.BEAT, max(0.0, request.left)) if not request.started else wire.BEAT
@@ -190,7 +190,7 @@ class Server:
                 if left.done():
                     log.info("Whoever asked has left after %d tokens.", request.tokens)
                     return
-                if request.left <= 0 and running.cancel():  # it never had its turn
+                if request.left <= 0 and running.cancel():  # it never ran
                     return await _say(writer, **_failed(request.too_late()))
                 if not made.done():
                     ahead = self._requests.index(request)
@@ -200,7 +200,7 @@ class Server:
             request.gone.set()
             left.cancel()
             if not running.cancel():
-                with suppress(BaseException):  # said above, or to nobody: here it is only awaited, until the model has let go
+                with suppress(BaseException):  # reported above, if to anyone: here only wait until the model has stopped
                     await asyncio.shield(made)
             self._requests.remove(request)
 
@@ -233,7 +233,7 @@ async def _say(writer: asyncio.StreamWriter, **message: Any) -> None:
 
 @contextmanager
 def _alone(socket: Path) -> Iterator[None]:
-    """By a lock that dies with its holder, so that a socket left behind can be told from one that is served."""
+    """Hold a lock that is released when its process dies, so that a stale socket can be told from one in use."""
     wire.make_private(socket.parent)
     with socket.with_suffix(".lock").open("a+", encoding="utf-8") as lock:
         try:

@@ -1,10 +1,10 @@
-"""What both ends agree on: where the socket lies, who may use it, and lines of JSON, one request a connection.
+"""The wire protocol: the socket's path, its key, and lines of JSON, one request per connection.
 
     → {"key", "prompt", "family", "deadline_s"}, {"key", "prompt", "negative", "deadline_s"} to judge, or {"key", "ping": true}
     ← {"waiting": n} or {"tokens": n}, every `BEAT` seconds, then
     ← {"text", "seconds", "tokens", "note"}, or {"verdict"}              or {"failed": error_class, "message"}; {"about"} for a ping
 
-The client leaves by closing: the server then stops at its next token. Either end sees the other's death as the end of the stream.
+The client cancels by closing: the server then stops at its next token. Either end sees the other's death as end of stream.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ AUTO, OFF = "auto", "off"
 
 
 class BadLine(Exception):
-    """Not one of ours: no JSON object, or endless."""
+    """Not a line of this protocol: not a JSON object, or too long."""
 
 
 def address(home: Path, chosen: str = AUTO) -> Path:
-    """The socket: what `OURVIDZ_ENHANCER` names, else `enhancer.sock` of this home; of a home whose path is too long one under /tmp."""
+    """Return the socket's path: that of `OURVIDZ_ENHANCER`, else `enhancer.sock` in this home, or under /tmp if that is too long."""
     if chosen not in (AUTO, OFF):
         return account.folder(Path(chosen))
     path = home / "enhancer.sock"
@@ -41,7 +41,7 @@ def address(home: Path, chosen: str = AUTO) -> Path:
 
 
 def make_private(folder: Path) -> None:
-    """The socket's folder. Under /tmp it must be ours alone: anyone may have made one of that name before."""
+    """Create the socket's folder. Under /tmp it must be private to us: anyone may have made one of that name before."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = folder.lstat()
     if folder.parent == Path("/tmp") and (not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077):
@@ -49,7 +49,7 @@ def make_private(folder: Path) -> None:
 
 
 def new_key(socket: Path) -> str:
-    """A fresh key beside the socket, for its owner's eyes alone. A client that read an older one is refused, and reads again."""
+    """Write a new key beside the socket, readable by the owner only. A client with an old key is refused, and reads it again."""
     key, fresh = secrets.token_hex(32), socket.with_suffix(".key.new")
     fresh.unlink(missing_ok=True)
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w", encoding="utf-8") as file:

@@ -1,7 +1,7 @@
-"""Whether an adapter's tensors fit the model that it is put onto: IP-Adapters and LoRAs, told from names and shapes.
+"""Check that the tensors of an IP-Adapter or LoRA fit the model that it is applied to, by names and shapes.
 
-The libraries add in part, or drop without a word, what does not fit: an adapter of another base model, half a pair, weights for a text
-encoder. So each tensor has to have its place.
+The libraries apply only in part, or silently drop, what does not fit: an adapter for another base model, half a pair, weights for a text
+encoder. So every tensor must have its place.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Weights = dict[str, torch.Tensor]
 
 
 def of_ip_adapter(file: Path, encoder: Path, unet: Path) -> Fault | None:
-    """What is wrong with an IP-Adapter for this image encoder (its config.json) and this UNet (its config.json); None: it fits both."""
+    """Check an IP-Adapter against this image encoder's and this UNet's folder (their config.json); None if it fits both."""
     try:
         header = read_whole(file)
         sees, draws = (json.loads((folder / "config.json").read_text(encoding="utf-8")) for folder in (encoder, unet))
@@ -41,8 +41,8 @@ def of_ip_adapter(file: Path, encoder: Path, unet: Path) -> Fault | None:
 
 
 def _projection(header: Header, cross: int, encoder: Mapping[str, Any]) -> dict[str, Shape]:
-    """The part that makes words of a picture: one matrix, or the plus adapters' perceiver over the picture's patches. Its own sizes are
-    the file's."""
+    """Shapes of the projection from image embeddings to tokens: one matrix, or the plus adapters' perceiver over the picture's patches.
+    Internal sizes are taken from the file."""
 
     def of_file(name: str, place: int, otherwise: int) -> int:
         shape = header.tensors.get(f"image_proj.{name}", {}).get("shape", [])
@@ -73,8 +73,8 @@ def _projection(header: Header, cross: int, encoder: Mapping[str, Any]) -> dict[
 
 
 def _attention(unet: Path) -> dict[str, Shape]:
-    """Keys and values for the picture's words in each cross-attention, numbered over all attention layers in the UNet's own order
-    (down, up, middle: `attn_processors`), of which every second is one."""
+    """Shapes of keys and values for the image tokens in each cross-attention, numbered over all attention layers in the UNet's own order
+    (down, up, middle: `attn_processors`); every second layer is a cross-attention."""
     shapes = architecture(diffusers.UNet2DConditionModel, unet).shapes
     layers = [name.removesuffix(".to_k.weight") for name in shapes if name.endswith(".to_k.weight")]
     return {
@@ -91,10 +91,10 @@ def _attention(unet: Path) -> dict[str, Shape]:
 def pairs_of(
     model: str, config: Any, layers: Mapping[str, Shape], weights: Weights, told: Header | None = None
 ) -> dict[str, tuple[Any, Any]]:
-    """Layer → (A: r × in, B: out × r) of a LoRA for `model` (sdxl, t2v, vace), from any of the layouts that diffusers knows (kohya's, its
-    own, ComfyUI's). `weights` without alphas; on meta it works as well. `layers`: the shape of each layer's weight.
+    """Return layer → (A: r × in, B: out × r) of a LoRA for `model` (sdxl, t2v, vace), from any layout that diffusers supports (kohya's,
+    its own, ComfyUI's). `weights`: without alphas; may be on meta. `layers`: the shape of each layer's weight.
 
-    Raises `ModelFileError`, the predicate alone, naming the first tensor that has no place.
+    Raises `ModelFileError` (message: the predicate only) naming the first tensor that has no place.
     """
     base = next((told.metadata[n] for n in ("modelspec.architecture", "ss_base_model_version") if told and n in told.metadata), None)
     of = f". Its metadata says it is for {quoted(base)}" if base is not None else ""
@@ -102,7 +102,7 @@ def pairs_of(
         raise ModelFileError(f"has the tensor {odd}: only plain LoRAs are added, no DoRA, LoHa, LoKr, OFT or full differences{of}")
     try:
         found, prefix = _converted(model, config)(dict(weights))
-    except Exception as error:  # each layout of another base model fails in a way of its own
+    except Exception as error:  # each layout of another base model fails differently
         raise ModelFileError(f"is no LoRA for {model}: {type(error).__name__}: {error}{of}") from error
     if other := next((name for name in found if not name.startswith(prefix)), None):
         raise ModelFileError(f"has the tensor {other}, which is not the denoiser's, and only that one is changed here{of}")
@@ -144,7 +144,7 @@ def _converted(model: str, config: Any) -> Callable[[Weights], tuple[Weights, st
 
 
 def of_lora(file: Path, model: str, kind: Any, folder: Path) -> Fault | None:
-    """What is wrong with a LoRA file for the denoiser whose config lies in `folder`; nothing is loaded."""
+    """Check a LoRA file against the denoiser with the config in `folder`; loads nothing."""
     try:
         header = read_whole(file)
         shapes = architecture(kind, folder).shapes

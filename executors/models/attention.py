@@ -1,8 +1,8 @@
-"""How the denoisers compute attention: `OURVIDZ_ATTENTION`. Imports nothing heavy until a model is dressed.
+"""`OURVIDZ_ATTENTION`: the attention implementation of the denoisers. Imports nothing heavy until `check` or `dress` needs it.
 
-`auto` and `sdpa` are torch's own (scaled_dot_product_attention, which chooses a flash or a memory-efficient kernel). `xformers` is
-memory_efficient_attention of that package, on CUDA alone: on a CPU it can be imported and chosen, and then raises in the middle of a job.
-`slicing` computes SDXL's attention head by head: slower, in less memory; Wan's has nothing to slice and stays with torch's.
+`auto` and `sdpa` are torch's own (scaled_dot_product_attention, which chooses a flash or a memory-efficient kernel). `xformers` is that
+package's memory_efficient_attention, on CUDA only: on a CPU it can be imported and selected, but then raises in the middle of a job.
+`slicing` computes SDXL's attention head by head: slower, with less memory; Wan does not support slicing and uses torch's.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ KINDS = (AUTO, SDPA, XFORMERS, SLICING)
 
 
 class NoAttention(Exception):
-    """This machine cannot compute attention as it was asked to."""
+    """This machine does not support the requested attention."""
 
 
 def check(kind: str, *, exact: bool = False) -> None:
-    """Raise `NoAttention` unless jobs can run with it here. `exact`: the pictures must be the plain pipeline's, bit for bit."""
+    """Raise `NoAttention` unless jobs can run with this kind here. `exact`: pictures must equal the plain pipeline's bit for bit."""
     if kind not in KINDS:
         raise NoAttention(f"There is no attention {kind!r}. Set OURVIDZ_ATTENTION to one of: {', '.join(KINDS)}.")
     if exact and kind not in (AUTO, SDPA):
@@ -43,7 +43,7 @@ def check(kind: str, *, exact: bool = False) -> None:
 
 
 def dress(kind: str, denoiser: Any) -> None:
-    """SDXL's UNet, once. IP-Adapter's processors follow those that it finds: xformers' where these are."""
+    """Apply to SDXL's UNet, once. IP-Adapter's processors adapt to those present: xformers' if these are used."""
     if kind == XFORMERS:
         from diffusers.models.attention_processor import XFormersAttnProcessor
 
@@ -53,8 +53,8 @@ def dress(kind: str, denoiser: Any) -> None:
 
 
 def during(kind: str) -> AbstractContextManager[Any]:
-    """Around a pass of Wan's transformer. A context, and not the model's `set_attention_backend`: that one changes what every other model
-    of the process uses from then on."""
+    """Context of a pass of Wan's transformer. Not the model's `set_attention_backend`: that changes the backend of all other models in the
+    process too."""
     if kind != XFORMERS:
         return nullcontext()
     from diffusers.models.attention_dispatch import attention_backend

@@ -1,7 +1,7 @@
-"""What a model family is to the rest of the program: it loads once, and turns `Work` into outputs, step by step.
+"""Interface of a model family: it loads once, and turns `Work` into outputs, step by step.
 
-A family knows nothing of jobs' states, databases, leases or files to upload. It raises the leaves of `executors.errors`, and lets
-`on_step` raise through it: that is how a cancel stops a pipeline between two steps without a decode.
+A family knows nothing of job states, databases, leases or uploads. It raises the exceptions of `executors.errors`, and lets exceptions of
+`on_step` propagate: that is how a cancel stops a pipeline between two steps, without a decode.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 OnStep = Callable[[int, int], None]
-"""Called after each denoising step with (steps done, steps in all), over the whole of the work (all images of a batch).
-Whatever it raises must leave the pipeline usable for the next job."""
+"""Called after each denoising step with (steps done, total steps), over the whole work (all images of a batch).
+If it raises, the pipeline must stay usable for the next job."""
 
 
 @dataclass(frozen=True)
 class References:
-    """The pictures a job refers to, already fetched, checked and re-encoded as RGB."""
+    """A job's reference pictures, already fetched, checked and re-encoded as RGB."""
 
     init: Image | None = None  # sdxl_img2img
-    style: Image | None = None  # sdxl: the picture of `reference_type` style, composition or character
-    single: Image | None = None  # wan: the five modes are the combinations of these three
+    style: Image | None = None  # sdxl: the picture for `reference_type` style, composition or character
+    single: Image | None = None  # wan: `wan_mode` is the combination of these three
     first_frame: Image | None = None
     last_frame: Image | None = None
 
@@ -45,7 +45,7 @@ class References:
 
 @dataclass(frozen=True)
 class Work:
-    """One job as a model sees it. Sizes are pixels as asked for; a tiny model makes fewer and says so in the output."""
+    """One job as a model sees it. Sizes are the requested pixels; a tiny model makes fewer and records that in the output."""
 
     job_id: str
     job_type: str
@@ -55,16 +55,16 @@ class Work:
     height: int
     steps: int
     guidance: float
-    seeds: tuple[int, ...]  # one per image; a video has one
+    seeds: tuple[int, ...]  # one per image; a video has exactly one
     frames: int = 1  # 4k+1 for Wan
     fps: int = 16
     shift: float = 5.0
     sampler: str = "unipc"
-    scheduler: str | None = None  # sdxl: the wire's `config.scheduler`; None is the model's own
+    scheduler: str | None = None  # sdxl: the request's `config.scheduler`; None: the model's own
     strength: float | None = None  # img2img, 0.1–1.0
     reference_type: str | None = None  # style | composition | character
     reference_strength: float = 0.7  # 0.1–1.0
-    precise: bool = False  # repeat in higher precision, after an output that was NaN or of a single colour
+    precise: bool = False  # a repetition in higher precision, after an output that was NaN or a single colour
     references: References = field(default_factory=References)
 
 
@@ -89,37 +89,37 @@ Output = Picture | Clip
 
 
 class Family(Protocol):
-    """A model family on one device. Not thread-safe: one device thread calls it."""
+    """A model family on one device. Not thread-safe: called by one device thread."""
 
     name: str
 
     def load(self) -> None:
-        """Bring the weights to the device. Idempotent. Raises `ModelFileError` naming the file that is missing or wrong."""
+        """Load the weights. Idempotent. Raises `ModelFileError` naming the file that is missing or wrong."""
 
     def unload(self) -> None:
-        """Give the memory back. Idempotent."""
+        """Free the memory. Idempotent."""
 
     def generate(self, work: Work, on_step: OnStep) -> Iterator[Output]:
         """Yield each output as soon as it is decoded. Raises `BadOutput` when one is NaN or of a single colour."""
 
     def together(self, work: Work) -> Hashable | None:
-        """What works have in common that may share a pass; None for one that is made alone. The same before and after loading."""
+        """Return a key: works with equal keys may share a pass; None for a work that is made alone. The same before and after loading."""
 
     def generate_together(self, works: Sequence[Work], on_steps: Sequence[OnStep]) -> Iterator[tuple[int, Output | Exception]]:
-        """Works of one key (`together`), each with its own seeds and callback; yields which work it is with each output.
+        """Generate works of one key (`together`), each with its own seeds and callback; yields (index of the work, output).
 
         A work whose callback raises drops out, and so does one with a bad output (`BadOutput`): its exception is yielded in place of an
-        output, at the end of the pass, and the others go on as if nothing had happened. Each output is within 1/255 (fp32) of the one made
-        alone. Raises what concerns them all: `OutOfMemory`, `ModelFileError`.
+        output, at the end of the pass, and the others are unaffected. Each output is within 1/255 (fp32) of the one made alone. Raises
+        what concerns all works: `OutOfMemory`, `ModelFileError`.
         """
 
     def describe(self) -> dict[str, Any]:
-        """Facts for an artifact's metadata: model name, tiny or not, revision or sha256, dtype, device."""
+        """Return facts for an artifact's metadata: model name, tiny or not, revision or sha256, dtype, device."""
 
 
 @dataclass(frozen=True)
 class ModelPaths:
-    """Where each role's files lie under OURVIDZ_MODELS (`executors.models.files` verifies them)."""
+    """Paths of each role's files under OURVIDZ_MODELS (`executors.models.files` verifies them)."""
 
     root: Path
 

@@ -1,9 +1,9 @@
-"""Model files re-saved once in the shape that loads fastest: UMT5 in bfloat16 (half the bytes to read at each start), SDXL's single file as
-a folder of components (each read by itself, its names already those of the loader).
+"""Convert model files once into the form that loads fastest: UMT5 in bfloat16 (half the bytes to read at each start), SDXL's single file
+as a folder of components (each read separately, with the loader's own names).
 
-A conversion lies in `converted/<key>/` beside the models. Its key is a hash over the pins of all that it was made from, so one made
-from other files is never found. It is written under another name, compared with its source bit for bit, and renamed: there is no half of
-one. Loaders ask `source_of`, and get the source where there is no conversion.
+A conversion is in `converted/<key>/` beside the models. The key is a hash over the pins of its source files, so one made from other files
+is never used. It is written under a temporary name, compared with its source bit for bit, and renamed, so it is never partial. Loaders
+call `source_of`, which returns the original if there is no conversion.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from executors.models.seen import current
 log = logging.getLogger("ourvidz.models")
 
 FOLDER, RECORD = "converted", "conversion.json"
-RECIPE = 1  # raise it when what is written changes: older conversions are then made again
+RECIPE = 1  # increase when the written form changes: existing conversions are then made again
 SPARE = 1 << 30  # bytes left free on the disk
 
 
 @dataclass(frozen=True)
 class Conversion:
     name: str
-    roles: tuple[str, ...]  # whose files it can be made from; equal files give one conversion
+    roles: tuple[str, ...]  # roles whose files it can be made from; equal files give one conversion
     components: tuple[str, ...]
     made_from: tuple[str, ...]  # patterns below the role's folder; a * does not cross a slash
-    dtype: str = ""  # what the weights are rounded to, and the only type that it serves; empty: as exact as the source, for all types
+    dtype: str = ""  # the dtype that weights are rounded to, and the only one it serves; empty: lossless, for all dtypes
 
 
 CONVERSIONS = (
@@ -59,7 +59,7 @@ _FOLDERS = {role.name: role.folder for role in files.ROLES}
 
 @dataclass(frozen=True)
 class Source:
-    """Where a component is loaded from: a folder for `from_pretrained`, or the single file for `from_single_file`."""
+    """Path to load a component from: a folder for `from_pretrained`, or the single file for `from_single_file`."""
 
     path: Path
     single_file: bool = False
@@ -67,7 +67,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Made:
-    """One conversion as it stands: `state` is made, there, removed, missing, or unneeded (nothing would get smaller)."""
+    """State of one conversion: `state` is made, there, removed, missing, or unneeded (nothing would get smaller)."""
 
     name: str
     state: str
@@ -79,9 +79,10 @@ class Made:
 
 
 def source_of(paths: ModelPaths, role: str, component: str, dtype: object) -> Source:
-    """What to load `component` from, for weights of `dtype` ("bfloat16" or torch's own). The tensors are the same, to the bit, either way.
+    """Return what to load `component` from, for weights of `dtype` ("bfloat16" or a torch dtype). The tensors are equal bit for bit
+    either way.
 
-    A look at the manifest and at sizes: the role has been checked before (`files.require`).
+    The role's own files are not checked here but before, by `files.require`.
     """
     wanted = str(dtype).rpartition(".")[2]
     for conversion in CONVERSIONS:
@@ -95,7 +96,7 @@ def source_of(paths: ModelPaths, role: str, component: str, dtype: object) -> So
 
 
 def key_of(root: Path, conversion: Conversion, role: str) -> str:
-    """The hash over the pins of what the conversion is made from; empty where something is not pinned."""
+    """Return the hash over the pins of the conversion's source files; empty if no weights among them are pinned."""
     pins = _inputs(root, conversion, role)
     if not any(name.endswith(".safetensors") for name in pins):
         return ""
@@ -104,7 +105,7 @@ def key_of(root: Path, conversion: Conversion, role: str) -> str:
 
 
 def state(root: Path) -> list[Made]:
-    """Each conversion that could be there, once."""
+    """List each possible conversion, once."""
     found = {str(older.folder): _of_older(older, "missing", older.bytes) for older in older_wan.found(root)}
     for conversion, role, key in _possible(root):
         folder = _place(root, key)
@@ -115,11 +116,11 @@ def state(root: Path) -> list[Made]:
 
 
 def convert(root: Path, say: Callable[[str], None]) -> list[Made]:
-    """Make what is missing. Raises `ModelFileError` for a source that is not what its pin says, and `DiskFull`; what stood still stands."""
+    """Make missing conversions. Raises `ModelFileError` for a source that does not match its pin, and `DiskFull`; existing ones stay."""
     done: dict[str, Made] = {}
     with _alone(root):
         _sweep_unfinished(root)
-        for older in older_wan.found(root):  # first: what comes of it may be converted further
+        for older in older_wan.found(root):  # first, since the results may be converted further
             done[str(older.folder)] = _of_older(older, "made", older_wan.convert(root, older, say))
         for conversion, role, key in _possible(root):
             if key in done:
@@ -141,7 +142,7 @@ def _of_older(older: older_wan.Older, state: str, size: int) -> Made:
 
 
 def prune(root: Path) -> list[Made]:
-    """Remove conversions of sources that are no longer there, and unfinished ones."""
+    """Remove conversions whose sources no longer exist, and unfinished ones."""
     with _alone(root):
         _sweep_unfinished(root)
         alive = {_place(root, key) for _, _, key in _possible(root)}
@@ -199,7 +200,7 @@ def _record(folder: Path) -> dict[str, Any] | None:
 
 
 def _whole(folder: Path) -> bool:
-    """Whether all that was written is still there, and is what was pinned when it was written."""
+    """Check that all files of a conversion exist and match their pins."""
     record = _record(folder)
     if record is None:
         return False
@@ -220,7 +221,7 @@ def _bytes_in(folder: Path) -> int:
 
 
 def _size_of(root: Path, conversion: Conversion, role: str) -> int:
-    """About how many bytes it will have; 0 where the weights are no wider than what they would be rounded to."""
+    """Estimate the conversion's size in bytes; 0 if the weights are no wider than its dtype."""
     headers = [read_header(root / _FOLDERS[role] / n) for n in _inputs(root, conversion, role) if n.endswith(".safetensors")]
     tensors = [t for header in headers for t in header.values()]
     if not conversion.dtype:
@@ -243,7 +244,7 @@ def _alone(root: Path) -> Iterator[None]:
 
 
 def _sweep_unfinished(root: Path) -> None:
-    # Whoever made them is gone: the lock is ours.
+    # Their process is gone, since we hold the lock.
     for folder in (FOLDER, *(_FOLDERS[role] for role in older_wan.PIPELINES)):
         for path in (root / folder).glob(".making-*"):
             shutil.rmtree(path)
@@ -253,7 +254,7 @@ def _make(root: Path, conversion: Conversion, role: str, key: str, size: int, sa
     if shutil.disk_usage(root).free < size + SPARE:
         raise DiskFull(f"{root / FOLDER}: {conversion.name} takes {size / 1e9:,.1f} GB, and less is free. Nothing was converted.")
     pins = _inputs(root, conversion, role)
-    for name, pin in pins.items():  # a damaged source must not become a conversion that looks sound
+    for name, pin in pins.items():  # a damaged source must not become a valid conversion
         if name.endswith(".safetensors"):
             say(f"{conversion.name}: checking {_FOLDERS[role]}/{name}")
         if files.sha256(root / _FOLDERS[role] / name) != pin["sha256"]:
@@ -270,7 +271,7 @@ def _make(root: Path, conversion: Conversion, role: str, key: str, size: int, sa
         sizes = {p.relative_to(making).as_posix(): p.stat().st_size for p in sorted(making.rglob("*")) if p.is_file()}
         record = {"conversion": conversion.name, "key": key, "made_from": {n: pin["sha256"] for n, pin in pins.items()}, "files": sizes}
         files.write_json(making / RECORD, record)
-        if (place := _place(root, key)).exists():  # damaged, or it would not be made again
+        if (place := _place(root, key)).exists():  # damaged, else it would not be made again
             shutil.rmtree(place)
         making.rename(place)
         written = {f"{FOLDER}/{place.name}/{name}": place / name for name in (*sizes, RECORD)}
@@ -290,7 +291,7 @@ def _write(paths: ModelPaths, conversion: Conversion, role: str, component: str,
 
 
 def _loaded(paths: ModelPaths, conversion: Conversion, role: str, component: str) -> Any:
-    """The component in the type to save it in: the one that the conversion names, else the narrowest that loses nothing."""
+    """Load the component in the dtype to save: the conversion's, else the narrowest lossless one."""
     import torch
     from transformers import UMT5EncoderModel
 
@@ -307,7 +308,7 @@ def _loaded(paths: ModelPaths, conversion: Conversion, role: str, component: str
 
 
 def _compare(model: Any, folder: Path) -> None:
-    """Raise `ModelFileError` unless what a loader will get is what is in memory, bit for bit."""
+    """Raise `ModelFileError` unless a loader gets the weights in memory, bit for bit."""
     import torch
 
     again = type(model).from_pretrained(folder, dtype=model.dtype, local_files_only=True, use_safetensors=True).state_dict()

@@ -1,4 +1,4 @@
-"""The last look at a text, where it is encoded: what the encoder is about to read is what was screened, or nothing is made."""
+"""Last check before a text is encoded: the encoder must read exactly the text that was screened."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from state.canonical import CONTROL_TOKENS
 
 
 def check_encoding(text: str, tokenizer: Any, clean: Callable[[str], str] = lambda text: text) -> None:
-    """Raises `TextUnreadable` where this tokenizer, or the pipeline before it (`clean`), would read another text than this one: the last
-    line, for a pipeline or a tokenizer that cleans in a way that we do not know of."""
+    """Raise `TextUnreadable` if this tokenizer, or the pipeline before it (`clean`), would change the text. The last line of defence, for a
+    pipeline or tokenizer with unknown cleaning."""
     if clean(text) != text:
         raise TextUnreadable("The model's pipeline would change the text after it was screened.")
     if CONTROL_TOKENS.search(text) or any(token and token.strip("!") and token in text for token in tokenizer.all_special_tokens):
@@ -24,5 +24,5 @@ def check_encoding(text: str, tokenizer: Any, clean: Callable[[str], str] = lamb
 
 
 def _seen(text: str) -> str:
-    """What two texts have in common that the screens read alike: they fold case, compatibility forms and white space themselves."""
+    """Fold case, compatibility forms and white space, as the screens do: texts with equal results are the same to them."""
     return re.sub(r"[\s\u2581]+", "", unicodedata.normalize("NFKC", text).casefold())

@@ -1,7 +1,7 @@
-"""Distilled models: a LoRA that lets a denoiser draw in a few steps what took it many, added into its weights when they are loaded.
+"""Distilled models: a LoRA that lets a denoiser work in few steps, merged into its weights at load time.
 
-Added and not kept beside them: nothing is computed twice in each step, and no further package is needed. W + α/r · B·A (Hu et al. 2021,
-https://arxiv.org/abs/2106.09685), in fp32, then rounded to the weights' own precision once.
+Merged, not applied beside them: no extra work in each step, and no further package. W + α/r · B·A (Hu et al. 2021,
+https://arxiv.org/abs/2106.09685), in fp32, then rounded once to the weights' own precision.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from executors.models.safetensors_header import read_whole
 
 
 def shortened(profile: Profile, work: Work) -> Work:
-    """The work as a distilled model does it: few steps, no guidance. Unchanged under every other profile."""
+    """Return the work for a distilled model: few steps, no guidance. Unchanged under every other profile."""
     if profile.few_steps is None:
         return work
     least = profile.few_steps.steps if work.strength is None else max(profile.few_steps.steps, ceil(1 / work.strength))
-    return replace(work, steps=min(work.steps, least), guidance=1.0)  # of a first picture at least one step must be left
+    return replace(work, steps=min(work.steps, least), guidance=1.0)  # img2img must keep at least one step
 
 
 def distil(profile: Profile, model: str, denoiser: Any, root: Path) -> None:
-    """Add the profile's LoRA for `model` (sdxl, t2v, vace) into `denoiser`. Raises `ModelFileError` for a file that does not fit it."""
+    """Merge the profile's LoRA for `model` (sdxl, t2v, vace) into `denoiser`. Raises `ModelFileError` for a file that does not fit."""
     if profile.few_steps is None:
         return
     file = root / profile.few_steps.files[model]
@@ -51,7 +51,7 @@ def distil(profile: Profile, model: str, denoiser: Any, root: Path) -> None:
 
 @torch.no_grad()
 def add(denoiser: Any, pairs: Mapping[str, tuple[torch.Tensor, torch.Tensor]]) -> None:
-    """Add B·A of each layer's pair (r × in, out × r) to its weight; they fit (`adapters.pairs_of`)."""
+    """Add B·A of each layer's pair (r × in, out × r) to its weight; `adapters.pairs_of` has checked the shapes."""
     layers = dict(denoiser.named_modules())
     for name, pair in pairs.items():
         weight = layers[name].weight
@@ -60,7 +60,7 @@ def add(denoiser: Any, pairs: Mapping[str, tuple[torch.Tensor, torch.Tensor]]) -
 
 
 def scaled(file: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Each α/r taken into its B, here where both names are still the file's own: converted, they would no longer match."""
+    """Multiply each α/r into its B. Done before the conversion of names, after which alphas and weights would no longer match."""
     weights = {key: value.float() for key, value in file.items() if not key.endswith(".alpha")}
     for name in (key.removesuffix(".alpha") for key in file if key.endswith(".alpha")):
         for down, up in (("lora_down", "lora_up"), ("lora_A", "lora_B")):
@@ -70,5 +70,5 @@ def scaled(file: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def sampler(schedule: dict[str, Any]) -> LCMScheduler:
-    """What SDXL's distilled LoRAs of the LCM kind were made for (https://arxiv.org/abs/2311.05556)."""
+    """Return the LCM scheduler, for which SDXL's LCM-LoRAs were distilled (https://arxiv.org/abs/2311.05556)."""
     return LCMScheduler.from_config(schedule)

@@ -1,7 +1,7 @@
-"""Are the model files what they should be? Asked before anything loads them, without importing torch.
+"""Verify and pin the model files, before anything loads them, without importing torch.
 
 `manifest.json` in the model folder pins each file's size and sha256. `check` reads sizes and safetensors headers (milliseconds);
-`verify(deep=True)` hashes too. A bad file spoils its role and no other: the executor goes on with the families it can load.
+`verify(deep=True)` hashes too. A bad file affects only its role: the executor continues with the families that it can load.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _JSON_CLASS = {"model_index.json": "_class_name", "config.json": "architectures"
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong with one file, in a person's words."""
+    """One problem with one file, as text for people."""
 
     file: str  # relative to the model folder
     what: str
     todo: str
-    spoiled: bool = False  # the file itself is bad, and can be put into quarantine; not so when it is missing or merely not pinned
+    spoiled: bool = False  # the file itself is bad and can be quarantined; False if it is missing or just not pinned
 
     def __str__(self) -> str:
         return f"{self.file}: {self.what}. {self.todo}"
@@ -49,9 +49,9 @@ class RoleStatus:
     problems: tuple[Problem, ...]
     size: int  # bytes found on disk
     tiny: bool
-    present: bool  # False where the role's folder is absent altogether
+    present: bool  # False if the role's folder does not exist
     notes: tuple[str, ...] = ()  # files that nothing reads
-    taught: bool = False  # tiny, with weights that were taught (executors.models.taught)
+    taught: bool = False  # tiny, with trained weights (executors.models.taught)
 
     @property
     def ok(self) -> bool:
@@ -64,13 +64,13 @@ class RoleStatus:
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    # Hidden folders (.cache of huggingface-cli, .git) hold nothing that is loaded.
+    # Nothing is loaded from hidden folders (.cache of huggingface-cli, .git).
     return (p for p in sorted(folder.rglob("*")) if p.is_file() and not any(part.startswith(".") for part in p.relative_to(folder).parts))
 
 
 def read_manifest(root: Path) -> dict[str, Any]:
-    """The pins, or an empty manifest where there is none. Raises `ModelFileError` when it cannot be read, or is not the one that this
-    machine accepted (`executors.models.seen`)."""
+    """Read the manifest; an empty one if there is none. Raises `ModelFileError` if it cannot be read, or is not the one that this machine
+    accepted (`executors.models.seen`)."""
     return current().manifest(root)
 
 
@@ -112,7 +112,7 @@ def _check_needs(role: Role, root: Path) -> Iterator[Problem]:
 
 
 def lacks(root: Path, role: Role) -> bool:
-    """Whether something that the role needs is not there."""
+    """Check if a file that the role needs is missing."""
     return any(True for _ in _check_needs(role, root))
 
 
@@ -133,7 +133,7 @@ def _check_kind(role: Role, root: Path) -> Iterator[Problem]:
         try:
             header = read_whole(root / role.folder / relative)
         except (HeaderError, OSError):
-            continue  # already said
+            continue  # already reported
         if absent := [p for p in prefixes if not any(k.startswith(p) for k in header.tensors)]:
             what = f"is not the kind of file that the role {role.name} needs: it has no tensor named {absent[0]}*"
             what += f". It is {kind}" if (kind := recognise.what(header)) else ""
@@ -143,7 +143,7 @@ def _check_kind(role: Role, root: Path) -> Iterator[Problem]:
         try:
             found = json.loads(path.read_text(encoding="utf-8")).get(_JSON_CLASS[path.name])
         except FileNotFoundError:
-            continue  # already said
+            continue  # already reported
         except (ValueError, AttributeError):
             yield Problem(name, "is not JSON", _AGAIN, spoiled=True)
             continue
@@ -152,7 +152,7 @@ def _check_kind(role: Role, root: Path) -> Iterator[Problem]:
 
 
 def _check_sampling(role: Role, root: Path) -> Iterator[Problem]:
-    """What it predicts, as it says itself, can be sampled here (`executors.models.prediction`)."""
+    """Check that the model's prediction type is supported (`executors.models.prediction`)."""
     home = root / role.folder
     try:
         if role.name == "sdxl" and (home / "model.safetensors").is_file():
@@ -165,7 +165,7 @@ def _check_sampling(role: Role, root: Path) -> Iterator[Problem]:
 
 
 def _check_structure(role: Role, root: Path) -> Iterator[Problem]:
-    """Names and shapes of all tensors (`executors.models.fitting`), where torch is installed, without which nothing could be loaded."""
+    """Check names and shapes of all tensors (`executors.models.fitting`), if torch is installed (nothing can be loaded without it)."""
     if not can_compare():
         return
     from executors.models.fitting import faults
@@ -175,7 +175,7 @@ def _check_structure(role: Role, root: Path) -> Iterator[Problem]:
 
 
 def can_compare() -> bool:
-    """Whether `verify(structure=True)` looks at tensors' names and shapes on this machine: the extra `models` is installed."""
+    """Check if `verify(structure=True)` can compare tensors' names and shapes on this machine: the extra `models` is installed."""
     return all(importlib.util.find_spec(name) for name in ("torch", "diffusers", "transformers"))
 
 
@@ -206,12 +206,12 @@ def _status(role: Role, root: Path, manifest: dict[str, Any], deep: bool, struct
             )
         elif path.suffix.lower() == ".safetensors":
             found += _check_safetensors(path, name)
-        # One problem a file: the first is the cause, and the rest follow from it.
+        # One problem per file: the first is the cause, and the rest follow from it.
         problems += (found or list(_check_pins(path, name, manifest["files"].get(name), deep)))[:1]
     for check in (_check_kind, _check_sampling, *([_check_structure] if structure else [])):
         worse = {p.file for p in problems if p.what != UNPINNED}
-        if check is not _check_structure or not worse:  # what is missing or damaged is said already
-            # What nobody pinned is a person's to move.
+        if check is not _check_structure or not worse:  # missing and damaged files are reported already
+            # Unpinned files are not quarantined: a person must move them.
             more = {p.file: replace(p, spoiled=p.spoiled and p.file in manifest["files"]) for p in check(role, root) if p.file not in worse}
             problems = [p for p in problems if p.file not in more] + list(more.values())
     named = {p.file for p in problems}
@@ -223,7 +223,7 @@ def _status(role: Role, root: Path, manifest: dict[str, Any], deep: bool, struct
 
 
 def _advised(problem: Problem, role: Role, tiny: bool, older: bool = False) -> Problem:
-    """With the command that mends it. `older`: the folder holds Wan as its authors publish it (`executors.models.older_wan`)."""
+    """Add the command that fixes the problem. `older`: the folder has Wan in its authors' layout (`executors.models.older_wan`)."""
     if tiny:
         return replace(problem, todo="`ourvidz models make-tiny` makes the tiny models again")
     if older and problem.what in ("is missing", "holds no .safetensors file"):
@@ -234,22 +234,22 @@ def _advised(problem: Problem, role: Role, tiny: bool, older: bool = False) -> P
 
 
 def verify(root: Path, deep: bool = True, structure: bool = False) -> list[RoleStatus]:
-    """The state of each role, in the order of `ROLES`. `deep` hashes every file: about a second for each GiB. `structure` holds the names
-    and shapes of all tensors against the architectures, where torch is installed: some seconds, most of them its import.
+    """Return the status of each role, in the order of `ROLES`. `deep` hashes every file: about a second per GiB. `structure` compares the
+    names and shapes of all tensors with the architectures, if torch is installed: some seconds, most of them its import.
 
-    Raises `ModelFileError` only where the manifest itself cannot be read.
+    Raises `ModelFileError` only if the manifest itself cannot be read.
     """
     manifest = read_manifest(root)
     return [_status(role, root, manifest, deep, structure) for role in ROLES]
 
 
 def check(root: Path) -> list[RoleStatus]:
-    """`verify` without the hashes."""
+    """`verify` without hashing."""
     return verify(root, deep=False)
 
 
 def require(root: Path, role: str, deep: bool = False, structure: bool = False) -> None:
-    """Raise `ModelFileError` with all that is wrong with one role."""
+    """Raise `ModelFileError` with all problems of one role, if any."""
     manifest = read_manifest(root)
     status = next(_status(r, root, manifest, deep, structure) for r in ROLES if r.name == role)
     if not status.ok:
@@ -257,12 +257,12 @@ def require(root: Path, role: str, deep: bool = False, structure: bool = False) 
 
 
 def require_pinned(root: Path, role: str) -> None:
-    """Raise `ModelFileError` unless every file of the role is what was pinned, hashed by this very process."""
+    """Raise `ModelFileError` unless every file of the role matches its pin, hashed by this process."""
     pinned.check(root, root / next(r.folder for r in ROLES if r.name == role), always=True)
 
 
 def quarantine(root: Path, status: RoleStatus) -> list[Path]:
-    """Move a role's bad files to `root/quarantine/`, never deleting one; returns where they lie now."""
+    """Move a role's bad files to `root/quarantine/`, never deleting any; return their new paths."""
     moved = []
     for problem in status.problems:
         if not problem.spoiled or not (root / problem.file).is_file():
@@ -272,7 +272,7 @@ def quarantine(root: Path, status: RoleStatus) -> list[Path]:
 
 
 def pin(root: Path, tiny: bool = False, extra: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Write `manifest.json` from the files that are there now, and return it. Run it once, on files from a source you trust.
+    """Write `manifest.json` from the files present, and return it. Run it once, on files from a source you trust.
 
     Raises `ModelFileError` rather than pin a pickle or a broken file.
     """
@@ -286,9 +286,9 @@ def pin(root: Path, tiny: bool = False, extra: dict[str, Any] | None = None) -> 
 
 
 def pin_new(root: Path, roles: Iterable[str] = ()) -> dict[str, Any]:
-    """Pin what lies in these roles' folders (none named: all) and has no pin, and return those pins. A pin that is there stays.
+    """Pin the unpinned files in these roles' folders (none named: all), and return the new pins. Existing pins stay.
 
-    Raises `ModelFileError` for an unknown role, and rather than pin what would never be loaded: of the wrong kind, or lacking a tensor.
+    Raises `ModelFileError` for an unknown role, and for files that could never be loaded: of the wrong kind, or with a missing tensor.
     """
     if unknown := set(roles) - {role.name for role in ROLES}:
         raise ModelFileError(f"There is no role {sorted(unknown)[0]!r}: there are {', '.join(role.name for role in ROLES)}.")
@@ -323,8 +323,8 @@ def _pins_of(root: Path, role: Role, skip: Collection[str] = ()) -> dict[str, An
 
 
 def pin_folder(folder: Path) -> dict[str, Any]:
-    """Write `manifest.json` of a folder that is one model (an image screen's) from its own files, and return it. A file that nothing reads
-    (a README, a licence) is not pinned. Raises `ModelFileError` for a pickle, a link, a broken file, or a folder without models."""
+    """Write `manifest.json` of a folder with a single model (an image screen's) from its files, and return it. Files that nothing reads (a
+    README, a licence) are not pinned. Raises `ModelFileError` for a pickle, a link, a broken file, or a folder without models."""
     pins: dict[str, Any] = {}
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() not in (*PICKLES, ".safetensors", ".onnx", ".json", ".toml") or path.name == MANIFEST:
@@ -345,8 +345,8 @@ def pin_folder(folder: Path) -> dict[str, Any]:
 
 
 def pin_some(root: Path, pins: dict[str, dict[str, Any]], gone: Iterable[str] = ()) -> None:
-    """Write these pins (file: `{"bytes", "sha256", "role"}`) over those that are there, and forget the ones in `gone`; the rest stays:
-    to pin a file again that has been damaged meanwhile would make the damage right."""
+    """Write these pins (file: `{"bytes", "sha256", "role"}`) over the existing ones, and remove those in `gone`; the rest stays:
+    re-pinning a file that was damaged meanwhile would accept the damage."""
     manifest = read_manifest(root)
     kept = {name: pin for name, pin in manifest["files"].items() if name not in set(gone)}
     write_json(root / MANIFEST, {**manifest, "files": dict(sorted({**kept, **pins}.items()))})
@@ -354,15 +354,15 @@ def pin_some(root: Path, pins: dict[str, dict[str, Any]], gone: Iterable[str] = 
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Through a temporary file: a manifest cut short would disown every model."""
+    """Write JSON atomically: a truncated manifest would invalidate every model."""
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=f".{path.stem}-", delete=False) as stream:
         json.dump(value, stream, indent=1)
-    Path(stream.name).chmod(0o644)  # an executor may run as somebody else
+    Path(stream.name).chmod(0o644)  # an executor may run as another user
     Path(stream.name).replace(path)
 
 
 def put_aside(root: Path, name: str, called: str = "") -> Path:
-    """Move one file to `root/quarantine/` (under its name, or as `called`), over none that lies there; returns where it lies now."""
+    """Move one file to `root/quarantine/` (under its name, or as `called`) without overwriting any; return its new path."""
     base = target = root / QUARANTINE / (called or name)
     number = 0
     while target.exists():

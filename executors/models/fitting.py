@@ -1,4 +1,4 @@
-"""Which architecture each file of a role has to fit: what `ourvidz models verify`, `pin` and `convert` ask before anything is loaded."""
+"""Check each file of a role against its architecture, before anything is loaded (`ourvidz models verify`, `pin` and `convert`)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from executors.models.profiles import PROFILES
 from executors.models.structure import Fault, of_folder, of_single_file
 
 FOLDERS: Mapping[str, tuple[tuple[str, Any], ...]] = {
-    # role: parts below its folder, and the class that reads each
+    # role → its subfolders, with the class that reads each
     "wan": (
         ("transformer", diffusers.WanTransformer3DModel),
         ("vae", diffusers.AutoencoderKLWan),
@@ -32,14 +32,14 @@ FOLDERS: Mapping[str, tuple[tuple[str, Any], ...]] = {
         ("models/image_encoder", transformers.CLIPVisionModelWithProjection),
     ),
 }
-# An adapter's file → the image encoder that sees for it, as in the repository h94/IP-Adapter.
+# An adapter's file → its image encoder, as in the repository h94/IP-Adapter.
 ADAPTERS: Mapping[str, str] = {
     "ip-adapter_sdxl.safetensors": "sdxl_models/image_encoder",
     "ip-adapter-plus-face_sdxl_vit-h.safetensors": "models/image_encoder",
     "ip-adapter-plus_sdxl_vit-h.safetensors": "models/image_encoder",
 }
 DENOISERS: Mapping[str, tuple[str, Any]] = {
-    # what a profile calls a model: its role, and the class of its denoiser
+    # a model's name in a profile → its role, and the class of its denoiser
     "sdxl": ("sdxl", diffusers.UNet2DConditionModel),
     "t2v": ("wan", diffusers.WanTransformer3DModel),
     "vace": ("vace", diffusers.WanVACETransformer3DModel),
@@ -47,14 +47,14 @@ DENOISERS: Mapping[str, tuple[str, Any]] = {
 
 
 def faults(root: Path, role: str, folder: str) -> Iterator[Fault]:
-    """The first thing wrong in each component of a role whose files are all there."""
+    """Yield the first fault of each component of a role whose files are all present."""
     paths, home = ModelPaths(root), root / folder
     if role == "sdxl":
         found = [of_single_file(paths.sdxl_file, paths.sdxl_config)]
     else:
         found = [of_folder(kind, home / part) for part, kind in FOLDERS[role]]
     unet = paths.sdxl_config / "unet"
-    if role == "ip_adapter" and (unet / "config.json").is_file():  # whose UNet it is put onto; without one nobody can say
+    if role == "ip_adapter" and (unet / "config.json").is_file():  # the check needs the config of the UNet that it is applied to
         there = [(home / "sdxl_models" / name, home / encoder) for name, encoder in ADAPTERS.items()]
         found += [of_ip_adapter(file, encoder, unet) for file, encoder in there if file.is_file()]
     found += _loras(root, role, home)

@@ -1,7 +1,7 @@
-"""Bytes from the Hugging Face hub, or from any URL: what a repository holds, and one file at a time, resumed where it stopped.
+"""Fetch files from the Hugging Face hub or any URL: list a repository, and fetch one file at a time, resuming partial downloads.
 
-`hf_hub_download` of huggingface_hub 2.4 throws a partial file away when its process ends, and compares sizes, not hashes; so this asks the
-hub through its client (endpoint, token, mirrors by HF_ENDPOINT) and does the transfer itself: plain HTTP with Range, 21 GiB need it.
+`hf_hub_download` of huggingface_hub 2.4 discards a partial file when its process ends, and compares sizes, not hashes. So this module uses
+the hub's client for queries (endpoint, token, mirrors by HF_ENDPOINT) and transfers files itself, by HTTP with Range, as 21 GiB need.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from ourvidz.outbound.answers import retry_after
 
 log = logging.getLogger("ourvidz.models")
 
-TIMEOUT = 30.0  # seconds without an answer, or without a byte
-TRIES = 5  # in a row without a byte gained
-WAIT = 2.0  # seconds before the second try; twice as long before each further one
+TIMEOUT = 30.0  # seconds without an answer or a byte
+TRIES = 5  # consecutive tries without progress
+WAIT = 2.0  # seconds before the second try; doubled before each further one
 
 
 def _client() -> httpx2.Client:
-    """As huggingface_hub makes it, with our rule on proxies and certificates."""
+    """Return a client like huggingface_hub's, with our rules on proxies and certificates."""
     hooks = {"request": [hf_request_event_hook]}
     return httpx2.Client(transport=clients.transport(httpx2), trust_env=False, event_hooks=hooks, follow_redirects=True, timeout=None)
 
@@ -41,14 +41,14 @@ set_client_factory(_client)
 
 T = TypeVar("T")
 OnBytes = Callable[[int], None]
-"""Called with how many bytes of the file there are so far."""
+"""Called with the number of bytes of the file so far."""
 
-_AWAY = (408, 429, 500, 502, 503, 504)  # a server that asks to be asked again
+_AWAY = (408, 429, 500, 502, 503, 504)  # retryable statuses
 _CUT = (httpx2.TimeoutException, httpx2.NetworkError, httpx2.RemoteProtocolError)
 
 
 class _Later(httpx2.RemoteProtocolError):
-    """The server asks to be asked again: in `after` seconds, or whenever we like (0)."""
+    """The server answered with a retryable status. `after`: the seconds of its Retry-After, 0 without one."""
 
     def __init__(self, answer: httpx2.Response) -> None:
         super().__init__(f"the server answers {answer.status_code}")
@@ -56,12 +56,12 @@ class _Later(httpx2.RemoteProtocolError):
 
 
 class FetchError(ModelFileError):
-    """Nothing is lost: what was fetched so far is kept, and the same command goes on from there."""
+    """A fetch failed. What was fetched so far is kept, and the same command resumes from there."""
 
 
 @dataclass(frozen=True)
 class Remote:
-    """One file as the hub states it: git-lfs files by sha256, small ones by git's own blob hash."""
+    """One file as listed by the hub: git-lfs files by sha256, small ones by git's blob hash."""
 
     path: str
     bytes: int
@@ -80,7 +80,7 @@ def endpoint() -> str:
 
 
 def listing(repo: str, revision: str, *, sleep: Callable[[float], None] = time.sleep) -> Listing:
-    """All files of a repository at `revision` (a branch, tag or commit), with the commit that it stands for. Raises `FetchError`."""
+    """List a repository's files at `revision` (a branch, tag or commit), with its commit. Raises `FetchError`."""
 
     def ask() -> ModelInfo:
         try:
@@ -105,7 +105,7 @@ def url_of(repo: str, commit: str, path: str) -> str:
 
 
 def size_of(url: str, *, sleep: Callable[[float], None] = time.sleep) -> int | None:
-    """How many bytes a URL holds, from the answer to a request for its first; None where the server does not say. Raises `FetchError`."""
+    """Return a URL's size in bytes, from a request for its first byte; None if the server does not tell. Raises `FetchError`."""
 
     def ask() -> int | None:
         with get_session().stream("GET", url, headers={"Range": "bytes=0-0", "Accept-Encoding": "identity"}, timeout=TIMEOUT) as answer:
@@ -135,7 +135,7 @@ def _tried(name: str, ask: Callable[[], T], sleep: Callable[[float], None]) -> T
 
 
 def _rest(name: str, error: Exception, vain: int, sleep: Callable[[float], None]) -> None:
-    """Until the server may be asked again: as it says, and no sooner than after `vain` tries without success."""
+    """Sleep before the next try: the server's Retry-After, at least the backoff for `vain` failed tries."""
     asked = error.after if isinstance(error, _Later) else 0.0
     if asked > WAIT * 2**vain:
         log.warning("%s: %s and asks to wait %.0f s. Waiting.", name, error, asked)
@@ -143,13 +143,13 @@ def _rest(name: str, error: Exception, vain: int, sleep: Callable[[float], None]
 
 
 def fetch(url: str, part: Path, size: int | None, on_bytes: OnBytes, *, of_hub: bool, sleep: Callable[[float], None] = time.sleep) -> None:
-    """Bring `url` into the file `part`, going on behind the bytes that it has. The token is sent to the hub alone.
+    """Download `url` into the file `part`, resuming after the bytes that it has. The token is sent only to the hub.
 
-    Raises `FetchError` when the server refuses, is away for `TRIES` tries in a row, or sends more than was announced.
+    Raises `FetchError` when the server refuses, `TRIES` tries in a row make no progress, or it sends more than announced.
     """
     part.parent.mkdir(parents=True, exist_ok=True)
     name, vain = url.partition("?")[0], 0
-    if size is not None and _length(part) > size:  # of something else
+    if size is not None and _length(part) > size:  # bytes of another file
         part.unlink()
     with _told(name):
         while (before := _length(part)) != size:
@@ -171,19 +171,19 @@ def fetch(url: str, part: Path, size: int | None, on_bytes: OnBytes, *, of_hub: 
 
 
 def _transfer(url: str, part: Path, on_bytes: OnBytes, of_hub: bool) -> None:
-    """One request's worth of bytes, written as they come. Raises what `_CUT` names when the connection broke."""
+    """Make one request and write its bytes as they arrive. Raises an error of `_CUT` when the connection breaks."""
     start = _length(part)
     headers = build_hf_headers() if of_hub else {}
-    headers["Accept-Encoding"] = "identity"  # a Range counts bytes of what is sent
+    headers["Accept-Encoding"] = "identity"  # a Range counts encoded bytes
     if start:
         headers["Range"] = f"bytes={start}-"
     with get_session().stream("GET", url, headers=headers, timeout=TIMEOUT) as answer:
         if answer.status_code in _AWAY:
             raise _Later(answer)
-        if answer.status_code == 416:  # nothing lies behind what we have
+        if answer.status_code == 416:  # no bytes after those we have
             return
         hf_raise_for_status(answer)
-        # A server that knows no ranges sends the whole: then from the start, as with one that begins elsewhere.
+        # A server without range support sends the whole file (200): start over. Another range than requested is an error.
         resumed = start > 0 and answer.status_code == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {start}-")
         if answer.status_code == 206 and not resumed:
             part.unlink(missing_ok=True)
@@ -202,7 +202,7 @@ def _length(part: Path) -> int:
 
 @contextmanager
 def _told(what: str) -> Iterator[None]:
-    """The hub's refusals, in words that say what to do. Never with the answer's own text or URL: those may hold a signature."""
+    """Translate the hub's errors into messages with a remedy. Never includes the answer's text or URL, which may hold a signature."""
     try:
         yield
     except errors.GatedRepoError as error:

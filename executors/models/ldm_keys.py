@@ -1,7 +1,7 @@
-"""Names of SDXL's tensors in the original single-file layout (Stability's `sgm`), from the names that diffusers gives them.
+"""Rename SDXL's tensors from diffusers' names to the original single-file layout (Stability's `sgm`).
 
-Only the tiny model needs this direction: real files arrive in this layout. diffusers' own converter
-(`loaders/single_file_utils.py`) is the other direction, and every tiny file goes through it when it is loaded.
+Real files come in that layout, so only the tiny model and the structure check use this direction. diffusers' own converter
+(`loaders/single_file_utils.py`) does the opposite, and every tiny file passes through it when it is loaded.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _unet_key(key: str, layers_per_block: int, up_with_attention: set[int]) -> s
             return f"{base}.1.{rest}"
         case "downsamplers":
             return f"{base}.0.op.{leaf}"
-        case _:  # an upsampler stands behind the resnet and, where there is one, the attention
+        case _:  # an upsampler comes after the resnet and the attention, if any
             return f"{base}.{2 if block in up_with_attention else 1}.conv.{leaf}"
 
 
@@ -96,19 +96,19 @@ def vae(state: State, blocks: int = 4) -> State:
         name = key
         for pattern, replacement in _VAE_BLOCKS:
             name = re.sub(pattern, replacement, name)
-        # The original numbers the decoder's blocks from the picture's side.
+        # The original numbers the decoder's blocks from the output side.
         name = re.sub(r"decoder\.up_blocks\.(\d+)\.resnets\.", lambda m: f"decoder.up.{blocks - 1 - int(m[1])}.block.", name)
         name = re.sub(r"decoder\.up_blocks\.(\d+)\.upsamplers\.0\.", lambda m: f"decoder.up.{blocks - 1 - int(m[1])}.upsample.", name)
         if "mid_block.attentions.0" in name:
             name = _replace(name.replace("mid_block.attentions.0", "mid.attn_1"), _VAE_ATTENTION)
-            if name.endswith("weight") and value.ndim == 2:  # the original's attention is made of 1×1 convolutions
+            if name.endswith("weight") and value.ndim == 2:  # the original's attention uses 1×1 convolutions
                 value = value[:, :, None, None]
         out["first_stage_model." + name] = value
     return out
 
 
 def _with_prefix(key: str) -> str:
-    # transformers ≥ 5.6 dropped the prefix inside CLIPTextModel, and kept it in CLIPTextModelWithProjection.
+    # transformers ≥ 5.6 dropped the prefix in CLIPTextModel, but kept it in CLIPTextModelWithProjection.
     return key if key.startswith(("text_model.", "text_projection")) else "text_model." + key
 
 
@@ -119,7 +119,7 @@ def text_encoder(state: State) -> State:
 
 
 def text_encoder_2(state: State) -> State:
-    """OpenCLIP's layout: one matrix for query, key and value, and the projection transposed."""
+    """Convert to OpenCLIP's layout: one matrix for query, key and value, and a transposed projection."""
     out: State = {"logit_scale": torch.tensor(4.6)}
     qkv: dict[tuple[str, str], dict[str, Tensor]] = {}
     for key, value in state.items():

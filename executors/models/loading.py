@@ -1,4 +1,4 @@
-"""What loading and running a model have in common: quiet libraries, whole components, errors that policy understands instead of theirs."""
+"""Helpers for loading and running models: silence the libraries, load complete components, translate errors for policy."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 def quiet() -> None:
-    """No progress bars of the libraries: an executor's stderr is a log, and has its own progress."""
+    """Disable the libraries' progress bars: an executor's stderr is a log."""
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
 
@@ -32,8 +32,8 @@ def pick_device() -> torch.device:
 
 @contextmanager
 def loading(root: Path, *places: Path, always: bool = False) -> Iterator[None]:
-    """Around `from_pretrained` of these files and folders of the model folder `root`: they are what was pinned (`executors.models.pinned`),
-    and whatever the library raises about them becomes a `ModelFileError` that says which folder.
+    """Context for `from_pretrained` of these files and folders of the model folder `root`: checks that they match their pins
+    (`executors.models.pinned`), and turns the library's errors into `ModelFileError` naming the folder.
     """
     folder = places[0]
     try:
@@ -48,8 +48,8 @@ def loading(root: Path, *places: Path, always: bool = False) -> Iterator[None]:
 
 
 def from_folder(kind: Any, root: Path, folder: Path, dtype: torch.dtype) -> torch.nn.Module:
-    """A component on the CPU out of a folder in the library's own layout, whole. Raises `ModelFileError` naming the first tensor that the
-    class wants and the files lack, or have in another shape, before any is read."""
+    """Load a complete component to the CPU from a folder in the library's own layout. Raises `ModelFileError` naming the first tensor that
+    is missing or has a wrong shape, before any is read."""
     if fault := of_folder(kind, folder):
         raise fault.raised(root)
     told: dict[str, Any] = {"trust_remote_code": False} if issubclass(kind, transformers.PreTrainedModel) else {}
@@ -58,20 +58,20 @@ def from_folder(kind: Any, root: Path, folder: Path, dtype: torch.dtype) -> torc
 
 
 def from_single_file(paths: ModelPaths, component: str, dtype: torch.dtype) -> torch.nn.Module:
-    """One of SDXL's components on the CPU out of the checkpoint, whole. Raises `ModelFileError` as `from_folder` does."""
+    """Load one complete SDXL component to the CPU from the checkpoint. Raises `ModelFileError` as `from_folder`."""
     if fault := of_single_file(paths.sdxl_file, paths.sdxl_config, (component,)):
         raise fault.raised(paths.root)
     others = dict.fromkeys({"unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"} - {component})
-    config = str(paths.sdxl_config)  # without it, it would ask the hub
+    config = str(paths.sdxl_config)  # else diffusers would fetch one from the hub
     options = {"config": config, "local_files_only": True, "torch_dtype": dtype, "add_watermarker": False}
     made = getattr(diffusers.StableDiffusionXLPipeline.from_single_file(str(paths.sdxl_file), **others, **options), component)
     return whole(made.eval(), f"{paths.sdxl_file.relative_to(paths.root)}: its {component}")
 
 
 def within_memory(doing: str, action: Callable[[], T]) -> T:
-    """`action()`, with the device's (or the machine's) out of memory turned into `OutOfMemory`, the memory given back first.
+    """Run `action()`; on out of memory of the device or the machine, free the memory and raise `OutOfMemory`.
 
-    A function and no context manager: those hold the traceback while they exit, the traceback holds the frames, and they the tensors.
+    Not a context manager, because that holds the traceback while it exits, the traceback holds the frames, and they the tensors.
     """
     try:
         return action()
@@ -79,7 +79,7 @@ def within_memory(doing: str, action: Callable[[], T]) -> T:
         if not _is_out_of_memory(error):
             raise
         failed = (str(error) or type(error).__name__).splitlines()[0]
-    # Out of the handler the error is gone, and with it all that its frames held.
+    # Outside the handler, where the error is released, and with it the tensors of its frames.
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -87,6 +87,6 @@ def within_memory(doing: str, action: Callable[[], T]) -> T:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    # Plain RuntimeErrors, by their words: of the CPU's allocator, of the driver, and of cuBLAS asking for its workspace.
+    # Plain RuntimeErrors, recognised by message: of the CPU allocator, the driver, and cuBLAS (workspace allocation).
     words = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(w in str(error) for w in words)

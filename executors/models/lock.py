@@ -1,7 +1,7 @@
-"""`models.lock.json`: which commit each source stood at when it was first fetched, and the hash that was stated for each file.
+"""`models.lock.json`: the commit of each source at its first fetch, and the hash stated for each file.
 
-What a repository holds may change under its branch, by its owner or by whoever took it over. So the first pull writes down what it was
-told, and later ones refuse what differs until a person says `--update`.
+A repository's branch may change, by its owner or by someone who took it over. So the first pull records what it was told, and later pulls
+refuse any difference until a person passes `--update`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LOCK = "models.lock.json"
 
 
 class Refused(ModelFileError):
-    """What is offered is not what was accepted before. Nothing was fetched of it."""
+    """The source offers something else than was accepted before. Nothing was fetched from it."""
 
 
 class Lock:
@@ -37,11 +37,11 @@ class Lock:
         return str(self.sources.get(key, {}).get("commit", ""))
 
     def files(self, key: str) -> dict[str, str]:
-        """Name under the model folder → hash that was stated (sha256, or git's blob hash), as this source had it."""
+        """Name under the model folder → the hash that this source stated (sha256, or git's blob hash)."""
         return dict(self.sources.get(key, {}).get("files", {}))
 
     def check(self, key: str, commit: str, hashes: Mapping[str, str]) -> None:
-        """Raise `Refused` when this is not what was accepted before. A source that was never seen is accepted."""
+        """Raise `Refused` if this differs from what was accepted before. An unknown source passes."""
         if key not in self.sources:
             return
         before, files = self.commit(key), self.files(key)
@@ -58,7 +58,7 @@ class Lock:
                 )
 
     def accept(self, key: str, commit: str, hashes: Mapping[str, str]) -> None:
-        """Write it down. Before anything is fetched, so that an interrupted pull goes on with the very same files."""
+        """Record the source. Call before fetching, so that an interrupted pull resumes with the same files."""
         others = {other: held for other, held in self.sources.items() if other != key and not held["files"].keys() & hashes.keys()}
         self.sources = dict(sorted({**others, key: {"commit": commit, "files": dict(sorted(hashes.items()))}}.items()))
         write_json(self._path, {"sources": self.sources})

@@ -1,9 +1,9 @@
-"""Wan 2.1 as its authors publish it, made into the folder that diffusers reads: what lies on the volume of the older workers.
+"""Convert Wan 2.1 from its authors' layout (as on the legacy workers' volume) to the folder that diffusers reads.
 
-That is `diffusion_pytorch_model.safetensors` (names of Wan's own code), `models_t5_umt5-xxl-enc-bf16.pth`, `Wan2.1_VAE.pth`, `config.json`
-and `google/umt5-xxl/`. `ourvidz models convert` renames tensors and writes safetensors beside them; no weight changes. The two pickles are
-read with `weights_only`, which makes tensors and runs no code; what holds anything else is refused. Figures of the configs are those of the
-tensors' shapes, else of Wan-AI/Wan2.1-T2V-1.3B-Diffusers and Wan2.1-VACE-1.3B-diffusers.
+The source is `diffusion_pytorch_model.safetensors` (names of Wan's own code), `models_t5_umt5-xxl-enc-bf16.pth`, `Wan2.1_VAE.pth`,
+`config.json` and `google/umt5-xxl/`. `ourvidz models convert` renames tensors and writes safetensors beside them; no weight changes. The
+two pickles are read with `weights_only`, which creates tensors and runs no code; a file with anything else is refused. Config values come
+from the tensors' shapes, else from Wan-AI/Wan2.1-T2V-1.3B-Diffusers and Wan2.1-VACE-1.3B-diffusers.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ State = dict[str, "torch.Tensor"]
 
 DENOISER, TOKENIZER = "diffusion_pytorch_model.safetensors", "google/umt5-xxl"
 SOURCES: Mapping[str, tuple[str, ...]] = {
-    # a part of the folder that diffusers reads → what it is made of, the first that is there
+    # a part of diffusers' folder → its source files; the first that exists is used
     "transformer": (DENOISER,),
     "text_encoder": ("models_t5_umt5-xxl-enc-bf16.safetensors", "models_t5_umt5-xxl-enc-bf16.pth"),
     "vae": ("Wan2.1_VAE.safetensors", "Wan2.1_VAE.pth"),
 }
 PIPELINES = {"wan": ("WanPipeline", "WanTransformer3DModel"), "vace": ("WanVACEPipeline", "WanVACETransformer3DModel")}
 _T5 = {
-    # UMT5's blocks, from the names of Wan's own encoder: the gate is the half that the activation goes over
+    # UMT5's blocks, from the names of Wan's own encoder; the gate is the half with the activation
     "norm1": "layer.0.layer_norm",
     **{f"attn.{letter}": f"layer.0.SelfAttention.{letter}" for letter in "qkvo"},
     "pos_embedding.embedding": "layer.0.SelfAttention.relative_attention_bias",
@@ -50,7 +50,7 @@ _T5 = {
 
 @dataclass(frozen=True)
 class Older:
-    """One role's folder of the authors' layout: which parts are still to be made, and of which files."""
+    """One role's folder in the authors' layout: `parts` still to be made → their source files."""
 
     role: str
     folder: Path
@@ -62,7 +62,7 @@ class Older:
 
 
 def found(root: Path) -> Iterator[Older]:
-    """The folders of roles that hold the authors' files, and not yet what is made of them. No torch."""
+    """Yield the roles' folders with the authors' files that are not fully converted yet. No torch."""
     for role in files.ROLES:
         if role.name in PIPELINES and (older := of_folder(role.name, root / role.folder)):
             yield older
@@ -80,8 +80,8 @@ def of_folder(role: str, folder: Path) -> Older | None:
 
 
 def convert(root: Path, older: Older, say: Callable[[str], None]) -> int:
-    """Make the parts, then `model_index.json`, and pin them; returns the bytes written. What stands already is kept: one that was
-    interrupted goes on. Raises `ModelFileError` naming the file that is missing or not what it should be, and `DiskFull`."""
+    """Make the parts, then `model_index.json`, and pin them; return the bytes written. Existing parts are kept, so an interrupted
+    conversion resumes. Raises `ModelFileError` naming the file that is missing or wrong, and `DiskFull`."""
     home = older.folder.relative_to(root).as_posix()
     lacking = [" or ".join(names) for part, names in SOURCES.items() if part not in older.parts and not (older.folder / part).is_dir()]
     if not (older.folder / TOKENIZER / "tokenizer.json").is_file() and not (older.folder / "tokenizer" / "tokenizer.json").is_file():
@@ -101,7 +101,7 @@ def convert(root: Path, older: Older, say: Callable[[str], None]) -> int:
             _write(older.role, part, source, making / part)
             if current().sha256(source, always=True) != before:
                 raise ModelFileError(f"{home}/{source.name}: changed while it was converted")
-            for left in sorted((older.folder / part).glob("*")):  # without weights: a config of somebody's, say
+            for left in sorted((older.folder / part).glob("*")):  # has no weights; e.g. somebody's config
                 files.put_aside(root, left.relative_to(root).as_posix())
             _place(making / part, older.folder / part)
             pins |= _pins(root, older, part, {"made_from": {source.name: before}})
@@ -119,8 +119,8 @@ def convert(root: Path, older: Older, say: Callable[[str], None]) -> int:
 
 def _place(made: Path, place: Path) -> None:
     for path in (made, *made.rglob("*")):
-        path.chmod(0o755 if path.is_dir() else 0o644)  # an executor may run as somebody else
-    shutil.rmtree(place, ignore_errors=True)  # without weights, or it would not be made
+        path.chmod(0o755 if path.is_dir() else 0o644)  # an executor may run as another user
+    shutil.rmtree(place, ignore_errors=True)  # has no weights, else it would not be made
     made.rename(place)
 
 
@@ -135,7 +135,7 @@ def _pins(root: Path, older: Older, part: str, more: Mapping[str, Any]) -> dict[
 
 
 def _rest(older: Older, making: Path) -> None:
-    """The scheduler's config, and last of all what says that this is a pipeline."""
+    """Write the scheduler's config, and last `model_index.json`, which marks the folder as a pipeline."""
     import diffusers
 
     pipeline, denoiser = PIPELINES[older.role]
@@ -174,7 +174,7 @@ def _write(role: str, part: str, source: Path, folder: Path) -> None:
 
 
 def _read(file: Path) -> State:
-    """A file's tensors, mapped and not read where the format allows. Raises `ModelFileError` for what holds anything else."""
+    """Return a file's tensors, memory-mapped if the format allows. Raises `ModelFileError` for a file with anything else."""
     import torch
     from safetensors.torch import load_file
 
@@ -187,9 +187,9 @@ def _read(file: Path) -> State:
     try:
         try:
             state = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
-        except RuntimeError:  # of before 2020: no archive that could be mapped
+        except RuntimeError:  # the format before 2020, which cannot be mapped
             state = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever the unpickler makes of a file that is none, or that asks for more than tensors
+    except Exception as error:  # the unpickler raises any type for an invalid file, or one with more than tensors
         raise ModelFileError(
             f"{file.name}: is no file of tensors alone, and is not loaded ({(str(error) or type(error).__name__).splitlines()[0]})"
         ) from error
@@ -214,13 +214,13 @@ def _renamed(part: str, state: State) -> State:
 
 
 def _config(role: str, part: str, state: State, folder: Path) -> dict[str, Any]:
-    """A config for the tensors, in diffusers' names."""
+    """Build a config for the tensors, with diffusers' names."""
 
     def side(name: str, place: int = 0) -> int:
         return int(state[name].shape[place])
 
     if part == "vae":
-        # All else is as the class has it: Wan 2.1's own figures.
+        # The class's defaults are Wan 2.1's values.
         return {"_class_name": "AutoencoderKLWan", "base_dim": side("encoder.conv_in.weight"), "z_dim": side("post_quant_conv.weight")}
     layers = 1 + max(int(name.split(".")[1]) for name in state if name.startswith("blocks.")) if part == "transformer" else 0
     if part == "transformer":
@@ -252,7 +252,7 @@ def _config(role: str, part: str, state: State, folder: Path) -> dict[str, Any]:
 
 
 def _heads(folder: Path) -> int:
-    """As the authors' config.json has it; 0 where there is none."""
+    """Return the number of heads in the authors' config.json; 0 without one."""
     try:
         return int(json.loads((folder / "config.json").read_text(encoding="utf-8"))["num_heads"])
     except (OSError, ValueError, KeyError, TypeError):

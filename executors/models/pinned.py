@@ -1,6 +1,6 @@
-"""What a loader reads is what was pinned: every file below the place that it reads, by content, before and after.
+"""Check that a loader reads only pinned files: every file below the place that it reads, by content, before and after loading.
 
-Libraries take whatever lies in a folder (code, pickles, adapters, added tokens), so one file that is not pinned refuses the folder.
+Libraries load whatever is in a folder (code, pickles, adapters, added tokens), so one unpinned file refuses the folder.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from executors.models.seen import current, stamp_of
 RUNS = frozenset({".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle", ".py", ".pyc", ".so"})
 """Suffixes of files that run code when they are loaded."""
 ADAPTERS = frozenset({"adapter_config.json", "adapter_model.safetensors"})
-"""Names that transformers looks for by itself, to put other weights over the model's, from wherever they say."""
+"""File names that transformers looks for by itself, to apply other weights over the model's, from any place that they name."""
 
 
 def refused(name: str) -> str | None:
-    """Why a file of this name is never loaded, pinned or not; None: it may be."""
+    """Return why a file of this name is never loaded, pinned or not; None if it may be loaded."""
     path = Path(name)
     if path.suffix.lower() in RUNS:
         return "can run code when it is loaded"
@@ -30,10 +30,10 @@ def refused(name: str) -> str | None:
 
 @contextmanager
 def pinned(root: Path, *places: Path, always: bool = False) -> Iterator[None]:
-    """Around whatever reads these files and folders of `root`. `always`: hash them though this machine knows them, once a process.
+    """Context for reading these files and folders of `root`. `always`: hash them once per process, even if this machine knows their hashes.
 
-    Raises `ModelFileError` naming the file, before anything is read; and afterwards when a file was exchanged in between, however well its
-    times were put back, so that what was loaded is thrown away.
+    Raises `ModelFileError` naming the file, before anything is read; and afterwards if a file was replaced meanwhile, even if its
+    times were restored, so that what was loaded is discarded.
     """
     before = check(root, *places, always=always)
     yield
@@ -42,7 +42,7 @@ def pinned(root: Path, *places: Path, always: bool = False) -> Iterator[None]:
 
 
 def check(root: Path, *places: Path, always: bool = False) -> dict[str, tuple[int, ...]]:
-    """Every file below these places is pinned, and is what its pin says. Returns how files and folders looked meanwhile."""
+    """Check that every file below these places is pinned and matches its pin. Returns the stamps of files and folders."""
     pins, seen = current().manifest(root)["files"], current()
     looked = _stamps(root, places)
     for path in sorted(map(Path, looked)):
@@ -59,14 +59,14 @@ def check(root: Path, *places: Path, always: bool = False) -> dict[str, tuple[in
 
 
 def _stamps(root: Path, places: tuple[Path, ...]) -> dict[str, tuple[int, ...]]:
-    """Each file and folder below the places, and the folders above them up to the root: a folder may be exchanged whole."""
+    """Stamp each file and folder below the places, and the folders above them up to the root: a whole folder may be replaced."""
     home, found = root.resolve(), {}
 
     def look(path: Path) -> None:
         if not path.resolve().is_relative_to(home):
             raise ModelFileError(f"{path.relative_to(root)}: leads out of the model folder. Put the files there, or mount their folder")
         seen: Any = stamp_of(path.stat())
-        # A folder's size and device say nothing of it.
+        # A folder's size and device tell nothing.
         found[str(path)] = seen if path.is_file() else (seen[1], *seen[3:])
 
     for place in places:
@@ -76,7 +76,7 @@ def _stamps(root: Path, places: tuple[Path, ...]) -> dict[str, tuple[int, ...]]:
             look(folder)
         look(place)
         for path in place.rglob("*") if place.is_dir() else ():
-            # Nothing that is loaded lies in hidden folders, and no library opens a pickle of these names.
+            # Nothing is loaded from hidden folders, and no library opens pickles with these suffixes.
             hidden = any(part.startswith(".") for part in path.relative_to(place).parts)
             if not hidden and path.suffix.lower() not in STRAY:
                 look(path)

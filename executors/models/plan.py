@@ -1,6 +1,6 @@
-"""What would be where on a card of a given size: told from file headers where the models are there, else from stated sizes. No torch.
+"""Plan the residency on a card of a given size, from file headers if the models are present, else from stated sizes. No torch.
 
-The same books that decide in an executor (`executors.books`) decide here, over the same components, stages and working sets.
+Uses the same bookkeeping as an executor (`executors.books`), over the same components, stages and working sets.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FP32_IN_WAN = ("time_embedder", "scale_shift_table", "norm1", "norm2", "norm3") 
 
 @dataclass(frozen=True)
 class Part:
-    """One component: where its tensors lie, and what it takes on a GPU. `stated` in GiB, for where there are no files."""
+    """One component: where its tensors are stored, and its size on a GPU. `stated`: in GiB, used without files."""
 
     name: str
     what: str
@@ -31,13 +31,13 @@ class Part:
     files: str  # pattern below the role's folder
     precision: str  # bf16 | fp32
     stated: float
-    prefix: str = ""  # of its tensors' names, in a file that holds more than it
-    fp32: tuple[str, ...] = ()  # parts of tensors' names that stay in fp32
+    prefix: str = ""  # of its tensors' names, in a file with several components
+    fp32: tuple[str, ...] = ()  # substrings of the names of tensors that stay in fp32
 
 
 PARTS: tuple[Part, ...] = (
-    # Stated: measured sizes of the real models (SDXL 6.6 in all, of which the UNet has 2.57e9 weights and the VAE 84e6); the adapters'
-    # as their files at h94/IP-Adapter are.
+    # Stated sizes: measured on the real models (SDXL 6.6 in all, of which the UNet has 2.57e9 weights and the VAE 84e6); for the adapters
+    # the sizes of their files at h94/IP-Adapter.
     Part("sdxl.text", "text encoders", "sdxl", "model.safetensors", "bf16", 1.5, prefix="conditioner."),
     Part("sdxl.unet", "UNet", "sdxl", "model.safetensors", "bf16", 4.8, prefix="model.diffusion_model."),
     Part("sdxl.vae", "VAE", "sdxl", "model.safetensors", "fp32", 0.3, prefix="first_stage_model."),
@@ -51,7 +51,7 @@ PARTS: tuple[Part, ...] = (
     Part("wan.vace", "transformer, references", "vace", "transformer/*.safetensors", "bf16", 4.0, fp32=FP32_IN_WAN),
     Part("qwen", "LLM (enhancement)", "qwen", "*.safetensors", "bf16", 14.2),
 )
-SHARED = ("wan.t2v", "wan.vace")  # the first one's weights are among the second's
+SHARED = ("wan.t2v", "wan.vace")  # the second contains the first one's weights
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Stage:
     name: str
     parts: tuple[str, ...]
     working: int
-    small: int  # the same on the second try: a picture at a time, the decode in tiles of half its sides
+    small: int  # `working` on the second try: one picture at a time, decoded in tiles of half its sides
 
     def as_dict(self, items: Mapping[str, Item]) -> dict[str, Any]:
         weights = occupied(items[name] for name in self.parts)
@@ -67,7 +67,7 @@ class Stage:
 
 
 def stages(kind: JobType, *, reference: bool, pictures: int) -> list[Stage]:
-    """What a job holds, one stage after the other, at the largest of its sizes."""
+    """Return a job's stages, in order, at the largest of its sizes."""
     pixels = max(w * h for w, h in kind.sizes)
     if kind.family == "sdxl":
         unet = ("sdxl.unet", "ip.plain") if reference else ("sdxl.unet",)
@@ -95,9 +95,9 @@ def _stage(name: str, parts: tuple[str, ...], need: int) -> Stage:
 
 
 def sizes(root: Path, bf16: int = 2) -> dict[str, tuple[int, bool]]:
-    """Bytes of each component on the device, and whether they were counted from its files. `bf16`: bytes of a weight of that precision.
+    """Return each component's bytes on the device, and whether they were counted from its files. `bf16`: bytes per bf16 weight.
 
-    Of a role whose files are not all there (half pulled, or of another layout) the stated sizes: what is there of it would be too little.
+    Uses the stated sizes for a role with missing files (half pulled, or of another layout): counting those present would be too little.
     """
     whole = {role.name for role in files.ROLES if not files.lacks(root, role)}
     return {part.name: _size(root, part, bf16) if part.role in whole else (round(part.stated * GIB), False) for part in PARTS}
@@ -112,7 +112,7 @@ def _size(root: Path, part: Part, bf16: int) -> tuple[int, bool]:
                     wide = part.precision == "fp32" or any(word in name for word in part.fp32)
                     total += math.prod(tensor["shape"]) * (4 if wide else bf16)
     except (HeaderError, OSError):
-        total = 0  # `ourvidz models verify` says what is wrong with it
+        total = 0  # `ourvidz models verify` reports the problem
     return (total, True) if total else (round(part.stated * GIB), False)
 
 
@@ -128,7 +128,7 @@ def items_of(found: Mapping[str, tuple[int, bool]]) -> dict[str, Item]:
     return items
 
 
-# One job of each, in turn, is what a busy card sees; the largest of its lane.
+# A busy card's workload: one job of each kind in turn, the largest of its lane.
 TURNS: Mapping[str, tuple[str, bool]] = {
     "sdxl": ("sdxl_image_premium", False),
     "sdxl + style": ("sdxl_image_premium", True),
@@ -139,9 +139,9 @@ TURNS: Mapping[str, tuple[str, bool]] = {
 
 
 def plan(root: Path, vram: int | None = None, budget: int | None = None, pictures: int = 1) -> dict[str, Any]:
-    """The plan as data. `vram`: the card's bytes; `budget` overrules what follows from it; `pictures` in a pass of SDXL."""
+    """Return the plan as data. `vram`: the card's bytes; `budget` overrides the one derived from it; `pictures`: per pass of SDXL."""
     budget = budget or budget_for(vram)
-    # Tiny models stand in for real ones, and say nothing of a card.
+    # With tiny models, plan with the stated sizes of the real ones.
     found = sizes(Path(os.devnull) if files.read_manifest(root)["tiny"] else root)
     items = items_of(found)
     parts = {part.name: part for part in PARTS}
@@ -177,7 +177,7 @@ def _job(kind: JobType, reference: bool, items: Mapping[str, Item], budget: int,
 
 
 def _together(items: Mapping[str, Item], budget: int, pictures: int) -> list[dict[str, Any]]:
-    """For each kind of job: what else stays on the device while it runs, once every kind has had its turn."""
+    """For each kind of job: what is on the device after it, once every kind has run."""
     rows = []
     for turn in TURNS:
         books = _warmed(items, budget, pictures)
@@ -188,7 +188,7 @@ def _together(items: Mapping[str, Item], budget: int, pictures: int) -> list[dic
 
 
 def _switches(items: Mapping[str, Item], budget: int, pictures: int) -> Iterator[dict[str, Any]]:
-    """From one kind of job to another, after every kind has had its turn: what is copied to the device, and what goes for it."""
+    """For each switch from one kind of job to another, once every kind has run: what is copied to the device, and what is evicted."""
     fit = [turn for turn in TURNS if not _run(Books(budget), turn, items, pictures)[2]]
     for before in fit:
         for after in fit:
@@ -208,7 +208,7 @@ def _warmed(items: Mapping[str, Item], budget: int, pictures: int) -> Books:
 
 
 def _run(books: Books, turn: str, items: Mapping[str, Item], pictures: int) -> tuple[int, list[str], bool]:
-    """Put one job through the books: bytes copied, components put out, and whether it ends at a stage that does not fit."""
+    """Run one job through the books; return bytes copied, components evicted, and whether a stage did not fit."""
     name, reference = TURNS[turn]
     moved, evicted = 0, []
     for stage in stages(JOB_TYPES[name], reference=reference, pictures=pictures):

@@ -1,8 +1,8 @@
-"""What an SDXL checkpoint says its UNet predicts, noise (epsilon) or velocity, and whether its schedule ends at zero signal-to-noise.
+"""Determine the prediction type of an SDXL checkpoint, noise (epsilon) or velocity, and whether its schedule has zero terminal SNR.
 
-Sampled as the wrong one, a model makes noise or washed-out pictures, and nothing fails. So what a file says of itself decides: marker
-tensors (as ComfyUI writes and reads them), `__metadata__` (modelspec, https://github.com/Stability-AI/ModelSpec, and kohya's `ss_…`), and
-the scheduler's config beside it. What contradicts itself, or cannot be sampled here, is refused by name. No torch.
+Sampled as the wrong type, a model makes noise or washed-out pictures without an error. So the file decides: marker tensors (as ComfyUI
+writes and reads them), `__metadata__` (modelspec, https://github.com/Stability-AI/ModelSpec, and kohya's `ss_…`), and the scheduler's
+config beside it. A contradiction, or a type that is not supported here, is refused with an error that names it. No torch.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _WORDS: Mapping[str, str] = {
 }
 _MARKERS: Mapping[str, str] = {"v_pred": VELOCITY}
 _EDM = ("edm_mean", "edm_std", "edm_vpred.sigma_max", "edm_vpred.sigma_min")
-# Names in `__metadata__`; modelspec's own, ComfyUI's, and what trainers and converters write.
+# Names in `__metadata__`: modelspec's, ComfyUI's, and those that trainers and converters write.
 _NAMES = ("modelspec.prediction_type", "modelspec.predict_key", "prediction_type", "ss_prediction_type")
 _FLAGS: Mapping[str, str] = {"ss_v_parameterization": VELOCITY, "v_parameterization": VELOCITY}
 _ZERO_NAMES = ("ss_zero_terminal_snr", "zero_terminal_snr", "ztsnr", "modelspec.zero_terminal_snr")
@@ -31,23 +31,23 @@ _ZERO_NAMES = ("ss_zero_terminal_snr", "zero_terminal_snr", "ztsnr", "modelspec.
 
 @dataclass(frozen=True)
 class Prediction:
-    """`kind`: epsilon or v_prediction. `zero_snr`: noise alone at the last timestep (https://arxiv.org/abs/2305.08891)."""
+    """`kind`: epsilon or v_prediction. `zero_snr`: the last timestep is pure noise (https://arxiv.org/abs/2305.08891)."""
 
     kind: str = EPSILON
     zero_snr: bool = False
 
     def schedule(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """A scheduler's config with this in it. From zero signal-to-noise, sampling has to begin at the last timestep: `trailing`."""
+        """Return a scheduler's config updated with this. With zero terminal SNR, sampling must begin at the last timestep: `trailing`."""
         zero = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"} if self.zero_snr else {}
         return {**config, "prediction_type": self.kind, **zero}
 
     def facts(self) -> dict[str, Any]:
-        """For an artifact's metadata, where the model is none of noise."""
+        """Facts for an artifact's metadata; empty for a plain epsilon model."""
         return {} if self == Prediction() else {"prediction": self.kind, "zero_terminal_snr": self.zero_snr}
 
 
 def of(file: Path, config: Path) -> Prediction:
-    """What the checkpoint `file` and the `scheduler_config.json` in `config` say. Raises `ModelFileError`, the predicate alone."""
+    """Read the checkpoint `file` and the `scheduler_config.json` in `config`. Raises `ModelFileError` (message: the predicate only)."""
     try:
         header = read_whole(file)
     except (HeaderError, OSError) as error:
@@ -56,15 +56,15 @@ def of(file: Path, config: Path) -> Prediction:
 
 
 def flow(scheduler: Path) -> None:
-    """Raise `ModelFileError`, the predicate alone, unless a Wan folder's `scheduler_config.json` is of what Wan is sampled as."""
+    """Raise `ModelFileError` (message: the predicate only) unless a Wan folder's `scheduler_config.json` states flow prediction."""
     file = scheduler / "scheduler_config.json"
     if file.is_file() and (told := _schedule(file).get("prediction_type", FLOW)) != FLOW:
         raise ModelFileError(f"says that the model predicts {quoted(told)}: Wan is sampled as {FLOW}")
 
 
 def agreed(header: Header, schedule: Mapping[str, Any]) -> Prediction:
-    """One answer out of all that is said. The config's `epsilon` is the base model's own, copied beside every checkpoint, and yields to
-    the file. Raises `ModelFileError`, the predicate alone."""
+    """Combine all statements into one. The config's `epsilon` comes from the base model, is copied beside every checkpoint, and yields to
+    the file. Raises `ModelFileError` (message: the predicate only)."""
     if edm := next((name for name in _EDM if name in header.tensors), None):
         raise ModelFileError(f"has the tensor {edm}: it is of the EDM kind (Playground v2.5, CosXL), which is not sampled here")
     said = list(_said(header))
@@ -80,7 +80,7 @@ def agreed(header: Header, schedule: Mapping[str, Any]) -> Prediction:
     if zero and kind == EPSILON:
         if kinds:
             raise ModelFileError(f"contradicts itself: {said[0][0]}, and its schedule ends in noise alone, where noise tells nothing")
-        kind = VELOCITY  # nothing else can be predicted from noise alone
+        kind = VELOCITY  # epsilon prediction is useless on pure noise
     return Prediction(kind, zero)
 
 

@@ -1,6 +1,6 @@
-"""Speed profiles: how fast, against how near to the reference pipeline, as one table of data. Imports nothing heavy.
+"""Speed profiles, as a table: each trades speed against closeness to the reference pipeline. Imports nothing heavy.
 
-An executor runs one profile; every artifact says which. `docs/decisions/0011` says why each row is as it is.
+An executor runs one profile; every artifact records which. `docs/decisions/0011` gives the reasons for each row.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ OTHER = "not the reference pipeline's"
 
 
 class UnknownProfile(Exception):
-    """There is no such profile, or something that it needs is not here."""
+    """There is no such profile, or something that it needs is missing."""
 
 
 @dataclass(frozen=True)
 class FewSteps:
-    """A distilled model as a LoRA beside the model's own files: it makes its pictures in `steps`, without guidance."""
+    """A distilled model as a LoRA beside the model's files: makes pictures in `steps` steps, without guidance."""
 
     files: Mapping[str, str]  # model (sdxl, t2v, vace) → path under OURVIDZ_MODELS
     steps: int
@@ -29,23 +29,23 @@ class FewSteps:
 
 @dataclass(frozen=True)
 class Profile:
-    """One row. What a profile does not say, it leaves as diffusers has it."""
+    """One row. The defaults leave diffusers' behaviour unchanged."""
 
     name: str
     changes: str
     pictures: str  # BITS, ROUNDING or OTHER
-    at_once: int = 1  # pictures in one pass of SDXL's UNet on a GPU, of one job or of several; on a CPU always 1
+    at_once: int = 1  # pictures in one pass of SDXL's UNet on a GPU, of one or several jobs; by default 1 on a CPU
     channels_last: bool = False  # on a GPU
-    compiled: bool = False  # the repeated blocks, on a GPU, in the background: eager until that is done
+    compiled: bool = False  # compile the repeated blocks, on a GPU, in the background; eager until done
     step_cache: bool = False
     quantised: str = ""  # int8 | fp8
     few_steps: FewSteps | None = None
     needs: tuple[str, ...] = field(default=())  # packages besides the extra `models`
-    attention: str = "auto"  # OURVIDZ_ATTENTION's, whatever the profile (executors.models.attention)
+    attention: str = "auto"  # from OURVIDZ_ATTENTION, for every profile (executors.models.attention)
 
 
 _GPU = {"channels_last": True, "at_once": 3}
-# 3: jobs have 1, 3 or 6 pictures. Alone, a picture of 1024² leaves a large GPU waiting for its next kernel. Measured on no GPU yet.
+# 3: jobs have 1, 3 or 6 pictures. A single picture of 1024² does not keep a large GPU busy. Not measured on a GPU yet.
 
 PROFILES: Mapping[str, Profile] = {
     row.name: row
@@ -82,28 +82,28 @@ EXACT, DEFAULT = PROFILES["exact"], PROFILES["default"]
 
 
 def named(name: str) -> Profile:
-    """Raises `UnknownProfile` naming the choices."""
+    """Return the profile of this name. Raises `UnknownProfile` naming the choices."""
     if name not in PROFILES:
         raise UnknownProfile(f"There is no speed profile {name!r}. Choose one of: {', '.join(PROFILES)}.")
     return PROFILES[name]
 
 
 def at_once_of(profile: Profile, asked: int | None, *, gpu: bool) -> int:
-    """Pictures in a pass: what was asked for, else the profile's figure on a GPU. `exact` makes each by itself, whatever was asked."""
+    """Return the pictures per pass: `asked`, else the profile's value on a GPU, else 1. Always 1 for `exact`."""
     if profile.pictures == BITS:
         return 1
     return asked or (profile.at_once if gpu else 1)
 
 
 def facts(profile: Profile) -> dict[str, int | str]:
-    """What an artifact's metadata should say besides the profile's name: how many steps were taken where it was not those asked for, and
-    how attention was computed where it was not torch's own way."""
+    """Facts for an artifact's metadata besides the profile's name: the number of steps if a distilled model's, and the attention
+    implementation if not torch's own."""
     few: dict[str, int | str] = {} if profile.few_steps is None else {"few_steps": profile.few_steps.steps}
     return few if profile.attention in ("auto", "sdpa") else few | {"attention": profile.attention}
 
 
 def check_needs(profile: Profile, root: Path, models: frozenset[str]) -> None:
-    """Raise `UnknownProfile` for a package or a file that is not here, of those that `models` (sdxl, t2v, vace) need."""
+    """Raise `UnknownProfile` for a missing package, or a missing file of these `models` (sdxl, t2v, vace)."""
     if absent := [name for name in profile.needs if find_spec(name) is None]:
         raise UnknownProfile(
             f"The speed profile {profile.name} needs {', '.join(absent)}, not installed here. Install with: pip install 'ourvidz[turbo]'"

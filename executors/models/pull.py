@@ -1,7 +1,7 @@
-"""`ourvidz models pull`: real model files from where they are published to where `executors.models.files` looks for them.
+"""`ourvidz models pull`: fetch published model files to where `executors.models.files` expects them.
 
-First everything is asked and decided (`plan`): commits, sizes, hashes, room on the disk. Then each file is fetched beside its place,
-hashed, and renamed into it (`fetch`), so that a model folder never holds half a file; what is verified is pinned.
+`plan` first queries and decides everything: commits, sizes, hashes, disk space. `fetch` then downloads each file beside its place, hashes
+it, and renames it into place, so that a model folder never holds a partial file; verified files are pinned.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ PARTIAL = ".partial"
 SPARE = 1 << 30  # bytes that a pull leaves free on the disk
 
 OnProgress = Callable[[str, str, int, int | None], None]
-"""(file, what is being done with it, bytes done, bytes in all)"""
+"""(file, current action, bytes done, total bytes)"""
 
 
 @dataclass(frozen=True)
 class File:
-    """One file to have. `hash` is what is stated of it: 64 digits of sha256, 40 of a git blob, or nothing."""
+    """One wanted file. `hash`: as stated by its source: 64 digits of sha256, 40 of a git blob, or empty."""
 
     role: str
     name: str  # under the model folder
     source: str  # key of its source in the lock file
     commit: str
-    shown: str  # where from, for people
+    shown: str  # its origin, for people
     url: str = field(repr=False)
     of_hub: bool
     bytes: int | None
     hash: str
-    state: str = "fetch"  # fetch, link (the same bytes lie here under another name), there
-    partial: int = 0  # bytes of it that an earlier pull left
+    state: str = "fetch"  # fetch, link (the same bytes exist here under another name), there
+    partial: int = 0  # bytes fetched by an earlier pull
     twin: str = ""  # the file to link
 
     @property
@@ -56,19 +56,19 @@ class File:
 class Plan:
     root: Path
     files: tuple[File, ...]
-    gone: tuple[str, ...]  # files of an earlier commit that the new one does not have
+    gone: tuple[str, ...]  # files of an earlier commit that the new one lacks
 
     @property
     def to_fetch(self) -> int:
-        """Bytes; a file of unknown size counts nothing."""
+        """Bytes left to fetch; a file of unknown size counts as 0."""
         return sum((f.bytes or 0) - f.partial for f in self.files if f.state == "fetch")
 
 
 def plan(
     root: Path, sources: Sequence[Source], given: Given | None = None, *, update: bool = False, locked: bool = False, deep: bool = False
 ) -> Plan:
-    """What a pull would do; asks the hub, and writes nothing. `update` accepts what changed since it was locked, `locked` asks for the
-    commits of the lock file, `deep` hashes what is there already.
+    """Plan a pull; queries the hub, and writes nothing. `update` accepts changes since the lock, `locked` requests the commits of the lock
+    file, `deep` hashes the files present.
 
     Raises `Refused`, `hub.FetchError`, and `DiskFull` when it would not fit.
     """
@@ -91,7 +91,7 @@ def plan(
     for file in wanted:
         now = _decided(root, file, manifest["files"].get(file.name), pinned, deep=deep, may_replace=update or file.name in known)
         if now.state != "there" and len(now.hash) == 64:
-            pinned.setdefault(now.hash, now.name)  # a second file of the same bytes is linked to this one
+            pinned.setdefault(now.hash, now.name)  # a second file with the same bytes is linked to this one
         decided.append(now)
     made = Plan(root, tuple(decided), tuple(g for g in gone if (root / g).is_file()))
     _room(made)
@@ -99,8 +99,8 @@ def plan(
 
 
 def fetch(made: Plan, on_progress: OnProgress) -> list[RoleStatus]:
-    """Carry the plan out; returns the state of the roles that it is about. A file whose hash is wrong is put into quarantine and told as
-    a problem of its role, and the others go on. Raises `hub.FetchError`, `DiskFull`."""
+    """Carry out the plan; return the status of its roles. A file with a wrong hash is quarantined and reported as a problem of its role;
+    the others continue. Raises `hub.FetchError`, `DiskFull`."""
     root = made.root
     root.mkdir(parents=True, exist_ok=True)
     problems: dict[str, list[files.Problem]] = {}
@@ -121,7 +121,7 @@ def fetch(made: Plan, on_progress: OnProgress) -> list[RoleStatus]:
                 continue
             size = (root / file.name).stat().st_size
             files.pin_some(root, {file.name: {"bytes": size, "sha256": sha256, "role": file.role}})
-            if not file.hash:  # nobody stated one: what came first is what later pulls must bring again
+            if not file.hash:  # no stated hash: record the one received, which later pulls must match
                 Lock(root).accept(file.source, file.commit, {file.name: sha256})
         _sweep(root, Lock(root))
     roles = {f.role for f in made.files}
@@ -171,14 +171,14 @@ def _given(given: Given, sha256: str) -> File:
 
 
 def _complete(roles: Collection[str], names: Collection[str], root: Path) -> None:
-    """Refuse before twenty gigabytes are fetched what could not be loaded afterwards."""
+    """Raise `hub.FetchError` for an incomplete role, before gigabytes are fetched that could not be loaded."""
     for role in ROLES:
         if role.name not in roles:
             continue
         for need in role.needs:
             where = os.path.normpath(f"{role.folder}/{need}")
             if where == SDXL_FILE and not (root / where).is_file() and where not in names:
-                continue  # a person names it, now or later; verify says so
+                continue  # must be named by a person, now or later; verify reports it
             if need.endswith("/"):
                 there = any(n.startswith(f"{where}/") and n.endswith(".safetensors") for n in names)
                 there = there or any((root / where).glob("*.safetensors"))
@@ -196,9 +196,9 @@ def _in_place(root: Path, name: str, size: int | None) -> bool:
 def _decided(root: Path, file: File, pin: dict[str, object] | None, pinned: dict[str, str], *, deep: bool, may_replace: bool) -> File:
     path = root / file.name
     if not file.of_hub and path.is_file() and Path(file.url) == path and not file.hash:
-        return replace(file, state="there")  # a person says that what lies there is right
+        return replace(file, state="there")  # a person named the very file in place
     if _in_place(root, file.name, file.bytes):
-        # A pin with the stated hash was hashed when it was written: reading 50 GB again is what `deep` is for.
+        # A pinned file was hashed when the pin was written; `deep` reads the 50 GB again.
         trusted = not deep and pin is not None and (pin["sha256"] == file.hash or (not file.hash and file.bytes == pin["bytes"]))
         if trusted or (file.hash and _matches(path, file.hash)):
             return replace(file, state="there")
@@ -226,7 +226,7 @@ def _room(made: Plan) -> None:
 
 @contextmanager
 def _alone(root: Path) -> Iterator[None]:
-    """One pull at a time in a folder: two would write the same partial files."""
+    """Allow one pull at a time in a folder: two would write the same partial files."""
     with (root / ".pull.lock").open("w", encoding="utf-8") as held:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -242,12 +242,12 @@ def _accept(lock: Lock, wanted: Sequence[File]) -> None:
 
 
 def _bring(root: Path, file: File, on_progress: OnProgress) -> str | files.Problem:
-    """The file in its place, and its sha256; or what is wrong with what came."""
+    """Put the file in place; return its sha256, or the problem with the bytes received."""
     place, part = root / file.name, root / file.part
     if file.state == "there":
         return file.hash if len(file.hash) == 64 else _sha256(place, file.name, on_progress)
     part.parent.mkdir(parents=True, exist_ok=True)
-    if file.state == "link" and (root / file.twin).is_file():  # unless the twin came wrong
+    if file.state == "link" and (root / file.twin).is_file():  # missing if the twin failed its check
         part.unlink(missing_ok=True)
         _link(root / file.twin, part)
     elif file.of_hub or file.url.startswith("http"):
@@ -260,9 +260,9 @@ def _bring(root: Path, file: File, on_progress: OnProgress) -> str | files.Probl
         aside = files.put_aside(root, file.part, called=file.name).relative_to(root)
         return replace(problem, todo=f"It was put aside as {aside}; {problem.todo}")
     if place.is_file():
-        files.put_aside(root, file.name)  # what lay there before: nothing of a person's is ever deleted
+        files.put_aside(root, file.name)  # the previous file: a person's files are never deleted
     place.parent.mkdir(parents=True, exist_ok=True)
-    part.chmod(0o644)  # an executor may run as somebody else
+    part.chmod(0o644)  # an executor may run as another user
     part.replace(place)
     return sha256
 
@@ -296,7 +296,7 @@ def _matches(path: Path, stated: str) -> bool:
 
 
 def git_blob(path: Path) -> str:
-    """Git's name for these bytes (git-hash-object): what the hub states of files too small for git-lfs."""
+    """Return git's blob hash (git-hash-object), which the hub states for files too small for git-lfs."""
     digest = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
     with path.open("rb") as stream:
         while chunk := stream.read(1 << 20):
@@ -305,12 +305,12 @@ def git_blob(path: Path) -> str:
 
 
 def part_name(source: str, name: str, stated: str) -> str:
-    """By what it will be, so that a partial file is never continued with the bytes of another."""
+    """Return a partial file's name: the stated hash, so that it is never continued with another file's bytes."""
     return stated or hashlib.sha256(f"{source} {name}".encode()).hexdigest()
 
 
 def _sweep(root: Path, lock: Lock) -> None:
-    """Partial files of commits that nobody waits for any more."""
+    """Delete partial files that are no longer in the lock file."""
     alive = {part_name(key, name, stated) for key in lock.sources for name, stated in lock.files(key).items()}
     for part in (root / PARTIAL).glob("*"):
         if part.name not in alive:

@@ -1,4 +1,4 @@
-"""What kind of model a .safetensors file holds, where it is not the one that is wanted: by tensors that only that kind has. For errors."""
+"""Recognise the kind of model in a wrong .safetensors file, by tensors that only that kind has. For error messages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ UNET = "model.diffusion_model."
 
 
 def _side(name: str, place: int, size: int) -> Callable[[Header], bool]:
-    """Whether a tensor has this size at one of its sides."""
+    """Return a test if a tensor has this size in dimension `place`."""
 
     def says(header: Header) -> bool:
         shape = header.tensors.get(name, {}).get("shape", [])
@@ -28,7 +28,7 @@ def _only(*prefixes: str) -> Callable[[Header], bool]:
 
 
 KINDS: tuple[tuple[str, Callable[[Header], bool]], ...] = (
-    # The first that fits. A LoRA of anything is a LoRA.
+    # The first match wins. LoRAs first: a LoRA of any model is a LoRA.
     ("a LoRA, which is put over a checkpoint and is none", _has("lora_", ".lora.")),
     ("a ControlNet", _has("input_hint_block", "control_model.", "controlnet_")),
     ("a checkpoint of scaled fp8, whose scales no loader here reads", _has("scaled_fp8", ".scale_weight")),
@@ -46,7 +46,7 @@ KINDS: tuple[tuple[str, Callable[[Header], bool]], ...] = (
 
 
 def what(header: Header) -> str:
-    """The kind of file, with what its metadata calls itself; empty where nothing tells."""
+    """Return the kind of file, with the architecture named in its metadata; empty if unknown."""
     kind = next((kind for kind, fits in KINDS if fits(header)), "")
     said = header.metadata.get("modelspec.architecture")
     if said is None:

@@ -1,8 +1,8 @@
-"""Regional compilation in the background: jobs run eagerly until their shape is compiled, and no job ever waits for a compiler.
+"""Regional compilation in the background: jobs run eagerly until their shape is compiled, and never wait for the compiler.
 
-diffusers compiles a denoiser's repeated blocks (`compile_repeated_blocks`): one graph serves all blocks of a shape. A first job of a shape
-leaves copies of what its blocks were called with; a thread compiles on those; the next job of that shape finds it done. Compiled code is
-remembered by torch for the function, not for the object, so what the thread compiled is what the blocks then run.
+As in diffusers' `compile_repeated_blocks`, only a denoiser's repeated blocks are compiled: one graph serves all blocks of a shape. The
+first job of a shape records copies of its blocks' inputs; a thread compiles with those; the next job of that shape runs compiled. torch
+caches compiled code per function, not per object, so the blocks then run what the thread compiled.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ import torch
 
 log = logging.getLogger("ourvidz.compile")
 
-TRIES = 3  # a compilation may run into weights that are being moved; what fails thrice is given up
+TRIES = 3  # a compilation may fail because weights are being moved; given up after three failures
 _compiling: threading.Thread | None = None
-"""One in the process: tracing sets flags that compiled code in another thread would trip over, so until it is done all run eagerly."""
+"""One per process: tracing sets global flags that break compiled code in other threads, so all run eagerly until it is done."""
 
 Call = tuple[torch.nn.Module, tuple[Any, ...], dict[str, Any]]
 
 
 class Regional:
-    """The repeated blocks of one denoiser. `during` is for the device's thread alone."""
+    """The repeated blocks of one denoiser. Call `during` only in the device thread."""
 
     def __init__(self, denoiser: Any, backend: str = "inductor") -> None:
         self.backend = backend
@@ -35,7 +35,7 @@ class Regional:
 
     @contextmanager
     def during(self, shape: Hashable) -> Iterator[bool]:
-        """Around a pass of the denoiser; `shape` is whatever its blocks' inputs depend on. Yields whether it runs compiled."""
+        """Context of a pass of the denoiser; `shape`: all that its blocks' inputs depend on. Yields whether it runs compiled."""
         global _compiling
         if self._failures == TRIES or (_compiling is not None and _compiling.is_alive()):
             yield False
@@ -74,7 +74,7 @@ class Regional:
                 for block, args, kwargs in calls:
                     torch.compile(block._call_impl, backend=self.backend)(*args, **kwargs)
             self._ready.add(shape)
-        except Exception as error:  # noqa: BLE001  (whatever a compiler fails of, or memory, eager goes on working)
+        except Exception as error:  # noqa: BLE001  (a compiler error or out of memory: eager mode still works)
             self._failures += 1
             self._say(error)
 
@@ -84,7 +84,7 @@ class Regional:
 
 
 def wait(timeout: float) -> bool:
-    """Until nothing compiles any more; False where that takes longer than `timeout` seconds."""
+    """Wait until no compilation runs; return False if that takes longer than `timeout` seconds."""
     if _compiling is not None:
         _compiling.join(timeout)
     return _compiling is None or not _compiling.is_alive()

@@ -1,4 +1,4 @@
-"""The roles that model files play: where each lies, what it needs, and how to tell that it is that and nothing else."""
+"""The roles of model files: each role's folder, required files, and checks that the files are of the right kind."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 PICKLES = frozenset({".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle"})  # loading one runs the code inside it
-STRAY = PICKLES - {".bin"}  # which no library looks for by itself, in a folder that it is given
+STRAY = PICKLES - {".bin"}  # suffixes that no library looks for by itself in a folder
 
 
 @dataclass(frozen=True)
 class Role:
-    """Where one role lies, and how to tell that it is that and nothing else."""
+    """One role: its folder, required files, and checks that the files are of the right kind."""
 
     name: str
     folder: str
-    needs: tuple[str, ...]  # files, relative to `folder`; an entry that ends in / wants some .safetensors file inside
+    needs: tuple[str, ...]  # files, relative to `folder`; an entry ending in / needs a .safetensors file inside
     prefixes: tuple[tuple[str, tuple[str, ...]], ...] = ()  # file: prefixes of tensor names, each of which must occur
     classes: tuple[tuple[str, str], ...] = ()  # config file: the class that it must name
-    read: tuple[str, ...] = ("",)  # folders that are handed to a library whole; "" is the role's own
+    read: tuple[str, ...] = ("",)  # folders that are passed to a library as a whole; "" is the role's own
 
     @property
     def made_with(self) -> str:
-        """The family of `executors.models.tiny.MAKERS` that this role's tiny model is made with."""
+        """The family of `executors.models.tiny.MAKERS` that makes this role's tiny model."""
         return {"ip_adapter": "sdxl", "vace": "wan"}.get(self.name, self.name)
 
     def stray(self, name: str) -> bool:
-        """Whether nothing ever reads the file of this name below the role's folder, so that it does no harm there: a pickle that no loader
-        opens (each is told to use safetensors), or a file beside those that are named one by one."""
+        """Check if nothing ever reads the file `name` below the role's folder, so that it is harmless: a pickle that no loader opens (all
+        use safetensors), or a file beside those that are loaded by name."""
         path = PurePosixPath(name)
         if any(folder in ("", *(str(parent) for parent in path.parents)) for folder in self.read):
             return path.suffix.lower() in STRAY
@@ -54,7 +54,7 @@ ROLES: tuple[Role, ...] = (
             "config/scheduler/scheduler_config.json",
             "config/text_encoder/config.json",
             "config/text_encoder_2/config.json",
-            # Without these the pipeline loads all the same, with a tokenizer of two words.
+            # Without these the pipeline loads without an error, with a tokenizer of two tokens.
             "config/tokenizer/vocab.json",
             "config/tokenizer/merges.txt",
             "config/tokenizer_2/vocab.json",

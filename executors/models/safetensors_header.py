@@ -1,7 +1,7 @@
-"""The header of a .safetensors file: enough to tell a whole file from a truncated, pickled or foreign one, with the standard library.
+"""Read a .safetensors header with the standard library, to detect truncated, pickled and foreign files.
 
 Format: https://github.com/huggingface/safetensors#format — eight bytes of length N (little-endian), N bytes of JSON, then the tensors.
-What passes here is what the library loads: it is as strict about text, numbers, offsets and `__metadata__`.
+As strict as the safetensors library about text, numbers, offsets and `__metadata__`: a file that passes here loads there.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 LIMIT = 100_000_000  # bytes of header; the format's own limit
-QUOTED = 60  # characters of a value that a file brought, as errors repeat it
+QUOTED = 60  # maximum characters of a file's value quoted in an error
 METADATA = "__metadata__"
 _BITS = {
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8,
@@ -24,28 +24,28 @@ _BITS = {
 
 
 class HeaderError(Exception):
-    """What is wrong, as the predicate of a sentence that begins with the file's name."""
+    """Invalid header. The message is the predicate of a sentence that begins with the file's name."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """`tensors`: name to `{"dtype", "shape", "data_offsets"}`. `metadata`: what the file says of itself, text by text; often nothing."""
+    """`tensors`: name → `{"dtype", "shape", "data_offsets"}`. `metadata`: the file's `__metadata__`, strings only; often empty."""
 
     tensors: dict[str, dict[str, Any]]
     metadata: dict[str, str]
 
 
 def read_header(file: Path) -> dict[str, dict[str, Any]]:
-    """Tensor name to `{"dtype", "shape", "data_offsets"}`. Raises `HeaderError`, also when the file is not as long as it says."""
+    """Return tensor name → `{"dtype", "shape", "data_offsets"}`. Raises `HeaderError`, also if the file's length is wrong."""
     return read_whole(file).tensors
 
 
 def read_whole(file: Path) -> Header:
-    """Tensors and metadata. Raises `HeaderError`, also when the file is not as long as it says."""
+    """Return tensors and metadata. Raises `HeaderError`, also if the file's length differs from the header."""
     size = file.stat().st_size
     with file.open("rb") as stream:
         start = stream.read(9)
-        # The ninth byte decides: a sound header may be 0x…0280 bytes long, and so begin like a pickle, but goes on with a brace.
+        # Check the ninth byte too: a valid header of 0x…0280 bytes begins like a pickle, but its ninth byte is a brace.
         if start[8:] != b"{" and (start[:4] == b"PK\x03\x04" or (start[:1] == b"\x80" and start[1:2] in b"\2\3\4\5")):
             raise HeaderError("is a pickle (a PyTorch checkpoint) under the name of a safetensors file")
         if len(start) < 9:
@@ -65,7 +65,7 @@ def read_whole(file: Path) -> Header:
 
 
 def quoted(value: object, longest: int = QUOTED) -> str:
-    """A value that a file brought, for an error: in one line, and not the whole of a megabyte."""
+    """Format a file's value for an error: on one line, truncated."""
     text = repr(value[: 4 * longest] if isinstance(value, str) else value)
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
@@ -87,7 +87,7 @@ def _no_constant(name: str) -> None:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    # The library takes the last of two tensors of one name, and refuses metadata that comes twice.
+    # The library takes the last of two tensors with one name, but refuses duplicate metadata.
     if sum(name == METADATA for name, _ in pairs) > 1:
         raise ValueError(f"{METADATA} comes twice")
     return dict(pairs)
@@ -114,7 +114,7 @@ def _encodable(text: str) -> bool:
 
 
 def _end(tensors: dict[str, Any]) -> int:
-    """Where the last tensor ends. They lie one behind the other, without holes."""
+    """Return the end offset of the last tensor. Tensors must be contiguous, without holes."""
     end = 0
     for begin, until, name in sorted(_extents(tensors)):
         if begin != end:
@@ -130,7 +130,7 @@ def _extents(tensors: dict[str, Any]) -> Iterator[tuple[int, int, str]]:
             dtype, shape = tensor["dtype"], tensor["shape"]
         except (TypeError, KeyError, ValueError):
             raise HeaderError(f"is no safetensors file: of its tensor {quoted(name)} it says {quoted(tensor)}") from None
-        bits = _BITS.get(dtype) if isinstance(dtype, str) else 0  # a type newer than this table passes: its extent is taken on trust
+        bits = _BITS.get(dtype) if isinstance(dtype, str) else 0  # None for an unknown, newer type: its extent is not checked
         numbers = [begin, end, *shape] if isinstance(shape, list) else [None]
         whole = all(type(number) is int and number >= 0 for number in numbers)
         if not whole or begin > end or bits == 0 or (bits and (end - begin) * 8 != math.prod(shape) * bits):

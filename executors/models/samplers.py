@@ -1,4 +1,4 @@
-"""Schedulers by the names in `state.schedulers`, a fresh one for each pass: it holds a place in the schedule, which a cancel leaves."""
+"""Create schedulers by the names in `state.schedulers`, a new one per pass: a cancelled pass leaves its position in the scheduler."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from state.schedulers import Scheduler
 
 
 def sdxl(name: str | None, schedule: Mapping[str, Any]) -> Any:
-    """A fresh scheduler over a model's own noise schedule (`Prediction.schedule`). None is the model's own; raises `BadWork` for a name
-    that is not in the table, and for one that the model's schedule does not allow."""
+    """Return a new scheduler over a model's own noise schedule (`Prediction.schedule`). `name` None: the model's own scheduler. Raises
+    `BadWork` for a name that is not in the table, or that the model's schedule does not allow."""
     if name is None:
         return _over(getattr(diffusers, schedule["_class_name"]), schedule)
     row = named("sdxl", name)
     if schedule.get("rescale_betas_zero_snr") and row.options.get("use_karras_sigmas"):
-        # Its noise levels lie between the last two timesteps there, so the model would be told the wrong ones.
+        # Its noise levels are between the last two timesteps there, so the model would get wrong timesteps.
         raise BadWork(f"this model's schedule ends in noise alone, which {row.name} cannot space: name it without Karras")
     return _over(getattr(diffusers, f"{row.kind}Scheduler"), schedule, row.options)
 
 
 def wan(name: str, shift: float) -> Any:
-    """A fresh scheduler over Wan's flow with this shift. Raises `BadWork` for a name that is not in the table."""
+    """Return a new scheduler over Wan's flow with this shift. Raises `BadWork` for a name that is not in the table."""
     row = named("wan", name)
     options = {option: shift if value is None else value for option, value in row.options.items()}
     return getattr(diffusers, f"{row.kind}Scheduler")(**options)
 
 
 def named(family: str, name: str) -> Scheduler:
-    """Raises `BadWork` listing the names there are."""
+    """Return the scheduler of this name. Raises `BadWork` listing the names."""
     if (row := schedulers.find(family, name)) is None:
         raise BadWork(f"unknown scheduler {name!r}: {family} has {', '.join(row.name for row in schedulers.OF[family])}")
     return row
@@ -50,8 +50,8 @@ def _over(kind: Any, schedule: Mapping[str, Any], options: Mapping[str, Any] | N
 
 @cache
 def _zero_snr_betas(start: float, end: float, steps: int) -> list[float]:
-    """SDXL's scaled-linear schedule moved to zero terminal signal-to-noise (https://arxiv.org/abs/2305.08891, algorithm 1), for the
-    schedulers that cannot do it themselves. The last ᾱ is 2⁻²⁴ as in those that can, since theirs divide by it."""
+    """Betas of SDXL's scaled-linear schedule rescaled to zero terminal SNR (https://arxiv.org/abs/2305.08891, algorithm 1), for schedulers
+    without that option. The last ᾱ is 2⁻²⁴, as in diffusers' schedulers with the option, to avoid a division by zero."""
     betas = torch.linspace(start**0.5, end**0.5, steps, dtype=torch.float64) ** 2
     root = torch.cumprod(1 - betas, 0).sqrt()
     cumulated = ((root - root[-1]) * root[0] / (root[0] - root[-1])) ** 2

@@ -1,8 +1,8 @@
-"""SDXL on one device: pictures from text, from a first picture, and after a reference picture.
+"""SDXL on one device: pictures from text, from an init image (img2img), and with a reference picture (IP-Adapter).
 
-Precision: on a GPU the UNet and text encoders run in bf16 and the VAE in fp32; on a CPU all is fp32. The pipeline stops at latents and
-the decode happens here, in fp32 and one picture at a time: diffusers' own decode fails on a bf16 UNet with an fp32 VAE, a picture can
-go out while the next is made, and a cancel costs no decode.
+Precision: on a GPU the UNet and text encoders run in bf16 and the VAE in fp32; on a CPU everything is fp32. The pipeline stops at latents;
+they are decoded here, in fp32 and one picture at a time: diffusers' own decode fails on a bf16 UNet with an fp32 VAE, a picture can be
+uploaded while the next is made, and a cancelled job is not decoded.
 
 Three components (`executors.residency`), each on the device only while its stage runs: text encoders, UNet, VAE.
 """
@@ -41,14 +41,14 @@ from executors.models.wan import StepReports
 from executors.residency import Chance, Residency
 
 TEXT, UNET, VAE = "sdxl.text", "sdxl.unet", "sdxl.vae"
-VOCABULARY = 49_408  # CLIP's; a missing tokenizer folder loads in silence, with two tokens
+VOCABULARY = 49_408  # CLIP's; a missing tokenizer folder loads without an error, with two tokens
 
 
 class Sdxl:
-    """The SDXL family; implements `executors.models.base.Family`. One device thread calls it.
+    """The SDXL family; implements `executors.models.base.Family`. Called by one device thread.
 
-    `at_once` pictures share a pass of the UNet; None is the profile's figure on a GPU, and 1 on a CPU. With 1 each comes out the same to
-    the bit whether made alone or in a batch, and the first goes out soonest; more is faster on a big GPU, and equal to 1/255 in fp32.
+    `at_once` pictures share a pass of the UNet; None: the profile's value on a GPU, 1 on a CPU. With 1 a picture is the same bit for bit
+    alone or in a batch, and the first is ready soonest; more is faster on a big GPU, and equal to within 1/255 in fp32.
     """
 
     name = "sdxl"
@@ -76,7 +76,7 @@ class Sdxl:
         if self._pipe is None:
             quiet()
             files.require(self.paths.root, "sdxl")
-            self.unload()  # what a load that failed half-way left
+            self.unload()  # clean up after a load that failed half-way
             for name, build in ((VAE, self._build_vae), (UNET, self._build_unet), (TEXT, self._build_text)):
                 self.residency.add(name, build)
             with loading(self.paths.root, self.paths.sdxl_config):
@@ -92,7 +92,7 @@ class Sdxl:
 
     def _assemble(self) -> StableDiffusionXLPipeline:
         modules = {"vae": self.residency.load(VAE), "unet": self.residency.load(UNET), **dict(self.residency.load(TEXT).named_children())}
-        # Only tokenizers and schedule are read here, from the config folder.
+        # Reads only tokenizers and schedule, from the config folder.
         pipe = StableDiffusionXLPipeline.from_pretrained(self.paths.sdxl_config, **modules, local_files_only=True, add_watermarker=False)
         for tokenizer in (pipe.tokenizer, pipe.tokenizer_2):
             if (have := len(tokenizer)) != VOCABULARY:
@@ -101,7 +101,7 @@ class Sdxl:
         return pipe
 
     def _build_vae(self) -> torch.nn.Module:
-        # By itself: read in bf16 first, its weights would have lost the bits that fp32 is for.
+        # Read separately, in fp32: reading it in bf16 first would lose precision.
         vae = self._read(AutoencoderKL, "vae", torch.float32)
         return vae.to(memory_format=torch.channels_last) if self.profile.channels_last and self.device.type == "cuda" else vae
 
@@ -116,9 +116,9 @@ class Sdxl:
         return torch.nn.ModuleDict({name: self._read(kind, name, self.dtype) for name, kind in kinds.items()})
 
     def _read(self, kind: Any, component: str, dtype: torch.dtype) -> torch.nn.Module:
-        """One component on the CPU: from the folder that `ourvidz models convert` made, else out of the single file."""
+        """Read one component to the CPU: from the folder made by `ourvidz models convert`, else from the single file."""
         source = source_of(self.paths, "sdxl", component, dtype)
-        logging.getLogger("diffusers.models.modeling_utils").setLevel(logging.ERROR)  # it warns of an empty list of modules, at every cast
+        logging.getLogger("diffusers.models.modeling_utils").setLevel(logging.ERROR)  # warns of an empty list of modules at every cast
         places = (source.path, self.paths.sdxl_config) if source.single_file else (source.path,)
         with loading(self.paths.root, *places):
             if source.single_file:
@@ -153,7 +153,7 @@ class Sdxl:
     # Generating
 
     def size_of(self, work: Work) -> tuple[int, int]:
-        """The width and height that will be made: those asked for, or a tiny model's share of them, in multiples of 8."""
+        """Return the width and height to generate: those requested, or a tiny model's fraction of them, in multiples of 8."""
         scale = (self._tiny() or {}).get("scale", 1)
         return max(8, round(work.width / scale / 8) * 8), max(8, round(work.height / scale / 8) * 8)
 
@@ -161,7 +161,7 @@ class Sdxl:
         """Yield each picture as soon as it is decoded, in the order of `work.seeds`.
 
         Raises `BadWork` before anything runs, `ModelFileError`, `OutOfMemory`, `BadOutput` (pictures already yielded are good), and
-        whatever `on_step` raises. However it ends, the next job finds the model as if this one had never been.
+        what `on_step` raises. In every case the model is reset for the next job.
         """
         check(work := shortened(self.profile, work))
         self.load()
@@ -170,7 +170,7 @@ class Sdxl:
             arguments = chance(lambda small: self._arguments(work))
             made = 0
             while made < len(work.seeds):
-                # One at a time when memory has run out; each goes out as soon as it is decoded.
+                # After out of memory, one at a time; each is yielded as soon as it is decoded.
                 for latent in chance(partial(self._denoise_some, work, made, arguments, on_step)).split(1):
                     yield Picture(chance(partial(self._decode, latent)), work.seeds[made])
                     made += 1
@@ -193,12 +193,12 @@ class Sdxl:
             self._reset()
 
     def _precision(self, work: Work) -> torch.dtype | None:
-        """What to widen the weights to, for work that is repeated in higher precision."""
+        """Return the dtype to widen the weights to, for work repeated in higher precision; else None."""
         return torch.float32 if work.precise and self.dtype != torch.float32 else None
 
     @torch.no_grad()
     def _arguments(self, work: Work) -> dict[str, Any]:
-        """What all the pictures of a job share."""
+        """Return the pipeline arguments that all pictures of a job share."""
         width, height = self.size_of(work)
         dtype = self._precision(work)
         need = working.text(tokens=4 * 77, ffn=self._pipe.text_encoder_2.config.intermediate_size)
@@ -216,9 +216,9 @@ class Sdxl:
             return arguments | {"image": self._encode(work.references.init, width, height), "strength": work.strength}
 
     def _encode(self, picture: Image.Image, width: int, height: int) -> Any:
-        """What the VAE makes of the first picture, cropped at its centre to the shape asked for: a distribution over latents.
+        """Encode the init image, cropped at its centre to the requested shape, with the VAE: a distribution over latents.
 
-        Here and not in the pipeline, which would leave the VAE in bf16 after it; and once for all the pictures of a job.
+        Done here and not in the pipeline, which would leave the VAE in bf16; and only once for all pictures of a job.
         """
         fitted = ImageOps.fit(picture.convert("RGB"), (width, height), Image.Resampling.LANCZOS)
         pixels = self._pipe.image_processor.preprocess(fitted).to(self.device, torch.float32)
@@ -233,22 +233,22 @@ class Sdxl:
         return self._denoise(work, seeds, arguments, report)
 
     def _denoise(self, work: Work, seeds: tuple[int, ...], arguments: dict[str, Any], report: OnStep) -> torch.Tensor:
-        """Latents (len(seeds), 4, H/8, W/8) in fp32. `arguments` are for all the seeds, or have a row for each."""
+        """Return latents (len(seeds), 4, H/8, W/8) in fp32. `arguments`: shared by all seeds, or with one row for each."""
         dtype = self._precision(work)
         pipe, kind = self._pipe, StableDiffusionXLPipeline
-        # On the CPU, so that one seed is one noise on every device; one each, so that a picture does not depend on its neighbours.
+        # On the CPU, so that a seed gives the same noise on every device; one each, so that a picture does not depend on its neighbours.
         generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
         if "image" in arguments:
-            # Drawn from each picture's own generator, before its noise, as the pipeline does it.
+            # Sampled from each picture's own generator, before its noise, as in the pipeline.
             drawn = torch.cat([arguments["image"].sample(generator) for generator in generators]).to(dtype or self.dtype)
             arguments = arguments | {"image": self._pipe.vae.config.scaling_factor * drawn}
             kind = StableDiffusionXLImg2ImgPipeline
         if kind is not StableDiffusionXLPipeline or dtype is not None:
-            # The same modules; for higher precision without the encoders, to whose own the pipeline would narrow the embeddings.
+            # The same modules; for higher precision without the encoders, to whose dtype the pipeline would narrow the embeddings.
             modules = pipe.components | ({"text_encoder": None, "text_encoder_2": None} if dtype else {})
             pipe = kind(**modules, add_watermarker=False)
             pipe.set_progress_bar_config(disable=True)
-        # A scheduler of this pass's own: a cancelled one leaves its place in the schedule behind.
+        # A new scheduler per pass, because a cancelled pass leaves its position in the schedule behind.
         pipe.scheduler = sampler(self._schedule) if self.profile.few_steps else samplers.sdxl(work.scheduler, self._schedule)
         width, height = self.size_of(work)
         need = working.sdxl_denoise(width * height, len(seeds), pipe.unet.config.block_out_channels[0], (dtype or self.dtype).itemsize)
@@ -267,10 +267,10 @@ class Sdxl:
 
     @torch.no_grad()
     def _decode(self, latent: torch.Tensor, small: bool) -> Image.Image:
-        """The picture of latents (1, 4, H/8, W/8).
+        """Decode latents (1, 4, H/8, W/8) into a picture.
 
-        Split from a batch, not indexed: a batch dimension that is put back has another stride, by which the convolutions choose another
-        order of adding up, and so other bits.
+        Pass a split of the batch, not an index: a re-added batch dimension has another stride, for which the convolutions choose another
+        summation order, and so give other bits.
         """
         if not torch.isfinite(latent).all():
             raise BadOutput("the model made NaN or infinity")
@@ -292,7 +292,7 @@ class Sdxl:
 
 
 def check(work: Work) -> None:
-    """Raise `BadWork` for what the pipeline would round, ignore or fail on obscurely."""
+    """Raise `BadWork` for what the pipeline would round, ignore, or fail on with an obscure error."""
     if work.width % 8 or work.height % 8 or work.width <= 0 or work.height <= 0:
         raise BadWork(f"SDXL's sizes are multiples of 8, not {work.width}×{work.height}")
     if work.steps < 1 or not work.seeds:

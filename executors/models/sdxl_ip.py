@@ -1,8 +1,8 @@
-"""IP-Adapter for SDXL: a reference picture's style, composition or character, by the attention blocks that it may speak to.
+"""IP-Adapter for SDXL: apply a reference picture's style, composition or character, by scaling the adapter per attention block.
 
-Blocks after InstantStyle (https://arxiv.org/abs/2404.02733; diffusers' guide "IP-Adapter", section "Style & layout control"): with the
-plain adapter, up block 0's second attention carries style and down block 2's second carries layout. A character is the plus-face
-adapter on all blocks; 0.6 to 0.8 is its useful range.
+Blocks as in InstantStyle (https://arxiv.org/abs/2404.02733; diffusers' guide "IP-Adapter", section "Style & layout control"): with the
+plain adapter, up block 0's second attention carries style and down block 2's second carries layout. A character uses the plus-face
+adapter on all blocks; its useful range is 0.6 to 0.8.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Use:
-    """How one `reference_type` is done. Weights and encoders lie as in the repository h94/IP-Adapter."""
+    """Implementation of one `reference_type`. Paths of weights and encoders as in the repository h94/IP-Adapter."""
 
     weights: str
     encoder: str
@@ -49,9 +49,9 @@ USES: dict[str, Use] = {
 
 @dataclass
 class _Kit:
-    """What loading an adapter puts into a UNet, kept so that it can be taken out and put back without reading files."""
+    """The modules that an adapter adds to a UNet, kept so that they can be removed and added again without reading files."""
 
-    name: str  # of the component that holds its weights
+    name: str  # of the component with its weights
     encoder_name: str
     processors: dict[str, Any]
     projection: torch.nn.Module
@@ -60,10 +60,10 @@ class _Kit:
 
 
 class IpAdapters:
-    """The adapters of one pipeline. Between jobs the UNet is always bare: a job without a reference runs the very code it would run had
-    no adapter ever been loaded, so its picture is the same to the bit.
+    """The adapters of one pipeline. Between jobs the UNet has no adapter: a job without a reference runs exactly the code as if none had
+    ever been loaded, so its picture is the same bit for bit.
 
-    An adapter and an image encoder are a component each (`executors.residency`); both adapters may want the same encoder.
+    Each adapter and each image encoder is a component (`executors.residency`); both adapters may use the same encoder.
     """
 
     def __init__(self, pipe: StableDiffusionXLPipeline, paths: ModelPaths, residency: Residency, dtype: torch.dtype) -> None:
@@ -73,10 +73,9 @@ class IpAdapters:
         self.attached: tuple[str, ...] = ()  # components that the UNet needs beside its own until `detach`
 
     def attach(self, reference_type: str, strength: float, picture: Image, guided: bool, dtype: torch.dtype) -> list[torch.Tensor]:
-        """Put the adapter in, and return the picture's embeddings for `ip_adapter_image_embeds` ((negative, positive) when `guided`).
+        """Add the adapter to the UNet; return the picture's embeddings for `ip_adapter_image_embeds` ((negative, positive) if `guided`).
 
-        `dtype` is that of the UNet in this job. Raises `BadWork` for an unknown type, `ModelFileError`. `detach` afterwards, whatever
-        happens.
+        `dtype`: the UNet's in this job. Raises `BadWork` for an unknown type, `ModelFileError`. Always call `detach` afterwards.
         """
         if reference_type not in USES:
             raise BadWork(f"unknown reference type {reference_type!r}: there are {', '.join(USES)}")
@@ -84,7 +83,7 @@ class IpAdapters:
         if use.weights not in self._kits:
             self._kits[use.weights] = self._load(use)
         kit = self._kits[use.weights]
-        pipe.unet.set_attn_processor(dict(kit.processors))  # it empties the dict that it is given
+        pipe.unet.set_attn_processor(dict(kit.processors))  # a copy, because it empties its argument
         pipe.unet.encoder_hid_proj = kit.projection
         pipe.unet.config.encoder_hid_dim_type = "ip_image_proj"
         self.attached = (kit.name,)
@@ -98,7 +97,7 @@ class IpAdapters:
 
     def detach(self) -> None:
         pipe = self._pipe
-        pipe.unet.encoder_hid_proj = None  # first: a plus adapter's has attention of its own, which the bare processors do not know
+        pipe.unet.encoder_hid_proj = None  # first: a plus adapter's projection has attention that the bare processors do not cover
         pipe.unet.config.encoder_hid_dim_type = None
         pipe.unet.set_attn_processor(dict(self._bare))
         pipe.image_encoder = pipe.feature_extractor = None
@@ -135,9 +134,9 @@ class IpAdapters:
             return from_folder(CLIPVisionModelWithProjection, self._paths.root, folder, self._dtype)
 
     def _build(self, use: Use, encoder: torch.nn.Module) -> tuple[dict[str, Any], torch.nn.Module, Any]:
-        """The adapter's attention processors and projection, built onto the UNet and taken off it again; and what prepares pictures."""
+        """Load the adapter into the UNet and remove it again; return its attention processors, its projection, and the image processor."""
         pipe, folder = self._pipe, self._paths.ip_adapter
-        self._residency.set_down("sdxl.unet")  # the library puts the adapter where the UNet is
+        self._residency.set_down("sdxl.unet")  # the library creates the adapter on the UNet's device
         before = (pipe.unet.encoder_hid_proj, pipe.unet.config.encoder_hid_dim_type, pipe.unet.attn_processors)
         pictures = (pipe.image_encoder, pipe.feature_extractor)
         try:
@@ -148,7 +147,7 @@ class IpAdapters:
                     raise fault.raised(self._paths.root)
                 options = {"image_encoder_folder": None, "local_files_only": True}
                 pipe.load_ip_adapter(str(folder), subfolder="sdxl_models", weight_name=use.weights, **options)
-            projection, pipe.unet.encoder_hid_proj = pipe.unet.encoder_hid_proj, None  # first: `detach` says why
+            projection, pipe.unet.encoder_hid_proj = pipe.unet.encoder_hid_proj, None  # first, as in `detach`
             processors = pipe.unet.attn_processors
             for module in (projection, *processors.values()):
                 if isinstance(module, torch.nn.Module):

@@ -1,4 +1,4 @@
-"""SDXL's prompt embeddings: the plain way for what fits in CLIP's window, compel's for what is long or weighted."""
+"""SDXL's prompt embeddings: by the pipeline for what fits in CLIP's window, by compel for long or weighted prompts."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from compel.prompt_parser import Conjunction
     from diffusers import StableDiffusionXLPipeline
 
-logging.getLogger("transformers.tokenization_utils_base").setLevel(logging.ERROR)  # it warns of each long text that compel then splits
+logging.getLogger("transformers.tokenization_utils_base").setLevel(logging.ERROR)  # warns of each long text, which compel splits anyway
 
-REMEMBERED = 16  # prompts; a pair is under 2 MB, and a job retried or repeated in a batch asks for the same one
+REMEMBERED = 16  # cached prompt pairs, each under 2 MB; a retried job and the images of a batch use the same one
 
 
 @dataclass(frozen=True)
 class Embeddings:
-    """Of one prompt and one negative prompt: (1, 77·k, 2048) and (1, 1280) for the real SDXL."""
+    """Embeddings of one prompt and one negative prompt: (1, 77·k, 2048), pooled (1, 1280) for the real SDXL."""
 
     prompt_embeds: torch.Tensor
     negative_prompt_embeds: torch.Tensor
@@ -39,7 +39,7 @@ def needs_compel(*texts: str) -> bool:
 
 
 class PromptEncoder:
-    """Remembers what it has encoded: the same tensors, so the same picture to the bit."""
+    """Encodes prompts, with a cache: the same tensors, so the same picture bit for bit."""
 
     def __init__(self, pipe: StableDiffusionXLPipeline, device: torch.device) -> None:
         self._pipe, self._device = pipe, device
@@ -47,7 +47,7 @@ class PromptEncoder:
 
     @torch.no_grad()
     def encode(self, prompt: str, negative: str, dtype: torch.dtype, placed: Callable[[], AbstractContextManager[None]]) -> Embeddings:
-        """`placed` has the encoders on the device, at `dtype`; it is entered only for what is not known yet.
+        """Return the embeddings. `placed`: context with the encoders on the device, at `dtype`; entered only for an uncached pair.
 
         Raises `TextUnreadable` for a text that a tokenizer would change.
         """
@@ -84,7 +84,7 @@ class PromptEncoder:
 
 
 class _Weighted(str):
-    """A prompt's words, for compel's pooled embedding (which would read the weights aloud), with its weighted parts beside them."""
+    """A prompt without weights, for compel's pooled embedding (which would read weights as text), with its weighted parts attached."""
 
     parts: list[Part]
 
@@ -95,7 +95,7 @@ class _Weighted(str):
 
 
 def _conjunction(text: str) -> Conjunction:
-    """Stands in for compel's own parser (`executors.prompts.parse_weights` says why)."""
+    """Replaces compel's own parser (for the reason see `executors.prompts.parse_weights`)."""
     from compel.prompt_parser import Conjunction, FlattenedPrompt
 
     return Conjunction([FlattenedPrompt(getattr(text, "parts", None) or [(str(text), 1.0)])])

@@ -1,8 +1,8 @@
-"""Pictures of several jobs in one pass of SDXL's UNet. Each row of the batch has its own words, seed and noise; what all rows share
-(shape, steps, guidance, scheduler) is the key that lets jobs meet.
+"""Pictures of several jobs in one pass of SDXL's UNet. Each row of the batch has its own prompt, seed and noise; shape, steps, guidance and
+scheduler must be equal, and form the key by which jobs are grouped.
 
-A job that drops out leaves its rows in the pass until its end, undecoded: taking them out would change the batch's shape, and with it the
-last bits of the others. A pass of which nobody is left stops at once.
+The rows of a job that drops out stay in the pass until its end, undecoded: removing them would change the batch's shape, and with it the
+last bits of the other pictures. A pass stops at once when all its jobs have dropped out.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ WORDS = ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "neg
 
 
 class _Deserted(Exception):
-    """Nobody wants this pass any more."""
+    """All jobs of this pass have dropped out."""
 
 
 def key(work: Work, at_once: int) -> Hashable | None:
-    """What works of one pass have in common. None for work with pictures of its own, and where words are longer than CLIP's window: their
-    embeddings have another shape."""
+    """Return the key that works of one pass must share. None for work with reference pictures, and for prompts longer than CLIP's window,
+    whose embeddings have another shape."""
     own = work.precise or work.references.init is not None or work.references.style is not None
     long = any(sdxl_token_count(unweighted(text)) > WINDOW for text in (work.prompt, work.negative_prompt))
     if at_once == 1 or own or long:
@@ -43,7 +43,7 @@ def key(work: Work, at_once: int) -> Hashable | None:
 
 
 def generate(sdxl: Sdxl, works: Sequence[Work], on_steps: Sequence[OnStep]) -> Iterator[tuple[int, Output | Exception]]:
-    """`Family.generate_together`. Rows go in the order of the works, `sdxl.at_once` a pass."""
+    """Implement `Family.generate_together`: rows in the order of the works, `sdxl.at_once` per pass."""
     first = works[0]
     chance = Chance(sdxl.residency, f"generating {len(works)} jobs of {first.job_type} {first.width}×{first.height} together")
     words = [chance(lambda small, work=work: sdxl._arguments(work)) for work in works]
@@ -73,7 +73,7 @@ def generate(sdxl: Sdxl, works: Sequence[Work], on_steps: Sequence[OnStep]) -> I
 
 
 def _denoise(sdxl: Sdxl, work: Work, rows: Sequence[Row], words: Sequence[dict[str, Any]], report: OnStep, small: bool) -> Any:
-    """Latents (1, 4, H/8, W/8), one for each row."""
+    """Return latents (1, 4, H/8, W/8), one for each row."""
     arguments = words[0] | {name: torch.cat([words[n][name] for n, _ in rows]) for name in WORDS}
     return sdxl._denoise(work, tuple(seed for _, seed in rows), arguments, report).split(1)
 
@@ -81,7 +81,7 @@ def _denoise(sdxl: Sdxl, work: Work, rows: Sequence[Row], words: Sequence[dict[s
 def _reporter(
     works: Sequence[Work], on_steps: Sequence[OnStep], now: Sequence[Row], made: Counter[int], gone: dict[int, Exception]
 ) -> OnStep:
-    """Tells each job of its own steps; those too that wait for a later pass, so that they learn of a cancel."""
+    """Return a callback that reports to each job its own steps; also to jobs of a later pass, so that they notice a cancel."""
     here = Counter(n for n, _ in now)
     concerned = [n for n, work in enumerate(works) if made[n] < len(work.seeds)]
 
@@ -91,7 +91,7 @@ def _reporter(
                 continue
             try:
                 on_steps[n](made[n] * steps + here[n] * done, len(works[n].seeds) * steps)
-            except Exception as error:  # noqa: BLE001  (yielded to whoever gave us the callback)
+            except Exception as error:  # noqa: BLE001  (yielded to the caller)
                 gone[n] = error
         if all(n in gone for n in here):
             raise _Deserted

@@ -1,9 +1,8 @@
-"""What this machine knows of model files: the SHA-256 of each as it was hashed last, and which manifest was accepted.
+"""This machine's cache of model file hashes (SHA-256), and the manifests that it has accepted.
 
-Kept in `OURVIDZ_HOME/models-seen.json`, readable and writable by its user alone, so that gigabytes are hashed once and not at every load.
-A file is hashed again when its device, inode, size, mtime or ctime differ from those it had then. (Programs may set an mtime, not a ctime.)
-Whoever may write the model folder may write its manifest too; so a manifest is accepted once, and another one refused until a person
-says so.
+Stored in `OURVIDZ_HOME/models-seen.json`, readable and writable by its user only, so that gigabytes are hashed once and not at every load.
+A file is hashed again when its device, inode, size, mtime or ctime has changed. (Programs can set an mtime, not a ctime.) Anyone who can
+write the model folder can write its manifest too; so a manifest is accepted once, and a different one is refused until a person accepts it.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ def stamp_of(found: os.stat_result) -> Stamp:
 
 
 class Seen:
-    """Threads share it. `file` None: only this process remembers."""
+    """The cache; thread-safe. `file` None: in memory only."""
 
     def __init__(self, file: Path | None = None) -> None:
         self._file, self._lock = file, threading.Lock()
@@ -41,8 +40,8 @@ class Seen:
         self._accepted: dict[str, str] = {}
 
     def sha256(self, path: Path, *, always: bool = False) -> str:
-        """Of the file's bytes, hashed if it is not known; `always`: unless this very process hashed it. Raises `ModelFileError` for a file
-        that changes meanwhile."""
+        """Return the file's SHA-256, from the cache if known. `always`: trust only hashes made by this process. Raises `ModelFileError` for
+        a file that changes meanwhile."""
         name = str(path.resolve())
         with path.open("rb") as stream:
             before = stamp_of(os.fstat(stream.fileno()))
@@ -59,7 +58,7 @@ class Seen:
         return digest
 
     def manifest(self, root: Path) -> dict[str, Any]:
-        """The pins of a model folder, of the manifest that was accepted; the first one that is seen is. Raises `ModelFileError`."""
+        """Read a model folder's manifest. The first manifest seen is accepted; a different one raises `ModelFileError`."""
         try:
             data = (root / MANIFEST).read_bytes()
         except OSError:
@@ -83,12 +82,12 @@ class Seen:
         return manifest
 
     def accept(self, root: Path) -> None:
-        """This manifest is the right one from now on: our own commands wrote it, or a person looked at it."""
+        """Accept this manifest from now on: our own commands wrote it, or a person checked it."""
         data = (root / MANIFEST).read_bytes()
         with self._lock:
             self._accept(str(root.resolve()), hashlib.sha256(data).hexdigest())
 
-    # -- the file; the lock is held
+    # -- the file; call with the lock held
 
     def _accept(self, name: str, digest: str) -> None:
         self._accepted[name] = digest
@@ -117,7 +116,7 @@ class Seen:
     def _keep(self, change: Any) -> None:
         if self._file is None:
             return
-        kept = self._kept()  # again: other executors write it too
+        kept = self._kept()  # read again, since other executors write it too
         change(kept)
         self._file.parent.mkdir(parents=True, exist_ok=True)
         new: Path | None = None
@@ -140,7 +139,7 @@ _current = Seen()
 
 
 def use(home: Path) -> None:
-    """What this process knows is kept under `home` from here on."""
+    """Store this process's cache under `home` from now on."""
     global _current
     _current = Seen(home / FILE)
 

@@ -1,4 +1,4 @@
-"""A private copy of the pinned files of a folder, hashed while it is made: what is checked is what is loaded, whoever may write there."""
+"""Private copy of a folder's pinned files, hashed while copying: the bytes checked are the bytes loaded, whoever can write there."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ PIECE = 1 << 20
 
 @contextmanager
 def snapshot(folder: Path, *, limit: int) -> Iterator[Path]:
-    """The copy, for as long as the block lasts; of at most `limit` bytes. Raises `ModelFileError` for a folder without pins, and naming the
-    file that is missing, is a link, or is not what its pin says."""
+    """Yield a copy of at most `limit` bytes, removed at the end of the block. Raises `ModelFileError` for a folder without pins, and naming
+    a file that is missing, is a link, or does not match its pin."""
     pins = read_manifest(folder)["files"]
     if not pins:
         raise ModelFileError(
@@ -36,7 +36,7 @@ def snapshot(folder: Path, *, limit: int) -> Iterator[Path]:
 
 
 def copy(source: Path, target: Path, pin: dict[str, object]) -> None:
-    """One file by its pin (`{"bytes", "sha256"}`). Raises `ModelFileError`; a link is not followed."""
+    """Copy one file and check it against its pin (`{"bytes", "sha256"}`). Raises `ModelFileError`; does not follow links."""
     try:
         held = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Where real model files come from, as data (`executors/data/model_sources.toml`), and what a person may name for SDXL's weights."""
+"""Sources of real model files, as data (`executors/data/model_sources.toml`), and those a person may name for SDXL's weights."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class Source:
     gib: float = 0.0
     licence: str = ""
     gated: bool = False
-    saved_as: str = ""  # the one file's own name below `into`; else files keep their path
+    saved_as: str = ""  # the name below `into`, for a source of one file; else files keep their path
 
     @property
     def key(self) -> str:
-        """What the lock file knows it by."""
+        """Key in the lock file."""
         return f"{self.role} {self.repo}" + (f":{self.files[0]}" if self.saved_as else "")
 
     def takes(self, path: str) -> bool:
@@ -47,15 +47,15 @@ class Source:
         return any(path.count("/") == pattern.count("/") and fnmatchcase(path, pattern) for pattern in self.files)
 
     def name_of(self, path: str) -> str:
-        """Where a file of the repository lies under the model folder."""
+        """Return the path of a repository's file under the model folder."""
         return f"{self.into}/{self.saved_as or path}"
 
 
 @dataclass(frozen=True)
 class Given:
-    """SDXL's weights from a URL or a file of this machine."""
+    """SDXL's weights from a URL or a local file."""
 
-    where: str = field(repr=False)  # a URL may carry a token in its query: never printed or recorded, `shown` is
+    where: str = field(repr=False)  # a URL's query may hold a token: never printed or recorded; `shown` is
     sha256: str = ""
     role: str = "sdxl"
 
@@ -73,7 +73,7 @@ class Given:
 
 
 def read(file: Path | None = None) -> list[Source]:
-    """The sources of `file`, else our own. Raises `ModelFileError` naming the table that will not do."""
+    """Read the sources of `file`, else our own. Raises `ModelFileError` naming the invalid table."""
     text = (
         file.read_text(encoding="utf-8")
         if file
@@ -106,7 +106,7 @@ def _source(file: str, number: int, table: dict[str, object]) -> Source:
 
 
 def sdxl_weights(text: str, sha256: str = "") -> Source | Given:
-    """What `--sdxl` named: `owner/repo:file.safetensors[@revision]` of the hub, a URL, or a file of this machine.
+    """Parse the argument of `--sdxl`: `owner/repo:file.safetensors[@revision]` of the hub, a URL, or a local file.
 
     Raises `ModelFileError` for anything else.
     """
@@ -129,7 +129,7 @@ def sdxl_weights(text: str, sha256: str = "") -> Source | Given:
 
 
 def chosen(listed: list[Source], roles: Collection[str], sdxl: str | None, sdxl_sha256: str = "") -> tuple[list[Source], Given | None]:
-    """The sources of these roles (none named: all), and SDXL's weights where a person named them. Raises `ModelFileError`."""
+    """Return the sources of these roles (none named: all), and SDXL's weights if a person named them. Raises `ModelFileError`."""
     if unknown := set(roles) - {role.name for role in ROLES}:
         raise ModelFileError(f"There is no role {sorted(unknown)[0]!r}: there are {', '.join(role.name for role in ROLES)}.")
     which = [source for source in listed if not roles or source.role in roles]

@@ -1,6 +1,6 @@
-"""What a speed profile does to a denoiser: layout, step caches, quantised weights. The table is `executors.models.profiles`.
+"""Apply a speed profile to a denoiser: memory layout, step caches, quantised weights. The table is `executors.models.profiles`.
 
-`dress` once, when the weights have been read; `forgetting` around every pass.
+Call `dress` once, after the weights are read; use `forgetting` around every pass.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from executors.models.regional import Regional
 
 SDXL, T2V, VACE = "sdxl", "t2v", "vace"
 Compiler = Callable[[Hashable], AbstractContextManager[bool]]
-"""Around a pass of one shape: whether it runs compiled."""
+"""Returns the context for a pass of one shape; it yields whether the pass runs compiled."""
 
 
 def dress(profile: Profile, model: str, denoiser: Any, device: torch.device) -> None:
-    """Make `denoiser` (SDXL's UNet, Wan's transformer) what `profile` asks for. Once for each denoiser."""
+    """Apply `profile` to `denoiser` (SDXL's UNet, Wan's transformer). Once per denoiser."""
     if model == SDXL:
         attention.dress(profile.attention, denoiser)
     if profile.quantised:
         _quantise(denoiser, profile.quantised)
-    if profile.channels_last and device.type == "cuda" and model == SDXL:  # Wan's work is in matrices, which have no such layout
+    if profile.channels_last and device.type == "cuda" and model == SDXL:  # no effect on Wan's matrices
         denoiser.to(memory_format=torch.channels_last)
     if profile.step_cache:
         CACHES[model](denoiser)
@@ -37,7 +37,7 @@ def dress(profile: Profile, model: str, denoiser: Any, device: torch.device) -> 
 
 @contextmanager
 def forgetting(denoiser: Any) -> Iterator[None]:
-    """Around a pass, however it ends: empties the step caches, if there are any. What it leaves in them would show in the next picture."""
+    """Context of a pass: empty the step caches, if any, however it ends. Leftover state would show in the next picture."""
     try:
         yield
     finally:
@@ -49,8 +49,8 @@ def compiler(profile: Profile, denoiser: Any, device: torch.device) -> Compiler:
 
 
 def _broadcast(unet: Any) -> None:
-    """Pyramid Attention Broadcast (https://arxiv.org/abs/2408.12588), in the middle of the schedule: every second step takes over what
-    attention gave the step before. SDXL asks for both halves of its guidance in one call, which this needs: it keeps one state a layer."""
+    """Enable Pyramid Attention Broadcast (https://arxiv.org/abs/2408.12588), in the middle of the schedule: every second step reuses the
+    attention outputs of the step before. It keeps one state per layer, so both halves of the guidance must be in one call, as in SDXL."""
     now = [0.0]
     unet.register_forward_pre_hook(lambda _, args: now.__setitem__(0, float(args[1])))  # the pipeline passes the timestep second
     apply_pyramid_attention_broadcast(
@@ -62,9 +62,9 @@ def _broadcast(unet: Any) -> None:
 
 
 def _forecast(transformer: Any) -> None:
-    """TaylorSeer, lite (https://arxiv.org/abs/2503.06923): from the fourth step on, every second output is extrapolated from the two
-    computed before it. It keeps a state for each half of the guidance, which Wan asks for one by one (PAB would mix them), and predicts the
-    very end, so that VACE's hints are not added twice (First Block Cache would)."""
+    """Enable TaylorSeer, lite (https://arxiv.org/abs/2503.06923): from the fourth step on, every second output is extrapolated from the two
+    computed before it. It keeps one state for each half of the guidance, which Wan computes in separate calls (PAB would mix them), and
+    predicts the final output, so that VACE's hints are not added twice (as with First Block Cache)."""
     transformer.enable_cache(
         TaylorSeerCacheConfig(
             use_lite_mode=True, cache_interval=2, disable_cache_before_step=3, max_order=1, taylor_factors_dtype=torch.float32
@@ -76,7 +76,7 @@ CACHES: dict[str, Callable[[Any], None]] = {SDXL: _broadcast, T2V: _forecast, VA
 
 
 def _quantise(denoiser: Any, kind: str) -> None:
-    # Optional: `check_needs` has refused the profile at start where it is not installed.
+    # Optional package: `check_needs` has refused the profile at start if it is not installed.
     from torchao.quantization import Float8DynamicActivationFloat8WeightConfig, Int8WeightOnlyConfig, quantize_
 
     logging.getLogger("torchao").setLevel(logging.ERROR)

@@ -1,10 +1,10 @@
-"""Whether a file's tensors are those of the architecture that its config describes: names and shapes, told from headers, nothing loaded.
+"""Check that a file's tensors match the architecture of its config: names and shapes, from headers, without loading.
 
-The libraries go on where a file lacks a tensor: what is missing stays on `meta` (diffusers) or is drawn at random (transformers), and the
-pictures are noise, other noise each time. So each architecture is built once on the meta device, which takes no memory, and its names and
-shapes are held against the file's header before anything is loaded. Afterwards `whole` looks at what the library made.
+The libraries do not fail on a missing tensor: it stays on `meta` (diffusers) or is initialised at random (transformers), and the pictures
+are noise, different each time. So each architecture is built once on the meta device, which takes no memory, and its names and shapes are
+compared with the file's header before anything is loaded. Afterwards `whole` checks the loaded module.
 
-The names of SDXL's single file are those of `ldm_keys`, so that an error names the tensor as the file does.
+The names of SDXL's single file are those of `ldm_keys`, so that errors name the tensors as the file does.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from executors.models.safetensors_header import HeaderError, quoted, read_whole
 
 Shape = tuple[int, ...]
 FLOATS = frozenset({"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"})
-# In some files and not in others, and read by no model: positions and frequencies that each computes, OpenCLIP's temperature, and what
-# only the VAE's training needed.
+# Present in some files only, and not read by any model: positions and frequencies that models compute, OpenCLIP's temperature, and tensors
+# for the VAE's training.
 _OPTIONAL = re.compile(r"(^|\.)(position_ids|logit_scale|inv_freq)$|^first_stage_model\.(loss|model_ema)\.")
-# transformers writes a base model's prefix or leaves it out, from release to release, and reads both.
+# transformers writes or omits a base model's prefix, depending on the release, and reads both.
 _BASE = re.compile(r"^(text_model|vision_model)\.")
 
 
 @dataclass(frozen=True)
 class Fault:
-    """The first thing wrong with a component's tensors. `what` is the predicate of a sentence that begins with the file's name."""
+    """The first fault of a component's tensors. `what` is the predicate of a sentence that begins with the file's name."""
 
     file: Path
     what: str
@@ -48,16 +48,16 @@ class Fault:
 
 @dataclass(frozen=True)
 class Wanted:
-    """A component's tensors: name → shape. A group holds names of one tensor, of which a file needs one."""
+    """The tensors required by a component: name → shape. A group has the names of one tensor, of which a file needs one."""
 
     what: str
     shapes: Mapping[str, Shape]
     groups: tuple[frozenset[str], ...] = ()
-    ignored: tuple[str, ...] = ()  # patterns of names that the library passes over
+    ignored: tuple[str, ...] = ()  # patterns of names that the library ignores
 
 
 def of_folder(kind: Any, folder: Path) -> Fault | None:
-    """What is wrong with the weights of a folder as `from_pretrained` of this class reads it; None: all is there, nothing too much."""
+    """Check a folder's weights as `from_pretrained` of this class reads them; None if complete and without extra tensors."""
     try:
         wanted = architecture(kind, folder)
     except ModelFileError as error:
@@ -65,7 +65,7 @@ def of_folder(kind: Any, folder: Path) -> Fault | None:
     try:
         files = shards(folder)
         found = {_BASE.sub("", name): (file, name, tensor) for file in files for name, tensor in read_whole(file).tensors.items()}
-    except (HeaderError, OSError, ValueError, KeyError, AttributeError) as error:  # the last three of an index that is none
+    except (HeaderError, OSError, ValueError, KeyError, AttributeError) as error:  # the last three: an invalid index
         return Fault(folder, f"cannot be read: {error}")
     if not files:
         return Fault(folder, "holds no weights that would be loaded")
@@ -76,7 +76,7 @@ def of_folder(kind: Any, folder: Path) -> Fault | None:
 
 
 def of_single_file(file: Path, config: Path, parts: Sequence[str] = ()) -> Fault | None:
-    """What is wrong with the tensors of these parts of an SDXL checkpoint (none named: all four), by the configs beside it."""
+    """Check the tensors of these parts of an SDXL checkpoint (none named: all four) against the configs beside it."""
     try:
         header = read_whole(file)
     except (HeaderError, OSError) as error:
@@ -98,7 +98,7 @@ def of_single_file(file: Path, config: Path, parts: Sequence[str] = ()) -> Fault
 
 
 def _as_in(found: Mapping[str, tuple[Path, str, Any]], name: str) -> str:
-    """The name as the file spells it; of one that it lacks, as it would by its neighbours."""
+    """Return the name as the file spells it; for a missing tensor, as its neighbours are spelled."""
     if name in found:
         return found[name][1]
     first = name.partition(".")[0]
@@ -115,7 +115,7 @@ def first_fault(
     file_of: Callable[[str], Path],
     spelled: Callable[[str], str] = str,
 ) -> Fault | None:
-    """Shapes first, since a wrong one says more than a missing name; then what is missing, then what is too much."""
+    """Return the first fault: wrong shapes first, which tell more than missing names; then missing tensors, then extra ones."""
     faults = list(_faults(wanted, found, spelled))
     if not faults:
         return None
@@ -144,7 +144,7 @@ def _faults(wanted: Wanted, found: Mapping[str, Mapping[str, Any]], spelled: Cal
 
 
 def _squeezed(shape: Sequence[int]) -> Shape:
-    """Without ones at its end: the VAE's attention is written as matrices or as 1×1 convolutions, and both are read."""
+    """Drop trailing ones: the VAE's attention is stored as matrices or as 1×1 convolutions, and both are read."""
     sides = list(shape)
     while len(sides) > 2 and sides[-1] == 1:
         sides.pop()
@@ -159,7 +159,7 @@ def shown(shape: Sequence[int]) -> str:
 
 
 def architecture(kind: Any, folder: Path) -> Wanted:
-    """The tensors of a model class with the config of this folder. Raises `ModelFileError`, the predicate alone."""
+    """Return the tensors of a model class with this folder's config. Raises `ModelFileError` (message: the predicate only)."""
     try:
         text = (folder / "config.json").read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -173,7 +173,7 @@ def _architecture(kind: Any, config: str) -> Wanted:
         told = json.loads(config)
         with torch.device("meta"):
             model = kind(kind.config_class.from_dict(told)) if issubclass(kind, transformers.PreTrainedModel) else kind.from_config(told)
-    except Exception as error:  # whatever the library makes of a config that is none
+    except Exception as error:  # libraries raise any type for an invalid config
         raise ModelFileError(f"describes no {kind.__name__}: {error}") from error
     state = model.state_dict(keep_vars=True)
     same: dict[int, set[str]] = {}
@@ -192,7 +192,7 @@ def _on_meta(shapes: Mapping[str, Shape]) -> dict[str, torch.Tensor]:
     return {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
 
 
-# A single file's parts: the class, where its tensors begin, and their names in the file from those of the class.
+# A single file's parts: the class, the prefix of its tensors' names, and the renaming from the class's names to the file's.
 SINGLE_FILE: Mapping[str, tuple[Any, str, Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]]] = {
     "unet": (diffusers.UNet2DConditionModel, "model.diffusion_model.", ldm_keys.unet),
     "vae": (diffusers.AutoencoderKL, "first_stage_model.", ldm_keys.vae),
@@ -202,7 +202,7 @@ SINGLE_FILE: Mapping[str, tuple[Any, str, Callable[[dict[str, torch.Tensor]], di
 
 
 def shards(folder: Path) -> list[Path]:
-    """The files that `from_pretrained` reads: the whole one, else those of the index."""
+    """Return the files that `from_pretrained` reads: the single file, else those of the index."""
     for stem in ("diffusion_pytorch_model", "model"):
         if (whole := folder / f"{stem}.safetensors").is_file():
             return [whole]
@@ -213,11 +213,11 @@ def shards(folder: Path) -> list[Path]:
     return []
 
 
-# What was made
+# Loaded modules
 
 
 def whole(module: torch.nn.Module, what: str, info: Mapping[str, Any] | None = None) -> torch.nn.Module:
-    """The module, if every tensor of it came out of the file. `info`: what `from_pretrained(output_loading_info=True)` said.
+    """Return the module if every tensor of it came from the file. `info`: from `from_pretrained(output_loading_info=True)`.
 
     Raises `ModelFileError` naming the first tensor that did not.
     """

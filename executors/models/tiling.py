@@ -1,4 +1,4 @@
-"""Decoding in tiles, for the second try of a job that ran out of memory: a quarter of the memory, and seams that a close look may find."""
+"""Decode in tiles, for the retry of a job that ran out of memory: needs a quarter of the memory, but seams may be slightly visible."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _SIZES = (
 
 @contextmanager
 def tiled(vae: Any, width: int, height: int, small: bool) -> Iterator[None]:
-    """With `small`, let a diffusers VAE decode width × height in tiles of about half its sides, overlapping by a quarter."""
+    """With `small`, make a diffusers VAE decode width × height in tiles of about half its sides, overlapping by a quarter."""
     if not small:
         yield
         return
     before = {name: getattr(vae, name) for name in _SIZES if hasattr(vae, name)}
     try:
         vae.enable_tiling()
-        if "tile_latent_min_size" in before:  # AutoencoderKL: square tiles; its own are 1024², which is all of a picture
+        if "tile_latent_min_size" in before:  # AutoencoderKL: square tiles; its default, 1024², is a whole picture
             scale = before["tile_sample_min_size"] // before["tile_latent_min_size"]
             vae.tile_latent_min_size = max(4, max(width, height) // scale // 2)
             vae.tile_sample_min_size = vae.tile_latent_min_size * scale

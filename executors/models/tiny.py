@@ -1,7 +1,7 @@
-"""All the tiny models, in the real formats, made where no real ones are, so that everything can run anywhere.
+"""Make all tiny models, in the real formats, so that everything runs without real models.
 
-Families that were taught (`executors.models.taught`) draw what they know, coloured shapes; the others, and all with `random`, have random
-weights and make noise. The same loaders, checks and pipelines take both, and their manifest says `"tiny": true`.
+Taught families (`executors.models.taught`) draw coloured shapes; the others, and all with `random`, have random weights and make noise.
+The same loaders, checks and pipelines handle both; their manifest has `"tiny": true`.
 """
 
 from __future__ import annotations
@@ -17,17 +17,16 @@ from executors.errors import ModelFileError
 from executors.models import files, taught
 from executors.models.seen import current
 
-RECIPE = 3  # raise it when a tiny model changes other than by its taught weights: older folders are then made again
+RECIPE = 3  # increase when a tiny model changes other than by its taught weights: existing folders are then made again
 EXAMPLE = "a red circle on a blue background"
 MAKERS = {"sdxl": "executors.models.tiny_sdxl", "wan": "executors.models.tiny_wan", "qwen": "executors.models.tiny_qwen"}
 
 
 def make_tiny(root: Path, on_progress: Callable[[str], None], which: Iterable[str] = tuple(MAKERS), *, random: bool | None = None) -> bool:
-    """Make the tiny models in `root`, all or nothing: a few seconds, about 30 MB; whether anything was to be made.
+    """Make the tiny models in `root`, all or nothing: a few seconds, about 30 MB. Returns whether anything was made.
 
-    `random`: with random weights throughout; None: as those that are there, else taught. A folder that another process finishes first is
-    as good as ours. Raises `ModelFileError` rather than touch a folder that holds anything else. `which` is a subset of `MAKERS`, for
-    tests of one family.
+    `random`: random weights for all families; None: as the existing models, else taught. A folder that another process finishes first is
+    used instead of ours. Raises `ModelFileError` for a folder with anything else. `which`: a subset of `MAKERS`, for tests of one family.
     """
     wanted = list(which)
     if _made(root, wanted, random):
@@ -42,7 +41,7 @@ def make_tiny(root: Path, on_progress: Callable[[str], None], which: Iterable[st
         known = _taught(wanted, random)
         for name in wanted:
             on_progress(f"making the tiny {name} model")
-            # Imported here: torch, only when something is to be made.
+            # Imported here, so that torch is imported only if something is made.
             importlib.import_module(MAKERS[name]).make(work / "new", taught=name in known)
         for path in (work / "new").rglob("*"):  # save_pretrained leaves weights 0600
             path.chmod(0o755 if path.is_dir() else 0o644)
@@ -62,12 +61,12 @@ def make_tiny(root: Path, on_progress: Callable[[str], None], which: Iterable[st
 
 
 def _taught(names: Iterable[str], random: bool) -> dict[str, str]:
-    """The families that are made from shipped weights, and the digest of those."""
+    """Families made from shipped weights → the digest of those."""
     return {} if random else {name: taught.facts(name)["weights"] for name in taught.shipped(list(names))}
 
 
 def _words(families: Iterable[str]) -> dict[str, list[str]]:
-    """What these families know together, by topic."""
+    """Topic → the words that these families know, combined."""
     topics: dict[str, list[str]] = {}
     for family in families:
         for topic, words in taught.facts(family)["words"].items():
@@ -88,7 +87,7 @@ def _made(root: Path, wanted: list[str], random: bool | None) -> bool:
 
 
 def told(root: Path) -> str:
-    """What a person must know of the tiny models at `root` before looking at what they make."""
+    """Describe the limits of the tiny models at `root`, for people who look at their outputs."""
     manifest: dict[str, Any] = files.read_manifest(root)
     if not (known := list(manifest.get("taught", ()))):
         return "Tiny models with random weights: the pictures are noise, and only the lexical screen looks at prompts."

@@ -1,9 +1,9 @@
-"""Makes the tiny Qwen2.5 in the real format: with the weights that tools/teach taught, or with random ones that say something readable.
+"""Make a tiny Qwen2.5 in the real format: with the weights taught by tools/teach, or with random weights that produce readable text.
 
-A random model emits random bytes, which no check of an enhanced prompt could let pass. So its last layer is fitted (one least-squares
-solve, no training) to follow the word grammar below: after each word come the words of the next slot, all equally likely. Which of them
-wins is left to the random attention layers, hence to the prompt. It understands nothing, and `tiny.json` says so; what runs is the real
-tokenizer, chat template, model class and generate() loop.
+A random model emits random bytes, which would fail every check of an enhanced prompt. So its last layer is fitted (one least-squares
+solve, no training) to the word grammar below: after each word the words of the next slot are about equally likely, and the random attention
+layers choose among them, depending on the prompt. It understands nothing, and `tiny.json` says so; but tokenizer, chat template, model
+class and generate() loop are the real ones.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FACTS: dict[str, Any] = {
     "note": "random weights under a fixed grammar: the added words do not depend on what the prompt means",
 }
 
-# One slot a line, its words separated by |. Nothing stands in two slots: what comes next is read off the last token alone.
+# One slot per line, its words separated by |. No word is in two slots: the next slot is determined by the last token alone.
 SLOTS = """
 The
 scene|setting|view|composition|frame
@@ -77,12 +77,12 @@ TEMPLATE = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 EMBEDDING_GAIN, ATTENTION_GAIN = 24.0, 12.0
-GRAMMAR_LOGIT, CHOICE_LOGIT = 12.0, 0.2  # choosing within a slot must never outweigh the slot
+GRAMMAR_LOGIT, CHOICE_LOGIT = 12.0, 0.2  # the choice within a slot must never outweigh the grammar
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 
 
 def make(root: Path, *, taught: bool = False) -> None:
-    """Write `qwen2.5-7b-instruct/` under `root` (OURVIDZ_MODELS). Atomic; does nothing where it is already.
+    """Write `qwen2.5-7b-instruct/` under `root` (OURVIDZ_MODELS). Atomic; does nothing if it exists already.
 
     `taught`: with the weights of `executors.models.taught`.
     """
@@ -102,7 +102,7 @@ def _taught(folder: Path, merges: list[tuple[str, str]]) -> None:
 
 
 def model_for(tokenizer: Qwen2TokenizerFast) -> Qwen2ForCausalLM:
-    """The model that is taught, with its seed's weights. Three layers: copying from the prompt takes two (tools/teach/qwen.py)."""
+    """Return the model to teach, with its seed's weights. Three layers: copying from the prompt takes two (tools/teach/qwen.py)."""
     torch.manual_seed(5)
     return Qwen2ForCausalLM(_config(tokenizer, hidden=96, intermediate=192, layers=3, rope_theta=1e6)).eval()
 
@@ -111,7 +111,7 @@ def _build(folder: Path) -> None:
     slots = [line.split("|") for line in SLOTS.split()]
     tokenizer = tokenizer_of(slots)
     torch.manual_seed(5)
-    # More hidden numbers than the grammar has words, so that the fit below is exact.
+    # More hidden dimensions than the grammar has words, so that the fit below is exact.
     model = Qwen2ForCausalLM(_config(tokenizer, hidden=160, intermediate=64, layers=2)).eval()
     _follow_grammar(model, tokenizer, slots)
     model.save_pretrained(folder)
@@ -136,12 +136,12 @@ def _config(tokenizer: Qwen2TokenizerFast, *, hidden: int, intermediate: int, la
 
 
 def _spelled(slots: list[list[str]]) -> list[list[str]]:
-    """The slots with the spaces that the words have in running text."""
+    """Return the slots with leading spaces, as the words occur in running text."""
     return [[word if word in PUNCTUATION or not place else " " + word for word in slot] for place, slot in enumerate(slots)]
 
 
 def tokenizer_of(slots: list[list[str]]) -> Qwen2TokenizerFast:
-    """Byte-level BPE as Qwen's, with merges enough that each word of the grammar is one token; all else falls back to bytes."""
+    """Byte-level BPE like Qwen's, with enough merges that each word of the grammar is one token; all else falls back to bytes."""
     raw = Tokenizer(models.BPE())
     raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     alphabet = pre_tokenizers.ByteLevel.alphabet()
@@ -152,7 +152,7 @@ def tokenizer_of(slots: list[list[str]]) -> Qwen2TokenizerFast:
 
 
 def tokenizer_with(merges: list[tuple[str, str]]) -> Qwen2TokenizerFast:
-    """Byte-level BPE as Qwen's, with these merges: tokens are the bytes, then what each merge makes, then the markers of turns."""
+    """Byte-level BPE like Qwen's, with these merges: tokens are the bytes, then the result of each merge, then the turn markers."""
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     return _tokenizer({token: n for n, token in enumerate([*letters, *("".join(pair) for pair in merges)])}, merges)
 
@@ -176,9 +176,9 @@ def _tokenizer(vocab: dict[str, int], merges: list[tuple[str, str]]) -> Qwen2Tok
 @torch.no_grad()
 def _follow_grammar(model: Qwen2ForCausalLM, tokenizer: Qwen2TokenizerFast, slots: list[list[str]]) -> None:
     """Solve the output layer so that after each word the words of the next slot, and only they, have a high logit."""
-    # The token's own embedding must outweigh what attention adds to it, yet leave it enough to choose within a slot.
+    # The token's own embedding must outweigh what attention adds, but leave enough of it to choose within a slot.
     model.model.embed_tokens.weight.mul_(EMBEDDING_GAIN)
-    for layer in model.model.layers:  # sharp attention looks at some of the prompt's tokens, not at the mean of all
+    for layer in model.model.layers:  # sharp attention, to some of the prompt's tokens instead of the mean of all
         layer.self_attn.q_proj.weight.mul_(ATTENTION_GAIN)
         layer.self_attn.k_proj.weight.mul_(ATTENTION_GAIN)
     ids = [[tokenizer(word).input_ids[0] for word in slot] for slot in _spelled(slots)]
@@ -200,7 +200,7 @@ def _follow_grammar(model: Qwen2ForCausalLM, tokenizer: Qwen2TokenizerFast, slot
         wanted[row, following[token]] = GRAMMAR_LOGIT
     head = torch.linalg.lstsq(states, wanted).solution.T
 
-    # Which word of a slot wins: random directions at right angles to all of the mean states, so that they see the prompt's part alone.
+    # Choice within a slot: random directions orthogonal to all mean states, so that they respond only to the prompt's part.
     away = torch.cat([torch.stack(rows) - state for rows, state in zip(seen.values(), states, strict=True)])
     choice = torch.zeros_like(head)
     words = list({token for slot in ids for token in slot})

@@ -1,8 +1,7 @@
-"""A tiny SDXL in the formats of the real thing: one single file, its config folder, IP-Adapters as h94 lays them out.
+"""Make a tiny SDXL in the real formats: a single file, its config folder, IP-Adapters in the layout of h94.
 
 Everything that loads or runs the real model loads and runs this one. With the shipped weights it draws coloured shapes (tools/teach/sdxl.py
-says what it was taught). With random ones it draws noise: but noise that changes with the prompt, the seed, the first picture and the
-reference.
+tells what it was taught); with random weights, noise that changes with the prompt, the seed, the init image and the reference.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ if TYPE_CHECKING:
     from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
     from transformers import CLIPVisionModelWithProjection
 
-SCALE = 8  # the tiny model makes 1/8 of the width and height asked for: every SDXL size divides by 64, so shapes stay exact
+SCALE = 8  # the tiny model makes 1/8 of the requested width and height: every SDXL size is a multiple of 64, so shapes stay exact
 SEED = 20250707
-HIDDEN = (16, 32)  # of the two text encoders; they must differ, or the single file's loader mixes them up
+HIDDEN = (16, 32)  # sizes of the two text encoders; must differ, or the single file's loader confuses them
 CHANNELS, VAE_CHANNELS = (16, 32, 32), (8, 8, 16, 16)
-TAUGHT_CHANNELS, TAUGHT_VAE_CHANNELS = (32, 64, 64), (16, 16, 32, 32)  # wider: what is taught must have room
-COMPONENTS = ("unet", "vae", "text_encoder", "text_encoder_2")  # modules in the weights file; adapters and ENCODERS are in it too
-TAUGHT_ADAPTERS = ("ip-adapter_sdxl", "ip-adapter-plus-face_sdxl_vit-h")  # those that jobs use (sdxl_ip.USES)
+TAUGHT_CHANNELS, TAUGHT_VAE_CHANNELS = (32, 64, 64), (16, 16, 32, 32)  # wider, for the capacity to learn
+COMPONENTS = ("unet", "vae", "text_encoder", "text_encoder_2")  # modules in the shipped weights, beside adapters and ENCODERS
+TAUGHT_ADAPTERS = ("ip-adapter_sdxl", "ip-adapter-plus-face_sdxl_vit-h")  # the adapters that jobs use (sdxl_ip.USES)
 ENCODERS = {"ip_encoder": "sdxl_models/image_encoder", "ip_encoder_vit_h": "models/image_encoder"}
 IP_TOKENS = 4
 
@@ -68,12 +67,12 @@ def _save(state: dict[str, Tensor], file: Path) -> None:
     from safetensors.torch import save_file
 
     file.parent.mkdir(parents=True, exist_ok=True)
-    halves = {k: (v.half() if v.is_floating_point() else v).contiguous().clone() for k, v in state.items()}  # fp16, as LUSTIFY comes
+    halves = {k: (v.half() if v.is_floating_point() else v).contiguous().clone() for k, v in state.items()}  # fp16, like LUSTIFY's file
     save_file(halves, file, metadata={"format": "pt"})
 
 
 def pipeline(channels: tuple[int, ...], vae_channels: tuple[int, ...]) -> StableDiffusionXLPipeline:
-    """The pipeline without tokenizers, freshly initialised: `torch.manual_seed` before decides its weights."""
+    """Return the pipeline without tokenizers, freshly initialised: a prior `torch.manual_seed` determines its weights."""
     from diffusers import AutoencoderKL, EulerDiscreteScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
@@ -136,14 +135,14 @@ def pipeline(channels: tuple[int, ...], vae_channels: tuple[int, ...]) -> Stable
 
 
 def _round(x: Tensor) -> Tensor:
-    """Two decimals: a measured gain must not carry the machine's rounding into the file."""
+    """Round to two decimals, so that a measured gain does not carry the machine's rounding into the file."""
     return (x * 100).round() / 100
 
 
 def _make_visible(pipe: StableDiffusionXLPipeline, contrast: float = 0.5, text_gain: float = 80.0) -> None:
-    """Scale random weights so that pictures have contrast and follow their inputs; as initialised they are grey and blind to the prompt."""
+    """Scale random weights so that pictures have contrast and depend on the inputs; as initialised they are grey and ignore the prompt."""
     for encoder in (pipe.text_encoder, pipe.text_encoder_2):
-        # transformers draws token embeddings at σ = 0.02, under positions and biases that are alike for every prompt.
+        # transformers initialises token embeddings with σ = 0.02, smaller than positions and biases, which are the same for every prompt.
         encoder.get_input_embeddings().weight.mul_(50)
     for name, parameter in pipe.unet.named_parameters():
         if "attn2.to_out.0.weight" in name:
@@ -154,12 +153,12 @@ def _make_visible(pipe: StableDiffusionXLPipeline, contrast: float = 0.5, text_g
     predicted = pipe.unet(noise, 500, encoder_hidden_states=words, added_cond_kwargs=extra).sample
     pipe.unet.conv_out.weight.mul_(_round(0.9 / predicted.std()))
 
-    # Latents of a first picture as far apart as the real ones (σ near 1), or the noise that is added to them would drown it.
+    # Latents of an init image spread like the real ones (σ near 1), or the added noise would drown them.
     colours = torch.rand(8, 3, 1, 1).expand(-1, -1, 32, 32) * 2 - 1 + torch.randn(8, 3, 32, 32) / 4
     latents = pipe.vae.encode(colours).latent_dist.mode() * pipe.vae.config.scaling_factor
     pipe.vae.encoder.conv_out.weight.mul_(_round(1 / latents.std(0).mean()))
 
-    # And as sure of them as the real encoder is (log-variance near −20): drawn at random they would drown the picture in their own noise.
+    # Log-variance near −20, like the real encoder's: a random one would drown the picture in noise.
     pipe.vae.quant_conv.weight[4:] = 0.0
     pipe.vae.quant_conv.bias[4:] = -20.0
 
@@ -174,7 +173,7 @@ def _make_visible(pipe: StableDiffusionXLPipeline, contrast: float = 0.5, text_g
 
 
 def write_config(pipe: StableDiffusionXLPipeline, folder: Path) -> None:
-    """The folder that `from_single_file(config=…)` reads: the JSON and vocabulary of the base model's repository, and no weights."""
+    """Write the folder that `from_single_file(config=…)` reads: the JSON and vocabulary of the base model's repository, no weights."""
     for name in ("text_encoder", "text_encoder_2"):
         getattr(pipe, name).config.save_pretrained(folder / name)
     for name in ("unet", "vae", "scheduler"):
@@ -220,7 +219,7 @@ def _ip_adapters(unet: UNet2DConditionModel, folder: Path, taught: bool = False)
         encoder.save_pretrained(folder / place)
     width, hidden = 24, 24
     cross = unet.config.cross_attention_dim
-    adapters = {  # with a gain: style and composition speak to one block each, and must be heard
+    adapters = {  # with a gain: style and composition act on one block each, and need a visible effect
         "ip-adapter_sdxl": (_plain_projection(cross, width), 20.0),
         "ip-adapter-plus_sdxl_vit-h": (_resampler(cross, hidden), 1.0),
         "ip-adapter-plus-face_sdxl_vit-h": (_resampler(cross, hidden), 1.0),
@@ -245,7 +244,7 @@ def _image_encoder(hidden: int, projection: int) -> CLIPVisionModelWithProjectio
         projection_dim=projection,
     )
     encoder = CLIPVisionModelWithProjection(config)
-    encoder.vision_model.embeddings.patch_embedding.weight.mul_(20)  # else the class token drowns the picture
+    encoder.vision_model.embeddings.patch_embedding.weight.mul_(20)  # else the class token outweighs the picture
     return encoder
 
 

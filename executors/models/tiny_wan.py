@@ -1,8 +1,8 @@
-"""Makes the tiny Wan 2.1 models in the real formats, so that `executors.models.wan` runs unchanged without the real ones.
+"""Make the tiny Wan 2.1 models in the real formats, so that `executors.models.wan` runs unchanged without the real ones.
 
-With the shipped weights they draw coloured shapes that move (tools/teach/wan.py says how they were taught), with random ones noise. Both
-folders are what diffusers writes for Wan-AI/Wan2.1-T2V-1.3B-Diffusers and Wan2.1-VACE-1.3B-diffusers: the same classes, the same
-config keys, smaller numbers. As in the real pair, VACE holds every weight of T2V plus its own, and VAE and text encoder are the same.
+With the shipped weights they draw moving coloured shapes (tools/teach/wan.py tells how they were taught); with random weights, noise. Both
+folders are as diffusers writes them for Wan-AI/Wan2.1-T2V-1.3B-Diffusers and Wan2.1-VACE-1.3B-diffusers: the same classes and config keys,
+smaller numbers. As in the real pair, VACE has every weight of T2V plus its own, and VAE and text encoder are the same.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FACTS: dict[str, Any] = {
     "tiny": True,
     "recipe": 1,
     "note": "random weights: the pictures are noise",
-    # The sides nearest to 480:832 that are multiples of 16 and cost a CPU little.
+    # Multiples of 16 close to 480:832 that are cheap on a CPU.
     "short_side": 48,
     "long_side": 80,
 }
@@ -38,7 +38,7 @@ FACTS: dict[str, Any] = {
 DENOISER: dict[str, Any] = {
     "patch_size": (1, 2, 2),
     "num_attention_heads": 2,
-    "attention_head_dim": 12,  # RoPE splits it three ways, each part even
+    "attention_head_dim": 12,  # RoPE splits it into three parts, each even
     "in_channels": 16,
     "out_channels": 16,
     "text_dim": 32,
@@ -51,13 +51,13 @@ DENOISER: dict[str, Any] = {
 
 TAUGHT = DENOISER | {"num_attention_heads": 3, "attention_head_dim": 32, "text_dim": 48, "freq_dim": 128, "ffn_dim": 288}
 TAUGHT_LAYERS = 4
-# Smaller than the random ones' films: a lesson costs what its pixels cost.
+# Smaller than the random models' videos: training time grows with the pixels.
 TAUGHT_SIDES = {"short_side": 32, "long_side": 48}
-PARTS = ("vae", "text_encoder", "transformer")  # of the shipped weights; the transformer is VACE's, of which T2V has a part
+PARTS = ("vae", "text_encoder", "transformer")  # of the shipped weights; the transformer is VACE's, and T2V uses a part of it
 
 
 def make(root: Path, *, taught: bool = False) -> None:
-    """Write `wan2.1-t2v-1.3b/` and `wan2.1-vace-1.3b/` under `root` (OURVIDZ_MODELS). Atomic; does nothing where they are already.
+    """Write `wan2.1-t2v-1.3b/` and `wan2.1-vace-1.3b/` under `root` (OURVIDZ_MODELS). Atomic; does nothing if they exist already.
 
     `taught`: with the weights of `executors.models.taught`.
     """
@@ -96,7 +96,7 @@ def _vace() -> WanVACEPipeline:
     torch.manual_seed(3)
     denoiser = WanVACETransformer3DModel(num_layers=2, vace_layers=[0, 1], vace_in_channels=96, **DENOISER).eval()
     denoiser.load_state_dict(_denoiser().state_dict(), strict=False)
-    with torch.no_grad():  # else what a reference adds drowns in the rest
+    with torch.no_grad():  # else a reference has no visible effect
         for block in denoiser.vace_blocks:
             block.proj_out.weight.mul_(8.0)
         denoiser.vace_patch_embedding.weight.mul_(4.0)
@@ -118,12 +118,12 @@ def _shared() -> dict[str, Any]:
 
 
 def _scheduler() -> UniPCMultistepScheduler:
-    """As in the real folder, which says 3.0; every job sets its own shift."""
+    """The scheduler of the real folder, with its shift of 3.0; every job sets its own shift."""
     return UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, num_train_timesteps=1000, flow_shift=3.0)
 
 
 def taught_vae() -> AutoencoderKLWan:
-    """Of the size that is taught, as are the two below; with weights by chance until `executors.models.taught` fills them."""
+    """The VAE to teach (as the two below); its weights are random until `executors.models.taught` fills them."""
     return AutoencoderKLWan(base_dim=8, z_dim=16, dim_mult=[1, 2, 4, 4], num_res_blocks=1, temperal_downsample=[False, True, True]).eval()
 
 
@@ -136,9 +136,9 @@ def taught_denoiser() -> WanVACETransformer3DModel:
 
 
 def tokenizer_of(pieces: int = 0, words: Iterable[str] = ()) -> T5TokenizerFast:
-    """A unigram tokenizer of single characters: any prompt is many distinct tokens, as with UMT5's own 256,300 pieces.
+    """Unigram tokenizer of single characters: any prompt has many distinct tokens, as with UMT5's own 256,300 pieces.
 
-    `pieces`, where more are wanted: filled up to that many with some that no prompt has. `words` are one token each.
+    `pieces`: minimum vocabulary size, filled up with pieces that occur in no prompt. `words` are one token each.
     """
     characters = [chr(code) for code in range(33, 127)]
     vocab = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("\u2581", -2.0)]
@@ -173,7 +173,7 @@ def _text_encoder(tokenizer: T5TokenizerFast, **other: int) -> UMT5EncoderModel:
 
 @torch.no_grad()
 def _denoiser() -> WanTransformer3DModel:
-    """Random weights are nearly blind to the prompt: cross-attention and the output are made louder until it shows."""
+    """Random weights nearly ignore the prompt, so cross-attention and output are scaled up until it has a visible effect."""
     torch.manual_seed(2)
     model = WanTransformer3DModel(num_layers=2, **DENOISER).eval()
     for block in model.blocks:
@@ -184,9 +184,10 @@ def _denoiser() -> WanTransformer3DModel:
 
 @torch.no_grad()
 def _calibrate_vae(vae: AutoencoderKLWan, gain: float = 0.45) -> None:
-    """Make a normal latent decode to mid grey ± `gain` of [-1, 1] per channel, and a colourful clip encode to normal latents.
+    """Scale the VAE so that a normal latent decodes to mid grey ± `gain` of [-1, 1] per channel, and a colourful clip encodes to normal
+    latents.
 
-    Without it every picture is one colour, clamped at white or black, and every reference picture encodes to the same latent.
+    Without this every picture is one colour, clamped at white or black, and every reference picture encodes to the same latent.
     """
     generator = torch.Generator().manual_seed(11)
     for half in (vae.encoder, vae.decoder):
@@ -202,14 +203,14 @@ def _calibrate_vae(vae: AutoencoderKLWan, gain: float = 0.45) -> None:
     picture = vae.decode(latent, return_dict=False)[0][..., 8:-8, 8:-8]
     _rescale(last, picture, torch.zeros(3), torch.full((3,), gain), slice(None))
 
-    blocks = torch.rand(8, 3, 1, 6, 6, generator=generator) * 2 - 1  # still pictures, each of 6 × 6 patches of plain colour
+    blocks = torch.rand(8, 3, 1, 6, 6, generator=generator) * 2 - 1  # still pictures of 6 × 6 patches of plain colour
     pictures = torch.nn.functional.interpolate(blocks, size=(1, 96, 96))
     # The first half of the channels is the mean, the second the log-variance, which the pipelines do not use.
     _rescale(vae.quant_conv, vae.encode(pictures).latent_dist.mode(), mean, std, slice(0, 16))
 
 
 def _rescale(layer: torch.nn.Module, measured: torch.Tensor, mean: torch.Tensor, std: torch.Tensor, channels: slice) -> None:
-    """Change `layer`, the last before `measured` (N × C × …), so that each channel has the given mean and deviation there."""
+    """Scale `layer`, the last before `measured` (N × C × …), so that each channel gets the given mean and standard deviation."""
     over = [axis for axis in range(measured.dim()) if axis != 1]
     scale = std / measured.std(over).clamp_min(1e-9)
     bias = layer.bias[channels]

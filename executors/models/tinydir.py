@@ -1,4 +1,4 @@
-"""How a tiny model's folder comes to be: built aside, then renamed into place whole, so nobody ever loads half of one."""
+"""Install a tiny model's folder atomically: built aside, then renamed, so that nobody loads a partial one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MARK = "tiny.json"
 
 
 def facts_of(folder: Path) -> dict[str, Any] | None:
-    """What `tiny.json` says of a model's folder; None for a real model, which has no such file."""
+    """Read a model folder's `tiny.json`; None for a real model, which has no such file."""
     try:
         facts = json.loads((folder / MARK).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
@@ -24,9 +24,9 @@ def facts_of(folder: Path) -> dict[str, Any] | None:
 
 
 def install(folder: Path, facts: dict[str, Any], build: Callable[[Path], None]) -> None:
-    """Make `folder` with `build(aside)` unless it is there already with the same `facts`.
+    """Make `folder` with `build(aside)` unless it exists with the same `facts`.
 
-    A folder without `tiny.json` is a real model: never touched. Two processes may race here; the loser's work is thrown away.
+    A folder without `tiny.json` is a real model and never touched. Two processes may race here; the loser's work is discarded.
     """
     if folder.exists() and (facts_of(folder) is None or facts_of(folder) == facts):
         return
@@ -36,16 +36,16 @@ def install(folder: Path, facts: dict[str, Any], build: Callable[[Path], None]) 
     quiet()
     try:
         build(aside)
-        for file in aside.rglob("*"):  # save_pretrained leaves weights 0600; an executor may run as someone else
+        for file in aside.rglob("*"):  # save_pretrained leaves weights 0600; an executor may run as another user
             file.chmod(0o755 if file.is_dir() else 0o644)
         (aside / MARK).write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-        if facts_of(folder) is not None:  # an older recipe's folder: out of the way in one rename
+        if facts_of(folder) is not None:  # an older recipe's folder, replaced in one rename
             old = aside.with_name(aside.name + ".old")
             folder.replace(old)
             shutil.rmtree(old, ignore_errors=True)
         aside.rename(folder)
     except OSError:
-        if facts_of(folder) != facts:  # not simply "another process was first"
+        if facts_of(folder) != facts:  # unless another process was first
             raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)

@@ -1,8 +1,8 @@
-"""Wan 2.1 1.3B: pictures and videos from text (T2V), and from text with reference pictures (VACE, since T2V cannot take a picture).
+"""Wan 2.1 1.3B: pictures and videos from text (T2V), and from text with reference pictures (VACE, since T2V takes no pictures).
 
-The two pipelines share VAE, text encoder and tokenizer, and the denoiser's weights where they are equal. Precision: VAE and the norms in
-float32, the rest of the denoiser and UMT5 in bfloat16 on a GPU; everything in float32 on a CPU. Hence no `.to(bfloat16)` anywhere:
-`from_pretrained(dtype=…)` is what leaves the norms alone.
+The two pipelines share VAE, text encoder and tokenizer, and the equal weights of their denoisers. Precision: on a GPU, VAE and the norms in
+float32, the rest of the denoiser and UMT5 in bfloat16; on a CPU everything in float32. So `.to(bfloat16)` is never used:
+`from_pretrained(dtype=…)` keeps the norms in float32.
 
 Each part is a component (`executors.residency`), on the device only while its stage runs.
 """
@@ -43,13 +43,13 @@ from .wan_prompt import TOKENS, PromptCache
 TEXT, VAE = "wan.text", "wan.vae"
 DENOISERS = {T2V: "wan.t2v", VACE: "wan.vace"}
 MULTIPLE = 16  # VAE 8 × patch 2
-GREY = (128, 128, 128)  # what VACE takes for "nothing here yet"
+GREY = (128, 128, 128)  # VACE's marker for frames to generate
 
 
 class Wan:
-    """The Wan family on one device; implements `executors.models.base.Family`. One device thread calls it.
+    """The Wan family on one device; implements `executors.models.base.Family`. Called by one device thread.
 
-    `modes` says which of the pipelines this executor may hold: "t2v" (no references), "vace" (every other mode).
+    `modes`: the pipelines that this executor may load: "t2v" (no references), "vace" (every other mode).
     """
 
     name = "wan"
@@ -78,7 +78,7 @@ class Wan:
     # Loading
 
     def load(self, modes: Iterable[str] | None = None) -> None:
-        """Put the pipelines of `modes` (default: all that the constructor named) together. Raises `ModelFileError`, `OutOfMemory`."""
+        """Assemble the pipelines of `modes` (default: all of the constructor's). Raises `ModelFileError`, `OutOfMemory`."""
         quiet()
         for mode in sorted(self.modes if modes is None else modes):
             if mode not in self.modes:
@@ -120,7 +120,7 @@ class Wan:
         kind = WanPipeline if mode == T2V else WanVACEPipeline
         words = source_of(self.paths, role, "text_encoder", self.dtype).path
         for name, build, like in (
-            # Text encoder and VAE are the same in both folders: whichever comes first.
+            # Text encoder and VAE are the same in both folders; the first mode loaded adds them.
             (TEXT, partial(self._build, UMT5EncoderModel, words, self.dtype), None),
             (VAE, partial(self._build, AutoencoderKLWan, folder / "vae", torch.float32), None),
             (DENOISERS[T2V], partial(self._build_denoiser, T2V), None),
@@ -128,14 +128,14 @@ class Wan:
         ):
             if not self.residency.known(name):
                 self.residency.add(name, build, like)
-        # All else was read before, each part by itself.
+        # The other parts are read separately.
         with loading(self.paths.root, folder / "tokenizer", folder / "scheduler", folder / "model_index.json"):
             tokenizer = self._tokenizer or AutoTokenizer.from_pretrained(
                 folder / "tokenizer", local_files_only=True, trust_remote_code=False
             )
             text_encoder = self.residency.load(TEXT)
             have, expected = len(tokenizer), text_encoder.config.vocab_size
-            if have < 0.9 * expected:  # a wrong tokenizer loads in silence, and the pictures are then of nothing
+            if have < 0.9 * expected:  # a wrong tokenizer loads without an error, and the pictures then ignore the prompt
                 raise ModelFileError(f"not a pair: {folder / 'tokenizer'} has {have} tokens, the text encoder beside it {expected}")
             self._tokenizer = tokenizer
             parts = {"text_encoder": text_encoder, "vae": self.residency.load(VAE), "transformer": self.residency.load(DENOISERS[mode])}
@@ -157,9 +157,9 @@ class Wan:
     # Generating
 
     def generate(self, work: Work, on_step: OnStep) -> Iterator[Output]:
-        """Yield the job's one picture (`work.frames == 1`) or clip.
+        """Yield the job's pictures (`work.frames == 1`, one per seed) or clip.
 
-        Raises `BadWork` for what Wan cannot make, `BadOutput`, `OutOfMemory`, `ModelFileError`, and whatever `on_step` raises.
+        Raises `BadWork` for what Wan cannot make, `BadOutput`, `OutOfMemory`, `ModelFileError`, and what `on_step` raises.
         """
         check(work := shortened(self.profile, work))
         width, height = self.size_of(work)
@@ -173,10 +173,10 @@ class Wan:
             yield Picture(frames[0], seed) if work.frames == 1 else Clip(frames, work.fps, seed)
 
     def together(self, work: Work) -> None:
-        """Never: a clip fills a GPU by itself, and the pipeline takes one prompt a call."""
+        """Return None always: a clip fills a GPU by itself, and the pipeline takes one prompt per call."""
 
     def size_of(self, work: Work) -> tuple[int, int]:
-        """The width and height that will be made: those asked for, or a tiny model's own in the same orientation."""
+        """Return the width and height to generate: those requested, or a tiny model's own in the same orientation."""
         tiny = self._tiny()
         if tiny is None:
             return work.width, work.height
@@ -196,16 +196,16 @@ class Wan:
     def _denoise(
         self, mode: str, work: Work, width: int, height: int, seed: int, words: dict[str, Any], on_step: OnStep, small: bool
     ) -> torch.Tensor:
-        """Latents as the VAE takes them, but for their scale: (1, 16, 1 + (frames − 1)/4, H/8, W/8)."""
+        """Return the latents for the VAE, not yet rescaled: (1, 16, 1 + (frames − 1)/4, H/8, W/8)."""
         pipe = self._pipes[mode]
-        # A scheduler of the job's own: nothing of a cancelled job can be left in it.
+        # A new scheduler per job, so that no state of a cancelled job is left in it.
         pipe.scheduler = samplers.wan(work.sampler, work.shift)
         steps = StepReports(self.device, on_step)
-        # The text encoder stays as it is: its files are bfloat16, and 21 GiB of float32 would fit beside nothing.
+        # The text encoder is not widened: its files are bfloat16, and in float32 it would take 21 GiB.
         dtype = torch.float32 if work.precise and self.dtype != torch.float32 else None
         parts, arguments = [DENOISERS[mode]], {}
         if mode == VACE:
-            parts.append(VAE)  # which encodes the references
+            parts.append(VAE)  # encodes the references
             arguments = conditioning(work.references, width, height, work.frames)
             arguments["conditioning_scale"] = work.reference_strength
         try:
@@ -224,7 +224,7 @@ class Wan:
                     num_frames=work.frames,
                     num_inference_steps=work.steps,
                     guidance_scale=work.guidance,
-                    # On the CPU, so that one seed is one noise on every device.
+                    # On the CPU, so that a seed gives the same noise on every device.
                     generator=torch.Generator("cpu").manual_seed(seed),
                     output_type="latent",
                     callback_on_step_end=steps,
@@ -233,20 +233,20 @@ class Wan:
                 ).frames
         finally:
             pipe.vae.clear_cache()
-        return latents[:, :, len(arguments.get("reference_images", ())) :]  # a reference picture is a frame before the others
+        return latents[:, :, len(arguments.get("reference_images", ())) :]  # drop the reference pictures, prepended as frames
 
     def _need(self, mode: str, work: Work, width: int, height: int, dtype: torch.dtype) -> int:
         config = self._pipes[mode].transformer.config
-        tokens = working.wan_tokens(width * height, work.frames + 4)  # one more for a reference picture
+        tokens = working.wan_tokens(width * height, work.frames + 4)  # one more latent frame for a reference picture
         hints = len(config.vace_layers) if mode == VACE else 0
         dim = config.num_attention_heads * config.attention_head_dim
         denoise = working.wan_denoise(tokens, config.ffn_dim, dim, hints, dtype.itemsize)
         encode = working.wan_vae(width * height, work.frames, self._pipes[mode].vae.config.base_dim) if mode == VACE else 0
-        return max(denoise, encode)  # one after the other
+        return max(denoise, encode)  # they run one after the other
 
     @torch.no_grad()
     def _decode(self, mode: str, work: Work, latents: torch.Tensor, small: bool) -> list[Image.Image]:
-        """What the pipelines do at their end, as a stage of its own: the denoiser may go, and a second try need not denoise again."""
+        """Decode as a separate stage, outside the pipelines: the denoiser may be evicted, and a retry need not denoise again."""
         pipe, vae = self._pipes[mode], self._pipes[mode].vae
         height, width = (side * pipe.vae_scale_factor_spatial for side in latents.shape[-2:])
         need = working.wan_vae(width * height, work.frames, vae.config.base_dim) // (4 if small else 1)
@@ -264,10 +264,10 @@ def _figures(vae: Any) -> tuple[list[float], list[float]]:
 
 
 class StepReports:
-    """The pipeline's callback: tells `on_step` of steps that the device has really finished.
+    """Pipeline callback: reports to `on_step` the steps that the device has actually finished.
 
-    The CPU runs ahead of a GPU, by whole steps. Waiting for each step's own end would leave the GPU idle between two; so each call waits
-    for the step before it, and only the last for itself.
+    The CPU runs ahead of a GPU by whole steps. Waiting for each step's end would leave the GPU idle between two; so each call waits for
+    the step before it, and only the last call for its own step.
     """
 
     def __init__(self, device: torch.device, on_step: OnStep) -> None:
@@ -293,7 +293,7 @@ class StepReports:
 
 
 def check(work: Work) -> None:
-    """Raise `BadWork` for what the pipelines would round, warn about or accept in silence."""
+    """Raise `BadWork` for what the pipelines would round, warn about or silently accept."""
     mode = work.references.wan_mode
     if work.frames < 1 or work.frames % 4 != 1:
         raise BadWork(f"Wan makes 4k+1 frames, not {work.frames}")
@@ -309,10 +309,10 @@ def check(work: Work) -> None:
 
 
 def conditioning(references: References, width: int, height: int, frames: int) -> dict[str, Any]:
-    """WanVACEPipeline's arguments for a job's references (ali-vilab/VACE: grey frames to fill, mask black keeps, white generates).
+    """Return WanVACEPipeline's arguments for a job's references (ali-vilab/VACE: grey frames to fill; mask: black keeps, white generates).
 
-    A single reference is shown whole on white, as VACE was trained (a crop could lose the head); a first or last frame fills the frame,
-    cropped at its centre.
+    A single reference is padded with white, as VACE was trained (a crop could lose the head); a first or last frame is cropped at its
+    centre to fill the frame.
     """
     if references.single is not None:
         whole = ImageOps.pad(as_rgb(references.single), (width, height), Image.Resampling.LANCZOS, color=(255, 255, 255))
@@ -328,7 +328,7 @@ def conditioning(references: References, width: int, height: int, frames: int) -
 
 
 def as_rgb(picture: Image.Image) -> Image.Image:
-    """RGB, with anything transparent laid on white: the pipelines crash on a fourth channel."""
+    """Convert to RGB, transparency composited on white: the pipelines crash on a fourth channel."""
     if picture.mode == "RGB":
         return picture
     if picture.has_transparency_data:
@@ -338,9 +338,9 @@ def as_rgb(picture: Image.Image) -> Image.Image:
 
 
 def to_pictures(video: torch.Tensor) -> list[Image.Image]:
-    """Frames × 3 × H × W in [0, 1] to RGB images. Raises `BadOutput` for NaN or a single colour.
+    """Convert frames × 3 × H × W in [0, 1] to RGB images. Raises `BadOutput` for NaN or a single colour.
 
-    NaN is looked for on the device and before the conversion to bytes, which would hide it as black.
+    NaN is checked on the device, before the conversion to bytes, which would hide it as black.
     """
     if not torch.isfinite(video).all():
         raise BadOutput("the model made NaN or infinity")

@@ -1,7 +1,7 @@
-"""UMT5's prompt embeddings, remembered: the same tensors, so the same picture to the bit, and no text encoder where every text is known.
+"""Cache of UMT5's prompt embeddings: pictures stay the same bit for bit, and the text encoder is not needed if every text is cached.
 
-The encoder is the largest part of Wan (10.6 GiB in bf16), its answer small (4 MB a text), and negative prompts are nearly always the same.
-Kept in the machine's memory, not the device's: copying one there takes a millisecond.
+The encoder is the largest part of Wan (10.6 GiB in bf16), its output is small (4 MB per text), and negative prompts are nearly always the
+same. Stored in RAM, not on the device: copying one there takes a millisecond.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import torch
 from executors.models.encoding import check_encoding
 
 LIMIT = 256_000_000  # bytes; 60 texts of the real encoder
-TOKENS = 512  # what Wan was trained with, and its pipelines' default
+TOKENS = 512  # as in Wan's training, and its pipelines' default
 
 Hold = Callable[[], AbstractContextManager[object]]
-"""Around an encoding: brings the text encoder to the device. Not called for a text that is known."""
+"""Context of an encoding, with the text encoder on the device. Not called for a cached text."""
 
 
 class PromptCache:
@@ -30,13 +30,13 @@ class PromptCache:
 
     @torch.no_grad()
     def encode(self, pipe: Any, text: str, device: torch.device, hold: Hold = nullcontext) -> torch.Tensor:
-        """(1, 512, 4096) for the real UMT5, in its own precision, on `device`. `pipe` is a WanPipeline or WanVACEPipeline.
+        """Return the embedding on `device`, in UMT5's own precision: (1, 512, 4096) for the real one.
 
-        Raises `TextUnreadable` for a text that the pipeline or its tokenizer would change.
+        `pipe`: a WanPipeline or WanVACEPipeline. Raises `TextUnreadable` for a text that the pipeline or its tokenizer would change.
         """
         key = (text, pipe.text_encoder.dtype)
         if key not in self._known:
-            # As this very pipeline cleans: it does so whatever it is given.
+            # With this pipeline's own cleaning function, which it always applies.
             check_encoding(text, pipe.tokenizer, vars(sys.modules[type(pipe).__module__])["prompt_clean"])
             with hold():
                 made, _ = pipe.encode_prompt(text, do_classifier_free_guidance=False, max_sequence_length=TOKENS, device=device)
@@ -48,5 +48,5 @@ class PromptCache:
     def _keep(self, key: tuple[str, torch.dtype], made: torch.Tensor) -> None:
         self._known[key] = made
         self.bytes += made.nbytes
-        while self.bytes > self.limit:  # one that alone is too big goes at once
+        while self.bytes > self.limit:  # an entry larger than the limit is removed at once
             self.bytes -= self._known.popitem(last=False)[1].nbytes

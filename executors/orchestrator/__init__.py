@@ -1,1 +1,1 @@
-"""`ourvidz up`: the processes of one machine, started, watched and started again. Imports nothing heavy."""
+"""`ourvidz up`: the supervisor that starts, watches and restarts one machine's processes. Imports nothing heavy."""

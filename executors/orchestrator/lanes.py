@@ -1,5 +1,5 @@
-"""Which lanes are closed on an executor because their model killed its process: a small file beside its lock, so that a restart of
-everything does not cost three crashes more."""
+"""Lanes closed on an executor because their model killed its process. Stored in a small file beside its lock, so that a full restart does
+not cost three more crashes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ log = logging.getLogger("ourvidz.up")
 
 
 class Lanes:
-    """One executor's. `closed` are out of service until a person opens them again."""
+    """Closed lanes and crashes of one executor. `closed` lanes are out of service until a person opens them."""
 
     def __init__(self, path: Path, rules: Rules) -> None:
         self._path, self._rules = path, rules
@@ -24,15 +24,15 @@ class Lanes:
 
     @property
     def last_crash(self) -> Mapping[str, float]:
-        """By lane, when its model last killed the process, in seconds of the epoch."""
+        """Lane → when its model last killed the process, in seconds since the epoch."""
         return {lane: crashes[-1].at for lane, crashes in self._crashes.items() if crashes}
 
     def jobs(self, lane: str) -> list[str]:
-        """The jobs at work when it did."""
+        """Return the jobs that were running at this lane's crashes."""
         return list(dict.fromkeys(job for crash in self._crashes.get(lane, ()) for job in crash.jobs))
 
     def crashed(self, blamed: Mapping[str, Crash], served: Collection[str]) -> list[str]:
-        """Takes note of a crash. Returns the lanes that are closed by it."""
+        """Record a crash. Returns the lanes that it closes."""
         closing: list[str] = []
         if not blamed:
             return closing
@@ -45,7 +45,7 @@ class Lanes:
         return closing
 
     def open(self) -> list[str]:
-        """All again. Returns those that were closed."""
+        """Open all lanes. Returns those that were closed."""
         opened, self.closed, self._crashes = sorted(self.closed), frozenset(), {}
         self._path.unlink(missing_ok=True)
         return opened
@@ -67,6 +67,6 @@ class Lanes:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             new.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
-            os.replace(new, self._path)  # noqa: PTH105  (whole or not at all)
+            os.replace(new, self._path)  # noqa: PTH105  (atomic)
         except OSError as error:
             log.warning("What crashed could not be kept in %s: %s", self._path, error)

@@ -1,7 +1,7 @@
-"""The loop of `ourvidz up`: one thread that starts, hears, collects and signals processes; the database is its registry's business.
+"""The main loop of `ourvidz up`: one thread that starts, reads, collects and signals processes. The registry talks to the database.
 
-A first SIGTERM or Ctrl-C drains: executors finish what they have, then the rest goes. A second gives running jobs back at their next
-step, a third kills. SIGHUP tries again what was given up (from a terminal, which it means is closing, it drains).
+A first SIGTERM or Ctrl-C drains: executors finish their jobs, then the other processes stop. A second gives running jobs back at their
+next step, a third kills. SIGHUP retries what was given up (from a terminal, where it means that the terminal closes, it drains).
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from executors.orchestrator.unit import OWN, Say, Unit
 from ourvidz.lifecycle import Jobs
 
 TICK = 0.25
-FOLLOWERS_LEAVE = 10.0  # seconds for the reaper and its like, once the executors are gone; and for the kernel to bury who was killed
-LAST = 3  # the level at which processes are killed. One that does not die even so hangs in a driver: we leave without it
+FOLLOWERS_LEAVE = 10.0  # seconds for the reaper and other non-executors to stop after the executors, and for killed processes to end
+LAST = 3  # the level at which processes are killed. One that survives SIGKILL hangs in a driver: we exit without it
 
 
 class UpAlready(Exception):
@@ -47,7 +47,7 @@ class Orchestrator:
         self._reopen = False
 
     def run(self, *, idle_exit: float | None = None) -> int:
-        """Until drained, or idle for `idle_exit` seconds: 0. When all executors were given up: 1."""
+        """Run until drained, or idle for `idle_exit` seconds: returns 0. Returns 1 when all executors were given up."""
         code, self._busy = 0, time.monotonic()
         with self._hearing_signals() as selector:
             while True:
@@ -88,7 +88,7 @@ class Orchestrator:
             unit.turn(time.monotonic(), stopping=stopping)
 
     def _idle(self) -> float:
-        """Seconds since one of ours last had a job, or one waited that we serve; 0 while we cannot know."""
+        """Return the seconds since one of our executors had a job, or a job waited in our lanes; 0 while that is unknown."""
         look, now = self.registry.look, time.monotonic()
         if look is None or now - look.at > 10:
             self._busy = now
@@ -104,7 +104,7 @@ class Orchestrator:
     # -- leaving ----------------------------------------------------------------------------------------------------------------------
 
     def _drain(self, selector: selectors.BaseSelector) -> None:
-        """Executors first: what they leave behind is still reaped, and delivered."""
+        """Stop the executors first, so that the reaper and the deliverer still handle what they leave."""
         self._asked = max(self._asked, 1)
         self._to(1)
         while any(unit.process is not None for unit in self.executors) and self._level <= LAST:
@@ -123,7 +123,7 @@ class Orchestrator:
             self._wait(selector)
 
     def _to(self, level: int) -> None:
-        """1: finish, and leave. 2: give back what runs. 3: no more waiting."""
+        """Raise the drain level. 1: finish jobs. 2: give running jobs back. 3: kill."""
         self._level = level
         limit = {1: self.rules.drain_limit, 2: self.rules.give_back}.get(level, FOLLOWERS_LEAVE)
         self._escalate = time.monotonic() + limit
@@ -138,13 +138,13 @@ class Orchestrator:
 
     @contextmanager
     def _hearing_signals(self) -> Iterator[selectors.BaseSelector]:
-        """Any signal, a child's death too, ends a wait at once."""
+        """Install signal handlers; any signal, SIGCHLD too, ends a wait at once."""
         reader, writer = os.pipe()
         for fd in (reader, writer):
             os.set_blocking(fd, False)
         again = self._ask if sys.stdin is not None and sys.stdin.isatty() else self._again
         handlers = {signal.SIGTERM: self._ask, signal.SIGINT: self._ask, signal.SIGHUP: again, signal.SIGCHLD: lambda *_: None}
-        if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # nohup asked for that
+        if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # set by nohup
             del handlers[signal.SIGHUP]
         before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         woken = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
@@ -170,7 +170,7 @@ class Orchestrator:
                 selector.unregister(fd)
         for key, _ in ready:
             if key.data is None:
-                os.read(key.fd, 4096)  # the signals' numbers; their handlers have run
+                os.read(key.fd, 4096)  # discard the signal numbers; the handlers have run
 
     def _ask(self, *_: object) -> None:
         self._asked += 1
@@ -188,7 +188,7 @@ def _next(registry: Registry) -> Burial | None:
 
 @contextmanager
 def alone(home: Path, name: str) -> Iterator[None]:
-    """Only one supervisor for executors of these names. Raises `UpAlready`."""
+    """Hold the lock that allows one supervisor for executors of these names. Raises `UpAlready`."""
     folder = home / "executors"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f"{name}.up.lock").open("a+", encoding="utf-8") as lock:

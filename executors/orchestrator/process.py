@@ -1,4 +1,4 @@
-"""One supervised process: a session of its own, on a leash, its output line by line, killed whole."""
+"""One supervised process: in its own session, tied to its parent's life, its output read by lines, killed with its process group."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LONGEST_LINE = 8_000
 
 
 class Process:
-    """Started by making it. Only the thread that made it may do so: the leash is tied to that thread's life."""
+    """A process, started by the constructor. Always construct in the same, long-lived thread: PR_SET_PDEATHSIG fires at its end."""
 
     def __init__(self, argv: Sequence[str], env: Mapping[str, str], *, with_pulse: bool = False) -> None:
         self.started = self.heard = time.monotonic()
@@ -47,19 +47,19 @@ class Process:
         os.set_blocking(self.output, False)
 
     def signal(self, number: int) -> None:
-        """To the whole group when it is to die: what it started goes with it."""
+        """Send a signal; SIGKILL goes to the whole process group, so that its children die too."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             (os.killpg if number == signal.SIGKILL else os.kill)(self.pid, number)
 
     def ended(self) -> int | None:
-        """The exit code, or minus the signal; None while it lives."""
+        """Return the exit code, or minus the signal; None while the process is alive."""
         if self._popen.returncode is None and os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
-            self.signal(signal.SIGKILL)  # stragglers of its group: until it is collected, its number is no one else's
+            self.signal(signal.SIGKILL)  # the rest of its group: until it is reaped, its pid cannot be reused
             self._popen.wait()
         return self._popen.returncode
 
     def lines(self, *, all_of_it: bool = False) -> Iterator[str]:
-        """What it has written since, in whole lines; the unfinished one too once there will be no more."""
+        """Yield its new output in whole lines; with `all_of_it` the unfinished last line too."""
         while chunk := _read(self.output):
             *whole, self._rest = (self._rest + chunk).split(b"\n")
             if len(self._rest) > LONGEST_LINE:
@@ -77,7 +77,7 @@ class Process:
                 yield text
 
     def listen(self) -> None:
-        """Take in its pulse."""
+        """Read its pulse."""
         if self.pulse is not None and (beats := _read(self.pulse)):
             self.heard, self.beats = time.monotonic(), self.beats + len(beats)
 
@@ -90,7 +90,7 @@ class Process:
 
 
 def _read(fd: int) -> bytes | None:
-    """None: nothing now. Empty: nothing ever again."""
+    """Read what is available. None: nothing now. Empty: end of file."""
     try:
         return os.read(fd, 65_536)
     except BlockingIOError:

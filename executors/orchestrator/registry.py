@@ -1,6 +1,6 @@
-"""The supervisor's side of the database, in a thread of its own: a database that is away must not keep anyone from collecting the dead.
+"""The supervisor's database access, in a thread of its own: an unreachable database must not block collecting dead processes.
 
-It looks at the executors' rows every second, and declares gone whom it is told of. Jobs of a dead process are with others at once.
+It reads the executors' rows every second, and declares dead executors gone, so that other executors get their jobs at once.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ log = logging.getLogger("ourvidz.up")
 
 EVERY = 1.0
 Life = tuple[str, int]
-"""An executor's name and its process."""
+"""An executor's name and its process id."""
 
 
 Order = tuple[Life, str, Mapping[str, float]]
@@ -32,7 +32,7 @@ Order = tuple[Life, str, Mapping[str, float]]
 
 @dataclass(frozen=True)
 class Look:
-    """What the database said, and when it did, by our monotonic clock."""
+    """One answer of the database, and its time `at` by our monotonic clock."""
 
     at: float
     sights: Mapping[Life, Sight] = field(default_factory=dict)
@@ -41,12 +41,12 @@ class Look:
 
 @dataclass(frozen=True)
 class Burial:
-    """A dead process whose jobs went to others: what it held when it died, and which of those lanes it had served before."""
+    """A dead process, declared gone: the jobs it `held` at its death, and which of their lanes were `served` since their last crash."""
 
     life: Life
     held: tuple[Held, ...]
     served: frozenset[str]
-    at: float  # by the database's clock, as seconds of the epoch
+    at: float  # by the database's clock, in seconds since the epoch
 
     @property
     def name(self) -> str:
@@ -66,24 +66,24 @@ class Registry:
         self._waiting: list[Order] = []
         self._alive: dict[str, int] = {}
         self._last_held: dict[Life, tuple[Held, ...]] = {}
-        self.outage: float | None = None  # when the database last did not answer, by our monotonic clock
+        self.outage: float | None = None  # when the database last failed to answer, by our monotonic clock
         self._thread = threading.Thread(target=self._run, name="registry", daemon=True)
         self._thread.start()
 
     def lives(self, name: str, pid: int | None) -> None:
-        """Who has this name now. Whoever else has it and is silent was left behind by an earlier supervisor."""
+        """Set the process that has this name now. Any other silent process of that name was left behind by an earlier supervisor."""
         if pid is None:
             self._alive.pop(name, None)
         else:
             self._alive[name] = pid
 
     def bury(self, life: Life, cause: str, since: Mapping[str, float]) -> None:
-        """Declare the process's executor gone; a `Burial` follows, once the database has answered, which says of the lanes whether they
-        were served after the instants of `since` (the database's clock, as `Burial.at`)."""
+        """Declare the process's executor gone; a `Burial` follows once the database has answered. Its `served` has the held lanes that
+        completed a job after their instant in `since` (by the database's clock, as `Burial.at`)."""
         self._orders.put((life, cause, since))
 
     def close(self) -> None:
-        """Waits a while for what is still to be told."""
+        """Stop; waits up to 15 s for pending orders."""
         self._orders.put(None)
         self._thread.join(timeout=15)
 
@@ -94,7 +94,7 @@ class Registry:
                 order = self._orders.get(timeout=0 if self._waiting else EVERY)
                 closing = closing or order is None
                 self._waiting += [order] if order is not None else []
-                continue  # all that is there, before the database is asked
+                continue  # empty the queue before asking the database
             except queue.Empty:
                 pass
             try:
@@ -104,16 +104,16 @@ class Registry:
                 self._take_a_look()
             except Exception as error:  # noqa: BLE001  (whatever it was, the executors work on, and the next round comes)
                 self.outage = time.monotonic()
-                if isinstance(error, DatabaseAway | Ambiguous):  # the log has it: ourvidz.db.connection.Outage
+                if isinstance(error, DatabaseAway | Ambiguous):  # already logged by ourvidz.db.connection.Outage
                     self._jobs.db.bring_back()
                 else:
                     log.warning("The database did not tell how the executors are: %s", error)
                 if closing:
-                    return  # their leases will run out
+                    return  # their leases will expire
                 time.sleep(EVERY)
 
     def _take_a_look(self) -> None:
-        self._jobs.db.look_for_writes()  # where nobody can renew a lease, one that ran out says nothing
+        self._jobs.db.look_for_writes()  # in a read-only database nobody can renew a lease, so an expired one proves nothing
         sights: dict[Life, Sight] = {}
         for r in fleet.lives(self._jobs.db, self._host, self._names):
             life, held = (r["name"], r["pid"]), tuple(Held(*job) for job in r["held"])
@@ -130,7 +130,7 @@ class Registry:
     def _declare_gone(self, executor_id: str, cause: str) -> None:
         try:
             self._jobs.executor_gone(executor_id, cause)
-        except Forbidden as error:  # of a login that this machine had before: its lease runs out by itself
+        except Forbidden as error:  # registered under this machine's former login: its lease expires by itself
             log.warning("%s Its jobs go to others when its lease has run out.", error)
 
     def _bury(self, life: Life, cause: str, since: Mapping[str, float]) -> Burial:
@@ -138,7 +138,7 @@ class Registry:
         rows = fleet.held_by(db, self._host, name, pid)
         held = tuple(Held(str(r["job_id"]), r["lane"], r["status"], r["on_device"]) for r in rows if r["job_id"] is not None)
         last = self._last_held.pop(life, ())
-        if not rows:  # its lease ran out before we came: what it held then, others have by now
+        if not rows:  # its lease expired before: other executors have its jobs by now
             held = last
         for executor_id in sorted({str(r["executor_id"]) for r in rows}):
             self._declare_gone(executor_id, cause)

@@ -1,4 +1,4 @@
-"""Which processes `ourvidz up` runs on this machine: a table. A new kind of process is one row of `KINDS`."""
+"""Table of the processes that `ourvidz up` runs on this machine. A new kind of process is one row of `KINDS`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CPU = "cpu"
 
 @dataclass(frozen=True)
 class Wanted:
-    """`split`: an executor for each family. `intake`: Upstash is configured. `older_queue`: its list job_queue is drained too.
+    """`split`: one executor for each family. `intake`: Upstash is configured. `older_queue`: drain the legacy list job_queue too.
     `deliver`: the login may send messages."""
 
     split: bool = False
@@ -30,7 +30,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of process. `health` is what shows that it lives: an executor's lease, or a pulse (`ourvidz.pulse`)."""
+    """A kind of process. `health` is its sign of life: an executor's lease, or a pulse (`ourvidz.pulse`)."""
 
     name: str
     command: tuple[str, ...]
@@ -44,7 +44,7 @@ KINDS: Sequence[Kind] = (
     Kind("executor", ("worker",), LEASE, per_device=True, lanes=LANES, when=lambda wanted: not wanted.split),
     Kind("sdxl", ("worker",), LEASE, per_device=True, lanes=("sdxl", "sdxl_ip"), when=lambda wanted: wanted.split),
     Kind("wan", ("worker",), LEASE, per_device=True, lanes=("wan", "wan_vace"), when=lambda wanted: wanted.split),
-    # Of its own, so that leases run out and due jobs come up though every executor is dead or busy starting.
+    # A process of its own, so that expired leases are reaped and due jobs released while every executor is dead or starting.
     Kind("reaper", ("reaper",), PULSE),
     Kind("deliverer", ("deliver", "run"), PULSE, when=lambda wanted: wanted.deliver),
     Kind("intake", ("intake", "run"), PULSE, when=lambda wanted: wanted.intake and not wanted.older_queue),
@@ -53,12 +53,12 @@ KINDS: Sequence[Kind] = (
 
 
 class NoSuchDevice(Exception):
-    """The enhancer cannot run where it was wanted."""
+    """The device requested for the enhancer does not exist."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One process to run. An executor is told its name and its lanes on the command line."""
+    """One process to run. An executor gets its name and its lanes on the command line."""
 
     name: str
     command: tuple[str, ...]
@@ -79,7 +79,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Devices:
-    """`ids` as CUDA_VISIBLE_DEVICES takes them; none: the CPU. `how` says who counted."""
+    """`ids` in the form of CUDA_VISIBLE_DEVICES; empty: the CPU. `how`: the source of the count."""
 
     ids: tuple[str, ...]
     how: str
@@ -88,9 +88,9 @@ class Devices:
 def rows(
     devices: Devices, wanted: Wanted = Wanted(), *, name: str | None = None, each: int = 1, enhancer: str | None = None
 ) -> list[Row]:  # fmt: skip
-    """Executors for every device (`each` of a kind), and one of all else.
+    """Return the processes to run: executors for every device (`each` of a kind), and one of every other kind.
 
-    `enhancer`: run one, on this device or on the `cpu`. It has its GPU to itself, unless that is the only one.
+    `enhancer`: run one too, on this device or on the `cpu`. It has its GPU to itself, unless that is the only one.
     """
     base, made = name or host(), []
     if enhancer is not None:
@@ -115,7 +115,7 @@ def rows(
 
 
 def _shown(device: str | None) -> dict[str, str]:
-    # By the order of the bus, in which NVML and nvidia-smi count; CUDA's own order is by speed.
+    # PCI bus order, as NVML and nvidia-smi count; CUDA's default order is by speed.
     return {} if device is None else {"CUDA_VISIBLE_DEVICES": device, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
 
 
@@ -124,7 +124,7 @@ def host() -> str:
 
 
 def devices() -> Devices:
-    """What CUDA_VISIBLE_DEVICES names where somebody has set it, else what NVML or nvidia-smi count."""
+    """Return the devices of CUDA_VISIBLE_DEVICES if it is set, else those that NVML or nvidia-smi count."""
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     if given is not None:
         ids = [part.strip() for part in given.split(",") if part.strip()]

@@ -1,4 +1,4 @@
-"""One row of the roster over all its lives: started, watched, buried, started again."""
+"""One row of the roster over all its processes: start, watch, declare gone, restart."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from executors.orchestrator.roster import Row
 from state.policy import Policy
 
 Say = Callable[[str, str], None]
-"""Told (name, line)."""
+"""Called with (name, line)."""
 OWN = "up"
-HUNG, DIED, STOPPED = "hung", "died", "stopped"  # causes, as events tell them
+HUNG, DIED, STOPPED = "hung", "died", "stopped"  # causes of death, as recorded in events
 
 
 class Unit:
@@ -30,11 +30,11 @@ class Unit:
         self.lanes = Lanes(home / "executors" / f"{row.name}.lanes.json", rules)
         self._restarts, self._health = Restarts(), Health(0.0)
         self._due = 0.0
-        self._ended: tuple[int, float, int] | None = None  # pid, how long it lived, exit code: until its burial
+        self._ended: tuple[int, float, int] | None = None  # pid, lifetime in seconds, exit code; until its `Burial`
         self._early: tuple[Burial, dict[str, Crash]] | None = None
         self._cause: str | None = None  # why we killed it
         self._last = ""
-        self._waited: float | None = None  # when an executor last said that it waits for the database (ourvidz.pulse)
+        self._waited: float | None = None  # when an executor last reported waiting for the database (ourvidz.pulse)
 
     def say(self, line: str) -> None:
         self._say(OWN, f"{self.row.name}: {line}")
@@ -46,7 +46,7 @@ class Unit:
     # -- one round --------------------------------------------------------------------------------------------------------------------
 
     def turn(self, now: float, *, stopping: bool) -> None:
-        """Collect it when it died, kill it when it hangs, start it when that is due."""
+        """Collect the process if it died, kill it if it hangs, start it if that is due."""
         if self.process is not None:
             self._hear(self.process)
             if (code := self.process.ended()) is not None:
@@ -61,10 +61,10 @@ class Unit:
             self._health = self._health.looked(look.sights.get((self.row.name, self.process.pid)), look.at)
 
     def buried(self, burial: Burial) -> None:
-        """The database knows that it is dead; now it may start again. What it had on the device says whose fault it was."""
+        """Handle a `Burial`: the executor is declared gone, so the process may start again. The jobs it held decide which lane to blame."""
         blamed = blame(burial.held, burial.at)
         if self.process is not None and burial.pid == self.process.pid:
-            self._early = burial, blamed  # killed, and not collected yet: a second burial follows, which finds its jobs gone
+            self._early = burial, blamed  # killed, not collected yet: a second burial follows, which finds no jobs any more
             return
         if self._ended is None or burial.pid != self._ended[0]:
             return
@@ -85,7 +85,7 @@ class Unit:
         self.process.signal(number)
 
     def reopen(self) -> None:
-        """A person says: try again, all of it."""
+        """Retry what was given up and open all lanes, at an operator's request."""
         if self.given_up is not None:
             self.say("trying again.")
             self.given_up, self._restarts, self._due = None, Restarts(), 0.0
@@ -93,7 +93,7 @@ class Unit:
             self.say(f"opening {', '.join(opened)} again, with the next start.")
             self.stop(signal.SIGTERM)
 
-    # -- its life ---------------------------------------------------------------------------------------------------------------------
+    # -- lifecycle --------------------------------------------------------------------------------------------------------------------
 
     def _start(self) -> None:
         lanes = self.served
@@ -125,15 +125,15 @@ class Unit:
             limit = self.rules.pulse_limit if process.beats else self.rules.start_limit
             return f"no pulse for {now - process.heard:.0f} s" if now - process.heard > limit else None
         look = self.registry.look
-        # A database that does not answer says nothing against the process; nor does one that has only just come back.
+        # While the database does not answer, or has only just come back, an old lease proves nothing.
         patience = self._health.patience(self.policy.heartbeat, self.policy.load_stall, outage=self._after_outage, rules=self.rules)
         at = look.at if look is not None else process.started
         return self._health.reason if self._health.hung(at, patience) else None
 
     @property
     def _after_outage(self) -> bool:
-        """The database was away just now, for us or for this process: whoever gave up waiting for it is not to blame, nor whoever lost a
-        lease by it. It may answer our questions and take no writes: then only those who write know."""
+        """Check if the database was away recently, for us or for this process: then a process that gave up waiting, or lost its lease, is
+        not to blame. The database may answer our reads but accept no writes, which only the processes that write notice."""
         seen = [at for at in (self.registry.outage, self._waited) if at is not None]
         return bool(seen) and time.monotonic() - max(seen) < self.policy.load_stall
 
@@ -142,7 +142,7 @@ class Unit:
         self._cause = HUNG
         process.signal(signal.SIGKILL)
         if self.row.executor:
-            # At once: a driver may hold on to the process for long, and its jobs need not wait for that.
+            # At once: a driver may hold the dying process for long, and its jobs need not wait for that.
             self.registry.bury((self.row.name, process.pid), HUNG, self.lanes.last_crash)
 
     def _collect(self, process: Process, code: int, *, stopping: bool) -> None:

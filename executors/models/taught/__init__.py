@@ -1,8 +1,8 @@
-"""The weights of the tiny models that were taught: `<family>.safetensors` beside this module, in fp16, written by `tools/teach`.
+"""Shipped weights of the taught tiny models: `<family>.safetensors` beside this module, in fp16, written by `tools/teach`.
 
-A tensor is called `part/name`: the part of the family ("unet", "text_encoder", …), then the name in that part's state dict. Of a table of
-tokens only the rows that the lessons used are shipped, with their numbers as `part/name@rows`; the other rows stay what the module's own
-seed made them. What is shipped and why: docs/decisions/0056.
+Tensors are named `part/name`: the part of the family ("unet", "text_encoder", …), then the name in that part's state dict. Of an embedding
+table only the rows used in training are shipped, with their indices as `part/name@rows`; the other rows keep the values of the module's
+seed. What is shipped and why: docs/decisions/0056.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ def file_of(family: str) -> Path:
 
 
 def shipped(families: Collection[str]) -> list[str]:
-    """Those of `families` that were taught; the others are made with random weights."""
+    """Return those of `families` with shipped weights; the others are made with random weights."""
     return [family for family in families if file_of(family).is_file()]
 
 
 def facts(family: str) -> dict[str, Any]:
-    """What a file says of itself, read from its header without torch: `words` (topic → the words it knows), `weights` (a digest of the
-    tensors), `note` (one sentence for `tiny.json`), and whatever else its teacher wrote. Raises `HeaderError`, `OSError`."""
+    """Read a file's facts from its header, without torch: `words` (topic → the words it knows), `weights` (a digest of the tensors),
+    `note` (one sentence for `tiny.json`), and further facts of its teacher. Raises `HeaderError`, `OSError`."""
     found: dict[str, Any] = json.loads(read_whole(file_of(family)).metadata[FACTS])
     return found
 
 
 def tensors(family: str, part: str) -> dict[str, Tensor]:
-    """The tensors of one part, in fp32, under their names in its state dict. Beside a table of which rows are shipped `name@rows`."""
+    """Return one part's tensors, in fp32, by their names in its state dict. A partly shipped table comes with its `name@rows`."""
     from safetensors import safe_open
 
     with safe_open(file_of(family), "pt") as file:
@@ -51,7 +51,7 @@ def tensors(family: str, part: str) -> dict[str, Tensor]:
 
 
 def fill(module: nn.Module, family: str, part: str) -> None:
-    """Give `module` the shipped weights. Rows that are not shipped stay as the module has them: build it under its seed first.
+    """Load the shipped weights into `module`. Rows that are not shipped keep their values: build the module under its seed first.
 
     Raises `RuntimeError` unless the names are those of the module's state dict and the shapes fit.
     """
@@ -69,9 +69,9 @@ def fill(module: nn.Module, family: str, part: str) -> None:
 
 
 def pack(file: Path, parts: Mapping[str, Mapping[str, Tensor]], facts: Mapping[str, Any], rows: Mapping[str, Collection[int]]) -> None:
-    """Write `file`: each part's state dict in fp16. `rows`: of the tables with these names (`part/name`), the rows to ship; may be empty.
+    """Write `file`: each part's state dict in fp16. `rows`: table name (`part/name`) → the rows to ship; may be empty.
 
-    `facts` must be JSON, with `words` and `note` (`facts`); the digest is added. The same tensors make the same bytes.
+    `facts` must be JSON, with `words` and `note` (see `facts`); the digest is added. The same tensors give the same bytes.
     """
     import torch
     from safetensors.torch import save_file
@@ -90,7 +90,7 @@ def pack(file: Path, parts: Mapping[str, Mapping[str, Tensor]], facts: Mapping[s
     file.parent.mkdir(parents=True, exist_ok=True)
     aside = file.with_name(f".{file.name}.part")
     save_file(out, aside, metadata={"format": "pt", FACTS: json.dumps({**facts, "weights": digest[:16]}, sort_keys=True)})
-    aside.chmod(0o644)  # save_file makes it its writer's alone
+    aside.chmod(0o644)  # save_file creates it readable by its owner only
     aside.replace(file)
 
 
