@@ -1,4 +1,4 @@
-"""`ourvidz age`: users who ask to have their age verified, decisions on them, and the page that refusals link to."""
+"""`ourvidz age`: requests for age verification, decisions on them, and the page that refusals link to."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def page(
 
 
 def look(url: str | None) -> tuple[str, str]:
-    """Whether a browser would show the page: (ok | none | text | away, what was found)."""
+    """Check if a browser would show the page. Returns (ok | none | text | away, the finding)."""
     import httpx
 
     from ourvidz.outbound import clients

@@ -1,4 +1,4 @@
-"""The demo's folder: copies of its pictures under names that can be read, and a sheet of them all."""
+"""The demo's output folder: copies of its pictures under readable names, and a contact sheet."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SHEET = "contact-sheet.png"
 
 
 def make(folder: Path, keep: bool) -> Path:
-    """The folder to write to: `folder`, or with `keep` the first of folder, folder-2, … that is not there yet."""
+    """Create and return the output folder: `folder`, or with `keep` the first of folder, folder-2, … that does not exist yet."""
     chosen, number = folder, 1
     while keep and chosen.exists():
         number += 1
@@ -33,7 +33,7 @@ def make(folder: Path, keep: bool) -> Path:
 def fill(
     executors: Executors, folder: Path, rows: list[dict[str, Any]], wishes: Mapping[str, Wish], references: Mapping[str, bytes]
 ) -> dict[str, list[Path]]:
-    """Copies every output to `folder` and draws the contact sheet there. Returns the copies of each job. `references`: by name, as PNG."""
+    """Copy every output to `folder` and draw the contact sheet there. Returns each job's copies. `references`: PNG bytes by name."""
     copies: dict[str, list[Path]] = {}
     cells: list[Cell] = []
     for place, row in enumerate(rows, 1):

@@ -1,4 +1,4 @@
-"""What an operator believes of what the older system's users wrote about themselves: the options of `ourvidz migrate`."""
+"""Parse `ourvidz migrate --believe`: which values (balance, plan, age) that legacy users wrote about themselves are trusted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WHAT = ("balance", "plan", "age")
 
 
 def beliefs(said: Sequence[str] | None, start: int) -> Beliefs:
-    """From `balance=all`, `age=FILE` and their like. A file holds users' ids, one a line; what follows a # is a note."""
+    """Parse values such as `balance=all` or `age=FILE`. A file holds one user id a line; text after a # is a comment."""
     from ourvidz.db.reconcile import Beliefs
 
     chosen: dict[str, str | list[str]] = {}

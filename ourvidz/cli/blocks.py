@@ -1,4 +1,4 @@
-"""`ourvidz blocks`: hashes of pictures that are refused, and lists of them that others share."""
+"""`ourvidz blocks`: hashes of refused pictures, and imported lists of such hashes."""
 
 from __future__ import annotations
 

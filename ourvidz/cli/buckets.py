@@ -1,4 +1,4 @@
-"""`ourvidz buckets`: the project's buckets and what lies in them that nothing names."""
+"""`ourvidz buckets`: the project's buckets, and orphaned objects in them."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def sync(
 
 
 def _opened(missing: Sequence[str]) -> set[str]:
-    """Those that are to be made and that some policy would open to others: said in red, with the policies' names."""
+    """Missing buckets that a storage policy would open to others. Prints each such policy in red."""
     from ourvidz import bootstrap
     from ourvidz.db import storage_policies
     from ourvidz.db.connection import Database, DatabaseAway, DatabaseBusy
@@ -85,11 +85,11 @@ def _opened(missing: Sequence[str]) -> set[str]:
         return set()
     try:
         database = Database(app.database_url)
-        database.rows("select 1")  # says in our own errors that it is away
+        database.rows("select 1")  # raises DatabaseAway if the server is unreachable
         with database.transaction() as connection:
             found = storage_policies.waking(connection, missing)
     except DatabaseBusy:
-        raise  # it is there, and asked again it says whether a policy opens them
+        raise  # the server is up: running the command again gets an answer
     except DatabaseAway as error:
         out.say(f"Whether a policy opens the new buckets to others was not looked at: {error}", "yellow")
         return set()

@@ -1,8 +1,8 @@
-"""`ourvidz jobs retry | cancel | reroute`: jobs named by id, or all that a filter finds.
+"""`ourvidz jobs retry | cancel | reroute`: act on jobs given by id, or on all that match a filter.
 
-A filter is resolved once, shown as counts, and each job then acted on at the version that was counted: one that moved on meanwhile is left
-alone and said so. A dry run does the same, and undoes each. Each job is a transaction of its own, so a run that was stopped can be started
-again.
+A filter is resolved once and shown as counts; then each job is acted on at the version that was counted. A job that changed meanwhile is
+reported and left alone. A dry run does the same and rolls each job back. Each job is its own transaction, so an interrupted run can be
+repeated.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ class Verb:
     name: str
     past: str
     done: str
-    statuses: tuple[str, ...]  # which a filter without --status means
+    statuses: tuple[str, ...]  # of a filter without --status
     act: Callable[[Jobs, str, int, str], object]
-    left_out: str = ""  # why some of a filter's jobs may not
-    again: Callable[[Mapping[str, Any]], bool] = lambda _: False  # asked for before: asked twice is asked once
+    left_out: str = ""  # why some of a filter's jobs are left out
+    again: Callable[[Mapping[str, Any]], bool] = lambda _: False  # already done or requested: asking again succeeds
 
     def may(self, row: dict[str, Any]) -> bool:
         return self.name in pick.allowed(row)
@@ -155,7 +155,7 @@ def _run(
 
 
 def _candidates(app: App, verb: Verb, which: Filter, limit: int) -> tuple[list[dict[str, Any]], int]:
-    """The filter's jobs to which the verb can apply, and how many are left out because it never may."""
+    """The filter's jobs that the verb applies to, and the number of those that it does not."""
     from dataclasses import replace
 
     from ourvidz.db import queries
@@ -166,7 +166,7 @@ def _candidates(app: App, verb: Verb, which: Filter, limit: int) -> tuple[list[d
 
 
 def _preview(verb: Verb, rows: list[dict[str, Any]], skipped: int, limit: int, *, quiet: bool) -> None:
-    """Counts on stderr: how many of what."""
+    """Print counts by job type, status and error on stderr."""
     if quiet:
         return
     for (job_type, status, error), n in sorted(Counter((r["job_type"], r["status"], r["error_class"] or "") for r in rows).items()):
@@ -209,7 +209,7 @@ def _why_not(verb: Verb, row: dict[str, Any]) -> str:
 
 
 def _say_would(verb: Verb, ids: list[str], refused: list[tuple[str, str]], as_json: bool) -> None:
-    """Each was done and undone, by itself: what two of one user could not have together is not seen."""
+    """Each job was tried and rolled back by itself: limits that two jobs of one user exceed only together do not show."""
     if as_json:
         return out.emit({"action": verb.name, "dry_run": True, "would": ids, "refused": _reasons(refused)})
     out.say(f"Would {verb.name} {words.count(len(ids), 'job')}. Nothing was done.")
@@ -241,7 +241,7 @@ def _say_refused(refused: list[tuple[str, str]]) -> None:
 
 
 def _print_ids(ids: list[str]) -> None:
-    """Into a pipe, for the next command; a person has seen the counts."""
+    """Print ids into a pipe, for the next command; on a terminal the counts suffice."""
     if not out.stdout().is_terminal:
         for job_id in ids:
             print(job_id)

@@ -1,4 +1,4 @@
-"""What `ourvidz doctor` looks at. Each check only looks; none of them changes anything that was there."""
+"""The checks of `ourvidz doctor`. None of them changes existing data."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ourvidz.bootstrap import App
     from ourvidz.db.connection import Database
 
-SKEW = 2.0  # seconds between two clocks: beyond that we say so
+SKEW = 2.0  # seconds of difference between two clocks before a warning
 
 
 def lines() -> Iterator[Line]:
@@ -48,10 +48,10 @@ def lines() -> Iterator[Line]:
 
 
 def _safely(what: str, check: Callable[[], Iterator[Line]]) -> Iterator[Line]:
-    """A check that breaks is a finding, and the others still run."""
+    """Turn an exception of a check into a finding, so that the other checks still run."""
     try:
         yield from check()
-    except Exception as error:  # noqa: BLE001  (whatever breaks is what was looked for)
+    except Exception as error:  # noqa: BLE001  (any error is a finding)
         yield Line("missing", what, " ".join(str(error).split())[:300] or type(error).__name__)
 
 
@@ -85,14 +85,14 @@ GPU_FILES = (
     "/dev/kfd",  # AMD
     "/dev/dxg",  # either, under WSL
 )
-"""Files through which programs on Linux reach a GPU."""
+"""Device files of GPUs on Linux."""
 ASK = "import torch; print(torch.cuda.get_device_name(0) if torch.cuda.is_available() else '')"
 
 
 def _device() -> Line:
     if sys.platform == "linux" and not any(map(os.path.exists, GPU_FILES)):
         return Line("warn", "device", f"CPU only: none of {', '.join(GPU_FILES)} is here, so torch was not asked", ENOUGH)
-    # In a process of its own: torch is slow to import, belongs to the executors, and a broken driver may take the process down.
+    # In a subprocess: torch is slow to import, belongs to the executors, and a broken driver may crash the process.
     try:
         done = subprocess.run([sys.executable, "-c", ASK], capture_output=True, encoding="utf-8", errors="replace", timeout=60, check=False)
     except subprocess.TimeoutExpired:
@@ -122,7 +122,7 @@ def _database(app: App) -> Iterator[Line]:
 
 
 def _embedded(app: App) -> tuple[Line, bool]:
-    """Whether the embedded server can be asked. One that was never made is not made here."""
+    """The embedded server's line, and True if the server can be queried. A missing server is not created."""
     from ourvidz.db.cluster import find_binaries
     from ourvidz.db.embedded import status
 
@@ -178,8 +178,8 @@ def _server(app: App, database: Database) -> Iterator[Line]:
 
 
 def _work(app: App, database: Database, *, current: bool, writes: bool) -> Iterator[Line]:
-    """What is done with the database. Who may do what is for a program of the schema's own release to judge (`current`), and is tried by
-    what is undone again, where it takes `writes`."""
+    """Check a database with a usable schema. Privileges are checked only by a program of the schema's own release (`current`), and tried
+    by statements that are rolled back only if the server accepts `writes`."""
     from ourvidz.cli import checkup_secrets, checkup_services
     from ourvidz.db import queries
 
@@ -242,7 +242,7 @@ def _attention(app: App) -> Iterator[Line]:
     from ourvidz.cli import executor
 
     if app.config.ourvidz_attention not in ("auto", "sdpa"):
-        executor.found().check_attention(app.config)  # what is wrong is a finding
+        executor.found().check_attention(app.config)  # its exception becomes a finding
         yield Line("ok", "attention", app.config.ourvidz_attention)
 
 
@@ -290,7 +290,7 @@ def _provenance(app: App) -> Iterator[Line]:
     from ourvidz.cli import executor
 
     if _version("c2pa-python") is None:
-        return  # said above, among what an executor needs
+        return  # already reported by _extras
     found = executor.found().signer(app.config)
     optional = " What cannot be signed is published unsigned." if app.config.ourvidz_c2pa == "optional" else ""
     yield Line("warn" if found["development"] and not app.config.tiny else "ok", "provenance", found["said"] + optional)

@@ -1,4 +1,4 @@
-"""What `ourvidz doctor` says of secrets, files that others can read, and logins without limits."""
+"""Checks of `ourvidz doctor` on secrets, files that others can read, and logins without limits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHOWN = 5
 
 
 def secrets(config: Config) -> Iterator[Line]:
-    """What a leak of each secret that is here would cost. A part of what is looked at, and never the secret."""
+    """For each secret that is set here, what a leak would expose. Never prints the secret."""
     for secret in leaks.SECRETS:
         there = [name for name in secret.names if _is_here(name, config.home)]
         if there:
@@ -32,7 +32,7 @@ def _is_here(name: str, home: Path) -> bool:
 
 
 def exposed(config: Config) -> list[private.Exposed]:
-    """Files and folders of this program that others on this machine may read, write or enter."""
+    """Files and folders of this program that other users of this machine may read, write or enter."""
     return list(private.exposed([config.home, config.storage, config.models], shared=[config.models, config.home / "models-tiny"]))
 
 

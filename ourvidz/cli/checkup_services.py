@@ -1,4 +1,4 @@
-"""What `ourvidz doctor` asks of what stands around the database: where files go, Redis, and who is told of jobs."""
+"""Checks of `ourvidz doctor` on the services beside the database: storage, proxies, Redis, callback receivers, pages and reports."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ourvidz.config import Config
     from ourvidz.db.connection import Database
 
-FREE = 5e9  # bytes on a disk: with fewer we say so
+FREE = 5e9  # bytes of free disk space, below which it warns
 QUICK = 5.0  # seconds for Redis to answer
 
 
@@ -32,7 +32,7 @@ def storage(app: App) -> Iterator[Line]:
 
 
 def _buckets(app: App) -> Iterator[Line]:
-    """The project's buckets against the catalog's, as its Storage says."""
+    """Compare the project's buckets, as Storage lists them, with the catalog's."""
     from ourvidz.storage.buckets import compare
     from ourvidz.storage.supabase import SupabaseStorage
     from state.catalog import BUCKETS
@@ -56,7 +56,7 @@ def _buckets(app: App) -> Iterator[Line]:
 
 
 def _secret(config: Config) -> Line:
-    """Which key is used. Whether it is good, Storage says in the next line."""
+    """Report which key is used. The Storage request that follows shows if it is valid."""
     if config.supabase_secret_key is None:
         said = "the legacy service key; Supabase retires it at the end of 2026, and one click in the dashboard disables it before"
         return Line("warn", "keys", said, f"Create a secret key ({project_keys.WHERE}) and set it as {project_keys.SECRET}.")
@@ -65,7 +65,7 @@ def _secret(config: Config) -> Line:
 
 
 def _publishable(config: Config) -> Iterator[Line]:
-    """Whether the gateway takes the key that front ends have, where it is set here."""
+    """Check that the gateway accepts the front end's key, if it is set here."""
     from ourvidz.outbound import clients
 
     key = config.publishable_key
@@ -97,7 +97,7 @@ def _folder(app: App) -> Line:
 
 
 def redis(app: App) -> Iterator[Line]:
-    """Upstash, where it is configured: without it jobs come by the other ways."""
+    """Check Upstash if it is configured. It is optional: jobs have other ways in."""
     import httpx
 
     from ourvidz.intake import dead
@@ -127,7 +127,7 @@ def redis(app: App) -> Iterator[Line]:
 
 
 def troubles(config: Config) -> Iterator[Line]:
-    """What parts of this machine wait for at this moment, as they say themselves."""
+    """List what the processes of this machine report that they are waiting for."""
     from ourvidz.troubles import Troubles
 
     for trouble in Troubles(config.home).now():
@@ -136,7 +136,7 @@ def troubles(config: Config) -> Iterator[Line]:
 
 
 def proxies() -> Iterator[Line]:
-    """What the environment says of proxies. A value that is none is a finding (`BadProxy`)."""
+    """Report the proxies set in the environment. An invalid value is a finding (`BadProxy`)."""
     from ourvidz.outbound.proxies import rule
 
     found = rule()
@@ -146,7 +146,7 @@ def proxies() -> Iterator[Line]:
 
 
 def page(database: Database) -> Iterator[Line]:
-    """Whether people whom a refusal sends to the page for age and attestation see one."""
+    """Check that browsers show the page for age and attestation, which refusals link to."""
     from ourvidz.cli import age
     from ourvidz.db import ages
 
@@ -157,7 +157,7 @@ def page(database: Database) -> Iterator[Line]:
 
 
 def callbacks(config: Config, database: Database) -> Iterator[Line]:
-    """Who is told of jobs; nobody need be."""
+    """Check the callback receivers. Having none is fine."""
     from ourvidz.db import outbox
     from ourvidz.delivery.receivers import DEFAULT, SECRET
     from ourvidz.delivery.signature import BadSecret, keys
@@ -178,7 +178,7 @@ def callbacks(config: Config, database: Database) -> Iterator[Line]:
 
 
 def removals(database: Database) -> Iterator[Line]:
-    """Objects of what users deleted that could not be deleted yet, though it was tried."""
+    """Count objects that users deleted and that are still there after three tries."""
     sql = "select count(*) as n, min(asked_at)::date as since from ourvidz.removals where tries >= 3"
     (row,) = database.rows(sql)
     if row["n"]:
@@ -187,7 +187,7 @@ def removals(database: Database) -> Iterator[Line]:
 
 
 def reports(database: Database) -> Iterator[Line]:
-    """Reports whose deadline has passed, and files of what was taken down that still lie where signed URLs find them."""
+    """Count reports past their deadline, and files of taken-down outputs that signed URLs still reach."""
     from ourvidz.db import moderation
 
     if late := moderation.overdue(database):

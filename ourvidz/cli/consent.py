@@ -1,4 +1,4 @@
-"""`ourvidz consent ls | uses`: which pictures are attested, and what was made from one."""
+"""`ourvidz consent ls | uses`: attested pictures, and the outputs made from one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""rich's console for text from elsewhere: see terminal.py. Imported only where something is printed: rich is slow to load."""
+"""A rich console that escapes untrusted text (see terminal.py). Imported only where something is printed: rich is slow to load."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ourvidz.cli.terminal import SafeStream, encodable, safe
 
 
 class SafeConsole(Console):
-    """rich's, with safe text. Its own control sequences (styles, cursor) are added to segments later, or are marked as what they are."""
+    """Escapes text segments. rich adds its own control sequences (styles, cursor) later, or marks the segment as control."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):

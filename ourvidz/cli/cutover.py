@@ -1,4 +1,4 @@
-"""`ourvidz cutover`: moving a live service here, step by step, and the way back (docs/cutover.md)."""
+"""`ourvidz cutover`: move a live service here step by step, and back (docs/cutover.md)."""
 
 from __future__ import annotations
 

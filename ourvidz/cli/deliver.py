@@ -47,7 +47,7 @@ def run(once: Annotated[bool, typer.Option("--once", help="Leave when nothing is
     log = logging.getLogger("ourvidz.deliver")
     with executor.told(logging.INFO), executor.own_signals():
         app = bootstrap.app(patience=0.0 if once else math.inf)
-        signs = bool(app.keyring.keys(SECRET))  # refused by name before anything begins
+        signs = bool(app.keyring.keys(SECRET))  # raises BadSecret before anything starts
         database = app.database
         try:
             follow = partial(follow_environment, database, app.config.supabase_url, signs=signs)
@@ -69,7 +69,7 @@ def run(once: Annotated[bool, typer.Option("--once", help="Leave when nothing is
 
 
 def _objects(app: App) -> list[Rounds]:
-    """None where the store cannot be opened here: messages are delivered all the same, and another machine sees to the objects."""
+    """Empty if the store cannot be opened here: messages are still delivered, and another machine handles the objects."""
     from ourvidz.quarantine import Quarantine
     from ourvidz.removals import Remover
     from ourvidz.storage.base import StorageError

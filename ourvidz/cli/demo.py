@@ -1,4 +1,4 @@
-"""`ourvidz demo`: every kind of job, from submit to its file, on nothing but this machine."""
+"""`ourvidz demo`: one job of every kind, from submit to output file, on this machine alone."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 ALBUM = Path("ourvidz-demo")
 
 
-PATIENCE = 60.0  # seconds for which no executor takes jobs of a lane that is left: its models do not load
+PATIENCE = 60.0  # seconds to wait while no executor serves a remaining lane (its models do not load)
 
 
 def add(app: typer.Typer, panel: str) -> None:
@@ -61,7 +61,7 @@ def demo(
 
     drawn = executors.draw_references()
     kept = {name: pictures.keep(app.store, LOCAL_USER, pictures.Picture(data, PNG)) for name, data in drawn.items()}
-    pictures.attest(app.database, LOCAL_USER, list(drawn.values()), agreed=True)  # nobody is on them
+    pictures.attest(app.database, LOCAL_USER, list(drawn.values()), agreed=True)  # they show no person
     asked = wishes()
     new = [NewJob(LOCAL_USER, w.job_type, w.prompt, settings=w.given(kept)) for w in asked]
     titles = {done.id: wish for done, wish in zip(app.jobs.submit_many(new, actor=pick.actor()), asked, strict=True)}
@@ -83,7 +83,7 @@ def demo(
 
 
 def _app(home: Path | None) -> App:
-    """The embedded program, whatever the environment says of databases, models and projects."""
+    """An App on the embedded database; the environment's database, models and project are ignored."""
     from ourvidz.bootstrap import App
     from ourvidz.config import Config, config
 
@@ -98,7 +98,7 @@ def _version(app: App) -> str:
 
 
 def _run(app: App, titles: Mapping[str, Wish]) -> None:
-    """An executor in this process until all have ended. On stderr a bar for all, one for the running job, a line for each that ended."""
+    """Run an executor here until all jobs have ended. On stderr: a bar for all, one for the running job, and a line for each ended job."""
     from ourvidz.cli import executor, live
     from state.machine import ENDED
 
@@ -132,7 +132,7 @@ def _run(app: App, titles: Mapping[str, Wish]) -> None:
 
 
 def _give_up(app: App, titles: Mapping[str, Wish]) -> None:
-    """Stopped by Ctrl-C: what was not run yet is no one's wish any more."""
+    """After Ctrl-C: cancel the jobs that have not ended."""
     from state.errors import IllegalTransition
 
     for job_id in titles:
@@ -142,7 +142,7 @@ def _give_up(app: App, titles: Mapping[str, Wish]) -> None:
 
 
 def _results(app: App, titles: Mapping[str, Wish]) -> list[dict[str, Any]]:
-    """In the order they were asked for, each with its artifacts and events."""
+    """The jobs in submit order, each with its artifacts and events."""
     from ourvidz.cli.jobs import with_files
     from ourvidz.db import queries
 

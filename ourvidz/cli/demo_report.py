@@ -1,4 +1,4 @@
-"""How the demo tells what happened: for a person, for a pipe, as JSON."""
+"""The demo's output: for a terminal, for a pipe, as JSON."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def as_json(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def show(rows: list[dict[str, Any]], titles: Mapping[str, Wish], copies: Mapping[str, list[Path]]) -> None:
-    """For a person three lines a job: what, its timeline, its files. Into a pipe one line an event."""
+    """Print three lines a job on a terminal (title, timeline, files), or one line an event into a pipe."""
     if not out.stdout().is_terminal:
         for row in rows:
             for e in row["events"]:
@@ -47,7 +47,7 @@ def show(rows: list[dict[str, Any]], titles: Mapping[str, Wish], copies: Mapping
 
 
 def _timeline(events: list[dict[str, Any]]) -> list[tuple[str, str]]:
-    """Events in order with the time that passed after each; runs of the same one put together."""
+    """Events in order with the time that passed after each; consecutive events of one type are merged."""
     merged: list[tuple[str, int, float, str]] = []
     for e in events:
         seconds = e["lasted"].total_seconds() if e["lasted"] is not None else 0.0

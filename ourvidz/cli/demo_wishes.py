@@ -34,7 +34,7 @@ MOVES = "a red circle moving right on a blue background"
 
 
 def wishes() -> list[Wish]:
-    """One job of each type, then what types can do besides: batches, Wan's references (none is the plain video), SDXL's references."""
+    """One job of each type, then variants: a batch, SDXL's references, Wan's references (the plain videos above have none)."""
     return [
         Wish("sdxl_image_fast", "a red circle on a blue background"),
         Wish("sdxl_image_high", "two yellow squares on a purple background"),
@@ -49,7 +49,7 @@ def wishes() -> list[Wish]:
         Wish("video7b_fast_enhanced", "blue triangle, orange", settings=WIDE),
         Wish("video7b_high_enhanced", "Black square moves left, red", settings=WIDE),
         Wish("sdxl_image_fast", "a purple circle on an orange background", "batch of 6", {"images": 6}),
-        # Each reference gives what the prompt leaves open.
+        # Each reference supplies what the prompt leaves open.
         Wish("sdxl_image_fast", "a red square", "style reference", {"reference_type": "style"}, {"style": "green ground"}),
         Wish(
             "sdxl_image_fast", "a white circle on a red background", "composition reference",

@@ -1,4 +1,4 @@
-"""`ourvidz dev`: what OurVidz runs on at Supabase and Upstash, from real parts on this machine."""
+"""`ourvidz dev`: a local stack of the Supabase and Upstash services that OurVidz uses, built from real programs."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def env(
 
 
 def _database(home: Path) -> str:
-    """The embedded Postgres of that home, whatever DATABASE_URL says, migrated and with its people. Its URL."""
+    """Migrate the home's embedded Postgres (ignoring DATABASE_URL), create its users, and return its URL."""
     from ourvidz.bootstrap import App, make_people
     from ourvidz.config import Config
     from ourvidz.dev.project import PEOPLE
@@ -117,7 +117,7 @@ def _database(home: Path) -> str:
 
 
 def _page(home: Path, stack: Stack) -> None:
-    """Refusals lead to this stack's page for age and attestation, outputs to its page for reports."""
+    """Point refusals at this stack's page for age and attestation, and outputs at its report page."""
     from ourvidz.bootstrap import App
     from ourvidz.config import Config
     from ourvidz.db import ages, moderation
@@ -182,7 +182,7 @@ def _people(variables: Mapping[str, str]) -> list[dict[str, Any]]:
 
 
 def _stay(stack: Stack) -> None:
-    """Until Ctrl-C, or until a part is gone: half a stack would only puzzle people."""
+    """Wait until Ctrl-C. Raises `Problem` once a process has ended, as a partial stack would only confuse."""
     while True:
         for process in stack.processes.values():
             if not process.alive:

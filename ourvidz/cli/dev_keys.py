@@ -1,4 +1,4 @@
-"""`ourvidz dev keys`: what the dashboard of Supabase does to a project's keys, done to those of `ourvidz dev up`."""
+"""`ourvidz dev keys`: show and change the keys of `ourvidz dev up`, as Supabase's dashboard does a project's."""
 
 from __future__ import annotations
 
@@ -90,5 +90,5 @@ def _show(keys: Keys, as_json: bool) -> None:
 
 
 def _short(key: str) -> str:
-    """In one line of a terminal; `ourvidz dev env` prints it whole."""
+    """Shorten a long key on a terminal; `ourvidz dev env` prints it in full."""
     return f"{key[:24]}…{key[-12:]}" if len(key) > 60 and out.stdout().is_terminal else key

@@ -1,4 +1,4 @@
-"""`ourvidz doctor`: a line for each thing the program stands on, and how to mend what is not right."""
+"""`ourvidz doctor`: one line for each thing that the program depends on, and how to fix what is wrong."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def doctor(
 
 
 def shown(lines: Iterator[Line], *, quiet: bool) -> Iterator[Line]:
-    """Each as soon as it is known: some take a second."""
+    """Print and yield each line as soon as its check is done: some take a second."""
     for line in lines:
         if not quiet and out.stdout().is_terminal:
             from rich.markup import escape

@@ -32,7 +32,7 @@ def enhancer() -> None:
     if config().ourvidz_enhancer == "off":
         raise out.Problem("OURVIDZ_ENHANCER is `off`, so no executor would ask this one. Unset it, or name a socket.", 2)
     app = App(config(), patience=math.inf)
-    database = app.database if not app.embedded or status(app.config.home).version else None  # none was made: nobody asks by it
+    database = app.database if not app.embedded or status(app.config.home).version else None  # no database: no requests come by it
     with executor.told(logging.INFO), executor.own_signals():
         code = executors.serve_enhancer(app.config, database=database, say=lambda line: out.say(line, "dim"))
     raise typer.Exit(code)

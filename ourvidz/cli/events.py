@@ -26,7 +26,7 @@ def add(app: typer.Typer, panel: str) -> None:
         "ourvidz events tail --follow --json --after 812:4077   # from where a reader stopped",
     )
     events.command("tail", **tailing)(tail)
-    # One command beside a callback keeps its name: `events tail`, not `events`.
+    # Typer drops the name of a group's only command unless the group has a callback: `events tail`, not `events`.
     events.callback()(lambda: None)
     app.add_typer(events, name="events", rich_help_panel=panel)
 
@@ -50,7 +50,7 @@ def tail(
     start, cursor = pick.since(db, since), _cursor(after)
     if cursor is None and start is None and job_id is None:
         page = queries.last_events(db, limit) if limit else []
-        # No event at all: any to come is after the very start. None asked for: from now on.
+        # No events yet: start at the beginning. --limit 0: start now.
         cursor = (page[-1]["xid"], page[-1]["seq"]) if page else queries.START if limit else queries.settled(db)
         _print(page, as_json)
         if not follow:

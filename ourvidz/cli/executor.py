@@ -1,4 +1,4 @@
-"""The executors, found by name: this package never imports them, so a machine without torch has the same command."""
+"""Access to the executors by entry point: this package never imports them, so a machine without torch has the same command."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ourvidz.sheet import Cell
 
 OnModelFile = Callable[[str, str, int, int | None], None]
-"""(file, what is done with it, bytes done, bytes in all)"""
+"""(file, action, bytes done, total bytes)"""
 NEEDED = ("torch", "diffusers", "transformers", "PIL", "av", "c2pa", "py3langid")
 HINT = "pip install 'ourvidz[models]'"
 
@@ -83,7 +83,7 @@ class Executors(Protocol):
 
 
 def found() -> Executors:
-    # Their advice is for those who wrote this program, and would stand in the middle of its progress.
+    # Their warnings are for developers, and would break up the progress display.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
     for entry in entry_points(group="ourvidz.executors", name="default"):
@@ -93,14 +93,14 @@ def found() -> Executors:
 
 
 def able(purpose: str, needed: Sequence[str] = NEEDED) -> Executors:
-    """The executors, on a machine that has what they run on."""
+    """The executors. Raises `Problem` if a package that they need is not installed."""
     if missing := [name for name in needed if find_spec(name) is None]:
         raise Problem(f"{purpose} needs {', '.join(missing)}, not installed here. Install with: {HINT}")
     return found()
 
 
 def check_profile(executors: Executors, name: str) -> None:
-    """Refuse a name that no speed profile has, before anything is loaded or asked."""
+    """Raise `Problem` for an unknown speed profile, before anything is loaded."""
     names = [row["name"] for row in executors.profiles()]
     if name not in names:
         raise Problem(f"There is no speed profile {name!r}. Choose one of: {', '.join(names)}.", 2)
@@ -108,7 +108,7 @@ def check_profile(executors: Executors, name: str) -> None:
 
 @contextmanager
 def told(level: int = logging.WARNING) -> Iterator[None]:
-    """What the program logs goes to stderr, above whatever progress is shown there."""
+    """Send the program's log to stderr, above any progress display."""
 
     class ToPerson(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -127,7 +127,7 @@ def told(level: int = logging.WARNING) -> Iterator[None]:
 
 @contextmanager
 def own_signals() -> Iterator[None]:
-    """The executor sets its own handlers, to drain; ours come back after it."""
+    """Restore our SIGINT and SIGTERM handlers afterwards: the executor sets its own, to drain."""
     kinds = (signal.SIGINT, signal.SIGTERM)
     before = [signal.getsignal(kind) for kind in kinds]
     try:
@@ -140,8 +140,8 @@ def own_signals() -> Iterator[None]:
 def work_until(
     app: App, jobs: Collection[str], observer: Observer | None = None, *, patience: float, say: Callable[[str], None] = lambda _: None
 ) -> None:
-    """Run an executor in this process until these jobs have ended. Ctrl-C lets the running job go and raises KeyboardInterrupt. Raises
-    `Problem` when for `patience` seconds neither this executor nor another takes jobs of the lanes that are left."""
+    """Run an executor in this process until these jobs have ended. Ctrl-C releases the running job and raises KeyboardInterrupt. Raises
+    `Problem` if for `patience` seconds no executor, here or elsewhere, serves the remaining lanes."""
     executors = able("Running jobs in this process")
     with told(), own_signals():
         left_over = executors.work(app, until=jobs, patience=patience, observer=observer, say=say)

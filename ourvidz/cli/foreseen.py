@@ -1,4 +1,4 @@
-"""What `ourvidz migrate --check` prints: under each heading, what would be done to which objects."""
+"""Output of `ourvidz migrate --check`: the planned changes to each object, grouped under headings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ KINDS = ("table", "column", "constraint", "index", "type", "schema", "sequence",
 
 
 def show(steps: Sequence[Step]) -> None:
-    """All of it on stdout, no line over 98 columns but where a name is longer."""
+    """Print all steps on stdout in lines of at most 98 columns, except for longer names."""
     refused = [step for step in steps if step.refused]
     if refused:
         print("\nRefused: nothing is done until this is remedied")
@@ -40,7 +40,7 @@ def show(steps: Sequence[Step]) -> None:
 
 
 def _by_table(names: Sequence[str]) -> list[str]:
-    """`a on t`, `b on t` as one line: `t: a, b`."""
+    """Merge `a on t`, `b on t` into one line: `t: a, b`."""
     tables: dict[str, list[str]] = {}
     for name in names:
         one, _, table = name.rpartition(" on ")
@@ -49,7 +49,7 @@ def _by_table(names: Sequence[str]) -> list[str]:
 
 
 def _short(names: Sequence[str]) -> list[str]:
-    """Functions without their parameters, where no two have one name."""
+    """Drop the parameters of functions, unless two functions share a name."""
     before = Counter(name.partition("(")[0] for name in names)
     return [name.partition("(")[0] if name.endswith(")") and before[name.partition("(")[0]] == 1 else name for name in names]
 

@@ -1,4 +1,4 @@
-"""The shape of the help pages: plain text, commands in groups, an example under each command."""
+"""Layout of the help pages: plain text, commands in groups, examples under each command."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _ORDER = [
 
 
 class Sections(TyperGroup):
-    """Lists its commands under their `rich_help_panel`; called without one, says which there are."""
+    """Lists its commands under their `rich_help_panel`; without arguments, prints the help."""
 
     def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
         if not args and not ctx.resilient_parsing:
@@ -66,10 +66,10 @@ class Sections(TyperGroup):
 
 
 def examples(*lines: str) -> str:
-    """An epilog that keeps its lines."""
+    """An epilog whose line breaks are kept."""
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
 def about(*lines: str, panel: str | None = None) -> dict[str, Any]:
-    """What every command is registered with: its examples, and the section that lists it."""
+    """Arguments to register a command with: its examples, and the help section that lists it."""
     return {"epilog": examples(*lines), "rich_help_panel": panel}

@@ -1,4 +1,4 @@
-"""`ourvidz intake`: drains Upstash into Postgres, and looks after what could not be read."""
+"""`ourvidz intake`: drain Upstash into Postgres, and manage dead letters."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def run(
 
     def leave(*_: object) -> None:
         nonlocal leaving
-        leaving, database.longest_wait = True, 0.0  # what is not committed lies in the processing list
+        leaving, database.longest_wait = True, 0.0  # uncommitted messages stay in the processing list
 
     def wait(seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -71,7 +71,7 @@ def run(
         app = bootstrap.app(patience=0.0 if once else math.inf)
         database = app.database
         users = database.patiently(lambda: shared_with(database), patience=app.patience)
-        # Only now: until here the signals' own handlers end a wait for the database.
+        # Only now: until here the default handlers can end a wait for the database.
         signal.signal(signal.SIGTERM, leave)
         signal.signal(signal.SIGINT, leave)
         drainer = Drainer(database, redis, _queues(older_queue), shared=lambda: shared_with(database))

@@ -1,4 +1,4 @@
-"""`ourvidz audit` and `ourvidz rebuild`: is the history whole, and do the rows and the tokens follow from it?"""
+"""`ourvidz audit` verifies the event history, the rows and the token ledger; `ourvidz rebuild` rewrites rows from events."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def rebuild(
         _findings(findings)
         mended = 0 if verify else sum(f.kind in _MENDED for f in findings)
         print(f"{words.count(len(findings), 'finding')}, {words.count(mended, 'row')} mended")
-    # A row without a history that verifies is left as it is: for a person to decide.
+    # A row whose history does not verify is left unchanged, for a person to decide.
     if (verify and findings) or any(f.kind not in _MENDED for f in findings):
         raise typer.Exit(1)
 

@@ -62,7 +62,7 @@ def _line(row: dict[str, Any]) -> list[out.Cell]:
 
 
 def progress(info: dict[str, Any] | None) -> str:
-    """What an executor last said of its job: `12/25`, or a word such as `loading`."""
+    """The progress that an executor last reported, such as `12/25`; empty if it reported none."""
     if not info:
         return ""
     return f"{info.get('done', 0)}/{info['total']}" if info.get("total") else ""
@@ -120,7 +120,7 @@ def _chosen(s: dict[str, Any]) -> str:
     size = f"{s.pop('width')}×{s.pop('height')}" if "width" in s and "height" in s else ""
     frames = f"{s.pop('frames')} frames at {s.pop('fps')}/s" if "fps" in s and "frames" in s else ""
     parts = [f"{s.pop('steps', '?')} steps", size, frames]
-    # What is as always says nothing.
+    # Defaults are not shown.
     usual = {"images": 1, "frames": 1, "reference_fallback": False, "on_enhance_failure": "continue"}
     parts += [f"{k.replace('_', ' ')} {v:g}" if isinstance(v, float) else f"{k.replace('_', ' ')} {v}"
               for k, v in s.items() if k != "frames_asked" and usual.get(k) != v]  # fmt: skip
@@ -128,8 +128,8 @@ def _chosen(s: dict[str, Any]) -> str:
 
 
 def with_files(app: App, artifacts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Each with `file`: its path in the folder that stands for the buckets, or bucket/path where a project has them (`ourvidz buckets link`
-    makes an address of that); None while it is not there yet."""
+    """Set `file` on each: its path in the folder that stands in for the buckets, or bucket/path with Supabase (`ourvidz buckets link` turns
+    that into a URL); None until it is uploaded."""
     for a in artifacts:
         address = f"{a['bucket']}/{a['path']}"
         a["file"] = (address if app.config.supabase else str(app.config.storage / address)) if a["uploaded_at"] else None
@@ -137,7 +137,7 @@ def with_files(app: App, artifacts: list[dict[str, Any]]) -> list[dict[str, Any]
 
 
 def print_artifacts(artifacts: list[dict[str, Any]]) -> None:
-    """Under each folder its files, so that no path is broken over two lines; into a pipe, whole paths."""
+    """Print files under their folder, so that no path wraps; into a pipe, whole paths."""
     folders: dict[str, list[list[out.Cell]]] = {}
     for a in artifacts:
         folder, _, name = (a["file"] or f"not uploaded yet/{a['path'].rpartition('/')[2]}").rpartition("/")
@@ -177,7 +177,7 @@ def _print_timeline(events: list[dict[str, Any]]) -> None:
 
 
 def remark(e: dict[str, Any]) -> str:
-    """The few words of an event's data that a person wants."""
+    """A short note for display, taken from an event's data."""
     data = e["data"]
     picks = {
         "claimed": "executor", "retry_scheduled": "class", "failed": "class", "lease_expired": "cause", "snoozed": "reason",

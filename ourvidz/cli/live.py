@@ -1,4 +1,4 @@
-"""Watching a job from outside: its status and, where its executor says so, its steps; then what came of it."""
+"""Follow a job that runs in another process: its status, its steps if the executor reports them, then its result."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 def bars() -> Bars:
-    """The one look of progress: spinner, what, doing what, bar, figures, time. On stderr, and gone when it is over."""
+    """The shared progress display: spinner, description, stage, bar, figures, time. On stderr, and removed at the end."""
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     return Progress(
@@ -39,7 +39,7 @@ def bars() -> Bars:
 
 
 def follow(db: Database, job_id: str, patience: float) -> dict[str, Any]:
-    """Shows the job until it ends; returns its last row. Ctrl-C leaves the job alone. Raises `Problem` when no executor takes jobs of its
+    """Show the job until it ends; returns its last row. Ctrl-C leaves the job alone. Raises `Problem` if no executor serves its
     lane for `patience` seconds."""
     from ourvidz.cli.unserved import Watch
     from ourvidz.db import queries
@@ -66,7 +66,7 @@ def follow(db: Database, job_id: str, patience: float) -> dict[str, Any]:
 
 
 def answered(db: Database, ask: Callable[[], T]) -> T:
-    """What `ask` reads, though the database is away for a while: said once, then waited for until Ctrl-C. Not for what writes."""
+    """Retry the read `ask` while the database is away: print that once, then wait until Ctrl-C. Not for writes."""
     from ourvidz.db.connection import Ambiguous, DatabaseAway, DatabaseRefused
     from ourvidz.db.outages import backoff
 
@@ -86,7 +86,7 @@ def answered(db: Database, ask: Callable[[], T]) -> T:
 
 
 def _seen(db: Database, row: dict[str, Any]) -> tuple[str, str, int, int | None]:
-    """Stage, figures, and how far the bar is; a total of None lets it swing."""
+    """(stage, figures, done, total) for the progress bar; it pulses if total is None."""
     from ourvidz.db import queries
 
     if row["executor"] is None:
@@ -100,7 +100,7 @@ def _seen(db: Database, row: dict[str, Any]) -> tuple[str, str, int, int | None]
 
 
 def finish(app: App, row: dict[str, Any], *, as_json: bool, open_it: bool = False, created: bool | None = None) -> None:
-    """What came of an ended job: its files on stdout, the rest on stderr. Exits with 1 when it did not complete."""
+    """Print the result of an ended job: files on stdout, the rest on stderr. Exits with 1 if it did not complete."""
     from ourvidz.cli.jobs import with_files
     from ourvidz.db import queries
 

@@ -1,7 +1,7 @@
-"""The command `ourvidz`. Here commands are put together and their errors told; each lives in a module of its own, which imports what is
-heavy only when it runs.
+"""The command `ourvidz`: registers the subcommands and reports their errors. Each subcommand is a module that imports heavy packages only
+when it runs.
 
-Exit codes: 0 done; 1 it failed or was refused; 2 what was typed was not understood; 130 stopped by Ctrl-C.
+Exit codes: 0 success; 1 failed or refused; 2 usage error; 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ app = typer.Typer(
     name="ourvidz",
     cls=Sections,
     add_completion=False,
-    rich_markup_mode=None,  # plain help pages: calm to read, and half as long to start
+    rich_markup_mode=None,  # plain help pages, and half the start-up time
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     help="Make images and short videos: jobs in Postgres, run by executors, every step an event.",
@@ -131,7 +131,7 @@ def main() -> NoReturn:
 
 
 def run() -> int:
-    """What sys.argv asks for. Returns the exit code, its output written."""
+    """Run the command in sys.argv, flush its output and return the exit code."""
     private.begin()
     account.begin()
     code = 0
@@ -153,7 +153,7 @@ def run() -> int:
 
 
 def tell(error: Exception) -> int:
-    """One clear line on stderr, and the exit code."""
+    """Print the error on stderr and return the exit code."""
     from state.errors import InvalidJob
 
     wrong = error.code if isinstance(error, Problem) else 2 if isinstance(error, InvalidJob) else 1
@@ -166,7 +166,7 @@ def _words(error: Exception) -> str:
     module, first = type(error).__module__ + ".", str(error).strip().partition("\n")[0]
     if module.startswith(_OURS):
         look = ". Look at DATABASE_URL; unset, it means the embedded one." if "The database cannot be reached" in first else ""
-        return str(error) + look  # ours say what happened, to which job, and what to do
+        return str(error) + look  # our own errors say what happened, to which job, and what to do
     if module.startswith(("sqlalchemy.", "psycopg.")):
         from ourvidz.db import outages
 
@@ -202,10 +202,10 @@ def _at_home(error: OSError) -> bool:
 
 
 def _end(code: int) -> NoReturn:
-    """Exit without the interpreter's shutdown, which frees each object by itself: that takes as long as `jobs ls`, and 0.3 s with torch.
-    A daemon thread that is still inside native code (a screen or a name look-up past its time limit) would moreover be ended by it in the
-    middle of a C++ call, and libstdc++ then aborts the process with SIGABRT: with such a thread, no exit functions either. Only where
-    another thread has to be waited for is the shutdown left to do that.
+    """Exit without the interpreter's shutdown, which frees objects one by one: as long as `jobs ls` takes, and 0.3 s with torch.
+    Shutdown would also end a daemon thread that is still in native code (a screen or a DNS lookup past its time limit) in the middle of a
+    C++ call, and libstdc++ then aborts with SIGABRT; with such a thread exit functions are skipped too. The normal shutdown runs only if
+    there are other threads, all non-daemon, to wait for.
     """
     others = [thread for thread in threading.enumerate() if thread is not threading.current_thread()]
     if not any(thread.daemon for thread in others):
@@ -218,7 +218,7 @@ def _end(code: int) -> NoReturn:
 
 
 def _flushed(code: int) -> int:
-    """Whoever read our output may be gone: then there is no one to tell, and Python must not try at exit either."""
+    """Flush stdout. If its reader is gone, point it at /dev/null, so that Python does not flush into the broken pipe at exit."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:

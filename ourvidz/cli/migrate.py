@@ -131,7 +131,7 @@ def migrate(
 
 
 def _write(output: Path | None, believed: Beliefs | None, *, keep_policies: bool) -> None:
-    """For any database where none is named; for the named one what it lacks, and nothing where something in it would be refused."""
+    """Write the SQL for any database if DATABASE_URL is unset; else what that database lacks, or nothing if a step would be refused."""
     from ourvidz.cli import foreseen
     from ourvidz.config import config
     from ourvidz.db import foresee, plain_sql, reconcile

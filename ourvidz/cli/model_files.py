@@ -1,4 +1,4 @@
-"""`ourvidz models pull | convert`: real model files, from the hub to where they are loaded from, in the shape that loads fastest."""
+"""`ourvidz models pull | convert`: fetch real model files from the hub, and convert them to the format that loads fastest."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def _end(roles: list[dict[str, Any]], as_json: bool, then: str) -> None:
 
 @contextmanager
 def meter() -> Iterator[OnModelFile]:
-    """A bar for the file at hand with bytes and rate, and a line for each file that is through; into a log, the lines alone."""
+    """A bar for the current file with bytes and rate, and a line for each finished file; without a terminal only the lines."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     columns = (
@@ -168,7 +168,7 @@ def meter() -> Iterator[OnModelFile]:
 
         def through() -> None:
             seconds = max(time.monotonic() - began, 1e-3)
-            if latest > 1e6:  # a line for each vocabulary would hide the weights
+            if latest > 1e6:  # lines for small files (vocabularies) would hide the weights
                 rate = words.size((latest - first) / seconds)
                 out.say(f"{now[0]}  {words.size(latest)} in {words.duration(seconds)}, {rate}/s", "dim")
 

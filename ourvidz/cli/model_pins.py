@@ -1,4 +1,4 @@
-"""`ourvidz models pin`: write down by SHA-256 which files are the right ones."""
+"""`ourvidz models pin`: record the SHA-256 of trusted model files."""
 
 from __future__ import annotations
 

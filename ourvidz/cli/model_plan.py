@@ -1,4 +1,4 @@
-"""`ourvidz models plan`: what would be where on a GPU, told without one."""
+"""`ourvidz models plan`: compute the residency of models on a GPU, without a GPU."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def plan(
     from ourvidz.cli import executor
     from ourvidz.config import config, parse_bytes
 
-    settings = config()  # what is wrong with the environment is not --vram's fault
+    settings = config()  # outside the try: errors in the environment are not --vram's
     try:
         card = None if vram is None else parse_bytes(vram)
         told = executor.found().plan_models(settings, card)
@@ -63,7 +63,7 @@ def _components(told: Mapping[str, Any]) -> None:
 
 
 def _jobs(jobs: Iterable[Mapping[str, Any]]) -> None:
-    """One line for the job types that need the same."""
+    """One line for all job types with the same needs."""
     out.heading("What a job holds at once, at its widest stage")
     groups: dict[tuple[Any, ...], list[str]] = {}
     for job in jobs:
@@ -81,7 +81,7 @@ def _jobs(jobs: Iterable[Mapping[str, Any]]) -> None:
 
 
 def _short(names: list[str]) -> str:
-    """sdxl_image_fast and sdxl_image_high as sdxl_image_fast, …high."""
+    """Shorten sdxl_image_fast and sdxl_image_high to `sdxl_image_fast, …high`."""
     first, shown = names[0], [names[0]]
     stem = first.rpartition("_fast")[0] + "_" if "_fast" in first else "\0"
     shown += [f"…{name.removeprefix(stem)}" if name.startswith(stem) else name for name in names[1:]]

@@ -1,4 +1,4 @@
-"""Options that several commands share, so that they are called and explained the same everywhere."""
+"""Options shared by several commands, with the same name and help text everywhere."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ IdleExit = Annotated[
 
 
 def seconds(text: str | None, option: str) -> float | None:
-    """A duration that was typed, in seconds. Raises `Problem` naming the option."""
+    """Parse a duration into seconds. Raises `Problem` naming the option."""
     if text is None:
         return None
     try:

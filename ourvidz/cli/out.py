@@ -1,5 +1,5 @@
-"""Where things are printed and how they look. Data goes to stdout: a table where a person looks, tab-separated lines into a pipe, JSON when
-asked. All else goes to stderr. rich honours NO_COLOR and a dumb terminal by itself.
+"""Output of the commands. Data goes to stdout: a table on a terminal, tab-separated lines into a pipe, JSON with --json. All else goes to
+stderr. rich honours NO_COLOR and a dumb terminal by itself.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MARK: Mapping[str, str] = {"completed": "✓", "failed": "✗", "cancelled": "�
 
 
 class Problem(Exception):
-    """Something to tell the person who typed the command, in one line. `code` is the exit code: 2 when what they typed was not right."""
+    """An error message for the user, without a traceback. `code` is the exit code: 2 for a usage error."""
 
     def __init__(self, message: str, code: int = 1) -> None:
         super().__init__(message)
@@ -52,12 +52,12 @@ def stderr() -> Console:
 
 
 def say(message: str, style: str = "") -> None:
-    """A line for the person, beside the data."""
+    """Print a message on stderr, apart from the data."""
     stderr().print(message, style=style, markup=False, soft_wrap=True)
 
 
 def confirm(question: str, *, yes: bool, flag: str = "--yes") -> None:
-    """Goes on only when a person says yes, or said so with the flag."""
+    """Ask for confirmation, unless `yes`. Raises `Problem` on any answer but yes, or without a terminal."""
     if yes:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
@@ -68,7 +68,7 @@ def confirm(question: str, *, yes: bool, flag: str = "--yes") -> None:
 
 
 def read_stdin() -> str:
-    """All of it. Raises `Problem` when it is not text in the encoding that Python takes this terminal's or pipe's to be."""
+    """Read all of stdin. Raises `Problem` if it is not text in the encoding that Python assumes for this terminal or pipe."""
     try:
         return sys.stdin.read()
     except UnicodeDecodeError:
@@ -76,15 +76,15 @@ def read_stdin() -> str:
 
 
 def emit(value: Any) -> None:
-    """One JSON value on stdout."""
+    """Print one JSON value on stdout."""
     import json
 
-    ascii_only = not unicode_stream(sys.stdout)  # JSON's own escapes lose nothing
+    ascii_only = not unicode_stream(sys.stdout)  # JSON's escapes are lossless
     print(json.dumps(value, indent=2 if sys.stdout.isatty() else None, default=plain, ensure_ascii=ascii_only))
 
 
 def plain(value: Any) -> Any:
-    """What JSON has no type for: instants in UTC, durations in seconds, bytes in hex, the rest as text."""
+    """Convert a value that JSON has no type for: datetimes to UTC, durations to seconds, bytes to hex, the rest to text."""
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
     if hasattr(value, "total_seconds"):
@@ -96,7 +96,7 @@ def plain(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Cell:
-    """`shown` to a person, `raw` to a program that reads the pipe."""
+    """`shown` on a terminal, `raw` into a pipe."""
 
     shown: str
     raw: str = ""
@@ -132,8 +132,8 @@ def number(value: int | None, style: str = "") -> Cell:
 def table(
     columns: Sequence[str], rows: Iterable[Sequence[Cell]], *, right: Sequence[str] = (), folds: Sequence[str] = (), indent: int = 0
 ) -> None:
-    """Aligned columns under quiet headings for a person; tab-separated raw values without a heading for a pipe. Where a terminal is
-    too narrow the last column and those of `folds` go over several lines; others are cut."""
+    """Print aligned columns under headings on a terminal; tab-separated raw values without headings into a pipe. On a narrow terminal
+    the last column and those in `folds` wrap; others are cut."""
     console = stdout()
     if not console.is_terminal:
         for row in rows:
@@ -154,7 +154,7 @@ def table(
 
 
 def fields(pairs: Iterable[tuple[str, str]]) -> None:
-    """Names and values under each other, values wrapped beside their names; into a pipe, `name<TAB>value`."""
+    """Print one name and value a line, values wrapped beside their names; into a pipe, `name<TAB>value`."""
     console = stdout()
     given = [(name, value) for name, value in pairs if value]
     if not console.is_terminal:
@@ -173,6 +173,6 @@ def fields(pairs: Iterable[tuple[str, str]]) -> None:
 
 
 def heading(text: str) -> None:
-    """A section's name; nothing in a pipe."""
+    """Print a section's name; nothing into a pipe."""
     if stdout().is_terminal:
         stdout().print(f"\n{text}", style="bold", markup=False)

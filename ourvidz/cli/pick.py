@@ -1,4 +1,4 @@
-"""From what someone typed to jobs: ids by their beginning, and filters."""
+"""Resolve command-line input to jobs: id prefixes and filters."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SHOWN = 10
 
 
 def job(db: Database, prefix: str) -> dict[str, Any]:
-    """The one job whose id begins so. Says what to type instead when there is none, or several."""
+    """The job with this id prefix. Raises `Problem`, with what to type instead, if there is none or several."""
     from ourvidz.db import queries
 
     def line(r: dict[str, Any]) -> str:
@@ -30,7 +30,7 @@ def job(db: Database, prefix: str) -> dict[str, Any]:
 
 
 def allowed(row: dict[str, Any], *, preview: bool = False) -> tuple[str, ...]:
-    """What a person may do next to a listed job."""
+    """Actions that an operator may take next on a listed job."""
     from state import machine, policy
 
     return machine.allowed(
@@ -40,7 +40,7 @@ def allowed(row: dict[str, Any], *, preview: bool = False) -> tuple[str, ...]:
 
 
 def one(what: str, db: Database, prefix: str, find: Callable[[Database, str], list[T]], line: Callable[[T], str], where: str) -> T:
-    """The one thing whose id begins so, of at most `SHOWN` + 1 that `find` gives. `where`: how a person comes by ids."""
+    """The only match for an id prefix. `find` returns at most `SHOWN` + 1 matches; `where` says how to list ids."""
     if len(prefix.strip().replace("-", "")) < LEAST:
         raise Problem(f"{prefix!r} is too short for a {what}'s id: give at least {LEAST} characters.", 2)
     found = find(db, prefix)
@@ -66,7 +66,7 @@ def since(db: Database, text: str | None) -> datetime | None:
 def which(
     db: Database, status: list[str] | None, job_type: list[str] | None, error_class: list[str] | None, user: str | None, after: str | None
 ) -> Filter:
-    """A filter, with words that name nothing refused: a misspelt one would quietly match no job."""
+    """Build a filter. Unknown statuses and job types are refused: a misspelt one would silently match no job."""
     from ourvidz.db.queries import Filter
     from state.catalog import job_type as known
     from state.machine import STATUSES
@@ -89,7 +89,7 @@ def a_uuid(text: str | None, option: str) -> str | None:
 
 
 def actor() -> str:
-    """Who an event names: the account that runs this command."""
+    """The actor of events: the account that runs this command."""
     import getpass
     import re
 

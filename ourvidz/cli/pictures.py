@@ -1,4 +1,4 @@
-"""Pictures that someone hands over on the command line: checked, and put as they are where executors find a user's references."""
+"""Reference pictures given on the command line: checked, then stored unchanged where executors look for a user's references."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Picture:
-    """A file's own bytes. Decoded it would be many times as large, and an attestation is for the file that its user has."""
+    """A file's original bytes. Decoded it would be many times as large, and an attestation covers the file that the user has."""
 
     data: bytes
     media_type: str
 
 
 def read(file: Path) -> Picture:
-    """The file, once an executor's decoder has read it. Raises `Problem`."""
+    """Read a file and check it with the executors' decoder. Raises `Problem`."""
     limit = BUCKETS[REFERENCE_BUCKET].max_bytes
     try:
         if not file.is_file():
@@ -51,8 +51,8 @@ def read(file: Path) -> Picture:
 
 
 def attest(db: Database, user_id: str, pictures: Sequence[bytes], agreed: bool) -> None:
-    """Says for this user that these pictures may be used, once a person has said so: `agreed`, or asked here. No executor looks at them
-    before. Raises `Problem` when nobody says so."""
+    """Record for this user that these pictures may be used, after consent was given: `agreed`, or asked for here. No executor looks at
+    them before. Raises `Problem` without consent."""
     from ourvidz.db import safety
     from ourvidz.safety import consent
 
@@ -70,7 +70,7 @@ def attest(db: Database, user_id: str, pictures: Sequence[bytes], agreed: bool) 
 
 
 def keep(store: ArtifactStore, user_id: str, picture: Picture) -> str:
-    """Stores the picture once, under its own hash; returns `bucket/path` for a job's references."""
+    """Store the picture once, under its own hash; returns `bucket/path` for a job's references."""
     ending = extension_of(picture.media_type)
     path = f"{user_id}/references/{hashlib.sha256(picture.data).hexdigest()[:32]}.{ending}"
     with tempfile.NamedTemporaryFile(suffix=f".{ending}") as file:

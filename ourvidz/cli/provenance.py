@@ -1,4 +1,4 @@
-"""`ourvidz provenance`: what a file says of how it was made, and whether that can be believed."""
+"""`ourvidz provenance`: print a file's signed claims of how it was made, and verify their signature."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ import typer
 
 from ourvidz.cli.help import about
 
-LONGEST_WAIT = 5.0  # seconds, while the database is away
-BUSY = 30.0  # seconds for which others may be reaping whenever we look: then we say so
+LONGEST_WAIT = 5.0  # seconds between tries while the database is away
+BUSY = 30.0  # seconds of finding another session reaping at every try, before a warning
 
 
 def add(app: typer.Typer, panel: str) -> None:
@@ -53,14 +53,14 @@ def reaper() -> None:
                 busy_since = _note_busy(log, bool(told["busy"]), busy_since)
                 if told["lapsed"] or told["timed_out"]:
                     log.info("Jobs taken from executors that fell silent: %(lapsed)d; over their time limit: %(timed_out)d.", told)
-            except (DatabaseAway, Ambiguous):  # the log has it: ourvidz.db.connection.Outage
+            except (DatabaseAway, Ambiguous):  # logged by ourvidz.db.connection.Outage
                 wait = next(waits)
                 jobs.db.bring_back()
             pulse.rest(wait * random.uniform(0.7, 1.0))
 
 
 def _note_busy(log: logging.Logger, busy: bool, since: float | None) -> float | None:
-    """When the others began to be at work each time we asked; None once they are not. Says so where it lasts."""
+    """The time since when another session has been reaping at every try, or None if it is not. Logs a warning if it lasts."""
     if not busy:
         return None
     now = time.monotonic()

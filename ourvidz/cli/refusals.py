@@ -1,4 +1,4 @@
-"""`ourvidz safety refusals`: what the screens refused, counted. No text is kept that could be shown."""
+"""`ourvidz safety refusals`: counts of what the screens refused. Refused texts are not stored."""
 
 from __future__ import annotations
 

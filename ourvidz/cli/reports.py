@@ -1,4 +1,4 @@
-"""`ourvidz reports`: what people report of outputs, by when it is decided, and the decisions: on outputs, users and appeals."""
+"""`ourvidz reports`: reports of outputs with their deadlines, and decisions on outputs, users and appeals."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Which = Annotated[
 Output = Annotated[bool, typer.Option("--output", help="What is named is an output, reported or not.")]
 User = Annotated[str, typer.Argument(metavar="USER", help="A user's id.", show_default=False)]
 Appeal = Annotated[str, typer.Argument(metavar="APPEAL", help="An appeal's id.", show_default=False)]
-LOOK = 300  # seconds for which --sign's address is good
+LOOK = 300  # seconds for which the URLs of --sign are valid
 STYLE = {"filed": "yellow", "seen": "cyan", "upheld": "red", "dismissed": "dim"}
 
 
@@ -281,7 +281,7 @@ def _report(app: App, prefix: str) -> str:
 
 
 def _move(app: App) -> None:
-    """At once, where the store can be reached from here; else the deliverer does it within seconds."""
+    """Move the files now if the store can be reached from here; else the deliverer does it within seconds."""
     from ourvidz.quarantine import Quarantine
     from ourvidz.storage.base import StorageError
 

@@ -1,4 +1,4 @@
-"""`ourvidz restored`: after a restore, a move or a copy, everything that a dump or a subscription does not take along."""
+"""`ourvidz restored`: after a restore, a move or a copy, set up everything that a dump or a subscription does not carry."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def restored(
         if layer.found(connection) is None:
             raise out.Problem("There is nothing of this program's in this database. `ourvidz migrate` begins one.")
         in_service = beside and not moving.is_copy(connection)
-    if in_service:  # of the wrong DATABASE_URL everything would be stopped
+    if in_service:  # a wrong DATABASE_URL would stop a live database
         out.confirm(IN_SERVICE.format(jobs="keeps" if keep_jobs else "cancels"), yes=yes)
     whole = moving.make_whole(database, "restored" if instead else "copied", keep_jobs=keep_jobs, tell=out.say)
     if refused := [step for step in whole.steps if step.refused]:

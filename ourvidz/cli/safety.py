@@ -1,4 +1,4 @@
-"""`ourvidz safety eval | refusals | terms`: how well the screens do, what they refused, and which rules the lexical one has."""
+"""`ourvidz safety eval | refusals | terms`: evaluate the screens, count refusals, and summarise the lexical screen's rules."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def stats(since: options.Since = None, as_json: options.Json = False) -> None:
 
 
 def _section(name: str, columns: Sequence[str], rows: list[list[out.Cell]], empty: str) -> None:
-    """Into a pipe every line begins with its section's name, so that one `grep` finds a section."""
+    """Print a section. Into a pipe, every line begins with the section's name, for `grep`."""
     if not out.stdout().is_terminal:
         return out.table(("section", *columns), [[out.cell(name), *row] for row in rows])
     if not rows:

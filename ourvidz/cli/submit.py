@@ -100,7 +100,7 @@ def submit(
     if prompt == "-":
         prompt = out.read_stdin()
 
-    # Only what this command's own words can say better is refused here; the rest by the database, before a file is read or kept.
+    # Only errors that are clearer in terms of this command's options are raised here; the database refuses the rest before a file is read.
     _check_pictures(catalog.job_type(job_type), set(pictures), asked)
     catalog.check_text(prompt, negative)
     from ourvidz import bootstrap
@@ -140,7 +140,7 @@ def _tell(tried: dict[str, Any], as_json: bool) -> None:
 
 
 def _check_pictures(kind: Any, given: set[str], asked: dict[str, Any]) -> None:
-    """What the type's pictures are called here."""
+    """Check the given pictures against the job type's slots, in terms of this command's options. Raises `Problem`."""
     from state.catalog import reference_slots
 
     takes = reference_slots(kind)
@@ -184,7 +184,7 @@ def _later(app: App, delay: timedelta | None) -> Any:
 
 
 def _report(app: App, job_id: str, job_type: str, created: bool, wait: float | None, open_it: bool, as_json: bool) -> None:
-    """`wait`: for its end, so many seconds where no executor takes jobs of its lane; None: not at all."""
+    """Print the queued job, and follow it unless `wait` is None. `wait`: seconds to go on while no executor serves its lane."""
     from ourvidz.cli import live
     from ourvidz.db import queries
 

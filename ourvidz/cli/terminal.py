@@ -1,9 +1,8 @@
-"""Text from elsewhere (prompts, names, letters, messages of servers) never reaches a terminal, a pipe or a log as it came.
+"""Escape untrusted text (prompts, names, dead letters, server messages) before it reaches a terminal, a pipe or a log.
 
-A control character in it could move the cursor, rename the window, write over a line, or forge one; a bidirectional override could show
-it in another order. They are written as JSON writes them (\\u001b), which keeps JSON what it was. What commands print goes through
-`SafeStream`, which `main` puts in the place of stdout and stderr; what rich prints through `SafeConsole` (console.py), which adds its
-colours afterwards.
+A control character in it could move the cursor, rename the window, overwrite or forge a line; a bidirectional override could reorder it.
+They are written as JSON escapes (\\u001b), so JSON output stays valid. Commands print through `SafeStream`, which `main` puts in the place
+of stdout and stderr; rich prints through `SafeConsole` (console.py), which adds colours afterwards.
 """
 
 from __future__ import annotations
@@ -13,16 +12,16 @@ from collections.abc import Iterable
 from typing import IO, Any
 
 UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""C0 but tab and newline, DEL, C1, line and paragraph separators, bidirectional embeddings, overrides and isolates, lone surrogates."""
+"""C0 except tab and newline, DEL, C1, line and paragraph separators, bidirectional embeddings, overrides and isolates, lone surrogates."""
 
 
 def safe(text: str) -> str:
-    """The text with each unsafe character as \\uXXXX."""
+    """Escape each unsafe character as \\uXXXX."""
     return UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def one_line(text: str) -> str:
-    """`safe`, and newlines too: for a log, where a line is a record."""
+    """`safe`, with newlines escaped too: for a log, where a line is a record."""
     return safe(text).replace("\n", "\\n")
 
 
@@ -38,16 +37,16 @@ PLAIN = {
     "…": "...", "→": "->", "←": "<-", "↳": ">", "✓": "+", "✗": "x", "×": "x", "•": "*", "●": "*", "○": "o", "◐": "o", "≥": ">=", "≤": "<=",
     "≠": "!=", "²": "2", "³": "3", "∅": "-",
 }  # fmt: skip
-"""What stands for our own signs, and for box drawing, where a stream's encoding has not got them."""
+"""ASCII replacements for our own symbols and box drawing, for streams whose encoding lacks them."""
 
 
 def unicode_stream(stream: Any) -> bool:
-    """Whether every character can be written to it."""
+    """Return True if the stream can encode every character."""
     return (getattr(stream, "encoding", None) or "utf-8").lower().replace("-", "").replace("_", "").startswith("utf")
 
 
 def encodable(text: str, encoding: str) -> str:
-    """The text as a terminal, pipe or file of this encoding can hold it: our own signs as PLAIN has them, others as \\uXXXX."""
+    """The text in characters that this encoding has: our own symbols replaced as in PLAIN, others by \\uXXXX."""
     try:
         text.encode(encoding)
         return text
@@ -64,8 +63,8 @@ def _fallback(character: str, encoding: str) -> str:
 
 
 class SafeStream:
-    """A text stream that writes only what is safe, and what its encoding holds. All else is the stream's own, but for its `buffer`: click
-    would write UTF-8 there, past us, to a stream that is not."""
+    """A text stream that escapes unsafe and unencodable characters. All other attributes are the stream's own, except `buffer`: click
+    would bypass us and write UTF-8 there, even if the stream is not UTF-8."""
 
     def __init__(self, stream: IO[str]) -> None:
         self.stream = stream

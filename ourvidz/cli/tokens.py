@@ -1,4 +1,4 @@
-"""`ourvidz tokens`: what users can spend, tokens given and taken back by hand, and whether the ledger adds up."""
+"""`ourvidz tokens`: show balances, grant and revoke tokens, and check the ledger."""
 
 from __future__ import annotations
 

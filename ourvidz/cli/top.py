@@ -52,7 +52,7 @@ def top(
 
 
 def figures(db: Database, troubles: Troubles) -> dict[str, Any]:
-    """All that is shown. `troubles` are this machine's alone."""
+    """Collect all data that is shown. `troubles` are only those of this machine."""
     from ourvidz.db import fleet, queries, writes
 
     depth = {row["lane"]: row for row in queries.queue_depth(db)}
@@ -87,13 +87,13 @@ def _live(db: Database, troubles: Troubles) -> None:
             try:
                 told, trouble = figures(db, troubles), ""
             except (DatabaseAway, Ambiguous) as error:
-                trouble = str(error)  # the last figures stay, and say that they are old
+                trouble = str(error)  # the last figures stay, marked as old
                 db.bring_back()
 
 
 @contextmanager
 def _keys() -> Iterator[Any]:
-    """Single keys as they are pressed, unseen; the terminal is as it was afterwards. `pressed(seconds)` waits so long for one."""
+    """Read single keys without echo, and restore the terminal afterwards. `pressed(seconds)` waits so long for one."""
     import termios
     import tty
 
@@ -107,9 +107,9 @@ def _keys() -> Iterator[Any]:
         try:
             return os.read(fd, 32).decode(errors="replace")[:1] or LEAVE
         except OSError:
-            return LEAVE  # the terminal was closed: nobody looks any more
+            return LEAVE  # the terminal was closed
 
-    tty.setcbreak(fd, termios.TCSADRAIN)  # keeping what was typed already
+    tty.setcbreak(fd, termios.TCSADRAIN)  # keeps what was already typed
     try:
         yield pressed
     finally:

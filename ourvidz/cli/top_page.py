@@ -1,4 +1,4 @@
-"""What `ourvidz top` looks like: figures in, something rich can print out. Columns give way as the terminal narrows, least wanted first."""
+"""Layout of `ourvidz top`: turns figures into a rich renderable. On a narrow terminal the least important columns are dropped first."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BECAME = {"retry_scheduled": "tries again", "lease_expired": "given to another",
 
 @dataclass(frozen=True)
 class Column:
-    """`gives` orders what is left out where there is no room: the largest first; 0 never."""
+    """`gives`: order in which columns are dropped if there is no room, the largest first; 0 is never dropped."""
 
     name: str
     gives: int
@@ -33,7 +33,7 @@ class Column:
 
 
 def page(told: Row, width: int, *, trouble: str = "", live: bool = False) -> RenderableType:
-    """The whole page. `trouble` says why the figures are old."""
+    """The whole page. `trouble`: why the figures are old."""
     from rich.console import Group
     from rich.padding import Padding
     from rich.text import Text
@@ -175,7 +175,7 @@ def _doing(row: Row) -> tuple[str, str]:
 
 
 def _info(row: Row) -> Row:
-    """What it says of the job that it is shown with; nothing where it speaks of another."""
+    """The executor's info if it is about the job shown in this row; else empty."""
     info = row["info"] or {}
     return info if row["job_id"] is not None and info.get("job") == str(row["job_id"]) else {}
 

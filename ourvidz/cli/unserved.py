@@ -1,4 +1,4 @@
-"""Waiting for a job ends when no executor takes jobs of its lane: then nothing would ever come of it, and whoever waits is told."""
+"""Stop waiting for a job, with an explanation, when no executor serves its lane: it would never run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Patience = Annotated[
 
 
 def seconds(text: str) -> float:
-    """Raises `Problem` naming the option."""
+    """Parse --patience into seconds; `never` is infinity. Raises `Problem` naming the option."""
     if text.strip().lower() == "never":
         return float("inf")
     try:
@@ -36,14 +36,14 @@ def seconds(text: str) -> float:
 
 
 class Watch:
-    """Looks at a job that is waited for. `patience`: seconds without an executor that takes jobs of its lane."""
+    """Monitors a job that is waited for. `patience`: seconds without an executor that serves its lane."""
 
     def __init__(self, db: Database, patience: float) -> None:
         self._db, self.patience = db, patience
         self.waiting_since: float | None = None
 
     def look(self, row: Mapping[str, Any]) -> bool:
-        """Whether nobody serves its lane now. Raises `Problem` when that has lasted too long."""
+        """Return True if no executor serves the job's lane now. Raises `Problem` once that has lasted `patience` seconds."""
         from ourvidz.db import queries
 
         if row["executor"] is not None or queries.served(self._db, row["lane"]):
@@ -57,7 +57,7 @@ class Watch:
 
 
 def told(db: Database, row: Mapping[str, Any], waited: float) -> str:
-    """Which lane nobody serves, who is alive and serves what, and how to start one."""
+    """The message: which lane is not served, which executors are alive with which lanes, and how to start one."""
     from ourvidz.db import queries
 
     job, lane = str(row["id"])[:8], row["lane"]

@@ -60,7 +60,7 @@ def up(
     from ourvidz.delivery.receivers import SECRET
 
     executors = executor.found() if dry_run else executor.able("`ourvidz up`")
-    bootstrap.app(patience=0.0).keyring.keys(SECRET)  # refused by name before anything begins
+    bootstrap.app(patience=0.0).keyring.keys(SECRET)  # raises BadSecret before anything starts
     older = older_queue or config().ourvidz_intake_older_queue
     intake = config().upstash is not None
     lacking = _lacking(intake, dry_run=dry_run)
@@ -96,14 +96,14 @@ def up(
 
 
 def _lacking(intake: bool, *, dry_run: bool) -> dict[str, str]:
-    """What this machine's login has no right to run, each with what to do about it. A dry run starts no server, and waits for none."""
+    """Roles that this machine's login may not run, each with the remedy. A dry run starts no server and waits for none."""
     from ourvidz import bootstrap
     from ourvidz.db import logins
     from ourvidz.db.connection import DatabaseAway
 
     app = bootstrap.app(patience=0.0 if dry_run else math.inf)
     if dry_run and app.embedded:
-        return {}  # ours is the owner
+        return {}  # our login is the owner
     try:
         wanted = ["deliverer", *(["intake"] if intake else [])]
         lacks = app.database.patiently(lambda: logins.lacking(app.database, wanted), patience=app.patience)
@@ -120,7 +120,7 @@ def _lacking(intake: bool, *, dry_run: bool) -> dict[str, str]:
 
 
 def _teller(width: int) -> Callable[[str, str], None]:
-    """Prints `12:04:31 name │ line`, a colour for each name where a person looks."""
+    """Return a function that prints `12:04:31 name │ line`, with a colour for each name on a terminal."""
     console = out.stderr()
 
     def say(name: str, line: str) -> None:
@@ -135,13 +135,13 @@ def _teller(width: int) -> Callable[[str, str], None]:
                 sys.stderr.write(f"{stamp} {name.ljust(width)} | {line}\n")
                 sys.stderr.flush()
         except OSError:
-            return  # the terminal is gone, or the disk of the log is full: no reason to stop what runs
+            return  # the terminal is gone, or the log's disk is full: no reason to stop
 
     return say
 
 
 class _told:
-    """What the supervisor's own parts log is said as its words."""
+    """Print log records of the supervisor's own process as lines of `up`."""
 
     def __init__(self, say: Callable[[str, str], None]) -> None:
         self._handler = logging.Handler()

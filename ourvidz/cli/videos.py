@@ -67,7 +67,7 @@ def approve(
 
 
 def _address(row: dict[str, Any], bucket: str, path: str) -> str:
-    """`bucket/path`; the path alone where the row does not say the bucket: an older one."""
+    """`bucket/path`; the path alone if the row, being older, has no bucket."""
     return "/".join(filter(None, ((row["metadata"] or {}).get(bucket), row[path]))) if row[path] else ""
 
 

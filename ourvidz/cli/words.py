@@ -1,4 +1,4 @@
-"""How figures read: durations, ages, sizes, and what people type for them. Pure."""
+"""Format and parse durations, ages and sizes. Pure functions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
 
 
 def duration(seconds: float | None) -> str:
-    """12 ms, 1.2 s, 3 m 04 s, 2 h 05 m, 3 d 4 h; an en dash for what is not known."""
+    """12 ms, 1.2 s, 3 m 04 s, 2 h 05 m, 3 d 4 h; an en dash for None."""
     if seconds is None:
         return "–"
     if seconds < 0:
@@ -29,7 +29,7 @@ def duration(seconds: float | None) -> str:
 
 
 def ago(then: datetime, now: datetime) -> str:
-    """How long ago, in one unit: 12 s ago, 3 m ago, 2 h ago, 5 d ago; or "in 3 m" for what is still to come."""
+    """How long ago, in one unit: 12 s ago, 3 m ago, 2 h ago, 5 d ago; or "in 3 m" for the future."""
     seconds = (now - then).total_seconds()
     for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)):
         if abs(seconds) >= size:
@@ -52,7 +52,7 @@ def count(n: int, one: str, many: str = "") -> str:
 
 
 def parse_duration(text: str) -> timedelta:
-    """`90s`, `10m`, `2h`, `1d`, `1h30m`, or bare seconds. Raises ValueError saying so."""
+    """`90s`, `10m`, `2h`, `1d`, `1h30m`, or bare seconds. Raises ValueError."""
     plain = text.strip().lower()
     seconds: float | None = None
     if re.fullmatch(r"\d+(\.\d+)?", plain):

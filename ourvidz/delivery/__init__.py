@@ -1,1 +1,1 @@
-"""Messages about jobs, sent after their commit: an outbox in the database, and whoever empties it."""
+"""Webhook messages about jobs, sent after commit: the database has an outbox, which deliverers empty."""

@@ -1,7 +1,8 @@
-"""Empties the outbox. Several may run at once, on any machines: a message is lent to one of them, and to the next when its lease runs out.
+"""Deliver the outbox's messages. Several deliverers may run at once, on any machines: a message is leased to one, and after the lease
+expires to the next.
 
-Each receiver has a few senders of its own, so that one who hangs holds up nobody else. The database is asked in threads, messages are sent
-by coroutines, which can be stopped wherever they are.
+Each receiver has senders of its own, so that one that hangs delays no other. Database calls run in threads; messages are sent by
+coroutines, which can be cancelled at any point.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ SENDERS = 4  # for each receiver
 LEASE = 60.0  # seconds; four times what a message may take
 POLL, LONGEST_POLL = 0.25, 2.0  # seconds: while messages come, and when none have come for a while
 DATABASE_THREADS = 4
-NAME_THREADS = 64  # looking up names cannot be stopped, and many may hang
+NAME_THREADS = 64  # DNS lookups cannot be cancelled, and many may hang
 PRUNE_EVERY = 3600.0
-LEAVE = 5.0  # seconds to finish what is being sent; the rest is sent again by the next
+LEAVE = 5.0  # seconds to finish sending at the end; the rest is sent again by the next deliverer
 
 
 class Deliverer:
@@ -49,14 +50,14 @@ class Deliverer:
         self._stopping = self._once = False
         self._pruned = time.monotonic()
         self.sent = self.failed = 0
-        self._unsaid = 0  # messages of which the database could not be told yet what became of them
+        self._unsaid = 0  # messages whose outcome is not yet recorded in the database
 
     def stop(self) -> None:
-        """From a signal handler: what is being sent is finished, for a while."""
+        """Stop; callable from a signal handler. Messages being sent have `LEAVE` seconds to finish."""
         self._stopping = True
 
     def run(self, *, once: bool = False) -> None:
-        """Until stopped; `once`: until nothing is due. Messages whose next try comes later are left to a later run."""
+        """Deliver until stopped; with `once`, until nothing is due. Messages whose next try comes later are left to a later run."""
         self._once = once
         asyncio.run(self._run(once))
 
@@ -79,13 +80,13 @@ class Deliverer:
         while not self._stopping:
             self._beat()
             try:
-                # After an outage the lease of what was sent in it may have run out: it must not be taken again before that is said.
+                # After an outage the lease of a message sent in it may have expired: record that before taking any again.
                 found = [] if self._unsaid else await self._ask(outbox.due, self._db)
                 due = [d for d in found if self._can_sign(d)]
                 for each in due:
                     self._send_some(client, each)
                 await self._prune()
-            except (DatabaseAway, Ambiguous):  # the log has it: ourvidz.db.connection.Outage
+            except (DatabaseAway, Ambiguous):  # logged by ourvidz.db.connection.Outage
                 if once:
                     raise
                 await self._ask(self._db.bring_back)
@@ -97,7 +98,7 @@ class Deliverer:
             await (asyncio.wait(busy, timeout=wait, return_when=asyncio.FIRST_COMPLETED) if busy else asyncio.sleep(wait))
 
     def _can_sign(self, due: Due) -> bool:
-        """Without its secret a receiver's messages are left to a deliverer that has it; nothing goes out unsigned."""
+        """Return True if the receiver's secret is here. Else its messages are left to a deliverer that has it; none is sent unsigned."""
         try:
             able = bool(self._ring.keys(due.secret_env))
             reason = f"{due.secret_env}, which signs them, is not set here"
@@ -132,15 +133,15 @@ class Deliverer:
                 self.failed += 1
                 log.warning("%s, about job %s: %s. %s", receiver, message.body["job_id"], outcome.error, _NEXT[became])
         except (DatabaseAway, Ambiguous):
-            # Whether it was told of or not: the lease runs out, and what is in doubt is sent again.
+            # Recorded or not: the lease expires, and a message in doubt is sent again.
             log.debug("The database is away, and what was taken for %s is sent when its lease has run out.", receiver)
 
     async def _take(self, receiver: str) -> Message | None:
         return None if self._unsaid else await self._ask(outbox.take, self._db, receiver, self._lease)
 
     async def _insist(self, function: Callable[..., T], *args: Any) -> T:
-        """What became of a message, which may be said twice: until the database knows, or it would be sent once more for an outage. A run
-        that is to end (`once`) does not wait for that."""
+        """Record a message's outcome, retrying until the database has it: else it would be sent again after an outage. Recording it twice
+        is harmless. A run that is to end (`once`) does not retry."""
         try:
             return await self._ask(function, *args)
         except DatabaseRefused:

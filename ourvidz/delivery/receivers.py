@@ -1,4 +1,4 @@
-"""The receiver that every project has: its own edge function `job-callback`."""
+"""The default receiver of every project: its own edge function `job-callback`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ SECRET = "CALLBACK_SECRET"
 
 
 def follow_environment(db: Database, supabase_url: str | None, *, signs: bool) -> str:
-    """Make `job-callback` the function of the project that the environment names; what a person chose of it besides stays. Returns words
-    for the log, empty when there is nothing to say. Raises `InvalidJob` where the URL is none that a receiver may have."""
+    """Point the receiver `job-callback` at the project in the environment; its other settings stay. Returns a line for the log, or an
+    empty one. Raises `InvalidJob` if a receiver may not have the URL."""
     if supabase_url is None or not signs:
         return ""
     url = f"{supabase_url.rstrip('/')}/functions/v1/{DEFAULT}"

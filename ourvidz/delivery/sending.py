@@ -1,4 +1,4 @@
-"""One message, one POST, one outcome. Whatever the other side does, it is over within `LIMIT` seconds."""
+"""Send one message with one POST. Whatever the receiver does, it ends within `LIMIT` seconds."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
     from ourvidz.db.outbox import Message
 
-LIMIT = 15.0  # seconds for all of it: names, connection, TLS, request, status
+LIMIT = 15.0  # seconds in total: DNS, connection, TLS, request, status
 _SECRET = re.compile("SECRET|TOKEN|KEY|PASSWORD")
 USER_AGENT = "OurVidz-Webhooks/1"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """`status`: the HTTP status, if any came. `error`: None when it is delivered, else words without anything the other side wrote."""
+    """`status`: the HTTP status, if any. `error`: None if delivered, else a message without any text of the receiver."""
 
     status: int | None
     error: str | None = None
@@ -35,15 +35,15 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Keyring:
-    """What the deliverer's environment holds: secrets by the name of their variable, and a secret key with the project it belongs to."""
+    """Credentials in the deliverer's environment: signing secrets by variable, and a secret key with the project it belongs to."""
 
     environment: Mapping[str, str]
     supabase_url: str | None = None
     secret_key: str | None = None
 
     def keys(self, name: str) -> list[bytes]:
-        """Empty where the variable is not set. Raises `BadSecret`, also for one that opens something else: whoever may sign messages could
-        then do that too."""
+        """The signing keys in variable `name`; empty if it is not set. Raises `BadSecret`, also if another variable holds the same secret:
+        whoever has the signing key could then use that one too."""
         try:
             found = keys(held := self.environment.get(name, ""))
         except BadSecret as error:
@@ -58,7 +58,7 @@ class Keyring:
         return found
 
     def authorization(self, url: str) -> dict[str, str]:
-        """A secret key opens the whole project: it goes to that project's own origin, and nowhere else."""
+        """Headers with the secret key, for the project's own origin only: it gives access to the whole project."""
         if self.secret_key is None or self.supabase_url is None or _origin(url) != _origin(self.supabase_url):
             return {}
         return project_keys.headers(self.secret_key)
@@ -70,16 +70,16 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
 
 
 async def send(client: httpx.AsyncClient, message: Message, ring: Keyring) -> Outcome:
-    """POST it. 2xx is delivered; a redirect is not followed, since who signs for one address does not mean another."""
+    """POST a message. 2xx means delivered. Redirects are not followed: a message is signed for one address."""
 
     body = json.dumps(message.body, ensure_ascii=False, separators=(",", ":")).encode()
     told = {"content-type": "application/json", "user-agent": USER_AGENT, **ring.authorization(message.url)}
     told |= headers(f"msg_{message.id}", int(message.taken_at.timestamp()), body, ring.keys(message.secret_env))
     try:
-        # httpx's own limits are for each read: one who sends a byte now and then would never come to an end.
+        # httpx's own timeouts are per read: a receiver that sends a byte now and then would never time out.
         async with asyncio.timeout(LIMIT):
             async with client.stream("POST", message.url, content=body, headers=told) as answer:
-                return _outcome(answer, legacy="authorization" in told)  # its body is of no use to us, and may be endless
+                return _outcome(answer, legacy="authorization" in told)  # the body is not read: it may be endless
     except TimeoutError:
         return Outcome(None, f"no answer within {LIMIT:g} s")
     except Exception as error:  # noqa: BLE001  (whatever it was, this message is tried again later, and the others go on)

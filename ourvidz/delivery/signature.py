@@ -14,21 +14,21 @@ LEAST = 24  # bytes of a key, as the specification asks
 
 
 class BadSecret(Exception):
-    """A secret that cannot sign. The message never holds it."""
+    """A secret that cannot sign. The message never contains it."""
 
 
 def keys(secrets: str) -> list[bytes]:
-    """The keys that a variable holds: one secret, or several with spaces, commas or `|` between them while they are being changed.
+    """Parse a variable's keys: one secret, or several separated by spaces, commas or `|` during a rotation.
 
     `whsec_…` is base64 (as the specification has it, its padding optional), also with the version in front that Supabase's dashboard shows
-    (`v1,whsec_…`); any other word is its own UTF-8 bytes. Raises `BadSecret`. `_shared/signing.ts` is the same for the edge functions; both
-    are held to tests/data/signing_secrets.json.
+    (`v1,whsec_…`); any other word is taken as UTF-8 bytes. Raises `BadSecret`. `_shared/signing.ts` does the same for the edge functions;
+    both are tested with tests/data/signing_secrets.json.
     """
     return [_key(word) for word in words(secrets)]
 
 
 def words(secrets: str) -> list[str]:
-    """The secrets one by one, as they are written."""
+    """Split a variable into its secrets, as written."""
     return [word for word in re.split(r"[\s,|]+", re.sub(r"(?<![^\s,|])v1,(?=whsec_)", "", secrets)) if word]
 
 
@@ -53,8 +53,8 @@ def _decoded(text: str) -> bytes:
 
 
 def headers(message_id: str, timestamp: int, body: bytes, secrets: Sequence[bytes]) -> dict[str, str]:
-    """The three headers of a message. `timestamp`: seconds since 1970. One signature for each key, so that a receiver which knows the
-    old or the new one is content."""
+    """The three headers of a message. `timestamp`: seconds since 1970. One signature for each key, so that a receiver with either the
+    old or the new key can verify it."""
     signed = b".".join((message_id.encode(), str(timestamp).encode(), body))
     signatures = [base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode() for key in secrets]
     return {

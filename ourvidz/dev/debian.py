@@ -18,7 +18,7 @@ class Program:
 
 
 def pgbouncer(say: Say = lambda _: None) -> Program:
-    """Raises PartMissing where there is neither a pgbouncer nor apt-get."""
+    """Find PgBouncer on PATH, or download Debian's. Raises PartMissing if there is neither a pgbouncer nor apt-get."""
     if found := shutil.which("pgbouncer", path=os.pathsep.join([*os.get_exec_path(), "/usr/sbin", "/usr/local/sbin"])):
         return Program(Path(found), {})
     if not (shutil.which("apt-get") and shutil.which("dpkg")):
@@ -44,12 +44,12 @@ def _unpack(folder: Path) -> None:
 
 
 def _libraries(depends: str) -> list[str]:
-    """Its own libraries, but never libc: that one and the loader must be of one piece."""
+    """The libraries it depends on, except libc, which must match the machine's loader."""
     return sorted({name for name in re.findall(r"Depends: (lib\S+)", depends) if not name.startswith("libc6")})
 
 
 def _apt(folder: Path, verb: str, *names: str) -> str:
-    """With the machine's package lists; where it has none (as a slim container), with lists of our own."""
+    """Run apt with the machine's package lists, or, if it has none (as in a slim container), with our own."""
     program = "apt-cache" if verb == "depends" else "apt-get"
     private = ["-o", f"Dir::State::lists={folder}/lists", "-o", f"Dir::Cache={folder}/cache", "-o", f"APT::Sandbox::User={_user()}"]
     if not (folder / "lists").exists():
@@ -63,7 +63,7 @@ def _apt(folder: Path, verb: str, *names: str) -> str:
 
 
 def _user() -> str:
-    """apt would hand its downloads to `_apt`, who cannot enter a private folder."""
+    """The user that apt downloads as: its default, `_apt`, cannot enter a private folder."""
     return "root" if os.geteuid() == 0 else ""
 
 

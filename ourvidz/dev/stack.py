@@ -1,5 +1,5 @@
-"""The whole stack on one machine: PostgREST, Auth, Storage, the edge functions in Deno and Upstash over Valkey, behind one gateway that
-speaks as Supabase's does. All of it are children of this process and end with it.
+"""The whole stack on one machine: PostgREST, Auth, Storage, the edge functions in Deno and Upstash over Valkey, behind a gateway that
+behaves like Supabase's. Everything is part or a child of this process and ends with it.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from ourvidz.dev.valkey import Valkey
 HERE = Path(__file__).parent
 HOST = "127.0.0.1"
 FUNCTIONS = HERE.parents[1] / "supabase" / "functions"
-PROGRAMS_ONLY = {"SUPABASE_SERVICE_KEY", "SUPABASE_PUBLISHABLE_KEY", "SUPABASE_SECRET_KEY"}  # a function has them under other names
+PROGRAMS_ONLY = {"SUPABASE_SERVICE_KEY", "SUPABASE_PUBLISHABLE_KEY", "SUPABASE_SECRET_KEY"}  # edge functions get them under other names
 KEYS_FILE, JWKS_FILE = "keys.json", "jwks.json"
 
 
 class Stack:
-    """Up from `with` to its end. The services log in as Supabase's roles: `authenticator`, `supabase_auth_admin`, `supabase_storage_admin`.
-    `superuser_url` is for what they make in the database before they serve it.
+    """Runs inside a `with` block. The services log in as Supabase's roles: `authenticator`, `supabase_auth_admin`,
+    `supabase_storage_admin`. `superuser_url` is used to prepare the database for them.
 
-    Started from a thread that stays, because its children end with that thread.
+    Enter it from a thread that stays: its children end with that thread.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Stack:
 
     @property
     def environment(self) -> dict[str, str]:
-        """For `ourvidz up`, `ourvidz intake` and whoever else is at home on Supabase and Upstash."""
+        """Variables for `ourvidz up`, `ourvidz intake` and other clients of Supabase and Upstash."""
         return {
             "SUPABASE_URL": self.url,
             "SUPABASE_PUBLISHABLE_KEY": self.publishable_key,
@@ -93,7 +93,7 @@ class Stack:
                 self.processes["valkey"] = self.valkey.process
             self.upstash = UpstashFace(self.valkey, self.keys.upstash_token, self._upstash_port)
             opened.callback(self.upstash.close)
-            self._port = self._port or free_port()  # known before the gateway is up: Auth and the functions are told
+            self._port = self._port or free_port()  # chosen before the gateway starts: Auth and the functions need it
             self.url = f"http://{HOST}:{self._port}"
             self.keys.url = self.url
             services.prepare(self._database_url)
@@ -111,7 +111,7 @@ class Stack:
         self._open.close()
 
     def add_signing_key(self) -> None:
-        """Another ES256 key, on standby: in the JWKS, and signing nothing yet."""
+        """Add an ES256 key on standby: in the JWKS, but not signing yet."""
         self.keys.add_signing_key(services.signing_key(self.parts))
         self.keep_keys()
 
@@ -128,12 +128,12 @@ class Stack:
         self.keep_keys()
 
     def keep_keys(self) -> None:
-        """Written where the services read them: those of ours look at each request, PostgREST when it is signalled."""
+        """Write the keys for the services: ours read them at each request, PostgREST when it is signalled."""
         self.keys.write(self.folder / KEYS_FILE)
         self._publish()
 
     def follow_keys(self) -> None:
-        """Takes over what `ourvidz dev keys` has written meanwhile."""
+        """Reload the keys if `ourvidz dev keys` has written them."""
         file = self.folder / KEYS_FILE
         if (now := file.stat().st_mtime_ns) != self._keys_written:
             self.keys = Keys.read(file)
@@ -147,7 +147,7 @@ class Stack:
             os.kill(rest.pid, signal.SIGUSR2)
 
     def _start(self, name: str, argv: list[str], env: dict[str, str], path: str = "", port: int = 0, port_variable: str = "PORT") -> str:
-        """Its URL, once it listens, or answers under `path`."""
+        """Start a service; returns its URL once it listens, or answers under `path`."""
 
         def start(port: int) -> Process:
             log = self.folder / f"{name.replace('/', '-')}.log"
@@ -160,7 +160,7 @@ class Stack:
         return f"http://{HOST}:{port}"
 
     def _rest(self) -> str:
-        """https://postgrest.org/en/v12/references/configuration.html; as Supabase sets it."""
+        """Start PostgREST with Supabase's settings (https://postgrest.org/en/v12/references/configuration.html)."""
         admin = free_port()
         env = {
             "PGRST_DB_URI": _as_authenticator(self._database_url),
@@ -190,11 +190,11 @@ class Stack:
         return self._start("storage", argv, env, "/status")
 
     def _functions(self) -> list[dict[str, object]]:
-        """One Deno each, as each is isolated on Supabase; asked for a JWT first unless config.toml says otherwise."""
+        """Start one Deno for each edge function, isolated as on Supabase. A JWT is required unless config.toml says otherwise."""
         if self.functions is None:
             return []
         found = sorted(path.parent for path in self.functions.glob("*/index.ts"))
-        if not found:  # an installed package: the functions are deployed from a checkout, and not part of it
+        if not found:  # an installed package does not contain the functions: they are deployed from a checkout
             self.say(f"No edge functions: there are none in {self.functions}. They come with a checkout: `pip install -e .` in a clone.")
             return []
         bring_libraries(self.parts, self.functions, self.say)
@@ -229,5 +229,5 @@ class Stack:
 
 
 def _as_authenticator(url: str) -> str:
-    """As key=value pairs, since a socket's folder fits no URL's host."""
+    """A key=value connection string, since a socket's folder cannot be the host of a URL."""
     return conninfo.conninfo(url, user="authenticator", password=passwords.of(url, "authenticator"), passfile=None)

@@ -1,4 +1,4 @@
-"""JSON Web Tokens as Supabase signs them (HS256 with the project's secret), and the bad ones that nobody may accept. RFC 7515, 7519."""
+"""JSON Web Tokens as Supabase signs them (HS256 with the project's secret), and invalid ones that must be refused. RFC 7515, 7519."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-# A project's two keys are the same each time they are asked for, as Supabase shows them.
+# Fixed times, so that a project's two legacy keys are the same each time, as at Supabase.
 _KEY = {"iat": 1_735_689_600, "exp": 2_524_608_000}  # 2025 to 2050
 
 
 @dataclass(frozen=True)
 class Secret:
-    """A project's JWT secret: whoever has it can be anyone."""
+    """A project's JWT secret. Its holder can impersonate anyone."""
 
     value: str = field(default_factory=lambda: secrets.token_hex(24), repr=False)
 
     @property
     def jwk(self) -> dict[str, str]:
-        """The secret among a project's signing keys (RFC 7518 §6.4)."""
+        """The secret as one of the project's signing keys (RFC 7518 §6.4)."""
         return {"kty": "oct", "alg": "HS256", "kid": "legacy", "k": _base64(self.value.encode())}
 
     def mint(self, claims: Mapping[str, Any], expires_in: float = 3600) -> str:
-        """Signed, valid for `expires_in` seconds from now; negative: expired."""
+        """Sign a token that is valid for `expires_in` seconds from now; negative: expired."""
         now = int(time.time())
         payload = {"iss": "supabase", "iat": now, "exp": now + int(expires_in), **claims}
         body = f"{_part({'alg': 'HS256', 'typ': 'JWT'})}.{_part(payload)}"
@@ -50,7 +50,7 @@ class Secret:
 
 
 def unsigned(user_id: str, *, admin: bool = False) -> str:
-    """`alg: none`: says who it is, and proves nothing."""
+    """A token with `alg: none`: it claims a user without a signature."""
     return f"{_part({'alg': 'none', 'typ': 'JWT'})}.{_part({**_user(user_id, '', admin), 'exp': int(time.time()) + 3600})}."
 
 

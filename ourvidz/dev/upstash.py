@@ -1,7 +1,7 @@
-"""Upstash's REST face in front of a real Valkey (https://upstash.com/docs/redis/features/restapi), with faults to order for tests.
+"""Upstash's REST API in front of a real Valkey (https://upstash.com/docs/redis/features/restapi), with fault injection for tests.
 
-Spoken: `Authorization: Bearer`, POST / with a JSON array, /pipeline, /multi-exec, and the path style /lpush/key with the body as last
-argument, which the deployed edge function uses; `Upstash-Encoding: base64`. No blocking commands, no transactions over requests.
+Supported: `Authorization: Bearer`, POST / with a JSON array, /pipeline, /multi-exec, the path style /lpush/key with the body as last
+argument, which the deployed edge function uses, and `Upstash-Encoding: base64`. No blocking commands, no transactions across requests.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LARGEST = 1_000_000  # bytes in a request, as on Upstash's free plan
 
 @dataclass
 class Fault:
-    """What goes wrong with the next `times` requests that hold `command` ("*": any)."""
+    """A fault for the next `times` requests that contain `command` ("*": any)."""
 
     command: str
     kind: str  # "lost_reply": done, never answered; "lost_request": neither; "error": `answer` instead; "slow": answered after `seconds`
@@ -42,8 +42,8 @@ class Fault:
 
 @dataclass(frozen=True)
 class Refusal:
-    """What Upstash answers when it does nothing. `each`: as the answer of each command of a pipeline, with status 200, instead of the
-    request's: it does either."""
+    """An error of Upstash, which then executes nothing. `each`: returned for each command of a pipeline, with status 200, instead of for
+    the whole request: Upstash does either."""
 
     status: int
     error: str
@@ -51,7 +51,7 @@ class Refusal:
     each: bool = False
 
 
-# As Upstash words them (https://upstash.com/docs/redis/troubleshooting, and reports of its users).
+# Upstash's wording (https://upstash.com/docs/redis/troubleshooting, and reports of its users).
 MONTH_SPENT = (
     "ERR max requests limit exceeded. Limit: 500000, Usage: 500000. "
     "See https://upstash.com/docs/redis/troubleshooting/max_requests_limit for details"
@@ -78,7 +78,7 @@ class UpstashFace:
         threading.Thread(target=self._server.serve_forever, name="upstash", daemon=True).start()
 
     def drop(self, command: str, times: int = 1, *, after: bool = True) -> None:
-        """The next `times` requests with `command` get no answer: after it was done, or (`after=False`) instead of it."""
+        """Leave the next `times` requests with `command` unanswered: after executing them, or (`after=False`) without."""
         self.fault(command, "lost_reply" if after else "lost_request", times)
 
     def fault(self, command: str, kind: str, times: int = 1, *, seconds: float = 0.0, answer: Refusal | None = None) -> None:
@@ -86,12 +86,12 @@ class UpstashFace:
             self._faults.append(Fault(command.upper(), kind, times, seconds, answer))
 
     def answer(self, refusal: Refusal, times: int = 1, command: str = "*") -> None:
-        """The next `times` requests with `command` are refused so, and nothing is done."""
+        """Refuse the next `times` requests with `command` and execute nothing."""
         self.fault(command, "error", times, answer=refusal)
 
     @contextlib.contextmanager
     def refuse(self) -> Iterator[None]:
-        """Nobody is served meanwhile: every connection is closed without an answer."""
+        """Simulate an outage: close every connection without an answer."""
         self.away = True
         try:
             yield
@@ -109,7 +109,7 @@ class UpstashFace:
         self._server.server_close()
 
     def take(self, commands: list[list[Any]]) -> Fault | None:
-        """Note what came, and use up a fault that waits for it."""
+        """Record the commands, and consume a fault that matches them."""
         with self._lock:
             self.seen += [[str(arg)[:1000] for arg in command] for command in commands]
             names = {str(command[0]).upper() for command in commands if command} | {"*"}
@@ -216,7 +216,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, code: int, value: Any, retry_after: str = "") -> None:
         data = json.dumps(value).encode()
-        if code == 200 and len(data) > LARGEST:  # what is asked for counts as what is sent does
+        if code == 200 and len(data) > LARGEST:  # the limit also holds for responses
             code, data = 413, json.dumps({"error": TOO_LARGE.format(limit=LARGEST, size=len(data))}).encode()
         self.send_response(code)
         if retry_after:
@@ -235,15 +235,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def finish(self) -> None:
         self._forget()
-        with contextlib.suppress(OSError):  # whoever asked may be gone
+        with contextlib.suppress(OSError):  # the client may be gone
             super().finish()
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: a path can hold a token or a prompt."""
+        """Log nothing: a path can hold a token or a prompt."""
 
 
 def _commands(path: str, query: list[tuple[str, str]], body: bytes) -> list[list[Any]] | None:
-    """What is asked for; None when it cannot be read."""
+    """Parse a request into commands; None if it is malformed."""
     if path not in ("", "pipeline", "multi-exec"):
         last = [body] if body else []
         more = [word for name, value in query if name != "_token" for word in ((name, value) if value else (name,))]
@@ -257,7 +257,7 @@ def _commands(path: str, query: list[tuple[str, str]], body: bytes) -> list[list
 
 
 def _bytes(value: Any) -> bytes:
-    """Numbers and structures as JSON writes them; half a surrogate pair becomes U+FFFD, since UTF-8 has none."""
+    """Encode an argument: numbers and structures as JSON; a lone surrogate becomes U+FFFD, since UTF-8 has none."""
     if isinstance(value, bytes):
         return value
     text = value if isinstance(value, str) else json.dumps(value)

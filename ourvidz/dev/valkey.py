@@ -1,4 +1,4 @@
-"""A real Valkey, and the few lines of its protocol that the Upstash face needs (RESP2, https://valkey.io/topics/protocol/)."""
+"""A real Valkey, and the part of its protocol that `upstash.py` needs (RESP2, https://valkey.io/topics/protocol/)."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ HOST = "127.0.0.1"
 
 
 class ReplyError(Exception):
-    """Valkey's `-ERR …`: an answer like any other."""
+    """Valkey's `-ERR …` reply. `Connection.call` returns it."""
 
 
 class Connection:
-    """Logged in. Raises OSError where nothing listens, ReplyError for a wrong password."""
+    """An authenticated connection. Raises OSError if nothing listens, ReplyError for a wrong password."""
 
     def __init__(self, port: int, password: str, timeout: float = 10.0) -> None:
         self._socket = socket.create_connection((HOST, port), timeout)
@@ -30,7 +30,7 @@ class Connection:
             raise answer
 
     def call(self, *args: bytes) -> Any:
-        """None, int, str (a status), bytes, a list of these, or a ReplyError, returned. Raises OSError when the connection is lost."""
+        """Returns None, int, str (a status), bytes, a list of these, or a ReplyError. Raises OSError if the connection is lost."""
         parts = [b"*%d\r\n" % len(args), *(b"$%d\r\n%b\r\n" % (len(arg), arg) for arg in args)]
         self._socket.sendall(b"".join(parts))
         return self._read()
@@ -62,10 +62,10 @@ class Connection:
 
 
 class Valkey:
-    """A server that keeps what it has acknowledged: every write is in its file before the answer, as at Upstash. It may be stopped and
-    started again, on the same port and with the same data.
+    """A durable server: every write is in its file before the answer, as at Upstash. It may be stopped and started again, on the same
+    port and with the same data.
 
-    Every account of the machine reaches its port: without the password it answers nobody.
+    Every account of the machine can reach its port, so it requires a password.
     """
 
     def __init__(self, program: Path, folder: Path, password: str = "") -> None:
@@ -91,7 +91,7 @@ class Valkey:
         }
         settings = self._folder / "valkey.conf"
         private(settings, "".join(f'{name} "{value}"\n' for name, value in said.items()))
-        argv = [str(self._program), str(settings)]  # arguments are everybody's to read
+        argv = [str(self._program), str(settings)]  # every account can read arguments
         return Process("Valkey", argv, self._folder / "valkey.log", {}).until(lambda: listening(port)() and self._loaded(port))
 
     def _loaded(self, port: int) -> bool:
@@ -101,7 +101,7 @@ class Valkey:
                 return bool(connection.call(b"PING") == "PONG")
             finally:
                 connection.close()
-        except (OSError, ReplyError):  # not up yet, or another's
+        except (OSError, ReplyError):  # not up yet, or another program's port
             return False
 
     def connect(self) -> Connection:
@@ -116,7 +116,7 @@ class Valkey:
         self.start()
 
     def call(self, *args: str | bytes | int) -> Any:
-        """One command, straight and not by REST. Raises ReplyError."""
+        """Run one command directly, not over REST. Raises ReplyError."""
         connection = self.connect()
         try:
             answer = connection.call(*(arg if isinstance(arg, bytes) else str(arg).encode() for arg in args))

@@ -1,7 +1,7 @@
-"""One GET, by hand: resolve once, check every address, connect to just that address, speak TLS for the name, read under caps.
+"""One GET, by hand: resolve once, check every address, connect to exactly that address, verify TLS for the name, read with limits.
 
-Plain sockets and h11 on purpose. There is no pool, cookie jar or redirect logic that could go anywhere else. Where the environment names a
-proxy (`ourvidz.outbound.proxies`), it is asked to connect to the checked address, not to the name, so it cannot lead anywhere else either.
+Plain sockets and h11 on purpose: no pool, cookie jar or redirect logic that could connect elsewhere. A proxy from the environment
+(`ourvidz.outbound.proxies`) is asked to connect to the checked address, not to the name, so it cannot connect elsewhere either.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 AddressInfo = tuple[Any, Any, int, str, Any]
 Resolve = Callable[[str, int], list[AddressInfo]]
-"""Host and port to what `socket.getaddrinfo` gives. Raises `socket.gaierror`."""
+"""(host, port) → the result of `socket.getaddrinfo`. Raises `socket.gaierror`."""
 
 ACCEPT: Final = "image/png, image/jpeg, image/webp, image/heic, image/avif"
-ADDRESSES: Final = 4  # tried in turn, of those a name has
+ADDRESSES: Final = 4  # addresses of a name, tried in turn
 REDIRECTS: Final = (301, 302, 303, 307, 308)
 LATER: Final = (408, 425, 429)
 """Statuses below 500 after which another try may help."""
@@ -39,7 +39,7 @@ LATER: Final = (408, 425, 429)
 
 @dataclass(frozen=True)
 class Limits:
-    """Times in seconds; `total` covers all redirects, `read` one silence."""
+    """Times in seconds; `total` covers all redirects, `read` a single read."""
 
     bytes: int = BUCKETS[REFERENCE_BUCKET].max_bytes
     total: float = 30.0
@@ -53,18 +53,18 @@ LIMITS: Final = Limits()
 
 
 def fetch(url: str, *, limits: Limits = LIMITS) -> bytes:
-    """The bytes at an https URL. Raises `FetchRefused` (never again) or `FetchUnavailable` (later, perhaps); neither repeats the URL."""
+    """The bytes at an https URL. Raises `FetchRefused` (permanent) or `FetchUnavailable` (retryable); neither contains the URL."""
     return Fetcher().get(url, limits)
 
 
 def _system(host: str, port: int) -> list[AddressInfo]:
-    # The dot makes the name absolute: no search domain of resolv.conf is tried. As bytes: Python's IDNA codec has no say in it.
+    # The dot makes the name absolute: no search domain of resolv.conf is tried. As bytes, to bypass Python's IDNA codec.
     return socket.getaddrinfo(f"{host}.".encode(), port, type=socket.SOCK_STREAM)
 
 
 @cache
 def _public_roots() -> ssl.SSLContext:
-    """Verifies certificate and host name. Made by hand: `create_default_context` reads SSL_CERT_FILE and SSLKEYLOGFILE."""
+    """A context that verifies certificate and host name. `create_default_context` would read SSL_CERT_FILE and SSLKEYLOGFILE."""
     import certifi
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -75,9 +75,8 @@ def _public_roots() -> ssl.SSLContext:
 
 @dataclass(frozen=True)
 class Fetcher:
-    """The defaults are what production uses, always: nothing in the environment or in a configuration sets these fields, but for the proxy.
-    Tests do, whose hosts have no DNS, whose servers listen on loopback (`also`: addresses and ports reached though not public) under a CA
-    of their own."""
+    """Production always uses the defaults: nothing in the environment or in a configuration sets these fields, except the proxy. Tests do:
+    their hosts have no DNS, and their servers listen on loopback (`also`: non-public addresses and ports to allow) with their own CA."""
 
     resolve: Resolve = _system
     roots: Callable[[], ssl.SSLContext] = _public_roots
@@ -94,13 +93,13 @@ class Fetcher:
             if isinstance(got, bytes):
                 return got
             try:
-                url = urljoin(f"https://{where.authority}{where.path}", got)  # whatever comes out is checked as the first one was
+                url = urljoin(f"https://{where.authority}{where.path}", got)  # the result is checked like the first URL
             except ValueError:
                 raise FetchRefused(f"{where.host} redirects to what is no URL.") from None
         raise FetchRefused(f"{where.host} redirects more than {limits.redirects} times.")
 
     def _ask(self, where: Target, limits: Limits, deadline: float) -> bytes | str:
-        """The body, or where it redirects to."""
+        """The body, or the location that it redirects to."""
         with closing(self._connect(where, limits, deadline)) as plain:
             try:
                 plain.settimeout(_left(where, deadline, limits.connect))
@@ -141,7 +140,7 @@ class Fetcher:
         return plain
 
     def _addresses(self, where: Target, limits: Limits, deadline: float) -> list[tuple[int, Any]]:
-        """Resolved once. One address that is not public condemns the name: such an answer is an attack or a mistake."""
+        """Resolve the name once. If one address is not public, the name is refused: such an answer is an attack or a mistake."""
         found: list[tuple[int, Any]] = []
         for family, _, _, _, sockaddr in self._resolved(where, _left(where, deadline, limits.connect)):
             if family not in (socket.AF_INET, socket.AF_INET6):
@@ -149,13 +148,13 @@ class Fetcher:
             address = str(sockaddr[0])
             if (address, where.port) not in self.also and (why := not_public(address)):
                 raise FetchRefused(f"{where.host} leads to {why}: nothing is fetched from there.")
-            # Made anew from the checked address alone: no flow or scope of the answer's goes along.
+            # Rebuilt from the checked address alone, without the answer's flow info and scope.
             ip = ip_address(address)
             found.append((family, (str(ip), where.port) if ip.version == 4 else (str(ip), where.port, 0, 0)))
         return list(dict.fromkeys(found))[:ADDRESSES]
 
     def _resolved(self, where: Target, seconds: float) -> list[AddressInfo]:
-        """getaddrinfo knows no timeout, so it gets a thread that may be left behind."""
+        """Resolve in a thread that may be left behind, as getaddrinfo has no timeout."""
         answer: SimpleQueue[list[AddressInfo] | OSError] = SimpleQueue()
 
         def look_up() -> None:
@@ -211,7 +210,7 @@ def _exchange(wire: ssl.SSLSocket, where: Target, limits: Limits, deadline: floa
 
 
 def _events(http: h11.Connection, wire: ssl.SSLSocket, where: Target, limits: Limits, deadline: float) -> Iterator[Any]:
-    """What the server says, until the end of its message. All it may send is bounded: interim responses and chunk lines are no body."""
+    """The server's events until the end of its message. All that it sends is limited: interim responses and chunk lines are not body."""
     import h11
 
     most = limits.bytes + limits.bytes // 8 + 4 * limits.head
@@ -232,9 +231,9 @@ def _events(http: h11.Connection, wire: ssl.SSLSocket, where: Target, limits: Li
 
 
 def _judged(response: h11.Response, where: Target, limits: Limits) -> str | None:
-    """Where it redirects to, or None when its body is the picture. Raises for everything else."""
+    """The location that it redirects to, or None if its body is the picture. Raises for everything else."""
     status, headers = response.status_code, dict(response.headers)
-    if sum(len(name) + len(value) for name, value in response.headers) > limits.head:  # h11 bounds only what is incomplete
+    if sum(len(name) + len(value) for name, value in response.headers) > limits.head:  # h11 limits only incomplete events
         raise FetchRefused(f"{where.host} answers with over {limits.head:,} bytes of headers.")
     if status in REDIRECTS:
         if b"location" not in headers:
@@ -244,7 +243,7 @@ def _judged(response: h11.Response, where: Target, limits: Limits) -> str | None
         raise FetchUnavailable(f"{where.host} answered {status}.")
     if status != 200:
         raise FetchRefused(f"{where.host} answered {status}.")
-    # Asked for as it is, so nothing here inflates; what comes compressed all the same is not taken.
+    # We ask for identity encoding and never decompress: a compressed answer is refused.
     if headers.get(b"content-encoding", b"identity").strip().lower() not in (b"identity", b""):
         raise FetchRefused(f"{where.host} sends a compressed answer, which was not asked for.")
     if int(headers.get(b"content-length", b"0")) > limits.bytes:

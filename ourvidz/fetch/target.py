@@ -1,4 +1,4 @@
-"""What a URL must look like, and which addresses are public: both are decided here alone, and what is not known to be good is refused."""
+"""Validate URLs and check that addresses are public. Both are decided only here, by allowlist."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Final
 
 
 class FetchError(Exception):
-    """Base. The message names the host alone: the path and query of a signed URL are a secret."""
+    """Base class. The message names only the host: the path and query of a signed URL are secret."""
 
 
 class FetchRefused(FetchError):
-    """This URL will not be fetched, or gives nothing that may be taken. The same again would be refused again."""
+    """The URL is not allowed, or its answer is not accepted. A retry would be refused too."""
 
 
 class FetchUnavailable(FetchError):
-    """The host did not answer, or not properly. Later it may."""
+    """The host did not answer, or not properly. A retry may succeed."""
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,14 @@ class Target:
 
 LONGEST: Final = 2_000  # characters in a URL
 _LABEL = r"(?!-)[a-z0-9-]{1,63}(?<!-)"
-# One expression is the only reader of the URL: what it found is what is resolved, connected to, verified and asked for, so no second
-# parser can see another host in it. It knows no user:password@, no brackets, no backslash, no trailing dot. ASCII: without it
+# This expression is the only parser of the URL: its match is what is resolved, connected to, verified and requested, so no second
+# parser can see another host in it. It allows no user:password@, no brackets, no backslash, no trailing dot. ASCII: without it
 # IGNORECASE takes ſ for s and the Kelvin sign for k.
 _URL = re.compile(
     rf"https://(?P<host>{_LABEL}(?:\.{_LABEL})*)(?::(?P<port>[0-9]{{1,5}}))?(?P<path>(?:[/?][!\"$-\[\]-~]*)?)(?:\#[!-~]*)?",
     re.IGNORECASE | re.ASCII,
 )
-# The WHATWG's "ends in a number": every spelling of an IPv4 address that a resolver takes does (127.1, 0x7f000001, 017700000001).
+# The WHATWG's "ends in a number": true of every IPv4 spelling that a resolver accepts (127.1, 0x7f000001, 017700000001).
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
 PRIVATE_NAMES: Final = frozenset(
     {"localhost", "localdomain", "local", "internal", "intranet", "private", "corp", "home", "lan", "arpa", "onion"}
@@ -51,7 +51,7 @@ PRIVATE_NAMES: Final = frozenset(
 
 
 def target(url: str, ports: frozenset[int] = frozenset({443})) -> Target:
-    """Where `url` leads. Raises `FetchRefused`, without repeating it."""
+    """Parse and check a URL. Raises `FetchRefused`, whose message does not contain the URL."""
     if len(url) > LONGEST:
         raise FetchRefused(f"The URL has {len(url):,} characters; at most {LONGEST:,} are allowed.")
     found = _URL.fullmatch(url)
@@ -100,10 +100,10 @@ _ISATAP: Final = (0x00005EFE, 0x02005EFE)  # the interface identifier's first ha
 
 
 def not_public(address: str) -> str | None:
-    """Why this address is not on the public internet, or None when it is.
+    """The reason why an address is not public, or None if it is.
 
-    IPv6 is 2000::/3 less what is reserved within it (IANA's special-purpose registry): mapped, compatible, NAT64, link-local and unique
-    local addresses lie outside. Python's `is_global` is asked too, though not alone: to it multicast, ::127.0.0.1, 6to4 and NAT64 are
+    Public IPv6 is 2000::/3 except what is reserved in it (IANA's special-purpose registry): mapped, compatible, NAT64, link-local and
+    unique local addresses lie outside. Python's `is_global` is checked too, but counts multicast, ::127.0.0.1, 6to4 and NAT64 as
     global.
     """
     ip: IPv4Address | IPv6Address = ip_address(address)

@@ -1,1 +1,1 @@
-"""The Upstash intake: what the deployed edge function pushes to Redis becomes jobs in Postgres (docs/decisions/0023)."""
+"""The Upstash intake: turns messages that the deployed edge function pushes to Redis into jobs in Postgres (docs/decisions/0023)."""

@@ -1,7 +1,7 @@
-"""The dead letters: messages that make no job, in Redis beside the queue they came from, each with the reason.
+"""Dead letters: messages that cannot become a job, in Redis beside the queue they came from, each with the reason.
 
-An entry is one line of JSON (reason, field, detail, when, and the message's SHA-256, by which it is named), then the message's own bytes.
-An entry that is nothing of the kind, or a key that is no list, is shown as malformed, with its size, and can be dropped like any other.
+An entry is one line of JSON (reason, field, detail, time, and an id from the message's SHA-256), then the message's own bytes. An entry
+in another format, or a key that is not a list, is shown as malformed, with its size, and can be dropped like any other.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ourvidz.intake.upstash import Upstash
 
 PAGE = 100
 MALFORMED = "malformed"
-# An entry is known again by its length and these bytes of it, as numbers: it may be large, and no text.
+# Identifies an entry by its length and some of its bytes, as numbers: it may be large, and not text.
 _MARK = """local function mark(entry)
   return #entry .. ':' .. table.concat({string.byte(entry, 1, 160)}, ',') .. ':' .. table.concat({string.byte(entry, -32, -1)}, ',')
 end
@@ -37,7 +37,7 @@ for i = 1, tonumber(ARGV[2]) do
 end
 return {found, at}"""
 )
-# ARGV: an entry's mark, and where its message goes back to ('': nowhere). A message that has no head line is no message.
+# ARGV: an entry's mark; '' to drop it, else its message is pushed to KEYS[2]. An entry without a head line has no message.
 _END = (
     _MARK
     + """local at, ended = 0, 0
@@ -70,7 +70,7 @@ return redis.call('LREM', KEYS[2], 1, ARGV[2])"""
 
 @dataclass(frozen=True)
 class Letter:
-    """One dead letter. `id` is the first 12 hex digits of the message's SHA-256, where the entry says it; `marks` name its entries."""
+    """One dead letter. `id` is the first 12 hex digits of the message's SHA-256, if the entry has it; `marks` identify its entries."""
 
     id: str
     queue: str
@@ -91,7 +91,7 @@ def key(queue: str) -> str:
 
 
 def head(queue: str, refusal: RefusedMessage, name: str | None = None) -> str:
-    """The first line of an entry, without its end: the size in bytes and a brace follow."""
+    """The first line of an entry, unfinished: the size in bytes and a closing brace follow."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     said = {"id": name, "queue": queue, "at": now, "reason": refusal.reason, "field": refusal.field, "detail": refusal.detail,
             "message_id": refusal.message_id}  # fmt: skip
@@ -99,12 +99,12 @@ def head(queue: str, refusal: RefusedMessage, name: str | None = None) -> str:
 
 
 def too_large(queue: str) -> str:
-    """The head of what is too large to travel: nobody has seen it, so it has no name of its own."""
+    """The head for a message that is too large to transfer: it was not read, so it has no id."""
     return head(queue, RefusedMessage("too_large", f"The message has more than {lists.MAX_BYTES:,} bytes."))
 
 
 def bury(redis: Upstash, queue: str, raw: bytes, refusal: RefusedMessage) -> None:
-    """From the processing list to the dead letters, at once in Redis: a lost answer leaves it in one of the two."""
+    """Move a message from the processing list to the dead letters, atomically: after a lost answer it is in one of the two."""
     line = f"{head(queue, refusal, digest(raw)[:12])}{len(raw)}}}"
     try:
         text = raw.decode()
@@ -113,13 +113,13 @@ def bury(redis: Upstash, queue: str, raw: bytes, refusal: RefusedMessage) -> Non
     if text is not None and lists.encoded(text) <= 2 * lists.PIECE:
         redis.pipeline([lists.script(_BURY, (key(queue), f"{queue}:processing"), line, text)])
     else:
-        # Bytes that JSON cannot carry, or makes much more of, travel alone: dead first, so that a kill between the two leaves both.
+        # Bytes that JSON cannot carry, or would inflate, are sent alone: dead letter first, so that a kill in between leaves both.
         redis.call("LPUSH", key(queue), last=line.encode() + b"\n" + raw)
         redis.call("LREM", f"{queue}:processing", "1", last=raw)
 
 
 def letters(redis: Upstash, queues: Sequence[str]) -> list[Letter]:
-    """All of them, the newest first in each queue; one that was buried twice is shown once. No message travels."""
+    """All dead letters, newest first in each queue; one that was buried twice is listed once. Messages are not transferred."""
     found: dict[tuple[str, str], Letter] = {}
     kinds = lists.kinds(redis, [name for queue in queues for own in _keys(queue) for name in (own, lists.aside(own))])
     for queue in queues:
@@ -140,12 +140,12 @@ def letters(redis: Upstash, queues: Sequence[str]) -> list[Letter]:
 
 
 def may_retry(letter: Letter) -> bool:
-    """Whether a message can be made out in it."""
+    """Return True if the entry contains a message."""
     return letter.reason != MALFORMED
 
 
 def retry(redis: Upstash, letter: Letter) -> bool:
-    """Back into its queue, behind what waits there. False when it was gone, or when no message can be made out in it: it stays then."""
+    """Put it back at the end of its queue. False if it was gone, or if it is malformed: then it stays."""
     if not may_retry(letter):
         return False
     ended = [int(redis.pipeline([("EVAL", _END, "2", key(letter.queue), letter.queue, mark, "" if n else "back")])[0])
@@ -154,7 +154,7 @@ def retry(redis: Upstash, letter: Letter) -> bool:
 
 
 def drop(redis: Upstash, letter: Letter) -> bool:
-    """Gone for good. False when it was gone already."""
+    """Delete it for good. False if it was gone already."""
     ended = 0
     for mark in letter.marks:
         if name := mark.removeprefix("key ") if mark.startswith("key ") else "":
@@ -166,7 +166,7 @@ def drop(redis: Upstash, letter: Letter) -> bool:
 
 
 def drop_of(redis: Upstash, queue: str, user_id: str) -> int:
-    """Those of one user, wherever in the message the id stands: what lies here may be no JSON. How many."""
+    """Drop one user's dead letters, wherever the id occurs in the entry, as it may not be JSON. Returns how many."""
     if lists.kinds(redis, [key(queue)]).get(key(queue)) != "list":
         return 0
     return int(redis.pipeline([("EVAL", _OF, "1", key(queue), user_id.lower())])[0])
@@ -189,6 +189,6 @@ def _read(queue: str, mark: str, size: int, line: bytes) -> Letter:
         sound = sound and (name is None or (isinstance(name, str) and len(name) == 12 and name.isalnum() and name.isascii()))
         if sound and (message_id is None or (isinstance(message_id, str) and len(message_id) <= 100)):
             return Letter(name or _name(mark), queue, **texts, message_id=message_id, bytes=length, marks=(mark,))
-    except (ValueError, KeyError, TypeError, RecursionError):  # malformed, as said below
+    except (ValueError, KeyError, TypeError, RecursionError):  # malformed: see below
         said = None
     return Letter(_name(mark), queue, "", MALFORMED, "", f"No dead letter of ours: {size:,} bytes.", None, size, (mark,))

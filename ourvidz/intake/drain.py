@@ -1,14 +1,13 @@
 """Moves messages from Redis queues into Postgres: at least once out of Redis, exactly one job per message id in Postgres.
 
     queue ──move──▶ queue:processing ──intake()──▶ committed ──acknowledge──▶ gone
-      └──too large──▶ queue:dead     └──refused──▶ queue:dead (with the reason), at once in Redis
+      └──too large──▶ queue:dead     └──refused──▶ queue:dead (with the reason), atomically
 
-A message leaves the processing list only after its job is committed, or together with its way into the dead-letter list. So whatever
-is lost (a reply, the drainer, Redis for a while) leaves it in one of the lists, from which it is taken again; and taken twice it is the
-same job, by its id.
+A message leaves the processing list only after its job is committed, or when it is in the dead-letter list. So after any failure (a lost
+reply, a killed drainer, a Redis outage) it is still in one of the lists and is taken again; taken twice it is the same job, by its id.
 
-Nothing in a list can stop it: what is too large is measured and buried inside Redis, a key of another type is put aside, and what is asked
-for and sent goes in pieces that Upstash takes (ourvidz.intake.lists).
+No list content can block it: oversized messages are measured and moved to the dead letters inside Redis, a key of another type is renamed,
+and requests and responses are small enough for Upstash (ourvidz.intake.lists).
 """
 
 from __future__ import annotations
@@ -31,11 +30,11 @@ log = logging.getLogger("ourvidz.intake")
 BATCH = 50  # messages in one request and one transaction
 FIRST_WAIT, CALM_WAIT, IDLE_WAIT = 0.05, 2.0, 8.0  # seconds: after the last message, at most soon after, at most when idle
 IDLE_AFTER = 600.0
-"""Seconds without a message after which it is idle. Each look is one command, so a day without messages costs 12,700, and a month of them
-leaves a fifth of the 500,000 that Upstash's free plan has."""
+"""Seconds without a message until the intake is idle. Each poll is one command: a day without messages costs 12,700, and a month of them
+leaves a fifth of the 500,000 in Upstash's free plan."""
 AWAY_WAIT, QUOTA_WAIT = 30.0, 300.0  # seconds at most: while Redis or Postgres is away, while Upstash's plan is used up
 PART = "intake"
-SWEEP = 30.0  # seconds between two looks at what lies in the processing lists
+SWEEP = 30.0  # seconds between two checks of the processing lists
 
 
 def processing(queue: str) -> str:
@@ -44,23 +43,23 @@ def processing(queue: str) -> str:
 
 @dataclass
 class Drainer:
-    """Drains `queues`, one pass at a time. Several drainers may share queues: they cost each other work, never a message."""
+    """Drains `queues`, one pass at a time. Several drainers may share queues: that may duplicate work, but loses no message."""
 
     db: Database
     redis: Upstash
     queues: Sequence[str]
     batch: int = BATCH
-    patience: float = 60.0  # seconds for which a pass outlives a database that is away
+    patience: float = 60.0  # seconds for which a pass retries while the database is away
     shared: Callable[[], Collection[str] | None] = lambda: None  # whose messages to take; None: everybody's (ourvidz.intake.sharing)
-    at: Callable[[str], None] = lambda point: None  # where a test kills us: named points between any two steps
+    at: Callable[[str], None] = lambda point: None  # test hook: called with a name between any two steps
     totals: dict[str, int] = field(default_factory=dict)
     _swept: float = -SWEEP
     _order: tuple[str, ...] = ()
     _users: Collection[str] | None = None
 
     def once(self) -> int:
-        """One pass: what lay in the processing lists, where it is time to look, then what the queues hold. Returns how many messages
-        went into Postgres or to the dead letters. Raises `RedisAway`, `RedisRefused`, `DatabaseAway`; then they lie where they lay."""
+        """One pass: leftovers in the processing lists, every `SWEEP` seconds, then the queues. Returns how many messages went into
+        Postgres or to the dead letters. Raises `RedisAway`, `RedisRefused`, `DatabaseAway`; unhandled messages stay in their lists."""
         handled, self._users = 0, self.shared()
         if not lists.any_there(self.redis, [key for queue in self.queues for key in (queue, processing(queue))]):
             return 0
@@ -71,12 +70,12 @@ class Drainer:
             for queue, found in self._fetch().items():
                 handled += self._handle(queue, found)
         except BaseException:
-            self._swept = -SWEEP  # an answer may have been lost: the next pass looks before it fetches
+            self._swept = -SWEEP  # an answer may have been lost: the next pass checks the processing lists first
             raise
         return handled
 
     def _left(self, queue: str) -> list[lists.Found]:
-        """All of it before any is handled: what is handled leaves the list, and what follows moves up."""
+        """Read the whole list before handling any message: handled ones leave the list, which shifts the rest."""
         return list(lists.look(self.redis, processing(queue), 10 * BATCH, bury=(dead.key(queue), dead.too_large(queue))))
 
     def _fetch(self) -> dict[str, lists.Found]:
@@ -84,8 +83,8 @@ class Drainer:
             found = sharing.fetch(self.redis, self.queues, {q: processing(q) for q in self.queues}, self._users, self.batch)
             self.at("fetched")
             return {queue: lists.Found(raws, []) for queue, raws in found.items()}
-        # One command, whatever they hold: Upstash counts each, and waits for its disk after each. The queues take turns at being the first,
-        # which has room for a message of any size.
+        # One command for all queues: Upstash counts each command and waits for its disk after each. The queues take turns at being first,
+        # as only the first has room for a message of any size.
         queues = self._order = (*self._order[1:], self._order[0]) if self._order else tuple(self.queues)
         keys = [(queue, processing(queue), dead.key(queue)) for queue in queues]
         answers = lists.move(self.redis, keys, self.batch, [dead.too_large(queue) for queue in queues])
@@ -129,7 +128,7 @@ class Drainer:
         self.at("acknowledged")
 
     def _buried(self, queue: str, sizes: Sequence[int]) -> None:
-        """Among the dead letters already: nobody has read them, so they are counted with the digest of nothing."""
+        """Count messages that Redis has already moved to the dead letters. They were not read, so their digest is that of no bytes."""
         if sizes:
             record = {"outcome": "refused", "reason": "too_large", "field": None, "digest": digest(b""), "message_id": None}
             intake.record(self.db, queue, [record] * len(sizes), patience=self.patience)
@@ -140,7 +139,7 @@ class Drainer:
             )
 
     def _refuse(self, queue: str, raw: bytes, refusal: RefusedMessage, *, counted: bool) -> None:
-        """To the dead letters. In Postgres first: a refusal that is counted twice is seen, one that is not counted is not."""
+        """Count a refusal in Postgres, then move the message to the dead letters: it may be counted twice, but never missed."""
         if not counted:
             record = {"outcome": "refused", "reason": refusal.reason, "field": refusal.field or None, "digest": digest(raw)}
             intake.record(self.db, queue, [record | {"message_id": refusal.message_id}], patience=self.patience)
@@ -162,8 +161,8 @@ def drain(
     wait: Callable[[float], None] = time.sleep,
     troubles: Troubles = Troubles(None),
 ) -> None:
-    """Until `leaving()`: at once while messages come, ever more seldom when none do (up to `IDLE_WAIT` s), and patiently while Redis or
-    Postgres is away or Upstash's plan is used up; `troubles` is told. Everything else goes on meanwhile: nothing but this process waits for
+    """Run passes until `leaving()`: without a pause while messages come, with growing pauses when none do (up to `IDLE_WAIT` s), and with
+    backoff while Redis or Postgres is away or Upstash's quota is used up, which is reported to `troubles`. Only this process waits for
     Redis. Raises `RedisRefused`."""
     delay, away, quiet = FIRST_WAIT, 0, 0.0
     forgotten = time.monotonic()

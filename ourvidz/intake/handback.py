@@ -1,4 +1,4 @@
-"""Messages for the older system's workers: what it takes for a job of ours that they are to make (CLIENTS.md: the deployed queue-job)."""
+"""Hand jobs back to the legacy system's workers as Redis messages, in the format of the deployed queue-job (CLIENTS.md)."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from ourvidz.intake.upstash import Upstash
 
 
 def give_back(redis: Upstash, jobs: Sequence[Mapping[str, Any]]) -> int:
-    """Pushes a message for each job that has none in Redis, the oldest first; what was taken and not yet committed goes back before them.
+    """Push a message for each job that has none in Redis, oldest first; messages taken but not yet committed go back before them.
     Returns how many were pushed. Safe to repeat."""
     for queue in QUEUES:
         lists.take(redis, processing(queue), queue, [raw for raw in reversed(waiting(redis, processing(queue))) if text(raw)], "RPUSH")
     there = ids(redis)
     given = [job for job in jobs if str(job["id"]) not in there]
     if given:
-        for job in given:  # one a request: a message with its metadata may be as large as Upstash takes
+        for job in given:  # one per request: a message with its metadata may be as large as Upstash allows
             redis.pipeline([("LPUSH", str(job["queue"]), json.dumps(message(job)))])
     return len(given)
 
 
 def message(job: Mapping[str, Any]) -> dict[str, Any]:
-    """`job` as `waiting.sql` has it. Its metadata is what the front end sent, so what the older worker reads there is in it already."""
+    """The message for `job`, a row of `waiting.sql`. Its metadata is what the front end sent, so it has all that a legacy worker reads."""
     settings, metadata, video = job["settings"], job["metadata"] or {}, str(job["type"]).startswith("video")
     config = {
         "size": f"{settings.get('width', 480)}*{settings.get('height', 832)}",
@@ -52,7 +52,7 @@ def message(job: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def ids(redis: Upstash) -> set[str]:
-    """Of the jobs that have a message in a queue, or in the hand of an intake."""
+    """Ids of the jobs that have a message in a queue or in a processing list."""
     found = (_id(raw) for queue in (*QUEUES, OLDER_QUEUE) for key in (queue, processing(queue)) for raw in waiting(redis, key))
     return {job for job in found if job is not None}
 
@@ -65,7 +65,7 @@ def _id(raw: bytes) -> str | None:
 
 
 def text(raw: bytes) -> bool:
-    """Whether a message is UTF-8, as everything is that an intake takes in hand; anything else stays, for `ourvidz intake dead`."""
+    """Return True if a message is UTF-8, as all that an intake accepts; others stay, for `ourvidz intake dead`."""
     try:
         raw.decode()
     except UnicodeDecodeError:

@@ -1,7 +1,7 @@
-"""Lists of Redis by bounded pieces: a message is measured inside Redis, before it travels. Upstash refuses requests over 1 MB, so nothing
-asks for more, or sends more, than that.
+"""Read and move Redis lists in bounded pieces. A message is measured inside Redis before it is transferred, as Upstash limits requests and
+responses to 1 MB.
 
-Scripts are plain Lua over list commands; Upstash counts each as one command and answers after its disk once.
+Scripts are plain Lua over list commands; Upstash counts each as one command and waits for its disk once.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Any
 from ourvidz.intake.upstash import Upstash
 
 MAX_BYTES = 256 * 1024
-"""Of one message. The largest honest one, 4,000 and 2,000 characters of four bytes with a page of metadata, has a tenth of it."""
-PIECE = 400_000  # bytes that one request carries or asks for: base64 and JSON make half as much again of them
-SCAN = 64 * 2**20  # bytes that one script looks at: a list of large messages takes several requests
+"""Limit of one message. The largest legitimate one, 4,000 and 2,000 characters of four bytes with a page of metadata, has a tenth of it."""
+PIECE = 400_000  # bytes of messages in one request or response; base64 and JSON add half as much again
+SCAN = 64 * 2**20  # bytes that one script scans: a list of large messages takes several requests
 
-# A key of another type than list would stop every command on it: it is put aside, where `ourvidz intake dead ls` shows it. The second
-# half of KEYS are where those of the first half go.
+# Every list command fails on a key of another type, so such a key is renamed; `ourvidz intake dead ls` shows it. The second half of KEYS
+# are the new names of the first half.
 _ASIDE = """local function kind_of(key)
   local kind = redis.call('TYPE', key)
   return type(kind) == 'table' and kind['ok'] or kind
@@ -31,7 +31,8 @@ local function put_aside()
   end
 end
 """
-# KEYS: from, to, dead, of each queue. ARGV: how many, bytes of one, bytes in all, bytes looked at; then each queue's head of a dead letter.
+# KEYS: from, to, dead, of each queue. ARGV: at most so many messages, bytes of one, bytes in all, bytes scanned; then each queue's head of
+# a dead letter.
 _MOVE = """put_aside()
 local found, all, seen, filled = {}, 0, 0, 0
 for q = 1, #KEYS / 6 do
@@ -58,7 +59,8 @@ for q = 1, #KEYS / 6 do
   found[q] = {moved, buried}
 end
 return found"""
-# KEYS: the list, the dead ones. ARGV as above, then how many at the end to pass over, and 1 to bury what is too large.
+# KEYS: the list, its dead letters. ARGV: at most so many messages, bytes of one, bytes in all; the head of a dead letter; bytes scanned;
+# how many messages to skip at the end; 1 to bury oversized ones.
 _LOOK = """if ARGV[7] == '1' then put_aside() end
 local found, buried, bytes, seen, at = {}, {}, 0, 0, tonumber(ARGV[6])
 if kind_of(KEYS[1]) ~= 'list' then return {found, buried, -1} end
@@ -82,11 +84,11 @@ for i = 1, tonumber(ARGV[1]) do
   if seen > tonumber(ARGV[5]) then break end
 end
 return {found, buried, at}"""
-# From the end, where the oldest lie: ours are found at once.
+# Search from the end, where the oldest are: ours are found at once.
 _REMOVE = """put_aside()
 for i = 1, #ARGV do redis.call('LREM', KEYS[1], -1, ARGV[i]) end
 return #ARGV"""
-# A message that somebody else popped since we looked is not there any more, and is left out. KEYS: from, to. ARGV: how, messages.
+# Skips messages that another client has popped since we looked. KEYS: from, to. ARGV: push command, messages.
 _TAKE = """put_aside()
 local taken = {}
 for i = 2, #ARGV do
@@ -99,39 +101,39 @@ return taken"""
 
 @dataclass(frozen=True)
 class Found:
-    """`messages`, the oldest first, and the sizes of those that were too large to travel."""
+    """`messages`, oldest first, and the sizes of those that were too large to transfer."""
 
     messages: list[bytes]
     too_large: list[int]
 
 
 def aside(key: str) -> str:
-    """Where a key goes that should be a list and is none."""
+    """The new name of a key that should be a list but is not."""
     return f"{key}:malformed"
 
 
 def script(body: str, keys: Sequence[str], *args: str) -> tuple[str, ...]:
-    """One EVAL, which may put its keys aside."""
+    """An EVAL command whose script may rename keys of the wrong type (`put_aside`)."""
     return ("EVAL", _ASIDE + body, str(2 * len(keys)), *keys, *map(aside, keys), *args)
 
 
 def any_there(redis: Upstash, keys: Sequence[str]) -> bool:
-    """Whether any of these keys exists: one command, whatever they hold."""
+    """Return True if any of these keys exists, in one command."""
     return int(redis.pipeline([("EXISTS", *keys)])[0]) > 0
 
 
 def move(redis: Upstash, keys: Sequence[tuple[str, str, str]], limit: int, heads: Sequence[str]) -> list[Found]:
-    """For each (from, to, dead): up to `limit` messages from the end of one list to the front of another, in one command; PIECE bytes of
-    them in all, shared between the lists that have any. What is larger than MAX_BYTES goes to the dead ones without travelling, behind its
-    head (a JSON object but for the size and the brace that end it)."""
+    """For each (from, to, dead), move up to `limit` messages from the end of one list to the front of another, all in one command; PIECE
+    bytes in all, shared between the lists that have any. Messages over MAX_BYTES go to the dead letters without being transferred, after
+    their head (a JSON object without the size and brace that end it)."""
     given = (str(limit), str(MAX_BYTES), str(PIECE), str(SCAN))
     (answers,) = redis.pipeline([script(_MOVE, [key for three in keys for key in three], *given, *heads)])
     return [Found(list(moved), list(buried)) for moved, buried in answers]
 
 
 def look(redis: Upstash, key: str, limit: int, *, bury: tuple[str, str] | None = None) -> Iterator[Found]:
-    """What lies in a list, from its end, by pieces, up to `limit` messages. `bury`: (dead, head), for what is too large, as in `move`;
-    otherwise it is passed over. A key that is no list has nothing."""
+    """Read up to `limit` messages from the end of a list, in pieces. `bury`: (dead, head), for oversized messages, as in `move`; without
+    it they are skipped. A key that is not a list counts as empty."""
     dead, head = bury or ("", "")
     at, left = 0, limit
     while left > 0 and at >= 0:
@@ -142,13 +144,13 @@ def look(redis: Upstash, key: str, limit: int, *, bury: tuple[str, str] | None =
 
 
 def remove(redis: Upstash, key: str, messages: Sequence[bytes]) -> None:
-    """Each once, from the end. They are UTF-8."""
+    """Remove each message once, from the end. They must be UTF-8."""
     for piece in pieces(messages):
         redis.pipeline([script(_REMOVE, (key,), *piece)])
 
 
 def take(redis: Upstash, source: str, target: str, messages: Sequence[bytes], how: str = "LPUSH") -> list[bytes]:
-    """Those that were still there, moved. They are UTF-8."""
+    """Move the messages that are still in `source`; returns them. They must be UTF-8."""
     taken: list[bytes] = []
     for piece in pieces(messages):
         (there,) = redis.pipeline([script(_TAKE, (source, target), how, *piece)])
@@ -157,7 +159,7 @@ def take(redis: Upstash, source: str, target: str, messages: Sequence[bytes], ho
 
 
 def pieces(messages: Iterable[bytes]) -> Iterator[list[str]]:
-    """As text, so many at a time as one request may carry; a message of MAX_BYTES that is JSON fits into one."""
+    """Group messages, as text, so that each group fits into one request; a JSON message of MAX_BYTES always fits."""
     piece: list[str] = []
     size = 0
     for message in messages:
@@ -173,12 +175,12 @@ def pieces(messages: Iterable[bytes]) -> Iterator[list[str]]:
 
 
 def encoded(text: str) -> int:
-    """Bytes of a text in a request."""
+    """Size in bytes of a text in a JSON request."""
     return len(json.dumps(text, ensure_ascii=False).encode())
 
 
 def kinds(redis: Upstash, keys: Sequence[str]) -> dict[str, Any]:
-    """The type of each key that is there."""
+    """The Redis type of each key that exists."""
     answers = redis.pipeline([("TYPE", key) for key in keys])
     named = {key: answer.decode() if isinstance(answer, bytes) else str(answer) for key, answer in zip(keys, answers, strict=True)}
     return {key: kind for key, kind in named.items() if kind != "none"}

@@ -1,5 +1,5 @@
-"""The Redis message: its bytes, JSON, and the types of its fields. What it asks for is read and judged by the database (`ourvidz.intake`),
-as for every other way in.
+"""Parse a Redis message: its size, JSON, and field types. The request in it is validated by the database (`ourvidz.intake`), as for every
+other way in.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _Small = Annotated[str, StringConstraints(max_length=200)]
 
 
 class RefusedMessage(Exception):
-    """The message makes no job. `reason` is a word from a list, `field` names what is wrong; neither holds what a person wrote."""
+    """The message cannot become a job. `reason` is from a fixed list, `field` names the bad field; neither contains user text."""
 
     def __init__(self, reason: str, detail: str, field: str = "", message_id: str | None = None) -> None:
         super().__init__(detail)
@@ -36,7 +36,7 @@ def _named(name: str, older: str, **more: Any) -> Any:
 
 
 class Message(BaseModel):
-    """As the deployed edge function sends it; and as June 2025's did into the older list, whose names stand second."""
+    """A message of the deployed edge function, or of June 2025's, which pushes to `OLDER_QUEUE` under the second field names."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
@@ -60,7 +60,7 @@ class Message(BaseModel):
 
 @dataclass(frozen=True)
 class Taken:
-    """A message as the database takes it (`ourvidz.intake`), beside the bytes that lie in Redis."""
+    """A parsed message: `raw` bytes as in Redis, and `asked`, the argument for the database (`ourvidz.intake`)."""
 
     raw: bytes
     id: str
@@ -72,13 +72,13 @@ def digest(raw: bytes) -> str:
 
 
 def read(raw: bytes) -> Taken:
-    """The message, when it is one. Raises `RefusedMessage`."""
+    """Parse a message. Raises `RefusedMessage`."""
     if len(raw) > MAX_BYTES:
         raise RefusedMessage("too_large", f"The message has {len(raw):,} bytes; at most {MAX_BYTES:,} are taken.")
     try:
         message = Message.model_validate_json(raw)
     except ValidationError as error:
-        raise _refusal(error) from None  # its own text quotes what came
+        raise _refusal(error) from None  # its own text quotes the input
     try:
         return Taken(raw, str(message.id), {"message": _storable(message), "digest": digest(raw)})
     except InvalidJob as refused:
@@ -86,7 +86,7 @@ def read(raw: bytes) -> Taken:
 
 
 def _storable(message: Message) -> dict[str, Any]:
-    """Postgres's jsonb holds neither NUL nor numbers that are none."""
+    """The message's fields as JSON values. Raises `InvalidJob` for NUL, infinity and NaN, which Postgres's jsonb cannot hold."""
     catalog.check_text(message.prompt, message.negative_prompt)
     told = {name: value for name in Message.model_fields if (value := getattr(message, name)) is not None}
     told |= {name: str(value) for name, value in told.items() if isinstance(value, UUID)}

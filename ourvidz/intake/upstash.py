@@ -1,7 +1,7 @@
-"""Upstash's REST API, as far as the intake needs it. One request, one try: whoever calls knows what may be repeated.
+"""A client for Upstash's REST API, as far as the intake needs it. Requests are tried once: the caller knows what may be repeated.
 
-upstash-redis, the official client, repeats any failed request by itself and waits without end for an answer; an RPOP whose answer was
-lost would lose a job (docs/decisions/0023).
+upstash-redis, the official client, retries any failed request and waits for answers without a timeout; an RPOP whose answer was lost would
+lose a job (docs/decisions/0023).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TIMEOUT = httpx.Timeout(10.0, connect=5.0)  # seconds
 
 
 class RedisAway(Exception):
-    """Redis did not answer, or answered that it cannot now. What was asked may have been done. `after`: seconds that it asks us to wait."""
+    """Redis did not answer, or reported a temporary error. The command may have been executed. `after`: seconds it asks us to wait."""
 
     def __init__(self, said: str, after: float = 0.0) -> None:
         super().__init__(said)
@@ -30,16 +30,16 @@ class RedisAway(Exception):
 
 
 class QuotaSpent(RedisAway):
-    """Upstash does nothing until its plan has room again: days may pass, or somebody changes the plan."""
+    """Upstash's quota is used up: it executes nothing until the next period, which may be days away, or a larger plan."""
 
 
 class RedisRefused(Exception):
-    """Redis does not let us in, or does not know the command: waiting changes nothing."""
+    """Redis refuses the token or the command: waiting does not help."""
 
 
 _PLAN = "Upstash's console shows the use; a larger plan, or the next period, lets it go on"
-# What an error means, by how Upstash words it (https://upstash.com/docs/redis/troubleshooting and the reports of its users); the first that
-# is found decides, and what is in none of the rows is waited for. It comes as a request's answer or as one command's, with any status.
+# Errors by Upstash's wording (https://upstash.com/docs/redis/troubleshooting and reports of its users). The first match decides; errors
+# without a match are retried. An error may be the answer to a request or to one command, with any status.
 _MEANS: Sequence[tuple[str, type[RedisAway] | type[RedisRefused], str]] = (
     (r"max (daily |monthly )?requests? limit exceeded", QuotaSpent, f"the plan's commands are used up. {_PLAN}"),
     (r"max (daily |monthly )?bandwidth limit exceeded", QuotaSpent, f"the plan's bandwidth is used up. {_PLAN}"),
@@ -52,21 +52,21 @@ _MEANS: Sequence[tuple[str, type[RedisAway] | type[RedisRefused], str]] = (
 
 
 class Upstash:
-    """A connection kept alive. Not for several threads at once. Answers are bytes, as they lie in Redis."""
+    """A keep-alive connection. Not thread-safe. Answers are bytes, as stored in Redis."""
 
     def __init__(self, url: str, token: str, *, timeout: httpx.Timeout = TIMEOUT) -> None:
         headers = {"Authorization": f"Bearer {token}", "Upstash-Encoding": "base64"}
         self._http = clients.client(base_url=url, headers=headers, timeout=timeout)
 
     def pipeline(self, commands: Sequence[Sequence[str]]) -> list[Any]:
-        """Many commands in one request, each for itself."""
+        """Send several commands in one request; it is not a transaction."""
         answers = self._post("/pipeline", json=[list(command) for command in commands])
         if not isinstance(answers, list) or len(answers) != len(commands):
             raise RedisAway("Redis gave no answer to each command")
         return [_result(answer) for answer in answers]
 
     def call(self, *words: str, last: bytes) -> Any:
-        """One command whose last argument is bytes that may be no text: the path style, which takes it as the body."""
+        """Send one command whose last argument may be any bytes: by the path style, which takes it as the body."""
         return _result(self._post("/" + "/".join(quote(word, safe="") for word in words), content=last))
 
     def close(self) -> None:
@@ -78,7 +78,7 @@ class Upstash:
         except httpx.HTTPError as error:
             raise RedisAway(
                 f"The Redis of UPSTASH_REDIS_REST_URL did not answer ({type(error).__name__})"
-            ) from None  # its own words could hold the URL
+            ) from None  # its own text could hold the URL
         after = retry_after(response.headers.get("retry-after"))
         try:
             answer = response.json()

@@ -1,1 +1,1 @@
-"""What all our HTTP clients have in common: the environment's proxies, the certificates believed, how long a server asks to wait."""
+"""Shared by all our HTTP clients: proxies from the environment, trusted certificates, and Retry-After."""

@@ -1,5 +1,5 @@
-"""httpx clients that follow our one rule on proxies and certificates. httpx's own reading of the environment is turned off: it fails at
-networks and bracketed addresses in NO_PROXY, and sends what is for this machine to the proxy.
+"""httpx clients with our common rules for proxies and certificates. httpx's own use of the environment is off: it fails on networks and
+bracketed addresses in NO_PROXY, and sends requests to this machine through the proxy.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from ourvidz.outbound.proxies import Proxy, rule
 if TYPE_CHECKING:
     import httpx
 
-HANDSHAKE = 30.0  # seconds for which a SOCKS proxy may say nothing: httpcore reads its answers without a limit
+HANDSHAKE = 30.0  # seconds to wait for a SOCKS proxy's answers: httpcore has no timeout for them
 
 
 @cache
 def certificates() -> ssl.SSLContext:
-    """Whom to believe: SSL_CERT_FILE's and SSL_CERT_DIR's where they are set, else the system's and certifi's."""
+    """Trusted certificates: those of SSL_CERT_FILE and SSL_CERT_DIR if set, else the system's and certifi's."""
     import certifi
 
     context = ssl.create_default_context()  # OpenSSL reads both variables itself
@@ -33,7 +33,7 @@ def certificates() -> ssl.SSLContext:
 
 
 class _Ways:
-    """A transport for each proxy that is needed, and one without."""
+    """A transport for each proxy in use, and one without, created on demand."""
 
     def __init__(self, library: Any, kind: str, more: dict[str, Any]) -> None:
         self._library, self._kind, self._more, self._rule = library, kind, more, rule()
@@ -48,7 +48,7 @@ class _Ways:
                 make = getattr(self._library, self._kind)
                 made = make(verify=certificates(), proxy=through, trust_env=False, **self._more)
                 if proxy and proxy.url.startswith("socks"):
-                    made._pool._network_backend = _Backend(made._pool._network_backend)  # neither library takes one as an argument
+                    made._pool._network_backend = _Backend(made._pool._network_backend)  # neither library accepts one as an argument
                 self._made[proxy] = made
             return self._made[proxy]
 
@@ -57,7 +57,7 @@ class _Ways:
 
 
 class _Backend:
-    """httpcore's network backend, whose connections have a limit where it gives none."""
+    """httpcore's network backend, with a default timeout on its connections."""
 
     def __init__(self, backend: Any) -> None:
         self._backend = backend
@@ -72,7 +72,7 @@ async def _awaited(connected: Any) -> _Stream:
 
 
 class _Stream:
-    """What `read` and `write` return is the library's own: bytes or nothing, or what is to be awaited for them."""
+    """A stream with a default timeout. `read` and `write` return the library's result, or an awaitable of it in async code."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -89,7 +89,7 @@ class _Stream:
 
 @contextmanager
 def _told(library: Any) -> Iterator[None]:
-    """What is no SOCKS5, httpcore lets through as an error of its helper, which nobody waits out."""
+    """Raise `ProxyError` for socksio's ProtocolError, which httpcore does not translate and no retry expects."""
     from socksio import ProtocolError
 
     try:

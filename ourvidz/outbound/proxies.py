@@ -1,7 +1,7 @@
-"""Through which proxy a connection goes, by the environment: one rule for every client of ours (docs/decisions/0049).
+"""Choose the proxy for a connection from the environment: one rule for all our clients (docs/decisions/0049).
 
-HTTPS_PROXY and HTTP_PROXY are for URLs of their scheme, ALL_PROXY for what has none of its own; in lower case they win. NO_PROXY names what
-is reached directly, as curl and Go read it. This machine itself is always reached directly.
+HTTPS_PROXY and HTTP_PROXY apply to URLs of their scheme, ALL_PROXY to schemes without one; lower-case names take precedence. NO_PROXY lists
+what is reached directly, with the syntax of curl and Go. This machine itself is always reached directly.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ KINDS = ("http", "https", "socks5", "socks5h")
 
 
 class BadProxy(Exception):
-    """A variable names no proxy that can be used. Its value is not repeated: it may hold a password."""
+    """A variable's value is not a usable proxy. The message does not contain the value: it may hold a password."""
 
 
 @dataclass(frozen=True)
 class Proxy:
-    """`kind`: http (CONNECT, or the whole URL for http://), https (the same over TLS), socks5. All names are looked up by the proxy."""
+    """`kind`: http (CONNECT, or the whole URL for http://), https (the same over TLS), socks5. All names are resolved by the proxy."""
 
     kind: str
     host: str
@@ -34,7 +34,7 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        """Without user and password."""
+        """The proxy's URL without user and password."""
         return f"{self.kind}://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
     @property
@@ -48,7 +48,7 @@ class Proxy:
 
 @dataclass(frozen=True)
 class Exempt:
-    """An entry of NO_PROXY. `name`: that host and those under it; `port` 0: each."""
+    """An entry of NO_PROXY. `name`: matches that host and its subdomains; `port` 0: any."""
 
     name: str = ""
     network: IPv4Network | IPv6Network | None = None
@@ -68,8 +68,8 @@ class Rule:
     exempt: tuple[Exempt, ...] = ()
 
     def of(self, scheme: str, host: str, port: int | None = None, address: str = "") -> Proxy | None:
-        """The proxy for a connection to `host` (a name, or an address with or without brackets); None: none. `address`: what the name was
-        found to mean, where the caller has looked it up itself; NO_PROXY may name that too."""
+        """The proxy for a connection to `host` (a name, or an address with or without brackets); None: direct. `address`: the name's
+        address, if the caller has resolved it; NO_PROXY may list that too."""
         proxy = self.proxies.get(scheme) or self.proxies.get("all")
         if proxy is None:
             return None
@@ -80,7 +80,7 @@ class Rule:
 
 
 def rule(environ: Mapping[str, str] | None = None) -> Rule:
-    """Raises `BadProxy`."""
+    """Read the rule from the environment. Raises `BadProxy`."""
     environ = os.environ if environ is None else environ
     given = {name: _value(environ, name).strip() for name in VARIABLES}
     found = {name.removesuffix("_PROXY").lower(): _proxy(name, value) for name, value in given.items() if value}
@@ -111,7 +111,7 @@ def _proxy(variable: str, value: str) -> Proxy:
 
 
 def _exempt(entry: str) -> Exempt:
-    """`*`, host, .host, host:port, an address, [address]:port, or a network. What is none of them is a name, and covers nothing."""
+    """Parse `*`, host, .host, host:port, an address, [address]:port, or a network. Anything else is a name that matches nothing."""
     text, port = entry.lower(), 0
     if found := re.fullmatch(r"(\[[0-9a-f:.]+\]|[^:]+):(\d{1,5})", text):
         text, port = found[1], int(found[2])

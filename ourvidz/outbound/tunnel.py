@@ -1,6 +1,6 @@
-"""A connection through a proxy to one address, over plain sockets: HTTP's CONNECT (RFC 9110, 9.3.6) or SOCKS5 (RFC 1928, 1929).
+"""Connect through a proxy to one address, over plain sockets: HTTP CONNECT (RFC 9110, 9.3.6) or SOCKS5 (RFC 1928, 1929).
 
-The address is the caller's, checked by it: the proxy looks up no name, so it cannot lead anywhere else.
+The caller has checked the address, and the proxy resolves no name, so it cannot connect elsewhere.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from ipaddress import ip_address
 
 from ourvidz.outbound.proxies import Proxy
 
-HEAD = 16_384  # bytes that a proxy may say before the tunnel stands
+HEAD = 16_384  # maximum bytes of a proxy's answer before the tunnel is open
 
 
 class TunnelFailed(OSError):
-    """The proxy does not answer as one, or does not let us through. The message names its variable."""
+    """The proxy's answer is not valid, or it refuses the connection. The message names its variable."""
 
 
 def connect(proxy: Proxy, address: str, port: int, left: Callable[[], float]) -> socket.socket:
-    """`left` gives the seconds that remain. Raises `TunnelFailed`, and what it raises."""
+    """Open a tunnel. `left` returns the remaining seconds. Raises `TunnelFailed`, and what `left` raises."""
     if proxy.kind == "https":
         raise TunnelFailed(f"references are not fetched through an https:// proxy ({proxy.variable}): name an http:// or socks5:// one")
     try:
@@ -73,7 +73,7 @@ def _by_socks(wire: socket.socket, proxy: Proxy, address: str, port: int, left: 
     if code != 0:
         raise TunnelFailed(f"the proxy of {proxy.variable} does not connect to {address} (SOCKS5 reply {code})")
     bound = {1: 4, 4: 16}.get(kind) or _exactly(wire, 1, proxy, left)[0]
-    _exactly(wire, bound + 2, proxy, left)  # where the proxy connects from, which is of no use here
+    _exactly(wire, bound + 2, proxy, left)  # the proxy's own address of the connection, not needed here
 
 
 def _exactly(wire: socket.socket, count: int, proxy: Proxy, left: Callable[[], float]) -> bytes:

@@ -1,1 +1,1 @@
-"""What keeps the program lawful: the screens of prompts (`screen` says what one is, `lexical` is the one that is always there)."""
+"""Content safety: prompt screens (`screen` is the protocol, `lexical` the one that is always on), image screens, consent and reports."""

@@ -1,4 +1,4 @@
-"""Letters drawn over several lines with other characters (ASCII art): no table of terms can read them, so they are refused."""
+"""Detect letters drawn over several lines with other characters (ASCII art). No term table can read them, so they are refused."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ LINES = 4  # drawn lines in a row that make a drawing; letters need at least fiv
 
 
 def is_drawing(text: str) -> bool:
-    """Whether four lines in a row, empty ones aside, are made of symbols, or of few characters again and again."""
+    """Return True if four lines in a row, ignoring empty ones, consist of symbols or of few characters that repeat."""
     if text.count("\n") < LINES - 1:
         return False
     row = 0

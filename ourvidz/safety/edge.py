@@ -1,7 +1,7 @@
-"""The lexical screen's tables as the edge functions read them: the rules as they were loaded here, and what Python knows of characters.
+"""Export the lexical screen's tables for the edge functions: the loaded rules, and Python's character properties.
 
-JavaScript has no case folding, and its Unicode is of another version than Python's; so all that the screen asks of a character is written
-out, for the characters that Unicode 14 knows. Only normalisation is left to the runtime: of these characters it never changes.
+JavaScript has no case folding, and another Unicode version than Python; so every character property that the screen uses is written out,
+for the characters of Unicode 14. Only normalisation is left to the runtime: it never changes for these characters.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from state import canonical
 
 
 def terms_json() -> str:
-    """The text of `terms.json`, a line for each table. In ASCII: some of these characters are not seen, or change how a line is drawn."""
+    """The text of `terms.json`, one line a table. In ASCII, as some of the characters are invisible or change how a line is displayed."""
     return _lines(compiled(own_rules(TERMS, None)))
 
 
 def texts_json() -> str:
-    """The text of `texts.json`: what state/canonical.py has by Python's `html`, `str` and its own tables."""
-    # Of a number that names no character, `unescape` makes something else or nothing.
+    """The text of `texts.json`: what state/canonical.py uses of Python's `html` and `str`, and its own tables."""
+    # `unescape` turns numbers that name no character into something else or nothing.
     numbers = [*range(0x100), *range(0xFDD0, 0xFDF0), *(plane * 0x10000 + end for plane in range(17) for end in (0xFFFE, 0xFFFF))]
     odd = {str(n): text for n in numbers if (text := html.unescape(f"&#{n};")) != chr(n)}
     spaces, invisible = ([code for code, text in canonical.CHARACTERS.items() if text == kind] for kind in (" ", ""))
@@ -47,7 +47,7 @@ def texts_json() -> str:
 
 
 def negative_json() -> str:
-    """The text of `negative.json`: what negative prompts may leave out, and the tables that differ from those of `terms.json`."""
+    """The text of `negative.json`: the terms taken out of negative prompts, and the tables that differ from those of `terms.json`."""
     every = compiled(own_rules(TERMS, None))
     own = compiled(own_rules(negative.FOLDER, TERMS))
     terms = {name: value for name, value in own.items() if value != every[name]}
@@ -96,9 +96,9 @@ def compiled(rules: Rules) -> dict[str, Any]:
     }
 
 
-@cache  # the same for every policy that knows and ignores the same characters: a second for all of Unicode
+@cache  # takes a second for all of Unicode; the same for every policy with the same unknown and ignored characters
 def _characters(unknown: re.Pattern[str], ignored: frozenset[str]) -> dict[str, dict[str, Any]]:
-    """What Python knows of the characters: of which kind they are, and as what they are read."""
+    """Python's properties of the characters: their kinds, and how they are read."""
     every = "".join(map(chr, range(0x110000)))
     known = unknown.sub("", every)
     kinds = {
@@ -121,7 +121,7 @@ def _row(pattern: Pattern) -> list[str | int]:
 
 
 def _by_value(table: Mapping[str, str], between: str = " ") -> dict[str, str]:
-    """`table` the other way round, which is shorter: of each value its keys."""
+    """Invert `table`, which is shorter: each value with its keys."""
     keys: defaultdict[str, list[str]] = defaultdict(list)
     for key, value in table.items():
         keys[value].append(key)
@@ -129,6 +129,6 @@ def _by_value(table: Mapping[str, str], between: str = " ") -> dict[str, str]:
 
 
 def _ranges(chars: Iterable[str]) -> str:
-    """Code points in hexadecimal, each range as its first and its last."""
+    """Code points in hexadecimal, each range as `first-last`."""
     runs = [[c for _, c in run] for _, run in groupby(enumerate(sorted(map(ord, chars))), lambda place: place[1] - place[0])]
     return " ".join(f"{run[0]:x}" if len(run) == 1 else f"{run[0]:x}-{run[-1]:x}" for run in runs)

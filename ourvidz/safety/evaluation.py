@@ -1,4 +1,4 @@
-"""How well screens do on a labelled file: which texts they let through that they should not, and the other way round."""
+"""Evaluate screens on a labelled file: false negatives, false positives, precision and recall."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LABELS = {"allow": True, "refuse": False}
 
 @dataclass(frozen=True)
 class Row:
-    """`line`: where it begins in the file, from 1. `category` is the file's own, to count by; may be empty."""
+    """`line`: where it begins in the file, from 1. `category`: from the file, to group by; may be empty."""
 
     line: int
     text: str
@@ -41,7 +41,7 @@ class Report:
 
     @property
     def false_positives(self) -> list[Judged]:
-        """Refused, and harmless."""
+        """Harmless texts that were refused."""
         return self.of(allow=True, allowed=False)
 
     @property
@@ -50,17 +50,17 @@ class Report:
 
     @property
     def unanswered(self) -> list[Judged]:
-        """In a job these are refusals: it does not run. Here they are no answer, right or wrong."""
+        """Texts that a screen could not answer. A job would not run; here they count neither as right nor as wrong."""
         return [j for j in self.judged if j.verdict is None]
 
     @property
     def precision(self) -> float | None:
-        """Of what was refused, the share that should be. None: nothing was."""
+        """Of the refused texts, the share that should be refused. None if none was refused."""
         return _share(len(self.of(allow=False, allowed=False)), len(self.false_positives))
 
     @property
     def recall(self) -> float | None:
-        """Of what should be refused, the share that was."""
+        """Of the texts that should be refused, the share that was. None if there are none."""
         return _share(len(self.of(allow=False, allowed=False)), len(self.false_negatives))
 
     def by_category(self) -> dict[str, Report]:
@@ -73,7 +73,7 @@ def _share(right: int, wrong: int) -> float | None:
 
 
 def evaluate(rows: Sequence[Row], screens: Sequence[PromptScreen], timeout_s: float, each: Callable[[], None] = lambda: None) -> Report:
-    """A text is allowed when every screen allows it; the first that does not is the one that is told. `timeout_s` for each answer."""
+    """Judge all rows. A text is allowed if every screen allows it; else the first refusal is reported. `timeout_s`: for each answer."""
     report = Report()
     for row in rows:
         report.judged.append(Judged(row, _judge(row.text, screens, timeout_s)))
@@ -94,8 +94,8 @@ def _judge(text: str, screens: Sequence[PromptScreen], timeout_s: float) -> Verd
 
 
 def read_rows(path: Path) -> list[Row]:
-    """CSV with a heading, or a JSON object a line: text, label (allow or refuse) and, if there is one, category. Raises ValueError that
-    names the line, and never holds the text.
+    """Read a CSV with a header, or a JSON object a line: text, label (allow or refuse) and optionally category. Raises ValueError that
+    names the line and never contains the text.
     """
     with path.open(encoding="utf-8-sig", newline="") as file:
         found = _json_rows(file) if path.suffix in (".jsonl", ".ndjson", ".json") else _csv_rows(file)

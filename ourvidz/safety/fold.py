@@ -1,16 +1,16 @@
-"""Folding: one spelling for all the ways in which a word can be made to look like itself.
+"""Folding: map every look-alike spelling of a word to one spelling.
 
-The steps, in order (supabase/functions/_shared/screen/fold.ts keeps it too):
-0. Halves of a character that stand together become it. Then `unknown` characters are dropped: those that Unicode 14 gives to nobody, so
-   that every version of Python and of JavaScript reads the same text (what a version knows, a later one normalises the same way).
-1. `replace`: a character by a text (an emoji of a child by the word); `lookalikes`: by the Latin letter that it looks like. Now and
-   after each of the next steps, since both may change a character into one that looks otherwise (Greek Ν is an n, ν a v).
+The steps, in order (supabase/functions/_shared/screen/fold.ts has the same):
+0. Surrogate pairs become characters. Then `unknown` characters are dropped: those not assigned in Unicode 14, so that every version of
+   Python and of JavaScript reads the same text (later versions normalise an assigned character the same way).
+1. `replace`: a character by a text (an emoji of a child by the word); `lookalikes`: by the Latin letter that it looks like. The
+   latter is repeated after each of the next two steps, as they may change what a character looks like (Greek Ν is an n, ν a v).
 2. NFKD; marks, invisible and control characters are dropped, but the two sound marks of kana are kept; every digit, and every number
    that is one character (⓱), becomes ASCII digits; `lookalikes`.
 3. NFC, full case folding, `lookalikes`.
-4. `same`: strings that are read alike become one (`l` and `i`; `rn` and `m`).
+4. `same`: strings that look alike become one (`l` and `i`; `rn` and `m`).
 
-Terms are folded by the same steps, so a Russian term and a Russian prompt still meet, half in Latin letters as both then are.
+Terms are folded by the same steps, so a Russian term still matches a Russian prompt, though both are then half in Latin letters.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _KEPT = frozenset("\u3099\u309a\t\n\r\v\f\x85")
 
 
 class _Table(dict[int, str]):
-    """For `str.translate`: what each character becomes, worked out when it is first met. At most as many entries as characters."""
+    """A lazy table for `str.translate`: a character's replacement is computed on first use. At most one entry per character."""
 
     def __init__(self, read: Callable[[str], str]) -> None:
         self._read = read
@@ -42,18 +42,18 @@ class Folding:
 
     unknown: re.Pattern[str]
     replace: Mapping[str, str]
-    ignored: frozenset[str]  # letters by their category that show nothing, like the Hangul filler
+    ignored: frozenset[str]  # invisible characters of category letter, such as the Hangul filler
     lookalikes: Mapping[str, str]
     same: Mapping[str, str]
     leet: Mapping[str, str]
     turned: Mapping[str, str]  # letters upside down
 
     def known(self, text: str) -> str:
-        """Step 0. Raises AttributeError for what is not a text."""
+        """Step 0. Raises AttributeError if `text` is not a str."""
         return text if text.isascii() else whole(text).translate(self._known)
 
     def fold(self, text: str) -> str:
-        """`text` is `known`."""
+        """Steps 1 to 4. `text` is the result of `known`."""
         text = unicodedata.normalize("NFKD", text.translate(self._first))
         text = unicodedata.normalize("NFC", text.translate(self._second)).casefold()
         return self.unify(text.translate(self._last))
@@ -87,8 +87,8 @@ class Folding:
         return text
 
     def upright(self, text: str) -> str:
-        """What of a text is written upside down (a quarter of a word's characters, and two words on either side), as its reader turns it:
-        from its end. Mostly empty.
+        """The upside-down parts of a text (words with at least a quarter of such characters, and two words on either side), turned the
+        right way up, from the end. Usually empty.
         """
         if text.isascii() or self._turned_over.isdisjoint(text):
             return ""
@@ -106,17 +106,17 @@ class Folding:
         return {ord(char): letter for char, letter in self.turned.items()}
 
     def unleet(self, word: str) -> str:
-        """Digits and symbols as the letters that they stand for (t33n), in a word that is folded already."""
+        """Replace digits and symbols by the letters that they stand for (t33n), in a folded word."""
         return word.translate(self._letters)
 
 
 def whole(text: str) -> str:
-    """With each two surrogates that make a character as that character, which JavaScript could not tell apart."""
+    """Join each surrogate pair into its character: JavaScript cannot tell the two apart."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
 
 
 def in_digits(char: str) -> str:
-    """A digit, or a number in one character, in ASCII digits; else nothing. Not of letters, as the Chinese numerals are."""
+    """ASCII digits for a digit or a single-character number; else empty. Not for letters, such as the Chinese numerals."""
     if (digit := unicodedata.digit(char, None)) is not None:
         return str(digit)
     value = unicodedata.numeric(char, 0.5) if unicodedata.category(char) == "No" else 0.5
@@ -124,21 +124,21 @@ def in_digits(char: str) -> str:
 
 
 def drops(char: str, ignored: frozenset[str]) -> bool:
-    """Whether it shows nothing: a mark, an invisible or a control character, or one of `ignored`."""
+    """Return True if folding drops the character: a mark, an invisible or control character, or one of `ignored`."""
     return char in ignored or (unicodedata.category(char) in _DROPPED and char not in _KEPT)
 
 
 def with_marks(text: str) -> str:
-    """The other spelling, for the few words that only an accent tells from a name: accents stay. `text` is `known`."""
+    """A folding that keeps accents, for the few words that only an accent distinguishes from a name. `text` is the result of `known`."""
     return unicodedata.normalize("NFKC", text).casefold()
 
 
 _LONG = re.compile(r"(.)\1\1+", re.DOTALL)
-MANY_VS = "w+v|ww+"  # of which `same` made each two a w
+MANY_VS = "w+v|ww+"  # repeated v: `same` has turned each two into a w
 
 
 def squeezed(word: str) -> list[str]:
-    """`word`, and it with every letter that comes three times or more on end written once and twice (teeeen, kiiiid)."""
+    """`word`, and its forms with every letter that is repeated three times or more reduced to one and to two (teeeen, kiiiid)."""
     fewer = re.sub(MANY_VS, "v", word) if "w" in word else word
     words = [word] if fewer == word else [word, fewer]
     return [*words, _LONG.sub(r"\1", word), _LONG.sub(r"\1\1", word)] if _LONG.search(word) else words

@@ -15,13 +15,13 @@ from ourvidz.safety.consent import STATEMENT, VERSION
 
 
 def template() -> str:
-    """With what is the same everywhere filled in. Left open: `{{nonce}}`, `{{config}}` and `<!--head-->`."""
+    """The page with its constant parts filled in. Placeholders left: `{{nonce}}`, `{{config}}` and `<!--head-->`."""
     text = resources.files("ourvidz.safety").joinpath("page/verify.html").read_text(encoding="utf-8")
     return text.replace("{{statement}}", html.escape(STATEMENT, quote=False))
 
 
 def edge_module() -> str:
-    """`supabase/functions/verify/page.ts`."""
+    """The text of `supabase/functions/verify/page.ts`."""
     named = {"PAGE": template(), "STATEMENT_VERSION": VERSION}
     head = "// Made from ourvidz/safety/page/verify.html by `make docs`; change it there.\n// deno-fmt-ignore-file\n\n"
     return head + "".join(f"export const {name} = {json.dumps(value, ensure_ascii=False)};\n" for name, value in named.items())

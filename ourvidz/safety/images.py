@@ -1,8 +1,8 @@
-"""What a screen of pictures is: it looks at a reference before any model does, and at every output before it is published.
+"""Image screens: they check a reference before any model sees it, and every output before it is published.
 
-An operator names one in `OURVIDZ_IMAGE_SCREEN`: `local`, the classifier in a folder (`executors.image_screen`), or an entry point of the
-group `ourvidz.image_screens`. It fails closed, as the screens of prompts do. Without one, real models take no user's reference pictures,
-unless the operator says `none`.
+The operator selects one with `OURVIDZ_IMAGE_SCREEN`: `local`, the classifier in a folder (`executors.image_screen`), or an entry point of
+the group `ourvidz.image_screens`. It fails closed, like the prompt screens. Without one, real models accept no reference pictures of users,
+unless the operator sets `none`.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ NEEDLESS = "No image screen looks at references and outputs; what tiny models ma
 
 
 def without(name: str | None, *, real: bool) -> str:
-    """What is said where no screen looks: `name` as the environment has it, `real` models or tiny ones."""
+    """The message if there is no screen. `name`: as in the environment; `real`: real models, not tiny ones."""
     return NEEDLESS if not real else UNSEEN if name == NONE else REFUSED
 
 
-HANGING = 12  # looks at once: twice what an executor's jobs have under way
+HANGING = 12  # checks at once: twice what an executor's jobs have in progress
 
 
 @dataclass(frozen=True)
 class Sight:
-    """Where a picture comes from. `index` of the output or `frame` of the clip, else `slot` of the reference."""
+    """The origin of a picture: `index` of the output, and `frame` of a clip; or `slot` of the reference."""
 
     job_id: str
     job_type: str
@@ -54,9 +54,9 @@ class Sight:
 
 
 class ImageScreen(Protocol):
-    """One screen. Made once, at the executor's start: that is the time to load a model. Safe to use from several threads.
+    """An image screen. Created once, at the executor's start, which is the time to load a model. Must be thread-safe.
 
-    One that judges several pictures in one pass has `at_once`, how many, and `check_many(pictures, sights)`: a list of verdicts.
+    A screen that judges several pictures in one pass has `at_once`, how many, and `check_many(pictures, sights)`: a list of verdicts.
     """
 
     def check(self, picture: bytes, sight: Sight) -> Verdict:
@@ -64,12 +64,12 @@ class ImageScreen(Protocol):
 
 
 class NoImageScreen(Exception):
-    """The image screen that the environment names cannot be had: the executor does not start."""
+    """The configured image screen cannot be loaded: the executor does not start."""
 
 
 class Watchful:
-    """An image screen, asked the only way there is: whatever goes wrong in it is `ScreenUnavailable`, and one that hangs takes no more
-    than its share of threads."""
+    """A guarded image screen: every failure in it becomes `ScreenUnavailable`, and a hanging screen occupies at most `HANGING` threads.
+    All callers use this."""
 
     def __init__(self, screen: ImageScreen, timeout_s: float = 30.0) -> None:
         """`timeout_s`: seconds for one picture, or for one pass over several."""
@@ -102,8 +102,8 @@ class Watchful:
 
 
 def find(name: str | None, local: Callable[[], ImageScreen] | None = None) -> Watchful | None:
-    """The screen of that name; None where no name is given, or `none`. `local` makes the one of that name. Raises `NoImageScreen`: a screen
-    that is wanted is never done without."""
+    """Load the screen called `name`; None if it is None or `none`. `local` creates the screen of that name. Raises `NoImageScreen`: a
+    configured screen is never left out."""
     if name is None or name == NONE:
         return None
     if name == LOCAL and local is not None:

@@ -1,18 +1,17 @@
-"""The screen that needs no model: it refuses prompts about minors by their words and by the ages that they state.
+"""The prompt screen without a model: it refuses prompts about minors by words and by stated ages.
 
-Everything that it knows is in `terms/`, plain TOML; `edge.py` writes it out for the edge functions, whose screen is the same, step by step
+Its data is in `terms/`, plain TOML; `edge.py` exports it for the edge functions, whose screen is the same, step by step
 (supabase/functions/_shared/screen). The algorithm:
 
-1. Fold the text (`fold`), refuse what is drawn or cannot be read, and read the rest in up to three ways (`reading.readings`); what is
-   written upside down is turned and read too.
-2. Split each reading into tokens: runs of letters, of digits, of Chinese numerals, and single characters of scripts that write no spaces.
-3. Find the known words that begin at each token, alone or put together with the next ones (`View.words`), and the numbers.
-4. Hide the harmless sequences. Then refuse by word, by what a longer word holds, and by pattern.
+1. Fold the text (`fold`), refuse drawings and unreadable text, and read the rest in up to three ways (`reading.readings`); upside-down
+   text is turned and read too.
+2. Split each reading into tokens: runs of letters, of digits, of Chinese numerals, and single characters of scripts without spaces.
+3. Find the known words that begin at each token, alone or joined with the next ones (`View.words`), and the numbers.
+4. Hide the harmless sequences. Then refuse by word, by part of a longer word, and by pattern.
 
-It is fast because little of a text is looked at twice: of the patterns only those are tried of which the text has every class of words,
-from the places where the rarest part of them stands. What that leaves out cannot match; tests/plain_screen.py leaves nothing out and
-answers the same. No regular expression here can backtrack, and each step looks a bounded distance ahead: time is linear in the text's
-length.
+It is fast because a pattern is tried only if the text has every class of words in it, and only where its rarest part occurs. What is
+skipped cannot match: tests/plain_screen.py skips nothing and gives the same answers. No regular expression here can backtrack, and each
+step looks a bounded distance ahead, so time is linear in the text's length.
 """
 
 from __future__ import annotations
@@ -29,12 +28,12 @@ from ourvidz.safety.rules import TERMS, Pattern, Rules, load_rules, own_rules
 from ourvidz.safety.screen import ScreenUnavailable, Verdict
 
 MAX_TEXT = 20_000
-"""Characters. A prompt has at most 4,000 and its enhancement not many more; what is longer gets no answer, and so does not run."""
+"""Characters. A prompt has at most 4,000 and its enhancement not many more; a longer text gets no answer, so its job does not run."""
 
-# Not `/` and `:`, which stand after numbers that are no ages (3/4 view, 16:9).
 UNREADABLE = ("unreadable", "und/unreadable")
-"""Category and rule of a text in which letters are drawn, or that no table can read."""
+"""Category and rule for a text with drawn letters, or that no table can read."""
 
+# Not `/` and `:`, which follow numbers that are not ages (3/4 view, 16:9).
 PUNCTUATION = frozenset(".,;!?()[]{}|\n。、，")
 
 
@@ -42,7 +41,7 @@ OWN = Path(__file__).parent
 
 
 class LexicalScreen:
-    """A `PromptScreen` over the data in `folder`, which is read at the first `check` and, if it was not right, again at the next."""
+    """A `PromptScreen` over the data in `folder`, which is loaded at the first `check` and, if that failed, again at the next."""
 
     def __init__(self, folder: Path = TERMS, base: Path | None = None) -> None:
         self._folder, self._base = folder, base
@@ -102,7 +101,7 @@ def _refusing(rules: Rules, folded: str) -> str | None:
 
 
 def _harmless(view: View) -> set[int]:
-    """The tokens of harmless sequences. Punctuation parts them: "say no. Kids ..." is not "no kids"."""
+    """The tokens of harmless sequences. Punctuation ends a sequence: "say no. Kids ..." is not "no kids"."""
     rules = view.rules
     if rules.excuses.isdisjoint(view.tokens) and not rules.excusing_signs.search("".join(view.tokens)):
         return set()
@@ -146,21 +145,21 @@ def _by_pattern(view: View) -> str | None:
 
 
 def _possible(view: View, patterns: Sequence[Pattern], by_class: Mapping[str, Sequence[int]]) -> list[Pattern]:
-    """Those of which the text has every class, in their order."""
+    """The patterns of which the text has every class, in order."""
     places = view.places
     numbers = sorted(number for meaning in places for number in by_class.get(meaning, ()))
     return [patterns[number] for number in numbers if all(need in places for need in patterns[number].needs)]
 
 
 def _found(view: View, pattern: Pattern) -> Iterator[tuple[int, int]]:
-    """Where the pattern is in the text: its first token, and the token after it."""
+    """Yield the pattern's matches in the text: the first token, and the token after the last."""
     for i in view.starts(pattern):
         if (end := _match(view, pattern, 0, i)) is not None:
             yield i, end
 
 
 def _match(view: View, pattern: Pattern, k: int, i: int) -> int | None:
-    """The token after items k, k + 1, … of the pattern where they begin at token i; None if they do not."""
+    """Match items k, k + 1, … of the pattern at token i. Returns the token after them; None if they do not match."""
     if k == len(pattern.items):
         return i
     item = pattern.items[k]
@@ -174,6 +173,6 @@ def _match(view: View, pattern: Pattern, k: int, i: int) -> int | None:
     if item in Pattern.NUMBERS:
         number = view.number_at(pattern, item, i)
         return None if number is None else _match(view, pattern, k + 1, number[1])
-    # A word may be read with more or fewer of the pieces that follow.
+    # A word may span more or fewer of the pieces that follow.
     ends = (end for meaning, end in (view.words[i] if i < len(view.tokens) else ()) if meaning == item)
     return next((after for end in ends if (after := _match(view, pattern, k + 1, end)) is not None), None)

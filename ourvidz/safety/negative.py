@@ -1,8 +1,8 @@
-"""Negative prompts: what they may say, and what of them is for a model to read.
+"""Screening of negative prompts, and the part of them that a model reads.
 
-A negative prompt steers away from its words. So it is screened in both directions: by the rules of every text, and for words that say that
-somebody is of age, without which the people in a picture come out younger. Terms that keep minors out are welcome, but ours say the same:
-they are taken out, and what is left is screened and handed on.
+A negative prompt steers away from its words. So it is screened in both directions: by the rules for every text, and for words that say that
+somebody is of age, as steering away from these makes people look younger. Terms that keep minors out are allowed, but our own do the same:
+they are removed, and the rest is screened and passed on.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ FOLDER = TERMS / "negative"
 
 
 class NegativeScreen:
-    """A `PromptScreen` of negative prompts, in canonical form (`without_kept_out`): `screen` and the words of being of age."""
+    """A `PromptScreen` for negative prompts, in canonical form (`without_kept_out`): asks `screen`, then `of_age`."""
 
     def __init__(self, screen: PromptScreen) -> None:
         self._screens = (screen, of_age())
@@ -35,13 +35,13 @@ class NegativeScreen:
 
 @cache
 def of_age() -> LexicalScreen:
-    """Refuses words that say that somebody is of age."""
+    """The screen that refuses words that say that somebody is of age."""
     return LexicalScreen(FOLDER, base=TERMS)
 
 
 @cache
 def kept_out() -> frozenset[str]:
-    """Raises `ScreenUnavailable`."""
+    """The terms that are removed from negative prompts. Raises `ScreenUnavailable`."""
     try:
         return frozenset(tomllib.loads((FOLDER / "policy.toml").read_text(encoding="utf-8"))["kept_out"])
     except (OSError, ValueError, KeyError) as error:
@@ -49,7 +49,7 @@ def kept_out() -> frozenset[str]:
 
 
 def without_kept_out(text: str) -> str:
-    """A negative prompt without the terms that keep minors out, weighted or not. Nothing else of it changes but white space at commas.
+    """Remove the terms that keep minors out, weighted or not. Nothing else changes except white space at commas.
 
     Raises `ScreenUnavailable`.
     """
@@ -60,7 +60,7 @@ def without_kept_out(text: str) -> str:
 
 
 def split_terms(text: str) -> list[str]:
-    """Terms between commas and line ends, their white space put right; commas inside round brackets do not part them."""
+    """Split at commas and line ends, with white space normalised; commas inside round brackets do not split."""
     terms, depth, start = [], 0, 0
     for i, c in enumerate(text):
         depth = max(0, depth + (c == "(") - (c == ")"))

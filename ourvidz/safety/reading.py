@@ -1,4 +1,4 @@
-"""How the lexical screen reads a folded text: tokens, the known words that begin at each, and the numbers that they make."""
+"""The lexical screen's view of a folded text: tokens, the known words that begin at each, and the numbers in it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NUMERALS = "〇零一二三四五六七八九十百千两兩"
 _SIGNS = "\u0e01-\u0e4f\u0e81-\u0ecf\u3005-\u3006\u3040-\u30fa\u30fc-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0002fa1f"
 _TOKEN = re.compile(rf"([{NUMERALS}]+|[{_SIGNS}]|[^\W\d_{_SIGNS}{NUMERALS}]+|\d+)")
 _SIGN = re.compile(f"[{_SIGNS}]")
-_PIECES = 24  # tokens that one word may be cut into
+_PIECES = 24  # tokens that one word may be split into
 DASHES = frozenset("-~\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u30fb")
 MINUS = "\u2212"
 SCATTERED = 500
@@ -28,13 +28,13 @@ Looked = tuple[list[str], bool]
 
 
 def is_sign(char: str) -> bool:
-    """Of a script that puts no spaces between words: a token by itself."""
+    """Return True for a character of a script without spaces between words: it is a token by itself."""
     return char not in NUMERALS and bool(_SIGN.fullmatch(char))
 
 
 def readings(rules: Rules, folded: str) -> list[str]:
-    """The text as it stands; with the digits and symbols inside words as letters (t33n); and without those at a word's ends
-    (t33n18). Numbers stay numbers: a word has a letter.
+    """The text unchanged; with digits and symbols inside words read as letters (t33n); and also without those at a word's ends
+    (t33n18). Numbers stay numbers: only what has a letter is a word.
     """
     if not rules.disguises.search(folded):
         return [folded]
@@ -44,7 +44,7 @@ def readings(rules: Rules, folded: str) -> list[str]:
             if chunk[0].isalpha():
                 return chunk[0]
             word = chunk[0].strip(rules.symbols + "0123456789") if bare else chunk[0].rstrip(rules.closing)
-            # A bare word of letters alone is in the first reading; without its number there could be another age (1 8yo).
+            # A bare word of letters alone is in the first reading; without its number another age could result (1 8yo).
             return rules.folding.unleet(word) if any(c.isalpha() for c in word) and not (bare and word.isalpha()) else chunk[0]
 
         return rules.chunks.sub(letters, folded)
@@ -53,23 +53,23 @@ def readings(rules: Rules, folded: str) -> list[str]:
 
 
 class View:
-    """One reading of a text, in tokens. A `plain` one puts no pieces together and sees no disguise: what is to excuse a word must be
-    written as it is listed. `hidden` are the tokens of harmless sequences: nothing is read in them, or across them.
+    """One reading of a text, in tokens. A `plain` one joins no pieces and undoes no disguise: a harmless sequence must be written as
+    listed. `hidden`: the tokens of harmless sequences; nothing is read in them or across them.
     """
 
     def __init__(self, rules: Rules, text: str, plain: bool = False) -> None:
         parts = _TOKEN.split(text)
         self.rules, self.plain = rules, plain
         self.hidden: frozenset[int] = frozenset()
-        # gaps[i] lies before token i; the last one ends the text
+        # gaps[i] is before token i; the last one ends the text
         self.tokens, self.gaps = _fewer(parts[1::2], parts[0::2])
         self.parted = [gap == " " or any(map(str.isspace, gap)) for gap in self.gaps]
         self._looked: dict[str, Looked] = {}
         self._forms: dict[str, list[str]] = {}
 
     def hiding(self, hidden: Iterable[int], other: View | None) -> View:
-        """The same tokens, read with all disguises, without these. What `other`, another such reading, has found out about words is used
-        again.
+        """A view of the same tokens with disguises undone and these hidden. The word lookups of `other`, a view of another reading, are
+        reused.
         """
         view = View.__new__(View)
         view.rules, view.plain, view.hidden = self.rules, False, frozenset(hidden)
@@ -79,24 +79,24 @@ class View:
 
     @property
     def scattered(self) -> bool:
-        """Whether most of a long text is single letters and digits: no prompt is, and each is read with those that follow."""
+        """True if most of a long text is single letters and digits. No real prompt is, and each is read joined with those that follow."""
         single = sum(len(token) == 1 for token in self.tokens)
         signs = sum(map(is_sign, self.tokens)) if single >= SCATTERED else 0
         return single - signs >= SCATTERED and 2 * (single - signs) > len(self.tokens)
 
     @cached_property
     def words(self) -> list[list[Found]]:
-        """Of each token, the known words that begin with it: what they mean, and the token after them."""
+        """For each token, the known words that begin with it: meaning, and the token after the word."""
         meanings = self.rules.meanings
         return [[(m, end) for form, end in spelled for m in meanings.get(form, ())] if spelled else [] for spelled in self._spelled]
 
     @cached_property
     def _spelled(self) -> list[list[Found]]:
-        """Of each token by itself, and put together with those that follow: what of it is a known word or number word.
+        """For each token, alone and joined with those that follow: the known words and number words, and the token after each.
 
-        Whole words of a sentence must not make a new one by chance: of pieces that spaces part, at most one may have over two
-        letters, unless together they have six; and of those `apart` none is made. What no space parts is one piece ("chi-ld").
-        A space does not put a number and a word together ("de 2"), but in a word of single letters (t 3 3 n).
+        Whole words of a sentence must not form a new one by chance: of pieces separated by spaces, at most one may have over two
+        letters, unless together they have six; and sequences in `apart` are not joined. Without a space it is one piece ("chi-ld").
+        A number and a word are not joined across a space ("de 2"), except in a word of single letters (t 3 3 n).
 
         One loop, without calls: most of the screen's time is spent here.
         """
@@ -137,14 +137,14 @@ class View:
         return spelled
 
     def _stops(self, j: int) -> bool:
-        """Whether nothing is put together with token j."""
+        """Return True if token j is not joined to the tokens before it."""
         return j in self.hidden or (self.plain and not _SIGN.fullmatch(self.tokens[j]))
 
     def _written(self, i: int, j: int) -> str:
         return self.tokens[i] + "".join(self.gaps[k] + self.tokens[k] for k in range(i + 1, j))
 
     def _look(self, joined: str) -> Looked:
-        """The known words among the spellings of this; and whether a known word begins like it."""
+        """The known words among the spellings of `joined`, and True if a known word begins with one of them."""
         rules = self.rules
         forms = self.forms(joined)
         goes_on = rules.begins(forms[0]) or (len(forms) > 1 and any(map(rules.begins, forms)))
@@ -154,12 +154,12 @@ class View:
         return looked
 
     def forms(self, word: str) -> list[str]:
-        """The spellings of one word: its digits as letters, its repeated letters fewer. In an order that is no chance: the first known
-        one names the rule.
+        """The spellings of one word: digits as letters, repeated letters reduced. In a fixed order, as the first known one determines the
+        rule that is named.
         """
         if len(word) == 1:
             return [word]
-        if len(word) < 8:  # sooner done than looked up
+        if len(word) < 8:  # faster to compute than to look up
             return self._forms_of(word)
         if (forms := self._forms.get(word)) is None:
             forms = self._forms[word] = self._forms_of(word)
@@ -168,12 +168,12 @@ class View:
     def _forms_of(self, word: str) -> list[str]:
         if self.plain or not self.rules.odd.search(word) or word.isdigit():
             return [word]
-        # Put together, letters may meet that are read as one (r n).
+        # Joining may bring letters together that are read as one (r n).
         folding = self.rules.folding
         return list(dict.fromkeys(squeezed(folding.unify(word)) + squeezed(folding.unify(folding.unleet(word)))))
 
     def long_words(self) -> Iterator[str]:
-        """What may hold a term: each token, what is written without a space, and what is written letter by letter."""
+        """The words to search for a term: each token, tokens written without a space, and words written letter by letter."""
         parted, tokens, hidden = self.parted, self.tokens, self.hidden
         yield from (token for i, token in enumerate(tokens) if i not in hidden) if hidden else tokens
         yield from self._runs([i for i in range(1, len(tokens)) if not parted[i]])
@@ -181,7 +181,7 @@ class View:
         yield from self._runs([i for before, i in pairwise(single) if i == before + 1])
 
     def _runs(self, joined: Iterable[int]) -> Iterator[str]:
-        """The words that tokens make of which these are put together with the one before."""
+        """Join tokens into words: each of `joined` with the token before it."""
         run: list[str] = []
         last = -1
         for i in joined:
@@ -199,8 +199,8 @@ class View:
     # --- numbers
 
     def numbers(self, code: str) -> Mapping[int, Number]:
-        """Of a language, the numbers by the token where they begin: value, and the token after."""
-        code = code if code in self._number_words else ""  # without number words of it, they are the digits
+        """A language's numbers, by the token where they begin: value, and the token after."""
+        code = code if code in self._number_words else ""  # no number words of this language: digits only
         if code not in self._numbers:
             self._numbers[code] = self._lowered(self._find_numbers(code))
         return self._numbers[code]
@@ -255,8 +255,8 @@ class View:
         return found
 
     def _lowered(self, found: dict[int, Number]) -> dict[int, Number]:
-        """A number after a dash is the end of a range, and counts as its lower end (15-20); after a minus sign or a stroke it may be part
-        of a sum (40 minus 25, 34/2).
+        """A number after a dash is the end of a range, and counts as its lower end (15-20); after a minus sign or a slash it may be part
+        of a calculation (40 minus 25, 34/2).
         """
         before = {end: value for value, end in found.values()}
         for i, (value, end) in found.items():
@@ -273,7 +273,7 @@ class View:
         return found
 
     def _digits_at(self, i: int) -> Number:
-        """A number in digits, at most 9,999: with its thousands (1,000), without its decimals (18.5), or parted (1 7)."""
+        """A number in digits, at most 9,999: with its thousands (1,000), without its decimals (18.5), or split (1 7)."""
         tokens, hidden, first = self.tokens, self.hidden, self.tokens[i]
         value, end = _int(first), i + 1
         while end < len(tokens) and end not in hidden and tokens[end].isdigit():
@@ -293,7 +293,7 @@ class View:
 
     @cached_property
     def strange_numbers(self) -> dict[int, Number]:
-        """The number words of every language: the longest reading at each token, of those the smallest; none within a longer one."""
+        """The number words of every language: at each token the longest, of equally long ones the smallest; none inside a longer one."""
         found: dict[int, Number] = {}
         within: set[int] = set()
         for code in self._number_words:
@@ -310,7 +310,7 @@ class View:
         return {i: (roman[token], i + 1) for i, token in enumerate(self.tokens) if token in roman and i not in self.hidden}
 
     def number_at(self, pattern: Pattern, item: str, i: int) -> Number | None:
-        """The number that stands at token i for this item of the pattern: value, and the token after."""
+        """The number at token i that matches this item of the pattern: value, and the token after. None if there is none."""
         if item == "M":
             return self.numbers(pattern.language).get(i)
         if item in "YZ":
@@ -322,7 +322,7 @@ class View:
         return number if number is not None and pattern.above < number[0] < pattern.below else None
 
     def _covered(self, code: str) -> frozenset[int]:
-        """The tokens of a language's own numbers, of which another language may know but a part."""
+        """The tokens of a language's own numbers: another language may know only a part of one."""
         if code not in self._covers:
             self._covers[code] = frozenset(i for begins, (_, end) in self.numbers(code).items() for i in range(begins, end))
         return self._covers[code]
@@ -332,7 +332,7 @@ class View:
         return {}
 
     def _year(self, code: str, item: str, i: int) -> Number | None:
-        """A year (2012, or '12). `Y`: a person who was born in it is not surely of age by now; `Z`: it is not over, and within 15 years."""
+        """A year (2012, or '12). `Y`: someone born in it may not be of age yet; `Z`: this year or one of the next 15."""
         number = self.numbers(code).get(i)
         if number is None:
             return None
@@ -348,7 +348,7 @@ class View:
 
     @cached_property
     def places(self) -> dict[str, list[int]]:
-        """Of each meaning, the tokens at which a word of it begins."""
+        """For each meaning, the tokens at which a word with it begins."""
         places: dict[str, list[int]] = {}
         for i, found in enumerate(self.words):
             for meaning, _ in found:
@@ -358,8 +358,8 @@ class View:
         return places
 
     def starts(self, pattern: Pattern) -> Iterable[int]:
-        """The tokens at which the pattern may begin. Of one that begins with a number, those whose number ends before the first word of
-        the pattern: numbers are common, such words are not.
+        """The tokens at which the pattern may begin. For one that begins with a number, only numbers that end right before a word of the
+        pattern's next class, if it has one: numbers are common, such words are not.
         """
         first = pattern.items[0]
         if first not in Pattern.NUMBERS:
@@ -393,7 +393,7 @@ def _int(digits: str) -> int:
 
 
 def _fewer(tokens: list[str], gaps: list[str]) -> tuple[list[str], list[str]]:
-    """Without the single letters of which three equal ones stand before (k k k k k i d): more say no more, and each would be read."""
+    """Drop single letters after three equal ones (k k k k k i d): they add nothing, and each would have to be read."""
     if sum(len(token) == 1 for token in tokens) < 4:
         return tokens, gaps
     kept = [i for i, token in enumerate(tokens) if i < 3 or len(token) > 1 or token.isdigit() or tokens[i - 3 : i] != [token] * 3]

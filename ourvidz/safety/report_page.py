@@ -22,7 +22,7 @@ def _file(name: str) -> str:
 
 
 def edge_module() -> str:
-    """`supabase/functions/report/page.ts`."""
+    """The text of `supabase/functions/report/page.ts`."""
     kinds = {c.name: {"label": c.label, "hours": c.deadline / 3600} for c in CATEGORIES}
     head = "// Made from ourvidz/safety/page/report.html, report_form.html and state/reports.py by `make docs`; change those.\n"
     named = {"PAGE": _file("report.html"), "FORM": _file("report_form.html")}
@@ -37,7 +37,7 @@ def edge_module() -> str:
 
 def standalone(url: str) -> str:
     """The page for the project at `url` in one file that needs no header. Its form works without scripts; the script fills in the output
-    that the address names."""
+    from the page's URL."""
     choices = "\n      ".join(
         f'<label class="choice"><input type="radio" name="category" value="{c.name}" required><span>{html.escape(c.label)}</span></label>'
         for c in CATEGORIES

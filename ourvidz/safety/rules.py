@@ -1,6 +1,6 @@
-"""Reads `terms/*.toml` into tables for the lexical screen. What the files hold is said in `terms/__init__.py`.
+"""Load `terms/*.toml` into tables for the lexical screen. The format is described in `terms/__init__.py`.
 
-Everything here raises plain exceptions on data that is not right; the screen turns any of them into `ScreenUnavailable`.
+Invalid data raises plain exceptions here; the screen turns any of them into `ScreenUnavailable`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _KEYS = {
 
 @dataclass(frozen=True)
 class Pattern:
-    """One sequence, without its optional items: they are written out as patterns of their own. Numbers are over `above`, under `below`."""
+    """One sequence without optional items, which are expanded into patterns of their own. Numbers are over `above`, under `below`."""
 
     rule_id: str
     language: str
@@ -54,12 +54,12 @@ class Pattern:
 
     @cached_property
     def needs(self) -> tuple[str, ...]:
-        """The classes without which the pattern cannot be in a text."""
+        """The classes that a text must have for the pattern to match."""
         return tuple(dict.fromkeys(item for item in self.items if item not in self.NUMBERS | self.GAPS and item[0] != "!"))
 
     @cached_property
     def second(self) -> str | None:
-        """The class right after the pattern's first item, if nothing but gaps and what must not be there come between."""
+        """The class right after the pattern's first item, with nothing but gaps and negated items in between; else None."""
         for item in self.items[1:]:
             if item not in self.GAPS and item[0] != "!":
                 return None if item in self.NUMBERS else item
@@ -75,14 +75,14 @@ class Rules:
     folding: Folding
     wild: str
     closing: str
-    meanings: Mapping[str, tuple[str, ...]]  # of words and class words, sorted: which rule is named must not be chance
+    meanings: Mapping[str, tuple[str, ...]]  # of words and class words; sorted, so that the rule that is named is deterministic
     numbers: Mapping[str, Mapping[str, int]]  # language → word → value
     roman: Mapping[str, int]
-    calendars: Mapping[str, int]  # language → what makes a year of its own calendar one of ours
-    inside: Mapping[str, str]  # what a word may hold → rule id
+    calendars: Mapping[str, int]  # language → offset from a year of its own calendar to one of ours
+    inside: Mapping[str, str]  # part of a word → rule id
     stems: Mapping[str, str]
     exact: Mapping[str, str]
-    apart: frozenset[str]  # words in a row that are not put together
+    apart: frozenset[str]  # sequences of words that are not joined
     patterns: tuple[Pattern, ...]
     harmless: tuple[Pattern, ...]
     longest: int  # characters in the longest word
@@ -91,16 +91,16 @@ class Rules:
 
     @cached_property
     def beginnings(self) -> frozenset[str]:
-        """All that a word or a number word may begin with."""
+        """All prefixes of words and number words."""
         return frozenset(word[:size] for word in self.known for size in range(len(word) + 1))
 
     @cached_property
     def together(self) -> frozenset[str]:
-        """The `apart` ones without their spaces."""
+        """The `apart` sequences without their spaces."""
         return frozenset(row.replace(" ", "") for row in self.apart)
 
     def begins(self, form: str) -> bool:
-        """Whether a known word begins like this. Its last letter may be read as another with the next (r n), or be one of many (eee)."""
+        """Return True if a known word begins with `form`, whose last letter may merge with the next (r n) or be a repetition (eee)."""
         beginnings = self.beginnings
         if form in beginnings:
             return True
@@ -117,7 +117,7 @@ class Rules:
 
     @cached_property
     def number_words(self) -> Mapping[str, tuple[tuple[str, int], ...]]:
-        """Word → the languages in which it is a number, and its value there."""
+        """Word → the languages in which it is a number, with its value there."""
         found: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)
         for code, words in self.numbers.items():
             for word, value in words.items():
@@ -126,7 +126,7 @@ class Rules:
 
     @cached_property
     def starred(self) -> Mapping[str, str]:
-        """Each term with one letter as a star (ch*ld) → its rule, of several the first by name."""
+        """Each term with one letter replaced by a star (ch*ld) → its rule; of several, the first by name."""
         forms: dict[str, str] = {}
         for word, means in self.meanings.items():
             if rules := [m for m in means if "/" in m]:
@@ -148,7 +148,7 @@ class Rules:
 
     @cached_property
     def parts(self) -> re.Pattern[str]:
-        """Finds a stem at the beginning of a line, or what a word may hold anywhere: which lines are worth a closer look."""
+        """Finds a stem at the beginning of a line, or an `inside` term anywhere. A fast filter before the exact search."""
         return re.compile(f"\n(?:{_trie(self.stems)})|{_trie(self.inside)}")
 
     @cached_property
@@ -161,12 +161,12 @@ class Rules:
 
     @cached_property
     def excuses(self) -> frozenset[str]:
-        """Words without one of which no harmless sequence is in a text."""
+        """A text without any of these words contains no harmless sequence."""
         return frozenset(word for word, means in self.meanings.items() if not self.harmless_by_class.keys().isdisjoint(means))
 
     @cached_property
     def excusing_signs(self) -> re.Pattern[str]:
-        """Those of them that are more than one token."""
+        """Finds those of `excuses` that may be more than one token (not ASCII)."""
         return re.compile(_trie(word for word in self.excuses if not word.isascii()))
 
     @cached_property
@@ -175,7 +175,7 @@ class Rules:
 
     @cached_property
     def disguises(self) -> re.Pattern[str]:
-        """Without any of these a text has but one reading."""
+        """Finds characters without which a text has only one reading."""
         return re.compile(f"[{re.escape(''.join(self.folding.leet))}{re.escape(self.closing)}0-9]")
 
     @cached_property
@@ -184,13 +184,13 @@ class Rules:
 
     @cached_property
     def odd(self) -> re.Pattern[str]:
-        """What a word has that may be spelled otherwise."""
+        """Finds what gives a word further spellings."""
         same = "|".join(map(re.escape, self.folding.same))
         return re.compile(rf"[{re.escape(''.join(self.folding.leet))}]|{same}|{MANY_VS}|(.)\1\1", re.DOTALL)
 
 
 def _by_class(patterns: Iterable[Pattern], meanings: Mapping[str, Iterable[str]]) -> dict[str, tuple[int, ...]]:
-    """Each pattern's number under the rarest class that it needs: the one without short words, of those the one with the fewest."""
+    """Each pattern's index under the rarest class that it needs: the one whose shortest word is longest, then the one with fewest words."""
     sizes: defaultdict[str, list[int]] = defaultdict(list)
     for word, means in meanings.items():
         for meaning in means:
@@ -202,30 +202,30 @@ def _by_class(patterns: Iterable[Pattern], meanings: Mapping[str, Iterable[str]]
 
 
 def _trie(words: Iterable[str]) -> str:
-    """A regular expression for any of the words, of which no two alternatives begin alike: it never goes back."""
+    """A regular expression for any of the words in which no two alternatives begin alike, so it never backtracks."""
     branches: defaultdict[str, list[str]] = defaultdict(list)
     for word in words:
         branches[word[:1]].append(word[1:])
-    if "" in branches:  # what is longer holds this one too
+    if "" in branches:  # longer words contain this one too
         return ""
     return "(?:" + "|".join(re.escape(char) + _trie(rest) for char, rest in sorted(branches.items())) + ")"
 
 
 @cache
 def languages(folder: Path = TERMS) -> frozenset[str]:
-    """The languages that the tables know, by their ISO 639-1 codes."""
+    """The languages of the tables, by their ISO 639-1 codes."""
     return frozenset(tomllib.loads((folder / "policy.toml").read_text(encoding="utf-8"))["languages"])
 
 
 @cache
 def own_rules(folder: Path, base: Path | None = None) -> Rules:
-    """`load_rules` of tables that come with the program and do not change while it runs: read once in a process."""
+    """`load_rules`, cached for the process: for tables that ship with the program and do not change while it runs."""
     return load_rules(folder, base)
 
 
 def load_rules(folder: Path, base: Path | None = None) -> Rules:
-    """Raises OSError, ValueError, KeyError, TypeError … for data that is missing or wrong; see the module. `base`: a folder of terms whose
-    policy.toml and unicode.toml count where `folder` has none, or does not say otherwise.
+    """Load the tables. Raises OSError, ValueError, KeyError, TypeError … for missing or invalid data. `base`: a folder of terms whose
+    unicode.toml is used, and whose policy.toml supplies what `folder`'s does not override.
     """
     sources = {path.name: path.read_bytes() for path in sorted(folder.glob("*.toml"))}
     own = sources.pop("policy.toml") if base else b""
@@ -240,7 +240,7 @@ def load_rules(folder: Path, base: Path | None = None) -> Rules:
     files = [_checked(name, tomllib.loads(source.decode())) for name, source in sources.items()]
 
     folding = _folding(policy, unicode)
-    fold = cache(folding.fold)  # single letters, and words that several lists have: nine of ten calls
+    fold = cache(folding.fold)  # nine of ten calls repeat: single letters, and words in several lists
     meanings: defaultdict[str, set[str]] = defaultdict(set)
     tables: dict[str, dict[str, str]] = {"inside": {}, "stems": {}, "exact": {}}
     numbers: dict[str, dict[str, int]] = {}
@@ -249,7 +249,7 @@ def load_rules(folder: Path, base: Path | None = None) -> Rules:
         code = file["language"]
         for word in _words(file, "words"):
             for before, after in product(("", *file.get("prefixes", ())), ("", *file.get("suffixes", ()))):
-                # Squeezed too: in a text that is (chiquillooo), the letters that belong to the word are lost with the others.
+                # Squeezed too: squeezing a text (chiquillooo) also removes repeated letters that belong to the word.
                 for spelled in _spellings(fold, before + word + after):
                     for form in squeezed(spelled):
                         meanings[form].add(f"{code}/word")
@@ -293,7 +293,7 @@ def load_rules(folder: Path, base: Path | None = None) -> Rules:
 
 
 def _spellings(fold: Callable[[str], str], word: str) -> Iterator[str]:
-    """`word` folded, in small letters and in capitals, in any mixture: small, a few Greek letters look like other Latin ones."""
+    """Fold `word` in every mixture of lower and upper case: in lower case, a few Greek letters look like different Latin ones."""
     cases = [(char,) if fold(char) == fold(char.upper()) else (char, char.upper()) for char in word]
     return (fold("".join(chars)) for chars in product(*cases))
 
@@ -327,7 +327,7 @@ def _checked(name: str, file: dict[str, Any]) -> dict[str, Any]:
 
 
 def _words(table: Mapping[str, Any], key: str) -> list[str]:
-    """A list of words. In a TOML file it may be a list, or one text with the words parted by spaces."""
+    """A list of words. In the TOML file it is a list, or one text with the words separated by spaces."""
     value = table.get(key, "")
     words = value.split() if isinstance(value, str) else list(value)
     if not all(isinstance(w, str) and w for w in words):

@@ -1,4 +1,4 @@
-"""What a prompt screen is: it looks at a text and says whether any model may see it.
+"""The prompt screen protocol: a screen decides if a text may be shown to any model.
 
 A screen fails closed. When it cannot answer it raises `ScreenUnavailable`, and the caller must not run the job; there is no default
 verdict. Neither verdicts nor errors carry the text or any word of it: they end up in events and logs.
@@ -16,7 +16,7 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a screen says of one text. When refused, `category` and `rule_id` name the reason, never the words; both are None when
+    """A screen's verdict on one text. If refused, `category` and `rule_id` name the reason, never the words; both are None if
     allowed. `policy_version` names the exact rules. The caller adds the text's hash, salted for its job.
     """
 
@@ -27,7 +27,7 @@ class Verdict:
 
 
 class ScreenUnavailable(Exception):
-    """The screen cannot answer, so the job must not run. Worth a retry: data can be mended, a guard model can come back."""
+    """The screen cannot answer, so the job must not run. Retryable: data can be fixed, a guard model can come back."""
 
     error_class = "screen_unavailable"
     retryable = True
@@ -41,12 +41,12 @@ class PromptScreen(Protocol):
 
 
 def guarded_check(screen: PromptScreen, text: str, timeout_s: float = 10.0) -> Verdict:
-    """The way to ask any screen of prompts: see `guarded`."""
+    """Ask a prompt screen; use this for any of them. See `guarded`."""
     return guarded("prompt screen", lambda: screen.check(text), timeout_s)
 
 
 def guarded(screen: str, ask: Callable[[], object], timeout_s: float) -> Verdict:
-    """The verdict that `ask` returns. Whatever goes wrong in it, slowness and a strange answer too, becomes `ScreenUnavailable`.
+    """Return the verdict of `ask`. Any failure in it, a timeout or an invalid answer too, becomes `ScreenUnavailable`.
 
     `timeout_s` is in seconds. A screen that hangs keeps its thread (a daemon) until the process ends.
     """
@@ -77,7 +77,7 @@ def guarded_many(screen: str, ask: Callable[[], object], count: int, timeout_s: 
 
 
 def _whole(answer: Verdict) -> bool:
-    """A verdict that says yes or no, under which rules, and for a no why. A screen written elsewhere may return anything."""
+    """Return True if a verdict has a decision, a policy version and, if refused, a category. A third-party screen may return anything."""
     return (
         isinstance(answer.allowed, bool)
         and _word(answer.policy_version)
@@ -86,5 +86,5 @@ def _whole(answer: Verdict) -> bool:
 
 
 def _word(value: object) -> bool:
-    """Short and in one piece: it goes into events, where no sentence may."""
+    """Return True for a short identifier: it goes into events, where no prose may."""
     return isinstance(value, str) and re.fullmatch(r"[\w.:+/-]{1,80}", value, re.ASCII) is not None

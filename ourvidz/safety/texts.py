@@ -1,4 +1,4 @@
-"""A text of a job as screens see it: in canonical form, with what it is to the job."""
+"""A job's text as screens see it: in canonical form, with its field."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ NAMES = {
     "character": "character",
     "metadata": "metadata",
 }
-"""Of each field, its name for people. The keys are the stages of a refusal (ourvidz.screenings)."""
+"""Each field's display name. The keys are the stages of a refusal (ourvidz.screenings)."""
 
 
 @dataclass(frozen=True)
 class Text:
-    """`text` is what a model reads. `readings` are what is screened for it: as it is, without the signs of weights, as it was written."""
+    """`text`: what a model reads. `readings`: what is screened for it: the text itself, without weight syntax, and as written."""
 
     field: str
     text: str
@@ -40,7 +40,7 @@ class Text:
 
 
 def read(field: str, written: str, clean: Callable[[str], str] = lambda text: text) -> Text:
-    """Raises `state.canonical.Unreadable`; `ScreenUnavailable` where it is negative and the terms cannot be read."""
+    """Canonicalise a text. Raises `state.canonical.Unreadable`, and `ScreenUnavailable` if a negative prompt's terms cannot be read."""
     if field == "negative":
         text = without_kept_out(canonical_negative(written, clean))
         return Text(field, text, _different(text, plain(text)))
@@ -75,5 +75,5 @@ def _different(*readings: str) -> tuple[str, ...]:
 
 
 def distinct(texts: Iterable[Text]) -> tuple[Text, ...]:
-    """Each text once, whatever it is to the job; a negative one and another that reads the same are two."""
+    """Each text once, whatever its field; a negative prompt and another text with the same content are two."""
     return tuple({(text.negative, text.text): text for text in reversed(list(texts)) if text.readings}.values())[::-1]

@@ -1,1 +1,1 @@
-"""Where artifacts are kept: one protocol (`base`), and an adapter for each place."""
+"""Artifact storage: one protocol (`base`), and an adapter for each kind of store."""

@@ -1,5 +1,5 @@
-"""Requests to Supabase Storage: sent with the key and with time limits, answered with a response or a leaf of `base`, and repeated where
-that is safe.
+"""HTTP requests to Supabase Storage, with the key, timeouts, and retries where these are safe. Failures are raised as the `StorageError`
+classes of `base`.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from ourvidz.outbound import clients
 from ourvidz.storage.base import PathRefused, StorageDenied, StorageUnavailable
 from ourvidz.storage.refusals import Away, told
 
-# Seconds: to connect; and that nothing at all may move in either direction. Storage copies an object of 200 MB when it moves it, and
-# answers when that is done.
+# Seconds to connect, and without any traffic in either direction. To move an object of 200 MB, Storage copies it, and answers only when
+# that is done.
 TIMEOUT = httpx.Timeout(60, connect=10)
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How often something is tried, and the seconds between: doubled each time up to `longest`, or what the server asked for."""
+    """Retry policy: the number of tries, and the seconds between, doubled each time up to `longest`, or what the server asked for."""
 
     tries: int = 5
     first: float = 0.5
     longest: float = 8.0
 
     def __call__(self, may: Iterable[type[Exception]] = (Away,), *, changing: bool = False) -> Retrying:
-        """`changing`: a request that must not be repeated once it may have been acted on."""
+        """`changing`: the request must not be repeated if it may have been executed."""
 
         def again(error: BaseException) -> bool:
             return isinstance(error, tuple(may)) and not (changing and isinstance(error, Away) and error.done)
@@ -51,7 +51,7 @@ class Api:
     def __init__(self, url: str, key: str, patience: Patience) -> None:
         self.url, self.patience = f"{url.rstrip('/')}/storage/v1", patience
         key = key.strip()
-        if not re.fullmatch(r"[!-~]+", key):  # what no header can hold, an error of the library's would quote
+        if not re.fullmatch(r"[!-~]+", key):  # httpx's error for an invalid header would quote the key
             raise StorageDenied(
                 f"{project_keys.SECRET} (or {project_keys.LEGACY}) is empty, or holds what no key holds. "
                 f"Copy it again from the project's dashboard: {project_keys.WHERE}."
@@ -61,8 +61,8 @@ class Api:
         self._client = clients.client(headers=headers, timeout=TIMEOUT)
 
     def send(self, method: str, path: str, doing: str, *, stream: bool = False, json: Any = None, **more: Any) -> httpx.Response:
-        """One request, once. Raises the leaf that its answer means. With `stream` the caller closes the response."""
-        if not {".", ".."}.isdisjoint(path.split("/")):  # httpx resolves them, and would ask for another object
+        """Send one request, once. Raises the `StorageError` for its answer. With `stream` the caller closes the response."""
+        if not {".", ".."}.isdisjoint(path.split("/")):  # httpx would resolve them and request another object
             raise PathRefused(f"{doing}: `.` and `..` name no object in an address")
         try:
             request = self._client.build_request(method, self.url + path, json=json, **more)
@@ -86,13 +86,13 @@ class Api:
         return response
 
     def ask(self, method: str, path: str, doing: str, *, changing: bool = False, **more: Any) -> httpx.Response:
-        """Repeated while it is unanswered. With `changing` only what was surely not done is repeated."""
+        """Send a request, retrying while it is unanswered. With `changing`, retry only if it was surely not executed."""
         return self.patience(changing=changing)(self.send, method, path, doing, **more)
 
 
 @contextmanager
 def understood(doing: str) -> Iterator[None]:
-    """Taking an answer apart. One that is not as Storage's are comes from something else."""
+    """Wrap the parsing of an answer. An unexpected format means that the server is not Storage: raises `StorageUnavailable`."""
     try:
         yield
     except (ValueError, TypeError, KeyError, AttributeError) as error:

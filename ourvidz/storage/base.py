@@ -1,7 +1,7 @@
-"""What an artifact store is: objects under a bucket and a path, written once and never changed.
+"""The artifact store protocol: objects under a bucket and a path, written once and never changed.
 
 Two claims of one job write to different paths (`object_path` carries the claim number), and `put` never overwrites: so an executor
-that has lost its lease cannot touch what the next one made. What it leaves behind is swept by path.
+that has lost its lease cannot touch the next one's output. What it leaves behind is swept by path.
 
 Every adapter passes `tests/contract/artifact_store.py`, and admits an upload through `admit`, so that the folder refuses what
 Supabase Storage would refuse.
@@ -31,12 +31,12 @@ EXTENSIONS: Mapping[str, str] = {
     "json": "application/json",
     "txt": "text/plain",
 }
-"""The one media type of each extension. An object's name therefore tells its type, and no adapter needs to keep it elsewhere."""
+"""The media type of each extension. An object's type follows from its name, so no adapter needs to store it."""
 
 MAX_PATH = 255
 """Characters in an object path. Ours have about 90; Supabase allows 1,024 bytes and a file name 255."""
 
-# ASCII alone: Supabase Storage refuses other letters in keys, and two spellings of one accent would be two objects there and one on
+# ASCII only: Supabase Storage refuses other letters in keys, and two spellings of one accent would be two objects there and one on
 # a Mac. No leading dot, so that nothing can reach a store's own hidden folders, and no `..`.
 _SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
@@ -62,7 +62,7 @@ class Entry:
 
 
 class BucketLimit(Protocol):
-    """What a store must know of a bucket. Rows of the catalog satisfy it."""
+    """A bucket's limits. Rows of the catalog satisfy it."""
 
     @property
     def max_bytes(self) -> int: ...
@@ -73,7 +73,7 @@ class BucketLimit(Protocol):
 
 
 class StorageError(Exception):
-    """Base. `error_class` is the word for the job's event; the message is for people and stays out of it."""
+    """Base class. `error_class` goes into the job's event; the message is for people and does not."""
 
     error_class = "storage"
     retryable = False
@@ -86,13 +86,13 @@ class PathRefused(StorageError):
 
 
 class BucketMissing(StorageError):
-    """There is no such bucket. A person makes it, or mends the configuration."""
+    """There is no such bucket. An operator has to create it or fix the configuration."""
 
     error_class = "bucket_missing"
 
 
 class MediaTypeRefused(StorageError):
-    """The bucket does not take this media type, or the path's extension says another one."""
+    """The bucket does not accept this media type, or the path has the extension of another one."""
 
     error_class = "media_type_refused"
 
@@ -120,20 +120,20 @@ class ObjectMissing(StorageError):
 
 
 class StorageDenied(StorageError):
-    """The store does not let us: the key is wrong, or may not do this. A person mends the configuration."""
+    """The store denies access: the key is wrong, or may not do this. An operator has to fix the configuration."""
 
     error_class = "storage_denied"
 
 
 class SourceLost(StorageError):
-    """The file to store is missing, empty or unreadable. The spool has lost it: it must be made again, then stored."""
+    """The file to store is missing, empty or unreadable. The spool has lost it: it must be generated again, then stored."""
 
     error_class = "source_lost"
     retryable = True
 
 
 class StorageFull(StorageError):
-    """There is no room, or the quota is spent. Nothing half-written is left; a later try may fit."""
+    """There is no space, or the quota is used up. Nothing half-written is left; a later try may fit."""
 
     error_class = "storage_full"
     retryable = True
@@ -153,13 +153,13 @@ class ArtifactStore(Protocol):
     """
 
     def buckets(self) -> Mapping[str, BucketLimit]:
-        """The buckets that this store takes, by name. Does no I/O."""
+        """The buckets that this store accepts, by name. Does no I/O."""
 
     def others(self) -> Sequence[str]:
-        """Names of buckets that are there besides those, made by others: an erasure looks into them too. `list` and `clear` take them."""
+        """Names of all other buckets in the store: an erasure searches them too. `list` and `clear` accept them."""
 
     def put(self, bucket: str, path: str, source: Path, media_type: str) -> Stored:
-        """Store the file `source`, streaming it; when this returns the object is whole and will survive a crash.
+        """Store the file `source`, streaming it; when this returns, the object is complete and durable.
 
         If the path already holds the same content, that is success (a retried upload). Raises `ObjectExists` if it holds other
         content, `ObjectTooLarge`, `MediaTypeRefused`, `SourceLost` (also for an empty file), `StorageFull`. After an error
@@ -173,36 +173,36 @@ class ArtifactStore(Protocol):
         """All of the object's bytes. Raises `ObjectMissing`."""
 
     def stat(self, bucket: str, path: str) -> Stored | None:
-        """What is stored at the path, with the sha256 of what is there now; None if nothing is. May read the whole object."""
+        """The object at the path, with the sha256 of its current content; None if there is none. May read the whole object."""
 
     def list(self, bucket: str, folder: str = "") -> Sequence[str]:
         """The paths of all objects under `folder`, at any depth, sorted. `folder` is whole segments ("user" or "user/job"), so
-        that a user's erasure cannot take another whose id begins alike. Nothing there: empty.
+        that a user's erasure cannot match another whose id begins alike. Empty if nothing is there.
         """
 
     def entries(self, bucket: str, folder: str = "") -> Iterator[Entry]:
-        """The same objects, with size and time, in any order and as they are found: a bucket may hold more than fits in memory."""
+        """The same objects, with size and time, in any order, streamed: a bucket may hold more than fits in memory."""
 
     def sign(self, bucket: str, path: str, seconds: int) -> str:
-        """An address at which anyone can read the object for so long, without a key. A folder's is a `file:` URL, which does not
-        expire: its rights are the folder's own. Raises `ObjectMissing`.
+        """A URL at which anyone can read the object for `seconds`, without a key. A folder's is a `file:` URL, which does not expire
+        and is subject to the folder's permissions. Raises `ObjectMissing`.
         """
 
     def sweep_unfinished(self, before: datetime, *, dry_run: bool = False) -> int:
-        """Remove what uploads that were cut off have left, if they were begun before then; how many. No object is among them."""
+        """Remove the leftovers of interrupted uploads that began before `before`, but no object; returns how many."""
 
     def delete(self, bucket: str, path: str) -> bool:
         """Delete the object; False if there was none, so that a sweep can be repeated."""
 
     def move(self, bucket: str, path: str, to_bucket: str, to_path: str) -> bool:
-        """Give the object another name, in one step: it is never at both, nor at neither. False if there was none, so that a move whose
-        answer was lost can be repeated. Raises `ObjectExists` where the other name is taken; then nothing was changed. Of limits and types
-        nothing is asked: the object was admitted once.
+        """Rename the object; at no moment is it at neither name. False if there was none, so that a move whose answer was lost can be
+        repeated. Raises `ObjectExists` if the new name is taken; then nothing was changed. Limits and types are not checked: the object
+        was admitted once.
         """
 
     def clear(self, bucket: str, folder: str) -> int:
-        """Delete all that lies under `folder` (as in `list`), also what others put there under names that `list` leaves out: an
-        erasure must. How many it was.
+        """Delete everything under `folder` (as in `list`), including files of others under names that `list` leaves out, as an erasure
+        requires. Returns how many.
         """
 
 
@@ -222,7 +222,7 @@ def thumbnail_path(user_id: str | UUID, job_id: str | UUID, claim_no: int, index
 
 
 def check_path(path: str) -> str:
-    """The path itself, if it is safe in every store: `/`-separated segments of ASCII letters, digits, `_`, `-` and `.`, none
+    """Return the path, if it is safe in every store: `/`-separated segments of ASCII letters, digits, `_`, `-` and `.`, none
     beginning with a dot or hyphen or ending with a dot. Raises `PathRefused`.
     """
     if len(path) > MAX_PATH or not all(_SEGMENT.fullmatch(s) and not s.endswith(".") for s in path.split("/")):
@@ -238,7 +238,7 @@ def check_bucket(buckets: Mapping[str, BucketLimit], bucket: str) -> BucketLimit
 
 
 def media_type_of(path: str) -> str | None:
-    """What a path's extension says; None if it says nothing known. Extensions are lower case."""
+    """The media type of a path's extension; None if it is unknown. Extensions are lower case."""
     return EXTENSIONS.get(path.rpartition(".")[2])
 
 
@@ -248,7 +248,7 @@ def extension_of(media_type: str) -> str:
 
 
 def admit(buckets: Mapping[str, BucketLimit], bucket: str, path: str, media_type: str, size: int) -> BucketLimit:
-    """What every adapter asks before it takes a byte. `size` in bytes. Looks at names and figures only, never at content."""
+    """The checks that every adapter makes before an upload. `size` in bytes. Checks names and numbers only, never content."""
     limit = check_bucket(buckets, bucket)
     check_path(path)
     if media_type not in limit.media_types:

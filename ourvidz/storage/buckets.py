@@ -1,5 +1,5 @@
-"""The buckets of a Supabase project, compared with the catalog's: what is to be made, what to be changed. Nothing is ever deleted, and what
-a bucket takes beyond the catalog is left to it unless the settings are asked for exactly."""
+"""Compare a Supabase project's buckets with the catalog's, and create or change them. Nothing is ever deleted, and a bucket that accepts
+more than the catalog says keeps that, unless exact settings are requested."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ourvidz.storage.base import BucketLimit, ObjectExists
 
 @dataclass(frozen=True)
 class Row:
-    """A bucket. `state`: as asked, missing, differs (it refuses what it should take, or the wrong people read it), wider (it takes more
-    than the catalog says), or not ours. `differs`: setting → what it is there (ours is in `wanted`)."""
+    """A bucket. `state`: as asked, missing, differs (it refuses what it should accept, or the wrong people can read it), wider (it accepts
+    more than the catalog says), or not ours. `differs`: setting → its value there (ours is in `wanted`)."""
 
     name: str
     state: str
@@ -23,7 +23,7 @@ class Row:
 
 
 def compare(api: Api, buckets: Mapping[str, BucketLimit]) -> Sequence[Row]:
-    """Ours in the catalog's order, then what else the project has."""
+    """Our buckets in the catalog's order, then the project's others."""
     doing = "listing the buckets"
     response = api.ask("GET", "/bucket", doing)
     with understood(doing):
@@ -33,15 +33,15 @@ def compare(api: Api, buckets: Mapping[str, BucketLimit]) -> Sequence[Row]:
 
 
 def bring(api: Api, row: Row, *, exact: bool = False) -> None:
-    """Make or change one: `exact` to the catalog's settings, else without lowering its limit or taking a media type from it. Raises the
-    leaf for what the project refuses, such as a limit over its own."""
+    """Create or change a bucket: with `exact` to the catalog's settings, else without lowering its limit or removing a media type. Raises
+    the `StorageError` for what the project refuses, such as a limit over its own."""
     settings = dict(row.wanted) if exact else _widened(row)
     if row.state == "missing":
         try:
             api.ask("POST", "/bucket", f"making bucket {row.name}", json={"id": row.name, "name": row.name, **row.wanted})
             return
         except ObjectExists:
-            pass  # made by our first try, whose answer was lost, or by someone else: its settings are brought all the same
+            pass  # created by our first try, whose answer was lost, or by someone else: apply the settings
     api.ask("PUT", f"/bucket/{row.name}", f"changing bucket {row.name}", json=settings)
 
 
@@ -56,7 +56,7 @@ def _row(name: str, wanted: Mapping[str, Any], there: Mapping[str, Any] | None) 
 
 
 def _widened(row: Row) -> dict[str, Any]:
-    """The catalog's settings, and what the bucket takes besides: null is no limit, or any type."""
+    """The catalog's settings, plus what the bucket accepts besides: null is no limit, or any type."""
     there = {**row.wanted, **row.differs}
     limit, types = there["file_size_limit"], there["allowed_mime_types"]
     return {

@@ -1,8 +1,8 @@
-"""Artifacts in a local folder that stands for the buckets: an object is the file `<root>/<bucket>/<path>`.
+"""An artifact store in a local folder: an object is the file `<root>/<bucket>/<path>`.
 
-Nothing is recorded beside the file. Its type is its extension (`put` refuses any other), and its sha256 is computed when asked for:
-a sidecar would be a second truth, written a moment before or after the first, and a crash in between would make them differ. The
-hash that was promised is in the artifact's row; what this store says is what the disk holds now, which is what an audit wants.
+No metadata is stored beside the file. Its type is its extension (`put` refuses any other), and its sha256 is computed on request: a
+sidecar file could differ from it after a crash between the two writes. The expected hash is in the artifact's row; this store reports
+what is on disk now, which is what an audit needs.
 
 Needs a POSIX file system with hard links.
 """
@@ -42,13 +42,13 @@ from ourvidz.storage.source import CHUNK, hashed, opened, settle
 
 _TEMP = ".tmp"  # no bucket or object may begin with a dot, so this cannot be one
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-# A sweep or a delete may remove an empty folder between our making it and our linking into it. It takes two to collide again and
-# again; a folder that still vanishes after this many tries is something else.
+# A sweep or a delete may remove an empty folder between our creating it and our linking into it. A folder that still vanishes after
+# this many tries has another cause.
 _TRIES = 8
 
 
 class FolderStore:
-    """An `ArtifactStore` under `root`, which is made if it is missing. Raises `StorageUnavailable` if that cannot be."""
+    """An `ArtifactStore` under `root`, which is created if it is missing. Raises `StorageUnavailable` if that fails."""
 
     def __init__(self, root: Path, buckets: Mapping[str, BucketLimit]) -> None:
         for name in buckets:
@@ -57,7 +57,7 @@ class FolderStore:
         self._buckets = dict(buckets)
         with _told():
             (root / _TEMP).mkdir(parents=True, exist_ok=True, mode=0o700)
-            # A link *above* the root is the operator's choice; below it every step is taken without following any.
+            # A symlink *above* the root is the operator's choice; below it none is followed.
             self._root = root.resolve(strict=True)
             self._sweep_temp()
 
@@ -77,7 +77,7 @@ class FolderStore:
         with opened(source) as file:
             size = os.fstat(file.fileno()).st_size
             limit = admit(self._buckets, bucket, path, media_type, size)
-            # Before the copy, so that a retry of an upload that succeeded needs no room.
+            # Before the copy, so that a retry of an upload that succeeded needs no space.
             if (present := self.stat(bucket, path)) is not None:
                 return settle(present, hashed(file)[1])
             with _told():
@@ -112,7 +112,7 @@ class FolderStore:
 
     def _walk(self, bucket: str, parts: Sequence[str]) -> Iterator[Entry]:
         with _told(), suppress(FileNotFoundError), self._folder(bucket, *parts) as top:
-            # fwalk follows no links; of what people drop into such folders (.DS_Store), only what `open` would accept is listed.
+            # fwalk follows no links. Stray files (.DS_Store) are left out: only names that `open` accepts are listed.
             for where, _, names, fd in os.fwalk(".", dir_fd=top):
                 for name in names:
                     path = "/".join([*parts, *Path(where).parts, name])
@@ -138,7 +138,7 @@ class FolderStore:
                     os.fsync(fd)
             except FileNotFoundError:
                 return False
-            # Folder names are ids of people and jobs: after an erasure they go too.
+            # Folder names are ids of users and jobs: empty folders are removed too, for erasure.
             with suppress(OSError):
                 while folders:
                     *folders, name = folders
@@ -158,12 +158,12 @@ class FolderStore:
                 except FileNotFoundError:
                     if (left := self._open(bucket, check_path(path))) is None:
                         return False
-                    left.close()  # the other folder was removed again: empty, in that moment
+                    left.close()  # the target folder was removed while it was empty
         raise StorageUnavailable(f"the folder of {to_path!r} in bucket {to_bucket!r} was removed again and again")
 
     def _rename(self, source: Sequence[str], target: Sequence[str]) -> None:
-        """By `link`, which refuses a name that is taken, where `rename` would overwrite. A crash in between leaves both names, and the same
-        again takes the first away."""
+        """Rename with `link`, which fails if the name is taken, where `rename` would overwrite. A crash in between leaves both names, and a
+        repetition removes the first."""
         (*folders, name), (*to_folders, to_name) = source, target
         with self._folder(*folders) as before, self._folder(*to_folders, make=True) as after:
             try:
@@ -191,7 +191,7 @@ class FolderStore:
         with _told():
             try:
                 with self._folder(bucket, *folders) as parent:
-                    # NONBLOCK: a fifo that someone put there must not hang us.
+                    # NONBLOCK: a FIFO placed there must not block us.
                     fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
             except FileNotFoundError:
                 return None
@@ -208,7 +208,7 @@ class FolderStore:
         temp = self._root / _TEMP / secrets.token_hex(16)
         fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # says to `_sweep_temp` that its writer lives
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # tells `_sweep_temp` that the writer is alive
             size, sha256 = _copy(source, fd, max_bytes, bucket)
             os.fsync(fd)
             for _ in range(_TRIES):
@@ -220,7 +220,7 @@ class FolderStore:
                         if present is None:
                             continue  # deleted since
                         settle(present, sha256)
-                    # Also when another put it there: it may have died before this line.
+                    # Also if another writer linked it: it may have died before this line.
                     os.fsync(parent)
                     return size, sha256
         finally:
@@ -231,7 +231,7 @@ class FolderStore:
 
     @contextmanager
     def _folder(self, *parts: str, make: bool = False) -> Iterator[int]:
-        """A descriptor of a folder under the root, reached one step at a time so that no step can be a symbolic link."""
+        """Open a folder under the root one component at a time, so that none can be a symbolic link; yields its descriptor."""
         try:
             fd = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except FileNotFoundError as error:
@@ -251,7 +251,7 @@ class FolderStore:
             os.close(fd)
 
     def _sweep_temp(self, before: float = inf, dry_run: bool = False) -> int:
-        """Remove what writers that were killed have left. Their locks died with them; a living one's is held, so no clock need be asked."""
+        """Remove the files of killed writers; returns how many. A living writer holds its file's lock, so no clock is needed."""
         swept = 0
         for temp in (self._root / _TEMP).iterdir():
             with suppress(OSError), temp.open("rb") as file:
@@ -264,7 +264,7 @@ class FolderStore:
 
 
 def _copy(source: BinaryIO, fd: int, max_bytes: int, bucket: str) -> tuple[int, str]:
-    """Size in bytes and sha256 of what was written. Counts again: the file may have grown since it was admitted."""
+    """Copy `source` to `fd`; returns size in bytes and sha256. Checks the limit again: the file may have grown since it was admitted."""
     digest, size = hashlib.sha256(), 0
     while chunk := source.read(CHUNK):
         size += len(chunk)
@@ -279,7 +279,7 @@ def _copy(source: BinaryIO, fd: int, max_bytes: int, bucket: str) -> tuple[int, 
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """The operating system's errors in this module's words."""
+    """Translate `OSError` into the `StorageError` classes."""
     try:
         yield
     except OSError as error:

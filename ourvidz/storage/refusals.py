@@ -1,7 +1,7 @@
-"""What an answer of Supabase Storage that is no success means, in the words of `base`.
+"""Map error responses of Supabase Storage to the `StorageError` classes of `base`.
 
 Its plain routes answer HTTP 400 with the true code as a string in the body (`statusCode`), beside a `code` and an older `error` word; its
-resumable ones answer with the true code and a line of text; a gateway before it answers as it likes. Checked against the source of
+resumable ones answer with the true code and a line of text; a gateway in front of it may answer anything. Checked against the source of
 supabase/storage (`src/http/error-handler.ts`, `src/internal/errors/codes.ts`, `src/http/routes/tus/lifecycle.ts`).
 """
 
@@ -26,7 +26,7 @@ from ourvidz.storage.base import (
 )
 
 LONGEST_AFTER = 60.0
-"""Seconds of a Retry-After that are honoured; an executor holds a lease meanwhile."""
+"""The most seconds of a Retry-After that are honoured; an executor holds a lease meanwhile."""
 
 _BY_WORD: Mapping[str, type[StorageError]] = {
     "NoSuchBucket": BucketMissing,
@@ -53,12 +53,12 @@ _BY_CODE: Mapping[int, type[StorageError]] = {
     429: StorageUnavailable,
     507: StorageFull,
 }
-_INTERRUPTED = "Request aborted"  # @tus/server to the first of two requests for one upload, with status 400
-_NOT_DONE = (429, 503)  # the request was turned away before anything was done with it
+_INTERRUPTED = "Request aborted"  # @tus/server's answer to the first of two requests for one upload, with status 400
+_NOT_DONE = (429, 503)  # the request was rejected before it was executed
 
 
 class Away(StorageUnavailable):
-    """No answer, or none of use. `done`: whether the request may have been acted on all the same. `after`: seconds it asks us to wait."""
+    """No answer, or no usable one. `done`: the request may have been executed anyway. `after`: seconds the server asks us to wait."""
 
     def __init__(self, message: str, *, done: bool, after: float = 0.0) -> None:
         super().__init__(message)
@@ -66,14 +66,14 @@ class Away(StorageUnavailable):
 
 
 class TooLarge(ObjectTooLarge):
-    """The server's limit, which may be under the bucket's: a hosted project has one of its own."""
+    """Over the server's limit, which may be below the bucket's: a hosted project has one of its own."""
 
     def __init__(self, message: str) -> None:
         StorageError.__init__(self, message)
 
 
 def told(status: int, body: bytes, headers: Mapping[str, str], doing: str) -> StorageError:
-    """The leaf for an answer. `doing` says what was asked of which object; nothing of our request's headers gets into it."""
+    """The `StorageError` for an answer. `doing` names the operation and the object; our request's headers stay out of the message."""
     said = _json(body)
     inner = str(said.get("statusCode", ""))
     code = int(inner) if inner.isdigit() else status

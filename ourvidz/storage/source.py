@@ -1,4 +1,4 @@
-"""The file that is to be stored: opened, measured, and found to be the same afterwards."""
+"""The file to store: open it, hash it, and compare it with the object that exists."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CHUNK = 1 << 20
 
 @contextmanager
 def opened(source: Path) -> Iterator[BinaryIO]:
-    """Raises `SourceLost`, also for an empty file and for what is no file."""
+    """Open the file to store. Raises `SourceLost`, also if it is empty or not a regular file."""
     try:
         file = source.open("rb")
     except OSError as error:
@@ -30,7 +30,7 @@ def opened(source: Path) -> Iterator[BinaryIO]:
 
 
 def hashed(file: BinaryIO) -> tuple[int, str]:
-    """Size in bytes and sha256 of what is left to read."""
+    """Size in bytes and sha256 of the rest of the file."""
     digest, size = hashlib.sha256(), 0
     while chunk := file.read(CHUNK):
         digest.update(chunk)
@@ -39,7 +39,7 @@ def hashed(file: BinaryIO) -> tuple[int, str]:
 
 
 def settle(present: Stored, sha256: str) -> Stored:
-    """What is at the path already, if it is this content. Raises `ObjectExists`."""
+    """Return the existing object if it has this content. Raises `ObjectExists` otherwise."""
     if present.sha256 != sha256:
         raise ObjectExists(f"{present.path!r} in bucket {present.bucket!r} already holds other content")
     return present

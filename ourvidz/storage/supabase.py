@@ -1,9 +1,9 @@
-"""Artifacts in Supabase Storage.
+"""An artifact store in Supabase Storage.
 
-Storage looks whether a path is taken when an upload *begins*, and replaces what is there when it *ends*: two uploads that overlap would
-both succeed, and the later overwrite the earlier. A move is refused by the database's unique key. So an object is uploaded under a hidden
-name that holds its hash, and then moved to its own: of two writers one wins, no reader sees half an object, and an upload whose answer was
-lost can be looked up by name. What is left under hidden names by those who were killed, `sweep_unfinished` removes.
+Storage checks if a path is taken when an upload *begins*, and overwrites it when the upload *ends*: two overlapping uploads would both
+succeed, the later one overwriting the earlier. A move, however, is refused by the database's unique key. So an object is uploaded under a
+hidden name that contains its hash, and then moved to its own: of two writers one wins, no reader sees half an object, and an upload whose
+answer was lost can be looked up by name. `sweep_unfinished` removes what killed writers leave under hidden names.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ from ourvidz.storage.source import CHUNK, hashed, opened, settle
 RESUMABLE = tus.PIECE
 """Bytes above which an upload is resumable (Supabase's advice)."""
 
-HIDDEN = ".staging/"  # no path of ours begins with a dot, and no user's folder is called so
-_PAGE = 1000  # the most that a listing gives
-_AT_ONCE = 200  # names in a request that deletes: at their longest they take 200 kB
+HIDDEN = ".staging/"  # no path and no user's folder of ours begins with a dot
+_PAGE = 1000  # the most that a listing returns
+_AT_ONCE = 200  # names in a delete request: at their longest they take 200 kB
 
 
 class SupabaseStorage:
-    """An `ArtifactStore` at `url` (https://….supabase.co) with the project's service key. Makes no request until it is used."""
+    """An `ArtifactStore` at `url` (https://….supabase.co) with the project's secret or service key. Makes no request until it is used."""
 
     def __init__(self, url: str, key: str, buckets: Mapping[str, BucketLimit], patience: Patience | None = None) -> None:
         self.api = Api(url, key, patience or Patience())
@@ -92,7 +92,7 @@ class SupabaseStorage:
             return file.read()
 
     def stat(self, bucket: str, path: str) -> Stored | None:
-        """Reads the object: what its metadata promise is what someone said, and this is what is there."""
+        """Reads the whole object: its metadata are only what the uploader claimed."""
         try:
             _, media_type = self._info(bucket, self._checked(bucket, path))
             with self.open(bucket, path) as file:
@@ -118,7 +118,7 @@ class SupabaseStorage:
     def sweep_unfinished(self, before: datetime, *, dry_run: bool = False) -> int:
         swept = 0
         for bucket in self._buckets:
-            # Taken whole before the first is deleted: what is left by killed writers is little.
+            # The whole list before the first delete: killed writers leave little.
             for entry in [e for e in self._pages(bucket, HIDDEN) if e.written < before]:
                 swept += dry_run or self._delete(bucket, entry.path)
         return swept
@@ -137,9 +137,9 @@ class SupabaseStorage:
 
     def clear(self, bucket: str, folder: str) -> int:
         bucket = self._there(bucket)
-        found = [entry.path for entry in self._pages(bucket, f"{check_path(folder.rstrip('/'))}/")]  # whole: pages move while objects go
+        found = [entry.path for entry in self._pages(bucket, f"{check_path(folder.rstrip('/'))}/")]  # all: deleting shifts pages
         for n in range(0, len(found), _AT_ONCE):
-            # Users chose these names. In an address a `..` of theirs would lead to another user's object; in a body nothing is resolved.
+            # Users chose these names. In a URL a `..` would lead to another user's object; in a body nothing is resolved.
             asked = {"prefixes": found[n : n + _AT_ONCE]}
             self.api.ask("DELETE", f"/object/{bucket}", f"clearing {bucket}/{folder}", json=asked)
         return len(found)
@@ -147,14 +147,14 @@ class SupabaseStorage:
     # -- the two steps of an upload -------------------------------------------------------------------------------------------------
 
     def _stage(self, target: tus.Target, file: BinaryIO, note: Path) -> None:
-        """Upload under the hidden name. Its content is in the name: found there whole, it is ours whoever brought it."""
+        """Upload under the hidden name. The name contains the content's hash, so a complete object there is ours, whoever uploaded it."""
         for attempt in self.api.patience((Away, ObjectExists)):
             with attempt:
                 if attempt.retry_state.attempt_number > 1 and self._is_whole(target):
                     return
                 if target.size > RESUMABLE:
                     tus.upload(self.api, target, file, note)
-                    if not self._is_whole(target):  # the server has the bytes, and died before it made an object of them
+                    if not self._is_whole(target):  # the server has the bytes, but died before it created the object
                         note.unlink(missing_ok=True)
                         raise Away(f"{target}: all bytes are there, and no object", done=True)
                     return
@@ -163,7 +163,7 @@ class SupabaseStorage:
                 self.api.send("POST", f"/object/{target.bucket}/{target.name}", str(target), headers=headers, content=body)
 
     def _publish(self, target: tus.Target, path: str, sha256: str) -> None:
-        """Give it its own name. Done is what the object at that name says, whatever became of the answers."""
+        """Move it to its own name. After an error, the object found at that name decides if it was done."""
         doing = f"publishing {target.bucket}/{path}"
         asked = {"bucketId": target.bucket, "sourceKey": target.name, "destinationKey": path}
         for attempt in self.api.patience():
@@ -187,23 +187,23 @@ class SupabaseStorage:
             return False
 
     def _discard(self, target: tus.Target) -> None:
-        with suppress(StorageError):  # the sweep takes it
+        with suppress(StorageError):  # the sweep removes it
             self._delete(target.bucket, target.name)
 
-    # -- what both names have in common ---------------------------------------------------------------------------------------------
+    # -- shared by hidden and own names ---------------------------------------------------------------------------------------------
 
     def _checked(self, bucket: str, path: str) -> str:
         check_bucket(self._buckets, bucket)
         return check_path(path)
 
     def _there(self, bucket: str) -> str:
-        """The bucket's name for an address: one of ours, or another that is there."""
+        """The bucket's name, quoted for a URL. Raises `BucketMissing` unless it is one of ours or in the project."""
         if bucket not in self._buckets and bucket not in self.others():
             check_bucket(self._buckets, bucket)  # raises
         return quote(bucket, safe="")
 
     def _info(self, bucket: str, name: str) -> tuple[int, str]:
-        """Size in bytes and media type, as the server has noted them."""
+        """Size in bytes and media type, from the server's metadata."""
         doing = f"looking at {bucket}/{name}"
         response = self.api.ask("GET", f"/object/info/authenticated/{bucket}/{name}", doing)
         with understood(doing):
@@ -229,12 +229,12 @@ class SupabaseStorage:
 
 
 def _entry(row: Mapping[str, Any]) -> Entry:
-    size = (row["metadata"] or {}).get("size") or 0  # null while a server of some versions is still at it
+    size = (row["metadata"] or {}).get("size") or 0  # null in some server versions until the upload is complete
     return Entry(str(row["name"]), int(size), datetime.fromisoformat(row["created_at"]))
 
 
 class _Body(io.RawIOBase):
-    """An answer's bytes as they come."""
+    """A streamed response body as a raw stream."""
 
     def __init__(self, response: httpx.Response, doing: str) -> None:
         self._response, self._doing = response, doing
@@ -261,7 +261,7 @@ class _Body(io.RawIOBase):
 
 
 def _is_ours(path: str) -> bool:
-    """Whether `open` would take it: of what others put into a bucket (placeholders, hidden names), only that is listed."""
+    """Return True if `open` accepts the path. Other names in a bucket (placeholders, hidden ones) are not listed."""
     with suppress(PathRefused):
         return bool(check_path(path))
     return False

@@ -1,7 +1,7 @@
-"""A resumable upload (TUS 1.0, https://tus.io/protocols/resumable-upload) to Supabase Storage, in pieces of 6 MB as it asks for.
+"""A resumable upload (TUS 1.0, https://tus.io/protocols/resumable-upload) to Supabase Storage, in the 6 MB pieces that it asks for.
 
-The upload's id is kept in a note beside the file, so that whoever comes after a kill, on the same host, goes on where the server is. What
-the server has it says itself: no count of ours is trusted after an answer was lost.
+The upload's id is kept in a note beside the file, so that after a kill the next process on the same host resumes it. After a lost answer
+the server is asked for its offset; our own count is not trusted.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _READ = 1 << 16
 
 @dataclass(frozen=True)
 class Target:
-    """Where a file goes, and as what. `size` in bytes."""
+    """The destination of an upload. `size` in bytes."""
 
     bucket: str
     name: str
@@ -43,9 +43,7 @@ def note_of(source: Path) -> Path:
 
 
 def upload(api: Api, target: Target, file: BinaryIO, note: Path) -> None:
-    """Bring all of the file to the server. Raises what `Api.send` does; after a broken connection only when several tries in a row have
-    brought nothing more over.
-    """
+    """Upload the whole file. Raises what `Api.send` does; after broken connections only if several tries in a row made no progress."""
     upload_id = _noted(note, target)
     offset = _offset(api, target, upload_id) if upload_id else None
     if upload_id is None or offset is None:
@@ -56,7 +54,7 @@ def upload(api: Api, target: Target, file: BinaryIO, note: Path) -> None:
 
 
 def _piece(api: Api, target: Target, file: BinaryIO, upload_id: str, offset: int) -> int:
-    """Send what comes at `offset`; the offset that the server has afterwards, which is more."""
+    """Send the piece at `offset`; returns the server's offset afterwards, which is larger."""
     sure = True
     for attempt in api.patience((Away, ObjectExists)):
         with attempt:
@@ -66,7 +64,7 @@ def _piece(api: Api, target: Target, file: BinaryIO, upload_id: str, offset: int
                     raise StorageUnavailable(f"{target}: the server has forgotten the upload; it begins again at the next try")
                 if there > offset:
                     return there
-            sure = False  # until it answers; 409 is its word for another offset than ours, too
+            sure = False  # until it answers; a 409 may also mean that its offset differs from ours
             length = min(PIECE, target.size - offset)
             headers = {**_VERSION, "upload-offset": str(offset), "content-length": str(length)}
             headers["content-type"] = "application/offset+octet-stream"
@@ -79,8 +77,8 @@ def _begin(api: Api, target: Target) -> str:
     about = {"bucketName": target.bucket, "objectName": target.name, "contentType": target.media_type, "cacheControl": "3600"}
     metadata = ",".join(f"{key} {b64encode(value.encode()).decode()}" for key, value in about.items())
     headers = {**_VERSION, "upload-length": str(target.size), "upload-metadata": metadata}
-    response = api.ask("POST", _PATH, str(target), headers=headers)  # one begun twice is left to expire
-    # Only the last segment counts: behind a gateway the host and prefix it names need not be ours, and our key goes nowhere else.
+    response = api.ask("POST", _PATH, str(target), headers=headers)  # an upload begun twice is left to expire
+    # Only the last segment is used: behind a gateway its host and prefix may differ, and our key must not go elsewhere.
     upload_id = str(response.headers.get("location", "")).rstrip("/").rpartition("/")[2]
     if not upload_id:
         raise StorageUnavailable(f"{target}: the server began an upload and did not say where")
@@ -88,7 +86,7 @@ def _begin(api: Api, target: Target) -> str:
 
 
 def _offset(api: Api, target: Target, upload_id: str) -> int | None:
-    """How many bytes the server has; None if it knows of no such upload (any more)."""
+    """The number of bytes that the server has; None if it does not know the upload (any more)."""
     try:
         response = api.ask("HEAD", f"{_PATH}/{upload_id}", str(target), headers=_VERSION)
     except ObjectMissing:
@@ -103,7 +101,7 @@ def _count(text: str | None, target: Target) -> int:
 
 
 def span(file: BinaryIO, offset: int, length: int) -> Iterator[bytes]:
-    """These bytes of the file, a little at a time. Raises `SourceLost` if the file has become shorter."""
+    """Yield these bytes of the file in small chunks. Raises `SourceLost` if the file has become shorter."""
     file.seek(offset)
     while length:
         chunk = file.read(min(_READ, length))
@@ -114,7 +112,7 @@ def span(file: BinaryIO, offset: int, length: int) -> Iterator[bytes]:
 
 
 def _noted(note: Path, target: Target) -> str | None:
-    """The upload that someone before us began of this very file to this very name."""
+    """The id, from the note, of an upload that was begun earlier with this size to this name; None if there is none."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         found = json.loads(note.read_text(encoding="utf-8"))
         if found["name"] == f"{target.bucket}/{target.name}" and found["size"] == target.size:
@@ -124,7 +122,7 @@ def _noted(note: Path, target: Target) -> str | None:
 
 def _keep(note: Path, target: Target, upload_id: str) -> None:
     temporary = note.with_name(f"{note.name}.{os.getpid()}")
-    with suppress(OSError):  # a file in a folder that we may not write to: after a kill its upload begins again
+    with suppress(OSError):  # if the folder is not writable, the upload starts over after a kill
         temporary.write_text(
             json.dumps({"name": f"{target.bucket}/{target.name}", "size": target.size, "upload": upload_id}), encoding="utf-8"
         )

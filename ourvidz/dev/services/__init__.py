@@ -1,4 +1,4 @@
-"""What stands for Supabase's own services, in TypeScript for Deno: the gateway, Auth, Storage. How they are prepared and started."""
+"""Prepare and start our stand-ins for Supabase's services (gateway, Auth, Storage), written in TypeScript for Deno."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from ourvidz.db.conninfo import parameters
 from ourvidz.dev.parts import Parts, run
 
 HERE = Path(__file__).parent
-LOGINS = ("authenticator", "supabase_auth_admin", "supabase_storage_admin")  # of the services
+LOGINS = ("authenticator", "supabase_auth_admin", "supabase_storage_admin")  # the services' database roles
 
 
 def command(parts: Parts, program: str, *, reads: Sequence[Path] = (), writes: Sequence[Path] = ()) -> list[str]:
-    """Runs `program` (`auth/main.ts`). Each right is named: the program is ours, the libraries are not."""
+    """The command that runs `program` (such as `auth/main.ts`). Deno's permissions are minimal, as the libraries are not ours."""
     place = beside_modules(parts)
     rights = ["--allow-net", "--allow-env", f"--allow-read={','.join(map(str, [parts.folder, *reads, *writes]))}"]
     if writes:
@@ -30,7 +30,7 @@ def command(parts: Parts, program: str, *, reads: Sequence[Path] = (), writes: S
 
 
 def database(url: str, role: str) -> tuple[dict[str, str], list[Path]]:
-    """libpq's variables to connect as `role`, and the files that this takes: a server of ours listens on a socket alone."""
+    """libpq's variables to connect as `role`, and the socket file it needs, if any: our own server listens on a Unix socket alone."""
     found = parameters(url)
     host, port = found.get("host", "127.0.0.1"), found.get("port", "5432")
     env = {"PGHOST": host, "PGPORT": port, "PGDATABASE": found["dbname"], "PGUSER": role}
@@ -40,21 +40,21 @@ def database(url: str, role: str) -> tuple[dict[str, str], list[Path]]:
 
 
 def storage(parts: Parts, url: str, keys: Path, root: Path) -> tuple[list[str], dict[str, str]]:
-    """What runs Storage, and in which environment, PORT beside that: rows in the database of `url`, bytes under `root`."""
+    """Storage's command and environment (without PORT): rows in the database of `url`, bytes under `root`."""
     env, sockets = database(url, "supabase_storage_admin")
     argv = command(parts, "storage/main.ts", reads=[keys, *sockets], writes=[root, *sockets])
     return argv, {**parts.deno_env, **env, "PROJECT_FILE": str(keys), "ROOT": str(root)}
 
 
 def auth(parts: Parts, url: str, keys: Path, issuer: str) -> tuple[list[str], dict[str, str]]:
-    """What runs Auth, and in which environment, PORT beside that. `issuer` is what its tokens say they are from."""
+    """Auth's command and environment (without PORT). `issuer`: the issuer of its tokens."""
     env, sockets = database(url, "supabase_auth_admin")
     argv = command(parts, "auth/main.ts", reads=[keys, *sockets], writes=sockets)
     return argv, {**parts.deno_env, **env, "PROJECT_FILE": str(keys), "ISSUER": issuer}
 
 
 def prepare(superuser_url: str) -> None:
-    """What Supabase's services make in a project's database before they serve it. Needs a superuser; safe to repeat."""
+    """Create what Supabase's services set up in a project's database. Needs a superuser; safe to repeat."""
     owner = Database(superuser_url)
     try:
         owner.rows((HERE / "prepare.sql").read_text(encoding="utf-8"))
@@ -65,13 +65,13 @@ def prepare(superuser_url: str) -> None:
 
 
 def signing_key(parts: Parts) -> dict[str, Any]:
-    """A new key for tokens: a JWK, ES256, its private part included."""
+    """Generate a token signing key: an ES256 JWK with its private part."""
     made: dict[str, Any] = json.loads(run(command(parts, "signing_key.ts"), "a signing key", cwd=parts.folder, env=parts.deno_env))
     return made
 
 
 def beside_modules(parts: Parts) -> Path:
-    """Deno looks for node_modules beside a program and above it, so the programs are put there; once for each of their versions."""
+    """Copy the programs next to node_modules, as Deno looks for it beside and above a program; once per version of the programs."""
     sources = sorted(HERE.rglob("*.ts"))
     digest = hashlib.sha256(b"\0".join(str(file.relative_to(HERE)).encode() + b"\0" + file.read_bytes() for file in sources))
     place = parts.folder / f"services-{digest.hexdigest()[:12]}"
