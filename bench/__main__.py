@@ -1,7 +1,7 @@
-"""Benchmarks, by name or one after the other.
+"""Run benchmarks by name, or all of them one after the other.
 
-python -m bench            all of them (minutes); what needs a GPU says so where there is none
-python -m bench --list     what there is
+python -m bench            all of them (minutes); those that need a GPU say so where there is none
+python -m bench --list     list them
 python -m bench latency executor
 """
 

@@ -1,9 +1,9 @@
-"""What one claim costs with a mountain beside it, against the same claim in a queue of a thousand, in the same run.
+"""Cost of one claim beside many other jobs, against the same claim in a queue of a thousand, in the same run.
 
     python -m bench.claims [--scale 1.0]
 
-Aims: within 2× with 200,000 jobs of another family, 200,000 of one user in the same lane, 200,000 in the future, 1,000,000 finished
-ones, and a snapshot held open for the whole run; within 1.1× with a million queued jobs against ten thousand.
+Aims: within 2× with 200,000 jobs of another family, 200,000 of one user in the same lane, 200,000 in the future, 1,000,000 finished ones,
+and a snapshot held open for the whole run; within 1.1× with a million queued jobs against ten thousand.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def fill(
     later: bool = False,
     rank: float = 0,
 ) -> None:
-    """Rows by bare SQL, guards off: what stands in the table is what counts here, not how it came there."""
+    """Insert rows by bare SQL with guards off: only the contents of the table matter here, not how they came there."""
     ended = status == "completed"
     ready, due, finished = ("null", "null", "now()") if ended else ("not %(later)s", "now() + %(delay)s::interval", "null")
     with connection.transaction():
@@ -70,8 +70,8 @@ def fill(
 
 
 def costs(urls: tuple[str, str], claims: int) -> tuple[float, float]:
-    """Median milliseconds of a claim of one job, as an executor makes it, in each of two databases: in turn, so that a slow minute of
-    the machine falls on both. Each has `claims` jobs to give."""
+    """Median milliseconds of a claim of one job, as an executor makes it, in each of two databases, alternating so that a slow minute of
+    the machine affects both. Each has `claims` jobs to give."""
     sides = [hands(url) for url in urls]
     executors = [jobs.register("bench", "bench", 1, ["sdxl"]) for jobs in sides]
     times: tuple[list[float], list[float]] = ([], [])
@@ -90,9 +90,9 @@ def costs(urls: tuple[str, str], claims: int) -> tuple[float, float]:
 
 
 def twin(url: str) -> str:
-    """A second database on the same server, its copy; nobody may be connected to the first."""
+    """Create a second database on the same server as a copy of the first, to which nobody may be connected."""
     with connect(url) as first:
-        first.execute("update ourvidz.identities set system_identifier = null")  # so is its copy, and nobody is asked what it is
+        first.execute("update ourvidz.identities set system_identifier = null")  # null in the copy too, so that nobody is asked what it is
     with connect(os.environ["OURVIDZ_BENCH_ADMIN"]) as admin:
         admin.execute("create database mountain template ourvidz owner ourvidz")
     return conninfo(url, dbname="mountain")
@@ -101,7 +101,7 @@ def twin(url: str) -> str:
 def scenario(
     name: str, against: int, prepare: Callable[[psycopg.Connection[Any], ExitStack, str, str], None], scale: float
 ) -> tuple[str, float, float, float]:
-    """The same claims in two databases that differ in the mountain alone."""
+    """Compare the same claims in two databases that differ only in the rows beside them."""
     with ground() as url, ExitStack() as stack:
         with connect(url) as connection:
             user, crowd = profile(connection, 1), profile(connection, 2)

@@ -1,4 +1,4 @@
-"""Watches what an executor's device does, from outside: patches the families' one way in, so that it holds however a worker is built."""
+"""Watch what an executor's device does, from outside: patches each family's entry point, so that it works however a worker is built."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from executors.models.wan import Wan
 
 
 class Device:
-    """Times by `time.perf_counter`. The device is busy while a family makes its next output, or the enhancer writes."""
+    """Times by `time.perf_counter`. The device counts as busy while a family makes its next output, or the enhancer writes."""
 
     def __init__(self) -> None:
         self.busy: list[tuple[float, float]] = []
         self.steps: list[float] = []  # when each step ended
-        self.on_step: Callable[[int, int], None] = lambda done, total: None  # called within a step, before the executor hears of it
+        self.on_step: Callable[[int, int], None] = lambda done, total: None  # called within a step, before the executor is told
         self._lock = threading.Lock()
 
     @property
@@ -30,12 +30,12 @@ class Device:
 
     @property
     def span(self) -> float:
-        """From the first thing the device did to the last."""
+        """Seconds from the first busy moment to the last."""
         return max(end for _, end in self.busy) - min(begin for begin, _ in self.busy)
 
     @property
     def idle(self) -> float:
-        """Share of the span in which it did nothing. Two threads at work at once would count twice; the device has one."""
+        """Idle share of the span. Two threads at work at once would count twice; the device has one."""
         return 1 - self.seconds / self.span
 
     @contextmanager

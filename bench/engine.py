@@ -1,9 +1,10 @@
-"""Jobs a second through queued → generating → uploading → completed, with all guards, events and the chain, against the floor.
+"""Throughput in jobs per second through queued → generating → uploading → completed, with all guards, events and the chain, against the
+floor.
 
     python -m bench.engine [--jobs 4000]
 
-Aims: at least 0.6 of the plain floor one at a time, 0.4 in batches of 100; four commits a job on all sides, fsync on. The tight floor
-(one prepared statement a step) is printed beside it.
+Aims: at least 0.6 of the plain floor one at a time, 0.4 in batches of 100; four commits per job on all sides, fsync on. The tight floor
+(one prepared statement per step) is printed beside it.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ def timed(work: Callable[[str, int], int], url: str, batch: int, workers: int) -
 
 
 def deliver(connection: Any) -> None:
-    """An output for each queued job, uploaded: a job that delivers nothing costs nothing, and would be paid back at its end."""
+    """Insert an uploaded output for each queued job: a job that delivers nothing costs nothing, and is refunded at its end."""
     connection.execute(
         """insert into public.artifacts (job_id, index, kind, claim_no, bucket, path, media_type, width, height, bytes, sha256, uploaded_at,
                                          created_at)
@@ -94,7 +95,7 @@ def measure(url: str, jobs: int, rounds: int) -> list[tuple[str | int | float, .
             speeds: dict[str, list[float]] = {"plain": [], "tight": [], "ours": []}
             logged: dict[str, int] = {}
             count = jobs if batch == 1 else jobs * 3
-            for _ in range(rounds):  # in turn, so that a slow minute of the machine falls on all
+            for _ in range(rounds):  # alternating, so that a slow minute of the machine affects all
                 submit(connection, user, count)
                 deliver(connection)
                 for name, work in (("plain", plain_drain), ("tight", tight_drain), ("ours", drain)):

@@ -1,8 +1,9 @@
-"""Whether the device ever waits: an executor on the CPU with tiny models, a real database, and uploads that are made slow.
+"""Idle time of the device, changes of family and cancel latency of an executor on the CPU, with tiny models, a real database, and slowed
+uploads.
 
     python -m bench.executor [--scale 1.0] [--save]
 
-Aims: with a backlog and 500 ms an upload the device idles under 5 % of its time; over 60 interleaved jobs affinity spares most changes of
+Aims: with a backlog and 500 ms per upload the device idles under 5 % of its time; over 60 interleaved jobs affinity avoids most changes of
 family, and no job waits longer for it; a cancel stops the device within a step of being learned.
 """
 
@@ -40,11 +41,11 @@ from state.catalog import BUCKETS, JOB_TYPES
 PROMPT = "a lighthouse in a storm"
 UPLOAD = 0.5  # seconds, added to every object that is put
 LOAD = 0.3  # seconds, added to every change of family: tiny models load in no time
-WORK = 1.3  # of a backlog's job: the device's seconds for each of its uploads'. Under 1, no overlap could keep the device busy
+WORK = 1.3  # device seconds per upload second in a backlog; under 1, no overlap could keep the device busy
 
 
 class SlowStore(FolderStore):
-    """Each object takes `delay` seconds more, as over a network."""
+    """A store that takes `delay` seconds longer for each object, as over a network."""
 
     def __init__(self, root: Path, delay: float) -> None:
         super().__init__(root, BUCKETS)
@@ -60,7 +61,7 @@ class SlowStore(FolderStore):
 
 
 class OneFamily(Shelf):
-    """Holds one family at a time, and takes `cost` seconds to change it. Without `affinity` it says of none that it is in memory."""
+    """A shelf that holds one family at a time, and takes `cost` seconds to change it. Without `affinity` it reports none as resident."""
 
     def __init__(self, root: Path, cost: float, affinity: bool) -> None:
         super().__init__(root)
@@ -85,7 +86,7 @@ class OneFamily(Shelf):
 
 @dataclass(frozen=True)
 class Site:
-    """A database, tiny models, and a folder for whatever else."""
+    """A database, tiny models, and a working folder."""
 
     url: str
     jobs: Jobs
@@ -94,7 +95,7 @@ class Site:
     models: Path
 
     def submit(self, job_type: str, **settings: Any) -> str:
-        """In a transaction of its own, so that no two jobs are of the same instant."""
+        """Submit in a transaction of its own, so that no two jobs have the same timestamp."""
         return self.jobs.submit(NewJob(self.user, job_type, PROMPT, settings={"seed": 7, **settings})).id
 
     def worker(self, name: str, store: FolderStore | None = None, shelf: Shelf | None = None) -> Worker:
@@ -116,7 +117,7 @@ class Site:
 def site() -> Iterator[Site]:
     torch.set_num_threads(1)  # as `ourvidz worker` does for tiny models
     with ground() as url, tempfile.TemporaryDirectory(prefix="ourvidz-bench-") as folder:
-        make_tiny(Path(folder) / "models", lambda _: None, random=True)  # smaller than the taught ones: less of the time is the model's
+        make_tiny(Path(folder) / "models", lambda _: None, random=True)  # smaller than the taught ones: the model takes less of the time
         with connect(url) as connection:
             user = profile(connection)
         yield Site(url, hands(url), user, Path(folder), Path(folder) / "models")
@@ -127,7 +128,7 @@ def site() -> Iterator[Site]:
 
 @dataclass(frozen=True)
 class Backlog:
-    """Seconds. `in_turn`: the share that the device would idle if its work and the uploads simply followed one another."""
+    """Times in seconds. `in_turn`: the share that the device would idle if its work and the uploads simply followed one another."""
 
     upload: float
     jobs: int
@@ -143,7 +144,7 @@ UPLOADS = 2  # objects of such a job: the video and its thumbnail
 
 
 def backlog(site: Site, jobs: int, upload: float, steps: int, shelf: Shelf | None = None) -> Backlog:
-    """One executor, and `jobs` jobs of `KIND` that all wait from the start."""
+    """Run one executor on `jobs` jobs of `KIND`, all queued from the start."""
     store = SlowStore(Path(tempfile.mkdtemp(dir=site.root)), upload)
     ids = [site.submit(KIND.name, steps=steps) for _ in range(jobs)]
     with Device().watched() as device:
@@ -154,7 +155,7 @@ def backlog(site: Site, jobs: int, upload: float, steps: int, shelf: Shelf | Non
 
 
 def enough_steps(site: Site, shelf: Shelf) -> int:
-    """How many steps make the device work `WORK` times as long as the uploads take, on this machine, within what a job may ask."""
+    """Number of steps that makes the device work `WORK` times as long as the uploads take, on this machine, within a job's limits."""
     short, long = (backlog(site, 2, 0.0, steps, shelf).device_per_job for steps in (5, 25))
     each = max((long - short) / 20, 1e-4)
     wanted = 5 + (WORK * UPLOADS * UPLOAD - short) / each
@@ -177,7 +178,7 @@ class Mixed:
 
 
 def mixed(site: Site, name: str, jobs: int, *, affinity: bool, bound: float, load: float = LOAD) -> Mixed:
-    """`jobs` jobs, sdxl and wan in turn, on an executor that holds one family at a time."""
+    """Run `jobs` jobs, sdxl and wan alternating, on an executor that holds one family at a time."""
     site.policy(affinity_wait=bound)
     shelf = OneFamily(site.models, load, affinity)
     ids = [site.submit(("sdxl_image_fast", "image_fast")[n % 2], steps=2) for n in range(jobs)]
@@ -196,7 +197,7 @@ def mixed(site: Site, name: str, jobs: int, *, affinity: bool, bound: float, loa
 
 @dataclass(frozen=True)
 class Cancel:
-    """Steps that ended after the moment; one that was under way at it is the first. Times in seconds."""
+    """Numbers of steps that ended after each moment, counting the step in progress at it. Times in seconds."""
 
     step: float
     learned_after: float
@@ -205,7 +206,7 @@ class Cancel:
 
 
 def cancel(site: Site, number: int, steps: int = 40) -> Cancel:
-    """A video is cancelled at some point of its fourth step. The executor is told by NOTIFY, as with a session connection."""
+    """Cancel a video at some point of its fourth step. The executor learns of it by NOTIFY, as with a session connection."""
     job_id = site.submit("video_fast", steps=steps)
     worker = site.worker(f"cancel-{number}")
     committed, learned = list[float](), list[float]()

@@ -1,8 +1,8 @@
-"""kill -9 of an executor that holds running jobs: how long until another has them.
+"""Failover: time from kill -9 of an executor that holds running jobs until another has them.
 
     python -m bench.failover
 
-Aims: within the lease when nobody saw it die (30 s); within 2 s where a supervisor did.
+Aims: within the lease (30 s) if nobody saw it die; within 2 s if a supervisor did.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ JOBS = 10
 
 
 def hold(url: str, holding: Any) -> None:
-    """An executor with ten running jobs, that beats until it is killed."""
+    """Run an executor with ten running jobs that sends heartbeats until it is killed."""
     jobs = hands(url)
     executor = jobs.register("doomed", "bench", os.getpid(), ["sdxl"])
     claims = jobs.claim(executor, limit=JOBS)
@@ -35,7 +35,7 @@ def hold(url: str, holding: Any) -> None:
 
 
 def rescue(url: str, *, supervised: bool) -> float:
-    """Seconds from the kill until all jobs are with another executor, which reaps and polls as a worker does."""
+    """Seconds from the kill until another executor, which reaps and polls as a worker does, has all jobs."""
     context = multiprocessing.get_context("spawn")
     holding = context.Queue()
     with connect(url) as connection:

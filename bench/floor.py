@@ -1,6 +1,6 @@
-"""The floor: the same rows in the same number of commits, by bare SQL through psycopg. No guard, no chain, no fence, no policy.
+"""The floor: the same rows in the same number of commits, by bare SQL through psycopg. No guard, no chain, no fencing, no policy.
 
-Its tables are copies of ours with all their indexes. Two ways: `plain`, a transaction of an UPDATE and an INSERT a step, as anyone
+Its tables are copies of ours with all their indexes. Two variants: `plain`, a transaction of an UPDATE and an INSERT per step, as anyone
 would write it; and `tight`, both fused into one prepared statement in autocommit, which is as fast as Postgres does it.
 """
 
@@ -30,7 +30,7 @@ _STEP = f"""with moved as (
   where id = any (%(ids)s) returning j.*
 ) {_EVENT}"""
 
-# What a completed job's tokens and its line in the usage report take.
+# Ledger entries and usage-report row of a completed job.
 _CHARGE = """insert into floor_entries (user_id, account, amount, kind, job_id, job_version, actor, at)
 select user_id, leg.account, leg.amount, 'capture', id, version, 'executor', updated_at
 from {source} cross join (values ('held', -1), ('revenue', 1)) as leg (account, amount)"""
@@ -49,13 +49,13 @@ _CLAIMED = '{"executor_id": "00000000-0000-4000-8000-000000000001", "executor": 
 
 
 def prepare(connection: psycopg.Connection[Any]) -> None:
-    """Copies of the queued jobs, for the floor to drain. Its tables stay and grow from round to round, as ours do."""
+    """Copy the queued jobs, for the floor to drain. Its tables stay and grow from round to round, as ours do."""
     connection.execute("create table if not exists floor_jobs (like public.jobs including all)")
     connection.execute("alter table floor_jobs set (fillfactor = 70)")
     connection.execute("create table if not exists floor_events (like public.job_events including all)")
     connection.execute("create table if not exists floor_entries (like ourvidz.token_entries including all)")
     connection.execute("create table if not exists floor_usage (like public.usage_logs including all)")
-    # Drained once already, where both ways of the floor are measured.
+    # Rows of an earlier drain, if both variants of the floor are measured.
     connection.execute("delete from floor_events where job_id in (select id from public.jobs where ready)")
     for followed in ("floor_entries", "floor_usage"):
         connection.execute(f"delete from {followed} where job_id in (select id from public.jobs where ready)")
@@ -80,7 +80,7 @@ _REPORT_THESE = _REPORT.format(source="(select * from " + _OF_THESE + ") as done
 
 
 def plain_claim(connection: psycopg.Connection[Any], limit: int) -> list[Any]:
-    """Ids of the jobs taken."""
+    """Claim jobs by plain statements; return their ids."""
     with connection.transaction():
         ids = [row[0] for row in connection.execute(_PICK, (limit,))]
         if ids:
@@ -91,13 +91,13 @@ def plain_claim(connection: psycopg.Connection[Any], limit: int) -> list[Any]:
 
 
 def tight_claim(connection: psycopg.Connection[Any], limit: int) -> list[Any]:
-    """Ids of the jobs taken."""
+    """Claim jobs by one statement; return their ids."""
     rows = connection.execute(_CLAIM, {"limit": limit, "event": "claimed", "data": _CLAIMED}).fetchall()
     return [row[0] for row in rows]
 
 
 def plain(connection: psycopg.Connection[Any], batch: int) -> int:
-    """The same by plain statements in a transaction a step."""
+    """Drive every queued floor job to completed by plain statements, one transaction per step; return how many."""
     done = 0
     while ids := plain_claim(connection, batch):
         for status, event in (("generating", "generation_started"), ("uploading", "upload_started")):
@@ -114,7 +114,7 @@ def plain(connection: psycopg.Connection[Any], batch: int) -> int:
 
 
 def tight(connection: psycopg.Connection[Any], batch: int) -> int:
-    """Drive every queued floor job to completed, a statement a step; returns how many."""
+    """Drive every queued floor job to completed, one statement per step; return how many."""
     connection.prepare_threshold = 0
     done = 0
     while ids := tight_claim(connection, batch):

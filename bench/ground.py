@@ -1,4 +1,4 @@
-"""What the benchmarks stand on: a Postgres of their own with fsync on, a migrated database, and the floor's tables beside ours."""
+"""Setup of the benchmarks: a Postgres of their own with fsync on, a migrated database, and helpers to fill it and quiet it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ USER = "00000000-0000-4000-8000-{:012}"
 
 
 class NoScreen:
-    """Benchmarks measure the engine; their one prompt is known."""
+    """A screen that allows everything: benchmarks measure the engine, and their one prompt is known."""
 
     def check(self, text: str) -> Verdict:
         return Verdict(True, "bench")
@@ -30,14 +30,14 @@ class NoScreen:
 
 @contextmanager
 def ground() -> Iterator[str]:
-    """URL of a fresh, migrated database."""
+    """Yield the URL of a fresh, migrated database."""
     with tempfile.TemporaryDirectory(prefix="ourvidz-bench-") as home, EmbeddedPostgres(Path(home)) as server:
         database = Database(server.url)
         with database.transaction() as connection:
             migrate(connection)
         database.close()
         with psycopg.connect(server.superuser_url, autocommit=True) as admin:
-            # One checkpoint in the middle of a run would be charged to whoever ran then.
+            # No checkpoint in the middle of a run: it would be charged to whichever side ran then.
             for setting in ("checkpoint_timeout = '1h'", "max_wal_size = '8GB'"):
                 admin.execute(f"alter system set {setting}")
             admin.execute("select pg_reload_conf()")
@@ -62,7 +62,7 @@ def profile(connection: psycopg.Connection[Any], n: int = 1, plan: str = "premiu
 
 
 def submit(connection: psycopg.Connection[Any], user: str, jobs: int, job_type: str = "sdxl_image_fast", **more: Any) -> None:
-    """Queue jobs through the same function that everyone calls, a thousand a transaction."""
+    """Queue jobs through the same function that everyone calls, a thousand per transaction."""
     one = {"user_id": user, "job_type": job_type, "prompt": "a lighthouse in a storm", **more}
     for start in range(0, jobs, 1000):
         wire = json.dumps([one] * min(1000, jobs - start))
@@ -76,8 +76,8 @@ def wal(connection: psycopg.Connection[Any]) -> int:
 
 
 def calm(connection: psycopg.Connection[Any]) -> None:
-    """Statistics and a checkpoint before a measurement, so that neither happens in it."""
+    """Update statistics and force a checkpoint before a measurement, so that neither happens during it."""
     connection.execute("vacuum (analyze)")
     with psycopg.connect(os.environ["OURVIDZ_BENCH_ADMIN"], autocommit=True) as admin:
         admin.execute("checkpoint")
-    os.sync()  # else the first commits measured would wait for the disk to take what came before
+    os.sync()  # else the first commits measured would wait for the disk to write earlier data

@@ -1,5 +1,5 @@
-"""Messages a second from Redis to committed rows, against a bare RPOP-and-INSERT loop over the same REST face in the same run; and how long
-a call of the edge function takes until its row is queued, beside an INSERT by PostgREST into a table that checks nothing.
+"""Throughput of the intake, from Redis messages to committed rows, against a bare RPOP-and-INSERT loop over the same REST interface; and
+latency of the edge function until the row is queued, against a PostgREST INSERT into a table without checks.
 
     python -m bench.intake [--messages 2000] [--calls 150]
 
@@ -33,13 +33,13 @@ from ourvidz.intake.drain import Drainer
 from ourvidz.intake.upstash import Upstash
 
 TOKEN = "bench"
-WARM = 5  # calls of each kind before any is counted: a first one compiles, connects and plans
+WARM = 5  # uncounted calls of each kind first: they compile, connect and plan
 WAYS = {
     "bare": "bare: PostgREST, INSERT into a plain table",
     "plain": "PostgREST, plain INSERT into jobs",
     "edge": "edge function queue-job: screen, rpc, checks, price, event",
 }
-EACH = 40  # messages of one user: a plan allows no more than a hundred unfinished jobs
+EACH = 40  # messages per user: a plan allows no more than a hundred unfinished jobs
 
 
 def push(face: UpstashFace, users: Sequence[str], messages: int, queue: str) -> None:
@@ -82,7 +82,7 @@ def ours(url: str, redis: Upstash, messages: int) -> float:
 
 
 def by_http(url: str, folder: Path, calls: int) -> dict[str, list[float]]:
-    """Seconds of each call, by way. In turn, so that whatever else the machine does is shared by all."""
+    """Seconds of each call, by way. The ways alternate, so that other load on the machine affects all of them."""
     with connect(url) as connection:
         columns = "id uuid primary key default gen_random_uuid(), user_id uuid, job_type text, metadata jsonb, status text"
         connection.execute(f"create table public.bare_posts ({columns})")
@@ -101,7 +101,7 @@ def by_http(url: str, folder: Path, calls: int) -> dict[str, list[float]]:
                 ("plain", "/rest/v1/jobs", row),
                 ("edge", "/functions/v1/queue-job", {"jobType": row["job_type"], "metadata": prompt}),
             ]
-            for way, path, body in ways[n % 3 :] + ways[: n % 3]:  # none always follows the same
+            for way, path, body in ways[n % 3 :] + ways[: n % 3]:  # in varying order
                 begun = time.perf_counter()
                 answer = client.post(path, json=body, headers=headers)
                 took = time.perf_counter() - begun

@@ -1,4 +1,5 @@
-"""From the commit of a submit to the start of its handler in an idle executor, against a bare LISTEN-and-claim loop in the same run.
+"""Latency from the commit of a submit to the start of its handler in an idle executor, against a bare LISTEN-and-claim loop in the same
+run.
 
     python -m bench.latency
 
@@ -25,9 +26,9 @@ ROUNDS = 200
 
 
 def bare(url: str, claim: Callable[[psycopg.Connection[Any], int], list[Any]]) -> list[float]:
-    """LISTEN, and the floor's claim."""
+    """Waits with a bare loop: LISTEN, and the floor's claim."""
     started: list[float] = []
-    begun = threading.Event()  # waited for, not polled: a busy thread beside it would be measured too
+    begun = threading.Event()  # waited for, not polled: a busy thread would distort the measurement
     ready, stop = threading.Event(), threading.Event()
 
     def listen() -> None:
@@ -65,11 +66,11 @@ def bare(url: str, claim: Callable[[psycopg.Connection[Any], int], list[Any]]) -
 
 
 def ours(url: str) -> list[float]:
-    """The worker's own way: marked as waiting by an empty claim, woken by the submit's NOTIFY, claiming through `Jobs`."""
+    """Waits with the worker's loop: marked as waiting by an empty claim, woken by the submit's NOTIFY, claiming through `Jobs`."""
     jobs = hands(url)
     executor = jobs.register("bench", "bench", 1, ["sdxl"])
     started: list[float] = []
-    begun = threading.Event()  # waited for, not polled: a busy thread beside it would be measured too
+    begun = threading.Event()  # waited for, not polled: a busy thread would distort the measurement
     wake, stop = threading.Event(), threading.Event()
     listener = Listener(url, executor, wake.set)
 

@@ -1,4 +1,4 @@
-"""What a benchmark prints and keeps: aligned tables, and beside them what they were measured on."""
+"""Output of a benchmark: aligned tables, and a description of the machine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "xformers", "tor
 
 
 def text(title: str, head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Aligned columns under a title. None is a figure that there is not, and stands as a dash."""
+    """Format aligned columns under a title. None (no figure) becomes a dash."""
     cells = [tuple(head), *(tuple(map(_cell, row)) for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
     lines = ["  " + "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(r, widths, strict=True))) for r in cells]
@@ -26,7 +26,7 @@ def text(title: str, head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def table(title: str, head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """The same on stdout; returns it too."""
+    """Print the same to stdout, and return it."""
     made = text(title, head, rows)
     print(f"\n{made}", flush=True)
     return made
@@ -46,14 +46,14 @@ def _cell(value: Any) -> str:
 
 
 def machine(device: str | None = None) -> dict[str, Any]:
-    """What the figures were measured on: no names of hosts, only what a reader needs to compare. `device` defaults to the processor."""
+    """Describe the machine: no host names, only what a reader needs to compare. `device` defaults to the processor."""
     return {
         "device": device or processor(),
         "processor": processor(),
         "cores": os.cpu_count(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "system": platform.system(),
-        "load": round(os.getloadavg()[0], 1),  # what else ran there in the last minute, ours included
+        "load": round(os.getloadavg()[0], 1),  # average of the last minute, this benchmark included
         "python": platform.python_version(),
         "packages": {name: found for name in PACKAGES if (found := _version(name))},
         "commit": commit(),
@@ -70,7 +70,7 @@ def processor() -> str:
 
 
 def commit() -> str:
-    """The commit that was measured, with a plus when files differ from it; empty where this is no checkout."""
+    """Return the measured commit, with a plus if files differ from it; empty outside a checkout."""
     ask = ["git", "-C", str(Path(__file__).parent)]
     try:
         head = subprocess.run([*ask, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, timeout=20, check=True)
@@ -88,7 +88,7 @@ def _version(package: str) -> str | None:
 
 
 def save(name: str, facts: Mapping[str, Any], figures: Any, tables: Sequence[str], folder: Path = RESULTS) -> Path:
-    """Keep a run as `<date>-<name>.json` and, for a reader, `.txt`. Another of the same day gets a number: none is ever lost."""
+    """Store a run as `<date>-<name>.json` and, for a reader, `.txt`. A second run of the same day gets a number: nothing is overwritten."""
     folder.mkdir(parents=True, exist_ok=True)
     stem = f"{facts['date']}-{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')}"
     free = (folder / f"{stem}{number}.json" for number in ("", *(f"-{n}" for n in range(2, 1000))))

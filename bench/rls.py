@@ -1,9 +1,9 @@
-"""What row-level security costs a user's list of jobs, in a table of ten thousand jobs and in one of a million, in the same run.
+"""Cost of row-level security for a user's list of jobs, in a table of ten thousand jobs and in one of a million, in the same run.
 
     python -m bench.rls [--scale 1.0]
 
-The list is what a front end asks PostgREST for: the newest twenty, of whoever asks, with no condition but the policy. The user's own jobs,
-a hundred, are the oldest of all, so nothing finds them by walking from the newest. Aim: within 1.5×, and no plan that reads others' rows.
+The list is what a front end asks PostgREST for: the caller's newest twenty, with no condition but the policy. The user's own hundred jobs
+are the oldest of all, so that no scan from the newest finds them early. Aim: within 1.5×, and no plan that reads others' rows.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ USERS, MINE, ASKED = 500, 100, 300
 
 
 def crowd(connection: psycopg.Connection[Any], jobs: int) -> None:
-    """Copies of one job for many other users, newer than it, by bare SQL with the guards off."""
+    """Insert copies of one job for many other users, newer than it, by bare SQL with guards off."""
     found = connection.execute("""select string_agg(quote_ident(attname), ', ') from pg_attribute where attrelid = 'public.jobs'::regclass
         and attnum > 0 and not attisdropped and attname not in ('id', 'user_id', 'created_at')""").fetchone()
     with connection.transaction():
@@ -43,7 +43,7 @@ def crowd(connection: psycopg.Connection[Any], jobs: int) -> None:
 
 
 def listed(connection: psycopg.Connection[Any], user: str) -> tuple[float, float, int]:
-    """Median and worst milliseconds of the list as its user, and how many rows of the table its plan threw away."""
+    """Median and p95 milliseconds of the list as its user, and how many rows of the table its plan discarded."""
     times = []
     with connection.transaction():
         connection.execute("select set_config('request.jwt.claims', %s, true)", (json.dumps({"sub": user, "role": "authenticated"}),))
@@ -58,7 +58,7 @@ def listed(connection: psycopg.Connection[Any], user: str) -> tuple[float, float
 
 
 def _as_superuser(url: str) -> str:
-    """Who may become any role, as PostgREST's authenticator does."""
+    """Connection string of a superuser, who may set any role, as PostgREST's authenticator does."""
     return conninfo(os.environ["OURVIDZ_BENCH_ADMIN"], dbname=parameters(url)["dbname"])
 
 
@@ -67,7 +67,7 @@ def _thrown_away(node: dict[str, Any]) -> int:
 
 
 def compared(totals: Sequence[int]) -> list[tuple[Any, ...]]:
-    """For each size of the table: its size, and what `listed` says."""
+    """One row per size of the table: the size, and the figures of `listed`."""
     rows: list[tuple[Any, ...]] = []
     with ground() as url, connect(url) as connection, connect(_as_superuser(url)) as asking:
         user = profile(connection, 1)
@@ -77,7 +77,7 @@ def compared(totals: Sequence[int]) -> list[tuple[Any, ...]]:
             crowd(connection, total - done)
             done = total
             calm(connection)
-            listed(asking, user)  # caches
+            listed(asking, user)  # warms the caches
             rows.append((f"{total:,} jobs", *listed(asking, user)))
     return rows
 

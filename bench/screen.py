@@ -1,9 +1,9 @@
-"""What the lexical screen costs: a prompt of 300 characters against the rest of a submit, and the dearest texts of 4,000 characters against
-a plain one, all in the same run.
+"""Cost of the lexical screen: a prompt of 300 characters against the rest of a submit, and the most expensive texts of 4,000 characters
+against a plain one, in the same run.
 
     python -m bench.screen [--submits 300]
 
-Aims: the prompt under a millisecond of CPU, and no text dearer than four times the plain one.
+Aims: the prompt under a millisecond of CPU, and no text more than four times as expensive as the plain one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LENGTH = 4_000
 
 
 def cpu(screen: LexicalScreen, text: str, times: int = 5) -> float:
-    """Milliseconds of CPU, the least of some tries."""
+    """Milliseconds of CPU, the minimum of `times` tries."""
 
     def once() -> float:
         begun = time.process_time()
@@ -61,7 +61,7 @@ def texts() -> dict[str, str]:
 
 
 def submits(n: int) -> float:
-    """Median milliseconds of a submit with no screen before it."""
+    """Median milliseconds of a submit without a screen."""
     with ground() as url, connect(url) as connection:
         user, jobs = profile(connection), hands(url)
         connection.execute("update ourvidz.plans set submits_per_minute = 1000000, unfinished = 1000000")

@@ -1,7 +1,7 @@
-"""Alembic's entry: what is there already is reconciled, then the numbered migrations, then the schema objects, in one transaction.
+"""Alembic's entry point: reconcile existing tables, then run the numbered migrations, then apply the schema objects, in one transaction.
 
-`ourvidz migrate` comes here with a connection. Of Alembic's own commands `upgrade head`, `upgrade head --sql`, `current`, `check`,
-`history`, `heads`, `show` and `revision -m TOPIC` work; the others are refused, each with what to do instead.
+`ourvidz migrate` passes a connection. Of Alembic's own commands `upgrade head`, `upgrade head --sql`, `current`, `check`, `history`,
+`heads`, `show` and `revision -m TOPIC` work; the others are refused, each with what to do instead.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ COMMANDS = {
 
 
 def run(connection: Connection) -> None:
-    connection.execute(text("set local statement_timeout = 0"))  # a DBA's limit is for applications; this takes what it takes
-    # A migration that cannot have its lock gives way rather than queueing the whole application behind it.
+    connection.execute(text("set local statement_timeout = 0"))  # a DBA's limit is meant for applications
+    # A migration that times out on a lock gives way, rather than queueing the whole application behind it.
     if limit := context.config.attributes.get("lock_timeout"):
         connection.execute(text("select set_config('lock_timeout', :limit, true)"), {"limit": limit})
     script(connection, layer.lock())
     if layer.standing(connection) is layer.Standing.NEWER:
-        return  # its migrations may be newer than those that this program knows
-    # All that is there is looked at before anything is changed, and refused whole where a part of it cannot be brought along.
+        return  # it may have migrations that this program does not know
+    # Everything is inspected before anything is changed, and the whole is refused if a part cannot be converted.
     reconcile.apply(connection, context.config.attributes.get("beliefs"))
     connection.execute(text("create schema if not exists ourvidz"))
     context.configure(connection=connection, version_table_schema="ourvidz", transactional_ddl=True)
@@ -63,7 +63,7 @@ def run(connection: Connection) -> None:
 
 
 def by_hand(options: dict[str, Any]) -> None:
-    """What a person typed: `alembic COMMAND`."""
+    """Run a command that a person typed: `alembic COMMAND`."""
     command = COMMANDS.get(options["fn"].__name__, "current")
     if command in REFUSED:
         raise CommandError(REFUSED[command])
@@ -86,11 +86,11 @@ def by_hand(options: dict[str, Any]) -> None:
 def upgrade(connection: Connection) -> None:
     run(connection)
     if layer.standing(connection) is layer.Standing.CURRENT:
-        storage_policies.apply(connection)  # `ourvidz migrate` does so too, and says what became of them
+        storage_policies.apply(connection)  # `ourvidz migrate` does so too, and reports the result
 
 
 def revision(made: Any) -> None:
-    """`check`, or a new revision: the next number, with the SQL file that it runs. Neither compares with a model."""
+    """Run `check`, or create a revision: the next number, with the SQL file that it runs. Neither compares with a model."""
     given = made.command_args
     named = getattr(context.config.cmd_opts, "cmd", None)
     if named[0].__name__ == "check" if named else given["autogenerate"] and given["message"] is None:
@@ -116,7 +116,7 @@ def check(connection: Connection) -> None:
 
 
 def look(ask: Callable[[Connection], object]) -> None:
-    """Nothing is written, not even Alembic's own table."""
+    """Run a read-only command: nothing is written, not even Alembic's own table."""
     with connected() as connection:
         context.configure(connection=connection, version_table_schema="ourvidz", dont_mutate=True)
         ask(connection)
@@ -131,7 +131,7 @@ def connected() -> Iterator[Connection]:
 
 @contextmanager
 def reached() -> Iterator[Database]:
-    """The database that `ourvidz migrate` would take: DATABASE_URL's, else the embedded one."""
+    """Open the database that `ourvidz migrate` would use: DATABASE_URL's, else the embedded one."""
     from ourvidz import bootstrap
 
     try:

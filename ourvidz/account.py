@@ -1,4 +1,5 @@
-"""An account without a name or a home, as containers run programs (`docker run --user 54321`, OpenShift, systemd's DynamicUser)."""
+"""Support for accounts without a name or a home, as containers run programs (`docker run --user 54321`, OpenShift, systemd's
+DynamicUser)."""
 
 from __future__ import annotations
 
@@ -11,13 +12,13 @@ NAMES = ("LOGNAME", "USER", "LNAME", "USERNAME")  # where getpass.getuser looks 
 
 
 class NoHome(Exception):
-    """A path begins at a home, and there is none."""
+    """A path begins with `~`, and the account has no home."""
 
 
 def begin(environ: MutableMapping[str, str] | None = None) -> None:
-    """At the start of each process of ours; its children inherit it. Libraries ask the system for both, and fail or make a folder named `~`
-    where they stand (huggingface_hub's cache, torch's and Triton's for compiled code). A name is made of the number; the home is
-    OURVIDZ_HOME, where that is set and HOME is no folder to write in."""
+    """Run at the start of each process of ours; its children inherit the result. Libraries ask the system for name and home, and fail or
+    make a folder named `~` in the working directory (huggingface_hub's cache, torch's and Triton's for compiled code). The name is made
+    from the uid; the home is OURVIDZ_HOME, if that is set and HOME is no writable folder."""
     environ = os.environ if environ is None else environ
     if _known():
         return
@@ -28,7 +29,7 @@ def begin(environ: MutableMapping[str, str] | None = None) -> None:
 
 
 def folder(path: Path) -> Path:
-    """As an absolute path, `~` resolved. Raises `NoHome`."""
+    """Return an absolute path, `~` resolved. Raises `NoHome`."""
     try:
         return path.expanduser().absolute()
     except RuntimeError:

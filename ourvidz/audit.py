@@ -1,8 +1,8 @@
-"""The second opinion: the history told again in Python, from the stored bytes, and held against the rows and against what was published.
+"""Audit: replay the history in Python from the stored bytes, and compare it with the rows and with the published heads.
 
-It shares no code with the database's functions. It finds what anyone can do who gets past the guards (a superuser, a disk, a backup
-restored in part): an event changed, missing or moved, a row that says something else, a tail cut off, a job gone altogether. The last
-two leave no trace in the database, and are found by the heads that `publish_heads` wrote elsewhere.
+It shares no code with the database's functions. It finds what anyone can do who gets past the guards (a superuser, a disk, a partly
+restored backup): an event changed, missing or moved, a row that differs, a tail cut off, a job deleted altogether. The last two leave no
+trace in the database, and are found by the heads that `publish_heads` wrote elsewhere.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PROGRESS_EVERY = 1_000
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is not as it was written. `kind` is one of `KINDS`; `message` is for people."""
+    """A difference from what was written. `kind` is one of `KINDS`; `message` is for people."""
 
     kind: str
     job_id: str
@@ -62,12 +62,12 @@ class Report:
 
 
 def audit(database: Database, heads: Path | None = None, *, on_progress: Callable[[int], None] | None = None) -> Report:
-    """Verify every event and row, and the published heads. `on_progress` hears the number of jobs done, now and then.
+    """Verify every event and row, and the published heads. `on_progress` gets the number of jobs done, now and then.
 
-    Reads one snapshot in constant memory and changes nothing. Raises FileNotFoundError when there is no such heads file, `OtherDatabase`
-    when it is of another database.
+    Reads one snapshot in constant memory and changes nothing. Raises FileNotFoundError if there is no such heads file, `OtherDatabase` if
+    it belongs to another database.
     """
-    # Measured before the snapshot is taken: a head that is published later may be of an event that the snapshot does not show.
+    # Measured before the snapshot is taken: a head that is published later may be of an event that is not in the snapshot.
     size = heads.stat().st_size if heads is not None else 0
     jobs = events = 0
     findings: list[Finding] = []
@@ -90,9 +90,9 @@ def audit(database: Database, heads: Path | None = None, *, on_progress: Callabl
 def publish_heads(database: Database, heads: Path) -> int:
     """Append the heads of the jobs that moved since the last publication. Returns how many.
 
-    Raises `HeadsDamaged`; `OtherDatabase`; `HeadsAhead` where the database is at an earlier time than the file.
+    Raises `HeadsDamaged`; `OtherDatabase`; `HeadsAhead` if the database is at an earlier time than the file.
     """
-    # The lock on the file comes first: two publications at once follow each other.
+    # The file is locked first: concurrent publications run one after the other.
     with publication(heads) as file, snapshot(database) as history:
         _same_database(history, heads)
         cursor = file.cursor
@@ -114,12 +114,12 @@ def publish_heads(database: Database, heads: Path) -> int:
 
 
 LOSSES: Final = ("cut", "rewritten", "job_missing", "missing")
-"""Findings that a database which was set back to an earlier time has, and an operator may accept."""
+"""Findings in a database that was set back to an earlier time, which an operator may accept."""
 
 
 def accept_losses(database: Database, heads: Path, findings: Iterable[Finding], reason: str) -> int:
-    """Write into the heads file that what these findings say is known: heads from before do not count against it any more. Returns of how
-    many jobs. Raises as `publish_heads` does."""
+    """Record in the heads file that these findings are known: earlier heads no longer count against them. Returns the number of jobs.
+    Raises as `publish_heads` does."""
     found = [Loss(f.job_id, 1 if f.kind == "job_missing" else f.version or 1) for f in findings if f.kind in LOSSES]
     with publication(heads) as file, snapshot(database) as history:
         _same_database(history, heads)
@@ -129,8 +129,8 @@ def accept_losses(database: Database, heads: Path, findings: Iterable[Finding], 
 
 
 def heads_file(database: Database, home: Path) -> Path:
-    """Where the heads of this database are kept under `home`: a file by its id, for one home may see several databases. One that was
-    written before databases had an id becomes this database's if it speaks of jobs that are here."""
+    """Return the path of this database's heads under `home`: a file by its id, because one home may see several databases. A file from
+    before databases had an id is renamed to this database's if it holds jobs that are here."""
     with snapshot(database) as history:
         found = home / f"heads-{history.identity()}.jsonl"
         older = home / "heads.jsonl"
@@ -147,10 +147,10 @@ def _same_database(history: History, heads: Path) -> None:
 
 
 def rebuild(database: Database, *, verify: bool, on_progress: Callable[[int], None] | None = None) -> tuple[Finding, ...]:
-    """Fold every job and compare it with its row; unless `verify`, set the rows that differ to what their events tell.
+    """Fold every job and compare it with its row; unless `verify`, set the rows that differ to what their events say.
 
-    Only a history that verifies is believed: a job with a broken one is reported, and its row left alone. So is a row without events.
-    Raises `HistoryBusy` when the table cannot be locked.
+    Only a history that verifies is trusted: a job with a broken one is reported, and its row left alone. So is a row without events. Raises
+    `HistoryBusy` when the table cannot be locked.
     """
     wrong: list[str] = []  # of jobs
     shown: list[str] = []  # of images and videos
@@ -170,7 +170,7 @@ def rebuild(database: Database, *, verify: bool, on_progress: Callable[[int], No
     show_library(database, shown)
     with mending(database) as mend:
         for job_id in wrong:
-            # Read again under the lock: it may have moved on, or been mended, since.
+            # Read again under the lock: it may have moved on, or been repaired, since.
             job = mend.job(job_id)
             told = _history(job)[1]
             if told is not None and job.events and _row(job, told):
@@ -186,21 +186,21 @@ def _examine(job: StoredJob, history: History) -> list[Finding]:
     if not job.events:
         return [Finding("events_missing", job.id, None, f"Job {job.id} has a row, and not one event: its history was deleted.")]
     findings, told = _history(job)
-    # A row is held against its fold only where that can be made: against broken events it would say nothing.
+    # Compare a row with its fold only if the events verify: against broken events the result would mean nothing.
     if told is None:
         return findings
     return _row(job, told) or _library(job, told, history)
 
 
 def _history(job: StoredJob) -> tuple[list[Finding], Job | None]:
-    """What is wrong with a job's events; when nothing is, the job that they tell."""
+    """Return what is wrong with a job's events; if nothing is, the folded job."""
     findings = [*_places(job), *_links(job)]
     told = Job(id=job.id)
     for stored in job.events:
         event = _readable(stored)
         if event is None or event.hash != event_hash(event):
             findings.append(_altered(job, stored))
-        # Behind a broken place every step looks wrong: that place is the finding.
+        # After a broken event every step looks wrong: only that event is reported.
         elif not findings and (problem := _illegal(told, event)):
             findings.append(Finding("illegal", job.id, event.version, f"Job {job.id}, event {event.version} ({event.type}): {problem}"))
         if event is not None and not findings:
@@ -223,14 +223,14 @@ def _links(job: StoredJob) -> Iterator[Finding]:
     previous = GENESIS
     last = 0
     for e in job.events:
-        # Behind a gap nothing can link: the gap is the finding.
+        # After a gap nothing can link: only the gap is reported.
         if e.version == last + 1 and e.prev_hash != previous:
             yield Finding("unlinked", job.id, e.version, f"Job {job.id}: event {e.version} does not follow event {last} as it is now.")
         previous, last = e.hash, e.version
 
 
 def _altered(job: StoredJob, stored: StoredEvent) -> Finding:
-    """Its contents do not fit its hash; maybe they do at another place of the job."""
+    """Report an event whose contents do not match its hash; look if they do at another place of the job."""
     for place in range(1, len(job.events) + 2):
         moved = _readable(replace(stored, version=place))
         if moved is not None and place != stored.version and moved.hash == event_hash(moved):
@@ -241,7 +241,7 @@ def _altered(job: StoredJob, stored: StoredEvent) -> Finding:
 
 
 def _readable(e: StoredEvent) -> Event | None:
-    """The event, unless something in it is none of the words that it could be."""
+    """Parse a stored event; None if one of its fields has no valid value."""
     try:
         if e.occurred_at is None:
             return None
@@ -256,7 +256,7 @@ def _readable(e: StoredEvent) -> Event | None:
 
 
 def _illegal(told: Job, e: Event) -> str:
-    """What forbids this event after those before it; empty when nothing does. The hash says it was written so: by whom?"""
+    """Return why this event may not follow those before it; empty if it may. A matching hash only shows that it was written so."""
     source = None if told.version == 0 else told.status
     rows = [t for t in transitions_from(e.type, e.from_status) if t.target is e.to_status]
     held = told.executor_id is not None
@@ -302,7 +302,7 @@ def _library(job: StoredJob, told: Job, history: History) -> list[Finding]:
 
 
 def _same(told: Any, found: Any) -> bool:
-    """Whether a column, as JSON tells it, is what the fold says."""
+    """Check if a column, as JSON has it, equals the folded value."""
     if isinstance(told, bytes):
         return bool(found == "\\x" + told.hex())
     if isinstance(told, datetime):
@@ -310,7 +310,7 @@ def _same(told: Any, found: Any) -> bool:
             return isinstance(found, str) and datetime.fromisoformat(found) == told
         except ValueError:
             return False
-    # True is no 1 here, and 1 no 1.0 … except that JSON writes a whole rank without its point.
+    # True must not equal 1; but 1 equals 1.0, because JSON writes a whole rank without its point.
     return bool(found == told) and isinstance(found, bool) == isinstance(told, bool)
 
 

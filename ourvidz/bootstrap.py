@@ -1,6 +1,6 @@
-"""The only composition root: from the environment to the objects that the program works with.
+"""The only composition root: builds the program's objects from the environment.
 
-What is heavy is imported inside, so that whoever only asks for help waits for none of it.
+Heavy modules are imported inside functions, so that `--help` does not wait for them.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ if TYPE_CHECKING:
     from ourvidz.storage.base import ArtifactStore
 
 LOCAL_USER = str(UUID(int=1))
-"""The one verified profile of the embedded, single-user mode."""
+"""The one verified profile of embedded, single-user mode."""
 LOCAL_TOKENS = 1_000_000
 
 
 class NotMigrated(JobError):
-    """The database has an older release than this program. `ourvidz migrate` brings it there."""
+    """The database has an older release than this program. `ourvidz migrate` upgrades it."""
 
     code = "not_migrated"
 
 
 class NotServed(JobError):
-    """The database has a newer release, which says of itself that it does not serve programs as old as this one."""
+    """The database has a newer release that does not serve programs as old as this one."""
 
     code = "not_served"
 
 
 @dataclass(frozen=True)
 class App:
-    """The program, put together as the environment says. Parts are made when first used."""
+    """The program, assembled from the environment. Parts are created on first use."""
 
     config: Config
     patience: float = 0.0
-    """Seconds for which it outlives a database that is away: infinity for the parts of a machine, which have nothing else to do."""
+    """Seconds to wait for a database that is away: infinity for background processes, which have nothing else to do."""
 
     @property
     def embedded(self) -> bool:
@@ -65,8 +65,8 @@ class App:
 
     @cached_property
     def database(self) -> Database:
-        """Connected, and at this program's schema: the embedded one is migrated here; another is only checked. Where its rows
-        came from another one and nobody has said yet which of the two goes on, waits for that, or raises DatabaseIsCopy."""
+        """Connected, and at this program's schema: the embedded database is migrated here; another is only checked. If its rows came from
+        another database and nobody has said yet which of the two goes on, waits for that, or raises DatabaseIsCopy."""
         from ourvidz.db.connection import Database
 
         database = Database(self.database_url, revive=self._revive if self.embedded else None)
@@ -93,11 +93,11 @@ class App:
             make_local_profile(database)
 
     def _bring_up(self, database: Database, there: Release | None) -> None:
-        """The embedded database is brought to this program's release; another's owner is asked to."""
+        """Migrate the embedded database to this program's release; for another one, raise an error that asks its owner to."""
         if not self.embedded:
             have, need = _numbers(there)
             raise NotMigrated(f"The database has release {have}, this program needs {need}: run `ourvidz migrate`.")
-        from ourvidz.db import giving_way, indexes_ahead, migrate  # loads alembic, which most starts do without
+        from ourvidz.db import giving_way, indexes_ahead, migrate  # loads alembic, which most commands do not need
 
         indexes_ahead.build(database)
         giving_way.give_way(database, lambda connection: migrate.migrate(connection, lock_timeout=None))
@@ -105,7 +105,7 @@ class App:
     def _revive(self) -> None:
         from ourvidz.db.embedded import embedded_url
 
-        embedded_url(self.config.home)  # starts it again should its supervisor have been killed; cheap where it runs
+        embedded_url(self.config.home)  # restarts it if its supervisor was killed; cheap if it runs
 
     @cached_property
     def jobs(self) -> Jobs:
@@ -127,7 +127,7 @@ class App:
 
     @cached_property
     def keyring(self) -> Keyring:
-        """What signs messages. Receivers name variables of their own, so it holds the environment."""
+        """Keys that sign messages. It holds the environment, because receivers name variables of their own."""
         import os
 
         from ourvidz.delivery.sending import Keyring
@@ -136,7 +136,7 @@ class App:
 
 
 def make_local_profile(database: Database) -> None:
-    """The one verified profile of a database that one person uses: the embedded one, or where they asked for it. Prices are shown there
+    """Create the one verified profile of a single-user database: the embedded one, or where a person asked for it. Prices are shown there
     and held as everywhere, but it never runs out of tokens."""
     sql = """insert into public.profiles (id, age_verified, subscription_status, token_balance) values (%s, true, 'premium', %s)
              on conflict (id) do nothing"""
@@ -147,7 +147,7 @@ def make_local_profile(database: Database) -> None:
 
 
 def make_people(database: Database, people: Iterable[tuple[str, bool, int]]) -> None:
-    """Users of a stack to develop on: (id, age verified, tokens). Who is there already keeps what they have."""
+    """Create the users of a development stack: (id, age verified, tokens). Existing users keep what they have."""
     for user, verified, tokens in people:
         profile = """insert into public.profiles (id, age_verified, subscription_status, token_balance) values (%s, %s, 'premium', %s)
                      on conflict (id) do nothing"""
@@ -156,7 +156,7 @@ def make_people(database: Database, people: Iterable[tuple[str, bool, int]]) -> 
 
 
 def _numbers(there: Release | None) -> tuple[str, str]:
-    """The database's release and this program's, as a person reads them."""
+    """Format the database's release and this program's for people."""
     from ourvidz.db import layer
 
     ours = layer.numbered().release

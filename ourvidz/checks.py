@@ -1,4 +1,4 @@
-"""What a check finds, whoever looks: a line of `ourvidz doctor`."""
+"""Result of one check: a line of `ourvidz doctor`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Line:
-    """`state` is ok, warn, or missing: what the program cannot do without. `mend` says what to do where it is not ok."""
+    """`state` is ok, warn, or missing (the program cannot work without it). `mend` says what to do if it is not ok."""
 
     state: str
     what: str

@@ -1,4 +1,4 @@
-"""The environment, read once. Every name is in README's table; `ourvidz doctor` prints what is in force, secrets hidden."""
+"""The environment, read once. Every name is in README's table; `ourvidz doctor` prints the values in force, secrets hidden."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BYTES = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**
 
 
 def parse_bytes(text: object) -> int:
-    """`35GB`, `32 GiB`, `500MB`, or bare bytes. Raises ValueError saying so."""
+    """Parse `35GB`, `32 GiB`, `500MB`, or bare bytes. Raises ValueError saying so."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]I?B|)\s*", str(text).upper())
     count = round(float(found[1]) * _BYTES[found[2]]) if found else 0
     if count <= 0:
@@ -25,7 +25,7 @@ def parse_bytes(text: object) -> int:
 
 
 def _an_address(text: str) -> str:
-    """Keys and prompts travel to it: plain http only where nothing leaves this computer."""
+    """Accept https, and plain http only where nothing leaves this computer: keys and prompts are sent to the address."""
     text = text.strip()
     if not re.match(r"https://[^/\s]|http://(localhost|127(\.\d{1,3}){3}|\[::1\])([:/]|$)", text):
         raise ValueError("It begins with https:// (http:// only for 127.0.0.1, [::1] or localhost: others could read what is sent).")
@@ -33,7 +33,8 @@ def _an_address(text: str) -> str:
 
 
 def _a_token(secret: SecretStr) -> SecretStr:
-    """As it was copied: a newline at its end is not part of it; what no header can hold would fail at each request."""
+    """Accept a key as it was copied: a newline at its end is not part of it; characters that no header can hold would fail at each
+    request."""
     text = secret.get_secret_value().strip()
     if not re.fullmatch(r"[!-~]+", text) or text[0] in "\"'`" or text[-1] in "\"'`":
         raise ValueError("It is empty, stands in quotes, or holds spaces or characters that no key has. Copy it again.")
@@ -46,8 +47,8 @@ Token = Annotated[SecretStr, AfterValidator(_a_token)]
 
 
 class Config(BaseSettings):
-    """What the environment says. Secrets are `SecretStr`: printing or logging them shows stars, and so that one in the wrong variable
-    is not printed either, errors do not show what came."""
+    """Settings from the environment. Secrets are `SecretStr`: printing or logging them shows stars. Errors do not show the input, in case a
+    secret is in the wrong variable."""
 
     model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True)
 
@@ -58,11 +59,11 @@ class Config(BaseSettings):
     ourvidz_profile: str = "default"  # the executors' speed profile
     ourvidz_attention: Literal["auto", "sdpa", "xformers", "slicing"] = "auto"  # auto: torch's own
     ourvidz_batch: int | None = Field(default=None, ge=1, le=16)  # pictures in a pass of SDXL; unset: the profile's figure on a GPU, else 1
-    ourvidz_enhancer: str = "auto"  # auto: its process when it answers, else this executor's own model; off: the latter; or its socket
-    ourvidz_c2pa: Literal["required", "optional"] = "required"  # optional: an output that cannot be signed goes out without
+    ourvidz_enhancer: str = "auto"  # auto: the enhancer process if it answers, else this executor's model; off: the latter; or a socket
+    ourvidz_c2pa: Literal["required", "optional"] = "required"  # optional: an output that cannot be signed is delivered unsigned
     ourvidz_c2pa_cert: Path | None = None  # PEM, the signing certificate first; unset, with its key: this machine's development one
     ourvidz_c2pa_key: Path | None = None
-    ourvidz_c2pa_tsa: str | None = None  # URL of a timestamp authority (RFC 3161); unset: signatures bear no time
+    ourvidz_c2pa_tsa: str | None = None  # URL of a timestamp authority (RFC 3161); unset: signatures carry no time
     ourvidz_c2pa_trust: Path | None = None  # PEM of the issuers that `ourvidz provenance` trusts
     ourvidz_image_screen: str | None = None  # local, none, or an entry point of the group ourvidz.image_screens
     ourvidz_image_screen_model: Path | None = None  # the folder of `local`: a classifier's files and screen.toml
@@ -72,7 +73,7 @@ class Config(BaseSettings):
     supabase_url: Address | None = None  # with a secret key: Supabase Storage takes the place of the folder
     supabase_secret_key: Token | None = None  # sb_secret_…; wins over the legacy one, which may be disabled
     supabase_service_key: Token | None = None  # legacy: service_role
-    supabase_publishable_key: Token | None = None  # sb_publishable_…; what stands for nobody
+    supabase_publishable_key: Token | None = None  # sb_publishable_…; acts for no user
     supabase_anon_key: Token | None = None  # legacy: anon
     upstash_redis_rest_url: Address | None = None  # with its token: `ourvidz intake` drains it
     upstash_redis_rest_token: Token | None = None
@@ -89,7 +90,7 @@ class Config(BaseSettings):
 
     @property
     def tiny(self) -> bool:
-        """Whether this program may make the models itself: only where nobody has said where real ones lie."""
+        """Whether this program may make the models itself: only if no folder of real ones is set."""
         return self.ourvidz_models is None
 
     @property
@@ -98,7 +99,7 @@ class Config(BaseSettings):
 
     @property
     def secret_key(self) -> str | None:
-        """What opens the whole project: the secret key, else the legacy service key."""
+        """Key that opens the whole project: the secret key, else the legacy service key."""
         return _first(self.supabase_secret_key, self.supabase_service_key)
 
     @property
@@ -107,12 +108,12 @@ class Config(BaseSettings):
 
     @property
     def supabase(self) -> tuple[str, str] | None:
-        """URL and secret key of the project whose Storage has the buckets; None where a folder stands for them."""
+        """URL and secret key of the project whose Storage has the buckets; None if a folder stands for them."""
         return (self.supabase_url, self.secret_key) if self.supabase_url and self.secret_key else None
 
     @property
     def upstash(self) -> tuple[str, str] | None:
-        """REST URL and token of the Redis that the intake drains; None where there is none."""
+        """REST URL and token of the Redis that the intake drains; None if not set."""
         token = self.upstash_redis_rest_token
         return (self.upstash_redis_rest_url, token.get_secret_value()) if self.upstash_redis_rest_url and token is not None else None
 

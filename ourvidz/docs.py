@@ -1,4 +1,4 @@
-"""The pages that are made from the code, so that they cannot say anything else: `make docs` writes them, a test holds them current."""
+"""Pages generated from the code, so that they cannot disagree with it: `make docs` writes them, a test checks that they are current."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MADE = "<!-- Made from the code by `make docs`; change it there. -->\n\n"
 
 
 def pages() -> Iterator[tuple[Path, str]]:
-    """Each page's path and its whole text."""
+    """Yield each page's path and its whole text."""
     yield ROOT / "docs/state-machine.md", _MADE + _state_machine()
     yield ROOT / "docs/catalog.md", _MADE + _catalog()
     yield ROOT / "docs/errors.md", _MADE + _errors()
@@ -29,14 +29,14 @@ def pages() -> Iterator[tuple[Path, str]]:
     yield ROOT / "supabase/functions/_shared/catalog.ts", _edge_catalog()
     yield ROOT / "supabase/functions/verify/page.ts", help_page.edge_module()
     yield ROOT / "supabase/functions/report/page.ts", report_page.edge_module()
-    # Numbers the SQL of the schema objects. A merge that meets a conflict in it takes either side and runs `make docs`.
+    # Numbers the SQL of the schema objects. On a merge conflict in it, take either side and run `make docs`.
     yield ROOT / "ourvidz/db/sql/release.json", layer.next_numbered()
     yield from _within("README.md", "state machine", f"```mermaid\n{machine.mermaid()}```\n")
     yield from _within("docs/security.md", "limits", _login_limits())
 
 
 def _within(page: str, name: str, text: str) -> Iterator[tuple[Path, str]]:
-    """A page that people write, with a part between two marks that is made."""
+    """A hand-written page, with a generated part between two marks."""
     before, begin, rest = (ROOT / page).read_text(encoding="utf-8").partition(f"<!-- {name} -->\n")
     if begin:
         end = f"<!-- /{name} -->"
@@ -115,7 +115,7 @@ def _catalog() -> str:
 
 
 def _schedulers() -> str:
-    """The one table of state/schedulers.py, for those who name a scheduler."""
+    """The table of state/schedulers.py, for those who name a scheduler."""
     parts = [
         "\n## Schedulers\n\nThe setting `scheduler` of SDXL's types (also called `sampler` and `sampler_name`), and `sampler` of Wan's "
         "(also `sample_solver`, `sampler_name`); `ourvidz submit --scheduler NAME` for both. Spelling does not count: "
@@ -195,7 +195,7 @@ def _secrets() -> str:
 
 
 def _edge_catalog() -> str:
-    """The job types as the edge functions need them, laid out as `deno fmt` would."""
+    """The job types that the edge functions need, formatted as `deno fmt` would."""
     rows = "".join(
         f"""  {t.name}: {{
     name: "{t.name}",

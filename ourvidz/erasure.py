@@ -1,9 +1,9 @@
-"""Everything of one user's, gone: words out of the database, objects out of the buckets, files out of this host's spool, dead letters out
-of Redis. Events stay, and verify: they never held more than salted digests, and the salts go.
+"""Erase everything of one user: words in the database, objects in the buckets, files in this host's spool, dead letters in Redis. Events
+stay, and still verify: they never held more than salted digests, and the salts are erased.
 
-The order is what makes it safe to be killed anywhere and begun again: first nothing new can come, then what is under way ends, then words,
-then objects (found by their folder, not by rows that are gone). What an executor still writes for a job that it has lost is refused in the
-database, and it removes its object itself (docs/decisions/0026).
+The order makes it safe to be killed anywhere and started again: first nothing new can come, then running jobs end, then words are erased,
+then objects (found by their folder, not by rows that are gone). If an executor still writes for a job that it has lost, the database
+refuses that, and the executor removes its object itself (docs/decisions/0026).
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from ourvidz.lifecycle import Jobs
 from ourvidz.storage.base import ArtifactStore, BucketMissing
 from state.errors import IllegalTransition, JobError
 
-LOOK = 0.5  # seconds between two looks at jobs that are under way
-ROUNDS = 5  # of listing and deleting: what an executor puts there meanwhile goes with the next
+LOOK = 0.5  # seconds between two checks of running jobs
+ROUNDS = 5  # of listing and deleting: the next round removes what an executor added meanwhile
 
 
 LOGIN = (
@@ -47,20 +47,20 @@ COPIES = (
 
 
 class StillRunning(JobError):
-    """Jobs of the user are still held by executors, which were asked to stop. Nothing of theirs was erased yet."""
+    """Executors that were asked to stop still hold jobs of the user. Nothing of the user's was erased yet."""
 
     code = "still_running"
 
 
 class StillWritten(JobError):
-    """Objects of the user come as fast as they are deleted."""
+    """Objects of the user are written as fast as they are deleted."""
 
     code = "still_written"
 
 
 @dataclass(frozen=True)
 class Erased:
-    """What was done. `counts`: rows, objects and files of each kind, summed up over tries that were cut off."""
+    """Result of an erasure. `counts`: rows, objects and files of each kind, summed over interrupted tries."""
 
     user_id: str
     finished_at: datetime | None  # None: a dry run
@@ -70,7 +70,7 @@ class Erased:
 
 @dataclass(frozen=True)
 class Eraser:
-    """Where a user's things are. `redis` is None where Upstash is not set up."""
+    """Erases a user's data. `redis` is None if Upstash is not set up."""
 
     jobs: Jobs
     store: ArtifactStore
@@ -79,7 +79,7 @@ class Eraser:
     say: Callable[[str], None] = lambda _: None
 
     def look(self, user_id: str) -> Erased:
-        """What `erase` would take away. Changes nothing; raises what it would raise at once."""
+        """Count what `erase` would remove. Changes nothing; raises what it would raise at once."""
         counts = safety.erase_words(self.jobs.db, user_id, dry_run=True)
         counts["unfinished_jobs"] = len(safety.unfinished(self.jobs.db, user_id))
         counts["objects"] = sum(len(self._objects(bucket, user_id)) for bucket in self._buckets())
@@ -87,7 +87,8 @@ class Eraser:
         return Erased(user_id, None, counts, self._remains(user_id))
 
     def erase(self, user_id: str, *, by: str, reason: str | None = None, timeout_s: float = 120.0) -> Erased:
-        """Raises `LegalHold`, `NotFound`, `StillRunning` after `timeout_s` seconds, `StorageError`; whatever it was, again goes on."""
+        """Erase the user's data. Raises `LegalHold`, `NotFound`, `StillRunning` after `timeout_s` seconds, `StorageError`; after any of
+        them a new call goes on."""
         db = self.jobs.db
         safety.erase_begin(db, user_id, reason, by)
         self._end_jobs(user_id, by, timeout_s)
@@ -114,7 +115,7 @@ class Eraser:
                 if not job["cancel_requested"]:
                     with suppress(IllegalTransition):  # it has just ended by itself
                         self.jobs.cancel(job["id"], actor=by)
-            # One whose executor is dead ends by the reaper, also where none runs.
+            # The reaper ends jobs whose executor is dead; called here, in case none runs.
             self.jobs.reap()
             if held := [job["executor"] for job in left if job["executor"]]:
                 if time.monotonic() > until:
@@ -127,7 +128,7 @@ class Eraser:
                 time.sleep(LOOK)
 
     def _buckets(self) -> Sequence[str]:
-        """Ours, and whichever others there are: references and results of an older system may lie in those."""
+        """Our buckets and all others: references and results of a legacy system may be in those."""
         return [*self.store.buckets(), *self.store.others()]
 
     def _objects(self, bucket: str, user_id: str) -> list[str]:

@@ -1,11 +1,11 @@
-"""The heads file: each job's last hash, kept outside the database, so that a cut tail or a whole missing job is found.
+"""The heads file: each job's last hash, kept outside the database, to detect a cut tail or a missing job.
 
 Lines of JSON. A head is {"job_id", "version", "hash", "chain"}; a publication ends with {"xid", "seq", "database", "chain"}, the place in
 the database's events from which the next one goes on, and the database's id. {"job_id", "lost_from", "reason", "chain"} says that an
-operator accepted the loss of a job's events from that version on: heads before that line that say otherwise do not count any more. `chain`
-is a running SHA-256 over the file so far, so that an edited, missing or moved line is found at that line, and a publication that was cut
-short at the file's end. What a file cannot tell is that whole publications are missing from its end: keep it, or copies of it, where
-those who can change the database cannot reach (object storage with retention, another host).
+operator accepted the loss of a job's events from that version on: earlier heads that contradict it no longer count. `chain` is a running
+SHA-256 over the file so far, so that an edited, missing or moved line is detected at that line, and a publication that was cut short at the
+file's end. The file cannot show that whole publications are missing from its end: keep it, or copies of it, where those who can change the
+database cannot reach (object storage with retention, another host).
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ class Damage:
 
 @dataclass(frozen=True)
 class Loss:
-    """Accepted: the job's events from `version` on are not there any more, or are others."""
+    """Accepted loss: the job's events from `version` on are missing, or are others."""
 
     job_id: str
     version: int
 
 
 def read(path: Path, size: int) -> Iterator[Head | Damage]:
-    """The heads in the first `size` bytes that still count, each read once, and what is wrong with the file itself. Constant memory, but
-    for losses that were accepted."""
+    """Yield the heads in the first `size` bytes that still count, and any damage of the file itself. Constant memory, except for accepted
+    losses."""
     chain, number, ended, taken = GENESIS, 0, True, 0
     lost = _losses(path, size)
     with path.open("rb") as file:
@@ -78,7 +78,7 @@ def read(path: Path, size: int) -> Iterator[Head | Damage]:
 
 
 def _losses(path: Path, size: int) -> dict[str, list[tuple[int, int]]]:
-    """Of each job whose loss was accepted: at which line, from which version on."""
+    """For each job whose loss was accepted: at which line, from which version on."""
     found: dict[str, list[tuple[int, int]]] = {}
     with path.open("rb") as file:
         taken = 0
@@ -90,7 +90,7 @@ def _losses(path: Path, size: int) -> dict[str, list[tuple[int, int]]]:
 
 
 def belongs_to(path: Path) -> str | None:
-    """The id of the database that a heads file is of; None where it was written before databases had one, or is empty."""
+    """Return the id of the database that a heads file belongs to; None if it was written before databases had one, or is empty."""
     found = None
     with path.open("rb") as file:
         for raw in file:
@@ -100,13 +100,13 @@ def belongs_to(path: Path) -> str | None:
 
 
 class OtherDatabase(JobError):
-    """The heads file is of another database than this one: neither compared nor added to."""
+    """The heads file belongs to another database: neither compared nor added to."""
 
     code = "heads_of_another_database"
 
 
 class HeadsAhead(JobError):
-    """The file holds heads of a later time than the database has: it was set back, and nothing was added."""
+    """The file holds later heads than the database has, which was set back: nothing was added."""
 
     code = "heads_ahead"
 
@@ -119,7 +119,7 @@ class HeadsDamaged(JobError):
 
 
 class Publication:
-    """The file, locked, ready for more lines. `cursor` is where the last publication ended, (xid, seq)."""
+    """The locked file, ready for more lines. `cursor`: where the last publication ended, (xid, seq)."""
 
     def __init__(self, file: IO[bytes], cursor: tuple[int, int], chain: str) -> None:
         self.cursor = cursor
@@ -139,7 +139,7 @@ class Publication:
         return number
 
     def end(self, cursor: tuple[int, int], database: str) -> None:
-        """Closes the publication: it holds from here on, power cut or not."""
+        """Close the publication and sync it to disk, so that it survives a power cut."""
         self._line({"xid": cursor[0], "seq": cursor[1], "database": database})
         self._file.flush()
         os.fsync(self._file.fileno())
@@ -151,7 +151,7 @@ class Publication:
 
 @contextmanager
 def publication(path: Path) -> Iterator[Publication]:
-    """Locks the file against other publications; makes it when there is none, durably. Raises `HeadsDamaged`."""
+    """Lock the file against other publications; create it durably if missing. Raises `HeadsDamaged`."""
     new = not path.exists()
     path.parent.mkdir(parents=True, exist_ok=True)
     with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
@@ -163,14 +163,14 @@ def publication(path: Path) -> Iterator[Publication]:
             finally:
                 os.close(folder)
         cursor, chain, end = _last(file, path)
-        # What lies behind is a publication that a crash cut short; it was never announced, and its jobs come again.
+        # Anything after it is a publication that a crash cut short: it was never announced, and its jobs come again.
         file.truncate(end)
         file.seek(end)
         yield Publication(file, cursor, chain)
 
 
 def _last(file: IO[bytes], path: Path) -> tuple[tuple[int, int], str, int]:
-    """The last whole publication's cursor, its running hash, and the byte after it."""
+    """Return the last whole publication's cursor, its running hash, and the offset after it."""
     cursor, chain, end, at = (0, 0), GENESIS, 0, 0
     behind = True  # whether all that follows the last publication could be the beginning of one
     for raw in file:
@@ -192,7 +192,7 @@ def _link(chain: str, line: dict[str, Any]) -> str:
 
 
 def _parsed(raw: bytes) -> dict[str, Any] | None:
-    """None for anything that is no line of ours, whatever a person or a crash made of it."""
+    """Parse a line; None for anything that is no line of ours, whatever a person or a crash made of it."""
     try:
         line = json.loads(raw)
         assert raw.endswith(b"\n") and len(line["chain"]) == 64

@@ -1,4 +1,4 @@
-"""What a leak of each secret would cost, as data: `ourvidz doctor` says it of those that are set here, docs/secrets.md of all."""
+"""Consequences of a leak of each secret, as data: `ourvidz doctor` shows those of the secrets set here, docs/secrets.md all."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Secret:
-    """`names`: variables, or a file. `opens`: what somebody can do who has it. `not_opened`: what it does not let them do. `after`: what to
-    do once it may have leaked, in order."""
+    """`names`: variables, or a file. `opens`: what its holder can do. `not_opened`: what its holder cannot do. `after`: what to do once it
+    may have leaked, in order."""
 
     names: tuple[str, ...]
     what: str

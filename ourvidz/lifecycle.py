@@ -1,8 +1,8 @@
-"""The verbs on a job. Each is one call of a function in schema `ourvidz`, whose SQL decides; this side checks what can be said more
-kindly here, survives a database that goes away in the middle, and turns refusals into `state.errors`.
+"""Operations on a job. Each is one call of a function in schema `ourvidz`, whose SQL decides; this side adds friendlier checks, survives a
+database that goes away in the middle, and turns refusals into `state.errors`.
 
-After a connection broke we do not know whether the statement was committed. `_write` finds out instead of guessing: it repeats the
-call, and when that is refused it looks whether this claim's event is there already.
+After a broken connection it is unknown if the statement was committed. `_write` finds out: it repeats the call, and if that is refused, it
+looks for this claim's event.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Rows = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class NewJob:
-    """A job someone asks for. `settings` are what they chose; the rest is the job type's own."""
+    """A requested job. `settings` are the user's choices; the rest is the job type's own."""
 
     user_id: str
     job_type: str
@@ -51,7 +51,7 @@ class NewJob:
 
 @dataclass(frozen=True)
 class Submitted:
-    """`created` is false when the same id or idempotency key had made the job before."""
+    """`created` is false if the same id or idempotency key had made the job before."""
 
     id: str
     created: bool
@@ -59,7 +59,7 @@ class Submitted:
 
 @dataclass(frozen=True)
 class Claim:
-    """Ownership of a job for one attempt, and everything needed to run it. `artifacts` is what earlier attempts left behind."""
+    """Ownership of a job for one attempt, and everything needed to run it. `artifacts`: outputs of earlier attempts."""
 
     job_id: str
     claim_no: int
@@ -93,19 +93,19 @@ class Held:
 
 
 class Jobs:
-    """The application's hand on the job machine. Safe to share between threads."""
+    """Client of the job state machine. Safe to share between threads."""
 
     def __init__(self, db: Database, screen: PromptScreen, *, patience: float = PATIENCE) -> None:
         self.db = db
         self.screen = screen
         self.patience = patience
         self._undo = False
-        self.completed = 0  # jobs that this process completed: what an executor says of itself
+        self.completed = 0  # jobs that this process completed, which an executor reports
         self._counting = threading.Lock()
 
     def rehearsing(self) -> Jobs:
-        """The same, but what a person decides (`cancel`, `retry`, `reroute`, `reprioritise`) is undone at once: it raises what the decision
-        would raise, each for itself, and nothing stays of it."""
+        """Return a copy whose decisions (`cancel`, `retry`, `reroute`, `reprioritise`) are rolled back at once: each raises what the
+        decision would raise, and nothing of it stays."""
         twin = Jobs(self.db, self.screen, patience=self.patience)
         twin._undo = True
         return twin
@@ -126,7 +126,7 @@ class Jobs:
         return [Submitted(str(row["job_id"]), row["created"]) for row in rows]
 
     def try_out(self, job: NewJob) -> dict[str, Any]:
-        """What `submit` would make of it, without writing anything: job_type, settings, price and balance in tokens, lane, position,
+        """Return what `submit` would make of it, without writing anything: job_type, settings, price and balance in tokens, lane, position,
         eta_seconds (None: no executor serves it), set_aside. Raises what `submit` raises."""
         rows = self._repeat("select ourvidz.submit(%s::jsonb, 'cli', true) as tried", (_json(self._request(job)),))
         tried: dict[str, Any] = rows[0]["tried"]
@@ -143,9 +143,9 @@ class Jobs:
         return request
 
     def _request(self, job: NewJob) -> dict[str, Any]:
-        """As ourvidz.submit takes it. The texts are checked here so far as the database could not hold or would not repeat them."""
+        """The request as ourvidz.submit takes it. Checked here are texts that the database could not hold or would not repeat."""
         prompt, negative = catalog.check_text(job.prompt, job.negative_prompt)
-        # The id is drawn on this side, so that repeating a submit whose answer was lost finds its job.
+        # The client chooses the id, so that repeating a submit whose answer was lost finds its job.
         wire: dict[str, Any] = {
             "id": job.id or str(uuid.uuid4()),
             "user_id": job.user_id,
@@ -163,29 +163,31 @@ class Jobs:
         return {k: v for k, v in wire.items() if v is not None}
 
     def _record_refusal(self, user_id: str, text: texts.Text, verdict: Verdict) -> None:
-        """For counting, as the edge function does. The refusal stands whether it is kept or not."""
+        """Record a refusal for statistics, as the edge function does. The refusal stands even if this fails."""
         try:
             params = (uuid.UUID(str(user_id)), verdict.category, verdict.policy_version, verdict.rule_id, text.sha256)
             self.db.rows("select ourvidz.door_refused(%s, %s, %s, %s, %s)", params)
         except (JobError, Ambiguous, ValueError) as error:
             log.warning("A refusal could not be recorded (%s).", type(error).__name__)
 
-    # `actor`: who the event names; None: the connection's login, or whom its JWT says (ourvidz.actor).
+    # `actor`: who the event names; None: the connection's login, or the user of its JWT (ourvidz.actor).
 
     def cancel(self, job_id: str, *, version: int | None = None, actor: str | None = None) -> str:
-        """`cancelled` at once, or `cancel_requested` of the executor that has it. Asked twice is asked once.
+        """Cancel a job: `cancelled` at once, or `cancel_requested` of the executor that holds it. Idempotent.
 
-        What was delivered stays, and is charged."""
+        Delivered outputs stay, and are charged.
+        """
         sql = "select ourvidz.cancel(%s, %s, %s) as done"
         return str(self._decide(job_id, ("cancelled", "cancel_requested"), sql, (job_id, version, actor))[0]["done"])
 
     def retry(self, job_id: str, *, version: int | None = None, actor: str | None = None, charge: bool = False) -> None:
-        """Start a failed or cancelled job again, whatever it had finished kept. Free, and the event says what was waived, unless
-        `charge`: then its user pays for what is still to be delivered, or `InsufficientTokens` is raised."""
+        """Start a failed or cancelled job again, keeping finished outputs. Free, and the event records what was waived, unless `charge`:
+        then its user pays for what is still to be delivered, or `InsufficientTokens` is raised."""
         self._decide(job_id, ("retried",), "select ourvidz.retry(%s, %s, %s, %s)", (job_id, version, actor, charge))
 
     def reroute(self, job_id: str, *, version: int | None = None, actor: str | None = None) -> None:
-        """Send a waiting job to its type's fallback, at no higher price. Raises `InvalidJob` saying why, where that could not make it."""
+        """Send a waiting job to its type's fallback, at no higher price. Raises `InvalidJob` with the reason if the fallback cannot make
+        it."""
         self._decide(job_id, ("rerouted",), "select ourvidz.reroute(%s, %s, %s)", (job_id, version, actor))
 
     def reprioritise(self, job_id: str, priority: int, *, version: int | None = None, actor: str | None = None) -> None:
@@ -194,8 +196,8 @@ class Jobs:
     # -- executors ----------------------------------------------------------------------------------------------------------------
 
     def register(self, name: str, host: str, pid: int, lanes: Sequence[str], info: Mapping[str, Any] | None = None) -> str:
-        """`info`: what this executor is; its `references` is what becomes of reference pictures that users bring: `screened`, `unscreened`
-        (taken without a look), `refused` or `tiny` (its models make coloured shapes, or noise)."""
+        """`info` describes the executor; its `references` is how it treats users' reference pictures: `screened`, `unscreened` (accepted
+        without a screen), `refused` or `tiny` (its models make coloured shapes, or noise)."""
         sql = "select ourvidz.register(%s, %s, %s, %s, %s::jsonb) as id"
         return str(self._repeat(sql, (name, host, pid, list(lanes), json.dumps(info or {})))[0]["id"])
 
@@ -218,8 +220,8 @@ class Jobs:
     def claim(
         self, executor_id: str, *, lanes: Sequence[str] | None = None, resident: Sequence[str] | None = None, limit: int = 1
     ) -> list[Claim]:
-        """Take up to `limit` jobs of one lane. One try, and it may raise `Ambiguous`: then the executor may hold a job that it does not
-        know of, and only leaving (`executor_gone`) and registering anew is sure to let it go."""
+        """Claim up to `limit` jobs of one lane. One try, and it may raise `Ambiguous`: then the executor may hold a job that it does not
+        know of, and only leaving (`executor_gone`) and registering again is sure to release it."""
         params = (executor_id, None if lanes is None else list(lanes), None if resident is None else list(resident), limit)
         rows = self.db.rows("select * from ourvidz.claim(%s, %s, %s, %s)", params)
         return [_claim(row) for row in rows]
@@ -228,14 +230,16 @@ class Jobs:
         self._repeat("select ourvidz.drain(%s, %s)", (executor_id, done))
 
     def executor_gone(self, executor_id: str, cause: str = "died") -> int:
-        """A supervisor saw this executor die: its jobs go to others now. Returns how many it had."""
+        """Report that a supervisor saw this executor die: its jobs go to others now. Returns how many it had."""
         return int(self._repeat("select ourvidz.executor_gone(%s, %s) as jobs", (executor_id, cause))[0]["jobs"])
 
     def reap(self, *, grace: float = 0.0) -> dict[str, int]:
-        """How many leases `lapsed`, attempts `timed_out` and jobs were `promoted`; `busy`: nothing was done, another reaper was at work.
+        """Return how many leases expired (`lapsed`), attempts `timed_out` and jobs were `promoted`; `busy`: nothing was done, another
+        reaper was at work.
 
-        After an outage of the database every lease has run out, of executors that work on. For `grace` seconds after this process found it
-        back nothing is reaped: they renew their leases meanwhile, and keep their jobs."""
+        After an outage of the database every lease has expired, also those of executors that kept working. For `grace` seconds after this
+        process found it back nothing is reaped, so that they renew their leases and keep their jobs.
+        """
         if self.db.back_for < grace:
             self.db.look_for_writes()
             return {"lapsed": 0, "timed_out": 0, "promoted": 0, "busy": 0}
@@ -244,12 +248,13 @@ class Jobs:
     # -- reading ------------------------------------------------------------------------------------------------------------------
 
     def waiting_lanes(self, lanes: Sequence[str]) -> list[str]:
-        """Those of `lanes` that have a job to do now, in the order in which an executor with nothing in memory would claim from them."""
+        """Return those of `lanes` that have a job to do now, in the order in which an executor with nothing resident would claim from
+        them."""
         row = self._repeat("select ourvidz.lane_order(%s, '{}', null, null) as lanes", (list(lanes),))[0]
         return list(row["lanes"] or ())
 
     def policy(self) -> Policy:
-        """The figures in force, from the database, which decides by them."""
+        """Return the policy figures in force, from the database, which decides by them."""
         row = self._repeat("select * from ourvidz.policy", ())[0]
         return Policy(**{name: row[name] for name in Policy.__dataclass_fields__})
 
@@ -258,14 +263,14 @@ class Jobs:
         return [row["artifact"] for row in rows]
 
     def unended(self, job_ids: Collection[str]) -> tuple[int, int]:
-        """How many of these have not ended, and how many of those no executor has."""
+        """Return how many of these have not ended, and how many of those no executor has."""
         sql = """select count(*) as open, count(*) filter (where executor_id is null) as unheld
                  from public.jobs where id = any (%s::uuid[]) and completed_at is null"""
         row = self._repeat(sql, (list(job_ids),))[0]
         return row["open"], row["unheld"]
 
     def unserved(self, job_ids: Collection[str], lanes: Sequence[str]) -> int:
-        """How many of these wait for an executor, in another lane than `lanes` and one that no executor takes jobs of."""
+        """Count those of these jobs that wait for an executor in a lane that is not in `lanes` and that no executor serves."""
         sql = """select count(*) as n from public.jobs as j
                  where j.id = any (%s::uuid[]) and j.completed_at is null and j.executor_id is null and j.lane <> all (%s)
                    and not exists (select from ourvidz.fleet as e
@@ -279,11 +284,11 @@ class Jobs:
     # -- one claim's steps --------------------------------------------------------------------------------------------------------
 
     def job_texts(self, claim: Claim) -> list[tuple[str, str]]:
-        """What else its user wrote that belongs to the job: field (title, character) and text. Raises `StaleClaim`."""
+        """Return the user's other texts that belong to the job: field (title, character) and text. Raises `StaleClaim`."""
         return [(row["field"], row["written"]) for row in self._repeat("select * from ourvidz.job_texts(%s, %s, %s)", claim.ref)]
 
     def advance(self, claim: Claim, event: str, **data: Any) -> None:
-        """Write `event`; `sha256` among its data is kept as a salted digest.
+        """Write `event`; `sha256` in its data is stored as a salted digest.
 
         Raises `StaleClaim` when another claim has the job, `IllegalTransition` when the step may not follow.
         """
@@ -292,7 +297,7 @@ class Jobs:
         )
 
     def advance_many(self, claims: Sequence[Claim], event: str, data: Sequence[Mapping[str, Any]] | None = None) -> list[str]:
-        """The same step of many claims in one commit. Returns the ids of the jobs that moved; the others' claims were stale."""
+        """Advance many claims by the same step in one commit. Returns the ids of the jobs that moved; the others' claims were stale."""
         payloads = {claim.job_id: json.dumps(d) for claim, d in zip(claims, data or [{}] * len(claims), strict=True)}
         sql = "select ourvidz.advance_batch(%s::uuid[], %s::bigint[], %s::uuid[], %s, %s::jsonb[]) as id"
         moved: list[str] = []
@@ -309,21 +314,21 @@ class Jobs:
                 doubt = True
                 raise
             except IllegalTransition as refused:
-                if doubt:  # when we looked, the first try may still have been on its way: look once more
+                if doubt:  # the first try may have been on its way when we looked: look once more
                     raise Ambiguous(str(refused)) from refused
                 raise
 
-        rows = self._until(attempt)  # first: it may add to those that had moved already
+        rows = self._until(attempt)  # first: it may add to `moved`
         return [*moved, *(str(row["id"]) for row in rows)]
 
     def check_consent(self, claim: Claim, sha256: str | None = None) -> bool:
-        """Whether the job's user may have a model see these bytes (64 hex digits), and writes down that it does; None: whether it still may
-        see all that it saw so far. True when we made the picture for this user. Raises `NoConsent`, `StaleClaim`."""
+        """Check if the job's user may have a model see these bytes (64 hex digits), and record that it does; None: check again all that it
+        saw so far. True if we made the picture for this user. Raises `NoConsent`, `StaleClaim`."""
         rows = self._repeat("select ourvidz.check_consent(%s, %s, %s, %s) as made", (*claim.ref, sha256))
         return bool(rows[0]["made"])
 
     def blocked(self, claim: Claim, sha256: str, pdq: Sequence[str]) -> bool:
-        """Whether these bytes (64 hex digits), or a picture that looks like one of these hashes (64 hex digits each), are blocked. Raises
+        """Check if these bytes (64 hex digits), or a picture similar to one of these hashes (64 hex digits each), are blocked. Raises
         `StaleClaim`."""
         sql = "select ourvidz.check_blocked(%s, %s, %s, %s, %s) as blocked"
         return bool(self._repeat(sql, (*claim.ref, sha256, list(pdq)))[0]["blocked"])
@@ -364,14 +369,14 @@ class Jobs:
         final: bool = False,
         verdict: Mapping[str, Any] | None = None,
     ) -> str:
-        """Report a failed attempt. Returns what policy made of it: retry_scheduled, failed or cancelled."""
+        """Report a failed attempt. Returns the policy's decision: retry_scheduled, failed or cancelled."""
         sql = "select ourvidz.fail(%s, %s, %s, %s, %s, %s, %s, %s::jsonb) as event"
         params = (*claim.ref, error_class, message, retryable, final, json.dumps(verdict or {}))
         rows = self._write(claim, ("retry_scheduled", "failed", "cancelled"), sql, params)
         return str(rows[0]["event"])
 
     def snooze(self, claim: Claim, reason: str, delay: float = 0.0) -> None:
-        """Give the job back without spending an attempt, for `delay` seconds."""
+        """Give the job back without spending an attempt; it waits `delay` seconds."""
         self._write(claim, ("snoozed", "cancelled"), "select ourvidz.snooze(%s, %s, %s, %s, %s)", (*claim.ref, reason, delay))
 
     def honour_cancel(self, claim: Claim) -> None:
@@ -380,7 +385,7 @@ class Jobs:
     # -- surviving the network ----------------------------------------------------------------------------------------------------
 
     def _until(self, attempt: Callable[[], Rows]) -> Rows:
-        """Repeats what looks by itself whether an answer that was lost was a commit."""
+        """Repeat a call that finds out by itself if a lost answer was a commit."""
         began = time.monotonic()
         for delay in backoff(1.0):
             try:
@@ -393,11 +398,11 @@ class Jobs:
         raise AssertionError("backoff has no end")
 
     def _repeat(self, sql: str, params: Sequence[Any]) -> list[dict[str, Any]]:
-        """For calls that may be made twice: a lost answer is asked for again."""
+        """Run an idempotent call: a lost answer is asked for again."""
         return self._until(lambda: self.db.patient(sql, params, patience=self.patience))
 
     def _decide(self, job_id: str, events: tuple[str, ...], sql: str, params: Sequence[Any]) -> Rows:
-        """A person's action. Refused after a lost answer, it may have been our own first try that went before."""
+        """Run a person's action. A refusal after a lost answer may be due to our own first try."""
         if self._undo:
             return self._until(lambda: self.db.patiently(lambda: self.db.undone(sql, params), patience=self.patience))
         doubt = False
@@ -424,7 +429,7 @@ class Jobs:
 
         def attempt() -> list[dict[str, Any]]:
             nonlocal doubt
-            # Looked for first, because a step that changes no status would be accepted twice.
+            # Look first, because a step that changes no status would be accepted twice.
             if doubt and (written := self._written(claim, event, where)):
                 return [{"event": written}]
             try:
@@ -433,7 +438,7 @@ class Jobs:
                 doubt = True
                 raise
             except (StaleClaim, IllegalTransition):
-                # Looked for again: when we looked, the first try may still have been on its way.
+                # Look again: the first try may have been on its way when we looked.
                 if doubt and (written := self._written(claim, event, where)):
                     return [{"event": written}]
                 raise
@@ -449,7 +454,7 @@ class Jobs:
 
 
 def _texts(request: Mapping[str, Any]) -> list[texts.Text]:
-    """What a request says, in canonical form, each text once. Raises `InvalidJob` naming the field."""
+    """Return the texts of a request in canonical form, each once. Raises `InvalidJob` naming the field."""
     found: list[texts.Text] = []
     field = "metadata"
     try:

@@ -1,4 +1,4 @@
-"""Objects that no artifact names: what claims that lost their job, and erasures that were cut off, have left in storage."""
+"""Objects that no artifact names: left in storage by claims that lost their job, and by interrupted erasures."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from ourvidz.storage.base import ArtifactStore
 from state.catalog import JOB_TYPES
 
 BUCKETS = (*JOB_TYPES, "video-thumbnails")
-"""Where executors put what they make. What lies elsewhere, others have put there."""
+"""Buckets that executors write to. Objects elsewhere were put there by others."""
 
 _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
-_OURS = re.compile(rf"{_UUID}/{_UUID}/[1-9][0-9]*-[0-9]+\.[a-z0-9]+")  # as `object_path` makes them; older systems named theirs otherwise
+_OURS = re.compile(rf"{_UUID}/{_UUID}/[1-9][0-9]*-[0-9]+\.[a-z0-9]+")  # as `object_path` makes them; legacy systems named theirs otherwise
 _AT_ONCE = 500
 
 
@@ -28,11 +28,11 @@ class Orphan:
     bytes: int
     written: datetime
     known: bool
-    """Whether the database knows the job. Where it knows none, it may be another project's."""
+    """Whether the database knows the job. If not, it may be another project's."""
 
 
 def orphans(db: Database, store: ArtifactStore, before: datetime) -> Iterator[Orphan]:
-    """Those written before then."""
+    """Yield orphans written before `before`."""
     for bucket in BUCKETS:
         ours = (entry for entry in store.entries(bucket) if entry.written < before and _OURS.fullmatch(entry.path))
         while some := {entry.path: entry for entry in islice(ours, _AT_ONCE)}:

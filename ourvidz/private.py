@@ -1,4 +1,4 @@
-"""Files and folders that the product makes are its user's alone, also on a host that others share."""
+"""Keep files and folders that the product makes private to its user, also on a host that others share."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 UMASK = 0o077
-MOST = 50_000  # entries that a look goes through: a spool and a store may hold more
+MOST = 50_000  # entries checked at most: a spool and a store may hold more
 
 
 def begin() -> None:
-    """At the start of each process of ours; what it starts inherits it. What has to be open to others says so by chmod."""
+    """Set the umask at the start of each process of ours; its children inherit it. What has to be open to others gets an explicit chmod."""
     os.umask(UMASK)
 
 
@@ -28,8 +28,8 @@ class Exposed:
 
 
 def exposed(roots: Iterable[Path], shared: Iterable[Path] = ()) -> Iterator[Exposed]:
-    """What of ours in these folders others may read, write or enter; MOST entries are looked at. In `shared` (model files, which executors
-    of several accounts may read) only what others may write. Links are not followed: their own mode counts for nothing."""
+    """Yield our files in these folders that others may read, write or enter; at most MOST entries are checked. In `shared` (model files,
+    which executors of several accounts may read) only those that others may write. Links are not followed: their own mode has no effect."""
     readable = [path.absolute() for path in shared]
     left = MOST
     for root in roots:
@@ -51,7 +51,7 @@ def exposed(roots: Iterable[Path], shared: Iterable[Path] = ()) -> Iterator[Expo
 
 
 def close(found: Iterable[Exposed]) -> int:
-    """Takes the others' permissions away. Returns how many were changed."""
+    """Remove the others' permissions. Returns how many files were changed."""
     changed = 0
     for one in found:
         one.path.chmod(one.private)
@@ -60,7 +60,7 @@ def close(found: Iterable[Exposed]) -> int:
 
 
 def _below(root: Path) -> Iterator[Path]:
-    """The folder and all that lies in it."""
+    """Yield the folder and everything in it."""
     if not root.exists():
         return
     yield root

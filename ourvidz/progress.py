@@ -1,4 +1,4 @@
-"""Progress inside a job's steps: for people who watch. Never an event, never stored with the job."""
+"""Progress inside a job's steps, for people who watch. Never an event, never stored with the job."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Progress:
-    """Where an executor is with a job. `stage` is a status of the job, or a word for what it waits for (loading models …)."""
+    """An executor's progress on a job. `stage` is a status of the job, or a word for what it waits for (loading models …)."""
 
     job_id: str
     job_type: str

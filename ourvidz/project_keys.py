@@ -1,4 +1,4 @@
-"""A Supabase project's API keys, as its gateway wants them sent (https://supabase.com/docs/guides/api/api-keys).
+"""Headers for a Supabase project's API keys, as its gateway expects them (https://supabase.com/docs/guides/api/api-keys).
 
 Publishable and secret keys (`sb_publishable_…`, `sb_secret_…`) are not JWTs: they go in the header `apikey` alone. The legacy keys (anon,
 service_role) are JWTs and go as a bearer token too.
@@ -10,7 +10,7 @@ import re
 
 SECRET, LEGACY = "SUPABASE_SECRET_KEY", "SUPABASE_SERVICE_KEY"
 WHERE = "Settings → API Keys → Secret keys"
-"""Where the dashboard shows them."""
+"""Location in the dashboard."""
 
 _DISABLED = re.compile(r"legacy api keys? (?:is|are|was|were|has been|have been) disabled", re.IGNORECASE)
 
@@ -24,7 +24,7 @@ def headers(key: str) -> dict[str, str]:
 
 
 def is_disabled(message: str) -> bool:
-    """Whether a gateway's message says that the project's owner has disabled its legacy keys."""
+    """Check if a gateway's message says that the project's owner has disabled its legacy keys."""
     return _DISABLED.search(message) is not None
 
 

@@ -1,4 +1,4 @@
-"""A sign of life for processes that have no lease: a byte now and then into a pipe that their supervisor reads."""
+"""Liveness signal of processes that have no lease: a byte now and then into a pipe that their supervisor reads."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ VARIABLE = "OURVIDZ_PULSE"
 
 
 def beat() -> None:
-    """Say that this process turns. Does nothing where no supervisor listens."""
+    """Signal that this process is alive. Does nothing if no supervisor listens."""
     if pipe := os.environ.get(VARIABLE):
-        # A supervisor that was stopped lets the pipe fill; one that died has closed it. Neither is our concern here.
+        # A stopped supervisor lets the pipe fill; a dead one has closed it. Neither matters here.
         with contextlib.suppress(BlockingIOError, BrokenPipeError):
             os.write(int(pipe), b".")
 
 
 def rest(seconds: float) -> None:
-    """Sleep, and say each second that it is only that."""
+    """Sleep, and signal each second."""
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0:
         beat()

@@ -1,7 +1,7 @@
-"""Moves what was taken down into the bucket `quarantine`, which the service key alone opens, and back when it is restored. Policies keep an
-object from being read at once; a signed URL passes every policy, so the object must not stay where it was.
+"""Move what was taken down into the bucket `quarantine`, which the service key alone opens, and back when it is restored. Policies stop
+reads at once, but a signed URL passes every policy, so the object must not stay at its path.
 
-Several may run at once: each object is lent to one of them. A legal hold needs nothing here: nothing is deleted.
+Several processes may run at once: each object is leased to one of them. A legal hold needs nothing here: nothing is deleted.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
 log = logging.getLogger("ourvidz.quarantine")
 
 AT_ONCE = 50
-LEASE = 300.0  # seconds in which so many are moved, waiting for a slow store
+LEASE = 300.0  # seconds to move so many on a slow store
 
 
 def sealed_path(bucket: str, path: str) -> str:
-    """Where an object lies in `quarantine`: under its user's folder still, so that an erasure finds it."""
+    """Return the path of an object in `quarantine`: still under its user's folder, so that an erasure finds it."""
     user, _, rest = path.partition("/")
     return f"{user}/{bucket}/{rest}"
 
 
 class Quarantine:
-    """`all_here`: as for `Remover`: what is not in the store is nowhere."""
+    """`all_here`: as for `Remover`: an object that is not in the store is nowhere."""
 
     def __init__(self, db: Database, store: ArtifactStore, *, all_here: bool) -> None:
         self._db, self._store, self._all_here = db, store, all_here
         self._refused: Counter[str] = Counter()
 
     def round(self) -> int:
-        """List the folders of one suspended user, and move what is due, at most `AT_ONCE`; how many were moved."""
+        """List the folders of one suspended user, and move what is due, at most `AT_ONCE`. Returns how many were moved."""
         self._sweep()
         rows = self._db.rows("select bucket, path, away from ourvidz.taken_take(%s, %s)", (AT_ONCE, LEASE))
         done = [row for row in rows if self._move(row["bucket"], row["path"], row["away"])]
@@ -47,7 +47,7 @@ class Quarantine:
         return len(done)
 
     def settle(self) -> int:
-        """Until nothing is due; how many were moved. For a command that must not leave it to others."""
+        """Run rounds until nothing is due. Returns how many were moved. For a command that must not leave it to others."""
         moved = 0
         while some := self.round():
             moved += some
@@ -62,7 +62,7 @@ class Quarantine:
                     if found := self._found(bucket, one["user_id"]):
                         self._db.rows("select ourvidz.suspension_found(%s, %s, %s)", (one["id"], bucket, found))
             except StorageError as error:
-                return self._note(error)  # listed again when the loan has run out
+                return self._note(error)  # listed again when the lease has expired
             self._db.rows("select ourvidz.suspension_swept(%s)", (one["id"],))
 
     def _found(self, bucket: str, user_id: str) -> list[str]:
@@ -72,18 +72,18 @@ class Quarantine:
             return []
 
     def _move(self, bucket: str, path: str, away: bool) -> bool:
-        """Whether it is where it should be."""
+        """Move an object; True if it is where it should be."""
         names = (bucket, path), (QUARANTINE, sealed_path(bucket, path))
         (source, target) = names if away else names[::-1]
         try:
             if self._store.move(*source, *target):
                 return True
-            return self._all_here  # gone already; should it be uploaded once more, it is due again (ourvidz.artifact_uploaded)
+            return self._all_here  # gone already; if it is uploaded once more, it is due again (ourvidz.artifact_uploaded)
         except ObjectExists:
-            # Uploaded once more after it was taken: the first is kept, this one must go.
+            # Uploaded once more after the takedown: the first is kept, this one is deleted.
             return self._store.delete(bucket, path) if away else False
         except PathRefused:
-            return True  # a row of an older system may say anything; no object is called so
+            return True  # a legacy row may hold any path; no object has this one
         except StorageError as error:
             self._note(error)
             return False

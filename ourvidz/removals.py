@@ -1,6 +1,5 @@
-"""Deletes the objects of what users deleted from their libraries. A front end deletes them too; this does it where that failed, and for
-outputs that its page did not know of (thumbnails). Several may run at once: each object is lent to one of them.
-"""
+"""Delete the objects of what users deleted from their libraries. A front end deletes them too; this covers its failures, and outputs that
+its page did not know of (thumbnails). Several processes may run at once: each object is leased to one of them."""
 
 from __future__ import annotations
 
@@ -21,21 +20,21 @@ if TYPE_CHECKING:
 log = logging.getLogger("ourvidz.removals")
 
 AT_ONCE = 50
-LEASE = 300.0  # seconds in which so many are deleted, waiting for a slow store
-POLL = 5.0  # seconds between two looks
+LEASE = 300.0  # seconds to delete so many on a slow store
+POLL = 5.0  # seconds between two polls
 LEAVE = 5.0
 
 
 class Remover:
-    """`all_here`: the store holds every object that the database knows, so that what is not there is gone. A folder of this machine
-    beside a database that others use holds only its own."""
+    """`all_here`: the store holds every object that the database knows, so that a missing one is gone. A folder of this machine beside a
+    database that others use holds only its own."""
 
     def __init__(self, db: Database, store: ArtifactStore, *, all_here: bool) -> None:
         self._db, self._store, self._all_here = db, store, all_here
         self._refused: Counter[str] = Counter()
 
     def round(self) -> int:
-        """Delete what is due, at most `AT_ONCE`; how many are gone. What the store does not delete now is due again later."""
+        """Delete what is due, at most `AT_ONCE`. Returns how many are gone. What the store fails to delete now is due again later."""
         rows = self._db.rows("select bucket, path from ourvidz.removals_take(%s, %s)", (AT_ONCE, LEASE))
         gone = [(row["bucket"], row["path"]) for row in rows if self._delete(row["bucket"], row["path"])]
         if gone:
@@ -48,7 +47,7 @@ class Remover:
         except BucketMissing:
             return self._all_here
         except PathRefused:
-            return True  # a row of an older system may say anything; no object is called so
+            return True  # a legacy row may hold any path; no object has this one
         except StorageError as error:
             reason = type(error).__name__
             self._refused[reason] += 1
@@ -62,7 +61,7 @@ class Rounds(Protocol):
 
 
 def keep(rounds: Rounds, stop: threading.Event) -> None:
-    """Round after round, until stopped."""
+    """Run rounds until stopped."""
     while not stop.is_set():
         try:
             more = rounds.round() == AT_ONCE
@@ -74,7 +73,7 @@ def keep(rounds: Rounds, stop: threading.Event) -> None:
 
 @contextmanager
 def running(*all_of: Rounds) -> Iterator[None]:
-    """Beside whatever else this process does. A store that hangs holds up nothing: what was lent is due again."""
+    """Run these in threads beside this process's other work. A store that hangs holds up nothing: what was leased becomes due again."""
     stop = threading.Event()
     threads = [threading.Thread(target=keep, args=(one, stop), name=type(one).__name__, daemon=True) for one in all_of]
     for thread in threads:

@@ -1,4 +1,4 @@
-"""One job on a contact sheet, as the command line hands it to the executors that draw it."""
+"""One job on a contact sheet, passed from the command line to the executors that draw it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Cell:
-    """`files`: the job's pictures, or its film. `references`: the pictures that it was given, as PNG."""
+    """`files`: the job's pictures, or its video. `references`: the job's reference pictures, as PNG."""
 
     title: str
     prompt: str

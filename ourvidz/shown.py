@@ -1,5 +1,5 @@
-"""What rows of `images` and `videos` should say of their jobs, told from the events. Part of the audit: it shares no code with the
-database's functions (`ourvidz.images_show`, `ourvidz.videos_show`)."""
+"""Expected contents of a job's rows in `images` and `videos`, from its events. Part of the audit: it shares no code with the database's
+functions (`ourvidz.images_show`, `ourvidz.videos_show`)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from state.machine import ENDED, EventType, Status
 from state.scenes import SHOWN
 
 OURS = (EventType.COMPLETED, EventType.FAILED, EventType.CANCELLED)
-"""A job without one of these was ended by the older system, if it has ended, and its rows are that system's."""
+"""Events that end a job here. An ended job without one of them was ended by the legacy system, and its rows are that system's."""
 
 Row = Mapping[str, Any]
 
 
 def outputs(events: Sequence[Event], kind: str) -> frozenset[int]:
-    """The indexes of a job's outputs of this kind that were delivered by its last end and not deleted. None of a job that was refused."""
+    """Return the indexes of a job's outputs of this kind that were delivered by its last end and not deleted. Empty for a job that was
+    refused."""
     there: set[int] = set()
     fresh: set[int] = set()
     for e in events:
@@ -28,7 +29,7 @@ def outputs(events: Sequence[Event], kind: str) -> frozenset[int]:
             there |= fresh
         if e.type is EventType.FAILED and e.data.get("final"):
             return frozenset()
-    for e in events:  # whenever it was deleted: a deletion may come before the output
+    for e in events:  # in any order: a deletion may come before the output
         if e.type is EventType.REMOVED and e.data["what"] == "job":
             return frozenset()
         if e.type is EventType.REMOVED and e.data.get("kind") == kind:
@@ -37,12 +38,13 @@ def outputs(events: Sequence[Event], kind: str) -> frozenset[int]:
 
 
 def differences(job: Job, events: Sequence[Event], rows: Row) -> Iterator[str]:
-    """What `images` and `videos` say otherwise than the job's events. `rows`: the job's images, videos and artifacts (History.library)."""
+    """Yield the differences between `images` and `videos` and the job's events. `rows`: the job's images, videos and artifacts
+    (History.library)."""
     if job.status in ENDED and not any(e.type in OURS for e in events):
         return
     paths = {(a["kind"], a["index"]): a["path"] for a in rows["artifacts"]}
     pictures = outputs(events, "image")
-    erased = not rows["artifacts"] and bool(pictures)  # an erasure takes artifacts and rows; events stay
+    erased = not rows["artifacts"] and bool(pictures)  # an erasure deletes artifacts and rows; events stay
     for row in rows["images"]:
         index = row["image_index"] or 0
         if job.status not in ENDED and index not in pictures:
@@ -61,7 +63,7 @@ def differences(job: Job, events: Sequence[Event], rows: Row) -> Iterator[str]:
 
 def _video(job: Job, row: Row, path: str | None) -> Iterator[str]:
     final = row["video_job_id"] == job.id
-    there = final and job.status in ENDED and path is not None  # a film that was delivered is shown however its job ended
+    there = final and job.status in ENDED and path is not None  # a delivered video is shown, however its job ended
     expected = SHOWN[Status.COMPLETED if there else job.status][final]
     if row["current_job_id"] == job.id and row["status"] != expected:
         yield f"video {row['id']} is {row['status']}, not {expected}"

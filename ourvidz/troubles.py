@@ -1,6 +1,6 @@
-"""What a part of this machine waits for, said for `ourvidz top` and `ourvidz doctor`: a small file for each part, under the home.
+"""Report what a process of this machine waits for, to `ourvidz top` and `ourvidz doctor`: a small file for each part, under the home.
 
-A file and no row: a part may wait for the database itself. It says until when it holds, so that one whose part was killed is not believed.
+A file, not a row: a part may wait for the database itself. Each file has an expiry, so that one of a killed part is not believed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-SLACK = 60.0  # seconds after its next try within which a part that lives has said something new
+SLACK = 60.0  # seconds after its next try within which a live part has reported again
 
 
 @dataclass(frozen=True)
@@ -25,18 +25,18 @@ class Trouble:
 
 
 class Troubles:
-    """`home` None: nowhere to say it."""
+    """`home` None: nothing is written."""
 
     def __init__(self, home: Path | None) -> None:
         self._folder = None if home is None else home / "troubles"
 
     def say(self, part: str, said: str, wait: float) -> None:
-        """`part` waits for something, and tries again in `wait` seconds. What the file system does about it concerns nobody else."""
+        """Report that `part` waits for something, and tries again in `wait` seconds. Errors of the file system are ignored."""
         if self._folder is None:
             return
         now, before = time.time(), _read(self._folder / f"{part}.json")
         trouble = Trouble(part, said, before.since if before and before.until > now else now, now + wait + SLACK)
-        with contextlib.suppress(OSError):  # a disk that is full may be the very trouble
+        with contextlib.suppress(OSError):  # a full disk may be the very trouble
             self._folder.mkdir(parents=True, exist_ok=True)
             new = self._folder / f".{part}.new"
             new.write_text(json.dumps(asdict(trouble)), encoding="utf-8")
@@ -48,7 +48,7 @@ class Troubles:
                 (self._folder / f"{part}.json").unlink(missing_ok=True)
 
     def now(self) -> list[Trouble]:
-        """The troubles of this machine's parts, by name."""
+        """Return the current troubles of this machine's parts, by name."""
         found = [_read(path) for path in sorted(self._folder.glob("*.json"))] if self._folder is not None else []
         return [trouble for trouble in found if trouble is not None and trouble.until > time.time()]
 

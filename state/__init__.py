@@ -1,1 +1,1 @@
-"""What a job is: pure data and small functions. No I/O, no clock of its own, nothing but the standard library and `transitions`."""
+"""Pure data and small functions that define a job. No I/O, no clock, nothing but the standard library and `transitions`."""

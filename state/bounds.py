@@ -1,5 +1,5 @@
-"""What one request may cost, and how much a user may leave behind: data, copied into `ourvidz.limits` and `ourvidz.row_bounds`, where the
-database decides by it (docs/limits.md)."""
+"""Limits on the cost of one request and on the rows of one user: data, copied into `ourvidz.limits` and `ourvidz.row_bounds`, which the
+database enforces (docs/limits.md)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ MB: Final = 2**20
 
 @dataclass(frozen=True)
 class Limits:
-    """Of what comes through the API, in bytes. A JSON value of n bytes renders to at most 40 n characters: a number takes twelve
-    bytes, and has at most 310 digits before its point or 360 behind it, as numbers in JavaScript do."""
+    """Limits on API input, in bytes. A JSON value of n bytes renders to at most 40 n characters: a number takes twelve bytes, and has at
+    most 310 digits before its point or 360 after it, as numbers in JavaScript do."""
 
     request_bytes: int = 2**18  # the body of a request, by its Content-Length
-    write_bytes: int = 2**22  # all that one request writes to rows of a user's
+    write_bytes: int = 2**22  # all that one request writes to a user's rows
     text_bytes: int = 32_000  # a text argument or column; 8,000 characters of four bytes
     json_bytes: int = 65_536  # a jsonb argument or column
     settings_bytes: int = 32_768  # config, metadata and settings of a request for a job, each
@@ -25,8 +25,8 @@ class Limits:
 
 @dataclass(frozen=True)
 class Rows:
-    """How many rows of a table one owner may have, and how many bytes together. `over`: what happens beyond that: `refuse` (OV041), or
-    `oldest` (the owner's oldest row goes: nobody's flow may stop at a report). `other`: what bounds the table where no counter does."""
+    """Maximum rows and total bytes of a table per owner. `over`: what happens beyond the limit: `refuse` (OV041), or `oldest` (the owner's
+    oldest row is deleted, so that a log entry never blocks a user's request). `other`: what bounds a table that has no counter."""
 
     owner: str = "user_id"
     rows: int | None = None
@@ -67,33 +67,32 @@ ROWS: Final[Mapping[str, Rows]] = {
     "shares": Rows(other="one a lane"),
     "removals": Rows(other="one an object that was stored"),
 }
-"""By table, of the schema public or ourvidz. A table that a user can add rows to and that is not here fails
-tests/security/test_bounds.py."""
+"""By table, in schema public or ourvidz. A table that users can add rows to and that is not listed fails tests/security/test_bounds.py."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one request may cost Postgres at most, whatever it sends: tests/security/test_memory.py holds every function and table to it."""
+    """Upper bound on what one request costs Postgres, whatever it sends; tests/security/test_memory.py checks every function and table."""
 
-    seconds: float = 2.0  # of processor time, for a body full of small rows; one row takes a few milliseconds
-    megabytes: float = 64.0  # by which the backend grows, 25 of them for its caches
+    seconds: float = 2.0  # CPU time, for a body full of small rows; one row takes a few milliseconds
+    megabytes: float = 64.0  # growth of the backend, 25 of them for its caches
     wal_megabytes: float = 16.0
 
 
 COST: Final = Cost()
 
 OPERATORS: Final = ("request_bytes", "upload_objects")
-"""Figures that an operator may set: ours are the first values, and an upgrade leaves theirs alone."""
+"""Figures that an operator may set: these are the initial values, and an upgrade keeps the operator's."""
 
 OBJECTS: Final = 1_000
-"""Uploaded references of one user, in all buckets of references together."""
+"""Maximum uploaded references per user, over all buckets of references."""
 
 
 def limits() -> dict[str, Any]:
-    """As `ourvidz.limits` has them."""
+    """The row of `ourvidz.limits`."""
     return {**asdict(LIMITS), "upload_objects": OBJECTS}
 
 
 def rows() -> list[dict[str, Any]]:
-    """As `ourvidz.row_bounds` has them."""
+    """The rows of `ourvidz.row_bounds`."""
     return [{"name": name, **asdict(bound)} for name, bound in ROWS.items()]

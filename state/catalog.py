@@ -1,7 +1,7 @@
-"""Job types, buckets and what a job may ask for: the one table. Figures are the product's (docs/catalog.md is made from here).
+"""Job types, buckets and allowed job settings: the single source. Figures are the product's (docs/catalog.md is generated from it).
 
-The database's table `ourvidz.job_types` is a copy of `JOB_TYPES`, limits included; what someone asked for becomes a job's settings there
-(ourvidz.read_asked), for every way in.
+The database's table `ourvidz.job_types` is a copy of `JOB_TYPES`, limits included; ourvidz.read_asked turns every request into a job's
+settings there, however it came in.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class JobType:
     init_image: bool = False
     strength: float | None = None
     backoff_scale: float = 1.0  # this type's delays between attempts, as a multiple of the policy's
-    label: str = ""  # what people read
+    label: str = ""  # display name
     expected_seconds: float = 60.0  # from claim to end, until there is a history
 
     @property
@@ -77,7 +77,7 @@ class JobType:
 
     @property
     def time_limit(self) -> int:
-        """Seconds one attempt may take, counted by the database's clock."""
+        """Maximum seconds of one attempt, by the database's clock."""
         return 900 if self.video else 600
 
 
@@ -92,8 +92,8 @@ def _wan(name: str, steps: int, guidance: float, mb: int, price: int, **more: An
 JOB_TYPES: Final[Mapping[str, JobType]] = {
     row.name: row
     for row in (
-        # Expected seconds are what the older workers took on an RTX 6000 Ada (for six images: sdxl); of the two types that they did not
-        # have, reckoned from sdxl_image_high by steps and pixels.
+        # Expected seconds were measured on the legacy workers with an RTX 6000 Ada (sdxl: for six images); the two types that they lacked
+        # are extrapolated from sdxl_image_high by steps and pixels.
         _sdxl("sdxl_image_fast", 15, 6.0, 5, 1, fast=True, label="SDXL image, fast", expected_seconds=29.9),
         _sdxl("sdxl_image_high", 25, 7.5, 10, 2, label="SDXL image, high quality", expected_seconds=42.4),
         _sdxl("sdxl_image_premium", 40, 8.5, 30, 4, sizes=PREMIUM_SIZES, label="SDXL image, premium", expected_seconds=106.0),
@@ -131,14 +131,14 @@ JOB_TYPES: Final[Mapping[str, JobType]] = {
 }
 
 LANES: Final = ("sdxl", "sdxl_ip", "wan", "wan_vace")
-"""A lane is a set of models that serves its jobs: an executor claims from those whose models it has."""
+"""A lane is a set of models that serves its jobs: an executor claims from the lanes whose models it has."""
 
 
 @dataclass(frozen=True)
 class Bucket:
-    """A storage bucket: the largest object in bytes, the media types it takes, whether anyone may read it, and whether users upload
-    pictures of their own into it (references). Into the others only executors write: what lies there has a known origin. What is `sealed`
-    the service key alone reads and writes."""
+    """A storage bucket: maximum object size in bytes, accepted media types, whether anyone may read it, and whether users upload pictures
+    of their own into it (references). Only executors write to the others, so the origin of their objects is known. Only the service key
+    reads and writes a `sealed` bucket."""
 
     max_bytes: int
     media_types: frozenset[str]
@@ -150,39 +150,39 @@ class Bucket:
 QUARANTINE: Final = "quarantine"
 IMAGES: Final = frozenset({PNG, "image/jpeg", WEBP})
 PHOTOS: Final = IMAGES | {"image/heic", "image/heif", "image/avif"}
-"""What people's cameras and telephones make, and executors read as references."""
+"""Formats of cameras and phones, which executors accept as references."""
 BUCKETS: Final[Mapping[str, Bucket]] = {
-    # An image job's thumbnail lies beside its image; a video's has a bucket of its own.
+    # An image's thumbnail is stored beside it; a video's has its own bucket.
     **{t.name: Bucket(t.bucket_mb * MB, frozenset({t.media_type} | ({WEBP} if not t.video else set()))) for t in JOB_TYPES.values()},
     "scene-previews": Bucket(10 * MB, IMAGES),
     "videos-final": Bucket(100 * MB, frozenset({MP4})),
     "character-images": Bucket(20 * MB, PHOTOS, uploads=True),
-    # Where OurVidz's front end uploads references, up to 10 MB as a browser counts them.
+    # OurVidz's front end uploads references here, up to 10 MB as a browser counts them.
     "reference_images": Bucket(10 * MIB, PHOTOS | {GIF}, uploads=True),
     "video-thumbnails": Bucket(5 * MB, frozenset({WEBP})),
-    # What was taken down, under user/bucket/…: signed URLs to where it was lead nowhere then.
+    # Taken-down objects, under user/bucket/…: signed URLs to the old path no longer work.
     QUARANTINE: Bucket(200 * MB, PHOTOS | {GIF, MP4, "video/webm"}, sealed=True),
     "system-assets": Bucket(5 * MB, IMAGES, public=True),
     "system_assets": Bucket(5 * MB, IMAGES, public=True),  # the deployed front end's spelling
 }
 REFERENCE_BUCKET: Final = "character-images"
-"""Where our own command line puts references. Both buckets with `uploads` are read."""
+"""Bucket to which our own command line uploads references. Both buckets with `uploads` are read."""
 
 REFERENCE_SLOTS: Final[Mapping[str, tuple[str, ...]]] = {
     "sdxl": ("init", "style"),
     "wan": ("single", "first_frame", "last_frame"),
 }
-"""The pictures a job of a family may refer to. The slot `style` is the one picture of any SDXL reference_type."""
+"""Reference pictures that a job of each family may name. The slot `style` is the one picture of any SDXL reference_type."""
 
-# What a reference may look like, here and in ourvidz.check_references: an object of our own store, or a URL, of which the fetcher
-# decides more (ourvidz.fetch). A bucket has no colon, so that no other scheme passes for one.
+# Syntax of a reference, here and in ourvidz.check_references: an object of our own store, or a URL, which the fetcher checks further
+# (ourvidz.fetch). A bucket name has no colon, so that no other scheme passes for one.
 _OBJECT, OBJECT_MAX = re.compile(r"[A-Za-z0-9_.-]+/[ -~]+"), 500
 _URL, URL_MAX = re.compile(r"https://[!-~]+"), 2_000
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything a model is told besides the words: complete, checked, and the same for every attempt of the job."""
+    """All settings of a model run besides the prompts: complete, checked, and the same for every attempt of the job."""
 
     steps: int
     guidance: float
@@ -205,25 +205,25 @@ class Settings:
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """One for each image: seed, seed+1, … wrapping at 2³²."""
+        """One seed per image: seed, seed+1, … wrapping at 2³²."""
         if self.seed is None:
             raise ValueError("this job has no seed yet: submit it first")
         return tuple((self.seed + i) % (SEED_MAX + 1) for i in range(self.images))
 
     def as_dict(self) -> dict[str, Any]:
-        """Only what is set, as it is stored and sent."""
+        """Return only the settings that have a value, as they are stored and sent."""
         return {k: dict(v) if isinstance(v, Mapping) else v for k, v in self.__dict__.items() if v is not None and v != {}}
 
 
 def job_type(name: object) -> JobType:
-    """The row called `name`. Raises `InvalidJob` listing the names there are."""
+    """Return the row called `name`. Raises `InvalidJob`, which lists the existing names."""
     if isinstance(name, str) and name in JOB_TYPES:
         return JOB_TYPES[name]
     raise InvalidJob(f"There is no job type {_short(name)}. Choose one of: {', '.join(JOB_TYPES)}.", field="job_type")
 
 
 def defaults(kind: JobType) -> dict[str, Any]:
-    """What a job of this type is made with when nothing is asked, as the database fills it in."""
+    """Default settings of a job type, as the database fills them in."""
     own: dict[str, Any] = {"steps": kind.steps, "guidance": kind.guidance, "width": kind.sizes[0][0], "height": kind.sizes[0][1]}
     own |= {"images": 1, "frames": kind.frames, "frames_asked": kind.frames, "reference_fallback": False, "on_enhance_failure": "continue"}
     own |= {"fps": FPS} if kind.video else {}
@@ -232,14 +232,14 @@ def defaults(kind: JobType) -> dict[str, Any]:
 
 
 def lane_of(kind: JobType, references: Mapping[str, str]) -> str:
-    """Which models the job needs: plain SDXL or with IP-Adapter, Wan or its VACE form, which alone can take a picture."""
+    """Lane of a job, by the models it needs: SDXL plain or with IP-Adapter, Wan plain or VACE (only VACE takes a picture)."""
     if kind.family == "sdxl":
         return "sdxl_ip" if "style" in references else "sdxl"
     return "wan_vace" if references else "wan"
 
 
 def check_text(prompt: object, negative: object = None) -> tuple[str, str | None]:
-    """The prompt and negative prompt, trimmed. Raises `InvalidJob` when empty, over-long or not text; never repeats the text."""
+    """Return the prompt and negative prompt, trimmed. Raises `InvalidJob` if one is empty, too long or not text; never repeats the text."""
     for name, value, longest in (("prompt", prompt, PROMPT_MAX), ("negative_prompt", negative, NEGATIVE_MAX)):
         if value is None and name == "negative_prompt":
             continue
@@ -256,17 +256,17 @@ def check_text(prompt: object, negative: object = None) -> tuple[str, str | None
 
 
 def is_url(reference: str) -> bool:
-    """Whether it lies elsewhere, and has to be fetched."""
+    """Check if a reference is an https URL, which has to be fetched."""
     return _URL.fullmatch(reference) is not None
 
 
 def shown(reference: str) -> str:
-    """A reference for people to see. A URL's query may be a signature, which opens the picture to whoever reads it: it stays out."""
+    """Format a reference for display, without a URL's query: it may be a signature that opens the picture to anyone who reads it."""
     return re.sub(r"[?#].*", "?…", reference) if is_url(reference) else reference
 
 
 def reference_slots(kind: JobType) -> tuple[str, ...]:
-    """The slots that this type takes: a start only where there is one to redraw, first and last frames only where there are many."""
+    """Return the slots of a job type: `init` only for image-to-image, first and last frames only for videos."""
     if kind.family == "wan" and not kind.video:
         return ("single",)
     return tuple(slot for slot in REFERENCE_SLOTS[kind.family] if slot != "init" or kind.init_image)

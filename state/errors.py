@@ -1,4 +1,4 @@
-"""What a job can refuse. One leaf for each different decision of the caller; each has the SQLSTATE that the database raises for it.
+"""Errors that a job can raise: one class for each different decision of the caller, each with the SQLSTATE that the database raises for it.
 
 Class `OV` is ours: the SQL standard leaves classes beginning with I–Z to implementations, and Postgres uses none that begin with O.
 """
@@ -14,7 +14,7 @@ class JobError(Exception):
     sqlstate: ClassVar[str] = "OV000"
     code: ClassVar[str] = "job_error"
     http: ClassVar[int] = 409
-    """The HTTP status that an API answers it with."""
+    """HTTP status of the API's answer."""
 
 
 class IllegalTransition(JobError):

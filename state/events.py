@@ -1,6 +1,6 @@
-"""Events: immutable past-tense facts, and the bytes that their hash chain covers.
+"""Events: immutable facts in the past tense, and the bytes that their hash chain covers.
 
-An event holds ids, figures and words from closed lists; never a prompt, a message or anything a person wrote (a salted hash may stand
+An event holds ids, figures and words from closed lists; never a prompt, a message or anything else a person wrote (a salted hash may stand
 for it), so that a person's text can be erased while the chain still verifies.
 """
 
@@ -17,10 +17,10 @@ from state.kinds import EVENT_DATA
 from state.machine import EventType, Status
 
 CODEC: Final = 1
-"""The first field of the canonical bytes. A change of their form is a new number; old events keep verifying under their own."""
+"""First field of the canonical bytes. A new format gets a new number; old events keep verifying under their own."""
 
 DATA_KEYS: Final[Mapping[EventType, tuple[str, ...]]] = {event: tuple(EVENT_DATA[event]) for event in EventType}
-"""Every key an event's data may have (state/kinds.py says of what kind each is)."""
+"""Keys allowed in each event's data (state/kinds.py has their kinds)."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Event:
     actor: str
     occurred_at: datetime
     data: Mapping[str, Any]
-    data_text: str = ""  # as Postgres prints its jsonb: the chain covers these very characters
+    data_text: str = ""  # jsonb as Postgres prints it: the chain covers exactly these characters
     prev_hash: bytes = b""
     hash: bytes = b""
 
@@ -45,9 +45,10 @@ GENESIS: Final = bytes(32)
 
 
 def canonical_bytes(event: Event) -> bytes:
-    """What the hash covers besides `prev_hash`: fields joined by U+001F, absent ones empty, the instant in microseconds since 1970.
+    """Return the bytes that the hash covers besides `prev_hash`: fields joined by U+001F, absent ones empty, time in microseconds since
+    1970.
 
-    None of the fields can contain U+001F: ids, words and numbers are constrained, and JSON escapes control characters.
+    No field can contain U+001F: ids, words and numbers are constrained, and JSON escapes control characters.
     """
     at = event.occurred_at.astimezone(UTC)
     micros = int(at.timestamp()) * 1_000_000 + at.microsecond

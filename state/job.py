@@ -1,4 +1,4 @@
-"""A job as its events tell it. `fold` is the second opinion on the database's own fold: audit and rebuild hold the rows against it."""
+"""Fold a job's events into its row. `fold` is independent of the database's own fold: audit and rebuild compare the rows with it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from state.machine import EventType, Status
 
 @dataclass(frozen=True)
 class Job:
-    """The folded columns of `jobs`, under the same names. Everything here can be told from events alone."""
+    """The folded columns of `jobs`, under the same names. All of them follow from events alone."""
 
     id: str
     status: Status = Status.QUEUED
@@ -51,7 +51,7 @@ class Job:
 
 
 FOLDED: Final = tuple(field.name for field in fields(Job))
-"""The columns of `jobs` that only an event may change."""
+"""Columns of `jobs` that only an event may change."""
 
 Change = Mapping[str, Any]
 
@@ -98,7 +98,7 @@ def _lease_expired(job: Job, e: Event) -> Change:
 
 
 def _retried(_job: Job, e: Event) -> Change:
-    # A person starts the job anew: all counts go back to zero, except claim_no, which only ever grows.
+    # A person retries the job: all counts go back to zero, except claim_no, which only grows.
     zero = dict.fromkeys(("attempts", "errors", "crashes", "device_crashes", "snoozes"), 0)
     return zero | {
         "crashed_on": None,
@@ -115,7 +115,7 @@ def _linked(job: Job, e: Event) -> Change:
 
 
 def _removed(job: Job, e: Event) -> Change:
-    # A row that is gone is linked no more. The job itself stays, and only its owner no longer sees it.
+    # A deleted row is no longer linked. The job itself stays; removing it only hides it from its owner.
     gone = {key: None for key in ("image_id", "video_id") if e.data.get(key) is not None and e.data[key] == getattr(job, key)}
     return gone | {"hidden": job.hidden or e.data.get("what") == "job"}
 
@@ -137,7 +137,7 @@ _EFFECTS: Final[Mapping[EventType, Callable[[Job, Event], Change]]] = {
     EventType.REPRIORITISED: lambda job, e: {
         "priority": e.data["priority"],
         "rank": float(e.data["rank"]),
-        "run_at": _instant(e.data.get("run_at")) or job.run_at,  # said once, of an imported job that waited for its user to be verified
+        "run_at": _instant(e.data.get("run_at")) or job.run_at,  # set once, for an imported job that waited for its user to be verified
     },
     EventType.PROMPT_ENHANCED: lambda job, e: {"enhanced": True},
     EventType.GENERATION_STARTED: lambda job, e: {"generated": 0},
@@ -147,14 +147,14 @@ _EFFECTS: Final[Mapping[EventType, Callable[[Job, Event], Change]]] = {
     EventType.LINKED: _linked,
     EventType.REMOVED: _removed,
 }
-"""What an event does besides moving the status. Events not listed do nothing more."""
+"""Changes that an event makes besides the status. Events not listed make none."""
 
 _ENDS: Final = frozenset({EventType.COMPLETED, EventType.FAILED, EventType.CANCELLED})
 _ENDS_CLAIM: Final = frozenset({EventType.RETRY_SCHEDULED, EventType.LEASE_EXPIRED, EventType.SNOOZED}) | _ENDS
 
 
 def evolve(job: Job, event: Event) -> Job:
-    """The job after `event`. Never refuses: what may happen was decided when the event was written."""
+    """Return the job after `event`. Never refuses: whether the event may happen was decided when it was written."""
     change: dict[str, Any] = {"status": event.to_status, "version": event.version, "head_hash": event.hash, "updated_at": event.occurred_at}
     if event.type in _ENDS_CLAIM:
         change |= {"executor_id": None, "claimed_at": None, "deadline": None}
@@ -166,7 +166,7 @@ def evolve(job: Job, event: Event) -> Job:
 
 
 def may_change_library(job: Job, event: Event) -> bool:
-    """Whether `linked` or `removed` may happen to this job: each link is set once, a whole job is removed once, when it has ended."""
+    """Check if `linked` or `removed` may happen to this job: each link is set once; a whole job is removed once, after it has ended."""
     if job.hidden:
         return False
     if event.type is EventType.LINKED:
@@ -176,7 +176,7 @@ def may_change_library(job: Job, event: Event) -> bool:
 
 
 def fold(events: Iterable[Event], job_id: str) -> Job:
-    """What the row must equal after these events, in version order."""
+    """Fold events, in version order, into the job that the row must equal."""
     job = Job(id=job_id)
     for event in events:
         job = evolve(job, event)

@@ -1,12 +1,11 @@
-"""What kind of value may stand where an analyst reads: one row per key of an event's data and per column of text.
+"""Kinds of value allowed in event data and text columns that analysts read: one row per key of an event's data and per column of text.
 
-The kinds are numbers, flags, ids, instants, hashes, names from lists, and ids of a fixed form. None of them can hold a sentence that a
-person wrote, so nothing here has to be erased, and nothing needs to be hidden from an analyst. The database has the rows as
-`ourvidz.event_types.kinds` and `ourvidz.column_kinds`, and refuses any other value, no matter who writes it (ourvidz.fits).
+The kinds are numbers, flags, ids, timestamps, hashes, names from lists, and ids of a fixed form. None of them can hold a sentence that a
+person wrote, so nothing here has to be erased or hidden from an analyst. The database stores the rows as `ourvidz.event_types.kinds` and
+`ourvidz.column_kinds`, and refuses any other value, no matter who writes it (ourvidz.fits).
 
-A kind is JSON: {"type": t} (a type of JSON), {"in": [values]}, {"match": regular expression}, {"items": kind} (an array), or
-{"each": [kinds]} (an object whose every value is of one of the kinds).
-null is of every kind.
+A kind is JSON: {"type": t} (a type of JSON), {"in": [values]}, {"match": regular expression}, {"items": kind} (an array), or {"each":
+[kinds]} (an object whose every value is of one of the kinds). null is of every kind.
 """
 
 from __future__ import annotations
@@ -31,22 +30,22 @@ ERROR_CLASSES: Final = (
     "unexpected", "refused_content", "text_unreadable", "no_image_screen", "stalled",
     # of the database
     "quarantined", "timeout",
-    # of jobs that came from the older system
+    # of jobs imported from the legacy system
     "abandoned", "older_system",
 )  # fmt: skip
 CAUSES: Final = ("lease ran out", "died", "hung", "stopped", "killed", "left behind", "left", "lost", "lost answer")
-"""Why an executor is gone."""
+"""Reasons why an executor is gone."""
 SKIPS: Final = (*ERROR_CLASSES, "model_refused", "no_description", "other_language", "time_limit")
-"""Why a prompt was used as it was written."""
+"""Why enhancement was skipped and the prompt used as written."""
 SNOOZES: Final = ("drain", "model_file")
-REROUTES: Final = ("asked", "no_executor", "message")  # message: of Redis, beside the row
+REROUTES: Final = ("asked", "no_executor", "message")  # message: the settings came in a Redis message beside the row
 STOPS: Final = ("age", "suspended")
-"""Why all jobs of a user were stopped (ourvidz.stop_jobs)."""
+"""Reasons for stopping all jobs of a user (ourvidz.stop_jobs)."""
 STAGES: Final = ("door", "prompt", "enhanced", "negative", "title", "character", "metadata", "reference", "output")
 CATEGORIES: Final = ("minors", "unreadable", "consent", "image", "blocked")
-"""What a screen refuses for. `unreadable`: it cannot be judged.
+"""Categories of a screen's refusal. `unreadable`: the text cannot be judged.
 
-`image`: all that an image screen of someone else's says; its own word stays in the job's message.
+`image`: any refusal by a third-party image screen; its own word stays in the job's message.
 """
 RULES: Final = (
     "word", "inside", "stems", "exact",  # of a list of words
@@ -54,7 +53,7 @@ RULES: Final = (
     "months-old", "looks", "kid", "child", "barely-legal", "unreadable", "language",
     "of-age",  # of negative prompts
 )  # fmt: skip
-"""Names of the lexical screen's rules (ourvidz/safety/terms), without their language."""
+"""Rule names of the lexical screen (ourvidz/safety/terms), without their language."""
 PROFILES: Final = ("exact", "default", "turbo-cache", "turbo-int8", "turbo-fp8", "turbo-steps")
 ARTIFACTS: Final = ("image", "video", "thumbnail")
 SLOTS: Final = ("init", "single", "first_frame", "last_frame", *REFERENCE_TYPES)
@@ -77,14 +76,14 @@ TIME: Final = form("[0-9]{4,6}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,15}[+]00:00|-?infinit
 """In UTC: an event's hash must not depend on the TimeZone of the session that wrote it (ourvidz.instant)."""
 HASH: Final = form("[0-9a-f]{64}")
 EXECUTOR: Final = form("[A-Za-z0-9._-]{1,80}")
-"""A name that an operator gave. An executor whose login is only an executor's does not choose it (ourvidz.register)."""
+"""A name given by an operator. An executor whose login is only an executor's does not choose it (ourvidz.register)."""
 POLICY_VERSION: Final = form(r"[0-9]{4}-[0-9]{2}\+[0-9a-f]{8}|(guard|image)-[0-9a-f]{8}")
 RULE: Final = form(f"[a-z]{{2,3}}/({'|'.join(RULES)})|guard[.][A-Z]|image[.][0-9]{{1,4}}|image-[0-9a-f]{{8}}")
 DEVICE: Final = form(
     "cpu|cuda|NVIDIA (GeForce |Quadro |Tesla )?(RTX|GTX|GH|GB|A|B|H|L|T|V)? ?[0-9]{1,4}[A-Z]?"
     "( (Ti|SUPER|Super|Ada|Generation|Laptop|GPU|PCIe|PCIE|SXM[0-9]?|SXM-[0-9]|NVL|HBM[0-9]e?|[0-9]{1,3} ?GB|MIG [0-9]g.[0-9]{1,3}gb))*"
 )
-"""A device by its product's name. One of another form is `cuda`."""
+"""A device's product name. Any name of another form is stored as `cuda`."""
 JOB_TYPE: Final = one_of(JOB_TYPES)
 LANE: Final = one_of((*LANES, "older"))
 ERROR_CLASS: Final = one_of(ERROR_CLASSES)
@@ -101,7 +100,7 @@ FIELD: Final = one_of((
     "user_id", "video_id", "image_id", "project_id", "character_id", "created_at", "job_type", "references", "reference_image_url",
     "idempotency_key", "priority", "run_at", "status", "bucket", "path", "sha256", "image_index", "source", "other",
 ))  # fmt: skip
-"""Fields of a message that has been refused. A name that nobody knows could be what a person wrote: it is `other`."""
+"""Fields named in a refused message. An unknown name could be text that a person wrote: it is stored as `other`."""
 INTAKE_REASONS: Final = ("", "too_large", "no_json", "bad_field", "other", *BY_SQLSTATE)
 COLUMNS: Final[Mapping[str, Mapping[str, Kind]]] = {
     "public.artifacts": {"kind": one_of(ARTIFACTS), "media_type": one_of(MEDIA)},
@@ -113,16 +112,16 @@ COLUMNS: Final[Mapping[str, Mapping[str, Kind]]] = {
     "ourvidz.screenings": {"stage": one_of(STAGES), "policy_version": POLICY_VERSION, "category": one_of(CATEGORIES), "rule_id": RULE,
                            "digest": HASH},
 }  # fmt: skip
-"""Columns of text that others than this program's own data may end up in, and that an analyst reads or an erasure leaves. Columns of jobs
-follow its events, whose data is held to EVENT_DATA; what is not here, and is text, no analyst reads (sql/policies.sql, grants.sql)."""
+"""Text columns that can hold values from outside this program, and that an analyst reads or an erasure keeps. Columns of jobs follow its
+events, whose data is checked against EVENT_DATA. Analysts read no text column that is missing here (sql/policies.sql, grants.sql)."""
 
 EVENT_DATA: Final[Mapping[EventType, Mapping[str, Kind]]] = {
     EventType.SUBMITTED: _JOB,
-    # `status`: the older system's own, as far as it is known.
+    # `status`: the legacy system's own, as far as it is known.
     EventType.IMPORTED: {**_JOB, "job_type": form("[a-z0-9_]{1,40}"), "status": one_of((*STATUSES, "processing", "pending", "other")),
                          "error_class": ERROR_CLASS, "final": FLAG, "completed_at": TIME},
     EventType.CLAIMED: {"executor_id": ID, "executor": EXECUTOR, "deadline": TIME},
-    EventType.ENHANCEMENT_STARTED: {"on_device": FLAG},  # false: by another process, while the device is another job's
+    EventType.ENHANCEMENT_STARTED: {"on_device": FLAG},  # false: by another process, while another job uses the device
     EventType.GENERATION_STARTED: {"profile": one_of(PROFILES), "device": DEVICE, "digest": HASH},  # digest: of prompt and negative prompt
     EventType.UPLOAD_STARTED: {"outputs": NUMBER, "resumed": FLAG},
     EventType.COMPLETED: {"artifacts": NUMBER, "charged_images": NUMBER},
@@ -132,7 +131,7 @@ EVENT_DATA: Final[Mapping[EventType, Mapping[str, Kind]]] = {
     EventType.FAILED: {"class": ERROR_CLASS, "final": FLAG, "category": one_of(CATEGORIES), "policy_version": POLICY_VERSION,
                        "stage": one_of(STAGES), "rule_id": RULE, "digest": HASH},
     EventType.CANCELLED: {"reason": one_of(STOPS)},
-    # waived: what a free retry would have cost; delivered: how many outputs there were
+    # waived: the price of a free retry; delivered: how many outputs there were
     EventType.RETRIED: {"rank": NUMBER, "run_at": TIME, "price": NUMBER, "waived": NUMBER, "delivered": NUMBER},
     EventType.REROUTED: {"job_type": JOB_TYPE, "lane": LANE, "rank": NUMBER, "from_type": JOB_TYPE, "reason": one_of(REROUTES),
                          "price_change": NUMBER, "settings": SETTINGS},
@@ -152,7 +151,7 @@ EVENT_DATA: Final[Mapping[EventType, Mapping[str, Kind]]] = {
 
 
 def fits(value: Any, kind: Kind) -> bool:
-    """Whether a value, as JSON has it, is of the kind: `ourvidz.fits`, worked out a second time for the audit."""
+    """Check if a JSON value is of the kind: `ourvidz.fits`, implemented a second time for the audit."""
     if value is None:
         return True
     if "items" in kind:

@@ -1,7 +1,7 @@
-"""The state machine as data. Everything else (the database's copy, the Python machine, the diagram) is made from `TRANSITIONS`.
+"""The state machine as data. Everything else (the database's copy, the Python machine, the diagram) is generated from `TRANSITIONS`.
 
-What resists the table, said aloud: a job is `queued` both before and after it is claimed, because a claim is ownership and not
-progress. So each row also says what it needs of the claim (`before`) and does to it (`after`).
+A status does not say if the job is claimed: a job is `queued` both before and after it is claimed, because a claim is ownership and not
+progress. So each row also has the claim that it requires (`before`) and what it does to it (`after`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ STATUSES: Final = tuple(Status)
 ENDED: Final = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
 UNFINISHED: Final = tuple(s for s in Status if s not in ENDED)
 ON_DEVICE: Final = frozenset({Status.ENHANCING, Status.GENERATING})
-"""A lease that runs out here may be the job's own doing: of an executor's jobs, that of the one begun last (docs/decisions/0009)."""
+"""Statuses in which an expired lease may be the job's own fault: of an executor's jobs, that of the one started last
+(docs/decisions/0009)."""
 
 
 class EventType(StrEnum):
@@ -59,7 +60,8 @@ class EventType(StrEnum):
 
 
 class Claim(StrEnum):
-    """`before`: whether an executor must hold the job. `after`: what becomes of that."""
+    """`before`: must an executor hold the job (held), must none (free), or either (any). `after`: the event starts, keeps or ends the
+    claim."""
 
     HELD = "held"
     FREE = "free"
@@ -104,10 +106,10 @@ def _table() -> tuple[Transition, ...]:
         (E.ARTIFACT_GENERATED, (S.GENERATING,), None, C.HELD, C.KEEPS),
         (E.ARTIFACT_UPLOADED, (S.UPLOADING,), None, C.HELD, C.KEEPS),
         (E.GENERATION_REPEATED, (S.GENERATING,), None, C.HELD, C.KEEPS),
-        # Asked of a job that nobody holds, it is `cancelled` at once instead.
+        # A job that nobody holds is `cancelled` at once instead.
         (E.CANCEL_REQUESTED, (S.QUEUED, *active), None, C.HELD, C.KEEPS),
-        # A front end makes the row of `images` or `videos` after the job, so the link may come at any time, and so may a deletion.
-        # A whole job can be removed only when it has ended (ourvidz.may_change_library).
+        # A front end inserts the row of `images` or `videos` after the job, so the link may come at any time, and so may a deletion. A
+        # whole job can be removed only when it has ended (ourvidz.may_change_library).
         (E.LINKED, tuple(S), None, C.ANY, C.KEEPS),
         (E.REMOVED, tuple(S), None, C.ANY, C.KEEPS),
     ]
@@ -133,12 +135,13 @@ def _lookup() -> dict[tuple[EventType, Status | None], tuple[Transition, ...]]:
 
 
 def transitions_from(event: EventType, source: Status | None) -> tuple[Transition, ...]:
-    """The rows by which `event` may happen to a job in `source`; empty when it may not. Only `imported` has several."""
+    """Return the rows for `event` from status `source`; empty if the event is not allowed. Only `imported` has several."""
     return _lookup().get((event, source), ())
 
 
 def machine(**options: Any) -> Machine:
-    """The table as a `transitions.Machine` whose model is a `JobModel`: one trigger per event, None and `∅` being the unborn job."""
+    """Build a `transitions.Machine` from the table, with a `JobModel` as its model: one trigger per event. The state `∅` (None in the
+    table) is a job that does not exist yet."""
     model = options.pop("model", None) or JobModel()
     return Machine(
         model=model,
@@ -162,7 +165,7 @@ def machine(**options: Any) -> Machine:
 
 
 class JobModel:
-    """The smallest thing the machine can drive: a status and whether an executor holds the job."""
+    """Minimal model for the machine: a status and whether an executor holds the job."""
 
     state: str
     held = False
@@ -191,17 +194,17 @@ VERBS: Final = {
     "reroute": (EventType.REROUTED,),
     "reprioritise": (EventType.REPRIORITISED,),
 }
-"""What a person may do to a job, and the events that it becomes."""
+"""Actions that a person may take on a job, and the events that each becomes."""
 
 
 @cache
 def allowed(
     status: Status | str, *, held: bool, final: bool = False, cancel_requested: bool = False, fallback: bool = True, preview: bool = False
 ) -> tuple[str, ...]:
-    """What a person may do next to a job in this state, in the order of `VERBS`: asked of the machine made from the table.
+    """Return the actions that a person may take on a job in this state, in the order of `VERBS`, by the machine built from the table.
 
-    `final`: it was refused for good. `fallback`: its type has one to be rerouted to. `preview`: it is a scene's preview, and no final video
-    is made or under way; completed, it may be approved (`approve`). The database's ourvidz.allowed answers the same.
+    `final`: it was refused for good. `fallback`: its type has a fallback to be rerouted to. `preview`: it is a scene's preview, and no
+    final video is made or in progress; completed, it may be approved (`approve`). The database's ourvidz.allowed answers the same.
     """
     model = JobModel()
     machine(model=model).set_state(str(status))
@@ -212,7 +215,8 @@ def allowed(
 
 
 def mermaid() -> str:
-    """The diagram of the table, for the docs (`ourvidz.docs` writes it there). Events that change no status stand in a note."""
+    """Return the diagram of the table, for the docs (`ourvidz.docs` writes it there). Left out: `imported`, and events that keep the status
+    without ending the claim."""
     lines = ["stateDiagram-v2", "    direction LR"]
     arrows: dict[tuple[str, str], list[str]] = {}
     for row in TRANSITIONS:

@@ -1,5 +1,5 @@
-"""Reports of outputs: what may be reported, by when it is decided, and what a decision does. Data, copied into `ourvidz.report_rules` and
-`ourvidz.report_moves`, where the database decides by them; the report page's list is made from `CATEGORIES` too."""
+"""Reports of outputs: categories, deadlines, and the effect of each decision. Data, copied into `ourvidz.report_rules` and
+`ourvidz.report_moves`, by which the database decides; the report page's list is generated from `CATEGORIES` too."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ HOUR: Final = 3600.0
 
 @dataclass(frozen=True)
 class Category:
-    """`deadline`: seconds from filing to a decision. `hides`: when the output is hidden at filing, before a person has looked: always, when
-    the request is valid (signed, in good faith, with a contact), or never. `per_hour`: how many of this category are taken in an hour."""
+    """`deadline`: seconds from filing to a decision. `hides`: whether filing hides the output before a person has looked: always, only if
+    the request is valid (signed, in good faith, with a contact), or never. `per_hour`: how many of this category are accepted in an
+    hour."""
 
     name: str
     label: str
@@ -34,8 +35,8 @@ CATEGORIES: Final = (
 
 @dataclass(frozen=True)
 class Move:
-    """What an operator's verb does with a report: from which statuses, to which, and what state the
-    reported output gets (None: it keeps its own)."""
+    """Effect of an operator's verb on a report: source statuses, target status, and the new state of the reported output (None:
+    unchanged)."""
 
     verb: str
     sources: tuple[str, ...]
@@ -57,10 +58,10 @@ MOVES: Final = (
 
 
 def rules() -> list[dict[str, Any]]:
-    """As `ourvidz.report_rules` has them."""
+    """The rows of `ourvidz.report_rules`."""
     return [dict(c.__dict__) for c in CATEGORIES]
 
 
 def moves() -> list[dict[str, Any]]:
-    """As `ourvidz.report_moves` has them: one row a verb and source."""
+    """The rows of `ourvidz.report_moves`: one per verb and source."""
     return [{"verb": m.verb, "source": source, "target": m.target, "output": m.output} for m in MOVES for source in m.sources]

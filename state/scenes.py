@@ -1,6 +1,5 @@
-"""A video (a row of `videos`): its statuses, and how a job's status is shown there. An image job is its preview, a video job its film.
-The database's copy is `ourvidz.scene_steps`, read by `ourvidz.newest_of`.
-"""
+"""Statuses of a video (a row of `videos`), and how a job's status is shown there. An image job is its preview, a video job its final video.
+The database's copy is `ourvidz.scene_steps`, read by `ourvidz.newest_of`."""
 
 from __future__ import annotations
 
@@ -9,10 +8,10 @@ from typing import Any, Final
 from state.machine import UNFINISHED, Status
 
 STATUSES: Final = ("draft", "queued", "processing", "previewing", "preview_ready", "generating", "completed", "failed", "cancelled")
-"""`queued` is how a front end inserts the row before it is linked to its job; `processing` is the older system's."""
+"""`queued` is set by a front end that inserts the row before linking its job; `processing` is the legacy system's."""
 
 SHOWN: Final = {
-    # status of the job → of the row, as a preview's job and as a film's
+    # status of the job → of the row, for a preview job and for a final-video job
     **dict.fromkeys(UNFINISHED, ("previewing", "generating")),
     Status.COMPLETED: ("preview_ready", "completed"),
     Status.FAILED: ("failed", "failed"),
@@ -21,7 +20,7 @@ SHOWN: Final = {
 
 
 def rows() -> list[dict[str, Any]]:
-    """The table as the database has it."""
+    """The rows of `ourvidz.scene_steps`."""
     return [
         {"stage": stage, "job_status": str(job), "status": status}
         for job, statuses in SHOWN.items()

@@ -1,7 +1,8 @@
-"""The schedulers that a job may name, under the names that creators use: one table for the catalog, the database and the executors.
+"""Schedulers that a job may name, under the names that creators use: one table for the catalog, the database and the executors.
 
-Names are those of AUTOMATIC1111's web UI. Each is known as well by ComfyUI's name, diffusers' class and what else senders write: spelling
-does not count (`key`), so `DPM++ 2M Karras`, `dpmpp_2m_karras` and `dpm++ 2m karras` are one. The database keeps the name in this table.
+Names are those of AUTOMATIC1111's web UI. ComfyUI's names, diffusers' classes and other senders' spellings are accepted too, and case and
+punctuation do not count (`key`): `DPM++ 2M Karras`, `dpmpp_2m_karras` and `dpm++ 2m karras` are the same. The database stores the name in
+this table.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from typing import Any, Final
 
 @dataclass(frozen=True)
 class Scheduler:
-    """`kind`: the class of diffusers, without `Scheduler`; `options`: what it is made with, over the model's own schedule."""
+    """`kind`: the class of diffusers, without `Scheduler`; `options`: its arguments, on top of the model's own schedule."""
 
     name: str
     kind: str
     options: Mapping[str, Any] = field(default_factory=dict)
-    also: tuple[str, ...] = ()  # other names; of two that differ in spelling alone, one
+    also: tuple[str, ...] = ()  # other names; one of each `key`
 
     @property
     def keys(self) -> frozenset[str]:
@@ -27,7 +28,7 @@ class Scheduler:
 
 
 def key(name: str) -> str:
-    """What is left of a name when spelling does not count. The database works it out alike (ourvidz.scheduler_key)."""
+    """Reduce a name to lower-case letters and digits, with `+` read as `p`. ourvidz.scheduler_key in the database does the same."""
     return re.sub("[^a-z0-9]", "", name.lower().replace("+", "p"))
 
 
@@ -47,7 +48,7 @@ SDXL: Final = (
     Scheduler("DPM++ 2M Karras", "DPMSolverMultistep", _KARRAS, ("DPMSolverMultistepKarras", "KarrasDPM", "dpmpp_2m_k", "k_dpmpp_2m_ka")),
     Scheduler("DPM++ 2M SDE", "DPMSolverMultistep", _SDE, ("dpmpp_2m_sde_gpu", "k_dpmpp_2m_sde")),
     Scheduler("DPM++ 2M SDE Karras", "DPMSolverMultistep", {**_SDE, **_KARRAS}, ("dpmpp_2m_sde_gpu_karras", "dpmpp_2m_sde_k")),
-    # As diffusers' own table of names has it (its page "Schedulers"): one evaluation of the model a step, where k-diffusion takes two.
+    # As in diffusers' own table of names (its page "Schedulers"): one model evaluation per step, where k-diffusion takes two.
     Scheduler("DPM++ SDE", "DPMSolverSinglestep", {**_SDE, "lower_order_final": True}, ("dpmpp_sde_gpu", "k_dpmpp_sde")),
     Scheduler(
         "DPM++ SDE Karras",
@@ -68,7 +69,7 @@ SDXL: Final = (
 
 _FLOW: Final = {"prediction_type": "flow_prediction", "use_flow_sigmas": True, "num_train_timesteps": 1000}
 WAN: Final = (
-    # The names are those of Wan's own generate.py. Each takes the job's shift, under the name that `shift` has in its options.
+    # Names of Wan's own generate.py. Each takes the job's shift, as the option that is None here.
     Scheduler("unipc", "UniPCMultistep", {**_FLOW, "flow_shift": None}, ("uni_pc", "UniPCMultistep", "UniPCMultistepScheduler")),
     Scheduler(
         "dpm++",
@@ -80,20 +81,20 @@ WAN: Final = (
 )
 
 NOISE: Final[Mapping[str, str]] = {"normal": "", "karras": "Karras"}
-"""ComfyUI and newer releases of A1111 name the sampler and the spacing of its noise levels apart: key of the latter → what it adds."""
+"""ComfyUI and newer releases of A1111 send the sampler and its noise spacing separately: key of the spacing → what it adds to the name."""
 
 OF: Final[Mapping[str, tuple[Scheduler, ...]]] = {"sdxl": SDXL, "wan": WAN}
 NAMES: Final = tuple(dict.fromkeys(name for rows in OF.values() for row in rows for name in (row.name, *row.also)))
-"""Every name, ours and others': what a sender's program writes, and no person's text."""
+"""Every name, ours and others': written by a sender's program, so never a person's text."""
 
 _BY_KEY: Final = {family: {known: row for row in rows for known in row.keys} for family, rows in OF.items()}
 
 
 def find(family: str, name: str) -> Scheduler | None:
-    """The scheduler of this family that `name` means, however it is spelled."""
+    """Return the family's scheduler for `name`, however it is spelled."""
     return _BY_KEY[family].get(key(name))
 
 
 def spellings(family: str) -> dict[str, str]:
-    """Key → the name that is kept."""
+    """Key → the name that is stored."""
     return {known: row.name for known, row in sorted(_BY_KEY[family].items())}

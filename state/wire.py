@@ -1,8 +1,8 @@
-"""The names that clients use for a job's settings, what they mean, and what is set aside: data for the one normaliser, which is SQL
+"""Client names of a job's settings, their meanings, and the settings that are set aside: data for the one normaliser, which is SQL
 (ourvidz.read_asked). The database's copies are `ourvidz.wire_names`, `ourvidz.set_aside_rules` and `ourvidz.older_types`.
 
-Older senders use Wan's names for SDXL too, so a name means the same in both families wherever it can. The deployed sender also puts into
-every message what only the other family has; such fields are set aside and recorded, never refused (docs/decisions/0030).
+Legacy clients use Wan's names for SDXL too, so a name means the same in both families wherever it can. The deployed sender also puts fields
+of the other family into every message; these are set aside and recorded, never refused (docs/decisions/0030).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Final
 from state.catalog import JOB_TYPES, JobType
 
 NAMES: Final[Mapping[str, str]] = {
-    # the name on the wire → the setting; later rows win over earlier ones where a message gives several
+    # the name on the wire → the setting; if a message gives several, later rows win over earlier ones
     "sample_steps": "steps",
     "num_inference_steps": "steps",
     "steps": "steps",
@@ -34,7 +34,7 @@ NAMES: Final[Mapping[str, str]] = {
     "shift": "shift",
     "sample_solver": "sampler",
     "sampler": "sampler",
-    "sampler_name": "sampler",  # as A1111 and ComfyUI call it, beside a `scheduler` that may be the noise levels' spacing alone
+    "sampler_name": "sampler",  # as in A1111 and ComfyUI, where `scheduler` may be the noise levels' spacing alone
     "scheduler": "scheduler",
     "strength": "strength",
     "denoise_strength": "strength",
@@ -47,7 +47,7 @@ NAMES: Final[Mapping[str, str]] = {
 }
 
 REFERENCES: Final[Mapping[str, Mapping[str, str]]] = {
-    # the name on the wire → the slot, by family; the config's names stand after the metadata's, and so win
+    # the name on the wire → the slot, by family; the config's names come after the metadata's, and so win
     "wan": {
         "reference_url": "single",
         "reference_image_url": "single",
@@ -67,13 +67,13 @@ REFERENCES: Final[Mapping[str, Mapping[str, str]]] = {
 }
 
 OF_FAMILY: Final[Mapping[str, Mapping[str, str]]] = {"sdxl": {"sampler": "scheduler", "sampler_name": "scheduler"}}
-"""Names that mean something else in one family. `sample_solver` stays Wan's own: the deployed sender gives it to every job."""
+"""Names with another meaning in one family. `sample_solver` stays Wan's own: the deployed sender gives it to every job."""
 
 MODEL_VARIANTS: Final[Mapping[str, str]] = {"sdxl": "lustify_sdxl", "wan": "wan_2_1_1_3b"}
-"""What a message and the edge function call a family's model."""
+"""Name of a family's model in messages and in the edge function."""
 
 IGNORED: Final = ("expected_time", "content_type", "file_extension", "enhance_prompt", "prompt", "user_prompt")
-"""In `config` of every message, and decided by the job type or read elsewhere: not recorded as set aside."""
+"""Fields of `config` in every message that the job type decides or that are read elsewhere: not recorded as set aside."""
 
 REASONS: Final[Mapping[str, str]] = {
     "other_family": "the deployed sender puts it into every request; only the other model family has it",
@@ -86,27 +86,27 @@ REASONS: Final[Mapping[str, str]] = {
     "older_name": "an older name of a job type",
     "unknown": "no such setting",
 }
-"""Why something was set aside: the closed list, in words."""
+"""Why something was set aside (closed list)."""
 
 
 @dataclass(frozen=True)
 class SetAside:
-    """In jobs of these types, `setting` is set aside. Each condition that is given narrows it."""
+    """`setting` is set aside in jobs of these types. Each given condition narrows the rule."""
 
     types: Sequence[JobType]
     setting: str
     reason: str
     names: tuple[str, ...] = ()  # only under these names on the wire
-    values: tuple[Any, ...] = ()  # only these values; others are judged by the type's limits
+    values: tuple[Any, ...] = ()  # only these values; others are checked against the type's limits
     beside: tuple[str, ...] = ()  # only where one of these names or settings is in the request too
-    without: tuple[str, ...] = ()  # only where none of these is
+    without: tuple[str, ...] = ()  # only if none of these is
 
 
 _SDXL = [kind for kind in JOB_TYPES.values() if kind.family == "sdxl"]
 _WAN = [kind for kind in JOB_TYPES.values() if kind.family == "wan"]
 _WAN_VIDEO = [kind for kind in _WAN if kind.video]
 _WAN_IMAGE = [kind for kind in _WAN if not kind.video]
-_WANS_OWN = ("sample_solver", "sample_shift")  # they mark a request whose steps and guidance are Wan's defaults, too
+_WANS_OWN = ("sample_solver", "sample_shift")  # a request with these has Wan's default steps and guidance, too
 _BATCHES = tuple(n for n in JOB_TYPES["sdxl_image_fast"].images if n > 1)
 
 SET_ASIDE: Final = (
@@ -132,8 +132,8 @@ SET_ASIDE: Final = (
 )
 
 OLDER_TYPES: Final[Mapping[str, Mapping[tuple[str, str], str]]] = {
-    # What June 2025 called its jobs → by format and quality, today's. `enhance` worded a prompt and made nothing: today that is the first
-    # step of an enhanced job. A preview was always a picture, `video` always a film.
+    # Job types of June 2025 → by format and quality, today's. `enhance` only reworded a prompt: today that is the first step of an enhanced
+    # job. A preview was always a picture, `video` always a video.
     "enhance": {
         ("image", "fast"): "image7b_fast_enhanced",
         ("image", "high"): "image7b_high_enhanced",
@@ -156,13 +156,13 @@ OLDER_TYPES: Final[Mapping[str, Mapping[tuple[str, str], str]]] = {
 
 
 def rows() -> list[dict[str, Any]]:
-    """`ourvidz.wire_names`, for each family. `n` is the order in which later names win. Besides settings there are `ignored`, `task` and
-    `other_family` (a name that only the other family has)."""
+    """Rows of `ourvidz.wire_names`, for each family. `n` is the order in which later names win. Besides settings there are `ignored`,
+    `task` and `other_family` (a name that only the other family has)."""
     told = [(name, setting) for name, setting in NAMES.items()] + [(name, "ignored") for name in IGNORED] + [("task", "task")]
     found = [(family, name, OF_FAMILY.get(family, {}).get(name, setting)) for name, setting in told for family in REFERENCES]
     for family, names in REFERENCES.items():
         slots = {name: f"references.{slot}" for name, slot in names.items()}
-        # As our own callers say it: {"references": {slot: address}}.
+        # The form of our own callers: {"references": {slot: address}}.
         slots |= {slot: slot for slot in slots.values()}
         others = {name for other, theirs in REFERENCES.items() if other != family for name in theirs} - set(slots)
         found += [(family, name, setting) for name, setting in slots.items()] + [(family, name, "other_family") for name in sorted(others)]
@@ -170,7 +170,7 @@ def rows() -> list[dict[str, Any]]:
 
 
 def set_aside_rows() -> list[dict[str, Any]]:
-    """`ourvidz.set_aside_rules`, one row a rule and job type."""
+    """Rows of `ourvidz.set_aside_rules`: one per rule and job type."""
     told = [(kind, rule) for rule in SET_ASIDE for kind in rule.types]
     return [
         {
@@ -188,7 +188,7 @@ def set_aside_rows() -> list[dict[str, Any]]:
 
 
 def older_type_rows() -> list[dict[str, Any]]:
-    """`ourvidz.older_types`."""
+    """Rows of `ourvidz.older_types`."""
     return [
         {"name": f"{name} {format} {quality}", "asked": name, "format": format, "quality": quality, "job_type": kind}
         for name, kinds in OLDER_TYPES.items()

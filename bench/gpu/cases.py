@@ -1,4 +1,4 @@
-"""What is measured: job types as rows, the work that a family is given for each, and the FLOPs that it cannot do without."""
+"""The benchmark's cases: job types as rows, the work that a family is given for each, and the minimum FLOPs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TOKENS = 512  # of UMT5, to which the pipelines pad every prompt
 
 @dataclass(frozen=True)
 class Case:
-    """One line of the table. `aim` in seconds, for an H200 at the profile `default`. A vace case has a first frame to start from."""
+    """One line of the table. `aim` in seconds, for an H200 at the profile `default`. A vace case starts from a first frame."""
 
     name: str
     lane: str
@@ -37,7 +37,7 @@ class Case:
 
     @property
     def family(self) -> str:
-        """As `bench.gpu.weights.FAMILIES` names what it needs."""
+        """Family of `bench.gpu.weights.FAMILIES` that the case needs."""
         return {"wan_vace": "vace"}.get(self.lane, self.lane)
 
 
@@ -58,7 +58,7 @@ BY_NAME: Mapping[str, Case] = {case.name: case for case in CASES}
 
 @dataclass(frozen=True)
 class Scale:
-    """How large everything is: as in production, or small enough for a CPU to go through the same code in seconds."""
+    """Size of everything: as in production, or small enough for a CPU to run the same code in seconds."""
 
     sizes: Sizes
     small: bool = False
@@ -95,7 +95,8 @@ def _first_frame(width: int, height: int) -> Image.Image:
 
 def flops(case: Case, scale: Scale) -> tuple[int, int]:
     """FLOPs of a job's denoising and decoding, a multiplication and an addition as two: matrix products, convolutions and attention, by
-    torch's FlopCounterMode. Guidance takes two passes a step. Zero for enhancement, which reading weights bounds, not arithmetic."""
+    torch's FlopCounterMode. Guidance takes two passes a step. Zero for enhancement, which is bound by reading weights, not by
+    arithmetic."""
     if case.lane == "qwen":
         return 0, 0
     work = scale.work(case)
@@ -106,14 +107,14 @@ def flops(case: Case, scale: Scale) -> tuple[int, int]:
 
 
 STEADY = 3
-"""The latents after which Wan's VAE does the same for each further one (test_bench_gpu.py)."""
+"""Number of latents after which Wan's VAE does the same work for each further one (test_bench_gpu.py)."""
 
 
 @lru_cache
 def _counted(part: str, small: bool, width: int, height: int, frames: int) -> int:
-    """Of one forward without batch, or of one decode."""
-    wide, high, deep = width // 8, height // 8, (frames + 3) // 4  # both VAEs make eight pixels of a latent, Wan's four frames as well
-    if part == "wan_vae" and deep > STEADY:  # it decodes one latent after another: all alike, once its caches are full
+    """FLOPs of one forward without batch, or of one decode."""
+    wide, high, deep = width // 8, height // 8, (frames + 3) // 4  # both VAEs decode a latent to 8 × 8 pixels, Wan's to four frames as well
+    if part == "wan_vae" and deep > STEADY:  # it decodes latents one by one, all alike once its caches are full
         before, full = (_of_forward(part, small, (wide, high, latents)) for latents in (STEADY - 1, STEADY))
         return full + (deep - STEADY) * (full - before)
     return _of_forward(part, small, (wide, high, deep))

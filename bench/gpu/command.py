@@ -1,11 +1,11 @@
-"""True-size models with random weights on a CUDA device: seconds, TFLOP/s and memory of each job type, against what the arithmetic needs
-and against plain diffusers in the same run.
+"""True-size models with random weights on a CUDA device: seconds, TFLOP/s and memory of each job type, against the arithmetic minimum and
+against plain diffusers in the same run.
 
     python -m bench.gpu [--only sdxl-fast-x6 video-fast] [--models DIR] [--repeat 3] [--attention xformers] [--save]
     python -m bench.gpu --dry-run
 
-Aims on an H200: the seconds in the table; under 3 % of a job outside denoising and decoding; a change of model under 1 s; under 35 GB
-with all families served. FLOPs are counted by torch's FlopCounterMode over the same modules on the meta device.
+Aims on an H200: the seconds in the table; under 3 % of a job outside denoising and decoding; a change of model under 1 s; under 35 GB with
+all families served. FLOPs are counted by torch's FlopCounterMode over the same modules on the meta device.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ OUTSIDE, SWITCH, MEMORY = 3.0, 1.0, 35e9  # the aims: per cent, seconds, bytes
 
 @dataclass(frozen=True)
 class Line:
-    """What was measured of one case. FLOPs and seconds; `plain` is None where it was left out."""
+    """Measurements of one case: FLOPs and seconds; `plain` is None if it was left out."""
 
     case: Case
     first: Took
@@ -140,7 +140,7 @@ def measure(
     say: Callable[[str], None],
     profile: Profile = DEFAULT,
 ) -> Figures:
-    """Everything, in the order of the table: first ours, all served from one shelf, then plain, when ours has left the device."""
+    """Run everything in the order of the table: first ours, all from one shelf; then plain, after ours has left the device."""
     quiet()
     weights.make(models, scale.sizes, card.device, {case.family for case in cases}, say)
     figures = Figures(card, ceiling(card))

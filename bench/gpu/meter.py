@@ -1,4 +1,4 @@
-"""Clocks: what the device did and when, its peak memory, and how fast it can be at all."""
+"""Clocks: what the device did and when, its peak memory, and its maximum speed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ H200_BF16 = 790e12  # FLOP/s of a dense bf16 matrix product on an H200, the figu
 
 DENOISE, DECODE = "denoise", "decode"
 WATCHED: Sequence[tuple[type, str, str]] = (
-    # Patched in the class, so that it holds however a family keeps its modules, and for a plain script just so.
+    # Patched in the class, so that it works however a family keeps its modules, and for a plain script too.
     (UNet2DConditionModel, "forward", DENOISE),
     (WanTransformer3DModel, "forward", DENOISE),
     (WanVACETransformer3DModel, "forward", DENOISE),
@@ -43,17 +43,17 @@ class Card:
         return torch.cuda.get_device_name(self.device) if self.cuda else None
 
     def wait(self) -> None:
-        """Until all that it was given is done."""
+        """Wait until all submitted work is done."""
         if self.cuda:
             torch.cuda.synchronize(self.device)
 
     def now(self) -> float:
-        """Seconds, after all that was asked of the device so far."""
+        """Return the time in seconds, after all submitted work is done."""
         self.wait()
         return time.perf_counter()
 
     def mark(self) -> Any:
-        """A point in the device's stream: no waiting."""
+        """Record a point in the device's stream, without waiting."""
         if not self.cuda:
             return time.perf_counter()
         event = torch.cuda.Event(enable_timing=True)
@@ -61,7 +61,7 @@ class Card:
         return event
 
     def between(self, begin: Any, end: Any) -> float:
-        """Seconds between two marks; after `wait`."""
+        """Seconds between two marks; call `wait` first."""
         return float(begin.elapsed_time(end) / 1000) if self.cuda else end - begin
 
     def forget_peak(self) -> None:
@@ -69,13 +69,13 @@ class Card:
             torch.cuda.reset_peak_memory_stats(self.device)
 
     def peak(self) -> int | None:
-        """Bytes that were held for tensors and their cache at most, since `forget_peak`. None on a CPU."""
+        """Maximum bytes held for tensors and their cache since `forget_peak`. None on a CPU."""
         return torch.cuda.max_memory_reserved(self.device) if self.cuda else None
 
 
 class Meter:
-    """Seconds of denoising and decoding while it watches. A run of forwards counts from the first one's begin to the last one's end, with
-    whatever the scheduler and the callback do between them: so what is outside is what is neither."""
+    """Seconds of denoising and decoding while it watches. A run of forwards counts from the start of the first to the end of the last, with
+    the scheduler's and the callback's work between them: only what is neither denoising nor decoding counts as outside."""
 
     def __init__(self, card: Card) -> None:
         self.card = card
@@ -89,7 +89,7 @@ class Meter:
             yield self
 
     def take(self) -> dict[str, float]:
-        """Seconds by kind since the last time this was asked."""
+        """Seconds by kind since the last call."""
         self.card.wait()
         seconds = dict.fromkeys((DENOISE, DECODE), 0.0)
         for kind, run in itertools.groupby(self._marks, key=lambda mark: mark[0]):
@@ -111,7 +111,7 @@ class Meter:
 
 
 def timed(card: Card, work: Callable[[], Any], times: int = 10) -> float:
-    """Median seconds of one call, after one to warm up."""
+    """Median seconds of one call, after one warm-up."""
     work()
     taken = []
     for _ in range(times):
@@ -129,14 +129,14 @@ def matmul_rate(card: Card) -> float:
 
 
 def read_rate(card: Card) -> float:
-    """Bytes/s that the device reads from its own memory, as a sum over far more than its caches hold."""
+    """Bytes/s that the device reads from its own memory: a sum over far more than its caches hold."""
     numbers = torch.ones((2**31 if card.cuda else 2**26) // 4, device=card.device)
     return numbers.nbytes / timed(card, numbers.sum)
 
 
 @dataclass(frozen=True)
 class Ceiling:
-    """What the floors are reckoned with, and what was measured in this run."""
+    """Rates from which the floors are computed, and the rates measured in this run."""
 
     flops: float
     matmul: float

@@ -29,7 +29,7 @@ COMPILE = 300.0  # seconds, at most, for the denoiser of one shape
 
 @dataclass(frozen=True)
 class Post:
-    """Where outputs go: a folder, `upload` seconds away."""
+    """Destination of outputs: a folder, `upload` seconds away."""
 
     folder: Path
     upload: float
@@ -39,7 +39,7 @@ class Post:
         (self.folder / name).write_bytes(data)
 
     def send(self, name: str, output: Output) -> None:
-        """As the executor does it: the file and its thumbnail."""
+        """Encode and store the file and its thumbnail, as the executor does."""
         if isinstance(output, Clip):
             film = self.folder / f"{name}.part.mp4"
             media.encode_mp4(output.frames, output.fps, film, {})
@@ -53,24 +53,24 @@ class Post:
 
 @dataclass(frozen=True)
 class Took:
-    """One job, in seconds. `device`: until the device is free for the next job. `whole`: until its last output is stored."""
+    """Times of one job, in seconds. `device`: until the device is free for the next job. `whole`: until its last output is stored."""
 
     device: float
     whole: float
     denoise: float = 0.0
     decode: float = 0.0
     tokens: int = 0
-    load: float = 0.0  # of `whole`; for the plain way
+    load: float = 0.0  # part of `whole`; of the plain way only
     peak: int | None = None  # bytes
 
     @property
     def outside(self) -> float:
-        """Share of the device's time that is neither denoising nor decoding. (Of an enhancement nothing is: it is all writing.)"""
+        """Share of the device's time that is neither denoising nor decoding; 0 for an enhancement, which only writes."""
         return 0.0 if self.tokens else 1 - (self.denoise + self.decode) / self.device
 
 
 def middle(runs: Sequence[Took]) -> Took:
-    """The run whose device time is the median: one that happened, so that its parts add up."""
+    """Return the run with the median device time: an actual run, so that its parts add up."""
     return sorted(runs, key=lambda run: run.device)[len(runs) // 2]
 
 
@@ -89,7 +89,7 @@ class Ours:
         self.shelf = Shelf(self.models, self.profile)
 
     def job(self, case: Case) -> Took:
-        """One job from a warm or cold shelf, as it stands."""
+        """Run one job from the shelf as it is, warm or cold."""
         self.meter.take()
         self.card.forget_peak()
         begun = self.card.now()
@@ -107,7 +107,7 @@ class Ours:
         return Took(free - begun, whole, seconds[DENOISE], seconds[DECODE], peak=self.card.peak())
 
     def _prompt(self) -> str:
-        """Another one each time: what was encoded before is remembered, and people repeat themselves less than benchmarks do."""
+        """Return a new prompt each time: encoded prompts are cached, and people repeat themselves less than benchmarks do."""
         self._asked += 1
         return f"{PROMPT}, picture {self._asked}"
 
@@ -116,7 +116,7 @@ class Ours:
         yield from self.shelf.family(case.lane).generate(work, lambda done, total: None)
 
     def _enhance(self, case: Case, *, at_most: int | None = None) -> int:
-        """How many tokens were written. What random weights write is no description, and is refused after it was written."""
+        """Return how many tokens were written. Text from random weights is no description, and is refused after it was written."""
         asked = 0
 
         def each_token() -> None:
@@ -134,7 +134,7 @@ class Ours:
         return asked
 
     def close(self, cases: Sequence[Case]) -> None:
-        """Leave the device to whoever comes next."""
+        """Free the device for the next user."""
         for lane in {case.lane for case in cases}:
             (self.shelf.enhancer() if lane == "qwen" else self.shelf.family(lane)).unload()
         self.shelf = Shelf(self.models, self.profile)
@@ -143,7 +143,7 @@ class Ours:
             torch.cuda.empty_cache()
 
     def measure(self, case: Case, repeat: int) -> tuple[Took, Took]:
-        """The first job, which loads and tunes; and the median of `repeat` warm ones, once all is compiled that will be."""
+        """Return the first job, which loads and tunes, and the median of `repeat` warm ones, after all compiling is done."""
         first = self.job(case)
         if not regional.wait(COMPILE):
             raise SystemExit(f"{case.name}: still compiling after {COMPILE:g} s; measure another --profile, or look into that")
@@ -151,7 +151,7 @@ class Ours:
         return first, middle([self.job(case) for _ in range(repeat)])
 
     def peak(self, cases: Sequence[Case]) -> int | None:
-        """Bytes held at most while all cases are served in turn, twice over, at full size with two steps each (more need no more)."""
+        """Maximum bytes held while all cases are served in turn, twice, at full size with two steps each (more steps need no more)."""
         self.card.forget_peak()
         for case in [*cases, *cases]:
             if case.lane == "qwen":
@@ -161,7 +161,8 @@ class Ours:
         return self.card.peak()
 
     def switches(self, lanes: Sequence[str], rounds: int) -> list[tuple[str, str, float]]:
-        """(from, to, seconds): how much longer the least job of a family takes after one of another than after its own; the median."""
+        """(from, to, seconds): how much longer the smallest job of a family takes after one of another family than after its own; the
+        median."""
         cases = {lane: next(case for case in CASES if case.lane == lane) for lane in lanes}
 
         def job(lane: str) -> float:
@@ -172,7 +173,7 @@ class Ours:
                 deque(self._outputs(cases[lane], steps=1, least=True), maxlen=0)
             return self.card.now() - begun
 
-        for lane in lanes:  # whatever their sizes make the libraries tune
+        for lane in lanes:  # lets the libraries tune for these sizes
             job(lane)
         made = []
         for before, after in permutations(lanes, 2):

@@ -1,8 +1,8 @@
-"""The plain way, as OurVidz's first worker did it (shared documents of July 2025): for each job load the pipeline, call it, save the
-files, upload them one after the other, drop the pipeline.
+"""The plain way, like OurVidz's first worker (shared documents of July 2025): for each job load the pipeline, call it, save the files,
+upload them one after the other, drop the pipeline.
 
-Kind to it in three ways: its files were read a moment ago and lie in the page cache, UMT5 is in bf16 already (theirs was fp32, twice
-the bytes), and no process is started per job.
+Favoured in three ways: its files were just read and are in the page cache, UMT5 is in bf16 already (theirs was fp32, twice the bytes), and
+no process is started per job.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Plain:
     meter: Meter
 
     def job(self, case: Case, tokens: int = 0) -> Took:
-        """One job, from nothing. `tokens`: how many an enhancement shall write, as many as ours did."""
+        """Run one job from nothing. `tokens`: how many an enhancement must write, as many as ours did."""
         gc.collect()
         if self.card.cuda:
             torch.cuda.empty_cache()
@@ -65,7 +65,7 @@ class Plain:
     def _dtype(self, on_cuda: torch.dtype) -> torch.dtype:
         return on_cuda if self.card.cuda else torch.float32
 
-    # SDXL: all of a batch in one pass, in fp16, the VAE brought up to fp32 by the pipeline itself
+    # SDXL: the whole batch in one pass, in fp16; the pipeline itself upcasts the VAE to fp32
 
     def _load_sdxl(self) -> Any:
         pipe = StableDiffusionXLPipeline.from_single_file(

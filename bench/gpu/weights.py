@@ -1,7 +1,7 @@
-"""A model folder of the real architectures with random weights, in the real formats: what `OURVIDZ_MODELS` would hold.
+"""Write a model folder of the real architectures with random weights, in the real formats: what `OURVIDZ_MODELS` would hold.
 
-Files, and no modules put into the families from outside: so the very code that loads, checks, keeps and runs the real models does so
-here, and a plain script can be given the same. About 41 GB at true size.
+Files rather than modules injected into the families: so the code that loads, checks, caches and runs the real models is exercised, and a
+plain script can be given the same. About 41 GB at true size.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ MARK = "bench.json"  # beside the manifest: for which sizes the folder was made
 FAMILIES = ("sdxl", "wan", "vace", "qwen")
 
 KINDS: Mapping[str, tuple[Any, Any]] = {
-    # The part's class; and for transformers' the class of its config.
+    # Class of the part, and for transformers' the class of its config.
     "unet": (UNet2DConditionModel, None),
     "vae": (AutoencoderKL, None),
     "text_encoder": (CLIPTextModel, CLIPTextConfig),
@@ -59,14 +59,14 @@ KINDS: Mapping[str, tuple[Any, Any]] = {
 
 
 def on_meta(sizes: Sizes, part: str) -> Any:
-    """The part as a module of shapes alone: it costs neither time nor memory."""
+    """Build the part on the meta device: shapes only, which costs neither time nor memory."""
     kind, config = KINDS[part]
     with torch.device("meta"):
         return (kind(config(**sizes[part])) if config else kind(**sizes[part])).eval()
 
 
 def make(root: Path, sizes: Sizes, device: torch.device, only: Collection[str], say: Callable[[str], None]) -> None:
-    """Write what of `FAMILIES` is in `only` and not yet there. Raises `OSError` where there is no room."""
+    """Write the families of `FAMILIES` that are in `only` and missing. Raises `OSError` if there is no room."""
     about = {"seed": SEED, "sizes": json.loads(json.dumps(sizes))}
     mark = root / MARK
     if mark.exists() and json.loads(mark.read_text()) != about:
@@ -109,7 +109,7 @@ def _sdxl(folder: Path, sizes: Sizes, device: torch.device) -> None:
     keys = {name: getattr(ldm_keys, name) for name in parts}
     state: dict[str, Tensor] = {}
     for name, module in parts.items():
-        # In halves, as LUSTIFY comes.
+        # In fp16, as LUSTIFY is published.
         state |= keys[name](dict(_filled(module, device, torch.float16)))
     save_file({k: v.contiguous() for k, v in state.items()}, folder / "model.safetensors", metadata={"format": "pt"})
 
@@ -118,7 +118,7 @@ def _wan(folder: Path, sizes: Sizes, device: torch.device, denoiser: str, other:
     folder.mkdir()
     _part(folder / "transformer", sizes, denoiser, device, torch.bfloat16)
     for part, name, dtype in (("umt5", "text_encoder", torch.bfloat16), ("wan_vae", "vae", torch.float32)):
-        if (other / name).exists():  # as in the real pair, these are the same: one file under two names
+        if (other / name).exists():  # identical in the real pair: one file under two names
             shutil.copytree(other / name, folder / name, copy_function=lambda a, b: Path(b).hardlink_to(a))
         else:
             _part(folder / name, sizes, part, device, dtype)
@@ -144,7 +144,7 @@ def _qwen(folder: Path, sizes: Sizes, device: torch.device) -> None:
 
 
 def _part(folder: Path, sizes: Sizes, part: str, device: torch.device, dtype: torch.dtype) -> None:
-    """What `save_pretrained` writes: a config, and weights cut into shards with an index."""
+    """Write what `save_pretrained` would: a config, and weights cut into shards with an index."""
     module = on_meta(sizes, part)
     folder.mkdir(parents=True, exist_ok=True)
     if KINDS[part][1]:
@@ -185,7 +185,7 @@ def _filled(
     """Random weights for the module's tensors, drawn on `device`, as tensors on the CPU.
 
     Scaled by the number of inputs, norms at one and biases at zero: activations keep their size through the layers, so that there is
-    neither NaN nor a picture of one colour, which the families would refuse. Time does not depend on the values beyond that.
+    neither NaN nor a picture of one colour, which the families would refuse. Otherwise the values do not affect the time.
     """
     generator = torch.Generator(device).manual_seed(SEED)
     for name, tensor in module.state_dict().items():
@@ -207,7 +207,7 @@ def _dtype(name: str, keep: tuple[str, ...], dtype: torch.dtype) -> torch.dtype:
 
 
 def _tied(module: Any) -> frozenset[str]:
-    """Names that share another's tensor, and are not saved."""
+    """Names that share another's tensor and are not saved."""
     return (
         frozenset()
         if getattr(module.config, "tie_word_embeddings", True) is False

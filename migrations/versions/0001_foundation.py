@@ -1,4 +1,4 @@
-"""Tables of the job machine. Forwards only: a history cannot be un-made."""
+"""Tables of the job state machine. No downgrade: history is append-only."""
 
 from pathlib import Path
 

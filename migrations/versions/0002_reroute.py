@@ -1,4 +1,4 @@
-"""Where a job type may be rerouted to, and after how long that happens by itself. Forwards only."""
+"""Fallback of a job type, and the wait before an automatic reroute to it. No downgrade."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What stands around a job: the tables of the product, tokens, delivery, intake, safety; and what Supabase has where it is missing."""
+"""Tables of the product, tokens, delivery, intake and safety; and Supabase's own objects where they are missing."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The tables that OurVidz's front end, functions and admin pages use, and what the database keeps in them (docs/decisions/0027)."""
+"""Tables that OurVidz's front end, functions and admin pages use, and what the database maintains in them (docs/decisions/0027)."""
 
 from pathlib import Path
 

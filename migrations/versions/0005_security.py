@@ -1,4 +1,4 @@
-"""What people who try to get past the screens, the ledger, the bounds and the roles run into (docs/security.md)."""
+"""Protection against attempts to get past the screens, the ledger, the limits and the roles (docs/security.md)."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A database knows which one it is, and that it was restored, moved or copied (docs/decisions/0053). Indexes that it lacked (0052)."""
+"""Database identity, to detect that a database was restored, moved or copied (docs/decisions/0053). Missing indexes (0052)."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Reviews of users' ages, and the page that refusals link to: each a function of schema `ourvidz`, or its one row of policy."""
+"""Age reviews of users, and the page that refusals link to: each a function of schema `ourvidz`, or its single row of policy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FUNCTION = "/functions/v1/verify"
 
 
 def reviews(db: Database, *, decided: bool = False, limit: int = 100) -> list[Row]:
-    """Those that wait, the oldest first; with `decided` the newest decisions instead."""
+    """List pending reviews, oldest first; with `decided` the newest decisions instead."""
     sql = """select a.user_id::text, p.email, a.asked_at, a.began_at, a.began_by, a.decision, a.decided_at,
                     a.decided_by, a.how, a.verified_until, ourvidz.now() as now
              from ourvidz.age_reviews as a left join public.profiles as p on p.id = a.user_id
@@ -21,7 +21,7 @@ def reviews(db: Database, *, decided: bool = False, limit: int = 100) -> list[Ro
 
 
 def decide(db: Database, user_id: str, verified: bool, by: str, how: str, until: datetime | None = None) -> Row:
-    """The decision as it is kept. `until`: when the verification runs out. Raises `NotFound`, `InvalidJob`."""
+    """Record a decision and return it. `until`: when the verification expires. Raises `NotFound`, `InvalidJob`."""
     sql = (
         "select user_id::text, asked_at, decision, decided_at, decided_by, how, verified_until from ourvidz.verify_age(%s, %s, %s, %s, %s)"
     )
@@ -29,7 +29,7 @@ def decide(db: Database, user_id: str, verified: bool, by: str, how: str, until:
 
 
 def look(db: Database, user_id: str, by: str) -> Row:
-    """The user's request, which `by` looks at from now on. Raises `NotFound`."""
+    """Mark the user's request as under review by `by`, and return it. Raises `NotFound`."""
     return db.rows("select user_id::text, asked_at, began_at, began_by from ourvidz.age_look(%s, %s)", (user_id, by))[0]
 
 
@@ -43,8 +43,8 @@ def set_help_url(db: Database, url: str | None) -> None:
 
 
 def follow_project(db: Database, supabase_url: str) -> str | None:
-    """Where no page is set, or one of this machine's: the project's own edge function, of which this returns the address; None where an
-    operator has set another."""
+    """Set the page to the project's own edge function if none is set, or one of this machine's, and return its address; None if an operator
+    has set another."""
     sql = "update ourvidz.policy set help_url = %s where help_url is null or help_url like 'http://127.0.0.1:%%' returning help_url"
     rows = db.rows(sql, (supabase_url.rstrip("/") + FUNCTION,))
     return rows[0]["help_url"] if rows else None

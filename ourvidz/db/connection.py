@@ -1,7 +1,7 @@
-"""Connections to Postgres, and the one way a function of schema `ourvidz` is called.
+"""Connections to Postgres, and the only way to call a function of schema `ourvidz`.
 
-Every verb is one statement in autocommit: one round trip, one commit. No statement is prepared by name and nothing hangs on a session,
-so a transaction pooler (PgBouncer, Supavisor) may stand between.
+Every call is one statement in autocommit: one round trip, one commit. No statement is prepared by name and nothing depends on a session, so
+a transaction pooler (PgBouncer, Supavisor) may stand between.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from state.errors import BY_SQLSTATE, DatabaseIsCopy, InvalidJob, JobError
 
 log = logging.getLogger("ourvidz.db")
 
-PATIENCE = 60.0  # seconds for which a verb outlives a database that is away, where a person waits for it
+PATIENCE = 60.0  # seconds that a call waits for a database that is away, if a person waits for the call
 QUIET = 5.0  # seconds without trouble, after which an outage counts as over
-SAID_EVERY = 60.0  # seconds between two lines of the log on the same outage
+SAID_EVERY = 60.0  # seconds between two log lines on the same outage
 
 T = TypeVar("T")
 
 
 class DatabaseAway(JobError):
-    """The database could not be reached or takes no writes, for longer than we wait. What was asked had no effect, and what was committed
-    is there when it is back."""
+    """The database could not be reached or accepted no writes, for longer than we wait. The request had no effect; what was committed is
+    there when it is back."""
 
     sqlstate = "08006"
     code = "database_away"
@@ -45,29 +45,29 @@ class DatabaseAway(JobError):
 
 
 class DatabaseReadOnly(DatabaseAway):
-    """The server is there and takes no writes: a standby, or `default_transaction_read_only`. `ourvidz doctor` says which."""
+    """The server answers but accepts no writes: a standby, or `default_transaction_read_only`. `ourvidz doctor` says which."""
 
     sqlstate = outages.READ_ONLY
     code = "database_read_only"
 
 
 class DatabaseBusy(DatabaseAway):
-    """The server undid the statement (a deadlock, a lock or a limit of time). Nothing was changed; it may go through when asked again."""
+    """The server rolled the statement back (a deadlock, a lock timeout or a time limit). Nothing was changed; a retry may succeed."""
 
     sqlstate = "55P03"
     code = "database_busy"
 
 
 class DatabaseRefused(DatabaseAway):
-    """The server is there and will not let us in. Not waited for: a wrong password does not mend itself."""
+    """The server answers and rejects our login. Not waited for: a wrong password does not fix itself."""
 
     sqlstate = "28000"
     code = "database_refused"
 
 
 class DatabaseUndecided(DatabaseAway):
-    """The rows came from another database, and nobody has said yet which of the two goes on. A part of a machine waits for that, as for a
-    server that takes no writes; people are told at once (`DatabaseIsCopy`)."""
+    """The rows came from another database, and nobody has said yet which of the two goes on. Background processes wait for that, as for a
+    server that accepts no writes; people are told at once (`DatabaseIsCopy`)."""
 
     sqlstate = DatabaseIsCopy.sqlstate
     code = DatabaseIsCopy.code
@@ -80,24 +80,24 @@ class Ambiguous(Exception):
 class Database:
     """A pool of autocommitting connections. Threads may share it; a forked child must make its own.
 
-    `revive` is called while the database is away, by whoever waits for it: the embedded one has nobody else to start it again.
-    Raises `UnreadableUrl` for a URL that libpq cannot read.
+    `revive` is called while the database is away, by whoever waits for it: nothing else restarts the embedded one. Raises `UnreadableUrl`
+    for a URL that libpq cannot read.
     """
 
     def __init__(self, url: str, *, pool_size: int = 4, revive: Callable[[], object] | None = None) -> None:
         conninfo.parameters(url)
         self.url = url
         self._revive = revive
-        self.waits = False  # its user goes on waiting for a database that is away, so that the log tells of it; others tell of the error
-        self.waits_for_decision = False  # and for a person to say what a copied database is (`ourvidz restored`)
-        self.longest_wait = math.inf  # seconds that `patiently` waits at most, whatever it was asked for: less for a process that leaves
+        self.waits = False  # the caller waits out an outage, so the log reports it; other callers report the error
+        self.waits_for_decision = False  # and for a decision on a copied database (`ourvidz restored`)
+        self.longest_wait = math.inf  # seconds that `patiently` waits at most, whatever its argument: less for a process that is leaving
         self.trouble_at: float | None = None  # when the database last failed to answer or to write, by our monotonic clock
-        self._worked = False  # it has answered once
-        self._back_at = -math.inf  # when it first did both after that
+        self._worked = False  # has answered once
+        self._back_at = -math.inf  # when it first did both again after that
         self._outage = Outage()
         self.engine: Engine = create_engine(
             "postgresql+psycopg://",
-            creator=lambda: connect(url),  # SQLAlchemy's own parser knows less of URLs than libpq
+            creator=lambda: connect(url),  # SQLAlchemy's own parser accepts fewer URLs than libpq
             isolation_level="AUTOCOMMIT",
             pool_size=pool_size,
             max_overflow=8,
@@ -106,8 +106,8 @@ class Database:
 
     @contextmanager
     def driver(self) -> Iterator[psycopg.Connection[Any]]:
-        """A psycopg connection out of the pool, in autocommit. One that is broken, or whose server takes no writes, is not put back.
-        For a transaction on it: `transaction_of`."""
+        """A psycopg connection out of the pool, in autocommit. One that is broken, or whose server accepts no writes, is not put back. For
+        a transaction on it: `transaction_of`."""
         fairy = self.engine.raw_connection()
         while _dead(fairy.driver_connection):
             fairy.invalidate()
@@ -130,8 +130,8 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """A SQLAlchemy connection in one transaction, for migrations, rebuilds and reports. Raises `DatabaseAway`, for a lost connection as
-        well and for a transaction that Postgres undid (`DatabaseBusy`); refusals by our functions as SQLAlchemy raises them."""
+        """A SQLAlchemy connection in one transaction, for migrations, rebuilds and reports. Raises `DatabaseAway`, also for a lost
+        connection, and `DatabaseBusy` for a transaction that Postgres rolled back; refusals by our functions as SQLAlchemy raises them."""
         try:
             with self.engine.connect().execution_options(isolation_level="READ COMMITTED") as connection, connection.begin():
                 pin(connection.connection.driver_connection)
@@ -145,7 +145,7 @@ class Database:
             raise self.noted(translate(cause, sent=False)) from error
 
     def rows(self, sql: str, params: Sequence[Any] | dict[str, Any] = ()) -> list[dict[str, Any]]:
-        """Run one statement once. Raises leaves of `state.errors`, `DatabaseAway` or `Ambiguous`."""
+        """Run one statement once. Raises errors of `state.errors`, `DatabaseAway` or `Ambiguous`."""
         sent = False
         try:
             with self.driver() as connection, connection.cursor(row_factory=dict_row) as cursor, _pinned(connection):
@@ -155,7 +155,7 @@ class Database:
                 writes = not takes_no_writes(connection)
         except psycopg.Error as error:
             raise self.noted(translate(error, sent)) from error
-        except Exception as error:  # SQLAlchemy wraps what happens while it connects
+        except Exception as error:  # SQLAlchemy wraps errors of connecting
             cause = error.__cause__ or getattr(error, "orig", None)
             if isinstance(cause, psycopg.Error):
                 raise self.noted(translate(cause, sent)) from error
@@ -168,7 +168,7 @@ class Database:
         return found
 
     def undone(self, sql: str, params: Sequence[Any] | dict[str, Any] = ()) -> list[dict[str, Any]]:
-        """What `rows` would give or raise, and nothing stays of it. Locks are held for no longer than the statement."""
+        """Run a statement and roll it back: returns or raises what `rows` would. Locks are held for no longer than the statement."""
         try:
             with (
                 self.driver() as connection,
@@ -181,13 +181,13 @@ class Database:
             raise self.noted(translate(error, sent=False)) from error
 
     def patient(self, sql: str, params: Sequence[Any] | dict[str, Any] = (), *, patience: float = PATIENCE) -> list[dict[str, Any]]:
-        """Like `rows`, but waits for a database that is away. Raises `Ambiguous` when the statement may have been committed:
-        the caller knows how to find out, or may simply repeat what is idempotent."""
+        """Like `rows`, but waits for a database that is away. Raises `Ambiguous` when the statement may have been committed: the caller
+        knows how to find out, or may simply repeat what is idempotent."""
         return self.patiently(lambda: self.rows(sql, params), patience=patience)
 
     def patiently(self, ask: Callable[[], T], *, patience: float = PATIENCE) -> T:
-        """What `ask` answers, repeated while it raises `DatabaseAway`, for `patience` seconds (infinity: without end). Not for longer than
-        `PATIENCE` where the server undoes this very statement again and again."""
+        """Call `ask`, repeated while it raises `DatabaseAway`, for `patience` seconds (infinity: without end). At most `PATIENCE` while the
+        server keeps rolling back this very statement."""
         began, busy_since = time.monotonic(), None
         for delay in outages.backoff():
             try:
@@ -205,29 +205,29 @@ class Database:
 
     @property
     def back_for(self) -> float:
-        """Seconds since the database is back after the last trouble with it; 0 while it is not, infinity where there was none."""
+        """Seconds since the database recovered from its last trouble; 0 while it has not, infinity if there was none."""
         if self.trouble_at is None:
             return math.inf
         return time.monotonic() - self._back_at if self._back_at >= self.trouble_at else 0.0
 
     def look_for_writes(self) -> None:
-        """Raises `DatabaseReadOnly` where the server takes no writes, and what `rows` raises."""
+        """Raise `DatabaseReadOnly` if the server accepts no writes, and what `rows` raises."""
         state = self.rows("select pg_is_in_recovery() as standby, current_setting('transaction_read_only')::boolean as read_only")[0]
         if state["standby"] or state["read_only"]:
             raise self.noted(DatabaseReadOnly(_read_only("it is a standby" if state["standby"] else "its transactions are read-only")))
 
     def noted(self, error: Exception) -> Exception:
-        """The error that our caller gets; where it is an outage, the log has it."""
+        """Record an error, log it if it is an outage, and return the error for the caller."""
         if self.waits_for_decision and isinstance(error, DatabaseIsCopy):
             error = DatabaseUndecided(str(error))
         if isinstance(error, Ambiguous | DatabaseAway) and not isinstance(error, DatabaseBusy):
-            # A login that is refused at the start ends the program, which says so itself; later it is waited for like all else.
+            # A login that is refused at the start ends the program, which reports it; later it is waited for like any outage.
             at_start = isinstance(error, DatabaseRefused) and not self._worked
             self.trouble_at = self._outage.note(str(error), say=self.waits and not at_start)
         return error
 
     def bring_back(self) -> None:
-        """Start the database again, where that is ours to do. Never raises: the next statement says whether it helped."""
+        """Restart the database, if that is our job. Never raises: the next statement shows if it helped."""
         if self._revive is None:
             return
         try:
@@ -240,12 +240,12 @@ class Database:
 
 
 class Outage:
-    """What the log says of a database that is away: when it begins, once a minute while it lasts, and when it is over."""
+    """Log lines of an outage: when it begins, once a minute while it lasts, and when it is over."""
 
     def __init__(self) -> None:
         self._since: float | None = None
         self._said = -math.inf
-        self._lock = threading.Lock()  # the threads that share a pool find out at the same time
+        self._lock = threading.Lock()  # threads that share a pool notice it at the same time
 
     def note(self, why: str, *, say: bool) -> float:
         now = time.monotonic()
@@ -259,7 +259,7 @@ class Outage:
         return now
 
     def over(self, last_trouble: float | None) -> None:
-        """What was asked went through. Reads may while writes do not, so a while must pass without trouble."""
+        """Note a success. Reads may succeed while writes fail, so the outage is over only after `QUIET` seconds without trouble."""
         if self._since is None or last_trouble is None or time.monotonic() - last_trouble <= QUIET:
             return
         with self._lock:
@@ -270,8 +270,8 @@ class Outage:
 
 
 class Listener:
-    """Waits for the NOTIFYs meant for one executor, on a session connection of its own. Polling goes on beneath: a pooler may not pass
-    notifications on, and one that is lost costs a poll, not a job."""
+    """Wait for the NOTIFYs meant for one executor, on a session connection of its own. Polling goes on beneath: a pooler may not pass
+    notifications on, and a lost one costs a poll, not a job."""
 
     def __init__(self, url: str, name: str, ring: Callable[[], None]) -> None:
         self._url, self._name, self._ring = url, name, ring
@@ -288,7 +288,7 @@ class Listener:
                         for note in connection.notifies(timeout=1.0, stop_after=1):
                             if note.payload == self._name:
                                 self._ring()
-            except (psycopg.Error, JobError) as error:  # JobError: the server became one that will not do, which the others say
+            except (psycopg.Error, JobError) as error:  # JobError: the server became unsuitable, which others report
                 log.info("Not listening (%s); polling goes on.", type(error).__name__)
                 self._stop.wait(2.0)
 
@@ -298,10 +298,10 @@ class Listener:
 
 
 def _dead(connection: Any) -> bool:
-    """Whether an idle connection has been closed by the server, asked of the kernel alone.
+    """Check if the server has closed an idle connection, by asking the kernel alone.
 
-    A server that has nothing to answer says nothing, except that it goes. Found out here, that is a connection less; found out by the
-    next statement, it would be one of which nobody knows whether it was committed.
+    An idle server sends nothing, except that it closes. Found here, that costs one connection; found by the next statement, nobody would
+    know if the statement was committed.
     """
     try:
         poll = select.poll()
@@ -312,14 +312,14 @@ def _dead(connection: Any) -> bool:
 
 
 def takes_no_writes(connection: psycopg.Connection[Any]) -> bool:
-    """Whether the server said of itself that it is a standby or read-only. No round trip: it reports both to each client (not through
+    """Check if the server has reported that it is a standby or read-only. No round trip: it reports both to each client (not through
     PgBouncer), a change with its next answer."""
     said = connection.info.parameter_status
     return "on" in (said("in_hot_standby"), said("default_transaction_read_only"))
 
 
 def pin(connection: Any) -> None:
-    """At the beginning of a transaction: the settings of `session.PINS` that the connection itself could not be given."""
+    """At the beginning of a transaction, set those of `session.PINS` that the connection itself could not be given."""
     if unpinned := getattr(connection, "unpinned", ""):
         connection.execute(unpinned)
 
@@ -334,7 +334,8 @@ def transaction_of(connection: psycopg.Connection[Any], *, force_rollback: bool 
 
 @contextmanager
 def _pinned(connection: psycopg.Connection[Any]) -> Iterator[None]:
-    """A statement in autocommit; where settings are still to be pinned, in a transaction of its own, which a pooler keeps on one server."""
+    """Run a statement in autocommit; if settings are still to be pinned, in a transaction of its own, which a pooler keeps on one
+    server."""
     if not getattr(connection, "unpinned", ""):
         yield
     else:
@@ -343,7 +344,7 @@ def _pinned(connection: psycopg.Connection[Any]) -> Iterator[None]:
 
 
 def translate(error: psycopg.Error, sent: bool) -> Exception:
-    """The error as our caller knows it. What the connection's death left open is `Ambiguous`."""
+    """Convert psycopg's error to the caller's. `Ambiguous`: the connection died, and the statement may have been committed."""
     state = error.sqlstate
     if state in BY_SQLSTATE:
         kind = BY_SQLSTATE[state]

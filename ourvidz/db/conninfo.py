@@ -1,7 +1,7 @@
-"""DATABASE_URL, read by libpq's own parser: what psql takes, every part of this program takes.
+"""Parse DATABASE_URL with libpq's own parser: what psql accepts, every part of this program accepts.
 
-What libpq does not know is either another program's parameter that changes nothing here (FOREIGN: left out, and said once), or it is
-refused by its name. No message repeats a value: a password that is not percent-encoded can end up in any of them.
+A parameter that libpq does not know is dropped and logged once if it is another program's and changes nothing here (FOREIGN); otherwise it
+is refused by name. No message repeats a value: a password that is not percent-encoded can end up in any of them.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ FOREIGN: Final[Mapping[str, str]] = {
     # libpq's own, which this program sets itself
     "client_encoding": "text is sent as UTF-8",
 }  # fmt: skip
-"""Parameters that are left out, and why that does no harm."""
+"""Parameters that are dropped, and why that does no harm."""
 
 _SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://")
 _OURS = re.compile(r"postgres(?:ql)?(?:\+[a-z0-9_]+)?", re.IGNORECASE)
@@ -51,7 +51,7 @@ _ENCODE = "In a URL, @ : / ? # % & and blanks in a user's name or password are p
 
 
 class UnreadableUrl(JobError):
-    """A connection string that libpq cannot read. The message names what is wrong, and holds no value of it."""
+    """A connection string that libpq cannot read. The message names the problem, and holds no value of the string."""
 
     sqlstate = "08001"
     code = "database_url"
@@ -59,7 +59,7 @@ class UnreadableUrl(JobError):
 
 @lru_cache(maxsize=32)
 def parameters(url: str) -> Mapping[str, str]:
-    """libpq's parameters: host, port, user, password, dbname … as far as the string names them. Raises `UnreadableUrl`."""
+    """Return libpq's parameters (host, port, user, password, dbname …) that the string names. Raises `UnreadableUrl`."""
     text = url.strip().lstrip("\ufeff").strip()
     if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
         text = text[1:-1].strip()  # docker's --env-file and systemd's units keep quotes as they are
@@ -74,7 +74,7 @@ def parameters(url: str) -> Mapping[str, str]:
 
 
 def conninfo(url: str, **more: object) -> str:
-    """The same as one key=value string for libpq, with `more` in place of what it said. None takes one away."""
+    """Return the same as one key=value string for libpq, with `more` overriding it. None removes a parameter."""
     return make_conninfo(**{**parameters(url), **more})  # type: ignore[arg-type]
 
 
@@ -90,7 +90,7 @@ def _of_url(rest: str, scheme: str) -> dict[str, str]:
         raise UnreadableUrl(f"DATABASE_URL has an @ too many, so where its password ends is not clear. {_ENCODE}")
     given = [one for one in query.split("&") if one]
     for before, one in zip(["", *given], given, strict=False):
-        # After a password, or where an @ may mean that the query is a part of one, an unknown name may be what it goes on with.
+        # After a password, or where an @ may mean that the query is part of a password, an unknown name may be the rest of it.
         if (before.startswith("password=") or "@" in query) and not _understood(one):
             raise UnreadableUrl(f"DATABASE_URL has a parameter that libpq does not know, or an & or ? inside its password. {_ENCODE}")
     kept = [one for one in given if not _foreign(one)]
@@ -102,7 +102,7 @@ def _of_url(rest: str, scheme: str) -> dict[str, str]:
 
 
 def _foreign(pair: str) -> bool:
-    """Whether this `name=value` of a URL is left out. Raises `UnreadableUrl` for what neither libpq nor FOREIGN knows."""
+    """Check if this `name=value` of a URL is dropped. Raises `UnreadableUrl` for a name that neither libpq nor FOREIGN knows."""
     name, equals = _name(pair), "=" in pair
     if name in FOREIGN:
         _say(name)
@@ -119,11 +119,11 @@ def _name(pair: str) -> str:
 
 
 def _understood(pair: str) -> bool:
-    return _name(pair) in _known() | FOREIGN.keys() or pair == "ssl=true"  # libpq's one concession to JDBC
+    return _name(pair) in _known() | FOREIGN.keys() or pair == "ssl=true"  # a JDBC form that libpq accepts
 
 
 def _of_pairs(text: str) -> dict[str, str]:
-    """libpq's parser tells of an unknown name, but repeats whatever else it cannot read: so the pairs are looked at first."""
+    """Check the pairs before libpq parses them: it reports an unknown name, but repeats anything else that it cannot read."""
     kept, at, before = [], 0, ""
     while text[at:].strip():
         pair = _PAIR.match(text, at)
@@ -133,7 +133,7 @@ def _of_pairs(text: str) -> dict[str, str]:
         if name in FOREIGN:
             _say(name)
         elif name not in _known():
-            # What follows a password's blank may be a part of it, and is not repeated.
+            # Text after a blank in a password may be part of it, and is not repeated.
             raise UnreadableUrl(_unknown(name) if before != "password" else f"libpq cannot read DATABASE_URL after password. {_QUOTE}")
         else:
             kept.append(pair[0].strip())
@@ -175,7 +175,7 @@ _CHOICES: Final[Mapping[str, frozenset[str]]] = {
         "sslnegotiation": "postgres direct",
     }.items()
 }
-"""libpq reads these only as it connects, when a wrong one looks like a server that is away."""
+"""libpq checks these only as it connects, when a wrong value looks like a server that is away."""
 _NUMBERS: Final = ("connect_timeout", "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout")
 
 

@@ -1,14 +1,14 @@
-"""A Postgres of our own, for whoever has not set DATABASE_URL: one server per home, shared by its processes.
+"""Embedded Postgres, for whoever has not set DATABASE_URL: one server per home, shared by its processes.
 
 The first process starts it, others join, and it stops when the last one is gone, however that one died.
-Three files in `home/postgres` decide everything, all of them by flock, which the kernel takes back:
+Three files in `home/postgres` coordinate this, all of them by flock, which the kernel releases:
 
-    start.lock        exclusive: who starts or joins does so alone
-    users.lock        shared: every user, until it ends; the supervisor asks for it exclusively to learn it is alone
+    start.lock        exclusive: held to start or join alone
+    users.lock        shared: every user, until it ends; the supervisor tries it exclusively to learn if it is alone
     supervisor.lock   exclusive: the supervisor is alive
 
-A forked child shares its parent's lock: the server stays until both have ended or called `stop_using()`, in
-either order, because a user's lock is only ever dropped by closing. Programs that are exec'ed do not inherit it.
+A forked child shares its parent's lock: the server stays until both have ended or called `stop_using()`, in either order, because a user's
+lock is only ever dropped by closing. Programs that are exec'ed do not inherit it.
 docs/decisions/0002 has the reasons.
 """
 
@@ -38,7 +38,7 @@ __all__ = ["EmbeddedPostgres", "EmbeddedPostgresError", "Status", "embedded_url"
 
 ROLE = DATABASE = "ourvidz"
 PORT = 5432  # only the socket's name: nothing listens on TCP
-ATTEMPTS = 3  # a supervisor that was killed while it started is replaced; one that gave up is believed
+ATTEMPTS = 3  # a supervisor that was killed during its start is replaced; one that gave up is not
 MAX_LOG_BYTES = 20 * 2**20
 
 _mutex = threading.RLock()
@@ -76,22 +76,22 @@ class EmbeddedPostgres:
 
     @property
     def url(self) -> str:
-        """As the role that owns the database: no superuser, like `postgres` at Supabase. psycopg and SQLAlchemy take it."""
+        """URL of the role that owns the database: no superuser, like `postgres` at Supabase. psycopg and SQLAlchemy accept it."""
         return self._url(ROLE, DATABASE)
 
     @property
     def superuser_url(self) -> str:
-        """For tests, which make databases from a template. It reaches every file that the server's uid can read."""
+        """For tests, which create databases from a template. It reaches every file that the server's uid can read."""
         return self._url("postgres", "postgres")
 
     def _url(self, role: str, database: str) -> str:
-        passfile = quote(str(self.folder / passwords.FILE))  # and not the password: a URL is printed, and stands on command lines
+        passfile = quote(str(self.folder / passwords.FILE))  # not the password: a URL is printed, and appears on command lines
         return f"postgresql://{role}@/{database}?host={_socket_dir(self.folder)}&port={PORT}&passfile={passfile}"
 
     def start(self) -> str:
-        """Starts or joins the server and returns `url`; this process is its user from now on. Raises EmbeddedPostgresError.
+        """Start or join the server and return `url`; this process is its user from now on. Raises EmbeddedPostgresError.
 
-        Calling it again is cheap, and brings the server back should it have died.
+        Calling it again is cheap, and restarts a server that has died.
         """
         deadline = time.monotonic() + self.timeout
         try:
@@ -104,7 +104,7 @@ class EmbeddedPostgres:
             raise self._error(f"Postgres could not be started: {error}", "Mend that, or set OURVIDZ_HOME or DATABASE_URL.") from error
 
     def stop_using(self) -> None:
-        """The server stops shortly after its last user did this or ended."""
+        """Stop being a user of the server. It stops shortly after its last user did this or ended."""
         if self._lock_fd is not None:
             os.close(self._lock_fd)  # never LOCK_UN: that would unlock a forked relative as well
             self._lock_fd = None
@@ -164,7 +164,7 @@ class EmbeddedPostgres:
             time.sleep(0.03)
 
     def _problem(self) -> str:
-        """Why the server cannot be used yet; empty once it answers and has our role and database."""
+        """Return why the server cannot be used yet; empty once it answers and has our role and database."""
         server = supervisor.number_in(self.folder / "supervisor.lock", line=1)
         if server is None or not supervisor.is_ready(self.data, server):
             return "it is still starting or recovering"
@@ -200,7 +200,7 @@ class EmbeddedPostgres:
         line = [sys.executable, "-I", "-S", supervisor.__file__, "supervise", json.dumps(spec)]
         _rotate(self.log)
         log = _open_private(self.log, os.O_APPEND)
-        try:  # a session of its own: a Ctrl-C in our terminal is not meant for it
+        try:  # a session of its own: a Ctrl-C in our terminal must not reach it
             subprocess.run(line, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
                            env=environment(), timeout=20, check=True)  # fmt: skip
         except subprocess.SubprocessError as error:
@@ -217,7 +217,7 @@ _in_use: dict[Path, EmbeddedPostgres] = {}
 
 
 def embedded_url(home: Path, *, timeout: float = 30.0) -> str:
-    """Starts or joins the Postgres of `home`, which then stays up at least as long as this process. Returns its URL."""
+    """Start or join the Postgres of `home`, which then stays up at least as long as this process. Returns its URL."""
     with _mutex:
         postgres = EmbeddedPostgres(home, timeout=timeout)
         postgres = _in_use.setdefault(postgres.home, postgres)
@@ -226,7 +226,7 @@ def embedded_url(home: Path, *, timeout: float = 30.0) -> str:
 
 
 def status(home: Path) -> Status:
-    """Only looks: starts nothing, makes nothing. Raises EmbeddedPostgresError where it may not look."""
+    """Look without starting or creating anything. Raises EmbeddedPostgresError if it may not look."""
     postgres = EmbeddedPostgres(home)
     try:
         there = postgres.folder.exists()
@@ -248,7 +248,7 @@ def _make_folder(home: Path, folder: Path) -> None:
         if not folder.exists():
             folder.mkdir(exist_ok=True)
             owner = home.stat()
-            # Root's lets the server's uid pass through to its data; all that lies inside is private.
+            # Root's folder lets the server's uid pass through to its data; everything inside is private.
             folder.chmod(0o711 if os.geteuid() == 0 == owner.st_uid else 0o700)
             give(folder, owner.st_uid, owner.st_gid)  # root visiting another's home must not shut them out of it
         if os.geteuid() not in (0, folder.stat().st_uid):
@@ -261,7 +261,7 @@ def _make_folder(home: Path, folder: Path) -> None:
 
 
 def _socket_dir(folder: Path) -> Path:
-    """Short, because a socket's path has at most 107 bytes; by inode, so that every path to a home leads to one server."""
+    """Return a short path, because a socket's path has at most 107 bytes; by inode, so that every path to a home leads to one server."""
     found = folder.stat()
     return Path("/tmp", "ourvidz-" + hashlib.sha256(f"{found.st_dev}:{found.st_ino}".encode()).hexdigest()[:12])
 

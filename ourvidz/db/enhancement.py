@@ -1,4 +1,4 @@
-"""Prompts of the prompt dialog, as the enhancer takes and answers them: each a function of schema `ourvidz`."""
+"""Requests of the prompt dialog, as the enhancer takes and answers them: each a function of schema `ourvidz`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from ourvidz.db.connection import Database
 
 CHANNEL = "enhancement"
-"""The payload of the NOTIFY that wakes an enhancer (`ourvidz.db.connection.Listener`)."""
+"""Payload of the NOTIFY that wakes an enhancer (`ourvidz.db.connection.Listener`)."""
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,13 @@ class Request:
 
 
 def take(db: Database, name: str) -> Request | None:
-    """The oldest that somebody waits for; says besides that the enhancer `name` lives."""
+    """Claim the oldest request that somebody waits for, and record that the enhancer `name` is alive."""
     rows = db.rows("select id::text, claim_no, style, prompt, seconds_left from ourvidz.enhance_take(%s)", (name,))
     return Request(**rows[0]) if rows else None
 
 
 def hold(db: Database, name: str, asked: Request) -> bool:
-    """Keep the lease. False when the request is another enhancer's by now, or gone: whatever is made of it is of no use."""
+    """Renew the lease. False if another enhancer has the request by now, or it is gone: any result is useless."""
     return bool(db.rows("select ourvidz.enhance_hold(%s, %s, %s) as held", (name, asked.id, asked.claim_no))[0]["held"])
 
 
@@ -40,12 +40,12 @@ def answer(db: Database, asked: Request, text: str, figures: Mapping[str, Any]) 
 
 
 def fail(db: Database, asked: Request, reason: str) -> bool:
-    """`reason` is a word: why this prompt will not be enhanced, by any enhancer."""
+    """Answer that no enhancer will enhance this prompt. `reason` is one word."""
     return _say(db, asked, {"failed": reason})
 
 
 def give_back(db: Database, asked: Request) -> bool:
-    """For another enhancer: it was not the prompt's fault."""
+    """Release the request for another enhancer: the failure was not the prompt's fault."""
     return _say(db, asked, {})
 
 

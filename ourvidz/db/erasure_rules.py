@@ -1,5 +1,5 @@
-"""What an erasure does with each table that holds what a user wrote or what shows them: one row a table, copied to `ourvidz.erasure_rules`
-and carried out in this order by `ourvidz.erase_rows`. A new column that can hold a user's words needs its place here
+"""Rules of an erasure, for each table that holds what a user wrote or what shows them: one row per table, copied to `ourvidz.erasure_rules`
+and executed in this order by `ourvidz.erase_rows`. A new column that can hold a user's words needs a rule here
 (tests/erasure/test_every_column.py)."""
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ _THEIRS = "user_id = $1"
 
 @dataclass(frozen=True)
 class Rule:
-    """`whose`: which rows, $1 being the user. `blank`: column → SQL of what it becomes; none: the rows are deleted. `unless`: when a row is
-    blank already, where that is not to be seen by its columns' new values. `kind`: what the rows are called in the report."""
+    """`whose`: condition that selects the rows, $1 being the user. `blank`: column → SQL of its new value; none: the rows are deleted.
+    `unless`: condition for a row that is blank already, if its columns' new values do not show it. `kind`: what the rows are called in the
+    report."""
 
     kind: str
     table: str
@@ -25,17 +26,17 @@ class Rule:
 
 
 RULES: Sequence[Rule] = (
-    # Before the prompts, whose rows say whether it was done before.
+    # Before the prompts: their rows record if it was done before.
     Rule("intake_messages", "ourvidz.intake_messages",
          "message_id = any (array(select job_id from public.job_payloads where user_id = $1 and erased_at is null))",
          blank={"digest": "ourvidz.salt()"}, unless="false"),
-    # A new salt: digests in the events were made with one that nobody has any more.
+    # A new salt: the one that the digests in the events were made with is gone.
     Rule("prompts", "public.job_payloads", blank={
         **dict.fromkeys(("negative_prompt", "enhanced_prompt", "error_message", "idempotency_key"), "null"),
         "prompt": "''", "settings": "'{}'", "metadata": "'{}'", "set_aside": "null",
         "salt": "ourvidz.salt()", "body_digest": "ourvidz.salt()", "erased_at": "ourvidz.now()",
     }, unless="erased_at is not null"),
-    # The older system let users write these; its front end's words for a type follow from the job's type.
+    # The legacy system let users write these; its front end's words for a type follow from the job's type.
     Rule("job_metadata", "public.jobs", blank=dict.fromkeys(
         ("metadata", "error_message", "format", "quality", "model_type", "worker_type"), "null")),
     Rule("older_jobs", "ourvidz.older_jobs", "to_jsonb(older_jobs)->>'user_id' = $1::text"),
@@ -47,9 +48,9 @@ RULES: Sequence[Rule] = (
     Rule("scenes", "public.scenes", "project_id = any (array(select id from public.projects where user_id = $1))"),
     Rule("projects", "public.projects"),
     Rule("characters", "public.characters"),
-    Rule("removals", "ourvidz.removals"),  # their objects go with all the others
+    Rule("removals", "ourvidz.removals"),  # their objects are deleted with all the others
     Rule("consents", "public.consents"),
-    # Those that clients wrote. What events wrote holds figures alone.
+    # Rows that clients wrote. Rows that events wrote hold figures alone.
     Rule("usage_logs", "public.usage_logs", f"{_THEIRS} and job_id is null", blank={
         "action": "'erased'", "format": "null", "quality": "null", "metadata": "'{}'",
     }),
@@ -61,21 +62,21 @@ RULES: Sequence[Rule] = (
     Rule("import_decisions", "ourvidz.import_decisions"),
     Rule("outbox", "ourvidz.outbox", _THEIR_JOBS),
     Rule("refusal_digests", "ourvidz.screenings", blank={"digest": "null", "salt": "null"}),
-    # Texts about their outputs, and their appeals. What was decided, when and by whom stays: ids and codes alone.
+    # Texts about their outputs, and their appeals. The decision, its time and its author stay: ids and codes alone.
     Rule("report_payloads", "ourvidz.report_payloads"),
-    Rule("taken_objects", "ourvidz.taken_objects"),  # their objects go with all the others, `quarantine` too
+    Rule("taken_objects", "ourvidz.taken_objects"),  # their objects are deleted with all the others, in `quarantine` too
     Rule("enhancement_requests", "ourvidz.enhancement_requests"),
     Rule("row_counts", "ourvidz.row_counts", "owner = $1"),
     Rule("stops", "ourvidz.stops"),
     Rule("age_ends", "ourvidz.age_ends"),
     Rule("age_messages", "ourvidz.age_messages"),
-    # What was decided stays, and who decided it; what it rests on may name a document.
+    # The decision and its author stay; what it is based on may name a document.
     Rule("age_reviews", "ourvidz.age_reviews", blank={"how": "null"}),
 )  # fmt: skip
 
 
 def rows() -> list[dict[str, Any]]:
-    """As `ourvidz.erasure_rules` has them."""
+    """The rows of `ourvidz.erasure_rules`."""
     return [
         {
             "n": n,

@@ -1,5 +1,5 @@
-"""What `ourvidz migrate` would do to a database, object by object, and what it would refuse: read from the catalogs alone. What is tried is
-tried on temporary objects and undone, so nothing changes and no table is locked against anybody (docs/decisions/0028)."""
+"""Dry run of `ourvidz migrate`: what it would do to a database, object by object, and what it would refuse, read from the catalogs alone.
+Trials use temporary objects and are rolled back, so nothing changes and no table is locked against anybody (docs/decisions/0028)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Step:
 
 
 def steps(connection: Connection) -> list[Step]:
-    """All that `migrate` would do here, in its order; where this role lacks a right that it needs, that alone. Nothing for a database of a
+    """Return all that `migrate` would do here, in its order; if this role lacks a right that it needs, only that. Empty for a database of a
     newer release, which is left as it is."""
     connection.execute(text("set local statement_timeout = 0"))  # as the migration itself
     standing = layer.standing(connection)
@@ -48,7 +48,7 @@ def steps(connection: Connection) -> list[Step]:
 
 
 def _rights(connection: Connection) -> Iterator[Step]:
-    """The rights that a migration needs and this role has not."""
+    """Rights that a migration needs and this role lacks."""
     sql = """select r.rolname, has_database_privilege(current_database(), 'create') as schemas,
                     r.rolsuper or r.rolcreaterole or cardinality(cast(:missing as text[])) = 0 as roles,
                     has_schema_privilege('public', 'create') as tables
@@ -66,7 +66,7 @@ def _rights(connection: Connection) -> Iterator[Step]:
             role = may["rolname"]
             yield Step("Rights", "lack", what, "", f"role {role} may not {what}", remedy.format(database=database, role=role))
 
-    # In somebody else's hands: a superuser restored it, or its owner's role is not this role's to take.
+    # Objects of another owner: a superuser restored them, or this role may not take the owner's role.
     sql = """select owner::regrole::text as owner, count(*) as n from (
                select relowner as owner from pg_class where relkind in ('r', 'p', 'v')
                  and (relnamespace = to_regnamespace('ourvidz') or relnamespace = 'public'::regnamespace and relname = any (:ours))
@@ -84,7 +84,7 @@ _OURS_IN_PUBLIC = ["jobs", "job_payloads", "job_events", "artifacts"]
 
 
 def _parts_missing(connection: Connection) -> Iterator[Step]:
-    """Schema public alone was restored: what says which schema this is, and the ledger, stayed behind."""
+    """Detect that schema public alone was restored: the record of the schema and the ledger were left behind."""
     sql = """select exists (select from pg_attribute where attrelid = to_regclass('public.jobs') and attname = 'head_hash')
                     and to_regclass('ourvidz.alembic_version') is null"""
     if connection.execute(text(sql)).scalar():
@@ -106,14 +106,14 @@ def _roles(connection: Connection) -> Iterator[Step]:
 
 
 def _changed(drift: list[layer.Drift]) -> Iterator[Step]:
-    """What is set again and is not replaced by itself: owners and rights of tables, roles, the publication."""
+    """Drift that is reset but not replaced: owners and rights of tables, roles, the publication."""
     for one in drift:
         if one.kind not in ("function", "view", "trigger", "policy"):
             yield Step("Changed since the last time", "set again", f"{one.kind} {one.name}", one.what)
 
 
 def _reconciled(connection: Connection) -> list[Step]:
-    """What is done to tables that are there, as `reconcile` plans it, and which of the product's tables are made."""
+    """Changes to existing tables, as `reconcile` plans them, and which of the product's tables are made."""
     with connection.begin_nested() as tried:  # it works on temporary tables
         plan = reconcile.plan(connection)
         tried.rollback()
@@ -121,12 +121,12 @@ def _reconciled(connection: Connection) -> list[Step]:
 
 
 def _numbered(connection: Connection, made: set[str]) -> Iterator[Step]:
-    """What is done to a table that is made here goes without saying."""
+    """Changes by the missing numbered migrations; those to a table that is created in the same run are left out."""
     created = set(made)
     if migrate.current(connection) is None:
         yield Step("Numbered migrations", "create", "table ourvidz.alembic_version")
     if not connection.execute(text("select to_regclass('ourvidz.locks') is not null")).scalar():
-        yield Step("Numbered migrations", "create", "table ourvidz.locks")  # migrations take turns by it: migrate_lock.sql
+        yield Step("Numbered migrations", "create", "table ourvidz.locks")  # serialises migrations: migrate_lock.sql
     for script in migrate.missing(connection):
         group = f"Migration {script.revision}: {' '.join(script.doc.partition('. ')[0].split()).rstrip('.')}"
         found = {change: None for sql in migrate.sql_of(script) for change in migration_changes.changes(connection, sql)}
@@ -138,7 +138,7 @@ def _numbered(connection: Connection, made: set[str]) -> Iterator[Step]:
 
 
 def _order_of_events(connection: Connection) -> Iterator[Step]:
-    """Events were ordered by the server's own transaction ids; now by these and an offset (sql/identity.sql)."""
+    """Change of the event order: from the server's own transaction ids to these plus an offset (sql/identity.sql)."""
     server = """select exists (select from pg_attrdef as d join pg_attribute as a on (a.attrelid, a.attnum) = (d.adrelid, d.adnum)
                                where d.adrelid = to_regclass('public.job_events') and a.attname = 'xid'
                                  and pg_get_expr(d.adbin, d.adrelid) not like '%event_xid()')"""
@@ -147,8 +147,7 @@ def _order_of_events(connection: Connection) -> Iterator[Step]:
 
 
 def _storage(connection: Connection, steps: list[Step]) -> Iterator[Step]:
-    """This program's policies on storage.objects, where they are missing or what they are made of changes; and those that let too much
-    through."""
+    """This program's policies on storage.objects that are missing or whose definition changes; and those that let too much through."""
     owner = "select pg_has_role(relowner, 'usage') from pg_class where oid = to_regclass('storage.objects')"
     may = connection.execute(text(owner)).scalar()  # null where there is no storage
     changed = {"ourvidz.storage_policies()", "buckets"} & {step.object for step in steps}
@@ -229,7 +228,7 @@ _PUBLISHED = re.compile(r"unnest\('\{([\w,]+)\}'::text\[\]\) as name")
 
 
 def _set_up(connection: Connection, script: layer.SchemaObject, changed: bool) -> Iterator[Step]:
-    """What a script makes in schemas that are Supabase's, where it may: policies, triggers, tables of the publication."""
+    """Objects that a script creates in Supabase's schemas, where it may: policies, triggers, tables of the publication."""
     for kind, name, relation in dict.fromkeys(_MADE.findall(statements.bare(script.sql))):
         missing = connection.exec_driver_sql("select pg_temp.object_oid(%s, %s) is null", (kind, f"{name} on {relation}")).scalar()
         if missing or (changed and kind == "policy"):
@@ -261,7 +260,7 @@ def _policies(connection: Connection, objects: list[layer.SchemaObject]) -> dict
 
 
 def _recorded(connection: Connection) -> dict[_Key, str]:
-    """The schema objects that the database has, with their digests; of a database from before the record, without."""
+    """Return the schema objects that the database has, with their digests; without digests if it is older than the record."""
     if connection.execute(text("select to_regclass('ourvidz.schema_objects')")).scalar() is not None:
         rows = connection.execute(text("select kind, name, digest from ourvidz.schema_objects where kind <> 'layer'")).all()
         if rows:
@@ -281,8 +280,8 @@ def _strangers(connection: Connection, dropped: int, ours: list[int]) -> str | N
 
 
 def _in_place(connection: Connection, one: layer.SchemaObject, oid: int) -> bool:
-    """Whether Postgres would replace it in place, tried on a temporary one. What cannot be tried yet, for it needs what a pending migration
-    makes, is taken to be."""
+    """Check if Postgres would replace it in place, by trying on a temporary one. If that cannot be tried yet, because it needs what a
+    pending migration makes, assume so."""
     if one.kind == "trigger":
         return True
     name, _, rest = one.name.partition("(")
@@ -298,12 +297,12 @@ def _in_place(connection: Connection, one: layer.SchemaObject, oid: int) -> bool
 
 
 def _our_relations(objects: list[layer.SchemaObject], connection: Connection) -> list[str]:
-    """What this program's ourvidz.our_relations() answers: the database's may be an older one."""
+    """Return what this program's ourvidz.our_relations() answers: the database may have an older one."""
     (one,) = (one for one in objects if one.name == "ourvidz.our_relations()")
     return list(connection.exec_driver_sql(statements.bare(one.sql).split("$$")[1]).scalar_one())
 
 
-# -- jobs of the older system -----------------------------------------------------------------------------------------------------------
+# -- jobs of the legacy system ----------------------------------------------------------------------------------------------------------
 
 
 def _jobs(connection: Connection) -> Iterator[Step]:

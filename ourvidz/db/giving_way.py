@@ -1,5 +1,5 @@
-"""A migration beside a busy database: it waits for each lock no longer than a moment, since whoever comes later queues behind a lock that
-waits, then undoes all it did, says which session is in its way, and tries again."""
+"""Run a migration beside a busy database: it waits for each lock only briefly, because later sessions queue behind a waiting lock request.
+On a timeout it rolls everything back, names the session in its way, and tries again."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ log = logging.getLogger("ourvidz.db")
 T = TypeVar("T")
 
 PATIENCE = 600.0  # seconds
-MOMENT = 0.4  # seconds for which a submit may have to wait behind us, once a try
-# Autovacuum gives way by itself to whoever has waited for deadlock_timeout, by default 1 s.
+MOMENT = 0.4  # seconds that a submit may have to wait behind us, once per try
+# Autovacuum gives way by itself to a session that has waited for deadlock_timeout, by default 1 s.
 BEHIND_AUTOVACUUM = 1.5
-LONGEST_REST = 15.0  # seconds between two tries
+LONGEST_REST = 15.0  # maximum seconds between two tries
 NAME = "ourvidz migrate"  # application_name of the transaction
-LOOK = 0.05  # seconds between two looks at who is in the way
+LOOK = 0.05  # seconds between two checks for blockers
 
 
 class MigrationBlocked(JobError):
-    """Others held what a migration has to lock, for as long as it waited. Nothing was changed; the message names them."""
+    """Others held locks that a migration needs, for as long as it waited. Nothing was changed; the message names them."""
 
     code = "migration_blocked"
     http = 503
@@ -44,8 +44,9 @@ def give_way(
     tell: Callable[[str], object] = log.warning,
     what: str = "The migration",
 ) -> T:
-    """What `work` answers in a transaction of its own, tried again while others hold the locks it needs. `tell` is given who they are and
-    what to do; `what` waits for them. Raises `MigrationBlocked` after `patience` seconds, and what `work` raises."""
+    """Return what `work` returns in a transaction of its own, retried while others hold the locks it needs. `tell` is given who they are
+    and what to do; `what` is the name of the waiting operation. Raises `MigrationBlocked` after `patience` seconds, and what `work`
+    raises."""
     began, moment, said = time.monotonic(), MOMENT, ""
     for rest in backoff(LONGEST_REST):
         blockers: list[dict[str, Any]] = []
@@ -72,7 +73,7 @@ def give_way(
 
 @contextmanager
 def _watched(database: Database, connection: Connection, blockers: list[dict[str, Any]]) -> Iterator[None]:
-    """Keeps in `blockers` whom this transaction waited for last, seen from another connection."""
+    """Keep in `blockers` the sessions that this transaction waited for last, seen from another connection."""
     pid, done = connection.execute(text("select pg_backend_pid()")).scalar_one(), threading.Event()
     thread = threading.Thread(target=_look, args=(database, pid, blockers, done), name="blockers", daemon=True)
     thread.start()
@@ -84,7 +85,7 @@ def _watched(database: Database, connection: Connection, blockers: list[dict[str
 
 
 def _look(database: Database, pid: int, blockers: list[dict[str, Any]], done: threading.Event) -> None:
-    # 0 is a prepared transaction. What others run is not asked for: their statements may hold what people wrote.
+    # Pid 0 is a prepared transaction. Others' statements are not read: they may hold text that people wrote.
     sql = """select b.pid, a.backend_type as kind, a.usename::text as login, a.application_name as application, a.state,
                     extract(epoch from clock_timestamp() - a.xact_start)::float8 as seconds
              from unnest(pg_blocking_pids(%s)) as b (pid) left join pg_stat_activity as a on a.pid = b.pid
@@ -98,7 +99,7 @@ def _look(database: Database, pid: int, blockers: list[dict[str, Any]], done: th
 
 
 def _who(database: Database, blockers: list[dict[str, Any]]) -> str:
-    """In a person's words, ending with what to do."""
+    """Describe the blockers to a person, ending with what to do."""
     said = [_session(one) for one in blockers if one["pid"]]
     if any(one["pid"] == 0 for one in blockers):
         prepared = database.rows("select gid, owner::text from pg_prepared_xacts where database = current_database() order by prepared")

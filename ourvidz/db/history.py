@@ -1,4 +1,4 @@
-"""Reads of the whole history for `ourvidz.audit`, in one snapshot and constant memory, and the one write that mends a wrong row."""
+"""Read the whole history for `ourvidz.audit`, in one snapshot and constant memory; and the one write that repairs a wrong row."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from state.errors import JobError
 LOCK_TIMEOUT = "10s"
 _BATCH = 2_000  # rows a server-side cursor hands over at once
 
-# An instant that Python cannot hold (infinity, the year 20000) is told as none: it is a finding, not a crash of the audit.
+# A timestamp that Python cannot hold (infinity, the year 20000) is read as null: it is a finding, not a crash of the audit.
 _INSTANT = "case when occurred_at between '0001-01-02' and '9999-12-30' then occurred_at end as occurred_at"
 _EVENTS = f"""select job_id::text as job_id, version, type, from_status, to_status, claim_no, actor, {_INSTANT}, data::text as data_text,
                      prev_hash, hash, submitted_on from public.job_events"""  # noqa: S608  (our own words)
@@ -36,7 +36,7 @@ _LIBRARY = {
 
 
 class HistoryBusy(JobError):
-    """Rows cannot be mended while others hold them. Try again when there is less going on."""
+    """Rows cannot be repaired while others hold them. Try again when there is less going on."""
 
     sqlstate = "55P03"
     code = "history_busy"
@@ -44,7 +44,7 @@ class HistoryBusy(JobError):
 
 @dataclass(frozen=True)
 class StoredEvent:
-    """An event as it lies in the table, whatever has been done to it: nothing here is known to be right."""
+    """An event as it is in the table, unverified: any field may have been changed."""
 
     job_id: str
     version: int
@@ -62,7 +62,7 @@ class StoredEvent:
 
 @dataclass(frozen=True)
 class StoredJob:
-    """A job's row (None: there is none) beside its events in version order (maybe none)."""
+    """A job's row (None if missing), and its events in version order (maybe none)."""
 
     id: str
     row: Mapping[str, Any] | None
@@ -70,19 +70,19 @@ class StoredJob:
 
 
 class History:
-    """What one snapshot shows."""
+    """Reads within one snapshot."""
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._connection = connection
 
     def jobs(self) -> Iterator[StoredJob]:
-        """Every job that has a row or an event, by id. Rows and events come from two cursors that walk together."""
+        """Yield every job that has a row or an event, by id. Rows and events come from two cursors that advance together."""
         by_job = f"{_EVENTS} order by job_events.job_id, version"
         with self._walk("rows", f"{_ROW} order by j.id") as rows, self._walk("events", by_job) as events:
             histories = groupby(map(_event, events), key=lambda e: e.job_id)
             row, history = next(rows, None), next(histories, None)
             while row is not None or history is not None:
-                # uuid's order in Postgres is that of its text.
+                # Postgres orders uuids like their text.
                 job_id = min(found for found in (row and row["id"], history and history[0]) if found)
                 here = row is not None and row["id"] == job_id
                 told = list(history[1]) if history is not None and history[0] == job_id else []
@@ -106,29 +106,29 @@ class History:
         return StoredJob(job_id, row and json.loads(row["row"]), [_event(e) for e in told])
 
     def library(self, job_id: str) -> Mapping[str, Sequence[Mapping[str, Any]]]:
-        """The rows of images, videos and artifacts that speak of a job."""
+        """Return the rows of images, videos and artifacts that refer to a job."""
         cursor = self._connection.cursor(row_factory=dict_row)
         return {name: cursor.execute(sql, {"job": job_id}).fetchall() for name, sql in _LIBRARY.items()}
 
     def hashes(self, wanted: Sequence[tuple[str, int]]) -> dict[tuple[str, int], bytes]:
-        """Of those (job, version) that there are."""
+        """Return the hashes of those (job, version) pairs that exist."""
         sql = """select e.job_id::text, e.version, e.hash from unnest(%s::uuid[], %s::integer[]) as w (job_id, version)
                  join public.job_events as e on e.job_id = w.job_id and e.version = w.version"""
         found = self._connection.cursor(row_factory=tuple_row).execute(sql, ([w[0] for w in wanted], [w[1] for w in wanted]))
         return {(job_id, version): bytes(digest) for job_id, version, digest in found}
 
     def last_version(self, job_id: str) -> int | None:
-        """Of the events that a job still has; None when none is left."""
+        """Return the highest version among the events that a job still has; None when none is left."""
         sql = "select max(version) from public.job_events where job_id = %s"
         found = self._connection.cursor(row_factory=tuple_row).execute(sql, (job_id,)).fetchone()
         return None if found is None else found[0]
 
     def identity(self) -> str:
-        """The database's id."""
+        """Return the database's id."""
         return str(self._one("select id from ourvidz.identities order by n desc limit 1"))
 
     def settled(self) -> int:
-        """Below this place in the order of events none can appear any more."""
+        """Return the position in the order of events below which no event can appear any more."""
         return int(self._one("select ourvidz.settled_xid()::text"))
 
     def _one(self, sql: LiteralString) -> Any:
@@ -137,10 +137,10 @@ class History:
         return found[0]
 
     def heads_after(self, cursor: tuple[int, int]) -> Iterator[tuple[str, int, bytes, int, int]]:
-        """(job, version, hash, xid, seq) of the newest event of each job that moved after `cursor`, (xid, seq).
+        """Yield (job, version, hash, xid, seq) of the newest event of each job that moved after `cursor`, (xid, seq).
 
-        Only what lies below the oldest running transaction: identity values are not handed out in commit order, and an event that
-        is committed later must not come to lie behind the cursor.
+        Only below the oldest running transaction: identity values are not assigned in commit order, and an event that is committed later
+        must not end up behind the cursor.
         """
         sql = """select distinct on (job_id) job_id::text as id, version, hash, xid::text::bigint as xid, seq
                  from public.job_events
@@ -155,24 +155,24 @@ class History:
 
 @contextmanager
 def snapshot(database: Database) -> Iterator[History]:
-    """One instant of the database, for as long as the block lasts. Holds back vacuum meanwhile, and nobody else."""
+    """Read one instant of the database, for as long as the block lasts. Holds back vacuum meanwhile, and nobody else."""
     with database.driver() as connection, transaction_of(connection):
         connection.execute("set transaction isolation level repeatable read, read only")
         yield History(connection)
 
 
 def show_library(database: Database, job_ids: Sequence[str]) -> None:
-    """Make the rows of images and videos that these jobs speak of say what their events say."""
+    """Set the rows of images and videos of these jobs to what their events say."""
     with database.driver() as connection, transaction_of(connection):
         connection.execute("select ourvidz.show_library(%s::uuid[])", (list(job_ids),))
 
 
 class Mending(History):
-    """Rows may be set to what their events tell, while everyone else's writes wait."""
+    """Rows may be set to what their events say, while all other writers wait."""
 
     def set_row(self, job_id: str, columns: Mapping[str, Any]) -> None:
-        """Writes the folded columns; a job whose row is gone gets a new one, with what the older front end reads from its payload. `ready`
-        follows from them and the clock."""
+        """Write the folded columns; a job whose row is missing gets a new one, with what the legacy front end reads from its payload.
+        `ready` follows from them and the clock."""
         changes = ", ".join(f"{column} = excluded.{column}" for column in (*columns, "ready") if column != "id")
         sql = f"""
           insert into public.jobs as j
@@ -192,8 +192,8 @@ _ENABLE = {"O": "enable", "A": "enable always", "R": "enable replica"}
 
 @contextmanager
 def mending(database: Database) -> Iterator[Mending]:
-    """One transaction in which the guards of `jobs` are off, and on again before it commits. Nobody else's write can slip through, for
-    the ALTER locks the table against all writers. Owners only. Raises `HistoryBusy` when the lock cannot be had."""
+    """One transaction in which the guards of `jobs` are off, and on again before it commits. No other write can slip through, because the
+    ALTER locks the table against all writers. Owners only. Raises `HistoryBusy` when the lock cannot be had."""
     try:
         with database.driver() as connection, transaction_of(connection):
             connection.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")

@@ -1,5 +1,5 @@
-"""Indexes that a migration brings to a large table are built before it, `concurrently`: everybody reads and writes meanwhile. Built in the
-migration's own transaction, each makes all writes to its table wait until it is done.
+"""Build a migration's indexes on large tables before it, `concurrently`, so that reads and writes go on. Built in the migration's own
+transaction, each would block all writes to its table until it is done.
 
 The migration builds what cannot be built ahead: an index on a column that the migration adds, any index while another session keeps a
 transaction open for longer than `PATIENCE`, and all of them behind a pooler, since a concurrent build needs one session.
@@ -28,8 +28,8 @@ from ourvidz.db.session import connect
 
 log = logging.getLogger("ourvidz.db")
 
-LARGE = 32 * 2**20  # bytes of a table; one that is smaller is indexed in less than a second
-PATIENCE = 60.0  # seconds for which transactions that began before are waited for, in each of a build's three waits
+LARGE = 32 * 2**20  # bytes of a table; a smaller one is indexed in less than a second
+PATIENCE = 60.0  # seconds to wait for earlier transactions, in each of a build's three waits
 _CREATE = re.compile(
     r"create (?P<unique>unique )?index if not exists (?P<name>\w+) on (?P<table>(?P<schema>\w+)\.\w+) (?P<rest>.+)", re.IGNORECASE
 )
@@ -50,31 +50,33 @@ class Index:
 
 
 def build(database: Database, tell: Callable[[str], object] = log.info, *, patience: float = LONGEST) -> None:
-    """Build what the missing migrations would build on large tables; nothing where they would be refused. Raises what `give_way` raises."""
+    """Build what the missing migrations would build on large tables; nothing if they would be refused. Raises what `give_way` raises."""
     for index in give_way(database, wanted, patience=patience, tell=tell):
         began = time.monotonic()
         tell(f"Building the index {index.name} on {index.table}; jobs go on meanwhile.")
         if why := _build(database, index, min(PATIENCE, patience)):
             tell(f"{index.name} could not be built ahead ({why}): the migration builds it, and writes wait meanwhile.")
-            return  # what stood in the way of this one stands in the way of the next
+            return  # the next one would meet the same obstacle
         log.info("%s was built in %.0f s.", index.name, time.monotonic() - began)
 
 
 def wanted(connection: Connection) -> list[Index]:
-    """What to build ahead: what large tables lack, and what is broken there."""
+    """Return the indexes to build ahead: those that large tables lack, and those that are broken there."""
     found = [index for index, size in _missing(connection) if size >= LARGE]
     return [] if found and any(step.refused for step in foresee.steps(connection)) else found
 
 
 def _build(database: Database, index: Index, wait: float) -> str:
-    """Why it could not be built; empty where it was, and where the migration will say why. On a connection of its own: it sets limits."""
+    """Build an index on a connection of its own, because it sets limits. Returns why it failed; empty if it was built, or if the migration
+    will say why."""
     try:
         with connect(database.url, application_name=NAME) as connection:
             if connection.execute("select pg_backend_pid()").fetchone() != (connection.info.backend_pid,):
                 return "the connection goes through a pooler"
-            # A DBA's limit is for applications. The lock is waited for as a transaction's end is: nobody queues behind either.
+            # A DBA's limit is meant for applications. Waiting for the lock is like waiting for a transaction to end: nobody queues behind
+            # either.
             connection.execute(f"set statement_timeout = 0; set lock_timeout = '{wait * 1000:.0f}ms'")
-            # Not dropped and created: another migration may have rebuilt it since `wanted` looked, and a failed build would lose it.
+            # Not dropped and created again: another migration may have rebuilt it since `wanted` looked, and a failed build would lose it.
             connection.execute(f"reindex index concurrently {index.name}" if index.broken else index.create)
     except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected, psycopg.errors.QueryCanceled) as error:
         return str(error).splitlines()[0]
@@ -86,7 +88,7 @@ def _build(database: Database, index: Index, wait: float) -> str:
 
 
 def _missing(connection: Connection) -> Iterator[tuple[Index, int]]:
-    """Indexes of missing migrations that are not there, or broken, on tables that are; and the table's size."""
+    """Yield the indexes of missing migrations that are absent or broken, on tables that exist; and the table's size."""
     for sql in (sql for script in migrate.missing(connection) for sql in migrate.sql_of(script)):
         for match in _created(sql):
             name, table = f"{match['schema']}.{match['name']}", match["table"]
@@ -103,7 +105,7 @@ def _created(sql: str) -> Iterator[re.Match[str]]:
 @cache
 def rebuild_invalid() -> str:
     """SQL that reindexes the invalid indexes of our migrations and drops the `_ccnew` indexes of an interrupted `reindex concurrently`. It
-    waits for a build that is running."""
+    waits for a running build."""
     names = sorted({match["name"] for script in migrate.missing(None) for sql in migrate.sql_of(script) for match in _created(sql)})
     return _REBUILD_INVALID.format(names=", ".join(f"'{name}'" for name in names))
 

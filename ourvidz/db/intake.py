@@ -1,4 +1,4 @@
-"""What the intake asks of the database, and what people ask about the intake."""
+"""Database calls of the intake, and queries about the intake."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Row = dict[str, Any]
 
 
 class Indigestible(Exception):
-    """Postgres cannot hold what the messages say, though they passed every check of ours. `sqlstate` tells which."""
+    """Postgres cannot store what the messages say, though they passed all our checks. `sqlstate` tells why."""
 
     def __init__(self, sqlstate: str) -> None:
         super().__init__(f"Postgres cannot take this message (SQLSTATE {sqlstate}).")
@@ -22,7 +22,8 @@ class Indigestible(Exception):
 
 
 def take(db: Database, queue: str, messages: Sequence[Mapping[str, Any]], *, patience: float) -> list[Row]:
-    """What became of each, in order: {outcome, reason?, field?, detail?}. Safe to repeat: the same message is the same job.
+    """Store messages and return the outcome of each, in order: {outcome, reason?, field?, detail?}. Safe to repeat: the same message is the
+    same job.
 
     Raises `Indigestible` when one of them cannot be stored at all, `DatabaseAway`, `Ambiguous`.
     """
@@ -30,7 +31,7 @@ def take(db: Database, queue: str, messages: Sequence[Mapping[str, Any]], *, pat
     try:
         rows = db.patient(sql, (queue, json.dumps(list(messages))), patience=patience)
     except psycopg.DataError as error:
-        raise Indigestible(error.sqlstate or "22000") from None  # its words quote what came
+        raise Indigestible(error.sqlstate or "22000") from None  # its message quotes the input
     return sorted(rows[0]["done"], key=lambda done: int(done["ord"]))
 
 
@@ -40,19 +41,19 @@ def record(db: Database, queue: str, records: Sequence[Mapping[str, Any]], *, pa
 
 
 def forget(db: Database) -> int:
-    """Forget messages of over 30 days; their counts stay."""
+    """Delete messages older than 30 days; their counts stay."""
     return int(db.rows("select ourvidz.intake_forget() as n")[0]["n"])
 
 
 def counts(db: Database, days: int) -> list[Row]:
-    """Messages by day, queue, outcome and reason, the newest day first."""
+    """Count messages by day, queue, outcome and reason, the newest day first."""
     sql = """select day, queue, outcome, reason, n from ourvidz.intake_counts
              where day > (ourvidz.now() at time zone 'UTC')::date - %s::integer order by day desc, queue, outcome, reason"""
     return db.rows(sql, (days,))
 
 
 def shared_with(db: Database) -> frozenset[str] | None:
-    """Whose messages to take while an older system drains the same queues; None: everybody's."""
+    """Return whose messages to take while a legacy system drains the same queues; None: everybody's."""
     found = db.rows("select ourvidz.shared_with()::text[] as users")[0]["users"]
     return None if found is None else frozenset(found)
 

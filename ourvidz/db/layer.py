@@ -1,8 +1,8 @@
-"""The schema objects that hold no rows of their own (functions, views, triggers, policies, grants) and the copies of the Python tables:
-which there are, which of them the database has, and applying what differs (docs/decisions/0028).
+"""Schema objects, which hold no rows of their own (functions, views, triggers, policies, grants), and the copies of the Python tables: list
+this program's, find those of the database, and apply the difference (docs/decisions/0028).
 
-`ourvidz.schema_objects` keeps each object's digest and the release that applied it. `sql/release.json` numbers the whole: `make docs` adds
-one when any digest changed. An older release never replaces a newer one.
+`ourvidz.schema_objects` stores each object's digest and the release that applied it. `sql/release.json` numbers the whole set: `make docs`
+adds one when any digest changed. An older release never replaces a newer one.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ EVERY_TIME = ("roles.sql", "signup.sql", "realtime.sql", "planner.sql", "identit
 
 @dataclass(frozen=True)
 class SchemaObject:
-    """One thing that is replaced by itself. `kind`: script, function, view, trigger, rows or policies (the table of them)."""
+    """One object that is replaced as a unit. `kind`: script, function, view, trigger, rows or policies (the table of them)."""
 
     kind: str
     name: str
@@ -43,7 +43,7 @@ class SchemaObject:
 
 
 class Standing(StrEnum):
-    """How the database's schema objects compare with this program's."""
+    """State of the database's schema objects, compared with this program's."""
 
     CURRENT = "current"
     OLDER = "older"
@@ -52,7 +52,7 @@ class Standing(StrEnum):
 
 @dataclass(frozen=True)
 class Release:
-    """The number of a set of schema objects, and the digest of them all. Number 0: from before they were numbered."""
+    """The number of a set of schema objects, and the digest of them all. 0: from before sets were numbered."""
 
     number: int
     digest: str
@@ -68,7 +68,7 @@ def objects() -> list[SchemaObject]:
 
 @lru_cache(maxsize=2)
 def _in_files(parts: tuple[tuple[str, str], ...]) -> list[SchemaObject]:
-    """Taking every file apart costs a tenth of a second; a migration asks several times."""
+    """Parse the files, cached: it takes a tenth of a second, and a migration asks several times."""
     found: list[SchemaObject] = []
     for part, body in parts:
         if part.startswith(("functions/", "views/")) or part == "triggers.sql":
@@ -89,13 +89,13 @@ def _parsed(part: str, body: str) -> list[SchemaObject]:
 
 
 def _enabled(trigger: str, how: str = "enable") -> str:
-    """Said each time: creating a trigger again leaves it as off, or as much on, as it was."""
+    """SQL that sets a trigger's state: creating it again would leave it enabled or disabled as before."""
     name, _, table = trigger.partition(" on ")
     return f"alter table {table} {how} trigger {name}"
 
 
 def _replica_guard(table: str) -> SchemaObject:
-    """One for each table that has triggers, because none of those fires for a session with session_replication_role = replica."""
+    """Return a guard for a table that has triggers, because none of those fires for a session with session_replication_role = replica."""
     name = f"{REPLICA_GUARD} on {table}"
     fires = f"create or replace trigger {REPLICA_GUARD} before insert or update or delete or truncate on {table}"
     made = f"{fires}\n  for each statement execute function ourvidz.replica_guard()"
@@ -118,14 +118,15 @@ def _identity(part: str, bare: str) -> tuple[str, str]:
 
 
 def digest(of: list[SchemaObject]) -> str:
-    """64 hex digits that change when any object or the list of numbered migrations does."""
+    """Return 64 hex digits that change when any object or the list of numbered migrations does."""
     lines = [f"migration {name}" for name in schema.migrations()] + [f"{one.kind} {one.name} {one.digest}" for one in of]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Numbered:
-    """What `sql/release.json` says: the release, the digest it was numbered for, and a hash of the files themselves, comments included."""
+    """Contents of `sql/release.json`: the release, the digest it was numbered for, and a hash of the files themselves, comments
+    included."""
 
     release: int
     digest: str
@@ -137,8 +138,8 @@ def numbered() -> Numbered:
 
 
 def next_numbered() -> str:
-    """The text that `sql/release.json` should have: the number grows by one when the digest changed. In a file that a merge left with
-    conflict markers, the highest number counts: whoever merges runs `make docs` once more, and is done."""
+    """Return the text that `sql/release.json` should have: the number grows by one when the digest changed. In a file that a merge left
+    with conflict markers, the highest number counts, so that `make docs` once more resolves it."""
     before, now = RELEASE_FILE.read_text(encoding="utf-8"), digest(objects())
     number = max(int(n) for n in re.findall(r'"release": (\d+)', before))
     number += 0 if f'"digest": "{now}"' in before and "<<<<<<<" not in before else 1
@@ -151,14 +152,14 @@ def _text() -> str:
 
 
 def release() -> Release:
-    """This program's. Where the SQL was changed and `make docs` has not run yet, the number is the last one's."""
+    """Return this program's release. If the SQL was changed and `make docs` has not run yet, the number is the last one's."""
     file = numbered()
-    # Where the files are as they were numbered, their digest is known without taking them apart.
+    # If the files are as they were numbered, their digest is known without parsing them.
     return Release(file.release, file.digest if file.text == _text() else digest(objects()))
 
 
 def found(connection: Connection) -> Release | None:
-    """The database's; None where no schema objects of this program are."""
+    """Return the database's release; None if it has no schema objects of this program."""
     if connection.execute(text("select to_regclass('ourvidz.schema_objects')")).scalar() is not None:
         row = connection.execute(text("select release, digest from ourvidz.schema_objects where kind = 'layer'")).one_or_none()
         if row is not None:
@@ -168,8 +169,8 @@ def found(connection: Connection) -> Release | None:
 
 
 def serves(connection: Connection) -> bool:
-    """Whether a database of a newer release serves this program: its ourvidz.oldest_served() says from which release on it does. One from
-    before there was that function serves all."""
+    """Check if a database of a newer release serves this program: its ourvidz.oldest_served() is the oldest release that it serves. One
+    without that function serves all."""
     if connection.execute(text("select to_regprocedure('ourvidz.oldest_served()')")).scalar() is None:
         return True
     oldest: int = connection.execute(text("select ourvidz.oldest_served()")).scalar_one()
@@ -184,8 +185,8 @@ def standing(connection: Connection) -> Standing:
 
 
 def apply(connection: Connection) -> bool:
-    """Bring the database's schema objects to this program's: only what differs is replaced, what is no more is dropped, and what is not as
-    it was left is applied again. True when anything was done; False where the database is current, or newer."""
+    """Bring the database's schema objects to this program's: replace only what differs, drop what no longer exists, and apply again what
+    has drifted. True when anything was done; False if the database is current, or newer."""
     schema.script(connection, lock())
     there = standing(connection)
     if there is Standing.NEWER or (there is Standing.CURRENT and not drift(connection)):
@@ -196,7 +197,7 @@ def apply(connection: Connection) -> bool:
 
 @dataclass(frozen=True)
 class Drift:
-    """One thing that is not as `migrate` left it. `what`: missing, or which of its owner, rights, definition … differ."""
+    """One object that is not as `migrate` left it. `what`: missing, or which of its owner, rights, definition … differ."""
 
     kind: str
     name: str
@@ -207,7 +208,7 @@ class Drift:
 
 
 def drift(connection: Connection) -> list[Drift]:
-    """What a restore without owners, rights or roles, or a person, changed of what `migrate` had applied. Reads the catalogs alone."""
+    """Find what a restore without owners, rights or roles, or a person, changed of what `migrate` had applied. Reads the catalogs alone."""
     if connection.execute(text("select to_regclass('ourvidz.catalog_states')")).scalar() is None:
         return []
     with connection.begin_nested() as tried:
@@ -218,12 +219,12 @@ def drift(connection: Connection) -> list[Drift]:
 
 
 def lock() -> str:
-    """SQL by which two migrations at once follow each other, until the transaction ends: through a transaction pooler too."""
+    """SQL that makes concurrent migrations run one after the other, until the transaction ends; works through a transaction pooler too."""
     return (resources.files("ourvidz.db") / "sql" / "migrate_lock.sql").read_text(encoding="utf-8")
 
 
 def applying() -> str:
-    """The SQL that applies this program's schema objects to any database that has its tables: for one transaction, repeatable."""
+    """SQL that applies this program's schema objects to any database that has its tables: run in one transaction; repeatable."""
     return "".join(_applying())
 
 
@@ -239,7 +240,7 @@ def _applying() -> Iterator[str]:
 
 
 def helpers(*, shapes: bool = False) -> str:
-    """SQL of the temporary functions that applying and `migrate --check` share; with `shapes`, of those that only the latter needs."""
+    """SQL of the temporary functions that applying and `migrate --check` share; with `shapes`, also of those that only the latter needs."""
     files = dict(scripts())
     return files["apply/01_helpers.sql"] + (files["apply/03_shapes.sql"] if shapes else "")
 

@@ -1,4 +1,4 @@
-"""Tokens, for operators: a user's account, transfers by hand, and whether the ledger agrees with all that it follows."""
+"""Token ledger for operators: a user's account, manual transfers, and a consistency check."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from state.errors import NotFound
 
 @dataclass(frozen=True)
 class Account:
-    """`balance` can be spent, `held` is put aside for unfinished jobs. `entries`: the last transfers, newest first."""
+    """`balance` can be spent, `held` is reserved for unfinished jobs. `entries`: the last transfers, newest first."""
 
     balance: int
     held: int
@@ -22,7 +22,7 @@ class Account:
 
 @dataclass(frozen=True)
 class Moved:
-    """`created` is false when the same key had moved the tokens before; `balance` is the user's now."""
+    """`created` is false if the same key had moved the tokens before; `balance` is the user's new balance."""
 
     balance: int
     created: bool
@@ -30,7 +30,7 @@ class Moved:
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that does not agree. `kind`: uneven, balance, negative, held, not_held, no_event, overcharged."""
+    """An inconsistency. `kind`: uneven, balance, negative, held, not_held, no_event, overcharged."""
 
     kind: str
     user_id: str
@@ -44,7 +44,7 @@ def _sql(name: str) -> str:
 
 
 def account(db: Database, user: str, limit: int = 20) -> Account:
-    """Raises `NotFound`."""
+    """Return the user's account. Raises `NotFound`."""
     sql = """select p.token_balance as balance,
                     (select coalesce(sum(amount), 0)::bigint from ourvidz.token_entries where user_id = p.id and account = 'held') as held
              from public.profiles as p where p.id = %s"""
@@ -54,12 +54,12 @@ def account(db: Database, user: str, limit: int = 20) -> Account:
 
 
 def grant(db: Database, user: str, amount: int, reason: str, key: str | None = None, actor: str | None = None) -> Moved:
-    """Give tokens, once a key. Raises `NotFound`, `InvalidJob` (amount, reason), `IdempotencyConflict`."""
+    """Give tokens, once per key. Raises `NotFound`, `InvalidJob` (amount, reason), `IdempotencyConflict`."""
     return _moved(db, "grant_tokens", user, amount, reason, key, actor)
 
 
 def revoke(db: Database, user: str, amount: int, reason: str, key: str | None = None, actor: str | None = None) -> Moved:
-    """Take tokens back that no job holds. Raises as `grant` does, and `InsufficientTokens`."""
+    """Take back tokens that no job holds. Raises as `grant` does, and `InsufficientTokens`."""
     return _moved(db, "revoke_tokens", user, amount, reason, key, actor)
 
 
@@ -69,6 +69,6 @@ def _moved(db: Database, function: str, *given: object) -> Moved:
 
 
 def check(db: Database) -> list[Finding]:
-    """Reads the whole ledger, the balances and the jobs in one snapshot. Empty: all agree."""
+    """Check the whole ledger against the balances and the jobs, in one snapshot. Empty: all agree."""
     rows = db.rows(_sql("ledger_check"))
     return [Finding(r["kind"], str(r["user_id"]), r["job_id"] and str(r["job_id"]), r["message"]) for r in rows]

@@ -1,7 +1,8 @@
-"""Logins of executors, the intake, deliverers and analysts: made, listed, given their limits, and given a new password.
+"""Logins of executors, the intake, deliverers and analysts: create, list, set limits, and change passwords.
 
-They are members of our roles and of nothing else. Settings of a role hold for that role's own sessions and not for those of its members, so
-each login has its own (ourvidz.set_limits)."""
+They are members of our roles and of nothing else. Settings of a role apply to that role's own sessions and not to those of its members, so
+each login has its own (ourvidz.set_limits).
+"""
 
 from __future__ import annotations
 
@@ -18,32 +19,32 @@ from state.errors import InvalidJob, NotFound
 from state.policy import LIMITS
 
 ROLES = {role.removeprefix("ourvidz_"): role for role, limits in LIMITS.items() if limits.connections is not None}
-"""What a login may be, by the name that a person uses."""
+"""Roles that a login may have, by the name that a person uses."""
 
 
 @dataclass(frozen=True)
 class Login:
     name: str
     roles: tuple[str, ...]
-    lacks: tuple[str, ...]  # of its limits, in words; empty: it has them all
+    lacks: tuple[str, ...]  # missing limits, in words; empty: it has them all
 
 
 def found(db: Database) -> list[Login]:
-    """Every login that is a member of a role of ours, whoever made it. Any of our roles may ask."""
+    """Return every login that is a member of a role of ours, whoever created it. Any of our roles may ask."""
     rows = db.rows("select login::text, roles::text[], lacks from ourvidz.unlimited_logins() order by login")
     return [Login(row["login"], tuple(row["roles"]), tuple(row["lacks"])) for row in rows]
 
 
 def lacking(db: Database, roles: Sequence[str]) -> list[str]:
-    """Those of these roles (keys of ROLES) whose work this session may not do. Whoever owns our tables may do all of it."""
+    """Return those of these roles (keys of ROLES) whose work this session may not do. The owner of our tables may do all of it."""
     sql = """select name from unnest(%s::text[]) as name
              where not (pg_has_role('ourvidz_' || name, 'usage') or pg_has_role('ourvidz_owner', 'usage'))"""
     return [row["name"] for row in db.rows(sql, (list(roles),))]
 
 
 def add(db: Database, name: str, roles: Sequence[str], lanes: Sequence[str] | None = None) -> str:
-    """Makes a login, a member of these roles (keys of ROLES), with their limits. `lanes`: those that its executors may serve, None: all.
-    Returns its password, which is kept nowhere. Raises InvalidJob; then nothing was made."""
+    """Create a login as a member of these roles (keys of ROLES), with their limits. `lanes`: those that its executors may serve, None: all.
+    Returns its password, which is not stored. Raises InvalidJob; then nothing was created."""
     if unknown := [role for role in roles if role not in ROLES]:
         raise InvalidJob(f"{unknown[0]!r} is not a role that a login may have: {', '.join(ROLES)}.", field="role")
     if not roles:
@@ -62,14 +63,14 @@ def add(db: Database, name: str, roles: Sequence[str], lanes: Sequence[str] | No
 
 
 def set_lanes(db: Database, name: str, lanes: Sequence[str] | None) -> None:
-    """The lanes that the login's executors may serve from now on; None: all. Those that are alive keep theirs until they register again."""
+    """Set the lanes that the login's executors may serve from now on; None: all. Live executors keep theirs until they register again."""
     _known(db, name)
     with db.driver() as connection, transaction_of(connection):
         _set_lanes(connection, name, lanes)
 
 
 def password(db: Database, name: str) -> str:
-    """Gives the login a new password, and ends its sessions: one that has the old one is out. Returns it; it is kept nowhere."""
+    """Set a new password, and end the login's sessions, so that a holder of the old one is out. Returns it; it is not stored."""
     _known(db, name)
     new = secrets.token_urlsafe(24)
     with db.driver() as connection:
@@ -79,7 +80,7 @@ def password(db: Database, name: str) -> str:
 
 
 def drop(db: Database, name: str) -> None:
-    """Removes the login and ends its sessions. What its executors held goes to others when their leases run out."""
+    """Remove the login and end its sessions. What its executors held goes to others when their leases expire."""
     _known(db, name)
     with db.driver() as connection:
         connection.execute(sql.SQL("alter role {} nologin").format(sql.Identifier(name)))
@@ -89,7 +90,7 @@ def drop(db: Database, name: str) -> None:
 
 
 def repair(db: Database, name: str) -> None:
-    """Gives a login that exists the limits of its roles, in place of what was set for it."""
+    """Reset the limits of an existing login to those of its roles."""
     _known(db, name)
     db.rows("select ourvidz.set_limits(%s, true)", (name,))
 

@@ -28,13 +28,12 @@ def migrate(
     tell: Callable[[storage_policies.Applied], object] = lambda _: None,
     lock_timeout: str | None = "10s",
 ) -> str:
-    """Reconcile what is there, run the numbered migrations that are missing and apply this program's schema objects, in `connection`'s
-    transaction. A database of a newer release stays as it is. Policies on Supabase's storage are looked at each time, for anybody may have
-    made one since: `tell` gets what became of them. Returns the database's revision.
+    """Reconcile existing tables, run the missing numbered migrations and apply this program's schema objects, in `connection`'s
+    transaction. A database of a newer release stays as it is. Policies on Supabase's storage are checked each time, because anybody may
+    have made one since: `tell` gets the result. Returns the database's revision.
 
-    `beliefs`: what is believed of what an older system's users wrote about themselves; by default nothing is. Raises `MigrationRefused`
-    when something that is there cannot be brought along. `lock_timeout`: for how long each lock is waited for; None: as the transaction
-    says (ourvidz.db.giving_way).
+    `beliefs`: what to trust of what a legacy system's users wrote about themselves; by default nothing. Raises `MigrationRefused` when
+    something that exists cannot be converted. `lock_timeout`: for each lock; None: as the transaction says (ourvidz.db.giving_way).
     """
     config = _config()
     config.attributes["connection"] = connection
@@ -64,7 +63,7 @@ def current(connection: Connection) -> str | None:
 
 
 def missing(connection: Connection | None) -> list[Script]:
-    """The numbered migrations that the database lacks, in order; all of them where there is none."""
+    """Return the numbered migrations that the database lacks, in order; all of them without a connection."""
     found = current(connection) if connection is not None else None
     scripts = list(ScriptDirectory.from_config(_config()).walk_revisions())[::-1]
     known = [script.revision for script in scripts]
@@ -72,7 +71,8 @@ def missing(connection: Connection | None) -> list[Script]:
 
 
 def sql_of(script: Script) -> list[str]:
-    """A migration's SQL files, in the order in which it runs them. It consists of nothing else: `migrate --sql` writes them into one."""
+    """Return a migration's SQL files, in the order in which it runs them. It consists of nothing else: `migrate --sql` writes them into
+    one."""
     path = Path(script.path)
     names = [f"{script.revision}_{part}.sql" for part in getattr(script.module, "PARTS", ())] or [path.with_suffix(".sql").name]
     return [path.with_name(name).read_text(encoding="utf-8") for name in names]

@@ -1,5 +1,5 @@
-"""What a numbered migration's SQL says that it does: which tables, columns, constraints, indexes and types. Read from the text, and from
-the catalogs where a statement says `if [not] exists`. Not read: what a DO block decides for itself."""
+"""Parse what a numbered migration's SQL changes: tables, columns, constraints, indexes and types. Read from the text, and from the catalogs
+where a statement says `if [not] exists`. Not read: what a DO block decides for itself."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _INDEXED = """select format('%s.%s', relnamespace::regnamespace, relname) from p
               where indexrelid = to_regclass(:name)"""
 _CONSTRAINT = "select exists (select from pg_constraint where conrelid = to_regclass(:on) and conname = :name)"
 _STATEMENTS = [
-    # A bare statement, what it does to what, and the query that tells whether that is there (:name, :on).
+    # Pattern of a bare statement, action, kind of object, and the query that tells if the object exists (:name, :on).
     (re.compile(pattern, re.IGNORECASE), action, kind, look)
     for pattern, action, kind, look in (
         (rf"create table {_NAME}", "create", "table", _RELATION),
@@ -48,7 +48,7 @@ _STATEMENTS = [
 
 @dataclass(frozen=True)
 class Change:
-    """`kind` is table, column, index …; `object` its name; `table` the one that it is, or lies on."""
+    """`kind` is table, column, index …; `object` its name; `table` the table itself, or the one that it belongs to."""
 
     action: str
     kind: str
@@ -57,12 +57,12 @@ class Change:
 
 
 def changes(connection: Connection, sql: str) -> Iterator[Change]:
-    """What each statement does. Statements that would find nothing to do are left out."""
+    """Yield the changes of each statement. Statements that would find nothing to do are left out."""
     for statement in _one_by_one(sql):
         for pattern, action, kind, look in _STATEMENTS:
             if match := pattern.match(statement):
                 found = match.groupdict()
-                if (action, kind) == ("drop", "index"):  # which does not say on what
+                if (action, kind) == ("drop", "index"):  # the statement does not name the table
                     found["on"] = connection.execute(text(_INDEXED), {"name": found["name"]}).scalar() or ""
                 if not found.get("guard") or _there(connection, look, found) is (action in ("drop", "alter")):
                     yield Change(action, kind, _named(kind, found), found.get("on") or found["name"])

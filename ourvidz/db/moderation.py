@@ -1,4 +1,4 @@
-"""Reports, takedowns, suspensions, appeals and blocked hashes, as operators act on them: each a function of schema `ourvidz`."""
+"""Operators' actions on reports, takedowns, suspensions, appeals and blocked hashes: each a function of schema `ourvidz`."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ _QUEUE = """
 
 
 def queue(db: Database, *, closed: bool = False, limit: int = 500) -> list[Row]:
-    """Reports that wait, the next deadline first; with `closed` those that were decided, the newest first."""
+    """Return pending reports, the next deadline first; with `closed` the decided ones, newest first."""
     order = "r.closed_at desc" if closed else "r.due_at, r.id"
     return db.rows(f"{_QUEUE} where (r.closed_at is not null) = %s order by {order} limit %s", (closed, limit))
 
 
 def found(db: Database, prefix: str) -> list[str]:
-    """Ids of reports that begin so."""
+    """Return ids of reports that begin with `prefix`."""
     return [row["id"] for row in db.rows("select id::text from ourvidz.reports where starts_with(id::text, %s) limit 2", (prefix.lower(),))]
 
 
 def report(db: Database, report_id: str) -> Row | None:
-    """One report with its texts, its output's `objects` (bucket, path, whether it lies in quarantine), and all that was done (`events`)."""
+    """Return one report with its texts, its output's `objects` (bucket, path, in quarantine or not), and its history (`events`)."""
     rows = db.rows(f"{_QUEUE} where r.id = %s", (report_id,))
     if not rows:
         return None
@@ -44,7 +44,7 @@ def report(db: Database, report_id: str) -> Row | None:
 
 
 def act(db: Database, report_id: str, verb: str, by: str) -> Row:
-    """A verb of `state.reports.MOVES` on a report. Raises `NotFound`, `IllegalTransition`."""
+    """Apply a verb of `state.reports.MOVES` to a report. Raises `NotFound`, `IllegalTransition`."""
     return db.rows("select * from ourvidz.report_act(%s, %s, %s)", (report_id, verb, by))[0]
 
 
@@ -59,12 +59,12 @@ def forget(db: Database, report_id: str, by: str) -> None:
 
 
 def suspend(db: Database, user_id: str, reason: str, by: str) -> Row:
-    """The suspension that stands now. Raises `NotFound`, `InvalidJob`."""
+    """Suspend a user, and return the suspension in force. Raises `NotFound`, `InvalidJob`."""
     return db.rows("select * from ourvidz.suspend(%s, %s, %s)", (user_id, reason, by))[0]
 
 
 def lift(db: Database, user_id: str, by: str) -> bool:
-    """False when none stood."""
+    """Lift the suspension. False if there was none."""
     return bool(db.rows("select ourvidz.suspension_lift(%s, %s) as lifted", (user_id, by))[0]["lifted"])
 
 
@@ -75,7 +75,7 @@ def suspensions(db: Database, *, lifted: bool = False) -> list[Row]:
 
 
 def appeals(db: Database, *, decided: bool = False) -> list[Row]:
-    """Those that wait with what they say, the oldest first; with `decided` the others too."""
+    """Return pending appeals with their texts, oldest first; with `decided` the others too."""
     sql = """select a.id::text, a.user_id::text, a.subject, a.suspension is not null as suspension, a.asked_at, a.decision, a.decided_at,
                     a.decided_by, p.said, ourvidz.now() as now
              from ourvidz.appeals as a left join ourvidz.report_payloads as p on p.id = a.id
@@ -84,12 +84,12 @@ def appeals(db: Database, *, decided: bool = False) -> list[Row]:
 
 
 def decide_appeal(db: Database, appeal_id: str, granted: bool, by: str) -> Row:
-    """Raises `NotFound`, `IllegalTransition`."""
+    """Decide an appeal. Raises `NotFound`, `IllegalTransition`."""
     return db.rows("select * from ourvidz.appeal_decide(%s, %s, %s)", (appeal_id, granted, by))[0]
 
 
 def block(db: Database, sha256: Sequence[str], pdq: Sequence[str], source: str, by: str) -> int:
-    """Add hashes (hex, 64 digits each) to the blocked ones; how many were new."""
+    """Add hashes (hex, 64 digits each) to the blocked ones; return how many were new."""
     return int(db.rows("select ourvidz.block_add(%s, %s, %s, %s) as n", (list(sha256), list(pdq), source, by))[0]["n"])
 
 
@@ -99,7 +99,7 @@ def overdue(db: Database) -> int:
 
 
 def unmoved(db: Database) -> int:
-    """Files that should lie in quarantine and still do not, after three tries."""
+    """Count files that should be in quarantine and are not, after three tries."""
     sql = "select count(*) as n from ourvidz.taken_objects where (down or suspended) and not moved and tries >= 3"
     return int(db.rows(sql)[0]["n"])
 
@@ -109,11 +109,11 @@ def blocks(db: Database) -> list[Row]:
 
 
 def unblock(db: Database, source: str, by: str) -> int:
-    """Drops a list; how many hashes it had."""
+    """Drop a list; return how many hashes it had."""
     return int(db.rows("select ourvidz.block_drop(%s, %s) as n", (source, by))[0]["n"])
 
 
 def follow_project(db: Database, supabase_url: str) -> None:
-    """Where no report page is set, or one of this machine's: the project's own edge function."""
+    """Set the report page to the project's own edge function, if none is set, or one of this machine's."""
     sql = "update ourvidz.policy set report_url = %s where report_url is null or report_url like 'http://127.0.0.1:%%'"
     db.rows(sql, (f"{supabase_url.rstrip('/')}/functions/v1/report",))

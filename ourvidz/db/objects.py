@@ -1,4 +1,4 @@
-"""What the database says of objects in storage."""
+"""Database lookups about objects in storage."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ def _sql() -> str:
 
 
 def unnamed(db: Database, bucket: str, paths: Sequence[str]) -> dict[str, bool]:
-    """Those of a job's objects (paths user/job/…) that no artifact names → whether the job is known."""
+    """Return those of a job's objects (paths user/job/…) that no artifact names → whether the job is known."""
     given = {"bucket": bucket, "paths": list(paths), "jobs": [path.split("/")[1] for path in paths]}
     return {row["path"]: row["known"] for row in db.rows(_sql(), given)}

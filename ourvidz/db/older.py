@@ -1,4 +1,5 @@
-"""The older system's database as it is before `migrate`: what waits there, and what would become of it here. Nothing is written to it."""
+"""The legacy system's database as it is before `migrate`: the jobs that wait there, and what they would become here. Nothing is written to
+it."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from ourvidz.db.connection import Database
 from state.errors import InvalidJob, JobError
 
 Row = dict[str, Any]
-TOKENS = 10**9  # of everybody in a shadow's database: what jobs cost is shown, not who could pay
+TOKENS = 10**9  # balance of every user in a shadow's database: costs are shown, not who could pay
 _ENDED = ["completed", "complete", "succeeded", "failed", "error", "cancelled", "canceled"]
 _WAITING = """select to_jsonb(j) as j from public.jobs as j
               where coalesce(lower(j.status::text), '') <> all (:ended) and j.created_at > now() - cast(:since as interval)
@@ -25,7 +26,7 @@ _NAMED = {
     "videos": "select to_jsonb(t) as r from public.videos as t where id::text = any (:ids)",
     "images": "select to_jsonb(t) as r from public.images as t where id::text = any (:ids)",
 }
-# What a submit looks at; their other columns are of no consequence to it.
+# The columns that a submit reads; the others do not matter to it.
 _FURNISH = {
     "projects": """insert into public.projects (id, user_id, original_prompt, enhanced_prompt)
                    select (r->>'id')::uuid, (r->>'user_id')::uuid, left(r->>'original_prompt', 4000), left(r->>'enhanced_prompt', 4000)
@@ -38,23 +39,23 @@ _FURNISH = {
 
 
 class NotOlder(JobError):
-    """The database is not the older system's."""
+    """The database is not the legacy system's."""
 
     code = "not_older"
 
 
 @dataclass(frozen=True)
 class Older:
-    """Rows as JSON objects: the jobs that wait or are at work, the oldest first, and what they and the messages name."""
+    """Rows as JSON objects: the jobs that wait or run, oldest first, and the rows that they and the messages name."""
 
     jobs: Sequence[Row]
     named: Mapping[str, Sequence[Row]]  # projects, videos, images
-    ended: frozenset[str]  # ids of the given messages whose job has ended: an older worker made it
+    ended: frozenset[str]  # ids of the given messages whose job has ended: a legacy worker made it
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What would become of one request. `refused` is a SQLSTATE; then `field` and `why` say what is wrong."""
+    """Outcome of one request. `refused` is the error's code; then `field` and `why` say what is wrong."""
 
     source: str  # row | redis
     id: str
@@ -68,7 +69,7 @@ class Plan:
 
 
 def read(db: Database, since: str, messages: Sequence[Mapping[str, Any]] = ()) -> Older:
-    """In one read-only transaction. `since` is an interval as Postgres reads it. Raises `NotOlder`."""
+    """Read it in one read-only transaction. `since` is an interval as Postgres reads it. Raises `NotOlder`."""
     with db.transaction() as connection:
         connection.execute(text("set transaction read only"))
         if not is_older(connection):
@@ -81,15 +82,15 @@ def read(db: Database, since: str, messages: Sequence[Mapping[str, Any]] = ()) -
 
 
 def waiting(db: Database, messages: Collection[str]) -> tuple[int, list[str]]:
-    """How many jobs of the last day wait or are at work, and the ids of those that have no message any more: older workers do not say that
-    they are at a job, so this is how one knows. Raises `NotOlder`."""
+    """Return how many jobs of the last day wait or run, and the ids of those without a message: legacy workers do not record which job they
+    run, so this is the only sign. Raises `NotOlder`."""
     found = read(db, "1 day")
     ids = [str(job["id"]) for job in found.jobs]
     return len(ids), [job for job in ids if job not in messages]
 
 
 def since_switch(db: Database) -> Row:
-    """What `ourvidz cutover watch` looks at. Raises `NotOlder` where no switch is known."""
+    """Figures of `ourvidz cutover watch`. Raises `NotOlder` if no switch is known."""
     if not db.rows("select to_regclass('ourvidz_before.shape') is not null as there")[0]["there"]:
         raise NotOlder("No switch is known here: `ourvidz cutover switch` makes one.")
     (found,) = db.rows((resources.files("ourvidz.db") / "sql" / "queries" / "since_switch.sql").read_text(encoding="utf-8"))
@@ -97,7 +98,7 @@ def since_switch(db: Database) -> Row:
 
 
 def is_older(connection: Connection) -> bool:
-    """Whether public.jobs is the older system's table."""
+    """Check if public.jobs is the legacy system's table."""
     sql = """select to_regclass('public.jobs') is not null and not exists (
                select from pg_attribute where attrelid = to_regclass('public.jobs') and attname = 'head_hash')"""
     return bool(connection.execute(text(sql)).scalar())
@@ -113,7 +114,7 @@ def _named(connection: Connection, table: str, rows: Sequence[Mapping[str, Any]]
 
 
 def furnish(scratch: Database, older: Older, users: Sequence[str]) -> None:
-    """Into a migrated database that is thrown away: everybody verified and rich, and what their requests name."""
+    """Fill a throw-away migrated database: every user verified and rich, and the rows that their requests name."""
     people = sorted({*users, *(str(r["user_id"]) for rows in older.named.values() for r in rows if r.get("user_id"))})
     scratch.rows(
         """insert into public.profiles (id, age_verified, subscription_status, token_balance)
@@ -124,7 +125,7 @@ def furnish(scratch: Database, older: Older, users: Sequence[str]) -> None:
 
 
 def plan(scratch: Database, source: str, request: Mapping[str, Any]) -> Plan:
-    """What `ourvidz.submit` would make of it."""
+    """Return what `ourvidz.submit` would make of the request."""
     job, user = str(request.get("id") or ""), str(request.get("user_id") or "")
     kind = str(request.get("job_type") or request.get("type") or "")
     try:

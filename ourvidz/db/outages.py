@@ -1,9 +1,9 @@
-"""What an error of Postgres (or of a pooler) means for whoever asked: one table, by SQLSTATE.
+"""Classify errors of Postgres (or of a pooler) by SQLSTATE, for the caller: one table.
 
-`WAIT`: the database's own state. What was sent had no effect; everything waits for it, and machine parts without end.
-`RETRY`: this statement was undone, and the same one may go through a moment later. Repeated for a while, then given up.
-`REFUSED`: the server will not let this login in. Said at once: a person must act.
-`FAULT`: a fault of ours or a refusal of the data; repeating it changes nothing.
+`WAIT`: the database's own state. The statement had no effect; every caller waits for the database, background processes without end.
+`RETRY`: this statement was rolled back, and the same one may succeed a moment later. Retried for a while, then given up.
+`REFUSED`: the server will not let this login in. Reported at once: a person must act.
+`FAULT`: a fault of ours or a refusal of the data; a retry changes nothing.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class Means(StrEnum):
 
 @dataclass(frozen=True)
 class Rule:
-    """`state`: a SQLSTATE or how it begins; empty: none was given. `text`: the message must match too, in any case. `leave`: the connection
-    is to a server that cannot do it, so it is closed, and every other one of the pool with it: the next may find another server."""
+    """`state`: a SQLSTATE or how it begins; empty: none was given. `text`: the message must match too, in any case. `leave`: this server
+    cannot do it, so the connection is closed, and every other one of the pool with it: the next may find another server."""
 
     state: str
     means: Means
@@ -39,10 +39,10 @@ READ_ONLY = "25006"
 
 # The first rule that fits decides. https://www.postgresql.org/docs/current/errcodes-appendix.html
 RULES: tuple[Rule, ...] = (
-    # While it connects, libpq passes the SQLSTATE on in its text alone (session.py): no such role, wrong password, no line of pg_hba.conf,
-    # no such database, no right to connect to it, a database that was dropped.
+    # During connect, libpq gives the SQLSTATE only in its text (session.py): no such role, wrong password, no line of pg_hba.conf, no such
+    # database, no right to connect to it, a database that was dropped.
     Rule("", Means.REFUSED, r"\((?:28...|3D000|42501|57P04)\)$"),
-    # PgBouncer and Supabase's pooler have no SQLSTATE for it; libpq has none for what it finds itself.
+    # PgBouncer and Supabase's pooler have no SQLSTATE for it; libpq has none for errors that it finds itself.
     Rule("", Means.REFUSED, r"authentication failed|wrong password|tenant or user not found|no such (?:user|database)"
                             r"|(?:role|database) \".*\" does not exist|no password supplied"),
     Rule("", Means.REFUSED, r"certificate verify failed|server does not support SSL|certificate file .* does not exist|private key file"
@@ -77,22 +77,22 @@ def rule(error: psycopg.Error) -> Rule:
     for one in RULES:
         if (state.startswith(one.state) if one.state else not state) and (not one.text or _says(one.text, said)):
             return one
-    # Whatever its code: the session has ended. Poolers report what they lost as XX000.
+    # Whatever its code, the session has ended. Poolers report a lost server as XX000.
     return Rule(state, Means.WAIT) if _fatal(error) else _FAULT
 
 
 def is_fault(error: object) -> bool:
-    """Whether the database answered and would not do it: psycopg counts some of that among a connection's errors."""
+    """Check if the database answered and refused: psycopg counts some of that among a connection's errors."""
     return isinstance(error, psycopg.OperationalError) and bool(error.sqlstate) and rule(error).means is Means.FAULT
 
 
 def is_undone(error: object) -> bool:
-    """Whether the database undid it, and the same may go through a moment later."""
+    """Check if the database rolled it back, and a retry may succeed a moment later."""
     return isinstance(error, psycopg.Error) and rule(error).means is Means.RETRY
 
 
 def ended(error: psycopg.Error) -> bool:
-    """Whether the connection died with it: then nobody knows whether a statement that was sent has been committed."""
+    """Check if the connection died with it: then nobody knows if a sent statement has been committed."""
     return not error.sqlstate or error.sqlstate.startswith(("08", "57P")) or _fatal(error)
 
 
@@ -101,13 +101,15 @@ def _fatal(error: psycopg.Error) -> bool:
 
 
 def _says(pattern: str, said: str) -> bool:
-    """Where several hosts were tried, each of them must say so: one that refuses does not speak for one that is only away."""
+    """Check if the message matches; if several hosts were tried, for each of them: one that refuses does not speak for one that is only
+    away."""
     attempts = re.findall(r"^- host: .*$", said, re.MULTILINE) or [said.strip().partition("\n")[0]]
     return all(re.search(pattern, attempt, re.IGNORECASE) for attempt in attempts)
 
 
 def backoff(longest: float = 5.0) -> Iterator[float]:
-    """Seconds to wait before each further try, without end: doubling up to `longest`, with jitter, so that many do not come at once."""
+    """Yield the seconds to wait before each further try, without end: doubling up to `longest`, with jitter, so that clients do not retry
+    together."""
     delay = 0.1
     while True:
         yield delay * random.uniform(0.7, 1.0)

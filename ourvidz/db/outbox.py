@@ -1,4 +1,4 @@
-"""The outbox and its receivers. What changes them is a function of schema `ourvidz`, one call each."""
+"""The outbox and its receivers. Each change is one call of a function of schema `ourvidz`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Due:
 
 @dataclass(frozen=True)
 class Message:
-    """One message, lent to us. `attempts` as they were, `taken_at` by the database's clock."""
+    """One message, leased to us. `attempts` as of the lease, `taken_at` by the database's clock."""
 
     id: str
     attempts: int
@@ -50,7 +50,7 @@ def sent(db: Database, message: Message, status: int) -> None:
 
 
 def unsent(db: Database, message: Message, status: int | None, error: str, wait_s: float | None = None) -> str:
-    """Returns what becomes of it: `retry`, `dead` or `overtaken`."""
+    """Record a failed delivery. Returns what becomes of the message: `retry`, `dead` or `overtaken`."""
     sql = "select ourvidz.outbox_unsent(%s, %s, %s, %s, %s) as became"
     return str(db.rows(sql, (message.id, message.attempts, status, error, wait_s))[0]["became"])
 
@@ -63,7 +63,7 @@ def prune(db: Database) -> int:
 
 
 def receivers(db: Database) -> list[Row]:
-    """Each with what waits for it and what died within a week."""
+    """Return each receiver with the number of messages that wait for it and that died within a week."""
     sql = """select r.*, ourvidz.now() as now,
                     (select count(*)::int from ourvidz.outbox as o
                      where o.receiver = r.name and o.delivered_at is null and o.dead_at is null) as waiting,
@@ -82,7 +82,7 @@ def receiver_set(
     secret_env: str | None = None,
     fields: Sequence[str] | None = None,
 ) -> None:
-    """Make it, or change what is given of it. Raises `InvalidJob` naming the field, `NotFound`."""
+    """Create a receiver, or change the fields that are given. Raises `InvalidJob` naming the field, `NotFound`."""
     db.rows("select ourvidz.receiver_set(%s, %s, %s, %s, %s)", (name, url, events and list(events), secret_env, fields and list(fields)))
 
 
@@ -91,7 +91,7 @@ def receiver_enable(db: Database, name: str, *, on: bool, reason: str | None = N
 
 
 def may_set_receivers(db: Database) -> bool:
-    """Whether this connection's role may change receivers: executors may not."""
+    """Check if this connection's role may change receivers: executors may not."""
     sql = "select has_function_privilege('ourvidz.receiver_set(text, text, text[], text, text[])', 'execute') as may"
     return bool(db.rows(sql)[0]["may"])
 
@@ -119,12 +119,12 @@ def messages(
     receiver: str | None = None,
     limit: int = 30,
 ) -> list[Row]:
-    """Newest first. `state`: one of `STATES`. `failing`: dead, or tried in vain and to be tried again."""
+    """Return messages, newest first. `state`: one of `STATES`. `failing`: dead, or failed and to be tried again."""
     return db.rows(_LISTED, {"state": state, "failing": failing, "job": job_id, "receiver": receiver, "limit": limit})
 
 
 def by_prefix(db: Database, prefix: str) -> list[str]:
-    """Ids of messages that begin so."""
+    """Return ids of messages that begin with `prefix`."""
     if (ids := span(prefix.strip().lower().removeprefix("msg_"))) is None:
         return []
     sql = "select id::text from ourvidz.outbox where id between %s::uuid and %s::uuid limit 11"

@@ -1,7 +1,7 @@
-"""Passwords of the embedded Postgres: a file that its owner alone can read, in libpq's own form, and a server that asks for them.
+"""Passwords of the embedded Postgres: a file in libpq's own format that only its owner can read, and a server that asks for them.
 
-An earlier release's server let in whoever passed its socket's folder. It is brought to this in place, in an order in which a crash between
-any two steps is made good by the next start: the file, the roles' passwords, then the rule that asks for them.
+An earlier release's server accepted anyone who could enter its socket's folder. It is upgraded in place, in an order in which the next
+start repairs a crash between any two steps: the file, the roles' passwords, then the rule that asks for them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ local all all trust
 
 
 def read(file: Path) -> dict[str, str]:
-    """Role to password; {} where there is no such file."""
+    """Return role → password; {} if there is no such file."""
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
@@ -39,11 +39,11 @@ def read(file: Path) -> dict[str, str]:
 
 
 def prepare(folder: Path, roles: tuple[str, ...], postmaster: int | None) -> None:
-    """Before the server is used: makes the file where it is missing. The caller holds start.lock; `postmaster`: its pid, where it runs."""
+    """Create the file if it is missing, before the server is used. The caller holds start.lock; `postmaster`: its pid, if it runs."""
     file, data = folder / FILE, folder / "data"
     if set(roles) <= set(read(file)):
         return
-    if data.exists() and _rule(data) == ASKING:  # the file was lost: let us in once more, to set others
+    if data.exists() and _rule(data) == ASKING:  # the file was lost: allow access once more, to set new ones
         _put(data / "pg_hba.conf", LETTING_IN, data)
         if postmaster is not None:
             os.kill(postmaster, signal.SIGHUP)
@@ -51,7 +51,7 @@ def prepare(folder: Path, roles: tuple[str, ...], postmaster: int | None) -> Non
 
 
 def enforce(connection: Connection[Any], folder: Path) -> None:
-    """Once the server answers a superuser: from now on it asks for the passwords of the file. Nothing to do most of the time."""
+    """Make the server ask for the file's passwords from now on, once it answers a superuser. Usually there is nothing to do."""
     data = folder / "data"
     if _rule(data) == ASKING:
         return
@@ -62,7 +62,8 @@ def enforce(connection: Connection[Any], folder: Path) -> None:
 
 
 def set_password(connection: Connection[Any], role: str, password: str) -> None:
-    """What the server stores of it is worked out here: the password itself stands in no statement, and so in no log of the server."""
+    """Set a role's password. The server's verifier is computed here: the password itself is in no statement, and so in no log of the
+    server."""
     from psycopg import sql
 
     verifier = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
@@ -70,8 +71,8 @@ def set_password(connection: Connection[Any], role: str, password: str) -> None:
 
 
 def of(url: str, role: str) -> str | None:
-    """What `role` logs in with on the server of `url`. Those that are not in the file have one that follows from its superuser's; None:
-    a server that is not ours, whose roles have passwords of their own."""
+    """Return the password of `role` on the server of `url`. Roles that are not in the file have one derived from the superuser's; None: a
+    server that is not ours, whose roles have passwords of their own."""
     from ourvidz.db.conninfo import parameters
 
     file = parameters(url).get("passfile")
@@ -82,7 +83,7 @@ def of(url: str, role: str) -> str | None:
 
 
 def let_in(superuser_url: str, role: str) -> None:
-    """Gives a role its password (`of`), where it has another or none: roles belong to the whole server, and others may be using it."""
+    """Give a role its password (`of`), if it has another or none: roles belong to the whole server, and others may be using it."""
     import psycopg
 
     from ourvidz.db.conninfo import conninfo
@@ -105,7 +106,7 @@ def _rule(data: Path) -> str:
 
 
 def _put(file: Path, text: str, like: Path) -> None:
-    """Whole or not at all, for the owner of `like` alone. No symlink is followed: root may be visiting another account's home."""
+    """Write atomically, readable by the owner of `like` alone. No symlink is followed: root may be visiting another account's home."""
     new = file.with_name(f"{file.name}.new")
     new.unlink(missing_ok=True)
     owner = like.stat()

@@ -1,6 +1,6 @@
 """The whole of `ourvidz migrate` as one plain SQL file, for `supabase/migrations` and for people who run SQL themselves.
 
-Each part asks the database whether it is still to be done, so the file serves an empty project, the older system's database and one of an
+Each part asks the database if it is still to be done, so the file works for an empty project, the legacy system's database and one of an
 earlier release alike, and a second run changes nothing.
 """
 
@@ -56,7 +56,7 @@ $storage$;
 
 
 def write(connection: Connection | None = None, beliefs: Beliefs | None = None, *, keep_policies: bool = False) -> str:
-    """The file's text. With a connection only what that database lacks; without, everything."""
+    """Return the file's text. With a connection only what that database lacks; without, everything."""
     return "".join(_parts(connection, beliefs, keep_policies))
 
 
@@ -64,7 +64,7 @@ def _parts(connection: Connection | None, beliefs: Beliefs | None, keep_policies
     release = layer.numbered().release
     yield f"-- OurVidz's database, release {release}. Written by `ourvidz migrate --sql`; do not edit. One transaction; may be run again.\n"
     yield "-- As a file of supabase/migrations, or: psql -v ON_ERROR_STOP=1 -f FILE\n\nbegin;\n"
-    # A migration that cannot have its lock gives way rather than queueing the whole application behind it.
+    # A migration that times out on a lock gives way, rather than queueing the whole application behind it.
     yield "set local lock_timeout = '10s';\nset local statement_timeout = 0;\n"
     yield session.pinning()  # whoever runs the file may have other settings than our own connections
     yield layer.lock()
@@ -88,7 +88,7 @@ def _parts(connection: Connection | None, beliefs: Beliefs | None, keep_policies
 
 
 def _numbered(script: Script) -> str:
-    """One migration, where the database is not there yet. Revisions are numbers with leading zeros, so they compare as text."""
+    """Return one migration, to be skipped if the database has it. Revisions are numbers with leading zeros, so they compare as text."""
     runs = "".join(f"  execute $migration$\n{sql}\n$migration$;\n" for sql in migrate.sql_of(script))
     assert runs.count("$migration$") == 2 * len(migrate.sql_of(script)), script.revision
     return f"""-- {script.revision}: {" ".join(script.doc.split())}

@@ -1,4 +1,4 @@
-"""What people ask to see: lists and reports. Nothing here writes, and only `details` reads what a person wrote."""
+"""Lists and reports for people. Nothing here writes, and only `details` reads what a person wrote."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ourvidz.db.connection import Database
 
 Row = dict[str, Any]
 Cursor = tuple[str, int]
-"""Where a reader of events is: (xid, seq)."""
+"""Position of a reader of events: (xid, seq)."""
 
 START: Cursor = ("0", 0)
 
 
 @dataclass(frozen=True)
 class Filter:
-    """Which jobs. Empty means all."""
+    """Selects jobs. Empty means all."""
 
     statuses: tuple[str, ...] = ()
     job_types: tuple[str, ...] = ()
@@ -52,7 +52,7 @@ from public.jobs as j left join ourvidz.fleet as x on x.id = j.executor_id
 
 
 def now(db: Database) -> datetime:
-    """The database's clock: the only one that counts."""
+    """Return the database's clock: the only one that counts."""
     at: datetime = db.rows("select ourvidz.now() as at")[0]["at"]
     return at
 
@@ -64,20 +64,20 @@ def jobs(db: Database, which: Filter, limit: int) -> list[Row]:
 
 
 def candidates(db: Database, which: Filter, limit: int) -> list[Row]:
-    """What an action on a filter would touch, oldest first, with the version that the person is about to decide on."""
+    """Return the jobs that an action on a filter would touch, oldest first, with the version that the person is about to decide on."""
     condition, params = which.where()
     return db.rows(f"{_LISTED} where {condition} order by j.created_at, j.id limit %s", [*params, limit])
 
 
 def span(prefix: str) -> tuple[str, str] | None:
-    """The first and the last id that begin with these characters: a range of a primary key, which a pattern on its text could not use.
-    None when they are no beginning of an id."""
+    """Return the first and the last id that begin with `prefix`: a range of a primary key, which a pattern on its text could not use. None
+    if no id can begin so."""
     digits = prefix.strip().lower().replace("-", "")
     return (digits.ljust(32, "0"), digits.ljust(32, "f")) if re.fullmatch(r"[0-9a-f]{1,32}", digits) else None
 
 
 def by_prefix(db: Database, prefix: str, limit: int = 11) -> list[Row]:
-    """Jobs whose id begins with these characters, newest first; none when they are no beginning of an id."""
+    """Return jobs whose id begins with `prefix`, newest first; none if no id can begin so."""
     if (ids := span(prefix)) is None:
         return []
     return db.rows(f"{_LISTED} where j.id between %s::uuid and %s::uuid order by j.created_at desc limit %s", [*ids, limit])
@@ -88,7 +88,7 @@ def by_ids(db: Database, ids: Collection[str]) -> list[Row]:
 
 
 def ahead(db: Database, job_id: str) -> int | None:
-    """How many claimable jobs of the lane come before this one; None when it is not waiting for an executor."""
+    """Return how many claimable jobs of the lane come before this one; None when it is not waiting for an executor."""
     sql = """select (select count(*) from public.jobs as o
                      where o.ready and o.lane = j.lane and (o.rank, o.run_at) < (j.rank, j.run_at)) as n
              from public.jobs as j where j.id = %s and j.ready"""
@@ -97,7 +97,7 @@ def ahead(db: Database, job_id: str) -> int | None:
 
 
 def details(db: Database, job_id: str, reader: str | None = None) -> Row:
-    """What was asked, in the person's words. Empty once it was erased. `reader`: who will see it, which is recorded."""
+    """Return the request in the person's own words; empty once it was erased. `reader`: who will see it, which is recorded."""
     if reader is not None:
         db.rows("select ourvidz.read_text(job_id, %s, 'ourvidz jobs show') from public.job_payloads where job_id = %s", [reader, job_id])
     sql = """select prompt, negative_prompt, enhanced_prompt, settings, metadata, set_aside, idempotency_key, error_message
@@ -106,19 +106,19 @@ def details(db: Database, job_id: str, reader: str | None = None) -> Row:
 
 
 def awaits_approval(db: Database, job_id: str) -> bool:
-    """Whether it is a scene's preview of which no final video was made or is under way."""
+    """Check if it is a scene's preview, without a final video made or in progress."""
     return bool(db.rows("select ourvidz.awaits_approval(%s) as yes", [job_id])[0]["yes"])
 
 
 def artifacts(db: Database, ids: Collection[str]) -> list[Row]:
-    """Of each job the outputs in order, then their thumbnails."""
+    """Return the outputs of each job in order, then their thumbnails."""
     sql = """select job_id, kind, index, claim_no, seed, bucket, path, media_type, width, height, frames, bytes, sha256, uploaded_at,
                     metadata from public.artifacts where job_id = any (%s::uuid[]) order by job_id, kind = 'thumbnail', index"""
     return db.rows(sql, [list(ids)])
 
 
 def timeline(db: Database, ids: Collection[str]) -> list[Row]:
-    """Every event with how long the job then stayed as it was; the last one's is None."""
+    """Return every event with how long the job then stayed as it was; None for the last one."""
     sql = """select job_id, version, type, from_status, to_status, claim_no, actor, occurred_at, lasted, since_submit, data
              from public.job_timeline where job_id = any (%s::uuid[]) order by job_id, version"""
     return db.rows(sql, [list(ids)])
@@ -126,10 +126,10 @@ def timeline(db: Database, ids: Collection[str]) -> list[Row]:
 
 # -- events as a stream -------------------------------------------------------------------------------------------------------------
 
-# Below the oldest running transaction nothing can appear any more, so a cursor there passes no event by; identity values alone are not
-# handed out in commit order.
+# No new event can appear below the oldest running transaction, so a cursor there skips none; identity values alone are not assigned in
+# commit order.
 _SETTLED = "e.xid < (select ourvidz.settled_xid())"
-# `order by e.xid`, never `xid`: that would be the text, in which 1000 comes before 999.
+# `order by e.xid`, never `xid`: that would be the text column, in which 1000 comes before 999.
 _EVENT = """select e.xid::text as xid, e.seq, e.job_id, e.version, e.type, e.from_status, e.to_status, e.claim_no, e.actor,
                    e.occurred_at, e.data from public.job_events as e"""
 
@@ -137,7 +137,7 @@ _EVENT = """select e.xid::text as xid, e.seq, e.job_id, e.version, e.type, e.fro
 def events_after(
     db: Database, cursor: Cursor, *, job_id: str | None = None, since: datetime | None = None, limit: int = 1_000
 ) -> list[Row]:
-    """The next events in an order that loses none, however their transactions overlapped."""
+    """Return the next events in an order that skips none, however their transactions overlapped."""
     given = {"and e.job_id = %s": job_id, "and e.occurred_at >= %s": since}
     kept = {sql: value for sql, value in given.items() if value is not None}
     sql = f"{_EVENT} where {_SETTLED} and (e.xid, e.seq) > (%s::xid8, %s) {' '.join(kept)} order by e.xid, e.seq limit %s"
@@ -145,12 +145,12 @@ def events_after(
 
 
 def last_events(db: Database, count: int) -> list[Row]:
-    """The newest `count` settled events, oldest of them first."""
+    """Return the newest `count` settled events, oldest of them first."""
     return db.rows(f"{_EVENT} where {_SETTLED} order by e.xid desc, e.seq desc limit %s", [count])[::-1]
 
 
 def settled(db: Database) -> Cursor:
-    """A cursor just before the oldest running transaction: what commits from now on comes after it."""
+    """Return a cursor just before the oldest running transaction: what commits from now on comes after it."""
     return str(db.rows("select ourvidz.settled_xid()::text as xid")[0]["xid"]), -1
 
 
@@ -182,7 +182,7 @@ def durations(db: Database, since: datetime | None = None) -> list[Row]:
 
 
 def waited(db: Database, ids: Collection[str]) -> dict[str, float]:
-    """Seconds in which an executor could have claimed it, of each of these that has ended."""
+    """Return the seconds in which an executor could have claimed it, for each of these jobs that has ended."""
     rows = db.rows("select job_id, queued_s from public.job_durations where job_id = any (%s::uuid[])", [list(ids)])
     return {str(row["job_id"]): row["queued_s"] for row in rows}
 
@@ -195,7 +195,7 @@ def error_classes(db: Database, since: datetime | None = None) -> list[Row]:
 
 
 def executors(db: Database) -> list[Row]:
-    """Those whose lease runs, with what they are doing."""
+    """Return the executors with a valid lease, and what they are doing."""
     sql = """select name, host, pid, state, lanes, resident, info, started_at, beat_at, lease_until > ourvidz.now() as alive,
                     (select count(*)::int from public.jobs where executor_id = x.id) as held, ourvidz.now() as now
              from ourvidz.fleet as x where state <> 'gone' and lease_until > ourvidz.now() order by name"""
@@ -203,14 +203,14 @@ def executors(db: Database) -> list[Row]:
 
 
 def unscreened(db: Database) -> list[str]:
-    """Names of the executors alive that show users' reference pictures to real models without a look."""
+    """Return the names of live executors that show users' reference pictures to real models unscreened."""
     sql = """select name from ourvidz.fleet
              where reference_pictures = 'unscreened' and state <> 'gone' and lease_until > ourvidz.now() order by name"""
     return [row["name"] for row in db.rows(sql)]
 
 
 def served(db: Database, lane: str) -> bool:
-    """Whether an executor that takes jobs of this lane is alive."""
+    """Check if an executor that takes jobs of this lane is alive."""
     sql = """select 1 from ourvidz.fleet where state = 'active' and %s = any (lanes) and lease_until > ourvidz.now() limit 1"""
     return bool(db.rows(sql, [lane]))
 

@@ -1,9 +1,9 @@
-"""Bring what a database holds already to what this program needs of it: planned whole before anything is changed.
+"""Convert existing tables to what this program needs; all of it is planned before anything is changed.
 
-The product's tables (profiles, images, videos …) may be there, as OurVidz's older system made them or as somebody changed them since.
-`ourvidz/db/sql/reconcile` says as data what each column, check and key must be, looks at what is there, tries this program's own writes
-on temporary copies, and makes a plan of named steps. What cannot be done is refused, all of it at once, each with its remedy. The same
-text serves `migrate`, `migrate --check` and `migrate --sql` (docs/decisions/0027).
+The product's tables (profiles, images, videos …) may exist, as OurVidz's legacy system made them or as somebody changed them since.
+`ourvidz/db/sql/reconcile` defines as data what each column, check and key must be, inspects what is there, tries this program's own writes
+on temporary copies, and makes a plan of named steps. What cannot be done is refused, all of it at once, each with its remedy. The same text
+serves `migrate`, `migrate --check` and `migrate --sql` (docs/decisions/0027).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SQL = resources.files("ourvidz.db") / "sql" / "reconcile"
 
 @dataclass(frozen=True)
 class Step:
-    """What the migration does to one object (`action`, by `sql`), or why it cannot (`refused`) and what to do about it (`remedy`).
+    """Change of one object by the migration (`action`, by `sql`), or why it is impossible (`refused`) and what to do about it (`remedy`).
 
     A step without `sql` is done by ourvidz.repoint_older after the import, or says that something is left as it is.
     """
@@ -35,12 +35,12 @@ class Step:
 
 @dataclass(frozen=True)
 class Beliefs:
-    """What an operator believes of what the older system's users wrote about themselves: "none", "all", or the ids of some users."""
+    """What an operator trusts of what the legacy system's users wrote about themselves: "none", "all", or the ids of some users."""
 
     balance: str | Sequence[str] = "none"
     plan: str | Sequence[str] = "none"
     age: str | Sequence[str] = "none"
-    start: int = 0  # tokens of those whose balance is not believed
+    start: int = 0  # tokens of those whose balance is not trusted
     by: str = field(default="migration")
 
     def setting(self) -> str:
@@ -49,7 +49,7 @@ class Beliefs:
 
 
 class MigrationRefused(Exception):
-    """The database holds what cannot be brought to this program's schema. Nothing was changed."""
+    """The database holds something that cannot be converted to this program's schema. Nothing was changed."""
 
     def __init__(self, refusals: Sequence[Step]) -> None:
         self.refusals = tuple(refusals)
@@ -58,27 +58,27 @@ class MigrationRefused(Exception):
 
 
 def plan_sql() -> str:
-    """SQL that makes the plan in a temporary table, and changes nothing."""
+    """SQL that writes the plan to a temporary table, and changes nothing."""
     return "".join(f.read_text(encoding="utf-8") for f in sorted(_SQL.iterdir(), key=lambda f: f.name) if f.name < "50")
 
 
 def apply_sql() -> str:
-    """SQL that does the plan's steps, or refuses. After `plan_sql`, before the numbered migrations."""
+    """SQL that executes the plan's steps, or refuses. Runs after `plan_sql`, before the numbered migrations."""
     return (_SQL / "50_apply.sql").read_text(encoding="utf-8")
 
 
 def finish_sql() -> str:
-    """SQL for the steps that need the new tables and functions. After the import."""
+    """SQL for the steps that need the new tables and functions. Runs after the import."""
     return (_SQL / "60_finish.sql").read_text(encoding="utf-8")
 
 
 def believe(connection: Connection, beliefs: Beliefs) -> None:
-    """Say it for the rest of the transaction."""
+    """Set the beliefs for the rest of the transaction."""
     connection.execute(text("select set_config('ourvidz.believe', :said, true)"), {"said": beliefs.setting()})
 
 
 def plan(connection: Connection, beliefs: Beliefs | None = None) -> list[Step]:
-    """What a migration would do to what is here, in order; refusals among it. Changes nothing."""
+    """Return what a migration would do to this database, in order, refusals included. Changes nothing."""
     if beliefs is not None:
         believe(connection, beliefs)
     _run(connection, plan_sql())
@@ -87,7 +87,7 @@ def plan(connection: Connection, beliefs: Beliefs | None = None) -> list[Step]:
 
 
 def apply(connection: Connection, beliefs: Beliefs | None = None) -> list[Step]:
-    """Plan, and do it as far as the numbered migrations need it. Raises `MigrationRefused`, with nothing changed."""
+    """Plan, and do what the numbered migrations need of it. Raises `MigrationRefused`, with nothing changed."""
     steps = plan(connection, beliefs)
     if refusals := [step for step in steps if step.refused]:
         raise MigrationRefused(refusals)
@@ -96,7 +96,7 @@ def apply(connection: Connection, beliefs: Beliefs | None = None) -> list[Step]:
 
 
 def finish(connection: Connection) -> None:
-    """The rest of the plan, once the older system's jobs are imported."""
+    """Do the rest of the plan, once the legacy system's jobs are imported."""
     _run(connection, finish_sql())
 
 

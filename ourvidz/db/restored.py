@@ -1,4 +1,4 @@
-"""What `ourvidz restored` does to a database whose rows came from another one (docs/restore.md, docs/decisions/0053)."""
+"""Implement `ourvidz restored`, for a database whose rows came from another one (docs/restore.md, docs/decisions/0053)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Identity:
 
 @dataclass(frozen=True)
 class Whole:
-    """What `make_whole` did: the steps to this program's release, what was settled → how many, and what the database is now."""
+    """Result of `make_whole`: the steps to this program's release, what was settled → how many, and the database's identity now."""
 
     steps: list[Step]
     done: Mapping[str, int] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class Whole:
 
 
 def identity(connection: Connection) -> Identity | None:
-    """None in a database from before it had one, and in one whose rows are not there yet."""
+    """Return the identity; None in a database from before it had one, and in one whose rows are not there yet."""
     if connection.execute(text("select to_regclass('ourvidz.identities')")).scalar() is None:
         return None
     row = connection.execute(text("select id::text, how from ourvidz.identities order by n desc limit 1")).one_or_none()
@@ -47,22 +47,23 @@ def identity(connection: Connection) -> Identity | None:
 
 
 def is_copy(connection: Connection) -> bool:
-    """Whether its rows came from another database and nobody has said yet what it is. False in one of before that was known."""
+    """Check if its rows came from another database, and nobody has said yet what it is. False in one from before that was recorded."""
     if connection.execute(text("select to_regprocedure('ourvidz.is_copy()')")).scalar() is None:
         return False
     return bool(connection.execute(text("select ourvidz.is_copy()")).scalar())
 
 
 def settle(connection: Connection, way: Way, *, keep_jobs: bool) -> dict[str, int]:
-    """Makes it a database of its own, in `connection`'s transaction; its schema is at this program's release. What was done → how many."""
+    """Make it a database of its own, in `connection`'s transaction; its schema is at this program's release. Returns what was done → how
+    many."""
     found = connection.execute(text("select what, n from ourvidz.restored(:way, :keep_jobs)"), {"way": way, "keep_jobs": keep_jobs})
     return {row.what: row.n for row in found}
 
 
 def make_whole(database: Database, way: Way, *, keep_jobs: bool, tell: Callable[[str], object]) -> Whole:
-    """Brings it to this program's release and settles it, in one transaction that gives way to whoever holds what it has to lock: the
-    programs that wait for it read the same tables. Nothing is done where a step is refused."""
-    from ourvidz.db import foresee, giving_way, migrate  # loads alembic, which most starts do without
+    """Bring it to this program's release and settle it, in one transaction that gives way to holders of the locks it needs: the programs
+    that wait for it read the same tables. Nothing is done if a step is refused."""
+    from ourvidz.db import foresee, giving_way, migrate  # loads alembic, which most commands do not need
 
     def work(connection: Connection) -> Whole:
         steps = foresee.steps(connection)
@@ -76,7 +77,7 @@ def make_whole(database: Database, way: Way, *, keep_jobs: bool, tell: Callable[
 
 
 def analyze(database: Database) -> int:
-    """Statistics are no rows either: without them the first plans are guesses. Returns how many tables were looked at."""
+    """Collect statistics, which no dump contains: without them the first plans are guesses. Returns how many tables were analyzed."""
     sql = """select c.oid::regclass::text as name from pg_class as c where c.relkind = 'r' and pg_has_role(c.relowner, 'usage')
              and (c.relnamespace = 'ourvidz'::regnamespace
                   or c.relnamespace = 'public'::regnamespace and c.relname = any (ourvidz.our_relations()))"""
@@ -87,7 +88,7 @@ def analyze(database: Database) -> int:
 
 
 def logins_missing(database: Database) -> list[str]:
-    """Logins of executors that the rows name and this server does not have: passwords are in no dump of a database."""
+    """Return logins of executors that the rows name and this server does not have: passwords are in no dump of a database."""
     sql = "select name::text from ourvidz.logins as l where not exists (select from pg_roles as r where r.rolname = l.name) order by 1"
     return [row["name"] for row in database.rows(sql)]
 

@@ -1,4 +1,4 @@
-"""Consent, legal holds, erasure, and what screens refused: each a function of schema `ourvidz`."""
+"""Consent, legal holds, erasure, and refusals by screens: each a function of schema `ourvidz`."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ Row = dict[str, Any]
 
 
 def attest(db: Database, user_id: str, sha256: str, version: str) -> None:
-    """`user_id` agreed to the statement of that version for a picture with these bytes. Raises `NotFound`, `InvalidJob`."""
+    """Record that `user_id` agreed to the statement of that version for a picture with these bytes. Raises `NotFound`, `InvalidJob`."""
     db.rows("select ourvidz.attest(%s, %s, %s)", (user_id, sha256, version))
 
 
 def why_no_consent(db: Database, user_id: str, sha256: str) -> str | None:
-    """Why no model may see this user's picture: `unattested`, `withdrawn` (its attestation, or one of a picture that it was made from) or
-    `too_deep`. None: it may."""
+    """Return why no model may see this user's picture: `unattested`, `withdrawn` (its attestation, or one of a picture that it was made
+    from) or `too_deep`. None: it may."""
     why: str | None = db.rows("select ourvidz.why_no_consent(%s, %s) as why", (user_id, sha256))[0]["why"]
     return why
 
 
 def consents(db: Database, *, user_id: str | None = None, withdrawn: bool = False) -> list[Row]:
-    """Each user's attested pictures by their newest attestation, the newest first; how many jobs were shown each. `withdrawn`: only those
-    whose attestation stands no more."""
+    """Return each user's attested pictures by their newest attestation, newest first, and how many jobs used each. `withdrawn`: only those
+    whose attestation was withdrawn."""
     sql = """select * from (
                select distinct on (c.user_id, c.sha256) c.user_id, c.sha256, c.statement_version, c.attested_at, c.withdrawn_at,
                       (select count(*)::int from ourvidz.job_references as r join public.jobs as j on j.id = r.job_id
@@ -42,7 +42,7 @@ def consents(db: Database, *, user_id: str | None = None, withdrawn: bool = Fals
 
 
 def made_from(db: Database, sha256: str, user_id: str | None = None) -> list[Row]:
-    """The outputs that were made from this picture, at any depth, and `why` no model may be shown each (as `why_no_consent`). `user_id`:
+    """Return the outputs that were made from this picture, at any depth, and `why` no model may see each (as `why_no_consent`). `user_id`:
     of this user's picture alone."""
     return db.rows("select * from ourvidz.descendants(%s, %s)", (user_id, sha256))
 
@@ -51,7 +51,7 @@ def made_from(db: Database, sha256: str, user_id: str | None = None) -> list[Row
 
 
 def refusals(db: Database, since: datetime | None) -> list[Row]:
-    """Counts by category, policy version and stage, the most first."""
+    """Count refusals by category, policy version and stage, the most first."""
     sql = """select category, policy_version, stage, count(*) as refusals, count(distinct user_id) as users, max(at) as last
              from ourvidz.screenings where not allowed and at >= coalesce(%s, '-infinity'::timestamptz)
              group by category, policy_version, stage order by refusals desc, category, policy_version, stage"""
@@ -62,17 +62,17 @@ def refusals(db: Database, since: datetime | None) -> list[Row]:
 
 
 def hold_set(db: Database, user_id: str, reason: str, by: str) -> Row:
-    """The hold that stands now. Raises `NotFound`, `InvalidJob`."""
+    """Set a legal hold, and return the one in force. Raises `NotFound`, `InvalidJob`."""
     return db.rows("select * from ourvidz.hold_set(%s, %s, %s)", (user_id, reason, by))[0]
 
 
 def hold_lift(db: Database, user_id: str, by: str) -> bool:
-    """False when none stood."""
+    """Lift the legal hold. False if there was none."""
     return bool(db.rows("select ourvidz.hold_lift(%s, %s) as lifted", (user_id, by))[0]["lifted"])
 
 
 def holds(db: Database, *, lifted: bool = False) -> list[Row]:
-    """Those that stand, and with `lifted` all that ever did; the newest first."""
+    """Return the holds in force, and with `lifted` all that ever were; newest first."""
     sql = """select user_id, reason, set_by, since, lifted_at, lifted_by, ourvidz.now() as now from ourvidz.legal_holds
              where lifted_at is null or %s order by since desc, id desc"""
     return db.rows(sql, (lifted,))
@@ -82,26 +82,27 @@ def holds(db: Database, *, lifted: bool = False) -> list[Row]:
 
 
 def erase_begin(db: Database, user_id: str, reason: str | None, by: str) -> Row:
-    """From here on nothing can be queued for this user. Raises `NotFound`, `LegalHold`; so do the other steps."""
+    """Begin an erasure: from here on nothing can be queued for this user. Raises `NotFound`, `LegalHold`; so do the other steps."""
     return db.rows("select * from ourvidz.erase_begin(%s, %s, %s)", (user_id, reason, by))[0]
 
 
 def erase_words(db: Database, user_id: str, *, dry_run: bool = False) -> dict[str, int]:
-    """Rows of each kind that held something of theirs. Raises `IllegalTransition` while jobs are unfinished."""
+    """Erase the user's words; return the number of rows of each kind that held some. Raises `IllegalTransition` while jobs are
+    unfinished."""
     counts: dict[str, int] = db.rows("select ourvidz.erase_words(%s, %s) as counts", (user_id, dry_run))[0]["counts"]
     return counts
 
 
 def sample_again(db: Database) -> None:
-    """Postgres keeps samples of columns for its planner, values of erased rows too, until it reads the table again: it does so now. Those
-    of a table that is empty since stay until it has rows; tables that are another role's are passed over, with a warning from Postgres."""
+    """Analyze the erased tables: until then Postgres keeps samples of columns for its planner, values of erased rows too. Samples of a
+    table that is empty since stay until it has rows; another role's tables are skipped, with a warning from Postgres."""
     for table in sorted({rule.table for rule in RULES}):
         if db.rows("select to_regclass(%s) is not null as there", (table,))[0]["there"]:
             db.rows(f"analyze {table}")
 
 
 def erase_count(db: Database, user_id: str, counts: Mapping[str, int]) -> None:
-    """Adds to what this erasure has done."""
+    """Add to the counts of this erasure."""
     db.rows("select ourvidz.erase_count(%s, %s::jsonb)", (user_id, json.dumps(counts)))
 
 
@@ -110,12 +111,12 @@ def erase_finish(db: Database, user_id: str) -> Row:
 
 
 def erasure_left(db: Database, user_id: str) -> list[Row]:
-    """Tables of the project's own with rows that name the user: relation, by_column, rows (None where this login may not look)."""
+    """Return the project's own tables with rows that name the user: relation, by_column, rows (None if this login may not look)."""
     return db.rows("select * from ourvidz.erasure_left(%s)", (user_id,))
 
 
 def unfinished(db: Database, user_id: str) -> list[Row]:
-    """Their jobs that have not ended: id, whether a cancel was asked for, and which executor has them."""
+    """Return the user's unfinished jobs: id, whether a cancel was asked for, and which executor has them."""
     sql = """select j.id::text, j.cancel_requested, x.name as executor from public.jobs as j
              left join ourvidz.executors as x on x.id = j.executor_id where j.user_id = %s and j.completed_at is null"""
     return db.rows(sql, (user_id,))
@@ -126,5 +127,5 @@ def job_ids(db: Database, user_id: str) -> list[str]:
 
 
 def hosts(db: Database) -> list[str]:
-    """Where executors are, or were until lately."""
+    """Return the hosts where executors are, or were until lately."""
     return [row["host"] for row in db.rows("select distinct host from ourvidz.executors order by host")]

@@ -1,4 +1,4 @@
-"""Scenes, as people see them: rows of `videos`, which follow the events of their jobs (`ourvidz.videos_show`)."""
+"""Scenes: rows of `videos`, which follow the events of their jobs (`ourvidz.videos_show`)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Row = dict[str, Any]
 
 
 def by_prefix(db: Database, prefix: str) -> list[Row]:
-    """Scenes whose id begins so, newest first: at most eleven."""
+    """Return scenes whose id begins with `prefix`, newest first: at most eleven."""
     if (ids := span(prefix)) is None:
         return []
     sql = """select v.*, p.title as project, preview.status as preview_job_status, final.status as video_job_status,
@@ -36,7 +36,7 @@ def approve(
 ) -> Row:
     """Queue the final video that begins with the scene's preview. Returns it as job_status does, and created, approved_at …
 
-    `charge`: the scene's user pays for it, who did not ask; without it this is `Forbidden`.
+    `charge`: the scene's user, who did not ask, pays for it; without it this is `Forbidden`.
 
     Raises `NotFound`, `InvalidJob`, `IllegalTransition` (no finished preview, or approved before with another choice) and what a submit
     raises.

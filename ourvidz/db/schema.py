@@ -1,4 +1,4 @@
-"""The SQL of the schema objects, file by file, and the rows of the tables that are copies of Python data (layer.py applies both)."""
+"""SQL of the schema objects, file by file, and rows of the tables that are copies of Python data (layer.py applies both)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROLES = (
     *("anon", "authenticated", "service_role", "authenticator", "ourvidz_owner", "ourvidz_admin"),
     *("ourvidz_executor", "ourvidz_intake", "ourvidz_deliverer", "ourvidz_analyst"),
 )
-"""What policies and grants name; roles.sql makes those that are missing."""
+"""Roles that policies and grants name; roles.sql makes those that are missing."""
 
 _SQL = resources.files("ourvidz.db") / "sql"
 
@@ -51,7 +51,7 @@ def migrations() -> list[str]:
 
 
 def script(connection: Connection, sql: str) -> None:
-    """Run SQL text as it stands: several statements, and percent signs that are no placeholders."""
+    """Run SQL text verbatim: several statements, and percent signs that are no placeholders."""
     driver: Any = connection.connection.driver_connection
     driver.execute(sql)
 
@@ -92,7 +92,7 @@ def tables() -> dict[str, list[dict[str, Any]]]:
 
 
 def buckets() -> list[dict[str, Any]]:
-    """The catalog's buckets, as the policies on storage are made from them."""
+    """The catalog's buckets, from which the policies on storage are made."""
     return [
         {
             "name": name,
@@ -107,7 +107,7 @@ def buckets() -> list[dict[str, Any]]:
 
 
 def limits(kind: catalog.JobType) -> Mapping[str, Any]:
-    """What the database checks of a job's settings: [low, high], with a third element when it must be whole; or a list of choices,
+    """Limits that the database checks of a job's settings: [low, high], with a third element when it must be whole; or a list of choices,
     empty for a setting that this type does not have."""
     sdxl = kind.family == "sdxl"
     none: Mapping[str, Any] = {"in": []}
@@ -132,7 +132,7 @@ def limits(kind: catalog.JobType) -> Mapping[str, Any]:
 
 
 def _schedulers(family: str) -> Mapping[str, Any]:
-    """`same`: how else each is spelled (ourvidz.kept_name); `noise`: words that senders give beside a name, and what they add to it."""
+    """`same`: other spellings of each (ourvidz.kept_name); `noise`: words that senders give beside a name, and what they add to it."""
     return {
         "in": [row.name for row in schedulers.OF[family]],
         "same": schedulers.spellings(family),
@@ -166,10 +166,10 @@ _CLEARED_FIRST = (
     "report_moves",
     "row_bounds",
 )
-"""No one refers to them: replaced whole. The others are upserted, for jobs and plans name their rows."""
+"""Tables that nothing refers to: replaced whole. The others are upserted, because jobs and plans name their rows."""
 
 _OPERATORS = {"policy": policy.OPERATORS, "limits": bounds.OPERATORS}
-"""Columns that an operator sets: ours are the first values, and stay out of what an upgrade lays over them."""
+"""Columns that an operator sets: ours are the initial values, which an upgrade does not write again."""
 
 
 def copying(table: str, rows: list[dict[str, Any]]) -> str:

@@ -1,7 +1,7 @@
-"""Whom the embedded Postgres runs as. initdb and postgres refuse root, so root hands them to another uid.
+"""The uid that the embedded Postgres runs as. initdb and postgres refuse root, so root hands them to another uid.
 
-Nothing is created in /etc/passwd for that and no folder of root's is opened to others: where the server must pass
-a private folder on its way (/root/.ourvidz, a venv below /root), it keeps the one capability that lets it pass.
+Nothing is created in /etc/passwd for that, and no folder of root's is opened to others: if the server must pass a private folder on its way
+(/root/.ourvidz, a venv below /root), it keeps the one capability that lets it pass.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from pathlib import Path
 
 from ourvidz.db import supervisor
 
-# Root's server runs as the first of these that no account has: a uid of its own, because `nobody` is shared with
-# other programs. systemd lists 60706 to 61183 as used by no one; below 65536, so that rootless containers have it.
+# Root's server runs as the first of these that no account has: a uid of its own, because `nobody` is shared with other programs. systemd
+# lists 60706 to 61183 as unused; below 65536, so that rootless containers have it.
 UNNAMED_UIDS = range(61117, 61127)
 
 
 class EmbeddedPostgresError(Exception):
-    """What happened, the end of the log where it helps, and what to do now."""
+    """The embedded Postgres failed. The message has the cause, the end of the log if it helps, and what to do now."""
 
 
 def server_user(folder: Path, data: Path) -> tuple[int, int]:
-    """(uid, gid): ourselves; or, for root, the data's owner, else the folder's, else a uid without a name."""
+    """Return (uid, gid): our own; or, for root, those of the data's owner, else of the folder's owner, else a uid without a name."""
     owner = (data if data.exists() else folder).stat()
     if os.geteuid() != 0:
         if owner.st_uid != os.geteuid():
@@ -47,7 +47,8 @@ def server_user(folder: Path, data: Path) -> tuple[int, int]:
 
 
 def with_account(uid: int, gid: int) -> tuple[int, int]:
-    """initdb, unlike the server, insists that its uid has a name. As root it borrows nobody's for half a second."""
+    """Return (uid, gid) for initdb, which, unlike the server, insists that its uid has a name. As root it borrows nobody's for half a
+    second."""
     if _has_account(uid):
         return uid, gid
     others = sorted((a for a in pwd.getpwall() if a.pw_uid != 0), key=lambda a: a.pw_name != "nobody")
@@ -67,7 +68,8 @@ def _has_account(uid: int) -> bool:
 
 
 def capability_for(uid: int, binaries: Path, data: Path) -> int | None:
-    """What root must leave to the server so that it reaches its files below private folders, if anything."""
+    """Return the capability that root must leave to the server so that it reaches its files below private folders; None if it needs
+    none."""
     if os.geteuid() != 0 or uid == 0:
         return None
 
@@ -102,7 +104,7 @@ def _own_capabilities() -> int:
 
 
 def give(path: Path, uid: int, gid: int) -> None:
-    """Root hands `path` over; for anybody else it is theirs already."""
+    """Change the owner of `path`, as root; for anybody else it is theirs already."""
     if os.geteuid() != 0:
         return
     try:
@@ -115,7 +117,7 @@ def give(path: Path, uid: int, gid: int) -> None:
 
 
 def make_socket_dir(path: Path, uid: int, gid: int) -> None:
-    """Private to the server's uid: whoever can pass it is trusted to say who they are."""
+    """Create the socket's folder, private to the server's uid: whoever can enter it is trusted to say who they are."""
     with contextlib.suppress(FileExistsError):
         path.mkdir(mode=0o700)
     found = path.lstat()

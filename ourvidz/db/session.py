@@ -1,8 +1,8 @@
-"""How a connection to Postgres is made: the settings it has whatever a DBA chose, and the SQLSTATE of one that is refused.
+"""Open connections to Postgres: with the settings that they need whatever a DBA chose, and with the SQLSTATE of one that is refused.
 
-A setting of postgresql.conf, ALTER DATABASE or ALTER ROLE changes what our statements mean (DateStyle, search_path) and what comes back
-(bytea_output). Those of PINS are sent in the startup packet, which goes before all three. A transaction pooler refuses that or drops it;
-what then differs is set at the beginning of each transaction instead, for that transaction alone (docs/decisions/0050).
+A setting of postgresql.conf, ALTER DATABASE or ALTER ROLE changes what our statements mean (DateStyle, search_path) and how values come
+back (bytea_output). PINS are sent in the startup packet, which takes precedence over all three. A transaction pooler refuses that or drops
+it; settings that then differ are set at the beginning of each transaction instead, for that transaction alone (docs/decisions/0050).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from state.errors import JobError
 CONNECT_TIMEOUT = 10  # seconds
 
 PINS: Final[Mapping[str, str]] = {
-    # how values come back, and how text becomes a value
+    # output of values, and how text becomes a value
     "datestyle": "ISO, MDY",
     "intervalstyle": "postgres",
     "timezone": "UTC",
@@ -33,46 +33,47 @@ PINS: Final[Mapping[str, str]] = {
     "extra_float_digits": "1",
     "array_nulls": "on",
     "xmloption": "content",
-    # how a statement is read, and whom its names mean
+    # how a statement is parsed, and how its names are resolved
     "standard_conforming_strings": "on",
     "transform_null_equals": "off",
     "search_path": "public",
     "quote_all_identifiers": "off",
     "check_function_bodies": "on",
-    # what a statement sees and when it gives up: the machine locks rows and then reads, so each statement needs its own snapshot
+    # what a statement sees and when it gives up: the state machine locks rows and then reads, so each statement needs its own snapshot
     "default_transaction_isolation": "read committed",
     "default_transaction_deferrable": "off",
     "row_security": "on",
     "exit_on_error": "off",
     "client_min_messages": "notice",
 }
-"""Each at Postgres's own default, but for the time zone and the search path. Left to the DBA: time limits, which roles have from us
-too (docs/limits.md), default_transaction_read_only, by which providers protect a full disk, and what changes only plans or speed."""
+"""Each at Postgres's own default, except the time zone and the search path. Left to the DBA: time limits, which we set for our roles too
+(docs/limits.md), default_transaction_read_only, which providers use to protect a full disk, and settings that change only plans or
+speed."""
 
 REQUIRED: Final[Mapping[str, tuple[str, str]]] = {
     "server_encoding": ("UTF8", "Make another: create database NAME encoding 'UTF8' template template0, and restore a dump into it."),
     "session_replication_role": ("origin", "Foreign keys are not checked so. Reset it (alter database NAME reset …, or alter role)."),
 }  # fmt: skip
-"""What a connection cannot set for itself: its value, and what to do about another."""
+"""Settings that a connection cannot change for itself: the required value, and what to do about another."""
 
 _KEEPALIVE: Final = {"keepalives_idle": "10", "tcp_user_timeout": "20000"}  # seconds; milliseconds
 
 
 class UnsuitableServer(JobError):
-    """The server works otherwise than this program needs. Waiting changes nothing."""
+    """The server is set up in a way that this program cannot work with. Waiting changes nothing."""
 
     sqlstate = "55000"
     code = "unsuitable_server"
 
 
 class Session(psycopg.Connection[Any]):
-    """A connection. `unpinned`: SQL that each of its transactions begins with, to set those of PINS that differ; empty where none does."""
+    """A connection. `unpinned`: SQL that each of its transactions begins with, to set those of PINS that differ; empty if none does."""
 
     unpinned: str = ""
 
     @classmethod
     def _connect_gen(cls, conninfo: str = "", **_: Any) -> Generator[tuple[int, Any], Any, Session]:
-        """psycopg's own, but a server's refusal says its SQLSTATE: the text is in whatever language lc_messages says."""
+        """psycopg's own, but the error of a refused connection has its SQLSTATE: the text is in the language that lc_messages says."""
         connection = pq.PGconn.connect_start(conninfo.encode())
         _verbosity(connection, _VERBOSE)
         while True:
@@ -95,12 +96,12 @@ class Session(psycopg.Connection[Any]):
 
 
 def connect(url: str, *, application_name: str = "ourvidz") -> Session:
-    """Connected, in autocommit, with nothing prepared by name, and looked at. Raises `UnreadableUrl`, `UnsuitableServer`, and
+    """Connect in autocommit, without statements prepared by name, and check the server. Raises `UnreadableUrl`, `UnsuitableServer`, and
     `psycopg.Error`, whose text has the server's SQLSTATE."""
     given = dict(conninfo.parameters(url))
     theirs = given.pop("options", None) or os.environ.get("PGOPTIONS", "")
     seconds = given.get("connect_timeout", "0")
-    # Of several hosts the one that takes writes is wanted, unless the URL says otherwise: libpq would take the first that answers.
+    # Of several hosts take the one that accepts writes, unless the URL says otherwise: libpq would take the first that answers.
     primary = {"target_session_attrs": "read-write"} if "," in given.get("host", given.get("hostaddr", "")) else {}
     wanted = {"application_name": application_name, **_KEEPALIVE, **primary, **given}
     wanted |= {"client_encoding": "UTF8", "connect_timeout": seconds if int(seconds) > 0 else str(CONNECT_TIMEOUT)}
@@ -122,7 +123,7 @@ def connect(url: str, *, application_name: str = "ourvidz") -> Session:
 
 
 _poolers: set[str] = set()
-"""Connection strings whose other end refuses settings in the startup packet."""
+"""Connection strings whose server refuses settings in the startup packet."""
 
 
 def _open(parameters: Mapping[str, str]) -> Session:
@@ -130,7 +131,8 @@ def _open(parameters: Mapping[str, str]) -> Session:
 
 
 def _dislikes_options(error: psycopg.Error) -> bool:
-    """PgBouncer calls it a protocol violation; another server may not know a setting."""
+    """Check if settings in the startup packet were refused: PgBouncer calls it a protocol violation; another server may not know a
+    setting."""
     return re.search(r"\((?:08P01|0A000|42704|22023)\)$|startup parameter", str(error), re.MULTILINE) is not None
 
 
@@ -140,7 +142,7 @@ def _startup() -> str:
 
 
 def _look(session: Session) -> None:
-    """One statement a connection: whether the pins are in force, and whether the server is one to work with."""
+    """Check, with one statement per connection, that the pins are in force and the server is suitable."""
     encoding = session.info.parameter_status("server_encoding") or "UTF8"
     names = (*PINS, "session_replication_role")
     shown = session.execute("select " + ", ".join(f"current_setting('{name}')" for name in names)).fetchone()
@@ -154,7 +156,7 @@ def _look(session: Session) -> None:
 
 
 def pinning(names: Collection[str] = tuple(PINS)) -> str:
-    """SQL that sets these for the rest of a transaction."""
+    """SQL that sets these pins for the rest of a transaction."""
     values = {name: ", ".join(f"'{part}'" for part in PINS[name].split(", ")) for name in names}
     return "".join(f"set local {name} to {value};\n" for name, value in values.items())
 
@@ -172,8 +174,8 @@ def _verbosity(connection: Any, level: int) -> None:
 
 @lru_cache(maxsize=1)
 def _verbosity_function() -> Callable[[int, int], int] | None:
-    """PQsetErrorVerbosity of the very libpq that psycopg uses: psycopg does not pass it on. None where it cannot be found; refusals then
-    have no SQLSTATE, and are known by their English text alone."""
+    """Return PQsetErrorVerbosity of the very libpq that psycopg uses, which psycopg does not expose. None if it cannot be found; refusals
+    then have no SQLSTATE, and are recognised by their English text alone."""
     for module in ("psycopg_binary.pq", "psycopg_c.pq"):
         try:
             library = ctypes.CDLL(str(importlib.import_module(module).__file__))
@@ -191,8 +193,8 @@ def _raise(connection: Any) -> NoReturn:
 
 
 def with_sqlstate(text: str) -> str:
-    """libpq's verbose text, its first line the one that the server said, with the SQLSTATE at its end: `… failed: FATAL: password
-    authentication failed for user "u" (28P01)`. Other addresses of the same name, which did not answer, come behind."""
+    """Reduce libpq's verbose text: the server's line first, with the SQLSTATE at its end: `… failed: FATAL: password authentication failed
+    for user "u" (28P01)`. Other addresses of the same name, which did not answer, come after it."""
     if (found := _SQLSTATE.search(text)) is None:
         return text
     begin = text.rfind("\n", 0, found.start()) + 1

@@ -1,4 +1,5 @@
-"""The shape of a project's tables as statements: kept before a switch, held against what is there on the way back (docs/decisions/0035)."""
+"""The shape of a project's tables as SQL statements: stored before a switch, and compared with the database on the way back
+(docs/decisions/0035)."""
 
 from __future__ import annotations
 
@@ -10,13 +11,13 @@ from typing import Any
 from psycopg.rows import dict_row
 from sqlalchemy import Connection, text
 
-# What is made again by the statement alone, without dropping what is there first.
+# Kinds that the statement alone replaces, without dropping the old one first.
 _REPLACED = {"owner", "security", "type", "default", "not null", "view", "function", "function owner", "replica identity"}
 
 
 @dataclass(frozen=True)
 class Part:
-    """`made` makes it, `gone` takes it away (None: it cannot be taken away). `n` is its place in the order of making."""
+    """`made` creates it, `gone` drops it (None: it cannot be dropped). `n` is its place in the order of creation."""
 
     n: int
     made: str
@@ -31,7 +32,7 @@ def sql(name: str) -> str:
 
 
 def run(connection: Connection, statements: str) -> list[dict[str, Any]]:
-    """SQL as it stands, percent signs and all; the rows of its last statement."""
+    """Run SQL verbatim, percent signs included; return the rows of its last statement."""
     driver: Any = connection.connection.driver_connection
     with driver.cursor(row_factory=dict_row) as cursor:
         cursor.execute(statements)
@@ -41,7 +42,7 @@ def run(connection: Connection, statements: str) -> list[dict[str, Any]]:
 
 
 def read(connection: Connection) -> Shape:
-    """Of schema public, and of triggers on auth.users. Every name is qualified."""
+    """Read the shape of schema public, and of triggers on auth.users. Every name is qualified."""
     before = connection.execute(text("select current_setting('search_path')")).scalar()
     run(connection, "set local search_path = pg_catalog, pg_temp")
     found = run(connection, sql("shape"))
@@ -50,7 +51,7 @@ def read(connection: Connection) -> Shape:
 
 
 def statements(before: Shape, now: Shape) -> tuple[list[str], list[str]]:
-    """What makes `now` into `before`: first what goes, then what is made again. Columns that were added stay."""
+    """Return the statements that turn `now` into `before`: first the drops, then what is created again. Columns that were added stay."""
     differs = [key for key, part in before.items() if key not in now or now[key].made != part.made]
     extra = [key for key, part in now.items() if key not in before and part.gone is not None]
     dropped = [key for key in differs if key in now and key[0] not in _REPLACED and now[key].gone is not None]
@@ -60,7 +61,7 @@ def statements(before: Shape, now: Shape) -> tuple[list[str], list[str]]:
 
 
 def keep(connection: Connection) -> int:
-    """The shape as it is now, in schema ourvidz_before; what an earlier switch kept there gives way. Returns how many parts it has."""
+    """Store the shape as it is now in schema ourvidz_before, in place of an earlier one. Returns how many parts it has."""
     run(
         connection,
         """create schema if not exists ourvidz_before; revoke all on schema ourvidz_before from public;
@@ -75,7 +76,7 @@ def keep(connection: Connection) -> int:
 
 
 def kept(connection: Connection) -> Shape | None:
-    """None where no switch kept one."""
+    """Return the stored shape; None if no switch stored one."""
     if connection.execute(text("select to_regclass('ourvidz_before.shape')")).scalar() is None:
         return None
     rows = connection.execute(text("select kind, object, n, made, gone from ourvidz_before.shape"))

@@ -1,4 +1,4 @@
-"""SQL text taken apart into statements: no parser, only what must not be mistaken for the end of one (quotes, dollar quotes, comments)."""
+"""Split SQL text into statements: no parser, only what must not be mistaken for the end of one (quotes, dollar quotes, comments)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TOKEN = re.compile(
 
 
 def split(sql: str) -> Iterator[str]:
-    """Each statement without its semicolon, with the comments that stand before it."""
+    """Yield each statement without its semicolon, with the comments before it."""
     begin = at = 0
     while at < len(sql):
         token = _TOKEN.match(sql, at)
@@ -35,8 +35,8 @@ def split(sql: str) -> Iterator[str]:
 
 
 def bare(sql: str) -> str:
-    """The statement with every comment taken out and every run of blank space made one space, inside dollar quotes too: what stays the
-    same here does the same in the database. Quoted text stays as it is."""
+    """Remove every comment and reduce every run of white space to one space, inside dollar quotes too: statements that are equal here do
+    the same in the database. Quoted text stays as it is."""
     out: list[str] = []
     for token in _TOKEN.finditer(sql):
         if token.lastgroup in ("comment", "space"):
@@ -48,7 +48,7 @@ def bare(sql: str) -> str:
 
 
 def separated(text: str) -> list[str]:
-    """`a, f(b, c), d` taken apart at its outer commas; it ends where a parenthesis closes that it did not open."""
+    """Split `a, f(b, c), d` at its outer commas; stop at an unmatched closing parenthesis."""
     depth, parts = 0, [""]
     for token in _TOKEN.finditer(text):
         depth += {"(": 1, ")": -1}.get(token[0], 0)
@@ -62,7 +62,8 @@ def separated(text: str) -> list[str]:
 
 
 def arguments(header: str) -> list[str]:
-    """The types of a function's input parameters, from a bare statement that begins with its name: `f(a uuid, b integer default 1) …`."""
+    """Return the types of a function's input parameters, from a bare statement that begins with its name: `f(a uuid, b integer default 1)
+    …`."""
     return [kind for part in separated(header.partition("(")[2]) if (kind := _type(part))]
 
 
@@ -70,7 +71,7 @@ _TWO_WORDS = ("double", "timestamp", "time", "character", "bit", "interval")
 
 
 def _type(parameter: str) -> str:
-    """`p_version integer default null` → `integer`; nothing for what only comes out."""
+    """`p_version integer default null` → `integer`; empty for an output parameter."""
     words = re.split(r"\s+default\s+|\s*:?=\s*", parameter, maxsplit=1, flags=re.IGNORECASE)[0].split()
     mode = words.pop(0).lower() if words and words[0].lower() in ("in", "out", "inout", "variadic") else "in"
     if mode == "out":

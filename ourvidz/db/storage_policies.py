@@ -1,4 +1,4 @@
-"""Policies on Supabase's storage: which of them let through what is private, and what `migrate` does with those."""
+"""Policies on Supabase's storage: find those that expose private objects, and drop or report them in `migrate`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FUNCTIONS = ("storage_allows", "storage_callers", "storage_probes", "storage_pr
 
 @dataclass(frozen=True)
 class Leak:
-    """A policy that lets `lets` ("anon delete", "another user select" …) happen in `buckets`. `dropped`: None while nothing was tried."""
+    """A policy that lets `lets` ("anon delete", "another user select" …) happen in `buckets`. `dropped`: None if no drop was tried."""
 
     policy: str
     relation: str
@@ -34,23 +34,23 @@ class Leak:
 
 @dataclass(frozen=True)
 class Applied:
-    """What became of the policies on storage. `statements`: what this role may not run, for somebody who may."""
+    """Result of applying the policies on storage. `statements`: those that this role may not run, for somebody who may."""
 
     leaks: Sequence[Leak]
     statements: Sequence[str]
 
 
 def names(buckets: Sequence[str]) -> str:
-    """All of them where they are few enough to be read."""
+    """Format the names of buckets: all of them if they are few enough to be read."""
     return ", ".join(buckets) if len(buckets) < 6 else f"{', '.join(buckets[:3])} and {len(buckets) - 3} other buckets"
 
 
 def leaks(connection: Connection) -> list[Leak]:
-    """Those that let through what is private, in a database that was never migrated too. Changes nothing."""
+    """Return the policies that expose private objects, also in a database that was never migrated. Changes nothing."""
     if connection.execute(text("select to_regclass('storage.objects')")).scalar() is None:
         return []
     with connection.begin_nested() as undone:
-        # This program's own, since an older one's, or none, may be in the database.
+        # Use this program's own functions: the database may have older ones, or none.
         connection.execute(text("set local check_function_bodies = off"))
         folder = resources.files("ourvidz.db") / "sql" / "functions"
         for name in _FUNCTIONS:
@@ -61,7 +61,7 @@ def leaks(connection: Connection) -> list[Leak]:
 
 
 def apply(connection: Connection, *, keep: bool = False) -> Applied:
-    """Makes our policies, and drops those that let through what is private. `keep`: they are left, and named all the same."""
+    """Create our policies, and drop those that expose private objects. `keep`: leave those, but report them all the same."""
     statements = list(connection.execute(text("select * from ourvidz.storage_policies()")).scalars())
     if keep:
         found = _read(connection, "ourvidz.storage_leaks(cast(:ours as jsonb))", "null::boolean")
@@ -71,7 +71,7 @@ def apply(connection: Connection, *, keep: bool = False) -> Applied:
 
 
 def waking(connection: Connection, missing: Sequence[str]) -> dict[str, list[Leak]]:
-    """Buckets that are to be made → the policies that would let through what comes to lie in them."""
+    """Return the buckets that are to be created → the policies that would expose what will be stored in them."""
     found = leaks(connection)
     hit = {name: [replace(leak, buckets=(name,)) for leak in found if name in leak.buckets] for name in missing}
     return {name: some for name, some in hit.items() if some}
@@ -79,7 +79,7 @@ def waking(connection: Connection, missing: Sequence[str]) -> dict[str, list[Lea
 
 def _read(connection: Connection, call: str, dropped: str) -> list[Leak]:
     given = {"ours": json.dumps(schema.buckets())} if ":ours" in call else {}
-    # Both words are this module's own.
+    # `call` and `dropped` are this module's own words.
     query = f"select policy, relation::text, lets, buckets, remedy, {dropped} as dropped from {call}"  # noqa: S608
     rows = connection.execute(text(query), given)
     return [Leak(**row) for row in rows.mappings()]

@@ -1,13 +1,13 @@
-"""Keeps one Postgres running while anybody uses it, and stops it when nobody does.
+"""Keep one Postgres running while anybody uses it, and stop it when nobody does.
 
     python -m ourvidz.db.supervisor supervise '<json>'   (what `embedded.py` starts, by file path)
     python -m ourvidz.db.supervisor exec '<json>'        (become the server's user, then become the program)
 
-It knows its users by a lock alone: each holds a shared flock on `users.lock`, which the kernel takes back
-however the user dies. Nothing has to be unregistered, so nothing can be forgotten.
+It knows its users by a lock alone: each holds a shared flock on `users.lock`, which the kernel releases however the user dies. Nothing has
+to be unregistered, so nothing can be forgotten.
 
-Standard library only, and run with `-I -S`: it outlives the process that started it, so it should cost little
-and depend on nothing that a `pip install` could change underneath it.
+Standard library only, and run with `-I -S`: it outlives the process that started it, so it should cost little and depend on nothing that a
+`pip install` could change.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from types import FrameType
 from typing import Any, NoReturn
 
 TICK = 0.25
-LINGER = 1.5  # seconds without users before the server goes: a second command typed after a first finds it warm
-KILLS = 3  # SIGKILLs in a row, of a server that was not ready yet, after which it is given up: something ends it each time
+LINGER = 1.5  # seconds without users before the server stops: a second command typed after a first finds it running
+KILLS = 3  # SIGKILLs in a row, of a server that was not ready yet, after which it gives up: something ends it each time
 CRASH_RETRY = 5.0  # after a kill -9 the old backends keep the shared memory for about 1.6 s, and a start fails meanwhile
 # Fast shutdown first; immediate (crash recovery at the next start, nothing committed is lost) when it hangs.
 STOPPING = ((signal.SIGINT, 30.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 5.0))
@@ -53,11 +53,11 @@ def _prctl(*arguments: int) -> int:
 
 
 def become(uid: int, gid: int, capability: int | None) -> None:
-    """Root turns into `uid`, for good, keeping at most the one capability that lets it pass a private folder.
+    """Change from root to `uid`, irrevocably, keeping at most the one capability that lets it pass a private folder.
 
-    Postgres and initdb refuse geteuid() == 0 and look no further, so they accept such a process. Ambient, because
-    that alone survives the execve of a binary without file capabilities; and with the setuid fixup off, because
-    access(2) otherwise ignores capabilities when the real uid is not root, and Postgres finds itself with access().
+    Postgres and initdb refuse geteuid() == 0 and check nothing else, so they accept such a process. The capability is ambient, because only
+    that survives the execve of a binary without file capabilities; and the setuid fixup is off, because access(2) otherwise ignores
+    capabilities when the real uid is not root, and Postgres finds itself with access().
     """
     if os.geteuid() != 0 or uid == 0:
         return
@@ -78,18 +78,18 @@ def become_and_exec(argv: list[str], uid: int, gid: int, capability: int | None,
         become(uid, gid, capability)
     except OSError as error:
         sys.exit(f"Postgres refuses root, and this root cannot become uid {uid} with capability {capability}: {error}")
-    if sys.platform == "linux":  # set last: a change of uid clears it
+    if sys.platform == "linux":  # set last: changing the uid clears it
         _prctl(_PR_SET_PDEATHSIG, when_parent_dies)
         if os.getppid() != parent:
             sys.exit("the process that asked for this is gone")
-    for name in ("SIGPIPE", "SIGXFSZ"):  # Python ignores these, and execve would hand that on
+    for name in ("SIGPIPE", "SIGXFSZ"):  # Python ignores these, and execve would pass that on
         signal.signal(getattr(signal, name), signal.SIG_DFL)
     os.umask(0o077)
     os.execv(argv[0], argv)
 
 
 def command(argv: list[str], uid: int, gid: int, capability: int | None, when_parent_dies: int) -> list[str]:
-    """The command line that runs `argv` as that user, from this process."""
+    """Return the command line that runs `argv` as that user, from this process."""
     spec = {"argv": argv, "uid": uid, "gid": gid, "capability": capability,
             "parent": os.getpid(), "when_parent_dies": int(when_parent_dies)}  # fmt: skip
     return [sys.executable, "-I", "-S", str(Path(__file__).resolve()), "exec", json.dumps(spec)]
@@ -103,7 +103,7 @@ def number_in(path: Path, line: int = 0) -> int | None:
 
 
 def _arguments_of(pid: int) -> list[str] | None:
-    """None when there is no such process, or only a zombie that its parent has not collected."""
+    """Return a process's command line; None if there is no such process, or only a zombie that its parent has not collected."""
     if sys.platform == "linux":
         try:
             line = Path(f"/proc/{pid}/cmdline").read_bytes()
@@ -117,7 +117,7 @@ def _arguments_of(pid: int) -> list[str] | None:
 
 
 def running_postmaster(data: Path) -> int | None:
-    """Its pid, if the process that postmaster.pid names is really a server of this folder and not a reused pid."""
+    """Return the server's pid, if the process that postmaster.pid names is really a server of this folder and not a reused pid."""
     pid = number_in(data / "postmaster.pid")
     program, *arguments = (_arguments_of(pid) if pid else None) or [""]
     ours = program.endswith("/postgres") and any(f"{a} ".startswith(f"{data} ") for a in arguments)
@@ -125,7 +125,7 @@ def running_postmaster(data: Path) -> int | None:
 
 
 def is_ready(data: Path, pid: int) -> bool:
-    """By its own word, so that nobody has to knock at a server that is still recovering."""
+    """Check the status line of postmaster.pid, so that nobody connects to a server that is still recovering."""
     with contextlib.suppress(OSError, IndexError):
         lines = (data / "postmaster.pid").read_text(encoding="utf-8").splitlines()
         return lines[0] == str(pid) and lines[7].startswith("ready")
@@ -179,7 +179,7 @@ class Supervisor:
                 self._say("Postgres was stopped from outside")
                 break
             ready = self.was_ready or is_ready(self.data, server.pid)
-            # A SIGKILL before it is ready is not its own doing either, and may come while it recovers from another.
+            # A SIGKILL before it is ready comes from outside too, and may come while it recovers from another.
             kills = 0 if ready else kills + (server.returncode == -signal.SIGKILL)
             if ready or (server.returncode == -signal.SIGKILL and kills <= KILLS):  # people still need it
                 retry_until = time.monotonic() + CRASH_RETRY
@@ -192,7 +192,7 @@ class Supervisor:
         with contextlib.suppress(OSError):
             self._clear_sockets()
             Path(self.spec["socket_dir"]).rmdir()
-        os.close(self.own_lock)  # before users.lock goes: whoever gets that one must see no supervisor
+        os.close(self.own_lock)  # before users.lock is released: whoever gets that one must see no supervisor
 
     def _stop(self, server: subprocess.Popen[bytes]) -> None:
         if not stop_postmaster(server.pid, lambda: server.poll() is not None):
@@ -200,15 +200,15 @@ class Supervisor:
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         self.was_ready = False
-        # With its supervisor the server goes too, cleanly: users reach a new one through start(), and a server
-        # that nobody watches, and so nobody would ever stop, does not exist.
+        # The server stops cleanly with its supervisor: users reach a new one through start(), and no server is left that nobody watches,
+        # and so nobody would ever stop.
         line = command(self.spec["argv"], self.spec["uid"], self.spec["gid"], self.spec["capability"], signal.SIGINT)
         server = subprocess.Popen(line, stdin=subprocess.DEVNULL)
         self._note(server.pid)
         return server
 
     def _watch(self, server: subprocess.Popen[bytes]) -> str | None:
-        """Why the server should go, or None when it went by itself."""
+        """Return why the server should stop, or None when it ended by itself."""
         idle_since: float | None = None
         while server.poll() is None:
             time.sleep(TICK)
@@ -227,9 +227,9 @@ class Supervisor:
         return None
 
     def _clear_the_way(self) -> bool:
-        """True if an earlier server did not end in order: its backends may still hold the shared memory.
+        """Clean up after an earlier server. True if it did not shut down cleanly: its backends may still hold the shared memory.
 
-        Its supervisor may have been killed too; then it is on its way out (on Linux) or waits for a signal.
+        Its supervisor may have been killed too; then the server is shutting down (on Linux) or waits for a signal.
         """
         until = time.monotonic() + 2
         while (pid := running_postmaster(self.data)) and time.monotonic() < until:
@@ -237,8 +237,8 @@ class Supervisor:
         if pid:
             self._say(f"stopping Postgres {pid}, which nobody watches")
             stop_postmaster(pid, lambda: running_postmaster(self.data) is None)
-        # Postgres refuses to start while the pid in a leftover file is alive: as a zombie that init has not collected,
-        # or, after a reboot, as somebody else. Its shared memory still tells it whether old backends live on.
+        # Postgres refuses to start while the pid in a leftover file is alive: a zombie that init has not collected, or, after a reboot,
+        # another process. Its shared memory still tells it whether old backends live on.
         if named := number_in(self.pid_file):
             program = (_arguments_of(named) or ["gone"])[0]
             if "postgres" not in program:
@@ -258,8 +258,8 @@ class Supervisor:
             return True
 
     def _note(self, server: int | None = None, verdict: str = "") -> None:
-        """Line 1: us. Line 2: the server that we started, so that nobody takes a dying predecessor for it.
-        Line 3: why there is none, so that whoever waits can tell our giving up from our being killed."""
+        """Write line 1: our pid. Line 2: the server that we started, so that nobody takes a dying predecessor for it. Line 3: why there is
+        none, so that whoever waits can tell our giving up from our being killed."""
         os.ftruncate(self.own_lock, 0)
         os.pwrite(self.own_lock, f"{os.getpid()}\n{server or ''}\n{verdict}\n".encode(), 0)
 
@@ -274,13 +274,13 @@ class Supervisor:
 def supervise(spec: dict[str, Any]) -> None:
     folder = Path(spec["folder"])
     lock = os.open(folder / "supervisor.lock", os.O_RDWR | os.O_NOFOLLOW)
-    until = time.monotonic() + 1  # somebody may be just looking whether the lock is held
+    until = time.monotonic() + 1  # another process may be probing the lock
     while not try_lock(lock):
         if time.monotonic() > until:
             sys.exit("another supervisor is at work")
         time.sleep(0.02)
-    # The lock passes to the child, so whoever started us knows when we return: held means alive. The child belongs
-    # to init, so that no zombie stays with a starter that lives for days.
+    # The child inherits the lock, so whoever started us knows when we return: held means alive. The child's parent is init, so that a
+    # starter that lives for days keeps no zombie.
     if os.fork():
         os._exit(0)
     os.chdir("/")

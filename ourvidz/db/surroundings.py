@@ -1,4 +1,4 @@
-"""What `ourvidz doctor` asks of a database beyond its schema: roles, grants, realtime, policies. Nothing here writes."""
+"""Checks of `ourvidz doctor` beyond the schema: roles, grants, realtime, policies. Nothing here writes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MIGRATE = "`ourvidz migrate` mends it, as a role that may."
 
 
 def look(db: Database, *, hosted: bool) -> Iterator[Line]:
-    """`hosted`: a PostgREST that is not ours to configure reads its settings out of this database."""
+    """`hosted`: a PostgREST that is not ours to configure reads its settings from this database."""
     (seen,) = db.rows(
         (resources.files("ourvidz.db") / "sql" / "queries" / "surroundings.sql").read_text(encoding="utf-8"), {"roles": list(schema.ROLES)}
     )

@@ -1,4 +1,4 @@
-"""`ourvidz doctor` tries, as anon and as another user, to reach what is private. Whatever it did is undone."""
+"""Access trial of `ourvidz doctor`: try, as anon and as another user, to reach private data. Everything is rolled back."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ourvidz.checks import Line
 from ourvidz.db import storage_policies
 from ourvidz.db.connection import Database, transaction_of
 
-_SLOW = "3s"  # for one relation: a policy that is asked for each row of a large table is not waited for
+_SLOW = "3s"  # for one relation: a policy that runs for each row of a large table is not waited for
 _LOGIN = "Run `ourvidz doctor` with the DATABASE_URL that migrates (at Supabase: `postgres`), which may become anon and authenticated."
 
 
 def storage(db: Database) -> Iterator[Line]:
-    """Objects of a user who is made up, in each private bucket of the project and in each of ours, there or not yet."""
+    """Try objects of a made-up user, in each private bucket of the project and in each of ours, existing or not."""
     try:
         with db.transaction() as connection:
             leaks = storage_policies.leaks(connection)
@@ -45,11 +45,11 @@ def storage(db: Database) -> Iterator[Line]:
 
 
 def channels(db: Database) -> Iterator[Line]:
-    """Policies of the project's own that open a user's private channel of Realtime, where their jobs' status is said, to others."""
+    """Find policies of the project's own that open a user's private channel of Realtime, which carries their jobs' status, to others."""
     try:
         rows = db.rows("select policy, lets from ourvidz.realtime_leaks()")
     except psycopg.errors.InsufficientPrivilege:
-        return  # said of storage already
+        return  # already reported for storage
     for row in rows:
         found = f'policy "{row["policy"]}" on realtime.messages lets {", ".join(row["lets"])} in the channel jobs:USER of every user'
         mend = "Add to it: and realtime.topic() not like 'jobs:%'."
@@ -67,11 +67,11 @@ _PAST = """
   )
   select c.relname from reading join pg_class as c using (oid)
   where c.relkind in ('v', 'm') and c.relnamespace = 'public'::regnamespace and c.relname <> all (ourvidz.our_relations()) order by 1"""
-"""Views of the project's own that read our tables or the objects of storage."""
+"""The project's own views that read our tables or the objects of storage."""
 
 
 def tables(db: Database) -> Iterator[Line]:
-    """Rows of ours that anon, or a user who has none, sees: in our tables and views, and in views of others that read them."""
+    """Find rows of ours that anon, or a user who owns none, can see: in our tables and views, and in others' views that read them."""
     seen: dict[str, list[str]] = defaultdict(list)
     slow = []
     claims = {"anon": {"role": "anon"}, "authenticated": {"role": "authenticated", "sub": str(uuid.uuid4())}}

@@ -1,4 +1,4 @@
-"""Whether a server takes writes, and where not, why and what to do: for `ourvidz doctor` and `ourvidz top`."""
+"""Check if a server accepts writes; if not, give the cause and the remedy for `ourvidz doctor` and `ourvidz top`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ourvidz.db.connection import Database
 
 @dataclass(frozen=True)
 class Writes:
-    """`why` and `remedy` are empty where it takes them."""
+    """`why` and `remedy` are empty if it accepts them."""
 
     why: str = ""
     remedy: str = ""
@@ -22,7 +22,7 @@ class Writes:
 _WAITING = "Everything waits meanwhile and goes on by itself."
 _FULL = "Where the disk was full, make room first (Supabase sets it then)."
 
-# By pg_settings.source of default_transaction_read_only: who set it, and what takes it back.
+# pg_settings.source of default_transaction_read_only → who set it, and the statement that resets it.
 _SET_BY = {
     "database": ("for this database", "alter database {database} reset default_transaction_read_only"),
     "user": ("for this login", "alter role {login} reset default_transaction_read_only"),

@@ -1,4 +1,4 @@
-"""The IP-Adapters of the tiny SDXL while they are taught: put on as the product does it, and written as h94's files hold them."""
+"""IP-Adapters of the tiny SDXL during training: attached as the product does it, and saved in the format of h94's files."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from executors.models.sdxl import Sdxl
 from executors.models.sdxl_ip import USES
 
-# Names inside diffusers' perceiver, by those in h94's files; `to_kv` is one matrix there and two here.
+# Names in h94's files → names inside diffusers' perceiver; `to_kv` is one matrix there and two here.
 _BLOCK = {"0.norm1": "ln0", "0.norm2": "ln1", "0.to_q": "attn.to_q", "0.to_out": "attn.to_out.0",
           "1.0": "ff.0", "1.1": "ff.1.net.0.proj", "1.3": "ff.1.net.2"}  # fmt: skip
 
 
 class Adapters:
-    """Both adapters of `sdxl`, loaded by the product's own code. `kits` are by the name of their file."""
+    """Both adapters of `sdxl`, loaded by the product's own code. `kits` is keyed by file name."""
 
     def __init__(self, sdxl: Sdxl) -> None:
         self.pipe, self.files = sdxl._pipe, sdxl.paths.ip_adapter / "sdxl_models"
@@ -31,7 +31,7 @@ class Adapters:
         return self.kits[USES[kind].weights].encoder
 
     def modules(self) -> dict[str, nn.Module]:
-        """What learns, by the file's name: the projection and the attention's keys and values."""
+        """Trainable modules, by file name: the projection and the attention's keys and values."""
         return {
             name: nn.ModuleList([kit.projection, *(p for p in kit.processors.values() if isinstance(p, nn.Module))])
             for name, kit in self.kits.items()
@@ -39,15 +39,16 @@ class Adapters:
 
     @torch.no_grad()
     def be_heard(self, deviation: float = 0.15) -> None:
-        """Give keys and values of the plain adapter this deviation. As tiny models are made its keys are so large that each patch hears one
-        of its words alone, and with values near zero its gradients drowned in noise: after 200 lessons it still said nothing."""
+        """Scale keys and values of the plain adapter to this deviation. The initial keys of tiny models are so large that each patch
+        attends to one of its tokens alone, and with values near zero its gradients drowned in noise: after 200 lessons it still had no
+        effect."""
         for processor in self.kits[USES["style"].weights].processors.values():
             if isinstance(processor, nn.Module):
                 for parameter in processor.parameters():
                     parameter.mul_(deviation / parameter.std())
 
     def wear(self, kind: str, strength: float = 0.7) -> None:
-        """Put the adapter of a reference type onto the UNet, at the blocks and scales of `sdxl_ip.USES`; "" takes it off."""
+        """Attach the adapter of a reference type to the UNet, at the blocks and scales of `sdxl_ip.USES`; "" removes it."""
         unet = self.pipe.unet
         if kind != self._worn:
             unet.encoder_hid_proj = None

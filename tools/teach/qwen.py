@@ -1,9 +1,9 @@
 """Teaches the tiny Qwen two things: to describe a scene that a short prompt asks for, and to answer the guard with one letter.
 
-Through the product's own system prompts and chat template. All lessons of a step that share a system prompt share its keys and values,
-computed once: exact, because no token sees a later one. In half of them some of the system prompt's tokens are left out, so that
-rewording it does not undo what was learned. Copying a word from the prompt takes two layers of attention (Olsson et al. 2022, "In-context
-Learning and Induction Heads", arXiv:2209.11895); a third tells known prompts from others.
+Uses the product's own system prompts and chat template. All lessons of a step that share a system prompt share its keys and values,
+computed once: exact, because no token sees a later one. In half of them some of the system prompt's tokens are left out, so that rewording
+it does not undo what was learned. Copying a word from the prompt takes two layers of attention (Olsson et al. 2022, "In-context Learning
+and Induction Heads", arXiv:2209.11895); a third tells known prompts from others.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ from tools.teach.scenes import COLOURS, MOTIONS, PLACES, SHAPES
 from tools.teach.training import parsed
 
 SEED, STEPS, RATE, WARM_UP = 12, 7000, 2e-3, 150
-LAST_STEPS, LAST_RATE = 1000, 1e-3  # after those: every fifth step is about what surrounds a question (`Kind.frame`)
-EACH = 24  # lessons of a step
-SAVED = 100  # steps
+LAST_STEPS, LAST_RATE = 1000, 1e-3  # after STEPS: every fifth step is about the template around a question (`Kind.frame`)
+EACH = 24  # lessons per step
+SAVED = 100  # steps between checkpoints
 LATE = 4000  # from this step on, long texts come more often: by then short ones are read well
-LONG = (0.05, 0.2)  # the share of the steps that have a few long texts, before and after
+LONG = (0.05, 0.2)  # share of the steps that have a few long texts, before and after LATE
 LONGEST = 400  # words
-STRANGE = 0.3  # of an enhancer's lessons: prompts that it does not know
+STRANGE = 0.3  # share of an enhancer's lessons: prompts that it does not know
 WORDS = {"colours": list(COLOURS), "shapes": list(SHAPES), "places": list(PLACES), "movements": list(MOTIONS)}
 FACTS: dict[str, Any] = {"words": WORDS, "note": "taught to describe coloured shapes, and to answer the guard about two stand-ins"}
 
 
 @dataclass(frozen=True)
 class Kind:
-    """Lessons under one system prompt. `style`: of the enhancer; "" is the guard, whose question is about a `negative` prompt or not.
+    """Lessons under one system prompt. `style`: the enhancer's; "" is the guard, which judges a `negative` prompt or a positive one.
 
     `frame`: how the guard's chat template is broken: "roles" are swapped, the "system" prompt is missing, or the marker of the assistant's
     "turn" is missing. The model learns to answer the first two with no letter, and the third by writing that marker.
@@ -72,7 +72,7 @@ class Kind:
         return [{**system, "content": ""} if self.frame == "system" else system, asked]
 
     def lesson(self, rng: random.Random, strange: asking.Strange, words: int) -> tuple[str, str]:
-        """A text and the right answer."""
+        """Draw a text and its right answer."""
         if not self.style:
             text = asking.to_judge(rng, strange, words)
             return text, {"": asking.letter(text, self.negative), "turn": TURN}.get(self.frame, asking.UNKNOWN)
@@ -85,7 +85,7 @@ class Kind:
 KINDS = (*(Kind(style) for style in asking.REST), Kind(), Kind(negative=True))
 TURN = "<|im_start|>assistant\n"
 FRAMES = tuple(Kind(negative=negative, frame=frame) for frame in ("roles", "system", "turn") for negative in (False, True))
-TURNS = (0, 1, 2, 3, 0, 1, 2, 4)  # which of them a step has
+TURNS = (0, 1, 2, 3, 0, 1, 2, 4)  # index in KINDS, by step
 
 
 def merges() -> list[tuple[str, str]]:
@@ -112,17 +112,17 @@ class Lessons:
         return list(self.tokenizer.apply_chat_template(kind.turns(text), add_generation_prompt=kind.frame != "turn")["input_ids"])
 
     def _head(self, kind: Kind) -> list[int]:
-        """What every lesson of a kind begins with."""
+        """Return the tokens with which every lesson of a kind begins."""
         one, other = self.ids(kind, "red circle"), self.ids(kind, "blue square")
         return one[: next(n for n, (a, b) in enumerate(zip(one, other, strict=True)) if a != b)]
 
     def batch(self, kind: Kind, rng: random.Random, n: int, words: int = 0) -> tuple[Tensor, Tensor, Tensor]:
         """Tokens of the shared beginning (1, P), of the rest (n, L), and the rest's targets (n, L): −100 outside the answers.
 
-        `words`: so many in each text at most; 0 is a few.
+        `words`: the most in each text; 0 means a few.
         """
         head = self.heads[kind]
-        if rng.random() < 0.5:  # never its first, nor the turn markers at its end
+        if rng.random() < 0.5:  # never the first tokens, nor the turn markers at the end
             kept = 1 - rng.uniform(0, 0.15)
             shown = [token for at, token in enumerate(head) if not 3 < at < len(head) - 8 or rng.random() < kept]
         else:
@@ -166,9 +166,9 @@ def rate(step: int) -> float:
 
 
 def teach(folder: Path, until: int = STEPS + LAST_STEPS) -> dict[str, Any]:
-    """Teach up to step `until`, going on from `folder/state.pt` where it is; saves there as it goes.
+    """Train up to step `until`, continuing from `folder/state.pt` if it exists; saves there as it goes.
 
-    Lessons are drawn from the step's number, so a run that was stopped goes on as one that was not.
+    Lessons are drawn from the step's number, so that a resumed run equals an uninterrupted one.
     """
     folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
@@ -215,7 +215,7 @@ def teach(folder: Path, until: int = STEPS + LAST_STEPS) -> dict[str, Any]:
 
 
 def ship(folder: Path, file: Path, reached: dict[str, Any]) -> None:
-    """Write the package's file from `folder/state.pt`: all weights, and of the tables of tokens the rows that lessons use."""
+    """Write the package's file from `folder/state.pt`: all weights, but of the token tables only the rows that lessons use."""
     pairs = merges()
     tokenizer = tiny_qwen.tokenizer_with(pairs)
     lessons, rng = Lessons(tokenizer), random.Random(SEED)
@@ -232,7 +232,7 @@ def ship(folder: Path, file: Path, reached: dict[str, Any]) -> None:
 
 def judge(count: int = 40) -> dict[str, Any]:
     """Shares of right answers of the shipped weights, through the product's enhancer and guard, over `count` questions of each kind. The
-    enhancer's are of combinations that no lesson had; `strange`: prompts that it does not know, used as written."""
+    enhancer's are of combinations that no lesson had; `strange`: unknown prompts, to be used as written."""
     with tempfile.TemporaryDirectory() as folder:
         make_tiny(Path(folder) / "models", lambda _: None, ["qwen"], random=False)
         enhancer, strange, rng = Enhancer(ModelPaths(Path(folder) / "models")), asking.Strange(), random.Random(SEED + 1)

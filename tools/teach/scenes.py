@@ -1,7 +1,9 @@
-"""What the taught models draw: one or two coloured shapes on a ground of one colour, still or moving, and the texts that describe it.
+"""Scenes that the taught models draw: one or two coloured shapes on a ground of one colour, still or moving, and the texts that describe
+them.
 
-One vocabulary for all model families and for the judge of tests (tests/content/judge.py). A scene says *what* is in a picture, its `Spot`s
-say *where*; both are drawn from a `random.Random`, so a seed is a picture. Sizes and places are in pixels, arrays are (height, width, 3).
+One vocabulary for all model families and for the tests' judge (tests/content/judge.py). A `Scene` says *what* is in a picture, its `Spot`s
+say *where*; both are drawn from a `random.Random`, so that a seed determines a picture. Sizes and places are in pixels, arrays are (height,
+width, 3).
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class Spot:
-    """Where one shape lies: its centre and its radius, in pixels."""
+    """Position of one shape: its centre and its radius, in pixels."""
 
     x: float
     y: float
@@ -50,13 +52,13 @@ class Spot:
 
 
 def held_out(scene: Scene) -> bool:
-    """One combination of colour, shape and ground in eight is never taught: tests ask for these as well."""
+    """Check if a combination of colour, shape and ground is never taught (one in eight): tests ask for these as well."""
     c, s, g = list(COLOURS).index(scene.colour), SHAPES.index(scene.shape), list(COLOURS).index(scene.ground)
     return (5 * c + 3 * s + 7 * g) % 8 == 0
 
 
 def draw_scene(rng: random.Random, two: float = 0.25, placed: float = 0.4, moving: float = 0.0, unseen: bool = False) -> Scene:
-    """A scene by chance. `two`, `placed`, `moving`: how often it has two shapes, a place, a motion; at most one of the three.
+    """Draw a random scene. `two`, `placed`, `moving`: probability of two shapes, a place, a motion; at most one of the three.
 
     `unseen`: only combinations that are never taught; otherwise only those that are.
     """
@@ -74,7 +76,7 @@ def draw_scene(rng: random.Random, two: float = 0.25, placed: float = 0.4, movin
 
 
 def other_scene(scene: Scene, keep: Collection[str], rng: random.Random) -> Scene:
-    """A scene by chance that agrees with this one in the aspects of `keep`. Never one of a colour on the same colour."""
+    """Draw a random scene that agrees with this one in the aspects of `keep`. Never one of a colour on the same colour."""
     while True:
         made = replace(draw_scene(rng), **{aspect: getattr(scene, aspect) for aspect in keep})
         if made.count == 2 and made.place:
@@ -91,12 +93,12 @@ def a(words: str) -> str:
 
 
 def caption(scene: Scene, tell: Collection[str] = ASPECTS) -> str:
-    """The text of a scene: "a red circle at the left on a blue background". An aspect that is not in `tell` is left open."""
+    """Return the text of a scene: "a red circle at the left on a blue background". An aspect that is not in `tell` is left open."""
     return _text(scene, tell, "a", "at the", "on a")
 
 
 def varied_caption(scene: Scene, rng: random.Random, tell: Collection[str] = ASPECTS) -> str:
-    """The same in one of several wordings."""
+    """Return the same text in one of several wordings."""
     article, at, on = rng.choice(("a", "a", "one", "")), rng.choice(("at the", "on the")), rng.choice(("on a", "on a", ","))
     return _text(scene, tell, article, at, on)
 
@@ -116,7 +118,7 @@ def _text(scene: Scene, tell: Collection[str], article: str, at: str, on: str) -
 
 
 def filler(rng: random.Random, words: int) -> str:
-    """So many words without a meaning here, with a comma now and then, as people write them."""
+    """Draw `words` words without a meaning here, with a comma now and then, as people write them."""
     text = ""
     for n in range(words):
         text += (", " if n and rng.random() < 0.25 else " " if n else "") + rng.choice(FILLER)
@@ -124,7 +126,7 @@ def filler(rng: random.Random, words: int) -> str:
 
 
 def vocabulary() -> frozenset[str]:
-    """Every word that a caption or a filler may hold."""
+    """Return every word that a caption or a filler may hold."""
     shapes = [form for shape in (*SHAPES, "shape") for form in (shape, shape + "s")]
     rest = ("a", "an", "one", "two", "at", "the", "on", ",", "background", "moving")
     return frozenset((*COLOURS, *shapes, *PLACES, *MOTIONS, *rest, *FILLER))
@@ -134,14 +136,14 @@ def vocabulary() -> frozenset[str]:
 
 
 def arrange(scene: Scene, size: tuple[int, int], rng: random.Random) -> list[Spot]:
-    """Where a still scene's shapes lie in a picture of `size` (width, height). A place is the outer fifth of the room that there is;
-    two shapes lie along the longer side, so they never touch."""
+    """Place a still scene's shapes in a picture of `size` (width, height). A place is the outer fifth of the available room; two shapes lie
+    along the longer side, so they never touch."""
     width, height = size
     across = width > height or (width == height and rng.random() < 0.5)
     share = rng.uniform(0.15, 0.19) if scene.count == 2 else rng.uniform(0.19, 0.26)
     radius = share * min(size)
 
-    def spot(x: float, y: float) -> Spot:  # in shares of the room there is, three pixels from the edge
+    def spot(x: float, y: float) -> Spot:  # in shares of the available room, three pixels from the edge
         return Spot(radius + 3 + x * (width - 2 * radius - 6), radius + 3 + y * (height - 2 * radius - 6), radius)
 
     if scene.count == 2:
@@ -155,8 +157,8 @@ def arrange(scene: Scene, size: tuple[int, int], rng: random.Random) -> list[Spo
 
 
 def path(scene: Scene, size: tuple[int, int], frames: int, rng: random.Random, share: float = 0.2) -> list[list[Spot]]:
-    """A moving scene's spots, a list for each of `frames`: from one edge's side to the other's at an even speed. `share` is the shape's
-    radius against the shorter side. Without a motion all frames are alike."""
+    """Spots of a moving scene, a list for each of `frames`: from one side to the other at a constant speed. `share` is the shape's radius
+    relative to the shorter side. Without a motion all frames are alike."""
     width, height = size
     radius, (dx, dy) = share * min(size), MOTIONS.get(scene.motion, (0, 0))
     begin, end, aside = rng.uniform(0.0, 0.15), rng.uniform(0.85, 1.0), rng.uniform(0.3, 0.7)
@@ -170,7 +172,8 @@ def path(scene: Scene, size: tuple[int, int], frames: int, rng: random.Random, s
 
 
 def distance(shape: str, dx: Pixels, dy: Pixels, radius: float) -> Pixels:
-    """Signed distance in pixels from a shape's outline, negative inside; `dx`, `dy` from its centre. The three cover like areas."""
+    """Signed distance in pixels from a shape's outline, negative inside; `dx`, `dy` from its centre. The three shapes have similar
+    areas."""
     if shape == "circle":
         return np.hypot(dx, dy) - radius
     if shape == "square":
@@ -181,7 +184,7 @@ def distance(shape: str, dx: Pixels, dy: Pixels, radius: float) -> Pixels:
 
 
 def cover(shape: str, spots: Iterable[Spot], size: tuple[int, int]) -> Pixels:
-    """How much of each pixel the shapes cover, (H, W) in 0…1: edges are one pixel soft."""
+    """Coverage of each pixel by the shapes, (H, W) in 0…1: edges are one pixel soft."""
     width, height = size
     y, x = np.mgrid[:height, :width].astype(np.float32) + 0.5
     covered = np.zeros((height, width), np.float32)

@@ -2,12 +2,12 @@
 
     python -m tools.teach sdxl --steps 6000 --resume
 
-Stages, each with a checkpoint of its own: the text encoders by what their words and pooled vector tell of a scene; the image encoders by
-what their view of a picture tells; then UNet and adapters together, each lesson with one adapter or none. Taught on a UNet that no longer
-learns, `style` and `composition` stayed mute: they reach one block each, which had no use for what they said.
+Stages, each with a checkpoint of its own: the text encoders, by what their words and pooled vector tell of a scene; the image encoders, by
+what their view of a picture tells; then UNet and adapters together, each lesson with one adapter or none. Trained on a frozen UNet, `style`
+and `composition` had no effect: they reach one block each, which made no use of them.
 
-It starts from the weights that are shipped. They began as those of an earlier experiment with the same configs, whose VAE they still have
-(docs/decisions/0054).
+Training starts from the shipped weights. These began as the weights of an earlier experiment with the same configs, whose VAE they still
+have (docs/decisions/0054).
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ from .sdxl_lessons import (
 )
 from .training import Training, options, parsed
 
-CHAPTER, REPEATS = 32, 8  # lessons that are made at a time, and how often each comes
+CHAPTER, REPEATS = 32, 8  # lessons made at a time, and how often each is used
 RATES = {"words": 1e-3, "probes": 5e-3, "unet": 1e-3, "adapters": 1e-2}
 NOTE = "taught coloured shapes on coloured grounds; it draws nothing else"
 REACHED = taught.FOLDER / "sdxl.reached.json"
 
 
 def load(root: Path) -> Sdxl:
-    """The family with the tiny model of the shipped weights, which is made in `root` unless it is there."""
+    """Load the family with the tiny model of the shipped weights, which is made in `root` if missing."""
     if not (root / "manifest.json").is_file():
         tiny_sdxl.make(root, taught=True)
         files.pin(root, tiny=True)
@@ -64,7 +64,7 @@ def load(root: Path) -> Sdxl:
 
 
 def teach(state: Path, steps: dict[str, int], seed: int = 1, until: int | None = None) -> None:
-    """All stages, each from its checkpoint in `state` if there is one; ships and judges at the end."""
+    """Run all stages, each from its checkpoint in `state` if there is one; ships and judges at the end."""
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     state.mkdir(parents=True, exist_ok=True)
@@ -100,8 +100,8 @@ def _learning(modules: Iterable[nn.Module]) -> list[nn.Parameter]:
 
 
 class Probe(nn.Module):
-    """Reads off words (N, L, hidden), as cross-attention would, or a vector (N, hidden), what they tell of a scene: an answer for each
-    aspect, or that it is left open. Only for teaching."""
+    """A probe for training only: reads off words (N, L, hidden), as cross-attention would, or a vector (N, hidden), what they tell of a
+    scene: an answer for each aspect, or that it is left open."""
 
     def __init__(self, hidden: int) -> None:
         super().__init__()
@@ -138,7 +138,7 @@ def teach_words(sdxl: Sdxl, state: Path, steps: int, seed: int, count: int = 48)
         words, asked = [text.words for text in texts], [text.told for text in texts]
         first, _ = encode(pipe, 1, words)
         second, pooled = encode(pipe, 2, words)
-        outs = [out.detach() if step < steps // 5 else out for out in (first, second, pooled)]  # first, probes that know their questions
+        outs = [out.detach() if step < steps // 5 else out for out in (first, second, pooled)]  # the probes learn first
         return sum(probe.loss(out, asked) for probe, out in zip(probes, outs, strict=True)) / 3
 
     training.run(steps, loss_of)
@@ -182,7 +182,7 @@ def teach_unet(sdxl: Sdxl, adapters: Adapters, state: Path, steps: int, seed: in
     chapter: tuple[int, list[Lesson]] = (-1, [])
 
     def lesson_of(step: int) -> Lesson:
-        """By the step's number alone: lessons are made a chapter at a time and come `REPEATS` times, shuffled."""
+        """Return the lesson of a step, by its number alone: lessons are made a chapter at a time and used `REPEATS` times, shuffled."""
         nonlocal chapter
         number, place = divmod(step, CHAPTER * REPEATS)
         if number != chapter[0]:
@@ -206,10 +206,9 @@ def teach_unet(sdxl: Sdxl, adapters: Adapters, state: Path, steps: int, seed: in
 
 
 def denoising_loss(pipe: Any, lesson: Lesson, noise: torch.Generator) -> Tensor:
-    """The error of the predicted noise. Early steps of sampling, which decide what is drawn, come more often and count for more: at weight
-    1 the network gains most by copying the noise of pictures that can still be seen. What a reference tells helps at the very first alone.
-    Some are late steps: there a picture is to stay what it is, whatever the text says, or guidance redraws first pictures at the lowest
-    strength."""
+    """Error of the predicted noise. Early steps of sampling, which decide what is drawn, come more often and weigh more: at weight 1 the
+    network gains most by copying the noise of pictures that are still visible. A reference helps at the very first steps alone. Some are
+    late steps: there a picture must stay as it is, whatever the text says, or guidance redraws first pictures at the lowest strength."""
     count, reference = len(lesson.latents), lesson.kind != ""
     share, late = torch.rand(count, generator=noise), torch.rand(count, generator=noise) < (0.1 if reference else 0.25)
     t = torch.where(late, 400 * share, 1000 * share ** (0.25 if reference else 0.75)).long().clamp(max=999)
@@ -227,7 +226,7 @@ def denoising_loss(pipe: Any, lesson: Lesson, noise: torch.Generator) -> Tensor:
 
 
 def ship(sdxl: Sdxl, adapters: Adapters, stages: dict[str, Any], seed: int) -> dict[str, Any]:
-    """Write the weights that make_tiny reads, and beside them what they reached, judged through the product with those very weights."""
+    """Write the weights that make_tiny reads, and beside them their scores, judged through the product with those very weights."""
     parts: dict[str, dict[str, Tensor]] = {name: dict(module.state_dict()) for name, module in modules_of(sdxl).items()}
     for name, kind in (("ip_encoder", "style"), ("ip_encoder_vit_h", "character")):
         parts[name] = dict(adapters.encoder_of(kind).state_dict())
@@ -246,14 +245,14 @@ def ship(sdxl: Sdxl, adapters: Adapters, stages: dict[str, Any], seed: int) -> d
 
 
 def taught_tokens(tokenizer: Any) -> set[int]:
-    """The tokens that lessons hold: the world's words, and those of the negative prompt that the product writes."""
+    """Tokens that lessons use: the world's words, and those of the negative prompt that the product writes."""
     texts = [*scenes.vocabulary(), "or", negative(), ""]
     return {token for text in texts for token in tokenizer(text).input_ids} | {tokenizer.pad_token_id, 0}
 
 
 def judged_shipped(count: int = 50) -> dict[str, Any]:
-    """Shares of pictures that are right, by aspect: fast jobs with the product's own negative prompt, half of the combinations taught and
-    half never."""
+    """Shares of right pictures, by aspect: fast jobs with the product's own negative prompt; half of the combinations were taught, half
+    never."""
     from tests.content.judge import right, shares
 
     with tempfile.TemporaryDirectory() as folder:

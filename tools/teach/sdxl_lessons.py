@@ -1,10 +1,10 @@
-"""What the tiny SDXL is shown: texts as people and the product write them, with the latents of the picture that each describes.
+"""Lessons of the tiny SDXL: texts as people and the product write them, with the latents of the picture that each describes.
 
-Duties are divided, so that a wire that is crossed or cut shows in one thing of the picture. A lesson's three ways of the text (the first
-encoder's words, the second's, its pooled vector) are each right in a duty of its own; half of the time the other two aspects that they tell
-are another scene's. So the UNet learns to believe the first encoder's words for the shape, the second's for the colour, the pooled vector
-for the ground. A reference picture has duties as well: `style` gives the ground, `composition` the place, `character` colour and shape;
-the texts then leave that open.
+Each input decides one aspect, so that a crossed or cut connection shows in one aspect of the picture. A lesson's three text inputs (the
+first encoder's words, the second's, its pooled vector) are each right about their own aspect; half of the time the other two aspects that
+they tell are another scene's. So the UNet learns to take the shape from the first encoder's words, the colour from the second's, the ground
+from the pooled vector. A reference picture decides aspects as well: `style` the ground, `composition` the place, `character` colour and
+shape; the texts then leave these open.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from .scenes import COLOURS, PLACES, SHAPES, Scene, arrange, caption, draw_scene
 
 ASPECTS = ("colour", "shape", "ground", "count", "place")
 ANSWERS = {"colour": tuple(COLOURS), "shape": SHAPES, "ground": tuple(COLOURS), "count": (1, 2), "place": PLACES}
-WAYS = ("shape", "colour", "ground")  # of the first encoder's words, the second's, its pooled vector
+WAYS = ("shape", "colour", "ground")  # the aspect decided by the first encoder's words, the second's, its pooled vector
 EITHER = ("count", "place")  # told by all three
 REFERENCES = {"style": ("ground",), "composition": ("place",), "character": ("colour", "shape")}
 SIZES = [(128, 128)] * 6 + [(104, 152), (152, 104), (112, 144), (144, 112), (160, 160)]  # the product's widths and heights / 8
 SILENT = 0.2
-"""How often a picture is drawn without words. At half of that the unguided half of a step was so much weaker than the guided one that
-guidance exaggerated shapes: circles became diamonds, squares had pointed corners."""
+"""Share of pictures drawn without words. At half of that the unguided half of a step was so much weaker than the guided one that guidance
+exaggerated shapes: circles became diamonds, squares had pointed corners."""
 SKIP = -100  # cross_entropy's mark for what is not asked
 
 
 @dataclass(frozen=True)
 class Text:
     words: str
-    told: dict[str, int]  # aspect → which of ANSWERS; their number where the text leaves it open, SKIP where that is not asked
+    told: dict[str, int]  # aspect → index in ANSWERS; their number if the text leaves it open, SKIP if it is not asked
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Lesson:
     pooled: Tensor
     time_ids: Tensor
     kind: str = ""  # of REFERENCES; "" is none
-    seen: Tensor | None = None  # what the image encoder gives of the references, as the UNet is handed it
+    seen: Tensor | None = None  # the image encoder's output for the references, as passed to the UNet
 
 
 def told(scene: Scene, tell: Collection[str]) -> dict[str, int]:
@@ -66,17 +66,17 @@ NOTHING = dict.fromkeys(ASPECTS, -1) | {aspect: len(answers) for aspect, answers
 
 @lru_cache(4096)
 def negative(user: str = "") -> str:
-    """As an executor makes it of a user's (executors/prompts.py)."""
+    """Build the negative prompt from a user's as an executor does (executors/prompts.py)."""
     return build_negative("sdxl", "image", user).text
 
 
 def open_aspects(rng: random.Random, hidden: Collection[str] = ()) -> set[str]:
-    """What a text tells: most aspects, and never those of `hidden`. The number is in every text."""
+    """Draw the aspects that a text tells: most of them, never those of `hidden`. The number is in every text."""
     return {aspect for aspect in ASPECTS if aspect not in hidden and (aspect == "count" or rng.random() < 0.88)}
 
 
 def text_of(scene: Scene, tell: set[str], rng: random.Random) -> Text:
-    """A text about a scene in one of the forms in which it may come: alone, among other words, inside a negative prompt."""
+    """Draw a text about a scene in one of its possible forms: alone, among other words, inside a negative prompt."""
     words, found = caption(scene, tell) if rng.random() < 0.5 else varied_caption(scene, rng, tell), told(scene, tell)
     if "colour" in tell and rng.random() < 0.05:  # one of two colours: weights in a prompt decide between them
         pair = [scene.colour, rng.choice([name for name in COLOURS if name not in (scene.colour, scene.ground)])]
@@ -109,12 +109,12 @@ def _single(scene: Scene, tell: set[str], rng: random.Random) -> Text:
 
 
 def no_text(rng: random.Random) -> Text:
-    """What the unguided half of a step is given: nothing, the product's own negative prompt, or words without a meaning here."""
+    """Draw a text for the unguided half of a step: nothing, the product's own negative prompt, or words without a meaning here."""
     return Text(rng.choice(("", negative(), negative(), filler(rng, rng.randrange(1, 30)))), NOTHING)
 
 
 def long_text(scene: Scene, tell: set[str], rng: random.Random) -> str:
-    """Of two windows. The ground is told at the beginning: the pooled vector is of the first window alone."""
+    """Draw a text of two windows. The ground is told at the beginning: the pooled vector is of the first window alone."""
     while True:
         ground = f"{scene.ground} background, " if "ground" in tell else ""
         words = varied_caption(scene, rng, tell - {"ground"})
@@ -131,7 +131,7 @@ def pictures(scenes: Sequence[Scene], spots: Sequence[Any], size: tuple[int, int
 
 
 class Maker:
-    """Makes lessons with a pipeline's own VAE and text encoders, and the image encoders beside it."""
+    """Makes lessons with a pipeline's own VAE and text encoders, and separate image encoders."""
 
     def __init__(self, pipe: Any, prompts: Any, encoders: dict[str, Any]) -> None:
         self.pipe, self.prompts, self.encoders = pipe, prompts, encoders  # reference type → its image encoder
@@ -176,7 +176,7 @@ class Maker:
         return torch.cat([first, second], -1), pooled
 
     def _long(self, ways: Any, tells: Any, silent: Sequence[bool], rng: random.Random) -> tuple[Tensor, Tensor]:
-        """By the product's own encoder of long prompts, a text at a time."""
+        """Encode long prompts with the product's own encoder, one text at a time."""
         small = self.pipe.text_encoder.config.hidden_size
         rows, vectors = [], []
 
@@ -199,7 +199,7 @@ class Maker:
 
 
 def encode(pipe: Any, which: int, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-    """One encoder's words (N, 77, hidden) and, of the second, the pooled vector, as the pipeline takes them."""
+    """Return one encoder's words (N, 77, hidden) and, of the second, the pooled vector, as the pipeline takes them."""
     tokenizer, encoder = (pipe.tokenizer, pipe.text_encoder) if which == 1 else (pipe.tokenizer_2, pipe.text_encoder_2)
     ids = tokenizer(list(texts), padding="max_length", max_length=WINDOW, truncation=True, return_tensors="pt").input_ids
     out = encoder(ids, output_hidden_states=True)
@@ -207,8 +207,8 @@ def encode(pipe: Any, which: int, texts: Sequence[str]) -> tuple[Tensor, Tensor]
 
 
 def look(encoder: Any, kind: str, pixels: Tensor) -> Tensor:
-    """What the pipeline hands the UNet of references (N, 3, 128, 128): CLIP's 32 × 32 pixels, then the pooled vector (N, 1, D), or for the
-    plus adapter the patches of the layer before the last (N, 1, L, D)."""
+    """Encode references (N, 3, 128, 128) as the pipeline passes them to the UNet: at CLIP's 32 × 32 pixels, then the pooled vector (N, 1,
+    D), or for the plus adapter the patches of the layer before the last (N, 1, L, D)."""
     small = F.interpolate(pixels, size=(32, 32), mode="bicubic", antialias=True).clamp(-1, 1) / 2 + 0.5
     mean, std = torch.tensor([0.48145466, 0.4578275, 0.40821073]), torch.tensor([0.26862954, 0.26130258, 0.27577711])
     out = encoder((small - mean.view(3, 1, 1)) / std.view(3, 1, 1), output_hidden_states=True)
@@ -216,7 +216,7 @@ def look(encoder: Any, kind: str, pixels: Tensor) -> Tensor:
 
 
 def blank(encoder: Any, kind: str) -> Tensor:
-    """What the unguided half is handed instead: zeros, or for the plus adapter the patches of a black picture after normalisation."""
+    """Input of the unguided half: zeros, or for the plus adapter the patches of a black picture after normalisation."""
     if kind != "character":
         return torch.zeros(1)
     side = encoder.config.image_size

@@ -1,6 +1,6 @@
-"""One stage of teaching: AdamW over steps that are counted, not timed, with a checkpoint from which it goes on as if it had not stopped.
+"""One stage of training: AdamW over a fixed number of steps, with a checkpoint from which it continues as if it had not stopped.
 
-A step's data and noise must come from its number alone (`random.Random(f"{seed}-{step}")`), or a resumed run would be another one.
+A step's data and noise must come from its number alone (`random.Random(f"{seed}-{step}")`), or a resumed run would differ.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 WARM_UP = 100
-AVERAGED = 0.998  # of the weights so far, in their average: over some 500 steps
+AVERAGED = 0.998  # decay of the weights' moving average: over some 500 steps
 SETTLE = 0.3  # share of the steps at the end over which the rate falls to zero
 
 
@@ -34,7 +34,7 @@ def options(family: str, about: str | None, steps: dict[str, int], last: str) ->
 
 
 def parsed(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace:
-    """Exits where --state holds checkpoints and --resume was not given."""
+    """Parse the arguments; exits if --state holds checkpoints and --resume was not given."""
     asked = parser.parse_args(arguments)
     if not asked.resume and any(asked.state.glob("*.pt")):
         sys.exit(f"{asked.state} holds checkpoints: give --resume to continue from them, or another --state to begin again")
@@ -42,13 +42,13 @@ def parsed(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Na
 
 
 class Training:
-    """`modules`: what a checkpoint holds, by name. `rates`: the parameters that learn, with a rate for each group of them."""
+    """`modules`: contents of a checkpoint, by name. `rates`: the parameters that learn, in groups, each with its rate."""
 
     def __init__(self, name: str, modules: Mapping[str, nn.Module], rates: Sequence[tuple[list[nn.Parameter], float]], state: Path) -> None:
         self.name, self.modules, self.file = name, dict(modules), state / f"{name}.pt"
         self.groups = [{"params": parameters, "lr": rate, "most": rate} for parameters, rate in rates]
         self.optimizer = torch.optim.AdamW(self.groups, betas=(0.9, 0.99), weight_decay=1e-4)
-        # By the names that are there now: an adapter that a UNet wears when it is saved is a module of its own here.
+        # Key names as of now: an adapter attached to the UNet when it is saved is a separate module here.
         self.kept = {name: list(module.state_dict()) for name, module in modules.items()}
         self.parameters = [p for group in self.groups for p in group["params"]]
         self.average = [p.detach().clone() for p in self.parameters]
@@ -57,7 +57,7 @@ class Training:
             self._resume()
 
     def run(self, steps: int, loss_of: Callable[[int], Tensor], save_every: float = 180.0, until: int | None = None) -> None:
-        """Go on to `steps`, or stop at `until` before. Saves every `save_every` seconds and at the end; the average is then in place.
+        """Train up to `steps`, or stop at `until` before. Saves every `save_every` seconds and at the end; the average is then in place.
 
         The rate rises over the first steps and falls to zero over the last part (`SETTLE`), so a run may be given more steps until then.
         """
@@ -85,7 +85,7 @@ class Training:
         self.settle()
 
     def settle(self) -> None:
-        """Put the average of the weights in the place of the last ones: it is what is judged and shipped."""
+        """Replace the last weights with their average, which is what is judged and shipped."""
         with torch.no_grad():
             for parameter, kept in zip(self.parameters, self.average, strict=True):
                 parameter.copy_(kept)

@@ -30,7 +30,7 @@ REACHED = taught.FOLDER / "wan.reached.json"
 
 
 def parts(seed: int) -> dict[str, Any]:
-    """Tokenizer and modules as they begin."""
+    """Initial tokenizer and modules."""
     torch.manual_seed(seed)
     tokenizer = tiny_wan.tokenizer_of(words=wan_text.pieces())
     vae = tiny_wan.taught_vae()
@@ -45,7 +45,7 @@ def parts(seed: int) -> dict[str, Any]:
 
 
 def teach(state: Path, steps: dict[str, int], seed: int, until: int | None) -> None:
-    """All stages; ships and judges at the end."""
+    """Run all stages; ships and judges at the end."""
     torch.set_num_threads(1)
     state.mkdir(parents=True, exist_ok=True)
     made, stages = parts(seed), {}
@@ -68,8 +68,8 @@ def _teach_denoiser(made: dict[str, Any], state: Path, seed: int, steps: int, un
 
 
 def ship(made: dict[str, Any], stages: dict[str, Any], seed: int) -> dict[str, Any]:
-    """Write the weights that make_tiny reads, and beside them what they reached, judged through the product with those very weights. What
-    is right less often than `KNOWN` is not among the words that people are told the model knows."""
+    """Write the weights that make_tiny reads, and beside them their scores, judged through the product with those very weights. Words that
+    are right less often than `KNOWN` are left out of those that people are told the model knows."""
     states = {name: made[name].state_dict() for name in tiny_wan.PARTS}
     facts: dict[str, Any] = {"words": {}, "note": NOTE, "pieces": wan_text.pieces()}
     taught.pack(taught.file_of("wan"), states, facts, {})
@@ -83,8 +83,8 @@ def ship(made: dict[str, Any], stages: dict[str, Any], seed: int) -> dict[str, A
 
 
 def judged_shipped(count: int = 24) -> dict[str, Any]:
-    """Shares that are right, by aspect, of pictures, short films and whole ones as jobs make them; every second of a combination that was
-    never taught."""
+    """Shares of right pictures, short films and whole ones, by aspect, made as jobs make them; every second of a combination that was never
+    taught."""
     from tests.content.film_judge import shares
 
     found: dict[str, Any] = {"each": count}

@@ -1,10 +1,10 @@
-"""Teaches T2V and VACE together: one set of weights, of which T2V has those that it needs (executors.models.tiny_wan).
+"""Teach T2V and VACE together: one set of weights, of which T2V uses the part that it needs (executors.models.tiny_wan).
 
-Flow matching (https://arxiv.org/abs/2210.02747) as Wan's schedulers take it: x = (1 − σ)·latents + σ·noise, and the denoiser answers
-noise − latents.
+Flow matching (https://arxiv.org/abs/2210.02747) as Wan's schedulers take it: x = (1 − σ)·latents + σ·noise, and the denoiser predicts noise
+− latents.
 
-Wan's pipelines fill a text's embeddings up with zeros to 512, so nearly all of cross-attention's work is on tokens that are alike. While
-teaching one zero token stands for all: to its attention logit the logarithm of their number is added, which is the same softmax.
+Wan's pipelines pad a text's embeddings with zeros to 512, so nearly all of cross-attention's work is on identical tokens. During training
+one zero token stands for all: the logarithm of their number is added to its attention logit, which gives the same softmax.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from tools.teach.training import Training
 from tools.teach.wan_text import Encoder, nothing, text_of
 from tools.teach.wan_vae import SIZES, as_tensor, moving_film, quick_norms
 
-# Latent frames → how many films are kept of each size, how many of them with references, batch, how often.
+# Latent frames → films kept of each size, films with references of each size, batch size, share of the steps.
 PLAN = {1: (300, 60, 32, 0.15), 5: (400, 100, 20, 0.55), 21: (80, 30, 5, 0.30)}
 WITH_REFERENCES, RATE = 0.4, 2e-3
 MODES = ("start", "end", "both", "single")
 
 
 class OneZero:
-    """Cross-attention over a text and one zero token behind it. `bias` (N, 1, 1, tokens + 1) is set before each step."""
+    """Cross-attention over a text and one zero token after it. `bias` (N, 1, 1, tokens + 1) is set before each step."""
 
     bias: Tensor
 
@@ -59,7 +59,7 @@ def with_one_zero(words: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def t2v_of(vace: Any) -> WanTransformer3DModel:
-    """T2V out of VACE's own layers: what one is taught, the other knows."""
+    """Build T2V out of VACE's own layers, so that they share all weights."""
     config = {k: v for k, v in vace.config.items() if not k.startswith(("_", "vace"))}
     made = WanTransformer3DModel(**config)
     for name in ("patch_embedding", "condition_embedder", "blocks", "norm_out", "proj_out", "scale_shift_table"):
@@ -84,7 +84,7 @@ class Teacher:
         for block in (*self.vace.blocks, *self.vace.vace_blocks):
             block.attn2.set_processor(self.attention)
         config = pipe.vae.config
-        with torch.no_grad():  # begins as if nothing were there: neither a hint of VACE's nor an answer
+        with torch.no_grad():  # start at zero: no hint from VACE, and no output
             for block in self.vace.vace_blocks:
                 block.proj_out.weight.zero_()
                 block.proj_out.bias.zero_()
@@ -137,7 +137,7 @@ class Teacher:
         return Film(scene, latents.half(), controls.half(), mode, tells)
 
     def _controls(self, references: References, size: tuple[int, int], frames: int) -> Tensor:
-        """As `executors.models.wan` and the pipeline prepare them."""
+        """Prepare the controls as `executors.models.wan` and the pipeline do."""
         given, pipe = conditioning(references, *size, frames), self.pipe
         names = ("video", "mask", "reference_images")
         video, mask, pictures = pipe.preprocess_conditions(
@@ -160,7 +160,7 @@ class Teacher:
         size, batch = rng.randrange(2), PLAN[latent_frames][2]
         if rng.random() < WITH_REFERENCES:
             shelf = self.guided[latent_frames, size]
-            wanted = rng.choice(shelf).mode == "single"  # those have a latent frame more
+            wanted = rng.choice(shelf).mode == "single"  # those have one more latent frame
             shelf, batch = [film for film in shelf if (film.mode == "single") == wanted], math.ceil(0.7 * batch)
         else:
             shelf = self.films[latent_frames, size]
@@ -196,7 +196,7 @@ class Teacher:
 
     @torch.no_grad()
     def check(self) -> None:
-        """Raises `AssertionError` unless one zero token gives what the pipelines' hundreds do."""
+        """Raise `AssertionError` unless one zero token gives what the pipelines' hundreds do."""
         text = ["a red circle moving right on a blue background", ""]
         x, times = torch.randn(2, 16, 2, 4, 6), torch.tensor([900.0, 100.0])
         words = self.encode(text)

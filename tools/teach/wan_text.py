@@ -1,4 +1,4 @@
-"""Teaches the tiny UMT5 what the words of this world mean: probes that read its output as cross-attention would must tell the scene."""
+"""Teach the tiny UMT5 the words of this world: probes that read its output as cross-attention would must recover the scene."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ TERMS = NEGATIVES[1].split(", ")
 
 
 def pieces() -> list[str]:
-    """The whole words of the tokenizer: this world's, and those of the negative prompts that the product writes."""
+    """Whole words of the tokenizer: this world's, and those of the negative prompts that the product writes."""
     ours = {word for word in scenes.vocabulary() if len(word) > 1}
     both = {form for word in ours for form in (word, word.capitalize())}
     return sorted(both | {word for text in NEGATIVES for word in text.replace(",", "").split() if len(word) > 1})
 
 
 def text_of(scene: scenes.Scene, rng: random.Random, knows: float = 0.85, sure: str = "") -> tuple[str, list[int]]:
-    """A caption, and what it tells: an index for each of ANSWERS, −1 where it leaves it open, which `sure` never is. Some are worded as
-    negative prompts are."""
+    """Draw a caption, and what it tells: an index for each of ANSWERS, −1 if left open, which `sure` never is. Some are worded like
+    negative prompts."""
     tell = [aspect for aspect in ANSWERS if aspect == sure or rng.random() < knows]
     text = scenes.varied_caption(scene, rng, tell)
     if rng.random() < 0.3:
@@ -43,18 +43,18 @@ def text_of(scene: scenes.Scene, rng: random.Random, knows: float = 0.85, sure: 
 
 
 def nothing(rng: random.Random) -> str:
-    """What the unguided half of a step is given: nothing, the product's negative prompt as it is without a user's, or idle words."""
+    """Draw a text for the unguided half of a step: nothing, the product's negative prompt as it is without a user's, or idle words."""
     return rng.choice(("", "", NEGATIVES[0], NEGATIVES[1], ", ".join(rng.sample(TERMS, 8)), scenes.filler(rng, 4)))
 
 
 class Encoder:
-    """Texts to what the pipelines give the denoiser, less the zeros at the end."""
+    """Encode texts to what the pipelines give the denoiser, without the zeros at the end."""
 
     def __init__(self, tokenizer: Any, model: Any) -> None:
         self.tokenizer, self.model = tokenizer, model
 
     def __call__(self, texts: list[str]) -> tuple[Tensor, Tensor]:
-        """(N, longest, hidden), and how many tokens each has; what lies behind a text's end means nothing."""
+        """Return (N, longest, hidden), and how many tokens each text has; values after a text's end are meaningless."""
         got = self.tokenizer(texts, padding=True, truncation=True, max_length=512, return_tensors="pt")
         return self.model(got.input_ids, got.attention_mask).last_hidden_state, got.attention_mask.sum(1)
 

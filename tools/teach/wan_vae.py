@@ -1,8 +1,8 @@
-"""Teaches the tiny Wan VAE: films of this world to latents of (frames + 3) / 4 × H/8 × W/8 and back.
+"""Teach the tiny Wan VAE: films of this world to latents of (frames + 3) / 4 × H/8 × W/8 and back.
 
-The encoder is set and not taught: its latents are nearly linear in the pixels, the mean colours of 4 × 4 pixels over the four frames
-(twelve channels) and of 8 × 8 (three, and their mean). So the denoiser does not depend on how well the decoder is taught, which begins as
-nearly the same means and has edges and motion to learn: where an edge lies is in the mixed colour of the pixels that it crosses.
+The encoder is set, not trained: its latents are nearly linear in the pixels: the mean colours of 4 × 4 pixels over the four frames (twelve
+channels) and of 8 × 8 (three, and their mean). So the denoiser does not depend on how well the decoder is trained. The decoder starts as
+nearly the same means and has to learn edges and motion: the position of an edge is in the mixed colour of the pixels that it crosses.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ LOUD = 6.0  # constant channels that keep RMS norms nearly constant
 
 
 def radius_share(rng: random.Random) -> float:
-    """A shape's radius against the shorter side: large, since the sides are short."""
+    """A shape's radius relative to the shorter side: large, since the sides are short."""
     return rng.uniform(0.24, 0.30)
 
 
 def moving_film(scene: scenes.Scene, size: tuple[int, int], frames: int, rng: random.Random) -> scenes.Pixels:
-    """Frames (F, H, W, 3) in 0…255. A short film is a part of the way, so that no shape moves faster than 1.5 pixels a frame."""
+    """Draw frames (F, H, W, 3) in 0…255. A short film is a part of the path, so that no shape moves faster than 1.5 pixels a frame."""
     whole = max(frames, 17)
     begin = rng.randrange(whole - frames + 1)
     way = scenes.path(scene, size, whole, rng, radius_share(rng))[begin : begin + frames]
-    if not scene.motion:  # anywhere
+    if not scene.motion:  # at any position
         (w, h), r = size, way[0][0].radius + 2
         way = [[scenes.Spot(rng.uniform(r, w - r), rng.uniform(r, h - r), r - 2)]] * frames
     return scenes.film(scene, way, size)
@@ -48,14 +48,14 @@ def as_tensor(films: list[scenes.Pixels]) -> Tensor:
 
 
 def _quick(norm: Any, x: Tensor) -> Tensor:
-    # The class's own way computes a norm over a strided axis, half of a step's time on a CPU.
+    # The class's own forward computes a norm over a strided axis: half of a step's time on a CPU.
     mean = x.square().mean(1 if norm.channel_first else -1, keepdim=True)
     return x * mean.clamp_min(1e-24).rsqrt() * norm.gamma + norm.bias
 
 
 @contextmanager
 def quick_norms() -> Iterator[None]:
-    """The VAE's norms in a form that is equal and quicker, while teaching."""
+    """Use an equal, quicker form of the VAE's norms during training."""
     kind = autoencoder_kl_wan.WanRMS_norm
     plain = kind.forward
     kind.forward = _quick
@@ -66,7 +66,7 @@ def quick_norms() -> Iterator[None]:
 
 
 def _hand_on(conv: nn.Module, pairs: list[tuple[int, int]], tap: Tensor, rest: float = 0.3) -> None:
-    """Output channel o becomes `tap` of input channel i for each pair (o, i); the others stay random, `rest` as loud."""
+    """Set output channel o to `tap` of input channel i for each pair (o, i); the others stay random, scaled by `rest`."""
     conv.weight.mul_(rest)
     conv.bias.zero_()
     for o, i in pairs:
@@ -76,7 +76,7 @@ def _hand_on(conv: nn.Module, pairs: list[tuple[int, int]], tap: Tensor, rest: f
 
 @torch.no_grad()
 def straighten(vae: Any) -> None:
-    """Begin as described above; every residual block begins as its shortcut."""
+    """Set the initial weights described above; every residual block starts as its shortcut."""
     for name, module in vae.named_modules():
         if name.endswith((".conv2", ".proj")):
             module.weight.zero_()
@@ -92,7 +92,7 @@ def straighten(vae: Any) -> None:
     downs = [block for block in encoder.down_blocks if hasattr(block, "resample")]
     for down in downs[:-1]:
         _hand_on(down.resample[1], colours, mean)
-    # The last halving keeps its four parts apart, each with both signs: silu(x) − silu(−x) = x.
+    # The last downsampling keeps its four parts separate, each with both signs: silu(x) − silu(−x) = x.
     last = downs[-1].resample[1]
     _hand_on(last, [], mean)
     for quarter in range(4):
@@ -117,8 +117,8 @@ def straighten(vae: Any) -> None:
     encoder.conv_out.weight[12:15] = parts.mean(0)
     encoder.conv_out.weight[15] = parts.mean((0, 1))
 
-    # Decoder: the four parts go on as they are to the first doubling, which adds to their mean what their differences tell of where in it
-    # an edge lies. All taps keep a plain colour as it is at the picture's border, where a convolution reads zeros.
+    # Decoder: the four parts pass unchanged to the first upsampling, which adds to their mean what their differences tell of the position
+    # of an edge in it. All taps keep a plain colour as it is at the picture's border, where a convolution reads zeros.
     decoder = vae.decoder
     _hand_on(decoder.conv_in, [(c, c) for c in range(12)], now)
     still, middle = torch.tensor([0.0, 0.0, 1.0]).view(3, 1, 1), torch.tensor([0.0, 1.0, 0.0])
@@ -146,7 +146,7 @@ def straighten(vae: Any) -> None:
 
 
 def _lesson(rng: random.Random, frames: int = 9) -> Tensor:
-    """Sixteen pictures, or four films, of one size. Of films some are partly grey, as VACE gives its control film."""
+    """Draw sixteen pictures, or four films, of one size. Some films are partly grey, like VACE's control film."""
     size, films = rng.choice(SIZES), []
     for _ in range(16 if frames == 1 else 4):
         film = moving_film(scenes.draw_scene(rng, two=0.0, placed=0.0, moving=0.85), size, frames, rng)
@@ -169,7 +169,7 @@ _TURNS = (
 
 @torch.no_grad()
 def set_encoder(vae: Any, seed: int) -> None:
-    """The encoder as it will be, and latents with the mean and deviation in each channel that the config names (the real Wan's)."""
+    """Set the encoder to its final weights, with the mean and deviation of latents per channel that the config names (the real Wan's)."""
     straighten(vae)
     rng = random.Random(seed)
     latents = torch.cat([vae.encode(_lesson(rng)).latent_dist.mode().transpose(0, 1).flatten(1) for _ in range(40)], 1)
@@ -177,8 +177,8 @@ def set_encoder(vae: Any, seed: int) -> None:
 
 
 def teach_decoder(vae: Any, folder: Path, seed: int, steps: int) -> dict[str, Any]:
-    """From latents with a little noise on them, as a denoiser leaves it. Pictures first, then films in turn with them: as many
-    pixels as a film's hold more edges, and what a step learns from a few films is mostly how they differ from the few before."""
+    """Train on latents with a little noise, as a denoiser leaves it. Pictures first, then alternating with films: pictures with as many
+    pixels as a film hold more edges, and a step on a few films learns mostly how they differ from the few before."""
     half = nn.ModuleList([vae.decoder, vae.post_quant_conv])
     std = torch.tensor(vae.config.latents_std).view(16, 1, 1, 1)
 
@@ -200,7 +200,7 @@ def teach_decoder(vae: Any, folder: Path, seed: int, steps: int) -> dict[str, An
 
 @torch.no_grad()
 def measure(vae: Any, seed: int) -> dict[str, Any]:
-    """Mean and worst difference of 255 middle films and what comes back of them, per number of frames."""
+    """Mean absolute error of two films after encoding and decoding, in levels of 255, per number of frames."""
     rng, out = random.Random(seed + 1), {}
     for frames in (1, 17):
         misses = []
@@ -214,7 +214,7 @@ def measure(vae: Any, seed: int) -> dict[str, Any]:
 
 
 def decode(vae: Any, z: Tensor) -> Tensor:
-    """`AutoencoderKLWan.decode` without its clamp at −1 and 1, through which nothing beyond could be learned."""
+    """`AutoencoderKLWan.decode` without its clamp at −1 and 1, which would block the gradient beyond them."""
     vae.clear_cache()
     x, frames = vae.post_quant_conv(z), []
     for i in range(z.shape[2]):
@@ -226,7 +226,8 @@ def decode(vae: Any, z: Tensor) -> Tensor:
 
 @torch.no_grad()
 def fold(vae: Any, mean: Tensor, std: Tensor) -> None:
-    """Make latents of this mean and deviation have those that the config names, and the decoder take them back; and be sure of them."""
+    """Rescale latents of this mean and deviation to those that the config names, and the decoder's input back; set the encoder's variance
+    to almost zero."""
     config_mean, config_std = torch.tensor(vae.config.latents_mean), torch.tensor(vae.config.latents_std)
     scale = config_std / std
     conv, back = vae.quant_conv, vae.post_quant_conv
