@@ -101,7 +101,7 @@ def twin(url: str) -> str:
 def scenario(
     name: str, against: int, prepare: Callable[[psycopg.Connection[Any], ExitStack, str, str], None], scale: float
 ) -> tuple[str, float, float, float]:
-    """Compare the same claims in two databases that differ only in the rows beside them."""
+    """Time identical claims in two databases that differ only in how many other jobs they hold."""
     with ground() as url, ExitStack() as stack:
         with connect(url) as connection:
             user, crowd = profile(connection, 1), profile(connection, 2)

@@ -1,6 +1,6 @@
 """Contact sheet of many jobs: each job's pictures with the prompt below, a video as a strip of five frames.
 
-The job's reference pictures are shown small beside the prompt.
+Thumbnails of the job's reference pictures stand next to the prompt.
 """
 
 from __future__ import annotations

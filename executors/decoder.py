@@ -87,7 +87,7 @@ def _check(opened: Image.Image, max_pixels: int, min_side: int) -> None:
         raise Unacceptable(f"The reference has {width}×{height} pixels. {ACCEPTED} of up to {max_pixels:,} pixels.")
     if min(width, height) < min_side:
         raise Unacceptable(f"The reference has {width}×{height} pixels. {ACCEPTED} of at least {min_side} pixels a side.")
-    # Several pictures in one HEIC are no animation: phones store further shots or exposures beside the first.
+    # A HEIC with several pictures is not an animation: phones store extra shots or exposures after the first.
     if opened.format != "HEIF" and getattr(opened, "n_frames", 1) > 1:
         raise Unacceptable(f"The reference is animated. {ACCEPTED} that stands still.")
 

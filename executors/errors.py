@@ -100,7 +100,7 @@ class Cancelled(Exception):
 
 
 class Left(Exception):
-    """The job's own thread has ended, so the device's output is no longer wanted. Not an error."""
+    """Raised on the device when the job's thread has ended and its output will be discarded. Not reported as an error."""
 
 
 class LeaseLost(Exception):

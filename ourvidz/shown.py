@@ -38,8 +38,8 @@ def outputs(events: Sequence[Event], kind: str) -> frozenset[int]:
 
 
 def differences(job: Job, events: Sequence[Event], rows: Row) -> Iterator[str]:
-    """Yield the differences between `images` and `videos` and the job's events. `rows`: the job's images, videos and artifacts
-    (History.library)."""
+    """Yield the differences between `images` and `videos` and the job's events. `rows`: the job's images, videos and artifacts,
+    as `ourvidz.db.history` reads them."""
     if job.status in ENDED and not any(e.type in OURS for e in events):
         return
     paths = {(a["kind"], a["index"]): a["path"] for a in rows["artifacts"]}

@@ -116,7 +116,7 @@ class Ours:
         yield from self.shelf.family(case.lane).generate(work, lambda done, total: None)
 
     def _enhance(self, case: Case, *, at_most: int | None = None) -> int:
-        """Return how many tokens were written. Text from random weights is no description, and is refused after it was written."""
+        """Return the number of generated tokens. Text from random weights is rejected as a description, but only after generation."""
         asked = 0
 
         def each_token() -> None:

@@ -66,7 +66,7 @@ def on_meta(sizes: Sizes, part: str) -> Any:
 
 
 def make(root: Path, sizes: Sizes, device: torch.device, only: Collection[str], say: Callable[[str], None]) -> None:
-    """Write the families of `FAMILIES` that are in `only` and missing. Raises `OSError` if there is no room."""
+    """Write the missing model families among `only`. Raises `OSError` if the disk is full."""
     about = {"seed": SEED, "sizes": json.loads(json.dumps(sizes))}
     mark = root / MARK
     if mark.exists() and json.loads(mark.read_text()) != about:

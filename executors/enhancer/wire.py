@@ -49,7 +49,7 @@ def make_private(folder: Path) -> None:
 
 
 def new_key(socket: Path) -> str:
-    """Write a new key beside the socket, readable by the owner only. A client with an old key is refused, and reads it again."""
+    """Write a new key next to the socket, with mode 0600. A client that presents an old key is rejected and rereads the file."""
     key, fresh = secrets.token_hex(32), socket.with_suffix(".key.new")
     fresh.unlink(missing_ok=True)
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w", encoding="utf-8") as file:

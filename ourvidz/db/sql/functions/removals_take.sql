@@ -1,7 +1,7 @@
 -- Objects to delete now, lent to the caller: if it dies they are due again. Those of users under a legal hold wait until it is lifted, those
 -- of jobs at work until these have ended, and what was taken down until that is decided.
--- Row by row, since a key of two columns is looked up by both of them only where they are given: of a join Postgres may take the bucket alone
--- to its index, and read all of it for each object (docs/decisions/0052, rule 9).
+-- One UPDATE per row: both key columns are then parameters, and the primary key finds the row. In a join, Postgres before 17 may use the index
+-- for the bucket alone and read the whole bucket for each object (docs/decisions/0052, rule 9).
 create or replace function ourvidz.removals_take(p_limit integer, p_lease float8) returns table (bucket text, path text)
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$

@@ -3,7 +3,7 @@ create or replace function ourvidz.is_taken(p_bucket text, p_path text) returns 
 language sql stable security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$ select exists (select from ourvidz.taken_objects where bucket = p_bucket and path = p_path and (down or suspended)) $$;
 
--- Objects to move now, lent to the caller as removals are: away, or back to where they were. Row by row, as there.
+-- Objects to move now, lent to the caller as removals are: away, or back to where they were. One UPDATE per row, as there.
 create or replace function ourvidz.taken_take(p_limit integer, p_lease float8) returns table (bucket text, path text, away boolean)
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$
