@@ -72,8 +72,11 @@ def test_durations_add_up(database: Database, lived: str) -> None:
 
 def test_durations_of_a_few_jobs_read_the_events_of_those_alone(database: Database) -> None:
     ids = ",".join(str(uuid4()) for _ in range(2))
-    plan = database.rows(f"explain select * from public.job_durations where job_id = any ('{{{ids}}}'::uuid[])")
-    assert any("Index Cond: (job_id = ANY" in line for row in plan for line in row.values())
+    with database.transaction() as connection:
+        # Once a vacuum has counted an empty table, a plan reads it whole: forbidden here, as only whether an index can be used is asked.
+        connection.exec_driver_sql("set local enable_seqscan = off")
+        plan = connection.exec_driver_sql(f"explain select * from public.job_durations where job_id = any ('{{{ids}}}'::uuid[])").all()
+    assert any("Index Cond: (job_id = ANY" in line for (line,) in plan), plan
 
 
 def test_waiting_is_when_it_could_have_been_claimed(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
