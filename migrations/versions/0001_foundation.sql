@@ -1,13 +1,13 @@
--- Tables of the job machine. Functions, triggers, views and the copies of the Python tables are laid over them after each upgrade
--- (ourvidz/db/schema.py), so this file holds only what has rows. The product's tables (profiles, projects, videos …) are there already:
--- ourvidz/db/sql/reconcile makes them, or brings those of an older system to what is needed, before the numbered migrations run.
+-- Tables of the job state machine. Functions, triggers, views and the copies of the Python tables are applied after each upgrade
+-- (ourvidz/db/schema_files.py), so this file holds only tables. The product's tables (profiles, projects, videos …) exist already:
+-- ourvidz/db/sql/reconcile creates them, or adapts those of a legacy system, before the numbered migrations run.
 
 create schema if not exists ourvidz;
 revoke all on schema ourvidz from public;
 comment on schema ourvidz is 'What executors and operators call; not exposed by PostgREST.';
 
--- The hot row: only what a claim, a guard or a list reads. It is rewritten at every step, so what a person wrote lies in job_payloads,
--- and the low fillfactor leaves room for the steps between claim and end to be heap-only updates.
+-- The hot row: only what a claim, a guard or a list reads. Every step rewrites it, so users' texts are in job_payloads, and the low
+-- fillfactor leaves room for heap-only updates between claim and end.
 create table public.jobs (
   id               uuid primary key,
   status           text not null check (status in
@@ -52,7 +52,7 @@ create table public.jobs (
 comment on column public.jobs.rank is 'Place in the lane''s order: start-time fair queueing between users, plus what priority lets pass.';
 comment on column public.jobs.ready is 'True: may be claimed. False: waits for run_at. Null: held or ended. The one column no event tells.';
 
--- A job is in one of these three indexes while it is unfinished, and in none afterwards: finished jobs cost a claim nothing.
+-- An unfinished job is in one of these three indexes, a finished one in none: finished jobs do not slow claims down.
 create index jobs_claim on public.jobs (lane, rank, run_at) where ready;  -- equal ranks: first come, first served
 create index jobs_waiting_longest on public.jobs (lane, run_at) where ready;
 create index jobs_due on public.jobs (run_at) where not ready;
@@ -62,7 +62,7 @@ create index jobs_of_user on public.jobs (user_id, created_at desc);
 create index jobs_recent on public.jobs (created_at desc);
 create index jobs_error on public.jobs (error_class, completed_at) where error_class is not null and completed_at is not null;
 
--- What a person wrote, and what was made of it: written once, erasable with its salt while the chain of events still verifies.
+-- A user's text and what was made of it: written once; erased with its salt, while the chain of events still verifies.
 create table public.job_payloads (
   job_id          uuid primary key references public.jobs,
   user_id         uuid not null,
@@ -78,8 +78,8 @@ create table public.job_payloads (
 );
 create unique index job_payloads_idempotency on public.job_payloads (user_id, idempotency_key) where idempotency_key is not null;
 
--- Append-only. The key carries the submission date so that the table can become partitioned by time: a partitioned table's unique
--- keys must contain the partition key. No foreign key to jobs: the trigger that applies an event finds its job, under its lock.
+-- Append-only. The key includes the submission date so that the table can be partitioned by time later: a partitioned table's unique keys
+-- must contain the partition key. No foreign key to jobs: the trigger that applies an event finds its job, under its lock.
 create table public.job_events (
   seq          bigint generated always as identity,
   xid          xid8 not null default pg_current_xact_id(),
@@ -97,7 +97,7 @@ create table public.job_events (
   hash         bytea not null,
   primary key (job_id, version, submitted_on)
 );
--- Identity values are not handed out in commit order: a reader's cursor is (xid, seq) below the oldest running transaction.
+-- Identity values are not assigned in commit order: a reader's cursor is (xid, seq) below the oldest running transaction.
 create index job_events_cursor on public.job_events (xid, seq);
 
 create table public.artifacts (
@@ -122,7 +122,7 @@ create table public.artifacts (
   unique (bucket, path)
 );
 
--- One small row an executor, rewritten by its heartbeat; never one write a job.
+-- One small row per executor, rewritten by its heartbeat; never a write per job.
 create table ourvidz.executors (
   id          uuid primary key default gen_random_uuid(),
   name        text not null check (name ~ '^[A-Za-z0-9._-]{1,80}$'),
@@ -142,7 +142,7 @@ create table ourvidz.executors (
 ) with (fillfactor = 50);
 comment on column ourvidz.executors.secret is 'Claims'' tokens are drawn from it (ourvidz.claim_token); it never leaves the database.';
 
--- Where each user's next job starts in a lane's fair order.
+-- The position of each user's next job in a lane's fair order.
 create table ourvidz.shares (
   user_id uuid not null,
   lane    text not null,
@@ -162,7 +162,7 @@ create table ourvidz.transitions (
   target text not null,
   before text not null check (before in ('held', 'free', 'any')),
   after  text not null check (after in ('takes', 'keeps', 'ends')),
-  keys   text[] not null,  -- the event type's, repeated: events_apply reads one table less at every step
+  keys   text[] not null,  -- the event type's, repeated: saves events_apply one table at every step
   unique nulls not distinct (event, source, target)
 );
 create table ourvidz.job_types (
@@ -207,14 +207,14 @@ create table ourvidz.policy (
   spool_bytes         bigint not null,
   executor_forgotten  double precision not null
 );
--- Default deny: who is neither owner nor let in by a policy sees nothing. Policies come with the API roles' tables.
+-- Default deny: whoever is neither the owner nor admitted by a policy sees nothing. policies.sql has the policies of the API roles.
 alter table public.profiles enable row level security;
 alter table public.jobs enable row level security;
 alter table public.job_payloads enable row level security;
 alter table public.job_events enable row level security;
 alter table public.artifacts enable row level security;
 
--- What the functions take and give.
+-- Types of the functions' arguments and results.
 create type ourvidz.asked_job as (
   ord bigint, id uuid, user_id uuid, job_type text, lane text, idempotency_key text, priority integer, run_at timestamptz,
   prompt text, negative_prompt text, settings jsonb, metadata jsonb, project_id uuid, video_id uuid, image_id uuid, body_digest bytea

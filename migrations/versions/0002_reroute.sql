@@ -1,4 +1,4 @@
--- Two nullable columns on tables of a few rows: no rewrite, and a lock held for a moment. Programs of before read neither.
+-- Two nullable columns on tables of a few rows: no rewrite, and only a short lock. Earlier programs read neither.
 
 alter table ourvidz.job_types add column fallback text;
 comment on column ourvidz.job_types.fallback is 'The type that stands in when this one''s family cannot run (ourvidz.reroute).';

@@ -1,9 +1,9 @@
--- The outbox and its receivers, and what a scene knows of its jobs.
+-- The outbox and its receivers, and the columns by which a scene follows its jobs.
 
--- Who is told of jobs. A secret is named, never kept: the deliverer finds it in its environment, so a dump of the database signs nothing.
+-- Receivers of job messages. Only the name of a secret is stored: the deliverer reads it from its environment, so a dump can sign nothing.
 create table ourvidz.receivers (
   name            text primary key constraint receiver_name check (name ~ '^[a-z0-9][a-z0-9-]{0,39}$'),
-  -- Plain http on this machine alone, and nobody's password in it.
+  -- Plain http only to this machine, and no password in the URL.
   url             text not null constraint receiver_url check (
                     length(url) <= 2000
                     and (url ~ '^https://[^/?#@\\[:space:]]+([/?#][^[:space:]]*)?$'
@@ -20,12 +20,11 @@ create table ourvidz.receivers (
 );
 comment on column ourvidz.receivers.secret_env is 'The environment variable that holds its secret, or several during a rotation.';
 comment on column ourvidz.receivers.exhausted is 'Messages in a row that ran out of tries.';
--- Mostly empty, and all that a job's start costs while nobody asks to be told of it (events_apply).
+-- Usually empty: the whole cost at a job's start while no receiver wants that event (events_apply).
 create index receivers_of_starts on ourvidz.receivers (name) where enabled and 'processing' = any (events);
 
--- One message an event and receiver, written in the event's own transaction. It holds no text: the body is made when it is sent, from what
--- is there then, so that what was erased is not sent any more. No foreign keys: their locks would meet on one receiver's row at the end of
--- every job.
+-- One message per event and receiver, written in the event's own transaction. It holds no text: the body is built from the current rows
+-- when it is sent, so that erased texts are not sent any more. No foreign keys: they would lock one receiver's row at every job's end.
 create table ourvidz.outbox (
   id           uuid primary key default gen_random_uuid(),
   receiver     text not null,
@@ -34,7 +33,7 @@ create table ourvidz.outbox (
   status       text not null check (status in ('processing', 'completed', 'failed', 'cancelled')),
   created_at   timestamptz not null,
   attempts     integer not null default 0,
-  next_at      timestamptz not null,  -- also the end of the lease of whoever is sending it
+  next_at      timestamptz not null,  -- also the end of the sender's lease
   delivered_at timestamptz,
   dead_at      timestamptz,
   last_status  integer,
@@ -62,7 +61,7 @@ comment on column public.videos.current_job_id is 'The one of the two that begun
 comment on column public.videos.approved_at is 'When the preview was approved; null again when a new preview begins.';
 comment on column public.videos.older_status is 'What the older system called the status, where it used another word.';
 
--- Words of the older system. Those that said "it is being made" are left out: what there is of the scene says more (see below).
+-- Status words of the legacy system. Those that mean "being made" are left out: the scene's own files say more (see below).
 create table ourvidz.older_scene_words (
   word   text primary key,
   status text not null
@@ -96,7 +95,7 @@ alter table public.videos
   alter column status set default 'draft', alter column status set not null,
   add constraint videos_status check (status = any ('{draft,previewing,preview_ready,generating,completed,failed,cancelled}'::text[]));
 
--- A copy of state/scenes.py: what a job's event makes of its scene.
+-- A copy of state/video_status.py: what a job's event makes of its scene.
 create table ourvidz.scene_steps (
   stage  text not null check (stage in ('preview', 'final')),
   event  text not null references ourvidz.event_types,

@@ -1,10 +1,10 @@
--- Tokens, by double entry: a transfer is two rows or more that sum to zero. Whose and which account says all; there is no table of accounts.
---   available  what its user can spend: profiles.token_balance is the sum of these
---   held       put aside for jobs that are not finished
+-- Tokens, by double entry: a transfer is two or more rows that sum to zero. No table of accounts: user and account name identify one.
+--   available  the user can spend it: profiles.token_balance is the sum of these
+--   held       reserved for unfinished jobs
 --   revenue    earned
 --   issued     where tokens come from and go back to: as far below zero as the others are above it
 -- No foreign key to profiles: entries outlive them, and are the hottest rows after the events. No primary key: each row is in one of the
--- two unique indexes, which say that a job's event, or a key of an operator's, moves tokens once.
+-- two unique indexes, by which a job's event, or an operator's key, moves tokens only once.
 create table ourvidz.token_entries (
   seq         bigint generated always as identity,
   user_id     uuid not null,
@@ -35,7 +35,7 @@ create unique index token_entries_of_key on ourvidz.token_entries (user_id, key,
 -- One row of each transfer, for a user's list.
 create index token_entries_of_user on ourvidz.token_entries (user_id, seq) where account in ('held', 'issued');
 
--- The balance is rewritten with every job: room for heap-only updates.
+-- Every job rewrites the balance: leaves room for heap-only updates.
 alter table public.profiles set (fillfactor = 70);
 insert into ourvidz.token_entries (user_id, account, amount, kind, key, reason, actor, at)
 select id, leg.account, leg.sign * token_balance, 'opening', 'before the ledger', 'The balance before the ledger.', 'migration', now()

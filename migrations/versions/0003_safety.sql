@@ -1,7 +1,7 @@
--- Consent, decisions of the screens, legal holds, erasures.
+-- Consent, the screens' decisions, legal holds, erasures.
 
--- Who said when that they may use the likeness in a picture, which is named by the SHA-256 of its bytes. Never overwritten: withdrawn and
--- attested anew is another row.
+-- Who attested when that they may use the likeness in a picture, identified by the SHA-256 of its bytes. Never overwritten: a new
+-- attestation after a withdrawal is another row.
 create table public.consents (
   id                uuid primary key default gen_random_uuid(),
   user_id           uuid not null references public.profiles,
@@ -15,11 +15,11 @@ create unique index consents_in_force on public.consents (user_id, sha256) where
 comment on column public.consents.statement_version is 'The words that the person agreed to (ourvidz/safety/consent.py).';
 alter table public.consents enable row level security;
 
--- Our own pictures need no attestation: found by their bytes.
+-- Finds our own pictures by their bytes: they need no attestation.
 create index artifacts_sha256 on public.artifacts using hash (sha256);
 
--- What screens refused: words from lists and salted digests, never a text. A refused job's digest has its salt in job_payloads; one of the
--- door has it here.
+-- Refusals by the screens: listed words and salted digests, never a text. The salt of a refused job's digest is in job_payloads; that of a
+-- refusal before there is a job (stage `door`) is here.
 create table ourvidz.screenings (
   id             bigint generated always as identity primary key,
   at             timestamptz not null,
@@ -49,7 +49,7 @@ create table ourvidz.legal_holds (
 );
 create unique index legal_holds_standing on ourvidz.legal_holds (user_id) where lifted_at is null;
 
--- That somebody was erased, and how much of what: what was erased is not in it.
+-- Records that a user was erased, with counts of what; none of the erased data.
 create table ourvidz.erasures (
   id          bigint generated always as identity primary key,
   user_id     uuid not null,
@@ -63,7 +63,7 @@ create unique index erasures_open on ourvidz.erasures (user_id) where finished_a
 
 alter table public.profiles
   add column if not exists erased_at timestamptz,
-  -- So nothing can be queued for one who was erased, by whichever way.
+  -- Nothing can be queued for an erased user, in whatever way.
   add constraint profiles_erased check (erased_at is null or not age_verified);
 alter table public.job_payloads
   add column erased_at timestamptz,

@@ -1,5 +1,5 @@
--- What a Supabase project has and a plain Postgres lacks, as far as our policies, storage rows and clients lean on it. Made only where it
--- is missing; what is there is Supabase's, and left as it is. (The roles are made in ourvidz/db/sql/roles.sql.)
+-- Creates what our policies, storage rows and clients need of a Supabase project and a plain Postgres lacks. Only if it is missing:
+-- existing objects are Supabase's and are left as they are. (ourvidz/db/sql/roles.sql creates the roles.)
 
 create schema if not exists auth;
 create schema if not exists storage;
@@ -17,7 +17,7 @@ begin
       last_sign_in_at    timestamptz
     );
   end if;
-  -- The claims that PostgREST hands to each transaction. Both spellings: older versions set one setting a claim.
+  -- The claims that PostgREST sets for each transaction. Both forms: older versions of it use one setting per claim.
   if to_regprocedure('auth.jwt()') is null then
     create function auth.jwt() returns jsonb language sql stable
     as $f$ select coalesce(nullif(current_setting('request.jwt.claim', true), ''), nullif(current_setting('request.jwt.claims', true), ''))::jsonb $f$;
@@ -71,12 +71,12 @@ begin
 end
 $$;
 
--- A copy of state/errors.py: what each SQLSTATE of ours is called, and the HTTP status it is answered with.
+-- A copy of state/errors.py: the name of each of our SQLSTATEs, and its HTTP status.
 create table ourvidz.refusals (
   name text primary key,
   code text not null,
   http integer not null
 );
 
--- A plain INSERT keeps its words (in a BEFORE trigger) a moment before its row is there.
+-- A plain INSERT of a job stores its payload (in a BEFORE trigger) just before the job's row exists.
 alter table public.job_payloads alter constraint job_payloads_job_id_fkey deferrable initially deferred;

@@ -1,5 +1,5 @@
--- Prompts that wait to be enhanced for the prompt dialog. No job and no event: a text that a person looks at and uses or throws away. Rows
--- live for minutes (ourvidz.enhance_expire), and an erasure takes them at once.
+-- Prompts to enhance for the prompt dialog. No job and no event: a person looks at the text and uses or discards it. Rows live for minutes
+-- (ourvidz.enhance_expire), and an erasure deletes them at once.
 create table if not exists ourvidz.enhancement_requests (
   id          uuid primary key default gen_random_uuid(),
   user_id     uuid not null,
@@ -19,14 +19,14 @@ comment on table ourvidz.enhancement_requests is 'Short-lived: deleted five minu
 comment on column ourvidz.enhancement_requests.claim_no is 'Fences the answer: an enhancer whose lease ran out may not give one.';
 comment on column ourvidz.enhancement_requests.figures is 'What the answer took: seconds, tokens, and a note where no real model wrote it.';
 
--- Who takes them: a row a process that has the enhancer's model, written as it looks for work.
+-- Processes that have the enhancer's model and take these requests: one row each, written when they look for work.
 create table if not exists ourvidz.enhancers (
   name    text primary key check (name ~ '^[A-Za-z0-9._:-]{1,120}$'),
   beat_at timestamptz not null,
   waiting boolean not null default false
 );
 
--- Who asked to have their age verified, and who decided it when, on what ground. A decision is never changed: another one is another row.
+-- Requests to verify an age, with who decided, when and on what grounds. A decision is never changed: another decision is another row.
 create table if not exists ourvidz.age_reviews (
   id         bigint generated always as identity primary key,
   user_id    uuid not null,

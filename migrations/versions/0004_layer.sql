@@ -1,5 +1,5 @@
--- Which schema objects (functions, views, triggers, policies, copies of the Python tables) the database has, with a digest of each and the
--- release that applied it. The row of kind `layer` stands for all of them. See ourvidz/db/layer.py.
+-- The schema objects (functions, views, triggers, policies, copies of the Python tables) that the database has, each with a digest and the
+-- release that applied it. The row of kind `layer` represents all of them. See ourvidz/db/schema_objects.py.
 create table ourvidz.schema_objects (
   kind       text not null check (kind in ('layer', 'script', 'function', 'view', 'trigger', 'rows', 'policies', 'policy')),
   name       text not null,

@@ -1,11 +1,11 @@
--- What ourvidz.submit records of a request besides the job.
+-- What ourvidz.submit records about a request in addition to the job.
 alter table public.job_payloads
   add column if not exists set_aside jsonb,  -- [{"field", "reason"}], null for nothing
   add column if not exists source    text;
 comment on column public.job_payloads.set_aside is 'Fields of the request that were not used, each with a word from ourvidz.set_aside_rules or ourvidz.read_settings.';
 comment on column public.job_payloads.source is 'The way the request came: rpc, row, redis, cli, import; null before release 0004.';
 
--- A request as it came, by the names that are the same in every way in. `chosen` of asked_job: the settings that the request gave itself.
+-- A request with the names that all sources share. `chosen` of asked_job: the settings that the request gave itself.
 create type ourvidz.request as (
   ord bigint, id uuid, user_id uuid, job_type text, prompt text, negative_prompt text, config jsonb, metadata jsonb, settings jsonb,
   format text, quality text, model_type text, idempotency_key text, run_at timestamptz, project_id uuid, video_id uuid, image_id uuid,
@@ -13,7 +13,7 @@ create type ourvidz.request as (
 );
 alter type ourvidz.asked_job add attribute set_aside jsonb, add attribute source text, add attribute chosen jsonb;
 
--- Copies of state/wire.py.
+-- Copies of state/client_names.py.
 create table if not exists ourvidz.set_aside_rules (
   name     text primary key,
   job_type text not null,
@@ -34,7 +34,7 @@ create table if not exists ourvidz.older_types (
   unique (asked, format, quality)
 );
 
--- What clients are told of a job type (public.job_types).
+-- Properties of a job type that clients see (public.job_types).
 alter table ourvidz.job_types
   add column if not exists label            text not null default '',
   add column if not exists extension        text not null default 'png',

@@ -1,9 +1,9 @@
--- Buckets, as state/catalog.py has them, and what erasure does with each table that holds what a user wrote.
+-- Buckets, copied from state/catalog.py, and the erasure rule of each table that holds a user's texts.
 
 create table ourvidz.buckets (
   name        text primary key,
   public      boolean not null,
-  uploads     boolean not null,  -- users bring references of their own; into the others executors alone write
+  uploads     boolean not null,  -- users upload references; only executors write to the others
   max_bytes   bigint not null,
   media_types text[] not null
 );
@@ -18,15 +18,15 @@ create table ourvidz.erasure_rules (
   unless   text not null   -- a condition: the row is blank already
 );
 
--- Objects that are to be deleted because their owner deleted them from their library. A row goes when its object is gone.
+-- Objects to delete because their owner deleted them from their library. A row is deleted once its object is gone.
 create table ourvidz.removals (
   bucket   text not null,
   path     text not null,
   user_id  uuid not null,
-  job_id   uuid,                      -- while it is at work, an object may still come
+  job_id   uuid,                      -- while it runs, an object may still be uploaded
   asked_at timestamptz not null,
   tries    integer not null default 0,
-  next_at  timestamptz not null,      -- also the end of the lease of whoever is at it
+  next_at  timestamptz not null,      -- also the end of the deleter's lease
   primary key (bucket, path)
 );
 create index removals_due on ourvidz.removals (next_at);

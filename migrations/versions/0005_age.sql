@@ -1,4 +1,4 @@
--- Security, age: until when a verification holds, and users whose jobs are being stopped.
+-- Security, age: when a verification expires, and users whose jobs are being stopped.
 alter table public.profiles add column if not exists age_verified_until timestamptz;
 comment on column public.profiles.age_verified_until is 'A verification of the age holds until then; null: until it is withdrawn.';
 
@@ -39,7 +39,7 @@ create index if not exists age_messages_of_user on ourvidz.age_messages (user_id
 create index if not exists age_messages_received on ourvidz.age_messages (received_at);
 comment on table ourvidz.age_messages is 'Messages of providers of age verification that were taken in, so that none is taken in twice. Kept for 90 days.';
 
--- Who was verified before each verification had a decision: by the import of an older system, or by a plain UPDATE.
+-- Adds decisions for users who were verified before decisions were recorded: by the import of a legacy system, or by a plain UPDATE.
 insert into ourvidz.age_reviews (user_id, asked_at, decision, decided_at, decided_by, how)
 select p.id, now(), 'verified', coalesce(said.at, now()), coalesce(said.decided_by, 'migration'),
        case when said.at is null then 'verified before decisions were kept' else 'the older system said so, and the operator believed it' end
@@ -47,7 +47,7 @@ from public.profiles as p
 left join ourvidz.import_decisions as said on said.user_id = p.id and said.what = 'age' and said.believed
 where p.age_verified and not exists (select from ourvidz.age_reviews as r where r.user_id = p.id and r.decision is not null);
 
--- The older system gave a second user of a taken username no profile, and swallowed the error: nothing could be made for them, nor verified.
+-- The legacy system gave the second user of a taken username no profile and ignored the error: they could neither use it nor be verified.
 do $$
 begin
   with made as (

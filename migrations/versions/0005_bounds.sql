@@ -1,4 +1,4 @@
--- Security, bounds: copies of state/bounds.py, and how many rows each owner has.
+-- Security, bounds: copies of state/bounds.py, and row counts per owner.
 
 create table ourvidz.limits (
   only_row       boolean primary key default true check (only_row),
@@ -12,14 +12,14 @@ create table ourvidz.limits (
 );
 create table ourvidz.row_bounds (
   name  text primary key,
-  owner text not null,  -- the column that says whose row it is
+  owner text not null,  -- the column with the row's owner
   rows  bigint,
-  bytes bigint,         -- of all of them together
+  bytes bigint,         -- of all the owner's rows together
   over  text not null check (over in ('refuse', 'oldest')),
   other text,           -- what bounds the table instead
   check ((rows is null) = (other is not null))
 );
--- Counted from the rows that are there when an owner is first met, and kept by ourvidz.count_rows from then on.
+-- Initialised from the existing rows at an owner's first write, and then kept by ourvidz.count_rows.
 create table ourvidz.row_counts (
   name  text not null,
   owner uuid not null,
@@ -28,12 +28,12 @@ create table ourvidz.row_counts (
   primary key (name, owner)
 ) with (fillfactor = 70);
 
--- Lists under a user's JWT read their own rows alone, the newest first.
+-- For lists under a user's JWT, which read only the user's own rows, newest first.
 create index if not exists artifacts_of_user on public.artifacts (split_part(path, '/', 1), created_at desc) where deleted_at is null;
 create index if not exists job_payloads_of_user on public.job_payloads (user_id);
 create index if not exists consents_of_user_recent on public.consents (user_id, attested_at desc);
 create index if not exists videos_of_user_recent on public.videos (user_id, created_at desc);
 create index if not exists projects_of_user_recent on public.projects (user_id, created_at desc);
 create index if not exists characters_of_user_recent on public.characters (user_id, created_at desc);
--- Of the lines that clients write the oldest go (ourvidz.row_bounds).
+-- Of the rows that clients write, the oldest are deleted first (ourvidz.row_bounds).
 create index if not exists usage_logs_of_clients on public.usage_logs (user_id, created_at) where job_id is null;

@@ -27,7 +27,7 @@ comment on column ourvidz.policy.report_url is 'Where anyone reports an output; 
 comment on column ourvidz.policy.report_hides_a_day is 'How many outputs the valid requests of one source hide by themselves in a day; more wait for a person.';
 comment on column ourvidz.policy.report_kept is 'Seconds that texts and contacts of decided reports are kept.';
 
--- What counts per source is a salted hash of an address, and a day's salt is deleted two days later: then it is nobody's.
+-- Counted per source, a salted hash of an address. A day's salt is deleted two days later: from then on a hash identifies nobody.
 create table if not exists ourvidz.report_salts (day date primary key, salt bytea not null);
 create table if not exists ourvidz.report_sources (
   day    date not null,
@@ -37,8 +37,8 @@ create table if not exists ourvidz.report_sources (
   primary key (day, source)
 );
 
--- One row for each output that was ever reported or taken down. `subject`: output:JOB:KIND:INDEX, or image:ROW or video:ROW for what the
--- older system made, which has no artifacts.
+-- One row per output that was ever reported or taken down. `subject`: output:JOB:KIND:INDEX, or image:ROW or video:ROW for outputs of the
+-- legacy system, which have no artifacts.
 create table if not exists ourvidz.takedowns (
   subject  text primary key check (subject ~ '^(output:[0-9a-f-]{36}:(image|video):[0-9]{1,3}|(image|video):[0-9a-f-]{36})$'),
   user_id  uuid not null,
@@ -56,7 +56,7 @@ create index if not exists takedowns_of_row on ourvidz.takedowns (row_id) where 
 create index if not exists takedowns_of_user on ourvidz.takedowns (user_id);
 comment on column ourvidz.takedowns.reviewed is 'A person has decided: no report hides it by itself again.';
 
--- The part of a report that holds no word of whoever filed it. What it says is in report_payloads.
+-- Reports without their senders' texts, which are in report_payloads.
 create table if not exists ourvidz.reports (
   id        uuid primary key,
   category  text not null references ourvidz.report_rules,
@@ -80,7 +80,7 @@ comment on column ourvidz.reports.user_id is 'Whose output it is.';
 
 create table if not exists ourvidz.report_payloads (
   id        uuid primary key,  -- of a report or of an appeal
-  user_id   uuid,              -- whose output it is, or who appeals: an erasure takes it
+  user_id   uuid,              -- owner of the output, or the appellant: an erasure deletes it
   contact   text check (length(contact) <= 254),
   signature text check (length(signature) <= 200),
   said      text check (length(said) <= 4000),
@@ -89,7 +89,7 @@ create table if not exists ourvidz.report_payloads (
 create index if not exists report_payloads_of_user on ourvidz.report_payloads (user_id) where user_id is not null;
 comment on column ourvidz.report_payloads.named is 'The link or id as it was given, where it names no output of ours.';
 
--- Who did what to which report, output, user or appeal. Never changed; ids, codes and times alone.
+-- Who did what to which report, output, user or appeal. Append-only; only ids, codes and times.
 create table if not exists ourvidz.moderation_events (
   id        bigint generated always as identity primary key,
   at        timestamptz not null,
@@ -106,15 +106,15 @@ create index if not exists moderation_events_of_report on ourvidz.moderation_eve
 create index if not exists moderation_events_of_subject on ourvidz.moderation_events (subject, id) where subject is not null;
 create index if not exists moderation_events_of_user on ourvidz.moderation_events (user_id, id) where user_id is not null;
 
--- Objects that may not be read where they are. They are moved to the bucket `quarantine`, because a signed URL passes every policy.
+-- Objects that may not be read where they are. They are moved to the bucket `quarantine`, because a signed URL bypasses every policy.
 create table if not exists ourvidz.taken_objects (
   bucket    text not null,
   path      text not null,
   user_id   uuid not null,
   subject   text,                            -- of the takedown that holds it
   down      boolean not null default false,  -- by a takedown
-  suspended boolean not null default false,  -- its owner is
-  moved     boolean not null default false,  -- it lies in `quarantine`
+  suspended boolean not null default false,  -- its owner is suspended
+  moved     boolean not null default false,  -- it is in `quarantine`
   tries     integer not null default 0,
   next_at   timestamptz not null,
   primary key (bucket, path)
@@ -168,7 +168,7 @@ create unique index if not exists blocked_hashes_sha256 on ourvidz.blocked_hashe
 create unique index if not exists blocked_hashes_pdq on ourvidz.blocked_hashes (pdq) where pdq is not null;
 create index if not exists blocked_hashes_of_subject on ourvidz.blocked_hashes (subject) where subject is not null;
 
--- Constant defaults and nullable columns: no row is rewritten.
+-- Only constant defaults and nullable columns: no row is rewritten.
 alter table public.artifacts add column if not exists taken_down boolean not null default false;
 alter table public.artifacts add column if not exists pdq bit(256)[];
 alter table public.images add column if not exists taken_down boolean not null default false;

@@ -1,16 +1,16 @@
--- What kind of value may stand in an event's data and in columns of text: copies of state/kinds.py.
+-- Allowed kinds of values in an event's data and in text columns: copies of state/kinds.py.
 alter table ourvidz.event_types add column if not exists kinds jsonb not null default '{}';
 create table if not exists ourvidz.column_kinds (
   name text primary key,  -- schema.table.column
   kind jsonb not null
 );
 
--- What events call an executor: not what a stolen login of one would like to write there (ourvidz.register).
+-- The executor's name in events, which a stolen login cannot choose freely (ourvidz.register).
 alter table ourvidz.executors add column if not exists called text;
 update ourvidz.executors set called = name where called is null;
 alter table ourvidz.executors alter column called set not null;
 
--- What each receiver of jobs is told besides the job's id and status. Text goes to the project's own callback alone.
+-- The fields that a receiver gets in addition to the job's id and status. Texts go only to the project's own callback.
 alter table ourvidz.receivers add column if not exists fields text[] not null default
   '{assets,thumbnails,bucket,job_type,user_id,project_id,video_id,image_id,seed,seeds,num_images,generation_time}';
 update ourvidz.receivers set fields = fields || '{error_message,enhancedPrompt}'::text[]

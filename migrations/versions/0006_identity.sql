@@ -1,5 +1,5 @@
--- Which database this is. The newest row counts; the others say what it was before. A dump, a copy or a subscription takes the rows along, but
--- not the server: where the newest row names another one, the database is a copy, and `ourvidz restored` says what becomes of it.
+-- Which database this is. The newest row counts; earlier rows are its history. A dump, a copy or a subscription carries the rows, but not
+-- the server: if the newest row names another server, the database is a copy, and `ourvidz restored` decides how it goes on.
 create table if not exists ourvidz.identities (
   n                 integer primary key check (n > 0),
   id                uuid not null,
@@ -14,8 +14,8 @@ comment on column ourvidz.identities.xid_offset is
   'Added to transaction ids where events are ordered by them, so that a younger server goes on above the older one (ourvidz.event_xid).';
 comment on column ourvidz.identities.system_identifier is 'The server''s. Null: any, of a database that is a template for others.';
 
--- What the catalogs said of each schema object and table when `migrate` had finished: owner, grants, definition. It finds by it what a restore
--- without owners or grants, or a person, changed since.
+-- The catalogs' state of each schema object and table when `migrate` had finished: owner, grants, definition. By it `migrate` finds what a
+-- restore without owners or grants, or a person, has changed since.
 create table if not exists ourvidz.catalog_states (
   kind  text not null,
   name  text not null,

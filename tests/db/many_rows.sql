@@ -1,4 +1,4 @@
--- What tests/db/many_rows.py makes rows with: in each database where statements of many rows are tried.
+-- Functions with which tests/db/many_rows.py makes rows, in each database where statements of many rows are tested.
 create schema sizes;
 create table sizes.seeds (name text primary key, id uuid);
 create table sizes.made (n integer primary key, id uuid unique, user_id uuid, other uuid, claim_no bigint, token uuid);
@@ -11,7 +11,7 @@ create schema realtime;
 create function realtime.send(jsonb, text, text, boolean) returns void language sql as $$ select $$;
 grant usage on schema realtime to public;
 
--- Rows of a table again, with other values in some columns. p_of: a condition; p_with: column → SQL over m (sizes.made).
+-- Copies rows of a table, with other values in some columns. p_of: a condition; p_with: column → SQL over m (sizes.made).
 create function sizes.again(p_table text, p_of text, p_with jsonb) returns void language plpgsql as $$
 begin
   execute (
@@ -22,7 +22,7 @@ begin
 end
 $$;
 
--- N jobs like one that real functions brought into its state, of 50 users or of one.
+-- Makes N copies of a job that real functions brought into its state, for 50 users or for one.
 create function sizes.jobs(p_like text, p_n integer, p_of integer default 50) returns void language plpgsql as $$
 declare
   v_job constant uuid := sizes.like(p_like);
@@ -53,7 +53,7 @@ begin
 end
 $$;
 
--- Names alone; rows of tables that bound them by owner are of 5,000 users.
+-- Makes only ids. By default for 5,000 users, since some tables bound the rows of an owner.
 create function sizes.ids(p_n integer, p_of integer default 5000) returns void language plpgsql as $$
 begin
   delete from sizes.made;

@@ -1,6 +1,6 @@
--- Supabase's default privileges hand every new table and function to its API roles; nothing here is theirs until a policy says so. Ours lose
--- what an earlier release gave them.
--- Executors write through functions alone; they and analysts read events and figures, and no prompt (a claim hands its own over).
+-- Supabase's default privileges grant every new table and function to its API roles; here they get only what is granted below or in
+-- policies.sql, and ours lose what an earlier release granted. Executors write only through functions; they and analysts read events and
+-- numbers, and no prompt (a claim returns its own).
 do $$
 declare
   v_role text;
@@ -27,40 +27,40 @@ grant execute on function
   ourvidz.check_consent, ourvidz.check_blocked, ourvidz.job_texts, ourvidz.now
 to ourvidz_executor;
 
--- A role of its own, which a host of executors need not have: a deliverer sends messages and says what became of them, deletes what users
+-- A separate role, which a host of executors need not have: a deliverer sends messages and records their outcome, deletes what users
 -- deleted, and changes no receiver.
 grant execute on function ourvidz.outbox_due, ourvidz.outbox_take, ourvidz.outbox_sent, ourvidz.outbox_unsent, ourvidz.outbox_prune,
   ourvidz.removals_take, ourvidz.removals_gone, ourvidz.taken_take, ourvidz.taken_moved, ourvidz.suspensions_take,
   ourvidz.suspension_found, ourvidz.suspension_swept, ourvidz.now
 to ourvidz_deliverer;
-grant select on ourvidz.outbox, ourvidz.receivers, ourvidz.removals to ourvidz_deliverer, ourvidz_executor;  -- the latter for `doctor`
--- An analyst reads no text (state/kinds.py): neither what a receiver answered, nor an unsalted digest that tells whether a text is known.
+grant select on ourvidz.outbox, ourvidz.receivers, ourvidz.removals to ourvidz_deliverer, ourvidz_executor;  -- executor: for `doctor`
+-- An analyst reads no text (state/kinds.py): neither a receiver's answer, nor an unsalted digest that tells whether a text is known.
 grant select (id, receiver, job_id, job_version, status, created_at, attempts, next_at, delivered_at, dead_at, last_status)
 on ourvidz.outbox to ourvidz_analyst;
 grant select (name, events, enabled, exhausted, disabled_at) on ourvidz.receivers to ourvidz_analyst;
 
--- Whoever has the enhancer's model answers the prompt dialog.
+-- Executors that have the enhancer's model answer the prompt dialog.
 grant execute on function ourvidz.enhance_take, ourvidz.enhance_hold, ourvidz.enhance_answer to ourvidz_executor;
 
--- The intake asks for jobs in the name of whoever a message names, as one can who has Upstash's token.
+-- The intake queues jobs in the name of whoever a message names, as anybody with Upstash's token can.
 grant execute on function ourvidz.intake, ourvidz.intake_record, ourvidz.intake_forget, ourvidz.shared_with, ourvidz.now to ourvidz_intake;
 grant select on ourvidz.intake_counts, ourvidz.intake_messages to ourvidz_intake, ourvidz_executor;
 grant select on ourvidz.intake_counts to ourvidz_analyst;
 grant select (seq, at, queue, outcome, message_id, reason, field) on ourvidz.intake_messages to ourvidz_analyst;
 
 grant execute on function ourvidz.job_as_of, ourvidz.now to ourvidz_analyst;
--- Names of tables, which database this is, and how far its events are settled, and no more: `ourvidz doctor` asks, which is what says that a
--- container is well, and readers of events.
+-- Only names of tables, which database this is, and how far its events are settled: for `ourvidz doctor`, which is also the container's
+-- health check, and for readers of events.
 grant execute on function ourvidz.our_relations, ourvidz.unlimited_logins, ourvidz.oldest_served, ourvidz.is_copy, ourvidz.settled_xid
 to ourvidz_executor, ourvidz_intake, ourvidz_deliverer, ourvidz_analyst;
 grant select on ourvidz.policy, ourvidz.schema_objects, ourvidz.catalog_states, ourvidz.identities, ourvidz.alembic_version, ourvidz.column_kinds to ourvidz_intake, ourvidz_deliverer;
 grant select on public.job_timeline, public.queue_depth, public.job_durations to ourvidz_analyst;
 
--- What both may read: events and figures. Executors ask whether an event was written whose answer got lost, and what is left to upload.
+-- Both read events and numbers. Executors look up whether an event was written whose answer was lost, and what is left to upload.
 grant select on public.job_events, public.queue_depth, ourvidz.policy, ourvidz.schema_objects, ourvidz.catalog_states, ourvidz.identities, ourvidz.alembic_version, ourvidz.column_kinds
 to ourvidz_executor, ourvidz_analyst;
 grant select on public.artifacts to ourvidz_executor;
--- Who works and who fell silent, for supervisors and people who watch. All but the secret that claims' tokens are drawn from.
+-- Which executors are alive, for supervisors and people who watch. Without the secret from which claim tokens are computed.
 grant select (id, name, called, host, pid, lanes, resident, state, waiting, lane, lane_since, started_at, beat_at, lease_until, info,
   reference_pictures)
 on ourvidz.executors to ourvidz_executor;
@@ -68,7 +68,7 @@ grant select (id, called, pid, lanes, resident, state, waiting, lane, lane_since
   reference_pictures)
 on ourvidz.executors to ourvidz_analyst;
 
--- What the API's roles may do with tables stands in policies.sql.
+-- The API roles' rights on tables are in policies.sql.
 grant usage on schema public to anon, authenticated, service_role, ourvidz_admin;
 grant select on public.job_timeline, public.job_durations to authenticated, ourvidz_admin;
 grant execute on function public.queue_job, public.cancel_job, public.retry_job, public.approve_preview, public.job_status,
@@ -77,16 +77,16 @@ grant execute on function public.queue_job, public.cancel_job, public.retry_job,
 to authenticated, service_role, ourvidz_admin;
 grant execute on function public.job_types, public.before_request, public.request_bytes, public.has_role
 to anon, authenticated, service_role, ourvidz_admin;
--- Reports come with the service key alone: the edge function knows who sent them, and bounds that.
+-- Reports come only with the service key: the edge function knows their sender and limits them.
 grant execute on function public.file_report to service_role;
 grant execute on function public.my_restrictions, public.appeal to authenticated, ourvidz_admin;
 grant execute on function public.report_queue, public.moderate to service_role, ourvidz_admin;
--- Ages are decided by admins and the service key; what a provider says comes with the service key alone.
+-- Admins and the service key decide on ages; a provider's messages come only with the service key.
 grant execute on function public.verify_age to service_role, ourvidz_admin;
 grant execute on function public.age_message to service_role;
--- Asked by policies on storage.objects, which name them for the caller.
+-- Called by policies on storage.objects as the requesting role.
 grant execute on function ourvidz.on_hold, ourvidz.am_suspended, ourvidz.is_taken, ourvidz.readable, ourvidz.may_upload to authenticated;
--- Asked by the policies of admins (policies.sql).
+-- Called by the admin policies (policies.sql).
 grant execute on function ourvidz.admin_reads to ourvidz_admin;
 grant execute on function public.read_prompt to service_role, ourvidz_admin;
 grant select on ourvidz.fleet to ourvidz_executor, ourvidz_analyst;

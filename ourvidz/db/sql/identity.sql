@@ -1,5 +1,5 @@
--- What holds of a database's tables, whoever made them: the order of events, a way for every publication to name a row, row-level security;
--- and which database it is.
+-- Sets what every database's tables need, whoever created them: the order of events, a replica identity for every publication, row-level
+-- security; and records which database it is.
 do $$
 declare
   v_default constant text := (select pg_get_expr(d.adbin, d.adrelid) from pg_attrdef as d join pg_attribute as a on (a.attrelid, a.attnum) = (d.adrelid, d.adnum)
@@ -9,7 +9,7 @@ begin
   if v_default is distinct from 'ourvidz.event_xid()' then
     alter table public.job_events alter column xid set default ourvidz.event_xid();
   end if;
-  -- A publication FOR ALL TABLES refuses updates and deletes of a table that has neither a primary key nor this.
+  -- A publication FOR ALL TABLES refuses updates and deletes in a table with neither a primary key nor replica identity full.
   for v_table in
     select c.oid::regclass from pg_class as c
     where c.relkind = 'r' and c.relreplident = 'd' and c.relpersistence = 'p'
@@ -24,8 +24,8 @@ begin
   loop
     execute format('alter table %s enable row level security', v_table);
   end loop;
-  -- A database that is migrated for the first time, or was before it had a name. If it was restored before that, its events may be above
-  -- this server's transactions.
+  -- The first migration of a database, or the first since identities exist. If the database was restored before that, its events may be
+  -- above this server's transaction ids.
   insert into ourvidz.identities (n, id, how, since, xid_offset, system_identifier, database_oid)
   select 1, gen_random_uuid(), 'made', ourvidz.now(),
          case when exists (select from public.job_events where xid > pg_current_xact_id()) then ourvidz.next_xid_offset() else 0 end,

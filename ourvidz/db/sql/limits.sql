@@ -1,6 +1,6 @@
--- Each login that is a member of our roles has their limits (ourvidz.set_limits), and so have the API's roles: PostgREST applies the settings
--- of the role that a request becomes. What somebody set is left as it is; `ourvidz doctor` names it. A role that is not ours to alter is
--- said, and does not stop the migration.
+-- Gives each login that is a member of our roles their limits (ourvidz.set_limits), and the API roles theirs: PostgREST applies the
+-- settings of the role that a request becomes. Values that somebody set are kept; `ourvidz doctor` names them. A role that we may not alter
+-- raises a notice and does not stop the migration.
 do $$
 declare
   v_one record;

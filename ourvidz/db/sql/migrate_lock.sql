@@ -1,5 +1,5 @@
--- Two migrations at once follow each other, by a lock that needs rights over ours: an advisory one, any login could take and keep. The
--- first migration of all makes the table: a second one then waits for the schema's or the table's name, and finds it.
+-- Serialises migrations, with a lock that needs rights on our table: any login could take and keep an advisory one. The first migration of
+-- all creates the table: a concurrent one waits for the schema's or the table's name, and then finds it.
 do $lock$
 begin
   loop
@@ -8,9 +8,9 @@ begin
       create table if not exists ourvidz.locks (kind text not null, slot integer not null, primary key (kind, slot));
       exit;
     exception when unique_violation or duplicate_schema or duplicate_table then
-      null;  -- another one has just made it
+      null;  -- another migration has just created it
     end;
   end loop;
-  lock table ourvidz.locks in share update exclusive mode;  -- row locks go on beside it
+  lock table ourvidz.locks in share update exclusive mode;  -- does not conflict with row locks
 end
 $lock$;

@@ -1,5 +1,5 @@
--- Everything of ours belongs to ourvidz_owner, which nobody can log in as: a function that runs with its owner's rights then has only the
--- rights over ours. What is not ours in schema public is left alone.
+-- Gives all our objects to ourvidz_owner, which cannot log in: a function that runs with its owner's rights then has rights on our objects
+-- only. Objects in schema public that are not ours are left alone.
 do $$
 declare
   v_owner constant oid := 'ourvidz_owner'::regrole;
@@ -17,7 +17,7 @@ begin
     select format('%s %s', case p.prokind when 'a' then 'aggregate' else 'function' end, p.oid::regprocedure)
     from pg_proc as p
     where p.proowner <> v_owner
-      -- These reach into Supabase's schemas, with the rights of the role that migrates.
+      -- These use Supabase's schemas, with the rights of the migrating role.
       and p.oid not in ('ourvidz.realtime_send'::regproc, 'ourvidz.newest_upload'::regproc, 'ourvidz.may_upload'::regproc)
       and (p.pronamespace = 'ourvidz'::regnamespace
            or p.pronamespace = 'public'::regnamespace and p.proname = any (ourvidz.our_functions()))

@@ -1,10 +1,10 @@
--- How the statements of our functions are planned. A session plans each of them once and keeps the plan, whatever it is called with later:
--- - planned once for any values (force_generic_plan): left to itself Postgres may plan anew at every call, 2 ms for a plain INSERT of a job;
--- - rows are looked up by key (enable_seqscan), however few there were when it was planned and whatever statistics say: planned over an empty
---   table each look-up would read all of it, and a statement of 100,000 rows would never end (docs/decisions/0052). Where nothing but a
---   sequential scan will do, there still is one;
--- - nothing is compiled (jit): before Postgres 18 a scan that is off but unavoidable counts as expensive enough for that, 0.4 s a call.
--- CREATE OR REPLACE FUNCTION takes settings away, so they are set whenever schema objects are applied.
+-- Sets how our functions' statements are planned. A session plans each once and keeps the plan, whatever values it is called with later:
+-- - one plan for all values (force_generic_plan): by default Postgres may plan again at every call, 2 ms for a plain INSERT of a job;
+-- - rows are looked up by key (enable_seqscan), however few there were at planning and whatever statistics say: with a plan made over an
+--   empty table each look-up would read all of it, and a statement of 100,000 rows would never end (docs/decisions/0052). Where only a
+--   sequential scan is possible, there still is one;
+-- - no compilation (jit): before Postgres 18 a disabled but unavoidable scan has a cost that triggers it, 0.4 s per call.
+-- CREATE OR REPLACE FUNCTION drops settings, so they are set whenever schema objects are applied.
 do $$
 declare
   v_function regprocedure;

@@ -1,19 +1,19 @@
--- Who may do what with our tables, as data. A verb without a row here is nobody's; columns not named may not be written. Owners are not
--- asked, and functions run as the owner. This is one query: sql/apply grants what each row says and makes its policy, `migrate --check`
--- only reads it. Policies of an older system on these tables are dropped: one too many lets through what the others keep.
+-- Lists who may do what with our tables, as data. A verb without a row here is granted to nobody; columns not listed may not be written.
+-- Owners are exempt from policies, and functions run as the owner. This is one query: sql/apply grants what each row says and creates its
+-- policy, `migrate --check` only reads it. Legacy policies on these tables are dropped: one too many allows what the others deny.
 with said as (select
-  -- In this form the planner asks once a statement, and finds a user's rows by their index. An `or` for admins would take that away:
-  -- an admin's request becomes another role instead (public.before_request).
+  -- In this form the planner evaluates auth.uid() once per statement and finds a user's rows by their index. An `or` for admins would
+  -- prevent that: an admin's request becomes another role instead (public.before_request).
   'user_id = (select auth.uid())' as v_mine,
   'exists (select from public.jobs as j where j.id = job_id and j.user_id = (select auth.uid()))' as v_my_job,
   'user_id, job_type, format, quality, model_type, metadata, project_id, video_id, image_id, status' as v_jobs,
   'user_id, project_id, title, prompt, enhanced_prompt, generation_mode, status, metadata, format, quality, job_id, image_index, prompt_test_id'
     as v_images,
   'job_id, user_id, prompt, negative_prompt, settings, metadata, idempotency_key, enhanced_prompt, error_message, set_aside, source' as v_words,
-  -- The older system's metadata and messages hold words.
+  -- The legacy system's metadata and messages contain users' texts.
   (select string_agg(quote_ident(attname), ', ') from pg_attribute where attrelid = to_regclass('public.jobs')
    and attnum > 0 and not attisdropped and attname not in ('metadata', 'error_message')) as v_figures,
-  -- Nor do analysts read what a front end called a job: its type says as much. Columns that a later release adds are asked for by name.
+  -- Analysts also do not read a front end's names for a job: its type says as much. Text columns of later releases must be listed here.
   (select string_agg(quote_ident(attname), ', ') from pg_attribute where attrelid = to_regclass('public.jobs')
    and attnum > 0 and not attisdropped and (atttypid not in ('text'::regtype, 'jsonb'::regtype, 'varchar'::regtype)
                                             or attname in ('status', 'job_type', 'lane', 'crashed_on', 'error_class'))) as v_counted
@@ -22,14 +22,14 @@ with said as (select
             'where p.id = project_id and p.user_id = (select auth.uid())))' as v_my_scene,
   v_mine || ' and (character_id is null or exists (select from public.characters as c '
             'where c.id = character_id and c.user_id = (select auth.uid())))' as v_my_project,
-  -- A policy and no constraint: rows of the older system know no bounds, and are still erased. NaN is above every number. Sizes: bound_row.
+  -- A policy, not a constraint: the legacy system's rows have no bounds, and are still erased. NaN is above every number. Sizes: bound_row.
   v_mine || ' and coalesce(length(action) between 1 and 100 and length(format) <= 100 and length(quality) <= 100'
     ' and credits_consumed between 0 and 1000000, true)' as v_my_line
   from said
 ), tables as (select *,
   'project_id = any (array(select id from public.projects where user_id = (select auth.uid())))' as v_my_shot,
-  -- A user's outputs by the index on their folder, in which every output lies (artifact_generated is the only writer, and the outputs of a job
-  -- that was deleted are marked). A look at the job would read all of a user's jobs for a list of twenty.
+  -- Finds a user's outputs by the index on their folder, which holds all of them (artifact_generated is the only writer, and outputs of a
+  -- deleted job are marked). A look-up of the job would read all of a user's jobs for a list of twenty.
   'uploaded_at is not null and deleted_at is null and not taken_down and split_part(path, ''/'', 1) = (select auth.uid())::text' as v_my_output,
   'name, description, traits, appearance_tags, image_url, reference_image_url' as v_character,
   'title, original_prompt, enhanced_prompt, media_type, duration, target_duration, scene_count, workflow_step, character_id, preview_url,'
@@ -54,30 +54,30 @@ with said as (select
     ('authenticated', 'scenes', 'insert', 'project_id, ' || v_scene, v_my_shot),
     ('authenticated', 'scenes', 'update', v_scene, v_my_shot),
     ('authenticated', 'scenes', 'delete', null, v_my_shot),
-    -- Nobody says of themselves who they are: roles follow auth.users (ourvidz.roles_follow).
+    -- Nobody assigns their own role: roles follow auth.users (ourvidz.roles_follow).
     ('authenticated', 'user_roles', 'select', null, v_mine),
     ('authenticated', 'user_activity_log', 'select', null, v_mine),
     ('authenticated', 'videos', 'select', null, v_mine || ' and not taken_down'),
     ('authenticated', 'videos', 'insert', 'user_id, project_id, scene_number, status, format, resolution', v_my_video),
     ('authenticated', 'videos', 'update', 'project_id, scene_number', v_my_scene),
     ('authenticated', 'videos', 'delete', null, v_mine),
-    -- Bounds of a picture's row: ourvidz.images_arrive.
+    -- Bounds of an image row: ourvidz.images_arrive.
     ('authenticated', 'images', 'select', null, v_mine || ' and not taken_down'),
     ('authenticated', 'images', 'insert', v_images, v_my_scene),
     ('authenticated', 'images', 'delete', null, v_mine),
     ('authenticated', 'jobs', 'select', null, v_mine || ' and not hidden'),
     ('authenticated', 'jobs', 'insert', v_jobs, v_mine),
-    -- Requests: each becomes the verb that it means, and writes nothing itself (ourvidz.api_change_job, api_delete_job).
+    -- Requests: each becomes the verb that it means and writes nothing itself (ourvidz.api_change_job, api_delete_job).
     ('authenticated', 'jobs', 'update', 'status, error_message, image_id, video_id', v_mine || ' and not hidden'),
     ('authenticated', 'jobs', 'delete', null, v_mine || ' and not hidden'),
-    -- What belongs to a job is seen through the policy of jobs: nothing of one that its owner deleted.
+    -- A job's other rows are visible through the policy of jobs: none of a job that its owner deleted.
     ('authenticated', 'job_payloads', 'select', v_words, v_mine || ' and exists (select from public.jobs as j where j.id = job_id)'),
     ('authenticated', 'job_events', 'select', null, v_my_job),
     ('authenticated', 'artifacts', 'select', null, v_my_output),
     ('authenticated', 'usage_logs', 'select', null, v_mine),
     ('authenticated', 'usage_logs', 'insert', 'user_id, action, format, quality, credits_consumed, metadata', v_my_line),
     ('authenticated', 'consents', 'select', null, v_mine),
-    -- The deployed callback, and our edge functions.
+    -- For the deployed callback and our edge functions.
     ('service_role', 'profiles', 'select', null, 'true'),
     ('service_role', 'characters', 'select', null, 'true'),
     ('service_role', 'projects', 'select', null, 'true'),
@@ -98,7 +98,7 @@ with said as (select
     ('service_role', 'artifacts', 'select', null, 'true'),
     ('service_role', 'usage_logs', 'insert', 'user_id, action, format, quality, credits_consumed, metadata', 'true'),
     ('service_role', 'usage_logs', 'select', null, 'true'),
-    -- An admin sees everything, and changes of others' what the admin pages do: jobs, reviews, test results, settings.
+    -- An admin sees everything, and of others' rows changes what the admin pages change: jobs, reviews, test results, settings.
     ('ourvidz_admin', 'profiles', 'select', null, 'true'),
     ('ourvidz_admin', 'characters', 'select', null, '(select ourvidz.admin_reads(''characters''))'),
     ('ourvidz_admin', 'projects', 'select', null, '(select ourvidz.admin_reads(''projects''))'),
@@ -117,13 +117,13 @@ with said as (select
     ('ourvidz_admin', 'jobs', 'select', null, '(select ourvidz.admin_reads(''jobs''))'),
     ('ourvidz_admin', 'jobs', 'update', 'status, error_message, image_id, video_id', 'true'),
     ('ourvidz_admin', 'jobs', 'delete', null, 'true'),
-    -- Texts of others: public.read_prompt, which records it. Of their own, as any user (below).
+    -- Other users' texts are read through public.read_prompt, which records it; an admin's own like any user's (below).
     ('ourvidz_admin', 'job_payloads', 'select', v_words, v_mine),
     ('ourvidz_admin', 'job_events', 'select', null, 'true'),
     ('ourvidz_admin', 'artifacts', 'select', null, 'true'),
     ('ourvidz_admin', 'usage_logs', 'select', null, 'true'),
     ('ourvidz_admin', 'consents', 'select', null, 'true'),
-    -- Executors and analysts: events and figures.
+    -- Executors and analysts read events and numbers.
     ('ourvidz_executor', 'jobs', 'select', v_figures, 'true'),
     ('ourvidz_executor', 'job_events', 'select', null, 'true'),
     ('ourvidz_executor', 'artifacts', 'select', null, 'true'),
@@ -133,7 +133,7 @@ with said as (select
 ) as asked (role, name, verb, columns, whose)
 )
 select * from wanted
--- An admin's request is another role's: it may write of its own what any user may.
+-- An admin's request runs as another role: on its own rows it may do what any user may.
 union all
 select 'ourvidz_admin', name, verb, columns, whose from wanted as own
 where role = 'authenticated' and verb <> 'select' and name <> 'profiles'

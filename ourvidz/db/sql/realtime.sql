@@ -1,5 +1,5 @@
--- What a person watches: rows pass row-level security on their way to a listener, whole: filters and RLS are asked of the old row too. Our
--- publication or Supabase's, where we may.
+-- Publishes the tables that people watch. Rows pass row-level security on their way to a listener, with replica identity full, because
+-- filters and policies are evaluated on the old row too. Uses our publication or Supabase's, where we may.
 do $$
 declare
   v_table text;

@@ -1,5 +1,5 @@
--- The roles that policies and grants name, each made only when missing: Supabase has its own four. Roles belong to the whole cluster, so
--- another database's migration may make one in the same moment.
+-- Creates the roles that policies and grants name, if missing: Supabase has its own four. Roles belong to the whole cluster, so another
+-- database's migration may create one at the same time.
 do $$
 declare
   v_role record;
@@ -9,16 +9,16 @@ declare
 begin
   for v_role in
     select * from (values
-      (1, 'ourvidz_owner', 'nologin'),      -- owns all of ours; nobody can be it, and the functions run as it
+      (1, 'ourvidz_owner', 'nologin'),      -- owns all our objects; nobody can become it, and the functions run as it
       (2, 'ourvidz_executor', 'nologin'),
-      (2, 'ourvidz_intake', 'nologin'),     -- asks for jobs in the name of whoever a message names
+      (2, 'ourvidz_intake', 'nologin'),     -- queues jobs in the name of whoever a message names
       (2, 'ourvidz_deliverer', 'nologin'),  -- sends messages, and deletes objects that users deleted
       (3, 'ourvidz_analyst', 'nologin'),
       (4, 'anon', 'nologin'),
       (5, 'authenticated', 'nologin'),
-      -- Policies let service_role through besides, for where its attribute is not ours to give.
+      -- Policies let service_role through too, in case we may not give it bypassrls.
       (6, 'service_role', 'nologin' || case when v_may_bypass then ' bypassrls' else '' end),
-      (7, 'ourvidz_admin', 'nologin'),      -- what an admin's request becomes (public.before_request)
+      (7, 'ourvidz_admin', 'nologin'),      -- the role of an admin's request (public.before_request)
       (8, 'authenticator', 'login noinherit connection limit 100')
     ) as wanted (n, name, options)
     where not exists (select from pg_roles where rolname = wanted.name)
@@ -33,7 +33,7 @@ begin
       raise notice 'role % was made by another migration', v_role.name;
     end;
   end loop;
-  -- As Supabase's `postgres` may: policies are tried as these two (ourvidz.storage_probe, `ourvidz doctor`).
+  -- Lets us become these two, as Supabase's `postgres` may: policies are tested as them (ourvidz.storage_probe, `ourvidz doctor`).
   for v_role in select name from unnest('{anon,authenticated}'::text[]) as name loop
     begin
       perform set_config('role', v_role.name, true), set_config('role', v_me, true);

@@ -1,4 +1,4 @@
--- auth.users is Supabase's table: where it gives us no trigger on it, the project's own must make profiles (`ourvidz doctor` says so).
+-- Adds our triggers to Supabase's auth.users. Without the right to, the project's own trigger must make profiles (see `ourvidz doctor`).
 do $$
 declare
   v_user record;
@@ -7,7 +7,7 @@ begin
     create trigger ourvidz_profile after insert on auth.users for each row execute function ourvidz.new_profile();
   end if;
   if not exists (select from pg_trigger where tgrelid = 'auth.users'::regclass and tgname = 'ourvidz_roles') then
-    -- By its name after ourvidz_profile: a role's row needs its profile.
+    -- Its name sorts after ourvidz_profile: a role's row needs its profile.
     create trigger ourvidz_roles after insert or update of raw_app_meta_data on auth.users for each row execute function ourvidz.roles_follow();
   end if;
   for v_user in select id, raw_app_meta_data->>'role' as role from auth.users where raw_app_meta_data->>'role' is not null loop

@@ -1,5 +1,5 @@
--- What our policies ask of Supabase's own schemas, and what is ours in them (policies on storage.objects: ourvidz.storage_policies). There
--- they belong to Supabase's roles: whatever we may not do is left as it is, and `ourvidz doctor` says so.
+-- Grants what our policies need in Supabase's schemas, and creates our objects there (policies on storage.objects:
+-- ourvidz.storage_policies). Supabase's roles own these schemas: what we may not do is skipped, and `ourvidz doctor` reports it.
 do $$
 declare
   p record;
@@ -15,7 +15,7 @@ begin
                                           where s.setrole = 'authenticator'::regrole and told like 'pgrst.db_pre_request=%'
                                             and s.setdatabase in (0, (select oid from pg_database where datname = current_database()))) then
        format('alter role authenticator in database %I set pgrst.db_pre_request = ''public.before_request''', current_database()) end),
-    -- The private channel that job-callback speaks into: each user listens to their own.
+    -- The private channel to which job-callback sends: each user listens to their own.
     ('Realtime', case when to_regclass('realtime.messages') is not null then
        'drop policy if exists "ourvidz own" on realtime.messages; create policy "ourvidz own" on realtime.messages for select '
        'to authenticated using ((select realtime.topic()) = ''jobs:'' || (select auth.uid())::text)' end)

@@ -1,14 +1,14 @@
--- All of these fire in ordinary sessions alone: what a session with session_replication_role = replica writes (a subscription's worker, the
--- load of a dump) was decided in the database that it comes from. For each table here ourvidz/db/layer.py adds a trigger `replica_guard`, which
--- fires in those sessions alone and refuses all that is neither, so that the setting opens no way round (docs/decisions/0053).
+-- All of these fire in ordinary sessions only: what a session with session_replication_role = replica writes (a subscription's worker, the
+-- load of a dump) was decided in the database that it comes from. For each table here ourvidz/db/schema_objects.py adds a trigger
+-- `replica_guard`, which fires only in those sessions and refuses all other writes: the setting bypasses nothing (docs/decisions/0053).
 create or replace trigger events_apply after insert on public.job_events
   referencing new table as fresh for each statement execute function ourvidz.events_apply();
 create or replace trigger events_append_only before update or delete or truncate on public.job_events
   for each statement execute function ourvidz.refuse_change();
--- Of the engine's own writes, which come from a trigger, the WHEN clauses see no more than that.
+-- For the engine's own writes, which come from a trigger, only this cheap WHEN clause is evaluated.
 create or replace trigger jobs_ask before insert on public.jobs
   for each row when (pg_trigger_depth() = 0) execute function ourvidz.jobs_ask();
-create or replace trigger jobs_asked after insert on public.jobs  -- by its name before jobs_guard_insert, which looks for the events
+create or replace trigger jobs_asked after insert on public.jobs  -- its name sorts before jobs_guard_insert, which looks for the events
   referencing new table as after_rows for each statement when (pg_trigger_depth() = 0) execute function ourvidz.jobs_asked();
 create or replace trigger jobs_bare_write before update of
   id, status, version, head_hash, submitted_on, user_id, job_type, lane, project_id, video_id, image_id, priority, rank, run_at,
@@ -30,7 +30,7 @@ create or replace trigger tokens_move after insert on ourvidz.token_entries
   referencing new table as fresh for each statement execute function ourvidz.tokens_move();
 create or replace trigger tokens_append_only before update or delete or truncate on ourvidz.token_entries
   for each statement execute function ourvidz.refuse_change('To correct it, write another: ourvidz.grant_tokens, ourvidz.revoke_tokens.');
--- After, so that it sees what is written, whatever other triggers made of it.
+-- AFTER, so that it sees what is written, whatever other triggers changed.
 create or replace trigger balance_guard after update on public.profiles
   for each row when (old.token_balance is distinct from new.token_balance) execute function ourvidz.balance_guard();
 create or replace trigger balance_opened after insert on public.profiles
@@ -40,13 +40,13 @@ create or replace trigger balance_closed after delete on public.profiles
 
 create or replace trigger verified_follow after insert or update of age_verified on public.profiles
   for each row when (new.age_verified) execute function ourvidz.verified_follow();
--- Not `of age_verified`: a trigger of the project's own may change it where the statement did not name it.
+-- Not `of age_verified`: a trigger of the project's own may change it in a statement that does not name it.
 create or replace trigger age_follow after update on public.profiles
   for each row when ((old.age_verified, old.age_verified_until) is distinct from (new.age_verified, new.age_verified_until))
   execute function ourvidz.age_follow();
 create or replace trigger age_begin after insert on public.profiles for each row when (new.age_verified) execute function ourvidz.age_follow();
 
--- Rows of a library follow the events of their jobs. Functions of ours run as their owner, whom nobody can be: what others write is looked at.
+-- Library rows follow their jobs' events. Functions of ours run as their owner, which nobody can become: other writers' rows are checked.
 create or replace trigger images_arrive before insert on public.images
   for each row when (current_user <> 'ourvidz_owner') execute function ourvidz.images_arrive();
 create or replace trigger images_arrived after insert on public.images
@@ -80,7 +80,7 @@ create or replace trigger artifact_removed after update of deleted_at on public.
 create or replace trigger images_objects_removed after delete on public.images for each row execute function ourvidz.row_objects_removed();
 create or replace trigger videos_objects_removed after delete on public.videos for each row execute function ourvidz.row_objects_removed();
 
--- What analysts read is held to kinds (state/kinds.py).
+-- Columns that analysts read accept only values of their kinds (state/kinds.py).
 create or replace trigger artifacts_kinds before insert or update of kind, media_type on public.artifacts
   for each row execute function ourvidz.keep_kinds();
 create or replace trigger executors_kinds before insert or update of called, lanes, resident, lane, state on ourvidz.executors
@@ -102,7 +102,7 @@ create or replace trigger image_reviewed before update of reviewed_by on public.
   execute function ourvidz.image_reviewed();
 create or replace trigger moderation_append_only before update or delete or truncate on ourvidz.moderation_events
   for each statement execute function ourvidz.refuse_change();
--- What somebody else than our functions writes is bounded first: by its name this trigger comes before every other (ourvidz.bound_row).
+-- Checks the size of every row that is not written by our functions; its name sorts before all other triggers (ourvidz.bound_row).
 create or replace trigger a_bounds before insert or update on public.characters
   for each row when (current_user <> 'ourvidz_owner') execute function ourvidz.bound_row();
 create or replace trigger a_bounds before insert or update on public.projects
@@ -124,7 +124,7 @@ create or replace trigger a_bounds before insert or update on public.model_test_
 create or replace trigger a_bounds before insert or update on public.system_config
   for each row when (current_user <> 'ourvidz_owner') execute function ourvidz.bound_row();
 
--- Rows of each owner are counted (ourvidz.count_rows).
+-- Counts the rows of each owner (ourvidz.count_rows).
 create or replace trigger rows_added after insert on public.characters referencing new table as changed
   for each statement execute function ourvidz.count_rows();
 create or replace trigger rows_gone after delete on public.characters referencing old table as changed
@@ -151,7 +151,7 @@ create or replace trigger rows_added after insert on public.images referencing n
   for each statement execute function ourvidz.count_rows();
 create or replace trigger rows_gone after delete on public.images referencing old table as changed
   for each statement execute function ourvidz.count_rows();
--- Not those of jobs' events, which our functions write at each begin and end of a job.
+-- Without the rows of job events, which our functions write at each begin and end of a job.
 create or replace trigger rows_added after insert on public.usage_logs referencing new table as changed
   for each statement when (current_user <> 'ourvidz_owner') execute function ourvidz.count_rows('job_id is null', 'created_at');
 create or replace trigger rows_gone after delete on public.usage_logs referencing old table as changed

@@ -1,5 +1,5 @@
--- What Supabase's own services make in a project's database, as far as the emulators of Auth and Storage need it: run by a superuser before
--- they start, as often as one likes. Where Supabase's tables are, only what is missing is added; names and types are theirs.
+-- Creates what Supabase's own services create in a project's database, as far as the emulators of Auth and Storage need it. Run by a
+-- superuser before they start; repeatable. To existing Supabase tables it only adds what is missing; names and types are Supabase's.
 do $$
 begin
   if not exists (select from pg_roles where rolname = 'supabase_auth_admin') then
@@ -14,7 +14,7 @@ end
 $$;
 do $$
 begin
-  -- Roles belong to the whole server: changed only where they are otherwise, since two stacks may do it at once.
+  -- Roles belong to the whole server: altered only if they differ, since two stacks may do it at once.
   if exists (select from pg_roles where rolname in ('supabase_auth_admin', 'supabase_storage_admin') and not rolcanlogin) then
     alter role supabase_auth_admin login;
     alter role supabase_storage_admin login;
@@ -60,7 +60,7 @@ create index if not exists refresh_tokens_session_id_idx on auth.refresh_tokens 
 grant usage on schema auth to supabase_auth_admin;
 grant all on all tables in schema auth to supabase_auth_admin;
 grant usage on all sequences in schema auth to supabase_auth_admin;
--- As Supabase's `postgres` may: whoever owns the database looks into Auth's tables, and deletes there.
+-- As on Supabase, where `postgres` may do this: the database's owner reads Auth's tables and deletes there.
 do $$
 begin
   execute format('grant all on auth.sessions, auth.refresh_tokens to %s',
@@ -74,5 +74,5 @@ alter table storage.objects
   add column if not exists user_metadata jsonb;
 create unique index if not exists bucketid_objname on storage.objects (bucket_id, name);
 grant usage on schema storage to supabase_storage_admin, anon, authenticated, service_role;
--- Policies decide, as there; service_role passes by them.
+-- As on Supabase: policies decide, and service_role bypasses them.
 grant select, insert, update, delete on storage.buckets, storage.objects to anon, authenticated, service_role;

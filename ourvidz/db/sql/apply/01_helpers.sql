@@ -1,6 +1,6 @@
--- What applying the schema objects asks of the catalogs, and `migrate --check` too.
+-- Temporary functions that read the catalogs, for applying the schema objects and for `migrate --check`.
 
--- The object of that name, as ourvidz.schema_objects records it; null where there is none.
+-- Returns the oid of an object by its name in ourvidz.schema_objects; null if there is none.
 create or replace function pg_temp.object_oid(kind text, name text) returns oid language plpgsql stable as $object_oid$
 begin
   return case kind
@@ -10,11 +10,11 @@ begin
     when 'policy' then (select p.oid from pg_policy as p join pg_class as c on c.oid = p.polrelid
                         where p.polname = split_part(name, ' on ', 1) and c.oid = to_regclass(split_part(name, ' on ', 2))) end;
 exception when undefined_object or invalid_schema_name then
-  return null;  -- a type among its arguments is not there: Postgres 15 says so instead of answering null
+  return null;  -- the type of an argument does not exist: Postgres 15 raises instead of returning null
 end
 $object_oid$;
 
--- What depends on these functions and views and is neither one of them nor one of `p_ours`: dropping them would take it along. In words.
+-- Describes the objects that depend on these functions and views but are not among them or `p_ours`: dropping these would drop those too.
 create or replace function pg_temp.strangers(p_dropped oid[], p_ours oid[]) returns text language sql stable as $strangers$
   with recursive hanging (classid, objid) as (
     select case when exists (select from pg_proc where oid = d) then 'pg_proc'::regclass::oid else 'pg_class'::regclass::oid end, d
@@ -28,11 +28,11 @@ create or replace function pg_temp.strangers(p_dropped oid[], p_ours oid[]) retu
   )
   select string_agg(pg_describe_object(classid, objid, 0), ', ')
   from hanging
-  where classid not in ('pg_rewrite'::regclass, 'pg_type'::regclass)  -- their view stands for them
+  where classid not in ('pg_rewrite'::regclass, 'pg_type'::regclass)  -- their view represents them
     and objid <> all (p_dropped) and objid <> all (array_remove(p_ours, null))
 $strangers$;
 
--- What there is of this program in a database from before schema objects were recorded.
+-- Returns this program's objects in a database from before schema objects were recorded.
 create or replace function pg_temp.objects_before_the_record() returns table (kind text, name text) language sql stable as $before$
   select 'function', format('%I.%I(%s)', n.nspname, p.proname, oidvectortypes(p.proargtypes))
   from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace
@@ -48,7 +48,7 @@ create or replace function pg_temp.objects_before_the_record() returns table (ki
   where not t.tgisinternal and n.nspname in ('ourvidz', 'public') and f.nspname = 'ourvidz'
 $before$;
 
--- The policies that a query like policies.sql lists, each with its statement and the grant that goes with it.
+-- Returns the policies listed by a query like policies.sql, each with its statement and its grant.
 create or replace function pg_temp.policies(p_query text)
 returns table (name text, relation text, policy text, statement text, digest text, grants text)
 language plpgsql stable as $policies$
@@ -64,14 +64,14 @@ begin
 end
 $policies$;
 
--- What our roles and PUBLIC may do with something, but for its owner.
+-- Returns the rights on an object of our roles and PUBLIC, except its owner.
 create or replace function pg_temp.rights(p_acl aclitem[], p_kind "char", p_owner oid) returns jsonb language sql stable as $rights$
   select coalesce(jsonb_agg(distinct format('%s %s', coalesce(r.rolname, 'public'), lower(a.privilege_type))), '[]')
   from aclexplode(coalesce(p_acl, acldefault(p_kind, p_owner))) as a left join pg_roles as r on r.oid = a.grantee
   where a.grantee <> p_owner and (a.grantee = 0 or r.rolname in ('anon', 'authenticated', 'service_role') or r.rolname like 'ourvidz\_%')
 $rights$;
 
--- What the catalogs say of each schema object and table of ours, in words that a dump keeps: no oids.
+-- Returns the catalogs' state of each of our schema objects and tables, in values that survive a dump: no oids.
 create or replace function pg_temp.catalog_states() returns table (kind text, name text, state jsonb)
 language plpgsql stable set search_path = pg_catalog, pg_temp as $states$
 #variable_conflict use_column
@@ -92,7 +92,7 @@ begin
   select o.kind, o.name, jsonb_build_object('fires', t.tgenabled, 'definition', md5(regexp_replace(pg_get_triggerdef(t.oid), '[() ]', '', 'g')))
   from object as o join pg_trigger as t on o.kind = 'trigger' and t.oid = o.oid
   union all
-  -- Without brackets: Postgres prints fewer of them once it has read what it printed.
+  -- Without brackets: Postgres prints fewer of them when it has parsed its own output.
   select o.kind, o.name, jsonb_build_object('definition', md5(regexp_replace(format('%s %s %s %s %s', p.polcmd, p.polpermissive,
     array(select r::regrole::text from unnest(p.polroles) as r order by 1),
     pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid)), '[() ]', '', 'g')))
@@ -121,13 +121,14 @@ begin
   from pg_publication_tables where pubname = 'supabase_realtime' and schemaname = 'public' and tablename in ('jobs', 'images', 'videos')
   union all
   select 'sign-up', t.tgname, jsonb_build_object('fires', t.tgenabled)
-  from pg_trigger as t join pg_class as c on c.oid = t.tgrelid join pg_namespace as n on n.oid = c.relnamespace  -- an executor may not name it
+  -- By joins: an executor may not name auth.users.
+  from pg_trigger as t join pg_class as c on c.oid = t.tgrelid join pg_namespace as n on n.oid = c.relnamespace
   where n.nspname = 'auth' and c.relname = 'users' and t.tgname in ('ourvidz_profile', 'ourvidz_roles');
 end
 $states$;
 
--- What is not as it was when the schema objects were last applied, and how: after a restore without owners, rights or roles, or by somebody's
--- hand. Nothing in a database of before this was recorded.
+-- Returns what has changed since the schema objects were last applied, and how: by a restore without owners, rights or roles, or by hand.
+-- Empty for a database from before this was recorded.
 create or replace function pg_temp.drift() returns table (kind text, name text, what text) language plpgsql stable as $drift$
 #variable_conflict use_column
 begin

@@ -1,6 +1,6 @@
--- Applies the schema objects that temporary table `wanted_objects` lists (ourvidz/db/layer.py writes it). Run by `ourvidz migrate`, and
--- at the end of the file that `ourvidz migrate --sql` writes. Only what differs from ourvidz.schema_objects, or is missing, is touched: a
--- table is locked only where a trigger or policy of its own changed.
+-- Applies the schema objects listed in the temporary table `wanted_objects` (ourvidz/db/schema_objects.py writes it). Run by `ourvidz
+-- migrate`, and at the end of the file that `ourvidz migrate --sql` writes. Touches only what differs from ourvidz.schema_objects or is
+-- missing: a table is locked only if one of its triggers or policies changed.
 do $apply$
 declare
   v_release constant integer := (select body from wanted_objects where kind = 'layer');
@@ -12,7 +12,7 @@ declare
     insert into ourvidz.schema_objects (kind, name, digest, release) values ($1, $2, $3, $4)
     on conflict (kind, name) do update set digest = excluded.digest, release = excluded.release, applied_at = now()
     where schema_objects.digest <> excluded.digest $$;
-  v_functions oid[] := '{}';  -- to be dropped; those that are still wanted are created again
+  v_functions oid[] := '{}';  -- to drop; those that are still wanted are created again
   v_views oid[] := '{}';
   v_there text[] := '{}';  -- policies
   v_strangers text;
@@ -26,7 +26,7 @@ begin
       (select release from ourvidz.schema_objects where kind = 'layer'), v_release;
     return;
   end if;
-  -- What is not as it was left counts as unknown, whatever the record says: it is applied again. Scripts cannot be looked at one by one.
+  -- Drifted objects are applied again, whatever the record says. Scripts cannot be compared one by one, so all of them run again.
   select count(*), coalesce(array_agg(kind || ' ' || name), '{}') into v_number, v_there from pg_temp.drift();
   if v_number > 0 then
     update ourvidz.schema_objects set digest = '' where kind in ('layer', 'script', 'policies') or kind || ' ' || name = any (v_there);
@@ -34,15 +34,15 @@ begin
   elsif exists (select from ourvidz.schema_objects as o join wanted_objects as w using (kind, digest) where kind = 'layer') then
     return;
   end if;
-  -- SQL functions name each other; their bodies are checked when first called, and by the tests.
+  -- SQL functions refer to each other; their bodies are checked at the first call, and by the tests.
   set local check_function_bodies = off;
 
-  -- A database from before schema objects were recorded: whatever is there of this program counts as an older release's.
+  -- A database from before schema objects were recorded: this program's objects there count as an earlier release's.
   if not exists (select from ourvidz.schema_objects) then
     insert into ourvidz.schema_objects (kind, name, digest, release) select kind, name, '', 0 from pg_temp.objects_before_the_record();
   end if;
 
-  -- What is no more. Triggers first: they need functions.
+  -- Objects that are no longer wanted. Triggers first: they depend on functions.
   for v_one in
     select o.kind, o.name, pg_temp.object_oid(o.kind, o.name) as oid from ourvidz.schema_objects as o
     where o.kind in ('trigger', 'view', 'function') and pg_temp.object_oid(o.kind, o.name) is not null
@@ -57,7 +57,7 @@ begin
     end case;
   end loop;
 
-  -- Replaced in place, as far as Postgres allows: it keeps a function's result and parameters' names, and a view's columns.
+  -- Replaces in place as far as Postgres allows: it cannot change a function's result or parameter names, or a view's columns.
   for v_one in execute v_pending || $$ and w.kind = 'function' order by n $$ loop
     begin
       execute v_one.body;
@@ -75,7 +75,7 @@ begin
     end;
   end loop;
 
-  -- Dropped with what hangs on it, where all of that is ours and so comes again.
+  -- Drops with all dependents, if all of them are ours and so are created again.
   v_strangers := pg_temp.strangers(v_functions || v_views, array(select pg_temp.object_oid(kind, name) from ourvidz.schema_objects));
   if v_strangers is not null then
     raise exception 'A function or view of this release replaces one on which others depend: %.', v_strangers
@@ -92,7 +92,7 @@ begin
     end if;
   end loop;
 
-  -- All that is left, in order. What was dropped with another is missing, and so among it. Listed first: with a query open over
+  -- Applies the rest in order, including what was dropped with another object and is missing now. Listed first: with a query open over
   -- ourvidz.schema_objects, own.sql could not alter that table.
   execute format('select coalesce(array_agg(n order by n), %L) from (%s) as pending', '{}', v_pending) into v_numbers;
   foreach v_number in array v_numbers loop

@@ -1,4 +1,4 @@
--- Whether Postgres would replace an object in place by another, which was made as a temporary one to see. Only `migrate --check` asks.
+-- Checks whether Postgres could replace an object in place by another, created as a temporary one for this. Used only by `migrate --check`.
 create or replace function pg_temp.same_shape(p_old oid, p_new oid) returns boolean language sql stable as $same$
   select case when exists (select from pg_proc where oid = p_old) then (
       select (o.prokind, o.prorettype, o.proretset, o.proargnames, o.proallargtypes, o.proargmodes)

@@ -1,4 +1,4 @@
--- Words that the older system's checks do not know, in rows of the time between; a video that nothing was made of has its own word again.
+-- Replaces words that the legacy system's checks reject in rows written since the switch; a video without outputs gets its old one back.
 update public.profiles set subscription_status = case subscription_status when 'free' then 'inactive' when 'premium' then 'creator' end
 where subscription_status in ('free', 'premium');
 update public.videos set status = coalesce(older_status, case status when 'previewing' then 'processing' else 'draft' end)

@@ -1,5 +1,5 @@
--- The jobs of the time between in the older system's shape, into its table: those that it does not have, and those that moved on since they were
--- imported. A job at work or waiting is the older workers' again. Rows go in through the table's own columns, whichever it has.
+-- Copies the jobs since the switch into the legacy system's table, in its shape: those that it does not have, and those that changed since
+-- they were imported. A running or waiting job goes back to the legacy workers. Fills whichever columns that table has.
 create temp table returned on commit drop as
 with told as (
   select j.*, to_jsonb(o) as older, p.error_message as why,

@@ -1,5 +1,5 @@
--- The shape of the project's own tables in schema public, as the statements that make each part again: what `ourvidz cutover switch` keeps
--- before it migrates, and `ourvidz cutover back` holds against what is there. A row: which kind of part, of what, how it is made, how it goes.
+-- Returns the shape of the project's own tables in schema public, as the statements that recreate each part: `ourvidz cutover switch`
+-- stores it before it migrates, `ourvidz cutover back` compares it with what is there. Columns: kind, object, how made, how dropped.
 with tables as (
   select c.oid, c.relname, c.oid::regclass::text as name from pg_class as c
   where c.relkind in ('r', 'p') and c.relnamespace = 'public'::regnamespace and not exists (
@@ -7,7 +7,7 @@ with tables as (
 ), columns as (
   select t.name, a.attname, a.atttypid, a.atttypmod, a.attnotnull, t.oid as attrelid, a.attnum, a.attacl
   from tables as t join pg_attribute as a on a.attrelid = t.oid and a.attnum > 0 and not a.attisdropped
-), rights as (  -- the owner's are its own
+), rights as (  -- without the owner's
   select t.name, null::name as attname, x.grantee, x.privilege_type
   from tables as t join pg_class as c on c.oid = t.oid cross join aclexplode(c.relacl) as x where x.grantee <> c.relowner
   union all
@@ -32,7 +32,7 @@ select 41, 'not null', format('%s.%I', name, attname), format('alter table %s al
        format('alter table %s alter column %I drop not null', name, attname)
 from columns where attnotnull
 union all
--- Not for the rows that are there: they may be of the time between.
+-- NOT VALID: existing rows may date from after the switch.
 select case c.contype when 'f' then 61 else 60 end, 'constraint', format('%s.%I', t.name, c.conname),
        format('alter table %s add constraint %I %s', t.name, c.conname, regexp_replace(pg_get_constraintdef(c.oid), ' NOT VALID$', ''))
          || case when c.contype in ('c', 'f') then ' not valid' else '' end,

@@ -1,4 +1,4 @@
--- One step of one claim. Raises OV002 when the claim is stale, OV001 when the step may not follow.
+-- Records one step of one claim. Raises OV002 when the claim is stale, OV001 when the step is not allowed next.
 create or replace function ourvidz.advance(p_job uuid, p_claim bigint, p_token uuid, p_event text, p_data jsonb default '{}') returns void
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp set plan_cache_mode = force_generic_plan
 as $$
@@ -17,8 +17,8 @@ begin
 end
 $$;
 
--- The event's data with `sha256` (64 hex digits of the texts that a model is about to read) as a digest that is salted for the job: it proves
--- later which text was screened and made, and tells nobody who has not got the text.
+-- Replaces `sha256` in the event's data (64 hex digits of the texts that a model is about to read) with a digest salted for the job. It
+-- proves later which text was screened and used, and reveals nothing to anyone without the text.
 create or replace function ourvidz.salted(p_job uuid, p_data jsonb) returns jsonb
 language plpgsql stable
 as $$

@@ -1,5 +1,5 @@
--- One step of many claims at once: appends p_event to each job whose claim still holds and whose user it may be made for. Returns the jobs
--- that moved; ourvidz.advance says of one of the rest why it did not.
+-- Records one step of many claims: appends p_event to each job whose claim still holds and whose user may have jobs made. Returns the jobs
+-- that moved; ourvidz.advance tells why one of the others did not.
 create or replace function ourvidz.advance_batch(
   p_jobs uuid[], p_claims bigint[], p_tokens uuid[], p_event text, p_data jsonb[] default null
 ) returns setof uuid

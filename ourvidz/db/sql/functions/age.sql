@@ -1,5 +1,5 @@
--- A user's age: asked for by the user, looked at, decided by an operator, an admin or a provider's webhook. Every decision is kept
--- (ourvidz.age_reviews), each change of profiles.age_verified has one, and ourvidz.why_not_run compares the profile with the clock.
+-- Age verification: the user asks for it, an operator, an admin or a provider's webhook decides. Every decision is kept in
+-- ourvidz.age_reviews, each change of profiles.age_verified has one, and ourvidz.why_not_run compares the profile with the clock.
 create or replace function public.age_status() returns jsonb
 language sql stable security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$ select ourvidz.answer('age_status', '{}') $$;
@@ -12,7 +12,7 @@ create or replace function ourvidz.api_age_status(p jsonb) returns jsonb
 language sql stable
 as $$ select ourvidz.age_of(ourvidz.signed_in()) $$;
 
--- {status, asked_at, decided_at, until, may_ask_at, next}. status: verified | unverified (nobody has asked) | waiting | in_review |
+-- Returns {status, asked_at, decided_at, until, may_ask_at, next}. status: verified | unverified (nobody has asked) | waiting | in_review |
 -- refused | withdrawn | expired. next: what happens next, as a sentence for the user.
 create or replace function ourvidz.age_of(p_user uuid) returns jsonb
 language sql stable
@@ -33,7 +33,7 @@ as $$
                                   else 'unverified' end as status) as found
 $$;
 
--- What happens next in each state, said once: the page, job_status and the command line repeat it.
+-- Returns the sentence that `next` shows for each state. Defined once: the page, job_status and the command line repeat it.
 create or replace function ourvidz.age_states() returns table (status text, next text)
 language sql immutable parallel safe
 as $$
@@ -46,5 +46,5 @@ as $$
          ('expired', 'Your verification has run out, and your unfinished jobs were stopped. Ask for your age to be verified again.')
 $$;
 
--- How long after a refusal another review may be asked for.
+-- Returns how long a user must wait after a refusal or withdrawal before asking again.
 create or replace function ourvidz.age_pause() returns interval language sql immutable parallel safe as $$ select interval '1 day' $$;

@@ -1,4 +1,4 @@
--- Verifications that have run out become decisions, which stops what is under way. The reaper calls it; in the order of users, as all lock.
+-- Turns expired verifications into decisions, which stops the users' jobs. Called by the reaper. In user id order, like all locks.
 create or replace function ourvidz.age_expire(p_limit integer default 20) returns void
 language plpgsql
 as $$

@@ -1,4 +1,4 @@
--- Keeps a decision: of the request that waits, or as one that nobody asked for. Internal.
+-- Stores a decision: in the open request if it answers one, otherwise as a row of its own. Internal.
 create or replace function ourvidz.age_decided(p_user uuid, p_decision text, p_by text, p_how text, p_until timestamptz)
 returns ourvidz.age_reviews
 language plpgsql
@@ -19,8 +19,8 @@ begin
 end
 $$;
 
--- After profiles.age_verified or its end changed, by whichever way: the newest decision says the same as the profile, so a write that
--- brought none gets one, with who wrote it. A verification taken back stops the user's jobs. (An erasure ends jobs itself, and is recorded.)
+-- After profiles.age_verified or its end changed, whoever wrote it: adds a decision if the newest one differs from the profile, with the
+-- writer's name. A withdrawn verification stops the user's jobs. (An erasure ends the jobs itself and is recorded as such.)
 create or replace function ourvidz.age_follow() returns trigger
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$

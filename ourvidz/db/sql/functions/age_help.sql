@@ -1,4 +1,4 @@
--- Where a person can do what a refusal asks for: the page's address with a part of it, or the other words where no page is set.
+-- Builds a refusal's hint: the help page's address with the section's anchor, or p_else where no page is set.
 create or replace function ourvidz.help(p_part text, p_at_page text, p_else text) returns text
 language sql stable
 as $$ select coalesce(p_at_page || ' ' || help_url || '#' || p_part, p_else) from ourvidz.policy $$;
@@ -14,7 +14,7 @@ begin
 end
 $$;
 
--- A decision on somebody's age is never changed or taken away; how it was judged is blanked when its user is erased.
+-- Refuses to change or delete an age decision; only `how` may be blanked, when its user is erased.
 create or replace function ourvidz.age_reviews_guard() returns trigger
 language plpgsql
 as $$

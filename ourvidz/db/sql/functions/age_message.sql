@@ -1,6 +1,6 @@
--- What a provider's webhook says of a user's age, passed on by the edge function age-webhook, which has checked its signature. decision:
--- verified | refused | review (the provider is still looking). Twice is once. Answers {outcome, status}: decided | review (a person must
--- decide) | older (something newer was said before; nothing changed) | repeated.
+-- Applies a provider's decision on a user's age, passed on by the edge function age-webhook, which has checked the signature. decision:
+-- verified | refused | review (the provider is still looking). Idempotent. Returns {outcome, status}: decided | review (a person must
+-- decide) | older (something newer is known; nothing changed) | repeated.
 create or replace function public.age_message(
   provider text, message_id text, user_id uuid, decision text, reference text default null, until timestamptz default null,
   said_at timestamptz default null
@@ -25,7 +25,7 @@ declare
   v_last ourvidz.age_reviews;
   v_outcome text := 'decided';
 begin
-  if coalesce((ourvidz.caller()).role, 'service_role') <> 'service_role' then  -- granted to nobody else; if a project grants it again
+  if coalesce((ourvidz.caller()).role, 'service_role') <> 'service_role' then  -- no other role has the grant, unless a project adds it
     raise exception 'A provider''s message comes with the service key.' using errcode = 'OV017';
   elsif v_decision in ('verified', 'refused', 'review') is not true then
     raise exception 'A provider''s decision is verified, refused or review.' using errcode = 'OV009', column = 'decision';
@@ -33,7 +33,7 @@ begin
     raise exception 'A message has a provider''s name and an id of 1 to 200 characters.' using errcode = 'OV009', column = 'message_id';
   end if;
   delete from ourvidz.age_messages where received_at < (select ourvidz.now() - interval '90 days');
-  -- One message of a user after another.
+  -- Serialises the messages of one user.
   perform from public.profiles where id = m.user_id and erased_at is null for no key update;
   if not found then
     raise exception 'There is no profile %, or it was erased.', m.user_id using errcode = 'OV018', column = 'user_id';
@@ -47,7 +47,7 @@ begin
   if exists (select from ourvidz.age_messages as a where a.user_id = m.user_id and a.provider = m.provider and a.said_at > m.said_at)
      or v_last.decided_by not like 'provider:%' and v_last.decided_at > m.said_at then
     v_outcome := 'older';
-  -- What a person has refused or taken back a provider does not turn over: a person decides. The same for one that has run out already.
+  -- A provider cannot overturn a person's refusal or withdrawal: a person decides. The same if the verification has already expired.
   elsif v_decision = 'review' or v_decision = 'verified'
         and (v_until <= ourvidz.now() or v_last.decision in ('refused', 'withdrawn') and v_last.decided_by <> v_by) then
     v_outcome := 'review';

@@ -1,4 +1,4 @@
--- Asked again while one waits, it is the same request.
+-- Requests an age review. While one is open, asking again returns the same request.
 create or replace function ourvidz.api_request_age_review(p jsonb) returns jsonb
 language plpgsql
 as $$
@@ -23,7 +23,7 @@ begin
 end
 $$;
 
--- Somebody looks at a user's request, or wants to see more from a user who has not asked: from now on its state is `in_review`.
+-- Starts the review of a user's request, or opens one for a user who has not asked: its state becomes `in_review`.
 create or replace function ourvidz.age_look(p_user uuid, p_by text, p_how text default null) returns ourvidz.age_reviews
 language plpgsql
 as $$

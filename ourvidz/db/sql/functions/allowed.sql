@@ -1,4 +1,4 @@
--- What a person may do next to a job in this state, by the table of transitions: what state.machine.allowed answers, with the same order.
+-- Returns what a person may do next to a job in this state, by the transition table: same result and order as state.machine.allowed.
 create or replace function ourvidz.allowed(
   p_status text, p_held boolean, p_final boolean, p_cancel_requested boolean, p_fallback boolean, p_preview boolean
 ) returns text[]
@@ -13,7 +13,7 @@ as $$
     order by n) || case when p_preview and p_status = 'completed' then '{approve}'::text[] else '{}' end
 $$;
 
--- The same of a job, for whoever asks: users and admins have no rpc to reroute or reprioritise, operators have.
+-- Returns the same for a job and the current caller: users and admins have no rpc to reroute or reprioritise; operators have.
 create or replace function ourvidz.allowed_next(j public.jobs) returns text[]
 language sql stable
 as $$
@@ -24,7 +24,7 @@ as $$
     where (ourvidz.caller()).role is null or verb in ('cancel', 'retry', 'approve') order by n)
 $$;
 
--- Whether a job is a scene's preview that may be approved: no final video of it was made or is under way.
+-- Returns whether a job is a scene's preview that may be approved: no final video of it exists or is in progress.
 create or replace function ourvidz.awaits_approval(p_job uuid) returns boolean
 language sql stable
 as $$

@@ -1,5 +1,6 @@
--- The rpc of PostgREST: bounds what was sent, does a verb, and gives its answer or its refusal. A refusal keeps its SQLSTATE for whoever speaks SQL; PostgREST
--- is told an HTTP status besides, in the one form it understands (https://docs.postgrest.org/en/v12/references/errors.html).
+-- Runs one rpc of PostgREST: bounds the arguments, calls api_<verb> and returns its answer or its refusal. A refusal keeps its SQLSTATE for
+-- SQL callers; PostgREST also gets an HTTP status, in the only form that it understands
+-- (https://docs.postgrest.org/en/v12/references/errors.html).
 create or replace function ourvidz.answer(p_verb text, p_asked jsonb) returns jsonb
 language plpgsql
 as $$
@@ -10,14 +11,14 @@ declare
   v_hint text;
   v_field text;
 begin
-  if jsonb_typeof(p_asked) = 'object' then  -- ids of ours come as an array
+  if jsonb_typeof(p_asked) = 'object' then  -- our own ids come as an array
     perform ourvidz.check_values(p_asked);
   end if;
   execute format('select ourvidz.%I($1)', 'api_' || p_verb) into v_answer using p_asked;
   return v_answer;
 exception when others then
   if not exists (select from ourvidz.refusals where name = sqlstate)
-     or coalesce(current_setting('request.method', true), '') = '' then  -- a fault is no refusal; and not PostgREST
+     or coalesce(current_setting('request.method', true), '') = '' then  -- a fault, not a refusal; or the caller is not PostgREST
     raise;
   end if;
   get stacked diagnostics v_message = message_text, v_detail = pg_exception_detail, v_hint = pg_exception_hint, v_field = column_name;

@@ -1,4 +1,4 @@
--- approve_preview. What was chosen is kept with the final's job, and told from another choice by that.
+-- Approves a preview. The choice is stored in the metadata of the final's job, so that a different one is detected later.
 create or replace function ourvidz.api_approve_preview(p jsonb) returns jsonb
 language plpgsql
 as $$

@@ -1,4 +1,4 @@
--- attest_consent, withdraw_consent: the caller's own.
+-- Attests or withdraws the caller's own consent.
 create or replace function public.attest_consent(sha256 text, statement_version text) returns jsonb
 language sql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$
@@ -17,7 +17,7 @@ create or replace function ourvidz.api_withdraw_consent(p jsonb) returns jsonb
 language sql
 as $$ select jsonb_build_object('withdrawn', ourvidz.withdraw(ourvidz.signed_in(), p->>'sha256')) $$;
 
--- The caller's user; refuses when the JWT is nobody's.
+-- Returns the caller's user; refuses a JWT that names none.
 create or replace function ourvidz.signed_in() returns uuid
 language plpgsql stable
 as $$

@@ -1,5 +1,5 @@
--- Asks for a prompt to be enhanced, for the prompt dialog: the caller's own text, screened by the edge function enhance-prompt, and again by
--- the enhancer. `job_type` chooses the style; of one that is not ours, `format` (image, video) does.
+-- Requests an enhanced prompt for the prompt dialog: the caller's own text, screened by the edge function enhance-prompt and again by the
+-- enhancer. `job_type` chooses the style; for an unknown type, `format` (image, video) does.
 create or replace function public.ask_enhancement(prompt text, job_type text default null, format text default null) returns jsonb
 language sql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$
@@ -7,7 +7,7 @@ as $$
                                                               'format', ask_enhancement.format))
 $$;
 
--- What became of it: status waiting | working | done | failed, with the text or the reason. A request lives for five minutes.
+-- Returns the state of a request: status waiting | working | done | failed, with the text or the reason. A request lives for five minutes.
 create or replace function public.enhancement(request_id uuid) returns jsonb
 language sql stable security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$ select ourvidz.answer('enhancement', jsonb_build_object('request_id', enhancement.request_id)) $$;

@@ -1,4 +1,4 @@
--- The verbs on a job that is there: of the caller's own, or anyone's for an admin and the service key. Another's is answered as no job.
+-- rpcs on an existing job: the caller's own, or anyone's for an admin and the service key. Another user's job is answered as missing.
 create or replace function ourvidz.api_cancel_job(p jsonb) returns jsonb
 language plpgsql
 as $$
@@ -35,7 +35,7 @@ begin
 end
 $$;
 
--- Whose job it is, when the caller may act on it.
+-- Returns the job's user if the caller may act on the job; otherwise refuses it as missing.
 create or replace function ourvidz.check_mine(p_job text) returns uuid
 language plpgsql stable
 as $$

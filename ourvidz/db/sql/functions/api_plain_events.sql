@@ -1,4 +1,4 @@
--- After a plain INSERT: the events that its rows were made from, and those who sleep are woken.
+-- After a plain INSERT: writes the `submitted` events of its rows and wakes waiting executors.
 create or replace function ourvidz.api_plain_events(p_jobs jsonb) returns jsonb
 language plpgsql
 as $$

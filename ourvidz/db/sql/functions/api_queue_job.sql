@@ -1,4 +1,4 @@
--- queue_job: the caller's own job. The same idempotency key with the same request is the same job, at any pace.
+-- Queues a job for the caller. A repeated idempotency key with the same request returns the same job and is not rate-limited.
 create or replace function ourvidz.api_queue_job(p jsonb) returns jsonb
 language plpgsql
 as $$

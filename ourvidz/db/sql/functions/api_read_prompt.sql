@@ -1,4 +1,4 @@
--- A job's texts, for an admin: read one job at a time, with a reason, and recorded. Nobody reads them from job_payloads but their owner.
+-- Returns one job's texts to an admin, who gives a reason; the read is recorded. Only the owner reads them from job_payloads directly.
 create or replace function public.read_prompt(job_id uuid, reason text) returns jsonb
 language sql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$
@@ -18,7 +18,7 @@ begin
 end
 $$;
 
--- Records that somebody reads a job's texts, and gives them. `ourvidz jobs show` calls it too.
+-- Records the read of a job's texts and returns them. `ourvidz jobs show` calls it too.
 create or replace function ourvidz.read_text(p_job uuid, p_actor text, p_reason text) returns jsonb
 language plpgsql
 as $$
@@ -35,8 +35,8 @@ begin
 end
 $$;
 
--- Where a policy lets an admin see rows of others that hold text. A request that reads may write nothing, so it goes into Postgres's own
--- log: who, which table, by which address. Once a statement: the policy asks in a subquery.
+-- Logs that an admin reads other users' rows that hold text. A read request may not write, so this goes to Postgres's own log: who, which
+-- table, which URL path. Once per statement: the policies call it in a subquery.
 create or replace function ourvidz.admin_reads(p_table text) returns boolean
 language plpgsql stable security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$

@@ -1,4 +1,4 @@
--- An operator's answer to an appeal. Granted, the output comes back and its reports are dismissed, or the suspension is lifted.
+-- Decides an appeal for an operator. If granted, the output is restored and its reports are dismissed, or the suspension is lifted.
 create or replace function ourvidz.appeal_decide(p_appeal uuid, p_granted boolean, p_actor text) returns ourvidz.appeals
 language plpgsql
 as $$

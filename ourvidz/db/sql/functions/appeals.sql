@@ -1,9 +1,9 @@
--- What was done to the caller's outputs and account, and what became of their appeals.
+-- Lists the restrictions on the caller's outputs and account, and the state of their appeals.
 create or replace function public.my_restrictions() returns jsonb
 language sql stable security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$ select ourvidz.answer('my_restrictions', '{}') $$;
 
--- Appeals once against an output that is hidden, or without one against the caller's own suspension.
+-- Files the one appeal against a hidden output or, without `output`, against the caller's own suspension.
 create or replace function public.appeal(said text, output text default null) returns jsonb
 language sql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$ select ourvidz.answer('appeal', jsonb_build_object('said', left(appeal.said, 2001), 'output', left(appeal.output, 501))) $$;

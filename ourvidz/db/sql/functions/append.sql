@@ -1,6 +1,6 @@
 -- Writes one event of the same type to each of these jobs, chained to its last one. The caller holds the jobs' row locks.
 -- Internal: not granted to anyone. Illegal steps are refused by events_apply, which sees every writer's events, not only ours.
--- plpgsql, because it keeps its plan from call to call; a SQL function that is not inlined is planned anew each time before Postgres 18.
+-- plpgsql keeps its plan from call to call; a SQL function that is not inlined is planned at each call before Postgres 18.
 create or replace function ourvidz.append(p_jobs uuid[], p_type text, p_data jsonb[], p_actor text) returns void
 language plpgsql
 as $$

@@ -1,5 +1,5 @@
--- The fence and the event in one statement: locks those of the jobs that these claims still hold, and writes one event to each.
--- Returns the jobs that moved; a stale claim moves nothing. Internal, like append.
+-- Checks claims and writes events in one statement: locks the jobs that these claims still hold and writes one event to each. Returns the
+-- jobs that moved; a stale claim moves nothing. Internal, like append.
 create or replace function ourvidz.append_held(p_jobs uuid[], p_claims bigint[], p_tokens uuid[], p_type text, p_data jsonb[])
 returns setof uuid
 language plpgsql
@@ -11,7 +11,7 @@ begin
   insert into public.job_events as e (submitted_on, job_id, version, type, from_status, to_status, claim_no, actor, occurred_at, data,
                                       prev_hash, hash)
   select next.*
-  -- As in lock_claims: in the order of ids, one lookup a job.
+  -- As in lock_claims: in id order, one lookup per job.
   from (select * from unnest(p_jobs, p_claims, p_tokens, p_data) as g (id, claim_no, token, data) order by id) as given
   cross join lateral (
       select * from public.jobs as j

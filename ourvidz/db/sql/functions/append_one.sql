@@ -1,4 +1,4 @@
--- append_held for one claim, which most steps are: a lookup by key instead of arrays, and an answer instead of a set. False: it was stale.
+-- append_held for one claim, the common case: a lookup by key instead of arrays, a boolean instead of a set. False: the claim was stale.
 create or replace function ourvidz.append_one(p_job uuid, p_claim bigint, p_token uuid, p_type text, p_data jsonb) returns boolean
 language plpgsql
 as $$

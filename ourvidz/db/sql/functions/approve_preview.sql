@@ -1,6 +1,7 @@
--- The preview of a scene is approved: its final video is queued, beginning with that very picture, with the same prompt. Approved twice is
--- approved once. While the final is under way or done, another choice is refused; a new preview starts the scene over.
--- `charge`: for admins, the service key and operators, without which they may not spend the user's tokens. `index`: which picture, where the preview made several. `config`: as a message has it, but for the pictures.
+-- Approves the preview of a scene: queues its final video, which begins with that picture and uses the same prompt. Approving twice is the
+-- same as once. While the final is in progress or done, another choice is refused; a new preview starts the scene over.
+-- `charge`: required from admins, the service key and operators to spend the user's tokens. `index`: which picture, where the preview made
+-- several. `config`: as in a message, except for the pictures.
 create or replace function public.approve_preview(
   video_id uuid, job_type text default 'video_high', config jsonb default '{}', idempotency_key text default null, index integer default 0,
   charge boolean default false

@@ -1,4 +1,4 @@
--- Records an output that lies in the claim's spool: what it is, its sha256 and size. A retry on the same host uploads it from there.
+-- Records an output in the claim's spool: its metadata, sha256 and size. A retry on the same host uploads it from there.
 create or replace function ourvidz.artifact_generated(p_job uuid, p_claim bigint, p_token uuid, p_artifact jsonb, p_seconds float8 default null)
 returns void
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp set plan_cache_mode = force_generic_plan
@@ -12,11 +12,11 @@ begin
     perform ourvidz.refuse_stale(p_job, p_claim);
   elsif not (exists (select from ourvidz.buckets where name = a.bucket and not public and not uploads)
              and a.path ~ format('^%s/%s/[A-Za-z0-9._-]+$', (select user_id from public.jobs where id = p_job), p_job)) then
-    -- Whose an object is, its folder says: users read by that, and erasure deletes by what is named here.
+    -- The folder names the object's owner: users' read access depends on it, and erasure deletes the paths recorded here.
     raise exception 'An output of job % lies in its own folder of a bucket of ours.', p_job using errcode = 'OV009', column = 'path';
   end if;
   a.pdq := array(select ourvidz.pdq_of(h) from jsonb_array_elements_text(coalesce(p_artifact->'pdq', '[]')) as h);
-  -- Said before, and the answer was lost: nothing to add.
+  -- A repeated call, after the answer to the first was lost: nothing to add.
   if exists (select from public.artifacts where job_id = p_job and kind = a.kind and index = a.index
              and (uploaded_at is not null or claim_no = p_claim and sha256 = a.sha256)) then
     return;

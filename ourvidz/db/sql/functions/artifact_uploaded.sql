@@ -1,4 +1,4 @@
--- Says that the recorded output is in its bucket, byte for byte: from now on it is the job's, whatever becomes of this claim.
+-- Records that an output is in its bucket, byte for byte: from now on it belongs to the job, whatever becomes of this claim.
 create or replace function ourvidz.artifact_uploaded(p_job uuid, p_claim bigint, p_token uuid, p_kind text, p_index integer, p_sha256 text)
 returns void
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp set plan_cache_mode = force_generic_plan
@@ -16,7 +16,7 @@ begin
   if not found then
     raise exception 'Job % has no recorded % % with these bytes waiting for upload.', p_job, p_kind, p_index using errcode = 'OV001';
   end if;
-  -- The object is where it was, whatever was moved away before: away again at once where it is still held, else there is nothing to move back.
+  -- The upload put the object back at its path: if still taken down or suspended, move it away again; else nothing is left to move.
   update ourvidz.taken_objects set moved = false, next_at = ourvidz.now() where (bucket, path) = (a.bucket, a.path) and moved;
   delete from ourvidz.taken_objects where (bucket, path) = (a.bucket, a.path) and not down and not suspended and not moved;
   select salt into v_salt from public.job_payloads where job_id = p_job;

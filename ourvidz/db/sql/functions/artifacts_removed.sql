@@ -1,6 +1,7 @@
--- Marks the outputs that these jobs' events say were deleted, thumbnails with them, and all those of a job that a screen refused. An output that
--- comes only after its deletion (the job was still at it) is marked when the job ends. What is marked is deleted from its bucket by the sweep of storage.
--- `num_nulls` and not `is null`, which artifacts_of_user stands for: that index might be read whole (docs/decisions/0052).
+-- Marks as deleted the outputs that these jobs' events removed, with their thumbnails, and all outputs of a job that a screen refused. An
+-- output that is recorded after its deletion (the job was still running) is marked when the job ends. The storage sweep deletes marked
+-- objects from their buckets.
+-- `num_nulls` instead of `is null`, which is the condition of artifacts_of_user: that index might be read whole (docs/decisions/0052).
 create or replace function ourvidz.artifacts_removed(p_jobs uuid[]) returns void
 language sql
 as $$

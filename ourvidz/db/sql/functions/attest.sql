@@ -1,4 +1,4 @@
--- A person says that they may use the likeness in a picture (its SHA-256, 64 hex digits). Said again, it stands as it was said first.
+-- Attests that a person may use the likeness in a picture (its SHA-256, 64 hex digits). Repeating it keeps the first attestation.
 create or replace function ourvidz.attest(p_user uuid, p_sha256 text, p_version text) returns public.consents
 language plpgsql
 as $$
@@ -11,7 +11,7 @@ begin
     raise exception 'statement_version must name the statement that was agreed to, in 1 to 40 letters and digits.'
       using errcode = 'OV009', column = 'statement_version';
   end if;
-  -- Not while the person is being erased: an attestation would stay behind.
+  -- Not while the person is being erased: the attestation would stay behind.
   perform from public.profiles where id = p_user and erased_at is null for key share;
   if not found then
     raise exception 'There is no profile %.', p_user using errcode = 'OV018', column = 'user_id';
@@ -24,7 +24,7 @@ begin
 end
 $$;
 
--- From now on; what was made before stays made. Returns whether there was one to withdraw.
+-- Withdraws an attestation from now on; outputs made before stay. Returns whether there was one.
 create or replace function ourvidz.withdraw(p_user uuid, p_sha256 text) returns boolean
 language plpgsql
 as $$

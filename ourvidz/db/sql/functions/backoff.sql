@@ -1,4 +1,4 @@
--- How long until the next attempt after the n-th failed one, scaled by job type, with jitter downwards (state/policy.py: backoff).
+-- Returns the delay before the attempt after the n-th failed one, scaled by job type, with jitter downwards (state/policy.py: backoff).
 create or replace function ourvidz.backoff(p_failures integer, p_job_type text default null) returns interval
 language sql volatile
 as $$

@@ -1,4 +1,4 @@
--- A balance changes only with its entries: tokens_move does both. Whoever writes it from a trigger of their own is not the ledger's owner.
+-- Refuses a change of a balance without ledger entries: only tokens_move may write it. Another trigger does not run as the ledger's owner.
 create or replace function ourvidz.balance_guard() returns trigger
 language plpgsql
 as $$
@@ -11,8 +11,8 @@ begin
 end
 $$;
 
--- A profile that comes with a balance (a row of the older system, a sign-up's gift) opens its account with it; one that goes returns it.
--- Nobody gives tokens to themselves: a user's own INSERT begins with none.
+-- Opens the account of a profile that is inserted with a balance (a row of the legacy system, a sign-up gift); returns the balance of a
+-- deleted one. Users cannot give themselves tokens: a user's own INSERT must start with none.
 create or replace function ourvidz.balance_opened() returns trigger
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$

@@ -1,6 +1,6 @@
--- PostgREST calls this before each request (db-pre-request), as the role that the JWT names. A body that is too large, or whose size nobody
--- says, is refused before Postgres sees it. An admin's request goes on as ourvidz_admin, whose policies let it see everything and whose
--- grants let it write nothing; where it is not set up, an admin sees what is theirs.
+-- PostgREST calls this before each request (db-pre-request), as the JWT's role. Refuses a body that is too large or of unknown size before
+-- Postgres sees it. An admin's request continues as ourvidz_admin, whose policies show everything and allow what the admin pages change;
+-- where the hook is not set up, admins see only their own rows.
 create or replace function public.before_request() returns void
 language plpgsql set search_path = pg_catalog
 as $$
@@ -28,7 +28,7 @@ begin
 end
 $$;
 
--- The most bytes that a request's body may have (ourvidz.limits). In schema public because before_request asks it with the caller's rights.
+-- Returns the maximum request body size in bytes (ourvidz.limits). In schema public: before_request calls it with the caller's rights.
 create or replace function public.request_bytes() returns bigint
 language sql stable security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$ select request_bytes from ourvidz.limits $$;

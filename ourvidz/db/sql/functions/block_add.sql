@@ -1,4 +1,4 @@
--- Adds hashes to the list; those that are there already stay as they were. How many were new.
+-- Adds hashes to the block list; existing ones stay unchanged. Returns how many were new.
 create or replace function ourvidz.block_add(p_sha256 text[], p_pdq text[], p_source text, p_actor text, p_subject text default null, p_report uuid default null)
 returns integer
 language plpgsql
@@ -29,7 +29,7 @@ begin
 end
 $$;
 
--- A whole list, by its name.
+-- Removes a whole list by its name. Returns how many hashes were removed.
 create or replace function ourvidz.block_drop(p_source text, p_actor text) returns integer
 language plpgsql
 as $$

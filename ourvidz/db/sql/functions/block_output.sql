@@ -1,4 +1,4 @@
--- Takes an output down for good: its bytes and what looks like it are refused from now on, and copies that were made before are hidden.
+-- Takes an output down for good: refuses its bytes and similar pictures from now on, and hides copies made before.
 create or replace function ourvidz.block_output(p_subject text, p_actor text, p_cause text, p_report uuid) returns void
 language plpgsql
 as $$
@@ -22,7 +22,7 @@ begin
 end
 $$;
 
--- Outputs with the same bytes, or that look the same. Reads every artifact once: for a decision of a person, not for a request.
+-- Returns outputs with the same bytes or a similar picture. Reads every artifact once: for a person's decision, not for a request.
 create or replace function ourvidz.copies_of(p_row ourvidz.takedowns, p_sha256 text[], p_pdq text[]) returns setof ourvidz.takedowns
 language sql stable
 as $$

@@ -1,5 +1,5 @@
--- Whether these bytes, or a picture that looks like one of these hashes, are blocked. Asked by an executor under its claim, of references and
--- outputs: it learns yes or no, and never what matched.
+-- Returns whether these bytes, or a picture similar to one of these hashes, are blocked. Executors call it under their claim for references
+-- and outputs. They learn yes or no, never what matched.
 create or replace function ourvidz.check_blocked(p_job uuid, p_claim bigint, p_token uuid, p_sha256 text, p_pdq text[]) returns boolean
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$
@@ -11,7 +11,7 @@ begin
 end
 $$;
 
--- p_pdq: 256 bits each, as 64 hex digits. Two pictures are the same when at most policy.pdq_distance bits differ.
+-- p_pdq: 256 bits each, as 64 hex digits. Two pictures match when at most policy.pdq_distance bits differ.
 create or replace function ourvidz.is_blocked(p_sha256 text, p_pdq text[]) returns boolean
 language sql stable
 as $$

@@ -1,4 +1,4 @@
--- The job that a first event begins; no row when the event is not one that a job may begin with. What no event tells comes from the job's
+-- Returns the job that a first event creates; no row if no job may begin with that event. Columns that no event carries come from the job's
 -- payload, which was written before. Kept inlinable, as evolve is.
 create or replace function ourvidz.born(e public.job_events, p_now timestamptz) returns setof public.jobs
 language sql stable parallel safe

@@ -1,4 +1,4 @@
--- What this transaction has written for a caller of the API, so that one request cannot fill the disk: a PATCH writes its body once a row.
+-- Limits the bytes that one API request may write, so that it cannot fill the disk: a PATCH writes its body once per row.
 create or replace function ourvidz.check_written(p_bytes bigint) returns void
 language plpgsql
 as $$
@@ -23,7 +23,7 @@ begin
 end
 $$;
 
--- Before a row that somebody else than our functions writes, first of all triggers (tests/security/test_bounds.py): what it changes is bounded.
+-- Before a row written by others than our functions, first of all triggers (tests/security/test_bounds.py): bounds what it changes.
 create or replace function ourvidz.bound_row() returns trigger
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$
@@ -40,7 +40,7 @@ begin
 end
 $$;
 
--- ourvidz.answer has bounded it.
+-- Does nothing: ourvidz.answer has already bounded the row.
 create or replace function ourvidz.api_bound_row(p jsonb) returns jsonb
 language sql immutable
 as $$ select null::jsonb $$;

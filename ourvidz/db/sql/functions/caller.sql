@@ -1,5 +1,5 @@
--- Who calls, as their JWT says. Inside a definer function current_user is the owner, so nothing else may be asked. No claims at all: a
--- connection of our own (an operator, an executor, a migration), which roles and grants have judged already.
+-- Returns the caller as the JWT names them. Inside a definer function current_user is the owner, so only the JWT tells. No claims at all: a
+-- connection of our own (an operator, an executor, a migration), already checked by roles and grants.
 create or replace function ourvidz.caller(out role text, out user_id uuid, out admin boolean)
 language sql stable
 as $$
@@ -7,8 +7,8 @@ as $$
   from (select nullif(current_setting('request.jwt.claims', true), '')::jsonb as jwt) as claims
 $$;
 
--- Who acts, as events and ledger entries name them: `person`, a user on what is their own; `admin:ID`, an admin on what is another's;
--- `service`, the service key; `login:NAME`, a connection of our own without a JWT. p_owner: whose job or row it is.
+-- Returns the actor as events and ledger entries name it: `person`, a user on their own rows; `admin:ID`, an admin on another user's;
+-- `service`, the service key; `login:NAME`, a connection of our own without a JWT. p_owner: the owner of the job or row.
 create or replace function ourvidz.actor(p_owner uuid default null) returns text
 language sql stable
 as $$

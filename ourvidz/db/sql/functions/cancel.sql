@@ -1,5 +1,5 @@
--- Cancels at once what nobody works on; asks the executor otherwise, which stops within a step. Asked twice is asked once.
--- What was delivered is charged and stays (ourvidz.earned); the rest of the tokens is released. Returns `cancelled` or `cancel_requested`.
+-- Cancels a job at once if no executor holds it; otherwise asks the executor, which stops within a step. Idempotent. Delivered outputs are
+-- charged and stay (ourvidz.earned); the rest of the tokens is released. Returns `cancelled` or `cancel_requested`.
 create or replace function ourvidz.cancel(p_job uuid, p_version integer default null, p_actor text default null) returns text
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp set plan_cache_mode = force_generic_plan
 as $$

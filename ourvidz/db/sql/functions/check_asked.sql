@@ -1,6 +1,6 @@
--- Refuses, by name, what must not be queued: no such type, no verified profile, no text, settings out of range, two different jobs under
--- one id or key. Nothing is written yet.
--- p_lock: false for a dry run, which writes nothing, no lock of a row either.
+-- Refuses, with a named error, what must not be queued: an unknown type, an unverified profile, no text, settings out of range, two
+-- different jobs under one id or key. Writes nothing.
+-- p_lock: false for a dry run, which takes no row locks either.
 create or replace function ourvidz.check_asked(p_asked ourvidz.asked_job[], p_lock boolean default true) returns void
 language plpgsql
 as $$
@@ -43,8 +43,8 @@ begin
 end
 $$;
 
--- Until this transaction ends nobody of these can be erased; whoever was erased meanwhile is not verified any more. It gets in the way of
--- nothing but an erasure (ourvidz.erase_lock). Always before a job's lock.
+-- Prevents the erasure of these users until the transaction ends; one erased meanwhile is no longer verified. Blocks nothing but an erasure
+-- (ourvidz.erase_lock). Always taken before a job's lock.
 create or replace function ourvidz.lock_verified(p_users uuid[]) returns void
 language plpgsql
 as $$

@@ -1,7 +1,7 @@
--- Asked by an executor with the bytes of a reference, before any model sees it: has its job's user attested them, or did we make that
--- picture for this very user, and does every attestation that it comes from still stand? Whether a person is to be seen on a picture nobody
--- knows beforehand, so all others need the attestation. Returns whether we made it. Without p_sha256: asks again for all that the job was
--- shown so far.
+-- Checks consent for a reference's bytes, for an executor, before any model sees them: the job's user attested the picture, or we made it
+-- for this user; and every attestation it derives from still stands. Nobody knows in advance whether a picture shows a person, so every
+-- picture not made by us needs the attestation. Returns whether we made it. Without p_sha256: checks again all that the job was shown so
+-- far.
 create or replace function ourvidz.check_consent(p_job uuid, p_claim bigint, p_token uuid, p_sha256 text default null) returns boolean
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp set plan_cache_mode = force_generic_plan
 as $$

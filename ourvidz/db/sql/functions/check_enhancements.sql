@@ -1,5 +1,5 @@
--- Refuses a request for an enhanced prompt that nobody would answer (OV030), or that is one too many: three at a time and twenty a minute
--- of a user, and no more waiting in all than an enhancer could answer while somebody still waits for it.
+-- Refuses a request for an enhanced prompt if no enhancer runs or too many requests wait to be answered in time (OV030), or if the user is
+-- over a limit: three waiting, twenty a minute (OV016).
 create or replace function ourvidz.check_enhancements(p_user uuid) returns void
 language plpgsql
 as $$
@@ -30,12 +30,12 @@ begin
 end
 $$;
 
--- How long somebody waits for an answer (the edge function's bound): an older request is not taken any more.
+-- Returns how long a user waits for an answer (the edge function's timeout): older requests are not taken any more.
 create or replace function ourvidz.enhance_patience() returns interval
 language sql immutable parallel safe
 as $$ select interval '20 s' $$;
 
--- Requests live for five minutes. Called wherever they are written, and by the reaper.
+-- Deletes requests after five minutes. Called wherever they are written, and by the reaper.
 create or replace function ourvidz.enhance_expire() returns void
 language sql
 as $$
@@ -44,7 +44,7 @@ as $$
   delete from ourvidz.enhancers where beat_at <= (select ourvidz.now() - interval '1 day')
 $$;
 
--- A model is given the texts of verified users alone, whatever is made of them. Locked: an erasure waits, and takes this one's too.
+-- Refuses unverified users: a model gets only verified users' texts. The lock makes an erasure wait, which then deletes this text too.
 create or replace function ourvidz.check_verified(p_user uuid) returns void
 language plpgsql
 as $$

@@ -1,4 +1,4 @@
--- Refuses (OV017) what a login asks about an executor that another login registered: one stolen login does not speak for the others.
+-- Refuses (OV017) a call for an executor that another login registered: a stolen login cannot act for the others.
 create or replace function ourvidz.check_executor(p_executor uuid) returns void
 language plpgsql
 as $$
@@ -26,8 +26,8 @@ begin
 end
 $$;
 
--- Whether the session is an operator's: one who may do everything with our tables is not held to an executor's bounds. The login counts, and
--- not the role that it took, for our functions run as their owner.
+-- Returns whether this is an operator's session: a login with full rights on our tables is not held to an executor's limits. Checks
+-- session_user, not the current role, because our functions run as their owner.
 create or replace function ourvidz.operates() returns boolean
 language sql stable
 as $$ select pg_has_role(session_user, 'ourvidz_owner', 'usage') $$;

@@ -1,4 +1,4 @@
--- Refuses a plain INSERT that says more than a client may: whatever an event tells is not the client's to give.
+-- Refuses a plain INSERT that sets more than a client may: columns that come from events are not accepted.
 create or replace function ourvidz.check_given(n public.jobs) returns void
 language plpgsql stable
 as $$

@@ -1,4 +1,4 @@
--- What is wrong in what a request asks to have made, and whose it is.
+-- Checks what a request asks to have made: ownership of linked rows, references, settings.
 create or replace function ourvidz.check_made(a ourvidz.asked_job, p_kind ourvidz.job_types) returns void
 language plpgsql
 as $$

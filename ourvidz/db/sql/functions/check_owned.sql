@@ -1,5 +1,5 @@
--- Refuses a request for what is another's: a project, a video, a character, a reference picture. It is answered as if it were not there:
--- a refusal must not tell that it is.
+-- Refuses a request that names another user's project, video, image, character or reference picture. The answer is the same as for a
+-- missing one, so that it does not reveal that the row exists.
 create or replace function ourvidz.check_owned(a ourvidz.asked_job) returns void
 language plpgsql stable
 as $$
@@ -17,7 +17,7 @@ begin
     perform ourvidz.refuse_missing('character', 'character_id');
   end if;
   for v_address in select value from jsonb_each_text(a.settings->'references') loop
-      -- An address elsewhere is check_references' and the fetcher's to judge; an object of ours lies in its user's own folder.
+    -- URLs are checked by check_references and the fetcher; an object of ours must be in its user's own folder.
     if v_address !~ '^[a-z]+://' and (v_address !~ format('^[^/]+/%s/.', a.user_id) or v_address ~ '/[.]{0,2}(/|$)') then
       perform ourvidz.refuse_missing('reference picture', 'references');
     end if;

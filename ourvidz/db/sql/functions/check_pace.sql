@@ -1,5 +1,5 @@
--- Refuses what goes beyond a user's plan: unfinished jobs at a time (OV015), and submits within a minute (OV016), by the database's clock.
--- Operators' own connections, and the intake, do not come this way: the intake asks check_unfinished alone.
+-- Refuses what exceeds a user's plan: unfinished jobs at a time (OV015) and submits within a minute (OV016), by the database's clock.
+-- Operators' connections do not come this way; the intake calls only check_unfinished.
 create or replace function ourvidz.check_pace(p_user uuid) returns void
 language plpgsql
 as $$
@@ -10,15 +10,15 @@ begin
   perform ourvidz.one_at_a_time(p_user);
   perform ourvidz.check_unfinished(p_user, 1);
   v_plan := ourvidz.plan_of(p_user);
-  -- The last but as many as the plan allows: while it is younger than a minute there is no room.
+  -- The N-th newest job, where the plan allows N submits a minute: while it is younger than a minute, the limit is reached.
   select created_at into v_since from public.jobs
   where user_id = p_user order by created_at desc offset v_plan.submits_per_minute - 1 limit 1;
   perform ourvidz.refuse_pace(v_plan, v_since);
 end
 $$;
 
--- A retry counts like a submit, by what was held for both: retried and cancelled in turns, one job would fill the log, and keep a device
--- busy for nothing.
+-- Limits retries together with submits, by the token holds that both write: retried and cancelled in turns, one job would fill the log and
+-- keep a device busy for nothing.
 create or replace function ourvidz.check_retries(p_user uuid) returns void
 language plpgsql
 as $$
@@ -45,12 +45,12 @@ begin
 end
 $$;
 
--- A user's requests are let in one at a time, so that a storm of them cannot overshoot what is counted here.
+-- Serialises a user's requests, so that concurrent ones cannot exceed the limits that are counted here.
 create or replace function ourvidz.one_at_a_time(p_user uuid) returns void
 language sql
 as $$ select ourvidz.lock_names('pace', array[p_user::text]) $$;
 
--- p_more: how many are about to be added.
+-- p_more: how many jobs are about to be added.
 create or replace function ourvidz.check_unfinished(p_user uuid, p_more integer) returns void
 language plpgsql
 as $$
@@ -65,7 +65,7 @@ begin
 end
 $$;
 
--- A user's plan: what their subscription's word stands for, else the free one.
+-- Returns a user's plan: the one that their subscription_status stands for, else `free`.
 create or replace function ourvidz.plan_of(p_user uuid) returns ourvidz.plans
 language sql stable
 as $$

@@ -1,5 +1,5 @@
--- Refuses fresh jobs for their reference pictures, as far as the database knows them: by an output's own bytes, and where every executor that
--- could make the job refuses pictures that users bring. Of fresh jobs alone: sent again, a job that is there already is the same job.
+-- Refuses new jobs for their reference pictures, as far as the database knows them: by an output's own bytes, and where every executor that
+-- could make the job refuses uploaded pictures. Only new jobs: a repeated request returns the existing job.
 create or replace function ourvidz.check_pictures(p_fresh ourvidz.asked_job[]) returns void
 language plpgsql stable
 as $$
@@ -25,7 +25,7 @@ begin
 end
 $$;
 
--- Whether each executor of this lane that is alive refuses them. False where none is alive: the next one may have an image screen.
+-- Returns whether every live executor of this lane refuses uploaded pictures. False if none is live: the next one may have an image screen.
 create or replace function ourvidz.all_refuse_pictures(p_lane text) returns boolean
 language sql stable
 as $$

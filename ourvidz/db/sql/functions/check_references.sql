@@ -1,5 +1,5 @@
--- Refuses pictures that a job type does not take, or that are given as nothing we read: state.catalog decides the same. Whose an object is
--- and what a URL leads to is looked at when it is read. The address is not repeated: a signed URL is a secret.
+-- Refuses references that a job type does not take or whose form is unknown; state.catalog applies the same rules. An object's owner and a
+-- URL's target are checked when it is read. The error omits the address: a signed URL is a secret.
 create or replace function ourvidz.check_references(p_kind ourvidz.job_types, p_references jsonb) returns void
 language plpgsql immutable
 as $$

@@ -1,4 +1,4 @@
--- Refuses a request whose parts are not what they are called, or that are too big to keep. p_bounded: it came through ourvidz.answer.
+-- Refuses a request with parts of the wrong type or too large to keep. p_bounded: it came through ourvidz.answer.
 create or replace function ourvidz.check_request(p jsonb, p_bounded boolean default false) returns void
 language plpgsql stable
 as $$
@@ -7,7 +7,7 @@ declare
   v_part text;
 begin
   select * into v_limits from ourvidz.limits;
-  if not p_bounded then  -- as text it is hashed, and populates columns
+  if not p_bounded then  -- the rest is hashed as text and populates columns
     perform ourvidz.check_value(p - '{config,metadata,settings,request}'::text[], 'request', v_limits.row_bytes);
   end if;
   foreach v_part in array array['config', 'metadata', 'settings'] loop

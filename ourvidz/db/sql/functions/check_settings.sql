@@ -1,5 +1,5 @@
--- Refuses settings outside a job type's limits, whoever writes: {"steps": [1, 60]} is a range, {"images": {"in": [1, 3, 6]}} a list,
--- {"in": []} a setting that the type does not have. A whole number is written as one: Python reads 25.0 as no integer.
+-- Refuses settings outside a job type's limits, whoever writes them: {"steps": [1, 60]} is a range, {"images": {"in": [1, 3, 6]}} a list,
+-- {"in": []} a setting that the type does not have. An integer must be written without a fraction: Python does not read 25.0 as one.
 create or replace function ourvidz.check_settings(p_job_type text, p_settings jsonb, p_limits jsonb) returns void
 language plpgsql immutable
 as $$
@@ -31,7 +31,7 @@ begin
 end
 $$;
 
--- A limit in words: "a whole number from 1 to 60", "one of 1, 3, 6", "one of 480×832, 832×480".
+-- Formats a limit in words: "a whole number from 1 to 60", "one of 1, 3, 6", "one of 480×832, 832×480".
 create or replace function ourvidz.limit_said(p jsonb) returns text
 language sql immutable
 as $$

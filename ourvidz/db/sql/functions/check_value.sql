@@ -1,5 +1,5 @@
 -- Refuses a value that costs more to render than it took to send, before anything renders it: jsonb keeps 1e131000 in six bytes and prints
--- it in 131,000. Nothing here makes text of a number: sizes, levels and comparisons alone. p_bytes: at most so many; p_field names it.
+-- it in 131,000. Uses sizes, levels and comparisons; never prints an unchecked number. p_bytes: maximum size; p_field: its name.
 create or replace function ourvidz.check_value(p jsonb, p_field text, p_bytes integer) returns void
 language plpgsql immutable
 as $$
@@ -7,7 +7,7 @@ begin
   if pg_column_size(p) > p_bytes then
     raise exception '% may have at most % bytes.', p_field, p_bytes using errcode = 'OV009', column = p_field;
   elsif jsonb_typeof(p) <> 'string' then
-    if jsonb_path_exists(p, '$.**{20 to last}') then  -- readers of JSON in other languages fall over ten thousand
+    if jsonb_path_exists(p, '$.**{20 to last}') then  -- JSON parsers of other languages fail at ten thousand
       raise exception '% may have at most 20 levels.', p_field using errcode = 'OV009', column = p_field;
     elsif exists (select from jsonb_path_query(p, 'strict $.** ? (@.type() == "number")') as one (n)
                   where abs(n::numeric) >= 1e310 or scale(n::numeric) > 360) then
@@ -15,14 +15,14 @@ begin
         using errcode = 'OV009', column = p_field;
     end if;
   end if;
-  -- PostgREST casts what it reads (select=title::jsonb): a text that hides such a number would cost then what it saved now.
+  -- PostgREST casts on request (select=title::jsonb): such a number hidden in a text would be rendered then.
   if p::text ~* e'(^|[\\s,:\\[\\\\"])[-+]?([0-9][0-9_]*[.]?|[.][0-9])[0-9_]*e[-+]?[0-9_]{3,}($|[\\s,\\]}\\\\"])' then
     raise exception '% holds a number with an exponent of three digits or more.', p_field using errcode = 'OV009', column = p_field;
   end if;
 end
 $$;
 
--- The same of each member of an object: a row, or the arguments of a call.
+-- Checks each member of an object (a row, or the arguments of a call), and all of them together.
 create or replace function ourvidz.check_values(p jsonb) returns void
 language plpgsql stable
 as $$

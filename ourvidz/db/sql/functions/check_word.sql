@@ -1,5 +1,5 @@
--- What an executor says of an error goes into events, which nobody can erase: a word from a list of its own, never a sentence, which could
--- hold what a person wrote. The sentence goes with the payload.
+-- Refuses an executor's error detail that is not one word: events cannot be erased, and a sentence could hold what a person wrote. The
+-- sentence goes to the payload.
 create or replace function ourvidz.check_word(p_word text, p_field text) returns void
 language plpgsql immutable
 as $$

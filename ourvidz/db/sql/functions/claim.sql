@@ -1,4 +1,4 @@
--- Takes up to p_limit jobs of one lane for an executor, in the lane's order. Returns all that is needed to run them; an empty answer
+-- Claims up to p_limit jobs of one lane for an executor, in the lane's order, and returns all that is needed to run them. An empty answer
 -- marks the executor as waiting, so that the next submit wakes it.
 create or replace function ourvidz.claim(p_executor uuid, p_lanes text[] default null, p_resident text[] default null, p_limit integer default 1)
 returns setof ourvidz.claimed_job
@@ -30,8 +30,8 @@ begin
   end if;
   perform ourvidz.promote();
 
-  -- A fixed share of all claims goes to whatever has waited longest, once that is over the bound: so a steady stream of better-placed
-  -- jobs cannot hold one back for ever.
+  -- A fixed share of all claims goes to the longest-waiting job once it is over the bound: a steady stream of better-ranked jobs cannot
+  -- starve it.
   if random() < ex.overdue_share then
     v_overdue := v_now - make_interval(secs => ex.overdue_wait);
   end if;
@@ -48,7 +48,7 @@ begin
     update ourvidz.executors set waiting = true where id = p_executor and not waiting;
     return;
   elsif ex.waiting or ex.lane is distinct from v_lane then
-    -- Only a move to a model that must be loaded first begins a new stay; between resident ones it may go back and forth.
+    -- Only a switch to a model that must be loaded starts a new stay; between resident models it may go back and forth.
     update ourvidz.executors set waiting = false, lane = v_lane,
       lane_since = case when lane is distinct from v_lane and not v_lane = any (coalesce(p_resident, resident)) then v_now else lane_since end
     where id = p_executor;

@@ -1,4 +1,4 @@
--- The random half of a claim: drawn from the executor's secret, so that it need not be stored and rewritten with every job.
+-- Returns the secret half of a claim, derived from the executor's secret, so that it need not be stored and rewritten with every job.
 create or replace function ourvidz.claim_token(secret uuid, job_id uuid, claim_no bigint) returns uuid
 language sql stable parallel safe
 as $$

@@ -1,4 +1,4 @@
--- The last step of many claims. A job with an output that is recorded but not uploaded is not done, and refuses the whole batch.
+-- Completes the jobs of many claims. One job with an output that is recorded but not uploaded refuses the whole batch.
 create or replace function ourvidz.complete_batch(p_jobs uuid[], p_claims bigint[], p_tokens uuid[]) returns setof uuid
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp set plan_cache_mode = force_generic_plan
 as $$

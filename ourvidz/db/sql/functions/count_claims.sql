@@ -1,5 +1,5 @@
--- How many prompts the caller's login may still be given in this minute, by its row of ourvidz.logins; null: an operator's session, which is
--- not counted. Refuses (OV016) when there are none left.
+-- Returns how many prompts the caller's login may still get in this minute, by its row of ourvidz.logins; null for an operator's session,
+-- which is not counted. Refuses (OV016) when none are left.
 create or replace function ourvidz.claims_left() returns integer
 language plpgsql
 as $$
@@ -22,8 +22,8 @@ begin
 end
 $$;
 
--- Counts prompts that the caller's login was given. Of claims at the same time the last to come sees what the others took, and is undone if
--- that was all.
+-- Counts the prompts given to the caller's login. Of concurrent claims, the last one sees what the others took, and is rolled back if
+-- nothing is left.
 create or replace function ourvidz.count_claims(p_claims integer) returns void
 language plpgsql
 as $$

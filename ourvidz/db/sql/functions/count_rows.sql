@@ -1,7 +1,7 @@
--- After rows came, went or grew: how many each owner has, and their bytes, by a counter that is locked until the transaction ends, so that a
--- storm of requests cannot overshoot ourvidz.row_bounds. An owner without a counter is counted once, by the index on their rows. Arguments of
--- the trigger, where not all rows count: a condition, and the column that says which row is older. What our own triggers write is counted
--- and not refused: a job must be able to end.
+-- Counts each owner's rows and their bytes after an insert, update or delete. The counter stays locked until the transaction ends, so that
+-- concurrent requests cannot exceed ourvidz.row_bounds. An owner without a counter is counted once, by the index on their rows. Trigger
+-- arguments, where not all rows count: a condition, and the column that orders rows by age. Writes by our own triggers are counted but not
+-- refused: a job must be able to end.
 create or replace function ourvidz.count_rows() returns trigger
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$
@@ -27,7 +27,7 @@ begin
                      'select pg_column_size(t.*) as bytes from %s as t where %I = $2 and %s limit $3) as theirs', v_table, b.owner, v_condition)
       into c using b.name, v_change.owner, b.rows + 1;
       insert into ourvidz.row_counts as k (name, owner, rows, bytes)
-      values (c.name, c.owner, c.rows, greatest(c.bytes, v_change.bytes))  -- what lies out of line counts as little there
+      values (c.name, c.owner, c.rows, greatest(c.bytes, v_change.bytes))  -- values stored out of line count as little there
       on conflict (name, owner) do update
         set rows = greatest(k.rows + v_change.rows, 0), bytes = greatest(k.bytes + v_change.bytes, 0) returning * into c;
     end if;

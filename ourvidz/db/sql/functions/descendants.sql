@@ -1,5 +1,5 @@
--- The outputs that were made from a picture, at any depth, of at most 1,000 jobs, and why a model may not be shown each (why_no_consent).
--- p_user: made by this user's jobs from their own picture. Jobs from before references were recorded are not among them.
+-- Returns the outputs made from a picture, at any depth, of at most 1,000 jobs, and why each may not be shown to a model (why_no_consent).
+-- p_user: starts only from this user's jobs. Jobs from before references were recorded are missing.
 create or replace function ourvidz.descendants(p_user uuid, p_sha256 text)
 returns table (user_id uuid, job_id uuid, kind text, index smallint, bucket text, path text, sha256 text, why text)
 language sql stable

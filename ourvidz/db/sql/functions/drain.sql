@@ -1,4 +1,4 @@
--- The executor stops claiming (draining), or has finished and goes (gone; it must hold nothing, or use executor_gone).
+-- Stops an executor from claiming (draining), or ends it (p_done: gone) and gives back the jobs that it still holds.
 create or replace function ourvidz.drain(p_executor uuid, p_done boolean default false) returns void
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp set plan_cache_mode = force_generic_plan
 as $$

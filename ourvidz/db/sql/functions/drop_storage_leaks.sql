@@ -1,4 +1,4 @@
--- Drops what ourvidz.storage_leaks finds, each with a notice. `dropped` is false where this role may not: `remedy` is then for one who may.
+-- Drops what ourvidz.storage_leaks finds, each with a notice. `dropped` is false where this role may not; another role can run `remedy`.
 create or replace function ourvidz.drop_storage_leaks()
 returns table (policy name, relation regclass, lets text[], buckets text[], remedy text, dropped boolean)
 language plpgsql set search_path = pg_catalog, ourvidz, pg_temp

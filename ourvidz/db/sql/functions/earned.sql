@@ -1,15 +1,15 @@
--- How many of a job's outputs were delivered: their rows say that they are in their bucket (artifact_uploaded, which follows the screens), and
--- from that moment their user may read them (ourvidz.readable). A video is one output; a thumbnail is part of its own.
+-- Counts a job's delivered outputs. artifact_uploaded, which follows the screens, marks them; from then on their user may read them
+-- (ourvidz.readable). A video is one output; a thumbnail is part of its own.
 create or replace function ourvidz.delivered(p_job uuid) returns bigint
 language sql stable
 as $$ select count(*) from public.artifacts where job_id = p_job and kind <> 'thumbnail' and uploaded_at is not null $$;
 
--- How many outputs were asked for.
+-- Returns how many outputs were asked for.
 create or replace function ourvidz.outputs_asked(p_job uuid) returns bigint
 language sql stable
 as $$ select coalesce((select (settings->>'images')::bigint from public.job_payloads where job_id = p_job), 1) $$;
 
--- The price of an output of this type as its prompt was written: where a type enhances prompts, that of the same type which does not.
+-- Returns the price of one output without prompt enhancement: for a type that enhances, the price of the same type that does not.
 create or replace function ourvidz.plain_price(k ourvidz.job_types) returns bigint
 language sql stable
 as $$
@@ -17,9 +17,9 @@ as $$
   where k.enhance and not p.enhance and not p.init_image and (p.family, p.video, p.fast) = (k.family, k.video, k.fast) and p.price < k.price
 $$;
 
--- What of the tokens that a job holds is charged at its end: for each output delivered since the event that held them (p_since), its share, and
--- of that no more than the plain price's part where the prompt was not enhanced. A remainder stays with the user (integer division). What a
--- screen refused at last is withdrawn, all of it, and costs nothing.
+-- Returns how many of a job's held tokens are charged at its end: a share for each output delivered since the event that held them
+-- (p_since), reduced to the plain price's part where the prompt was not enhanced. A remainder stays with the user (integer division). A
+-- screen's final refusal withdraws all outputs and costs nothing.
 create or replace function ourvidz.earned(e public.job_events, p_held bigint, p_since integer) returns bigint
 language sql stable
 as $$
@@ -38,7 +38,7 @@ as $$
   left join ourvidz.job_types as k on k.name = j.job_type
 $$;
 
--- What a retry costs: the price of the outputs that were not delivered yet. Those that were are not made again, nor charged again.
+-- Returns the price of a retry: that of the outputs not delivered yet. Delivered ones are neither made nor charged again.
 create or replace function ourvidz.price_left(j public.jobs) returns bigint
 language sql stable
 as $$

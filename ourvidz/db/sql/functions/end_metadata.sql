@@ -1,6 +1,6 @@
--- What the front end reads in jobs.metadata once the job has ended, as the older system's callback wrote it there; taken out again when the job
--- begins again. Written with the event's own UPDATE: a second one in the same transaction would have Postgres check the job's foreign keys,
--- and wait for a row of the library that somebody deletes who waits for this job.
+-- Returns jobs.metadata with what the front end reads there once the job has ended, as the legacy system's callback wrote it; removes it
+-- when the job starts again. Written by the event's own UPDATE: a second one in the same transaction would make Postgres check the job's
+-- foreign keys, and wait for a library row whose deleter waits for this job.
 create or replace function ourvidz.end_metadata(j public.jobs, p_type text) returns jsonb
 language sql stable
 as $$
@@ -13,7 +13,7 @@ as $$
   where a.job_id = j.id and a.kind <> 'thumbnail' and a.uploaded_at is not null and a.deleted_at is null
 $$;
 
--- And in jobs.error_message.
+-- The same for jobs.error_message.
 create or replace function ourvidz.end_message(j public.jobs, p_type text, p_data jsonb) returns text
 language sql stable
 as $$

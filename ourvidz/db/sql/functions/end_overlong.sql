@@ -1,5 +1,5 @@
--- Logins of ours: members of a role that has limits, through however many roles, each with the strictest of them. `connections`: of the role
--- that allows the most. The API's roles log in as `authenticator`, which is PostgREST's.
+-- Lists our logins: members of a role that has limits, directly or through other roles, each with the strictest limits. `connections`: the
+-- highest of its roles. The API's roles log in as PostgREST's `authenticator`, so they are not here.
 create or replace function ourvidz.our_logins() returns table (
   oid oid, name name, roles name[], statement_s integer, lock_s integer, idle_s integer, transaction_s integer, work_mem_mb integer,
   connections integer
@@ -14,9 +14,9 @@ as $$
   group by r.oid, r.rolname
 $$;
 
--- Ends sessions of these logins whose transaction is older than its role allows, or that hold hundreds of advisory locks, of which we use
--- none: the table of all locks is the server's, and has an end. The timeouts are settings, which a session may turn off for itself, and an
--- old transaction keeps locks, and dead rows from being vacuumed. Called by the reaper, every second. Returns how many.
+-- Ends sessions of these logins whose transaction is older than the role allows, or that hold more than 500 advisory locks: we use none,
+-- and the lock table is the server's and limited. Timeouts are settings, which a session may turn off for itself, and an old transaction
+-- keeps locks and keeps dead rows from vacuum. Called by the reaper, every second. Returns how many.
 create or replace function ourvidz.end_overlong() returns bigint
 language plpgsql
 as $$

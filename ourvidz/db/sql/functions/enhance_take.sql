@@ -1,5 +1,5 @@
--- The oldest request that somebody still waits for and no living enhancer has; nothing when there is none, and the caller is then woken by the
--- next one (NOTIFY ourvidz, 'enhancement'). Three enhancers at most are given the same one. Also says that this enhancer lives.
+-- Takes the oldest request that is still waited for and that no live enhancer has. If there is none, returns nothing, and the next request
+-- wakes the caller (NOTIFY ourvidz, 'enhancement'). A request is given to at most three enhancers. Also records the enhancer's heartbeat.
 create or replace function ourvidz.enhance_take(p_name text)
 returns table (id uuid, claim_no integer, style text, prompt text, seconds_left double precision)
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
@@ -23,7 +23,7 @@ begin
 end
 $$;
 
--- Keeps the lease while the model writes; false when the request is another's by now, or gone.
+-- Extends the lease while the model writes; false if the request belongs to another enhancer by now or is gone.
 create or replace function ourvidz.enhance_hold(p_name text, p_id uuid, p_claim integer) returns boolean
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$
@@ -35,7 +35,7 @@ begin
 end
 $$;
 
--- {text, figures}, or {failed}: a word; or {}: given back, for another enhancer. False when the request is another's by now, or gone.
+-- Stores the answer: {text, figures}, or {failed}: one word; {} gives the request back for another enhancer. False as in enhance_hold.
 create or replace function ourvidz.enhance_answer(p_id uuid, p_claim integer, p_answer jsonb) returns boolean
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$
@@ -52,5 +52,5 @@ language sql
 as $$
   insert into ourvidz.enhancers as e (name, beat_at, waiting) values (p_name, ourvidz.now(), enhancer_beat.waiting)
   on conflict (name) do update set beat_at = excluded.beat_at, waiting = excluded.waiting
-  where excluded.waiting <> e.waiting or e.beat_at < excluded.beat_at - interval '5 s'  -- a look each second is not a write each second
+  where excluded.waiting <> e.waiting or e.beat_at < excluded.beat_at - interval '5 s'  -- polling each second must not write each second
 $$;

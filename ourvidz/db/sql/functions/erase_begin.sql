@@ -1,4 +1,4 @@
--- An erasure begins, or goes on where an earlier one broke off: from here on nothing can be queued or attested for this user.
+-- Begins an erasure or resumes an interrupted one: from now on nothing can be queued or attested for this user.
 create or replace function ourvidz.erase_begin(p_user uuid, p_reason text, p_by text) returns ourvidz.erasures
 language plpgsql
 as $$
@@ -14,7 +14,7 @@ begin
 end
 $$;
 
--- Each step takes it: whoever queues, retries or attests for this user has finished (ourvidz.lock_verified), and no hold stands.
+-- Taken by each step: waits for whoever queues, retries or attests for this user (ourvidz.lock_verified); refuses under a legal hold.
 create or replace function ourvidz.erase_lock(p_user uuid) returns void
 language plpgsql
 as $$
@@ -27,7 +27,7 @@ begin
 end
 $$;
 
--- What was done besides the database's own part; asked for nothing, whether it may go on.
+-- Adds the counts of what was erased outside the database. With empty counts, only checks that the erasure may go on.
 create or replace function ourvidz.erase_count(p_user uuid, p_counts jsonb) returns void
 language plpgsql
 as $$
@@ -51,7 +51,7 @@ begin
   perform ourvidz.erase_lock(p_user);
   update ourvidz.erasures set finished_at = greatest(ourvidz.now(), started_at)
   where user_id = p_user and finished_at is null;
-  -- Another that ran beside this one may have finished it.
+  -- A concurrent run may have finished it.
   select * into e from ourvidz.erasures where user_id = p_user order by id desc limit 1;
   return e;
 end

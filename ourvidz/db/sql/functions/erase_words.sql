@@ -1,5 +1,5 @@
--- Takes away what a user wrote, and what points to what was made of it; events and figures stay, and the chain verifies. How many rows of
--- each. p_try: nothing is changed, and unfinished jobs are no hindrance. Again, it finds nothing left.
+-- Erases what a user wrote and all references to what was made from it; events and figures stay, and the hash chain still verifies. Returns
+-- how many rows of each kind. p_try: changes nothing, and allows unfinished jobs. A second run finds nothing left.
 create or replace function ourvidz.erase_words(p_user uuid, p_try boolean default false) returns jsonb
 language plpgsql
 as $$
@@ -17,13 +17,13 @@ begin
     end if;
     perform ourvidz.erase_count(p_user, v_counts);
   exception when sqlstate 'OV000' then
-    null;  -- undone; what was counted is not
+    null;  -- rolled back, except for v_counts
   end;
   return v_counts;
 end
 $$;
 
--- Carries out ourvidz.erasure_rules, in their order. A table that a project does not have is left out.
+-- Applies ourvidz.erasure_rules in their order. Skips tables that the project does not have.
 create or replace function ourvidz.erase_rows(p_user uuid) returns jsonb
 language plpgsql
 as $$
@@ -46,7 +46,7 @@ begin
 end
 $$;
 
--- Rows that name the user in tables that are not ours: by their columns' names, or by what those refer to. They are left, and said by name.
+-- Lists rows that name the user in tables that are not ours, by column name or foreign key. They are left in place and reported.
 create or replace function ourvidz.erasure_left(p_user uuid) returns table (relation text, by_column text, rows bigint)
 language plpgsql
 as $$
@@ -65,7 +65,7 @@ begin
     begin
       execute format('select count(*) from %s where %I::text = $1::text', relation, by_column) into rows using p_user;
     exception when insufficient_privilege then
-      rows := null;  -- this login may not look
+      rows := null;  -- this login may not read it
     end;
     if rows is distinct from 0 then
       return next;

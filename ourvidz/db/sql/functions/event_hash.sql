@@ -1,4 +1,4 @@
--- SHA-256 over the previous hash and the event's canonical bytes (state/events.py says which, and holds the second implementation).
+-- Returns SHA-256 over the previous hash and the event's canonical bytes (specified and implemented a second time in state/events.py).
 -- Inlined into its callers: no SET, not SECURITY DEFINER.
 create or replace function ourvidz.event_hash(
   prev_hash bytea, job_id uuid, version integer, type text, from_status text, to_status text,

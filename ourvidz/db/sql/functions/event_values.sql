@@ -1,4 +1,4 @@
--- An instant and a figure as events hold them: the same text in every session, whatever its TimeZone and extra_float_digits say.
+-- Format an instant and a number as events store them: the same text in every session, whatever TimeZone and extra_float_digits are set to.
 create or replace function ourvidz.instant(p timestamptz) returns text
 language sql stable parallel safe
 as $$ select case when isfinite(p) then to_jsonb(p at time zone 'UTC') #>> '{}' || '+00:00' else p::text end $$;

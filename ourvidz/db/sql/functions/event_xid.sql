@@ -1,5 +1,5 @@
--- This transaction's place in the order of events: its id, and what `ourvidz restored` added so that a younger server's ids follow the older
--- server's. The default of job_events.xid.
+-- Returns this transaction's place in the order of events: its id plus the offset that `ourvidz restored` sets so that a younger server's
+-- ids follow the older server's. The default of job_events.xid.
 create or replace function ourvidz.event_xid() returns xid8
 language plpgsql volatile
 as $$
@@ -9,7 +9,7 @@ begin
 end
 $$;
 
--- Below the oldest running transaction no event can appear any more: a reader whose cursor stays below this passes none by.
+-- Returns the oldest running transaction's place: no event can appear below it any more, so a reader with a cursor below misses none.
 create or replace function ourvidz.settled_xid() returns xid8
 language plpgsql stable security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$
@@ -19,8 +19,8 @@ begin
 end
 $$;
 
--- Refuses (OV050) in a copy events whose place would be below that of others: readers have passed it. So it is in a younger server, before `ourvidz
--- restored`. Events of transactions that run beside this one are not seen here.
+-- Refuses (OV050), in a copy, events whose place would be below existing ones, which readers have passed. This is so on a younger server
+-- before `ourvidz restored`. Events of concurrent transactions are ignored.
 create or replace function ourvidz.refuse_behind() returns void
 language plpgsql
 as $$

@@ -1,6 +1,6 @@
--- Fires once for each INSERT into job_events: an event that may happen moves its job, and one that may not undoes the statement.
+-- Fires once for each INSERT into job_events: a legal event moves its job, an illegal one undoes the statement.
 -- This is the only writer of a job's folded columns; jobs_guard refuses all others. Set-based, so batches cost little more than one.
--- Before Postgres 18 a scan that is off but unavoidable counts as dear enough to be compiled: 0.4 s a job, hence no jit.
+-- No jit: before Postgres 18 a disabled but unavoidable scan has a cost high enough to be compiled, 0.4 s a job.
 create or replace function ourvidz.events_apply() returns trigger
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
   set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
@@ -32,7 +32,7 @@ begin
     from fresh as e where ourvidz.misfits(e.type, e.data) <> '{}';
   end if;
   if v_births > 0 then
-    -- A row that a plain INSERT brought (jobs_ask) is there before its event: it must be the very row that the event tells.
+    -- A plain INSERT (jobs_ask) brings its row before the event: it must be exactly the row that the event creates.
     if pg_trigger_depth() > 1 then
       select count(*) into v_applied
       from fresh as e cross join lateral ourvidz.born(e, v_now) as b join public.jobs as j on j.id = b.id
@@ -95,7 +95,7 @@ begin
   elsif v_started and exists (select from ourvidz.receivers where enabled and 'processing' = any (events)) then
     perform ourvidz.outbox_follow((select array_agg(row(e.*)::public.job_events) from fresh as e));
   end if;
-  -- After the hold, which waits for the profile: whoever changed it meanwhile is seen here (ourvidz.may_run).
+  -- After the hold, which waits for the profile's lock: changes made meanwhile are seen here (ourvidz.may_run).
   if v_works then
     perform ourvidz.refuse_unverified(user_id)
     from (select distinct j.user_id from fresh as e cross join lateral (select user_id from public.jobs where id = e.job_id limit 1) as j

@@ -1,4 +1,4 @@
--- The job after one event: the database's fold, written once. events_apply updates rows with it, ourvidz.fold replays with it.
+-- Folds one event into a job: the database's only fold. events_apply updates rows with it, ourvidz.fold replays with it.
 -- Kept inlinable (one SELECT, no SET, not SECURITY DEFINER), so that applying a batch stays one set-based statement.
 create or replace function ourvidz.evolve(j public.jobs, e public.job_events) returns setof public.jobs
 language sql stable parallel safe
@@ -23,10 +23,10 @@ as $$
          when it.reprioritises then (e.data->>'priority')::smallint else j.priority end,
     case when it.begins then coalesce((e.data->>'rank')::float8, 0)
          when it.retries or it.reroutes or it.reprioritises then (e.data->>'rank')::float8 else j.rank end,
-    -- ready: whether it may be claimed now; run_at is that of the next line
+    -- ready: whether it may be claimed now. The next column is run_at.
     case when not it.queues or it.claims or (j.executor_id is not null and it.run_at is null) then null
          when it.run_at is not null then it.run_at <= e.occurred_at
-         -- A job that is imported without a run_at waits for its user's age to be verified.
+         -- A job imported without a run_at waits for its user's age verification.
          else coalesce(j.ready, not it.imports) end,
     case when it.claims or it.ends then null else coalesce(it.run_at, j.run_at) end,
     case when it.claims then e.claim_no else coalesce(j.claim_no, 0) end,
@@ -53,7 +53,7 @@ as $$
     e.occurred_at,
     case when it.imports then (e.data->>'completed_at')::timestamptz when it.ends then e.occurred_at
          when it.retries then null else j.completed_at end,
-    j.format, j.quality, j.model_type, j.worker_type, j.metadata, j.error_message,  -- the older system's: no event tells them
+    j.format, j.quality, j.model_type, j.worker_type, j.metadata, j.error_message,  -- the legacy system's: no event carries them
     it.removes and coalesce(e.data->>'what' = 'job', false) or coalesce(j.hidden, false)
   from (
     select e.from_status is null as begins,
@@ -72,6 +72,6 @@ as $$
            e.to_status = 'queued' as queues,
            e.type in ('completed', 'failed', 'cancelled') as ends,
            (e.data->>'run_at')::timestamptz as run_at
-    offset 0  -- worked out once an event, not once a column that asks
+    offset 0  -- computed once per event, not once per column
   ) as it
 $$;

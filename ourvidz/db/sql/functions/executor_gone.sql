@@ -1,5 +1,5 @@
--- A supervisor saw an executor's process die: its jobs are given back at once. Only executors of the caller's own login. Returns how many
--- jobs it had. What the executor may still send is refused.
+-- Declares an executor gone, for a supervisor that saw its process die, and gives its jobs back at once. Only for executors of the caller's
+-- own login. Returns how many jobs it had. What the executor may still send is refused.
 create or replace function ourvidz.executor_gone(p_executor uuid, p_cause text default 'died') returns bigint
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp set plan_cache_mode = force_generic_plan
 as $$
@@ -9,7 +9,7 @@ begin
 end
 $$;
 
--- Internal: the reaper declares executors gone whose lease ran out, whoever registered them.
+-- Internal: the reaper also calls it for executors whose lease expired, whoever registered them.
 create or replace function ourvidz.declare_gone(p_executor uuid, p_cause text) returns bigint
 language plpgsql set plan_cache_mode = force_generic_plan
 as $$
@@ -19,7 +19,7 @@ declare
   v_jobs bigint := 0;
 begin
   update ourvidz.executors set state = 'gone', waiting = false where id = p_executor;
-  -- In the order of ids, as lock_claims does: no deadlock with a batch. Locked before we ask which was on the device.
+  -- In id order, as in lock_claims: no deadlock with a batch. Locked before asking which job was on the device.
   perform from public.jobs where executor_id = p_executor order by id for update;
   perform ourvidz.lock_profiles(array(select user_id from public.jobs where executor_id = p_executor));
   v_on_device := ourvidz.on_device(p_executor);

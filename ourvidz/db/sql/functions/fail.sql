@@ -1,5 +1,5 @@
--- An attempt ended in an error. Policy decides what follows; the answer is that event: retry_scheduled, failed or cancelled.
--- p_final: no retry may ever follow, not a person's either (a refusal for safety). The message is kept with the payload, for people.
+-- Ends an attempt with an error. Policy decides what follows; returns that event: retry_scheduled, failed or cancelled.
+-- p_final: no retry may follow, not even by a person (a safety refusal). The message is kept in the payload, for people.
 create or replace function ourvidz.fail(
   p_job uuid, p_claim bigint, p_token uuid, p_class text, p_message text, p_retryable boolean default true, p_final boolean default false,
   p_verdict jsonb default '{}'
@@ -14,13 +14,13 @@ begin
   end if;
   perform ourvidz.check_word(p_class, 'class');
   if not ourvidz.fits(to_jsonb(p_class), (select kinds->'class' from ourvidz.event_types where name = 'failed')) then
-    p_message := p_class || ': ' || p_message;  -- a class of somebody else's executor: where people read it
+    p_message := p_class || ': ' || p_message;  -- a third-party executor's class: kept where people read it
     p_class := 'unexpected';
   end if;
   select * into j from public.jobs where id = p_job;
   update public.job_payloads set error_message = left(p_message, 2000) where job_id = p_job;
   if p_verdict <> '{}' then
-    -- A refusal is recorded with the salted hash of the text, or of a picture's sha256; never with the text or the picture.
+    -- A refusal is recorded with the salted hash of the text or of a picture's sha256, never with the text or the picture.
     select p_verdict - 'sha256' || jsonb_build_object('digest', encode(sha256(salt || coalesce(
       decode(p_verdict ->> 'sha256', 'hex'), convert_to(coalesce(enhanced_prompt, prompt), 'UTF8'))), 'hex'))
     into p_verdict from public.job_payloads where job_id = p_job;
@@ -31,8 +31,8 @@ begin
 end
 $$;
 
--- What a screen said, as an event may hold it. A screen that this program does not ship has names of its own: its category is `image`, and
--- a digest stands for its version and rule.
+-- Returns a screen's verdict as an event may hold it. A screen that this program does not ship has its own names: its category becomes
+-- `image`, and digests replace its version and rule.
 create or replace function ourvidz.verdict(p jsonb) returns jsonb
 language sql stable
 as $$

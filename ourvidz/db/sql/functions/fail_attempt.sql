@@ -1,5 +1,5 @@
--- What follows a failed attempt of a job whose row is locked: cancelled if that was asked for (a refusal by a screen stays one), another attempt while tries are left,
--- else failed. Internal: fail and reap decide by it. Returns the event's type.
+-- Decides what follows a failed attempt of a job whose row is locked: cancelled if that was requested (a screen's final refusal stays one),
+-- another attempt while any are left, else failed. Internal: called by fail and reap. Returns the event's type.
 create or replace function ourvidz.fail_attempt(
   j public.jobs, p_class text, p_retryable boolean, p_actor text, p_more jsonb default '{}'
 ) returns text

@@ -1,4 +1,4 @@
--- The final video's job of a scene, as submit_batch takes it. Refuses what cannot be: no finished preview, no such picture, no video type.
+-- Builds the request for a scene's final video, for submit_batch. Refuses without a finished preview, that picture or a video type.
 create or replace function ourvidz.final_of(p_scene public.videos, p_choice jsonb) returns jsonb
 language plpgsql stable
 as $$
@@ -38,7 +38,7 @@ begin
     'request', p_choice, 'metadata', jsonb_build_object('approved', p_choice),
     'settings', jsonb_build_object('references', jsonb_build_object('first_frame', v_picture.bucket || '/' || v_picture.path))
       || case when v_chosen ?| '{width,height}' then '{}' else (
-      -- The size nearest in shape to the picture, of those that the type makes; its usual one for a square.
+      -- The type's size closest in shape to the picture; its usual one for a square.
       select jsonb_build_object('width', side->0, 'height', side->1)
       from jsonb_array_elements(v_kind.limits->'size'->'in') with ordinality as sizes (side, n)
       order by round(abs(ln((side->>0)::numeric / (side->>1)::numeric) - ln(v_picture.width::numeric / v_picture.height)), 6), n limit 1) end);

@@ -1,5 +1,5 @@
--- The event that a job begins with when somebody asks for it. Kept inlinable, as evolve is. Written before the row (queue_fresh), or told
--- again from a row that a plain INSERT brought (jobs_asked): both must come out the same, to the bit.
+-- Builds the first event of a requested job. Kept inlinable, as evolve is. Used before the row exists (queue_fresh), and again for a row
+-- that a plain INSERT brought (jobs_asked): both results must be identical to the bit.
 create or replace function ourvidz.first_event(a ourvidz.asked_job, p_rank float8, p_salt bytea, p_at timestamptz, p_actor text)
 returns setof public.job_events
 language sql stable parallel safe
@@ -12,6 +12,6 @@ as $$
              'user_id', a.user_id, 'job_type', a.job_type, 'lane', a.lane, 'priority', a.priority, 'rank', ourvidz.figure(p_rank),
              'run_at', ourvidz.instant(greatest(a.run_at, p_at)), 'project_id', a.project_id, 'video_id', a.video_id, 'image_id', a.image_id,
              'digest', encode(sha256(p_salt || a.body_digest), 'hex'), 'price', ourvidz.price_of(a.job_type, a.settings))) as data
-    offset 0  -- worked out once
+    offset 0  -- computed once
   ) as it
 $$;

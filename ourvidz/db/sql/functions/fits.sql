@@ -1,4 +1,4 @@
--- Whether a value is of a kind (state/kinds.py says what kinds there are). null is of every kind.
+-- Returns whether a value is of a kind (state/kinds.py lists the kinds). null is of every kind.
 create or replace function ourvidz.fits(p_value jsonb, p_kind jsonb) returns boolean
 language sql immutable parallel safe
 as $$
@@ -11,7 +11,7 @@ as $$
     else ourvidz.fits_one(p_value, p_kind) end
 $$;
 
--- The same for a value that has no parts. Kept inlinable.
+-- The same for a value without parts. Kept inlinable.
 create or replace function ourvidz.fits_one(p_value jsonb, p_kind jsonb) returns boolean
 language sql immutable parallel safe
 as $$
@@ -23,7 +23,7 @@ as $$
     else jsonb_typeof(p_value) = p_kind->>'type' end, false)
 $$;
 
--- The keys of an event's data that it may not have, or whose values are of another kind. Names alone: the values could be anything.
+-- Returns the keys of an event's data that are not allowed or whose values are of another kind. Names only: the values could be anything.
 create or replace function ourvidz.misfits(p_type text, p_data jsonb) returns text[]
 language sql stable parallel safe
 as $$

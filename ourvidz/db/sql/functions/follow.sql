@@ -1,5 +1,5 @@
--- What follows from events that begin or end jobs, in their own transaction: tokens, the owner's library, the usage report, messages to send,
--- what screens refused. Each of the five is the only writer of what it keeps. Called by events_apply, once for a statement's events.
+-- Applies what follows from events that begin or end jobs, in their own transaction: tokens, the owner's library, the usage report, outbox
+-- messages, screens' refusals. Each of the five is the only writer of its data. Called by events_apply, once per statement.
 create or replace function ourvidz.follow(p_events public.job_events[]) returns void
 language plpgsql
 as $$

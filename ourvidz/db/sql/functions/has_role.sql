@@ -1,6 +1,6 @@
--- Whether a user has a role, as the older system's policies ask. Who is an admin, the caller's token says (app_metadata, which only the
--- project's admins write): a row of user_roles makes nobody one. Of others only admins and the service key learn it: who is an admin is whom
--- to attack.
+-- Returns whether a user has a role, for the legacy system's policies. The caller's token says who is an admin (app_metadata, which only
+-- the project's admins write), not a row of user_roles. Only admins and the service key may ask about other users: an admin is a target for
+-- attackers.
 create or replace function public.has_role(_user_id uuid, _role public.app_role) returns boolean
 language sql stable security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$

@@ -1,4 +1,4 @@
--- Extends the executor's lease, and with it those of all its jobs. Not sent by an executor whose current stage has stalled.
+-- Extends the executor's lease, and with it those of all its jobs. An executor whose current stage has stalled does not send it.
 create or replace function ourvidz.heartbeat(p_executor uuid, p_resident text[] default null, p_lanes text[] default null, p_info jsonb default null)
 returns timestamptz
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp set plan_cache_mode = force_generic_plan

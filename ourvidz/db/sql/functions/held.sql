@@ -1,4 +1,4 @@
--- What an executor holds, read every second: a job missing from it was taken away, and cancel_requested is a cancel to honour.
+-- Lists the jobs that an executor holds, polled every second: a missing job was taken away, and cancel_requested asks it to cancel.
 create or replace function ourvidz.held(p_executor uuid)
 returns table (job_id uuid, claim_no bigint, cancel_requested boolean)
 language plpgsql stable security definer set search_path = pg_catalog, ourvidz, pg_temp set plan_cache_mode = force_generic_plan

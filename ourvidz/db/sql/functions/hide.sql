@@ -1,5 +1,5 @@
--- Takes a job that has ended out of its owner's library, with its pictures or its film: their rows go, their objects are marked for deletion,
--- the job's row is hidden from its owner. Events, figures and tokens stay. Twice is once. Returns whether it did.
+-- Removes an ended job from its owner's library, with its pictures or video: deletes their rows, marks their objects for deletion, hides
+-- the job's row from its owner. Events, figures and tokens stay. Idempotent. Returns whether it did.
 create or replace function ourvidz.hide(p_job uuid, p_actor text default null) returns boolean
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$
@@ -16,9 +16,9 @@ begin
     'what', 'job', 'image_id', j.image_id, 'video_id', j.video_id))],
     coalesce(p_actor, ourvidz.actor(j.user_id)));
   perform ourvidz.artifacts_removed(array[p_job]);
-  -- One that is being deleted by somebody else goes by itself: not waited for, because they wait for this job.
+  -- A row that somebody else is deleting is skipped, not waited for: they wait for this job.
   delete from public.images where id = any (array(select id from public.images where job_id = p_job for update skip locked));
-  -- A scene of a project stays, without what this job made; the row that a front end made for this one film goes.
+  -- A project's scene stays, without what this job made; a row that a front end made for this one video is deleted.
   delete from public.videos where id = any (array(
     select id from public.videos as v where v.id = j.video_id and v.project_id is null and v.scene_number is null
       and not exists (select from public.jobs as other where other.video_id = v.id) for update skip locked));

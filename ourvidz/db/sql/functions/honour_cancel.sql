@@ -1,4 +1,4 @@
--- The executor has stopped because a cancel was asked for, or because a step was refused: nothing is made for the job's user any more.
+-- Cancels a job whose executor has stopped: by a cancel request, or by a refused step (no jobs may be made for its user any more).
 create or replace function ourvidz.honour_cancel(p_job uuid, p_claim bigint, p_token uuid) returns void
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp set plan_cache_mode = force_generic_plan
 as $$

@@ -1,10 +1,10 @@
--- Which database this is (ourvidz.identities); no row where `migrate` has not finished, as in a schema that waits for its rows.
+-- Returns which database this is (ourvidz.identities); no row until `migrate` has finished, as in a schema that waits for its rows.
 create or replace function ourvidz.identity() returns ourvidz.identities
 language sql stable
 as $$ select * from ourvidz.identities order by n desc limit 1 $$;
 
--- The server's and the database's own names, which no dump takes along. A copy of a server's files has the same. The server's is 0 where it does
--- not say it, to us or to the owner of our functions.
+-- Returns the server's and the database's own ids, which no dump carries; a copy of a server's files has the same ones. The server's is 0
+-- where it is not readable by us or by the owner of our functions.
 create or replace function ourvidz.whereabouts(out system_identifier bigint, out database_oid oid)
 language plpgsql stable
 as $$
@@ -19,8 +19,8 @@ exception when insufficient_privilege or feature_not_supported then
 end
 $$;
 
--- Whether its rows came from another database, and nobody has said yet what it is (`ourvidz restored`).
--- Asked by each step of a job, hence queries of kept plans.
+-- Returns whether the rows came from another database and no operator has yet decided what this one is (`ourvidz restored`).
+-- Called by each step of a job, hence queries with kept plans.
 create or replace function ourvidz.is_copy() returns boolean
 language plpgsql stable
 as $$
@@ -38,19 +38,19 @@ begin
   elsif v_elsewhere or v_server = 0 then
     return v_elsewhere;
   end if;
-  -- A statement of its own: the right to ask for it is looked at as a query begins, whether it comes to it or not.
+  -- A separate statement: Postgres checks the privilege when a query starts, even if the call is never reached.
   return v_server <> (select c.system_identifier from pg_control_system() as c);
 end
 $$;
 
--- Refuses (OV050) what acts on the world in a copy's name: two databases would make each job, send each message and delete each object.
+-- Refuses (OV050) outside effects in a copy: two databases would make each job, send each message and delete each object.
 create or replace function ourvidz.refuse_copy() returns void
 language plpgsql stable
 as $$
 begin
   if ourvidz.is_copy() then
     raise exception 'This database was restored, moved or copied from another one, and nobody has said yet which of the two goes on.'
-      using errcode = 'OV050', hint = 'Run `ourvidz restored --instead` or `ourvidz restored --beside`: nothing is made or sent before.';
+      using errcode = 'OV050', hint = 'Run `ourvidz restored --replaces` or `ourvidz restored --copy`: nothing is made or sent before.';
   end if;
 end
 $$;

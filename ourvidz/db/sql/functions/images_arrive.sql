@@ -1,5 +1,5 @@
--- A front end inserts the row of a picture after its job was queued, and waits for an UPDATE to 'completed'. What it may not say of a job is
--- taken out; its job is locked, so that the job cannot end between this look and the row's commit.
+-- Checks the row that a front end inserts for a picture after queueing its job, to wait for an UPDATE to 'completed'. Removes what it may
+-- not say about the job, and locks the job so that it cannot end before the row is committed.
 create or replace function ourvidz.images_arrive() returns trigger
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$ begin return jsonb_populate_record(new, ourvidz.answer('image_row', to_jsonb(new))); end $$;
@@ -42,8 +42,8 @@ begin
   if not found then
     perform ourvidz.refuse_missing('job', 'job_id');
   end if;
-  -- The row that was made for this picture when the job ended gives way to the front end's. Without its job, its deletion is no event. One that
-  -- its owner is deleting just now is theirs, and waits for this job.
+  -- The row made for this picture when the job ended gives way to the front end's. It is detached first, so that its deletion writes no
+  -- event. A row that its owner is deleting right now is left to them; they wait for this job.
   v_made := array(select id from public.images where job_id = v_job and coalesce(image_index, 0) = v_index and metadata ? 'made_at_completion'
                   for update skip locked);
   update public.images set job_id = null where id = any (v_made);
@@ -53,7 +53,7 @@ begin
 end
 $$;
 
--- After a row came or was changed: it says what its job's events say. The job's lock is waited for, so whatever end is under way is seen.
+-- After an insert or update: makes the row show what its job's events say. Waits for the job's lock, so an end in progress is seen.
 create or replace function ourvidz.images_changed() returns trigger
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$

@@ -1,5 +1,5 @@
--- Before a picture's row goes, whoever deletes it: its job's events say so, its output is marked for deletion, and whatever job names the row
--- names it no more. Another row of the same picture keeps the output.
+-- Before a picture's row is deleted, by anyone: records it in its job's events, marks its output for deletion, and unlinks every job that
+-- names the row. Another row of the same picture keeps the output.
 create or replace function ourvidz.images_removed() returns trigger
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
   set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off

@@ -1,8 +1,8 @@
--- Makes the rows of public.images that name these jobs say what the jobs' events say. Called with the jobs' locks held.
+-- Updates the rows of public.images that name these jobs to what the jobs' events say. Called with the jobs' locks held.
 --
--- A row that somebody else has locked is left out, never waited for: they have the row and want its job (images_removed, images_changed), we
--- have the job and want the row. Whoever changed it comes here themselves once they have the job; who deletes it leaves nothing to show. In no
--- order, since nobody is waited for: for an order all rows might be read by the index on ids.
+-- A row that somebody else has locked is skipped, never waited for: they hold the row and want its job (images_removed, images_changed), we
+-- hold the job and want the row. A changer comes here itself once it has the job; a deleter leaves nothing to show. In no order, since
+-- nobody is waited for: for an order all rows might be read by the index on ids.
 create or replace function ourvidz.images_show(p_jobs uuid[]) returns void
 language plpgsql
 as $$
@@ -30,7 +30,7 @@ begin
            or coalesce(i.metadata, '{}') is distinct from coalesce(i.metadata, '{}') || coalesce(told.metadata, '{}'));
   end if;
 
-  -- A picture of a job that no front end made rows for (rpc, CLI, Redis): its row is made now. One that its owner deleted is not.
+  -- Adds rows for pictures of a job that no front end made rows for (rpc, CLI, Redis), except for pictures that the owner deleted.
   insert into public.images (user_id, project_id, title, prompt, enhanced_prompt, image_url, thumbnail_url, status, metadata, format, quality,
                              job_id, image_index, file_size, created_at, updated_at)
   select j.user_id, (select id from public.projects where id = j.project_id), made.title, made.prompt, made.enhanced_prompt, made.image_url,

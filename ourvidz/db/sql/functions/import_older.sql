@@ -1,9 +1,9 @@
--- Gives each job of the older system (ourvidz.older_jobs) its one `imported` event, and with it a row here; those that have one stay as
--- they are, so it may be called again. Returns how many came. Run by the migration, as its role.
+-- Writes one `imported` event for each job of the legacy system (ourvidz.older_jobs), which creates its row here. Skips jobs that have one,
+-- so it may be called again. Returns how many were imported. Run by the migration, as its role.
 --
--- An ended job comes as it ended. One that was waiting or at work is queued, however old, where it can be made; else it has failed. Nobody
--- claims it before its user's age is verified: until then it has no run_at (ourvidz.verified_follow gives it one). What no event tells
--- (metadata, error text) comes along beside it.
+-- An ended job keeps its end. One that was waiting or running is queued, however old, if it can be made; otherwise it has failed. Nobody
+-- claims it before its user's age is verified: until then it has no run_at (ourvidz.verified_follow sets it). What no event carries
+-- (metadata, error text) is copied.
 create or replace function ourvidz.import_older() returns bigint
 language plpgsql
 as $$

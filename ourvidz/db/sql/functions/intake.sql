@@ -1,6 +1,6 @@
--- Takes messages of one queue: each makes its job, joins the row that is there, or is refused, by itself. Each object holds `message`, as it
--- lay in the queue, and `digest` (SHA-256, hex, of its bytes). Answers {ord, outcome, reason?, field?, detail?} for each, and counts it in
--- the same transaction.
+-- Processes messages of one queue. Each one independently makes its job, joins the existing row, or is refused. Each object holds
+-- `message`, as it was in the queue, and `digest` (SHA-256, hex, of its bytes). Returns {ord, outcome, reason?, field?, detail?} for each,
+-- and counts it in the same transaction.
 create or replace function ourvidz.intake(p_queue text, p_messages jsonb) returns jsonb
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp set plan_cache_mode = force_generic_plan
 as $$
@@ -15,8 +15,8 @@ declare
   v_done jsonb := '[]';
 begin
   perform ourvidz.refuse_copy();
-  -- One at a time with what these users ask for elsewhere, or two doors at once would overshoot the plan. All of them first, in the locks'
-  -- own order: two intakes never wait for each other.
+  -- Serialised with these users' requests elsewhere, or concurrent submits could exceed the plan. All locks at once, in their fixed order:
+  -- two intakes never wait for each other.
   perform ourvidz.lock_names('pace', array(select (m->>'user_id')::uuid::text from jsonb_array_elements(v_read) as m));
   select coalesce(jsonb_agg(m order by n) filter (where there and nth = 1), '[]'),
          coalesce(jsonb_agg(m order by n) filter (where not there and nth = 1), '[]'), coalesce(jsonb_agg(m order by n) filter (where nth > 1), '[]')
@@ -28,7 +28,7 @@ begin
     from jsonb_array_elements(v_read) with ordinality as given (j, n)
   ) as sorted;
 
-  begin  -- in one go, as nearly always; one that is refused undoes this, and they go one by one
+  begin  -- all at once, the usual case; a refusal undoes this, and they go one by one
     if v_fresh <> '[]' then
       v_done := ourvidz.intake_fresh(v_fresh);
     end if;
@@ -41,7 +41,7 @@ begin
   perform ourvidz.intake_record(p_queue, (
     select coalesce(jsonb_agg(r || jsonb_build_object('message_id', m->'id', 'digest', m->'digest')), '[]')
     from jsonb_array_elements(v_done) as r cross join lateral (select v_read->((r->>'ord')::integer - 1) as m) as its));
-  if v_again <> '[]' then  -- a later message of the same job meets what became of the first
+  if v_again <> '[]' then  -- a later message of the same job sees the outcome of the first
     select v_done || jsonb_agg(r || jsonb_build_object('ord', v_again->((r->>'ord')::integer - 1)->'ord')) into v_done
     from jsonb_array_elements(ourvidz.intake(p_queue, (
       select jsonb_agg(jsonb_build_object('message', m->'raw', 'digest', m->'digest') order by n)

@@ -1,4 +1,4 @@
--- New messages in one go: all of them or none.
+-- Queues new messages: all of them or none.
 create or replace function ourvidz.intake_fresh(p_messages jsonb) returns jsonb
 language plpgsql
 as $$
@@ -15,7 +15,7 @@ begin
 end
 $$;
 
--- What only a message has: a queue that its type belongs into (the older list takes all), and a bucket, which its type decides.
+-- Checks what only a message has: its queue must be its type's (the legacy list takes all), and its bucket too.
 create or replace function ourvidz.check_message(p jsonb) returns void
 language plpgsql stable
 as $$
@@ -32,7 +32,7 @@ begin
 end
 $$;
 
--- Goes on where a message was refused; whatever else went wrong is raised again, and the message stays where it is.
+-- Ignores refusals, so that the intake goes on; raises any other error again, and the message stays in its queue.
 create or replace function ourvidz.only_refusals(p_state text, p_message text) returns void
 language plpgsql
 as $$

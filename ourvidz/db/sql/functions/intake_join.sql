@@ -1,5 +1,5 @@
--- A message whose job is there: `joined`, with what only the message says where nobody has claimed the job yet, or `repeated`. Refuses one
--- that is another job.
+-- Joins a message to its existing job: `joined`, with the settings that only the message has if nobody has claimed the job yet, or
+-- `repeated`. Refuses a message that describes a different job.
 create or replace function ourvidz.intake_join(p_raw jsonb) returns text
 language plpgsql
 as $$
@@ -9,7 +9,7 @@ declare
 begin
   select * into j from public.jobs where id = a.id for update;
   if j.user_id is distinct from a.user_id
-     -- The type it began with: it may have gone to its fallback since.
+     -- The type it began with: it may have been rerouted to its fallback since.
      or a.job_type is distinct from (select data->>'job_type' from public.job_events where job_id = j.id and version = 1) then
     raise exception 'Job % is there already, and it is another user''s or of another type than the message says.', j.id using errcode = 'OV008';
   elsif exists (select from ourvidz.intake_messages where message_id = j.id and outcome in ('drained', 'joined')) then

@@ -1,4 +1,4 @@
--- One message: a new job, the row that is there already (which wins), or a refusal, which leaves nothing behind.
+-- Processes one message: a new job, the existing row (which wins), or a refusal, which leaves nothing behind.
 create or replace function ourvidz.intake_one(p_message jsonb) returns jsonb
 language plpgsql
 as $$

@@ -1,5 +1,5 @@
--- Counts what became of messages, and remembers them for a while. In the transaction of intake() where one made them; refusals that were
--- found before the database was asked come here alone.
+-- Counts the outcomes of messages, and keeps them for a while. Runs in the transaction of intake() that processed them; refusals found
+-- before the database was asked are recorded alone.
 create or replace function ourvidz.intake_record(p_queue text, p_records jsonb) returns void
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$
@@ -19,7 +19,7 @@ begin
 end
 $$;
 
--- A value of a column of ourvidz.intake_messages, or `other` where it is none of its list.
+-- Returns the value if it is in the list of this column of ourvidz.intake_messages, else `other`.
 create or replace function ourvidz.known(p_column text, p_value text) returns text
 language sql stable
 as $$
@@ -27,7 +27,7 @@ as $$
   from ourvidz.column_kinds where name = 'ourvidz.intake_messages.' || p_column
 $$;
 
--- Forgets messages that nobody will send again. Returns how many.
+-- Deletes records of messages that nobody will send again. Returns how many.
 create or replace function ourvidz.intake_forget(p_older interval default interval '30 days') returns bigint
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$

@@ -1,5 +1,5 @@
--- What only the message says of a job that a plain INSERT made, and that nobody has claimed: settings and weights that the row's metadata left
--- out. Where they change what the job costs or which models it needs, an event says so.
+-- Adds settings and weights that only the message has to an unclaimed job made by a plain INSERT, where the row's metadata left them out.
+-- Appends an event if they change the job's price or the models that it needs.
 create or replace function ourvidz.intake_settings(j public.jobs, a ourvidz.asked_job) returns void
 language plpgsql
 as $$
@@ -13,7 +13,7 @@ declare
 begin
   select * into v_had from public.job_payloads where job_id = j.id;
   if v_had.source is distinct from 'row' then
-    return;  -- a job of another way in was asked for whole
+    return;  -- a job from another source was requested in full
   end if;
   v_row := (ourvidz.read_asked(jsonb_build_array(jsonb_build_object('user_id', j.user_id, 'job_type', j.job_type,
                                                                     'metadata', v_had.metadata)), 'row'))[1].chosen;

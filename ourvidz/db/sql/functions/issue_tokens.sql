@@ -1,4 +1,4 @@
--- Tokens to a user (`grant`) or back from one (`revoke`), by an operator, with the reason. The same key again is the same transfer.
+-- Gives tokens to a user (`grant`) or takes them back (`revoke`), for an operator, with a reason. The same key again is the same transfer.
 -- Internal: grant_tokens and revoke_tokens call it. `created` is false when the key had moved them before.
 create or replace function ourvidz.issue_tokens(
   p_kind text, p_user uuid, p_amount bigint, p_reason text, p_key text, p_actor text, out balance bigint, out created boolean
@@ -19,7 +19,7 @@ begin
   elsif length(v_key) not between 1 and 200 then
     raise exception 'A key has 1 to 200 characters.' using errcode = 'OV009', column = 'key';
   end if;
-  -- Of two with one key the second waits here, then finds the first one's entry.
+  -- Of two calls with one key, the second waits here, then finds the first one's entry.
   select token_balance into balance from public.profiles where id = p_user for no key update;
   if not found then
     raise exception 'There is no profile %.', p_user using errcode = 'OV018';
@@ -30,7 +30,7 @@ begin
   if created then
     insert into ourvidz.token_entries (user_id, account, amount, kind, key, reason, actor, at)
     select p_user, leg.account, leg.sign * p_amount, p_kind, v_key, trim(p_reason),
-           -- Nobody with a JWT chooses under what name.
+           -- A caller with a JWT cannot choose the actor.
            case when v_caller.role is null then coalesce(p_actor, ourvidz.actor()) else ourvidz.actor() end, ourvidz.now()
     from (values ('issued', case p_kind when 'grant' then -1 else 1 end), ('available', case p_kind when 'grant' then 1 else -1 end))
          as leg (account, sign);

@@ -1,4 +1,4 @@
--- The job as it stood at an instant, told from its events; no row when it did not exist yet. `ready` is what it was when last told.
+-- Returns the job as it was at an instant, replayed from its events; null if it did not exist yet. `ready` is as the last event set it.
 create or replace function ourvidz.job_as_of(p_job uuid, p_at timestamptz) returns public.jobs
 language sql stable security definer set search_path = pg_catalog, ourvidz, pg_temp set plan_cache_mode = force_generic_plan
 as $$

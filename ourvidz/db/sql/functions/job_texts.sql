@@ -1,4 +1,4 @@
--- What else its user wrote that belongs to a job, for the executor that has it to screen: titles of its project, video and images, its
+-- Returns the other texts of its user that belong to a job, for its executor to screen: titles of its project, video and images, its
 -- character and its project's. `field`: title or character. The prompts and the metadata come with the claim.
 create or replace function ourvidz.job_texts(p_job uuid, p_claim bigint, p_token uuid) returns table (field text, written text)
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp set plan_cache_mode = force_generic_plan

@@ -1,5 +1,5 @@
--- What can be made, for a front end to offer it: anybody may ask. `steps` and `images` by their limits, `expected_seconds` from claim to end,
--- as it took lately.
+-- Lists the job types for a front end to offer; anybody may call it. `steps` and `images` by their limits, `expected_seconds` from claim to
+-- end, measured on recent jobs.
 create or replace function public.job_types() returns jsonb
 language sql stable security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$

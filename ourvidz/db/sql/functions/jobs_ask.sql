@@ -1,6 +1,6 @@
--- Before each row of a plain INSERT into jobs, as the older system's edge function sends it (docs/decisions/0020): the same checks as for
--- any job, and then the very row that its `submitted` event will tell. The event follows in jobs_asked. Both by way of `answer`, so that
--- PostgREST is told why.
+-- Handles each row of a plain INSERT into jobs, as the legacy system's edge function sends it (docs/decisions/0020): runs the same checks
+-- as for any job, and returns the row that its `submitted` event will create. jobs_asked writes the event afterwards. Both go through
+-- `answer`, so that PostgREST is told why.
 create or replace function ourvidz.jobs_ask() returns trigger
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
   set extra_float_digits = 1  -- the row goes through JSON, and its rank must come out as its event tells it
@@ -33,7 +33,7 @@ begin
     'metadata', p->'metadata', 'project_id', p->'project_id', 'video_id', p->'video_id', 'image_id', p->'image_id')), 'row');
   perform ourvidz.check_asked(v_asked);
   perform ourvidz.check_pictures(v_asked);
-  -- Before the job it belongs to: the foreign key is looked at when the transaction ends.
+  -- Before the job it belongs to: the foreign key is checked when the transaction ends.
   perform ourvidz.keep_words(v_asked, array[v_salt]);
 
   select born.* into v_born

@@ -1,6 +1,6 @@
--- What a client may say of a job that is there, by PATCH: the front end links its rows and asks to cancel by status, the admin pages set a
--- status or an error message. Each becomes the verb that it means, and the row changes by that verb's event, which names who asked. An admin's
--- `queued` retries the job for nothing.
+-- Turns a client's PATCH of a job into verbs: the front end links its rows and cancels by status, the admin pages set a status or an error
+-- message. The row changes by the verb's event, which names the caller. An admin's `queued` retries the job without charge, unless it is
+-- their own.
 create or replace function ourvidz.api_change_job(p jsonb) returns jsonb
 language plpgsql
 as $$
@@ -17,7 +17,7 @@ begin
     end if;
     perform ourvidz.link(v_job, (p->>'image_id')::uuid, (p->>'video_id')::uuid);
   end if;
-  -- The deployed queue-job says `failed` of a job that it could not put into its Redis: nobody waits for that job.
+  -- The deployed queue-job sets `failed` on a job that it could not put into its Redis: nobody waits for that job.
   if v_status in ('cancelled', 'failed') then
     perform ourvidz.cancel(v_job);
   elsif v_status = 'queued' and v_me.admin then
@@ -40,7 +40,7 @@ create or replace function ourvidz.api_delete_job(p jsonb) returns jsonb
 language plpgsql
 as $$ begin perform ourvidz.hide((p->>'job_id')::uuid); return null; end $$;
 
--- DELETE on jobs through the API: the job leaves its owner's library. Anybody else is refused as for any other change of history.
+-- DELETE on jobs through the API removes the job from its owner's library. Any other DELETE is refused, like any change of history.
 create or replace function ourvidz.jobs_delete() returns trigger
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$

@@ -1,5 +1,5 @@
--- Fires after each INSERT or UPDATE of jobs. Every folded column comes from the event that the row names as its head: events_apply
--- has just written both. Any other write leaves the version as it was, or names an event that is not there, and is refused.
+-- Fires after each INSERT or UPDATE of jobs. Every folded column must come from the event that the row names as its head: events_apply has
+-- just written both. Any other write keeps the version or names an event that does not exist, and is refused.
 create or replace function ourvidz.jobs_guard_update() returns trigger
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
   set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off
@@ -10,18 +10,18 @@ declare
   v_now constant timestamptz := ourvidz.now();
   v_xid constant xid8 := ourvidz.event_xid();
 begin
-  -- A full join can be hashed or merged and nothing else. Transition tables have no statistics, and a session plans this once: by an update of
-  -- one row, after which a nested loop would compare each row of a large one with every other.
+  -- A full join can only be hashed or merged. Transition tables have no statistics, and a session plans this once, for an update of one
+  -- row: a nested loop would later compare each row of a large update with every other.
   select coalesce(n.id, o.id) into v_job
   from after_rows as n
   full join before_rows as o on o.id = n.id
   where n.id is null or o.id is null
      or case when n.version = o.version
-             -- `ready` is no one's fact: the clock alone turns it true. The older system's columns are told by no event.
+             -- `ready` has no event: only the clock turns it true. The legacy system's columns have none either.
              then to_jsonb(n) - ourvidz.untold() <> to_jsonb(o) - ourvidz.untold()
                   or n.ready and o.ready is not true and n.run_at > v_now
              else n.version <> o.version + 1
-                  -- A scalar subquery on purpose, as below: EXISTS may be answered by hashing all events there are.
+                  -- A scalar subquery on purpose, as below: EXISTS may be planned as a hash of all events.
                   or (select e.hash = n.head_hash and e.prev_hash = o.head_hash and e.to_status = n.status and e.xid = v_xid
                       from public.job_events as e where e.job_id = n.id and e.version = n.version) is not true end
   limit 1;
@@ -43,8 +43,8 @@ declare
 begin
   select n.id into v_job
   from after_rows as n
-  -- A scalar subquery on purpose: one index lookup a row, whatever the planner thinks of the size of a batch. The transaction is no condition
-  -- of that lookup, or Postgres may take the index on it, and read all events of the batch for each of its rows.
+  -- A scalar subquery on purpose: one index lookup per row, whatever batch size the planner assumes. xid is not a condition of that lookup,
+  -- or Postgres may use the index on it and read all events of the batch for each row.
   where (select born = n and e.xid = v_xid
          from public.job_events as e
          cross join lateral (select jsonb_populate_record(null::public.jobs, ourvidz.beside(n)) as j offset 0) as its

@@ -1,4 +1,4 @@
--- The older system's callback may come late, with words: for somebody who was erased they are not kept.
+-- Drops the texts that a late callback of the legacy system writes for an erased user.
 create or replace function ourvidz.keep_erased() returns trigger
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$

@@ -1,5 +1,4 @@
--- Refuses a value of a text column that is of another kind than ourvidz.column_kinds says, whoever writes it. Names the column, and not the
--- value.
+-- Refuses a value of a text column that is not of the kind in ourvidz.column_kinds, whoever writes it. Names the column, not the value.
 create or replace function ourvidz.keep_kinds() returns trigger
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$

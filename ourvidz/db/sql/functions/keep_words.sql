@@ -1,4 +1,4 @@
--- Keeps what was asked for beside its job, with the salt that the event's digest was made with. A seed is drawn where none was asked for.
+-- Stores the request in the job's payload, with the salt of the event's digest. Draws a seed if none was asked for.
 create or replace function ourvidz.keep_words(p_fresh ourvidz.asked_job[], p_salts bytea[]) returns void
 language plpgsql
 as $$

@@ -1,4 +1,4 @@
--- Which models a job needs (state/catalog.py: lane_of).
+-- Returns a job's lane: the models that it needs (state/catalog.py: lane_of).
 create or replace function ourvidz.lane_of(p_family text, p_settings jsonb) returns text
 language sql immutable parallel safe
 as $$

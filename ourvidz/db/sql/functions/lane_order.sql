@@ -1,10 +1,10 @@
--- The lanes an executor should look in, best first: one that has waited too long because of affinity, then those whose model is in
--- memory, then whichever waits longest. Affinity may hold a lane back until p_patience, counted from p_since, when the executor settled
--- in its own lane, so that two busy lanes alternate by the minute and not by the job.
+-- Orders an executor's lanes, best first: a lane that affinity has kept waiting too long, then lanes whose model is in memory, then the
+-- longest waiting. Too long: its oldest job was due before p_patience, and the executor settled in its own lane (p_since) before that too,
+-- so that two busy lanes alternate by the minute and not by the job.
 create or replace function ourvidz.lane_order(p_lanes text[], p_resident text[], p_since timestamptz, p_patience timestamptz)
 returns text[]
 language plpgsql stable
-set enable_sort = off  -- the index that gives the order, however few jobs statistics say that wait
+set enable_sort = off  -- use the index that gives the order, even if statistics say that few jobs wait
 as $$
 begin
   return (select array_agg(l.lane order by

@@ -1,4 +1,4 @@
--- Whether an executor with a lease takes jobs of this lane.
+-- Checks whether an executor with a live lease serves this lane.
 create or replace function ourvidz.lane_served(p_lane text, p_now timestamptz) returns boolean
 language sql stable
 as $$

@@ -1,7 +1,7 @@
--- What follows when the lease of a job's executor ran out; its row is locked. A cancel asked for before the crash is honoured here. A job
--- that keeps killing its executor is quarantined: it fails with class `quarantined`, and a person decides.
--- p_on_device: the job was on the device, and so may be to blame. p_blamed: some job was; then one that was not waits for no backoff.
--- It is counted all the same, more patiently: an upload or a reference can kill a process too.
+-- Handles the expired lease of a job's executor; the job's row is locked. A cancel requested before the crash takes effect here. A job that
+-- keeps killing its executor is quarantined: it fails with class `quarantined`, and a person decides.
+-- p_on_device: the job was on the device, so it may be the cause. p_blamed: some job was on it; a job that was not then gets no backoff.
+-- Such a job's crashes count too, with a higher limit: an upload or a reference can also kill a process.
 create or replace function ourvidz.lapse(j public.jobs, p_cause text, p_on_device boolean, p_blamed boolean) returns text
 language plpgsql
 as $$

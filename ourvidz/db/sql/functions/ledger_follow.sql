@@ -1,6 +1,6 @@
--- Tokens follow jobs. A job's price is held when it is queued; at its end, whatever that is, what it delivered is captured (ourvidz.earned) and
--- the rest released. One statement for all kinds of events; the trigger of token_entries keeps the balances (tokens_move).
--- A job of before the ledger has no price in its events, holds nothing, and so moves nothing.
+-- Writes the token entries that follow from job events. A job's price is held when it is queued; when it ends, in whatever way, the price
+-- of what it delivered is captured (ourvidz.earned) and the rest released. One statement for all event types; the trigger of token_entries
+-- updates the balances (tokens_move). A job from before the ledger has no price in its events, so it holds and moves nothing.
 create or replace function ourvidz.ledger_follow(p_events public.job_events[]) returns void
 language plpgsql
 as $$
@@ -10,8 +10,8 @@ begin
   from unnest(p_events) as e
   cross join lateral (select user_id from public.jobs where id = e.job_id limit 1) as j
   cross join lateral (
-    -- The account is no condition of the look-up: token_entries_of_user, of held entries alone, would meet it without any key, and be read
-    -- whole where statistics say that it is small.
+    -- No condition on account: it would match token_entries_of_user (held entries only) without using its key, and the planner would read
+    -- that index whole where statistics say that it is small.
     select coalesce(sum(amount) filter (where account = 'held'), 0)::bigint as held,
            max(job_version) filter (where kind = 'hold' and account = 'held') as since
     from ourvidz.token_entries where job_id = e.job_id
@@ -21,7 +21,7 @@ begin
            case when e.type = 'rerouted' and held > 0 then greatest((e.data->>'price_change')::bigint, -held) end as change,
            case when held > 0 and e.type in ('completed', 'failed', 'cancelled') then ourvidz.earned(e, held, since) else 0 end as earned,
            case when e.to_status in ('completed', 'failed', 'cancelled') then held else 0 end as back
-    offset 0  -- asked once, not once a row that needs it
+    offset 0  -- evaluated once per event, not once per leg
   ) as due
   cross join lateral (
     values ('hold', 'available', -due.price), ('hold', 'held', due.price),

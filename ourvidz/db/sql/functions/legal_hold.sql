@@ -1,4 +1,4 @@
--- A hold keeps what a user has until it is lifted: no erasure, no sweep. Said again, the one that stands is answered.
+-- Sets a legal hold: until it is lifted, no erasure and no sweep removes what the user has. Returns the existing hold if there is one.
 create or replace function ourvidz.hold_set(p_user uuid, p_reason text, p_by text) returns ourvidz.legal_holds
 language plpgsql
 as $$
@@ -8,7 +8,7 @@ begin
   if length(trim(p_reason)) between 1 and 500 is not true then
     raise exception 'A legal hold needs a reason, of at most 500 characters.' using errcode = 'OV009', column = 'reason';
   end if;
-  -- Under the lock that each step of an erasure takes: what such a step has begun is done before, and the next one is refused.
+  -- The lock that each step of an erasure takes: a step that has begun finishes first, and the next one is refused.
   perform ourvidz.profile_lock(p_user);
   insert into ourvidz.legal_holds (user_id, reason, set_by, since) values (p_user, p_reason, p_by, ourvidz.now())
   on conflict (user_id) where lifted_at is null do nothing;
@@ -17,7 +17,7 @@ begin
 end
 $$;
 
--- Returns whether there was one.
+-- Lifts a user's legal hold. Returns whether there was one.
 create or replace function ourvidz.hold_lift(p_user uuid, p_by text) returns boolean
 language plpgsql
 as $$

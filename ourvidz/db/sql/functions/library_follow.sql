@@ -1,10 +1,10 @@
--- What a job's beginning, end or link changes in its owner's library: rows of images and videos, and what the front end reads of the job itself.
--- The only writer of what those say of jobs. A job without rows costs one look into each index.
+-- Updates the owner's library when a job begins, ends or is linked: rows of images and videos, and the job columns that the front end
+-- reads. The only writer of what those say about jobs. A job without such rows costs one look-up in each index.
 create or replace function ourvidz.library_follow(p_events public.job_events[]) returns void
 language plpgsql
 as $$
 declare
-  v_turned uuid[];  -- ended, or begun again
+  v_turned uuid[];  -- ended, or started again
   v_videos uuid[];
   v_new boolean;
 begin
@@ -21,8 +21,8 @@ begin
     perform ourvidz.videos_show(v_videos, v_new);
   end if;
 exception when others then
-  -- A trigger or a check of the project's own that refuses a row must not hold the job: its end stands, and the audit finds the row. What is
-  -- ours to know or goes away by itself (locks, timeouts, resources) undoes the event as before.
+  -- A trigger or check of the project's own that refuses a row must not block the job: its end stands, and the audit finds the row. Our own
+  -- errors and those that pass by themselves (locks, timeouts, resources) undo the event as usual.
   if sqlstate ~ '^(OV|40|53|55|57|58|XX|PG)' then
     raise;
   end if;

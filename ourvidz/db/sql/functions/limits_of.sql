@@ -1,4 +1,4 @@
--- A login's settings in this database, or for all of them, beside those of its roles; `value` null: it has none.
+-- Returns the settings that a login's roles require (wanted), and their values for it in this database or in all; `value` null: not set.
 create or replace function ourvidz.limits_of(p_login name) returns table (setting text, wanted text, value text)
 language sql stable
 as $$
@@ -11,8 +11,8 @@ as $$
   where l.name = p_login
 $$;
 
--- Limits as Postgres sets them. work_mem is a number of kB, without its unit: PostgREST hands on a role's settings in lower case, and no unit
--- is called mb.
+-- Returns limits as Postgres settings. work_mem is in kB without a unit: PostgREST passes a role's settings on in lower case, and Postgres
+-- has no unit `mb`.
 create or replace function ourvidz.as_settings(p_statement_s integer, p_lock_s integer, p_idle_s integer, p_work_mem_mb integer)
 returns table (setting text, wanted text)
 language sql immutable
@@ -21,7 +21,7 @@ as $$
          ('idle_in_transaction_session_timeout', p_idle_s || 's'), ('work_mem', (p_work_mem_mb * 1024)::text)
 $$;
 
--- What is wrong with the limits of our logins, as `ourvidz doctor` and `ourvidz logins ls` say it: one line a login.
+-- Returns what is wrong with the limits of our logins, for `ourvidz doctor` and `ourvidz logins ls`: one row per login.
 create or replace function ourvidz.unlimited_logins() returns table (login name, roles name[], lacks text[])
 language sql stable security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$

@@ -1,4 +1,4 @@
--- Links a job to the row of its picture or video, once: the same row again changes nothing, another is refused. Returns whether it did.
+-- Links a job to its picture's or video's row, once: the same row again changes nothing, another is refused. Returns whether it linked.
 create or replace function ourvidz.link(p_job uuid, p_image uuid, p_video uuid, p_actor text default null) returns boolean
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$

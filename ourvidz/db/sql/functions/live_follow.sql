@@ -1,5 +1,5 @@
--- Live status, where Supabase's Realtime is: a message on each user's private channel (jobs:<user id>) for every change of a status and every
--- output. Ids, words and figures, never a text. Whatever is wrong with Realtime is no trouble of the job's: rows say the same.
+-- Sends live status through Supabase's Realtime: a message on the user's private channel (jobs:<user id>) for every status change and every
+-- output. Only ids, words and numbers, never a text. Realtime's errors only warn and never fail the job: the rows say the same.
 create or replace function ourvidz.live_follow(p_events public.job_events[]) returns void
 language plpgsql
 as $$
@@ -20,7 +20,7 @@ exception when others then
 end
 $$;
 
--- Belongs to the role that migrates, the one of ours that may send there (on Supabase: postgres); all else belongs to ourvidz_owner (own.sql).
+-- Owned by the migrating role, the only one of ours that may send there (on Supabase: postgres); ourvidz_owner owns the rest (own.sql).
 create or replace function ourvidz.realtime_send(p_payload jsonb, p_topic text) returns void
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$ begin perform realtime.send(p_payload, 'job', p_topic, true); end $$;

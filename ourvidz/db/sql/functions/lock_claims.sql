@@ -1,13 +1,13 @@
--- The fence: locks those of the jobs that these claims still hold, and returns their places in the arrays. A stale claim locks nothing.
+-- Fences claims: locks the jobs that these claims still hold, and returns their positions in the arrays. A stale claim locks nothing.
 create or replace function ourvidz.lock_claims(p_jobs uuid[], p_claims bigint[], p_tokens uuid[]) returns integer[]
 language plpgsql
 as $$
 begin
   return (
     select coalesce(array_agg(held.n), '{}')
-    -- In the order of ids: two batches lock alike, and neither waits for the other's second.
+    -- In the order of ids: two batches lock in the same order and cannot deadlock.
     from (select * from unnest(p_jobs, p_claims, p_tokens) with ordinality as g (id, claim_no, token, n) order by id) as given
-    -- One lookup a job, by its key. A join would be the planner's to order: it may walk all jobs, and draw a token for each.
+    -- One lookup per job, by key. The planner could reorder a join to scan all jobs and compute a token for each.
     cross join lateral (
       select given.n::integer from public.jobs as j
       where j.id = given.id and j.claim_no = given.claim_no

@@ -1,5 +1,5 @@
--- Locks names of one kind (ids, keys) until the transaction ends, in a fixed number of slots and in their order: two callers never wait for
--- each other's second. Rows of a table that nobody else may write, and no advisory locks, which any login can take and keep.
+-- Locks names of one kind (ids, keys) until the transaction ends: they hash to a fixed number of slots, locked in slot order, so two
+-- callers cannot deadlock. The slots are rows of a table that nobody else may write; advisory locks could be taken and kept by any login.
 create or replace function ourvidz.lock_names(p_kind text, p_names text[]) returns void
 language plpgsql
 as $$

@@ -1,4 +1,4 @@
--- Locks the balances that a transaction of many jobs may move, before it moves any: after all its jobs, in the order of ids. Internal.
+-- Locks the balances that a transaction of many jobs may change, before it changes any: after all its jobs, in the order of ids. Internal.
 create or replace function ourvidz.lock_profiles(p_users uuid[]) returns void
 language plpgsql
 as $$

@@ -1,5 +1,5 @@
--- The caller's own scene; admins, the service and operators have everybody's. Two who approve it at once follow each other, by a lock that
--- submits do not take: those lock the row itself, and the user's balance before it, so locking the row here could be a deadlock.
+-- Returns and locks the caller's scene; admins, the service and operators may use anybody's. Serialises concurrent approvals with a lock
+-- that submits do not take: those lock the user's balance and then the row itself, so locking the row here could deadlock.
 create or replace function ourvidz.lock_scene(p_video uuid) returns public.videos
 language plpgsql
 as $$

@@ -1,4 +1,4 @@
--- Locks a job for a person, who names the version they saw (null: they saw none). Refuses when it has moved on since.
+-- Locks a job for a person who names the version they saw (null: none). Refuses if the job has changed since.
 create or replace function ourvidz.lock_seen(p_job uuid, p_version integer) returns public.jobs
 language plpgsql
 as $$

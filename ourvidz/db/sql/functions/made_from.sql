@@ -1,5 +1,5 @@
--- Facts of a finished job that its owner's library shows, as the older system's callback made them: read by images_show, videos_show and
--- jobs_metadata. Seconds: from the start of the generation that came to something until its last output.
+-- Returns the seconds from the start of the generation that produced output until its last output. These functions give facts of a finished
+-- job as the legacy system's callback wrote them, for its owner's library: images_show, videos_show and jobs_metadata read them.
 create or replace function ourvidz.generation_seconds(p_job uuid, p_before integer) returns numeric
 language sql stable
 as $$
@@ -18,7 +18,7 @@ as $$
                         p_untitled) as said) as it
 $$;
 
--- Whether the job's end is one of ours. What the older system ended is shown as that system left it.
+-- Checks whether the job ended in this system. A job that ended in the legacy system is shown as that system left it.
 create or replace function ourvidz.ended_here(p_job uuid) returns boolean
 language sql stable
 as $$

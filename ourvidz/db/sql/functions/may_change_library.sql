@@ -1,5 +1,5 @@
--- Whether a job may be linked to a row of its owner's library, or removed from that library. Each link is set once; a row that was deleted frees
--- it. A whole job is deleted when it has ended, and nothing happens to its library after that. Kept inlinable, as may_reroute is.
+-- Checks whether a job may be linked to a row of its owner's library, or removed from it. Each link is set once; deleting the row frees it.
+-- A whole job is deleted only after it has ended, and its library does not change after that. Kept inlinable.
 create or replace function ourvidz.may_change_library(j public.jobs, p_type text, p_data jsonb) returns boolean
 language sql stable parallel safe
 as $$

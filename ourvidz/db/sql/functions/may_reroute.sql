@@ -1,6 +1,6 @@
--- The guard of `rerouted` events, whoever writes them: to the type's own fallback and its plain lane; or, as a message told after its row,
--- to another lane of the same type's family.
--- plpgsql, so that it is not inlined into events_apply: other events then cost nothing for it.
+-- Guards `rerouted` events, whoever writes them: to the fallback of the job's type, in its plain lane; or, when a message arrives after the
+-- row (reason `message`), to another lane of the same type's family.
+-- plpgsql, so that it is not inlined into events_apply: other events then do not pay for it.
 create or replace function ourvidz.may_reroute(p_job_type text, p_data jsonb) returns boolean
 language plpgsql stable
 as $$

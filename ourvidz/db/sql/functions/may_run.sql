@@ -1,11 +1,11 @@
--- Whether jobs may be made for a user: the one rule that submit, claim, retry, reroute and every step ask. It needs no schedule: a
--- verification that has run out is compared with the clock.
+-- Checks whether jobs may be made for a user: the one rule of submit, claim, retry, reroute and every step. Needs no schedule: the end of a
+-- verification is compared with the clock.
 create or replace function ourvidz.may_run(user_id uuid) returns boolean
 language sql stable
 as $$ select ourvidz.why_not_run(user_id) is null $$;
 
--- The events by which something is made for a user, or goes on being made. None is written for a user who may not (events_apply), no matter who
--- writes. A claim is not among them: it passes over such jobs (ourvidz.take), and is told at its first step.
+-- Lists the events that make something for a user, or continue to. events_apply refuses them, whoever writes, for a user who may not run
+-- jobs. Claims are not among them: a claim skips such jobs (ourvidz.take), and one that was made before is refused at its first step.
 create or replace function ourvidz.worked_events() returns text[]
 language sql immutable parallel safe
 as $$
@@ -13,8 +13,8 @@ as $$
            completed}'::text[]
 $$;
 
--- Null when jobs may be made for the user, else why not: no_profile | erased | unverified | expired | suspended.
--- plpgsql, so that its plan is kept: a claim asks it for each job that it would take.
+-- Returns null if jobs may be made for the user, else why not: no_profile | erased | unverified | expired | suspended.
+-- plpgsql, so that its plan is cached: a claim calls it for each job that it would take.
 create or replace function ourvidz.why_not_run(user_id uuid) returns text
 language plpgsql stable
 as $$

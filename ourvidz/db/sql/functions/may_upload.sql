@@ -1,5 +1,5 @@
--- Whether the caller may add another object to the buckets of references: they have fewer than ourvidz.limits says. Owned by the role that
--- migrates, as newest_upload is. By the operators of text_pattern_ops, which Supabase's index on names answers; no more than the limit is read.
+-- Checks whether the caller may add an object to the reference buckets: they have fewer than ourvidz.limits allows. Owned by the migrating
+-- role, like newest_upload. Uses text_pattern_ops operators, which Supabase's index on names supports; reads no more rows than the limit.
 create or replace function ourvidz.may_upload() returns boolean
 language sql stable security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$

@@ -1,5 +1,5 @@
--- Whoever signs up has a profile: not verified, on no plan, with nothing to spend; and the role of a user. A project's own trigger may have
--- made both a moment before. The username is the one given, or the email's local part; one that is taken gets a part of the id.
+-- Gives a new user a profile (not verified, no plan, no tokens) and the role of a basic user. A project's own trigger may have made both
+-- just before. The username is the given one, or the local part of the email; a part of the id is appended if it is taken.
 create or replace function ourvidz.new_profile() returns trigger
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$

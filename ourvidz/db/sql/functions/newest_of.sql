@@ -1,12 +1,12 @@
--- The newest job of a video's stage (p_final: its film, else its preview), when it began last, and the word that its status is shown by (null:
--- the older system ended it, and has said so itself).
+-- Returns the newest job of a video's stage (p_final: the film, else the preview), when it last began, and the word that shows its status
+-- (null: the legacy system ended it and wrote the status itself).
 create or replace function ourvidz.newest_of(v public.videos, p_final boolean)
 returns table (id uuid, began timestamptz, seq bigint, shown text)
 language sql stable
 as $$
   select j.id, begun.began, begun.seq,
          case when j.completed_at is null then step.status when ourvidz.ended_here(j.id) then
-           -- A film that was delivered is there, and paid for, however its job ended.
+           -- A delivered film exists and is paid for, however its job ended.
            case when p_final and exists (select from ourvidz.film_of(j.id, true)) then 'completed' else step.status end end
   from public.jobs as j
   join ourvidz.job_types as kind on kind.name = j.job_type and kind.video = p_final
@@ -20,7 +20,7 @@ as $$
   order by j.created_at desc, first.seq desc limit 1
 $$;
 
--- What that job made, once the job has ended: its film, delivered, or the first picture of its completed preview. No row before that.
+-- Returns what an ended job made: its delivered film, or the first picture of its completed preview. No row before the job has ended.
 create or replace function ourvidz.film_of(p_job uuid, p_final boolean)
 returns table (final boolean, made_at timestamptz, bucket text, path text, thumbnail_bucket text, thumbnail_url text, resolution text,
                seconds numeric, title text, metadata jsonb)

@@ -1,4 +1,4 @@
--- The next event of a job as it stands under its lock: one of this type, chained to the last. Kept inlinable, as evolve is.
+-- Builds the next event of a job under its lock: of this type, chained to the last. Kept inlinable, like evolve.
 create or replace function ourvidz.next_event(j public.jobs, p_type text, p_data jsonb, p_actor text, p_now timestamptz)
 returns table (submitted_on date, job_id uuid, version integer, type text, from_status text, to_status text, claim_no bigint, actor text,
                occurred_at timestamptz, data jsonb, prev_hash bytea, hash bytea)

@@ -1,10 +1,10 @@
--- Where a user's next p_jobs jobs enter a lane: start-time fair queueing (Goyal, Vin, Cheng 1996). A user who was away starts at the
--- lane's virtual time; one with jobs waiting starts behind them; a plan's weight sets how far each job moves the user on. The upsert's
--- row lock makes two submits of one user follow each other. Returns the start and the step between the jobs. The profile is locked first:
--- the price will be held on it, and whoever has locked it waits for no share of its user's (docs/decisions/0021).
+-- Returns where a user's next p_jobs jobs enter a lane, and the step between them: start-time fair queueing (Goyal, Vin, Cheng 1996). A
+-- user with no jobs waiting starts at the lane's virtual time, others behind their own jobs; the plan's weight sets how far each job moves
+-- the user on. The upsert's row lock serialises the submits of one user. The profile is locked first: the price will be held on it, and a
+-- transaction that has locked it never waits for a share of the same user (docs/decisions/0021).
 create or replace function ourvidz.next_rank(p_user uuid, p_lane text, p_jobs bigint, out start float8, out step float8)
 language plpgsql
-set enable_sort = off  -- the index that gives the order, however few jobs statistics say that wait
+set enable_sort = off  -- use the index that gives the order, even if statistics say that few jobs wait
 as $$
 declare
   v_virtual float8;
@@ -21,7 +21,7 @@ begin
 end
 $$;
 
--- With nobody waiting all have been served: everyone starts level with whoever got furthest.
+-- Returns a lane's virtual time. If nobody waits, all have been served: everyone starts level with the user who got furthest.
 create or replace function ourvidz.virtual_time(p_lane text) returns float8
 language sql stable
 as $$
@@ -31,7 +31,7 @@ as $$
     0)
 $$;
 
--- Where a user's next job would enter, as next_rank says it, without entering.
+-- Returns where a user's next job would enter, like next_rank, without entering it.
 create or replace function ourvidz.entry(p_user uuid, p_lane text) returns float8
 language sql stable
 as $$

@@ -1,6 +1,6 @@
--- A request as it will be made: job_type, settings, prompt, negative_prompt, lane, price, references, set_aside, metadata, chosen (what the
--- request gave itself) … Raises OV009 for settings that are wrong, OV018 for what is another's; asks nothing of the user, the prompt or
--- the balance, and writes nothing. A seed that was not asked for is drawn when the job is queued.
+-- Returns a request as it will be made: job_type, settings, prompt, negative_prompt, lane, price, references, set_aside, metadata, chosen
+-- (settings that the request gave itself) … Raises OV009 for wrong settings and OV018 for another user's rows. Does not check the user, the
+-- prompt or the balance, and writes nothing. A seed that was not given is drawn when the job is queued.
 create or replace function ourvidz.normalise(request jsonb, source text) returns jsonb
 language plpgsql stable security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$

@@ -1,5 +1,5 @@
--- What the older front end reads in a job's row beside its folded columns, as the deployed queue-job wrote it: of every job, whatever way it
--- came. What the request's own metadata says stays as it said it. Kept inlinable (ourvidz.born).
+-- Returns the columns of a job's row that the legacy front end reads in addition to the folded ones, as the deployed queue-job wrote them:
+-- for every job, however it came. The request's own metadata takes precedence. Kept inlinable (ourvidz.born).
 create or replace function ourvidz.older_columns(k ourvidz.job_types, w public.job_payloads) returns jsonb
 language sql stable parallel safe
 as $$

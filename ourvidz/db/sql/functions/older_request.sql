@@ -1,5 +1,5 @@
--- A job of the older system as every way in reads its like (ourvidz.normalise): type, lane, settings, what was set aside. Null where it cannot
--- be made here: no such type, no prompt, or values that we refuse.
+-- Reads a job of the legacy system as any other request is read (ourvidz.normalise): type, lane, settings, what was set aside. Null if it
+-- cannot be made here: unknown type, no prompt, or values that we refuse.
 create or replace function ourvidz.older_request(p_user uuid, p_type text, p_metadata jsonb, p_prompt text) returns jsonb
 language plpgsql volatile
 as $$

@@ -1,6 +1,6 @@
--- Which of an executor's jobs were on its device: of those it holds, the one whose latest stage was begun last. Several when they were
--- begun together, in one statement, because they shared a pass. None when that one has left the device for its upload. A job is begun in
--- the log only once the device is free for it, so whatever was begun before it is only being encoded or uploaded.
+-- Returns which of an executor's jobs were on its device: of those it holds, the one whose latest stage began last. Several if one
+-- statement began them together, because they shared a pass. None if that job has left the device for its upload. A stage begins in the log
+-- only once the device is free for it, so jobs whose stage began earlier are only being encoded or uploaded.
 create or replace function ourvidz.on_device(p_executor uuid) returns uuid[]
 language sql stable
 as $$
@@ -9,11 +9,11 @@ as $$
     select j.id, j.status, rank() over (order by last.begun desc) as place
     from public.jobs as j
     cross join lateral (
-      -- The transaction's number: one clock reading may serve two events, one transaction only those of one statement.
+      -- By transaction id: two events may have the same time, but one transaction has only the events of one statement.
       select e.xid as begun from public.job_events as e
       where e.submitted_on = j.submitted_on and e.job_id = j.id and e.claim_no = j.claim_no
         and e.type in ('enhancement_started', 'generation_started')
-        and e.data->'on_device' is distinct from 'false'  -- by the enhancer's own process, with another job on the device
+        and e.data->'on_device' is distinct from 'false'  -- false: run by the enhancer's own process, with another job on the device
       order by e.version desc limit 1
     ) as last
     where j.executor_id = p_executor

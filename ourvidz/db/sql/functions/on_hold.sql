@@ -1,4 +1,4 @@
--- Whether a legal hold stands on whoever asks. Named by a policy on storage.objects: while it stands its user deletes nothing there.
+-- Checks whether the caller is under a legal hold. Used by a policy on storage.objects: such a user deletes nothing there.
 create or replace function ourvidz.on_hold() returns boolean
 language sql stable security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$

@@ -1,5 +1,5 @@
--- Which pictures a picture comes from, at any depth, itself included: each with the user whose attestation counts for it, who is the one
--- that asks for the picture itself, and the owner of the job that used it for all others. At most 1,001 rows: more than 1,000 is too deep.
+-- Returns the pictures that a picture comes from, at any depth, itself included, each with the user whose attestation counts: the one who
+-- asks, for the picture itself; the owner of the job that used it, for all others. At most 1,001 rows: more than 1,000 is too deep.
 create or replace function ourvidz.origins(p_user uuid, p_sha256 text) returns table (user_id uuid, sha256 text)
 language sql stable
 as $$
@@ -13,7 +13,7 @@ as $$
     cross join lateral (
       select r.sha256 from ourvidz.job_references as r where r.job_id = maker.id
       union all
-      -- Made before references were recorded: from which pictures is not known, so from each that was attested by then.
+      -- Made before references were recorded: the sources are unknown, so every picture attested by then counts.
       select c.sha256 from public.consents as c
       where c.user_id = maker.user_id and c.attested_at <= coalesce(maker.completed_at, ourvidz.now())
         and exists (select from public.job_payloads where job_id = maker.id and settings->'references' <> '{}')
@@ -23,7 +23,7 @@ as $$
   select * from came limit 1001
 $$;
 
--- Whether a picture with these bytes was made by a job of this user.
+-- Checks whether a job of this user made a picture with these bytes, and it is not taken down.
 create or replace function ourvidz.is_made_for(p_user uuid, p_sha256 text) returns boolean
 language sql stable
 as $$
@@ -31,7 +31,7 @@ as $$
                    and not a.taken_down)
 $$;
 
--- Whether the attestation of this very picture was withdrawn by this user, and not given again.
+-- Checks whether this user withdrew the attestation of this very picture and did not give it again.
 create or replace function ourvidz.is_withdrawn(p_user uuid, p_sha256 text) returns boolean
 language sql stable
 as $$
@@ -39,7 +39,7 @@ as $$
      and not exists (select from public.consents where user_id = p_user and sha256 = p_sha256 and withdrawn_at is null)
 $$;
 
--- Null: this user's picture may be shown to a model. Else why not: `unattested`, `withdrawn` (it, or one that it was made from), `too_deep`.
+-- Returns null if this user's picture may be shown to a model, else why not: `unattested`, `withdrawn` (it or a source of it), `too_deep`.
 create or replace function ourvidz.why_no_consent(p_user uuid, p_sha256 text) returns text
 language sql stable
 as $$

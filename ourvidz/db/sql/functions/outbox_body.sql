@@ -1,6 +1,6 @@
--- What a message says, made of what is there now: asked for again after an erasure, it holds no text any more. Paths are those within the
--- bucket that the metadata names. An event's own version goes along, since messages may come in any order. Besides the job, its status and
--- its error's class, a receiver is told what it was registered for (ourvidz.receivers.fields).
+-- Builds a message's body from the current rows: requested again after an erasure, it holds no text any more. Paths are relative to the
+-- bucket that the metadata names. It carries the event's own version, since messages may come in any order. In addition to the job, its
+-- status and its error's class, a receiver gets the fields it was registered for (ourvidz.receivers.fields).
 create or replace function ourvidz.outbox_body(o ourvidz.outbox) returns jsonb
 language sql stable
 as $$

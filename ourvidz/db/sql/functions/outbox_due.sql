@@ -1,4 +1,4 @@
--- Enabled receivers that have messages to send now, with how many (counted up to 1,000).
+-- Returns the enabled receivers that have messages due, and how many (counted up to 1,000).
 create or replace function ourvidz.outbox_due() returns table (receiver text, url text, secret_env text, messages bigint)
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$

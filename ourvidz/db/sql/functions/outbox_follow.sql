@@ -1,4 +1,4 @@
--- A message for each receiver that wants to hear of an event: of its end, or of the first step of an attempt (`processing`).
+-- Writes a message for each receiver that subscribes to an event: a job's end, or the first step of an attempt (`processing`).
 create or replace function ourvidz.outbox_follow(p_events public.job_events[]) returns void
 language plpgsql
 as $$

@@ -1,4 +1,4 @@
--- Forgets what was delivered 30 days ago, and what died 90 days ago. At most 10,000 at a time; returns how many.
+-- Deletes messages delivered over 30 days ago or dead for over 90 days. At most 10,000 at a time; returns how many.
 create or replace function ourvidz.outbox_prune() returns integer
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$

@@ -1,4 +1,4 @@
--- A person sends messages again, dead or delivered, with all their tries: under the same ids, as ever. Returns how many.
+-- Sends dead or delivered messages again, for a person: under the same ids, with all their tries. Returns how many.
 create or replace function ourvidz.outbox_redeliver(p_messages uuid[]) returns integer
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$

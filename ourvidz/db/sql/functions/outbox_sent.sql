@@ -1,4 +1,4 @@
--- The receiver has it. Said late, by one whose lease had run out, it is true all the same.
+-- Records that the receiver has the message. Accepted from a deliverer whose lease has expired too: it is true all the same.
 create or replace function ourvidz.outbox_sent(p_message uuid, p_status integer) returns void
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$

@@ -1,5 +1,5 @@
--- Lends a receiver's next message to a deliverer for p_lease seconds. Not told of the outcome by then, it lends it to the next: so a
--- deliverer that is killed loses nothing, and one that was killed after sending has it sent again, under the same id.
+-- Leases a receiver's next message to a deliverer for p_lease seconds. Without a reported outcome by then it is leased to the next one: a
+-- killed deliverer loses nothing, and one that was killed after sending has its message sent again, under the same id.
 create or replace function ourvidz.outbox_take(p_receiver text, p_lease double precision)
 returns table (id uuid, attempts integer, url text, secret_env text, taken_at timestamptz, body jsonb)
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp

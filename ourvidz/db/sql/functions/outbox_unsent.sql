@@ -1,6 +1,6 @@
--- A try failed: the next one later, or none. 410 says that nobody is there any more, and so do five messages in a row that ran out of tries;
--- then the receiver is disabled until a person looks. p_attempts: as they were when it was taken; a report overtaken by another one's is
--- dropped. p_wait: seconds that the receiver asked for. Returns retry, dead or overtaken.
+-- Records a failed try and schedules the next, or none. 410 means that nobody is there any more, and so do five messages in a row that ran
+-- out of tries: the receiver is then disabled until a person looks. p_attempts: their number when the message was taken; a report overtaken
+-- by another one is dropped. p_wait: seconds that the receiver asked for. Returns retry, dead or overtaken.
 create or replace function ourvidz.outbox_unsent(p_message uuid, p_attempts integer, p_status integer, p_error text, p_wait double precision)
 returns text
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
@@ -15,7 +15,7 @@ begin
   update ourvidz.outbox
   set attempts = attempts + 1, last_status = p_status, last_error = left(p_error, 300),
       dead_at = case when v_dead then v_now end,
-      -- Jitter both ways; what the receiver asks for is heard, up to an hour.
+      -- Jitter both ways. The receiver's wait is honoured, up to an hour.
       next_at = v_now + make_interval(secs => greatest(coalesce(v_delay, 0) * (0.85 + 0.3 * random()), least(coalesce(p_wait, 0), 3600)))
   where id = p_message and attempts = p_attempts and delivered_at is null and dead_at is null
   returning receiver into v_receiver;

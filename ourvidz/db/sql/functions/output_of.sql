@@ -1,5 +1,5 @@
--- Which output a link or an id means: JOB, JOB.INDEX, or the id of a row of public.images or public.videos, anywhere in the text. Null where
--- it is none of ours. The link that `ourvidz.report_link` makes is of this form.
+-- Finds the output that a link or an id means: JOB, JOB.INDEX, or the id of a row of public.images or public.videos, anywhere in the text.
+-- Null if it is none of ours. `ourvidz.report_link` makes links of this form.
 create or replace function ourvidz.output_of(p_named text) returns ourvidz.takedowns
 language plpgsql stable
 as $$
@@ -21,7 +21,7 @@ begin
     join public.artifacts as a on a.job_id = any (array[shown.job_id]) and a.kind = any (array[shown.kind]) and a.index = any (array[shown.index])
     cross join lateral ourvidz.output_subject(a) as o;
   end if;
-  if v_found.subject is null then  -- of the older system, which has no artifacts
+  if v_found.subject is null then  -- of the legacy system, which has no artifacts
     select older.user_id, older.kind, 0, v_id into v_found.user_id, v_found.kind, v_found.index, v_found.row_id
     from (select user_id, 'image' as kind from public.images where id = v_id
           union all select user_id, 'video' from public.videos where id = v_id) as older;
@@ -39,7 +39,7 @@ as $$
   from public.jobs as j where j.id = a.job_id
 $$;
 
--- The row that keeps what becomes of that output, locked.
+-- Returns the takedown row of an output, locked; creates it if there is none.
 create or replace function ourvidz.takedown_of(p_output ourvidz.takedowns) returns ourvidz.takedowns
 language plpgsql
 as $$

@@ -1,5 +1,5 @@
--- The pictures of an image job that were delivered by its last end, whatever that was, as rows of public.images show them. One that began again
--- keeps them; what it delivers since is shown when it ends.
+-- Returns the pictures that an image job had delivered by its last end, whatever end that was, as rows of public.images show them. A job
+-- that was started again keeps them; what it delivers since is shown when it ends.
 create or replace function ourvidz.pictures_of(j public.jobs)
 returns table (index integer, title text, prompt text, enhanced_prompt text, image_url text, thumbnail_url text, quality text, bytes bigint,
                metadata jsonb)
@@ -21,7 +21,7 @@ as $$
     cross join lateral (select coalesce(j.metadata, p.metadata, '{}') - '{primary_asset,all_assets}'::text[] as metadata) as said
     cross join lateral (select coalesce((p.settings->>'images')::integer, 1) as total) as asked
     where kind.name = j.job_type
-    offset 0  -- once a job, not once a picture
+    offset 0  -- once per job, not once per picture
   ) as it
   join public.artifacts as a on a.job_id = j.id and a.kind = 'image' and a.uploaded_at is not null and a.deleted_at is null
     and (j.completed_at is not null or exists (

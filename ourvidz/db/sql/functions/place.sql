@@ -1,5 +1,5 @@
--- A job's place in its lane's order (1: next; null: it does not wait for an executor), and the seconds until it should be done: null
--- where no live executor serves the lane.
+-- Returns a job's place in its lane (1: next; null: it does not wait for an executor), and the seconds until it should be done (null: no
+-- live executor serves the lane).
 create or replace function ourvidz.place(j public.jobs, out n bigint, out eta float8)
 language plpgsql stable
 as $$
@@ -13,8 +13,8 @@ begin
 end
 $$;
 
--- Where a job of this type and rank stands or would stand. Its seconds are what the jobs before it take by their types, shared by the lane's
--- live executors, and its own. Counts 10,000 at most: further back a number says nothing.
+-- Returns where a job of this type and rank stands or would stand. The seconds are those of the jobs before it, by their types, divided
+-- among the lane's live executors, plus its own. Counts at most 10,000: further back a number says nothing.
 create or replace function ourvidz.place_of(p_lane text, p_type text, p_rank float8, p_run_at timestamptz, out n bigint, out eta float8)
 language sql stable
 as $$
@@ -34,8 +34,8 @@ as $$
   from sums, hands
 $$;
 
--- Seconds from claim to end, by job type: the median of what ended lately, else the catalog's figure. Of the newest events alone: however
--- long the history, this reads as much.
+-- Returns the seconds from claim to end by job type: the median of recently completed jobs, else the catalog's value. Reads only the newest
+-- events, so the cost does not grow with the history.
 create or replace function ourvidz.typical_seconds() returns table (job_type text, seconds float8)
 language sql stable
 as $$

@@ -1,5 +1,5 @@
--- Turns jobs whose run_at has come into claimable ones, in portions. Kept apart from `run_at <= now()` in the claim itself, which
--- would walk past every future job on its way.
+-- Makes jobs claimable whose run_at has come, in portions. The claim itself does not test `run_at <= now()`: it would walk past every
+-- future job.
 create or replace function ourvidz.promote(p_limit integer default 200) returns bigint
 language plpgsql
 as $$
@@ -7,10 +7,10 @@ declare
   v_now constant timestamptz := ourvidz.now();
   v_rows bigint := 0;
 begin
-  -- The soonest, by the index's order: asked whether there is any due, the planner may prefer to walk the whole table.
+  -- The soonest job, in the order of the index: for "is any due?" the planner may prefer to scan the whole table.
   if (select run_at from public.jobs where not ready order by run_at limit 1) <= v_now then
     update public.jobs set ready = true
-    -- An array, worked out once: a subquery with a limit may be worked out again for each row of the table.
+    -- An array is evaluated once; a subquery with a limit may be evaluated again for each row of the table.
     where id = any (array(select id from public.jobs where not ready and run_at <= v_now order by run_at limit p_limit
                           for update skip locked));
     get diagnostics v_rows = row_count;

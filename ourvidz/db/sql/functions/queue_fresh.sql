@@ -1,4 +1,4 @@
--- Writes the `submitted` events (whose trigger makes the rows), after the payloads, and wakes who sleeps. Internal; called by submit_batch.
+-- Writes the payloads, then the `submitted` events (whose trigger makes the rows), and wakes executors. Internal: for submit_batch.
 create or replace function ourvidz.queue_fresh(p_fresh ourvidz.asked_job[], p_now timestamptz, p_actor text) returns void
 language plpgsql
 as $$
@@ -7,7 +7,7 @@ declare
 begin
   perform ourvidz.check_pictures(p_fresh);
   select array_agg(ourvidz.salt()) into v_salts from unnest(p_fresh);
-  -- Before the events: a row that they begin takes columns from here (ourvidz.born).
+  -- Before the events: the rows that they begin take columns from the payloads (ourvidz.born).
   perform ourvidz.keep_words(p_fresh, v_salts);
 
   with groups as materialized (

@@ -1,6 +1,6 @@
--- What PostgREST offers as rpc, to a user's own JWT: each looks at the caller's claims (ourvidz.caller) and at nothing else of theirs.
--- `config` holds settings by their names on the wire (state/wire.py). A prompt left out is the project's. dry_run: price,
--- balance, place and what would be set aside, and nothing is queued.
+-- Queues a job. The functions of this file are offered by PostgREST as rpc to a user's own JWT; of the caller each reads only the claims
+-- (ourvidz.caller). `config` holds settings by their client names (state/client_names.py). Without a prompt the project's is used.
+-- dry_run: returns price, balance, place and what would be set aside, and queues nothing.
 create or replace function public.queue_job(
   job_type text, prompt text default null, negative_prompt text default null, config jsonb default '{}', metadata jsonb default '{}',
   project_id uuid default null, video_id uuid default null, image_id uuid default null, character_id uuid default null,
@@ -19,7 +19,7 @@ create or replace function public.cancel_job(job_id uuid, version integer defaul
 language sql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$ select ourvidz.answer('cancel_job', jsonb_build_object('job_id', cancel_job.job_id, 'version', cancel_job.version)) $$;
 
--- charge: for admins and the service key, whose retry is free without it; a user's own retry costs what is still to be delivered.
+-- charge: for admins and the service key, whose retry is otherwise free; a user's own retry costs what is still to be delivered.
 create or replace function public.retry_job(job_id uuid, version integer default null, charge boolean default false) returns jsonb
 language sql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$

@@ -1,5 +1,5 @@
--- Sequences are no rows: a subscription does not bring them, nor a dump of the rows alone. Each is raised above the highest value of its column.
--- Returns how many were too low.
+-- Raises each sequence above the highest value of its column: subscriptions and dumps of rows do not carry sequences. Returns how many
+-- were too low.
 create or replace function ourvidz.raise_sequences() returns bigint
 language plpgsql
 as $$
@@ -28,8 +28,8 @@ begin
 end
 $$;
 
--- What to add to this server's transaction ids so that events from now on come after every place that a reader may have seen: those of events
--- that are here, and of such as were lost with an hour that was not restored. Hence a step of 2^40, more than a database gets through.
+-- Returns the offset for this server's transaction ids that puts new events after every position that a reader may have seen: those of the
+-- events here, and of events lost with an hour that was not restored. Hence steps of 2^40, more than a database ever uses up.
 create or replace function ourvidz.next_xid_offset() returns bigint
 language plpgsql
 as $$

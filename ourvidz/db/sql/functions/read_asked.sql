@@ -1,16 +1,16 @@
--- The one normaliser: what is asked for, read alike whatever way it came (docs/decisions/0030). An id, the lane, the plan's priority, the
--- prompt (the request's, else its project's, else metadata's), whole settings, and what was set aside. Judges no value: check_asked does.
+-- Normalises requests, alike for every way in (docs/decisions/0030). Returns for each an id, the lane, the plan's priority, the prompt (the
+-- request's, else its project's, else metadata's), whole settings, and what was set aside. Checks no value: check_asked does.
 create or replace function ourvidz.read_asked(p_jobs jsonb, p_source text) returns ourvidz.asked_job[]
 language plpgsql
 as $$
 declare
   v_requests ourvidz.request[];
   v_different ourvidz.request[];
-  v_first bigint[];  -- for each request
+  v_first bigint[];  -- per request: the first one with the same content
 begin
   perform ourvidz.check_request(given.j, p_source in ('rpc', 'row')) from jsonb_array_elements(p_jobs) as given (j) where given.j ?| '{config,metadata,settings}';
   v_requests := ourvidz.read_requests(p_jobs, p_source);
-  -- A batch asks for the same thing many times: settings are read once for each different request, the first of its kind.
+  -- A batch repeats the same request many times: settings are read once for each different request, from its first occurrence.
   select array_agg(first.ord order by each.ord) into v_first
   from (select min(r.ord) as ord, array_agg(r.ord) as ords from unnest(v_requests) as r
         group by r.user_id, r.job_type, r.asked_type, r.config, r.metadata, r.settings) as first
@@ -32,7 +32,8 @@ begin
                          )::ourvidz.asked_job order by r.ord)
     from unnest(v_requests) as r
     left join meant as m on m.ord = v_first[r.ord]
-    left join lateral (select subscription_status from public.profiles where id = r.user_id limit 1) as profile on true  -- by key, however few
+    -- By key, however few rows there are.
+    left join lateral (select subscription_status from public.profiles where id = r.user_id limit 1) as profile on true
     left join ourvidz.plan_words as word on word.word = profile.subscription_status
     left join ourvidz.plans as plan on plan.name = word.plan
     left join lateral (select enhanced_prompt, original_prompt from public.projects

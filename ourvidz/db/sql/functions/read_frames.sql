@@ -1,4 +1,4 @@
--- Wan makes 4k+1 frames: the wire's 83 is 81, and both are recorded. Whatever is no such count is left for check_settings to refuse.
+-- Rounds frames down to 4k+1, which Wan makes: a requested 83 becomes 81, and both are recorded. Other values are left to check_settings.
 create or replace function ourvidz.read_frames(p jsonb) returns jsonb
 language sql immutable
 as $$
@@ -6,7 +6,7 @@ as $$
               then p || jsonb_build_object('frames_asked', p->'frames', 'frames', ((p->>'frames')::integer - 1) / 4 * 4 + 1) else p end
 $$;
 
--- One side of a size like "480*832".
+-- Returns one side of a size like "480*832".
 create or replace function ourvidz.wire_side(p_size jsonb, p_place integer) returns jsonb
 language plpgsql immutable
 as $$

@@ -1,6 +1,6 @@
--- Every name of a request that may be a setting, what it means for its job type (ourvidz.wire_names), and why it is set aside, if it is
--- (ourvidz.set_aside_rules): reason is null for what counts. Layers: 1 metadata, which is free, so that only names we know are looked at;
--- 2 config; 3 settings. A null counts as not given.
+-- Returns every name of a request that may be a setting, its meaning for the job type (ourvidz.wire_names), and why it is set aside
+-- (ourvidz.set_aside_rules; null: it counts). Layers: 1 metadata, where only known names are looked at, because it is free-form; 2 config;
+-- 3 settings. A null counts as not given.
 create or replace function ourvidz.read_names(p_requests ourvidz.request[])
 returns table (ord bigint, user_id uuid, layer integer, rank integer, name text, setting text, value jsonb, reason text)
 language sql stable
@@ -8,7 +8,7 @@ as $$
   with said as (
     select r.ord, r.user_id, r.job_type, k.family, l.layer, each.key as name,
            case when each.key = 'sampler_name' then coalesce(spaced.name, each.value) else each.value end as value,
-           -- The one picture that an older sender gives to an img2img job is what it starts from.
+           -- The one picture that a legacy sender gives to an img2img job is its init image.
            k.init_image and each.key in ('reference_url', 'reference_image_url', 'image') and not l.said ?| '{init_image,init_image_url}' as starts
     from unnest(p_requests) as r
     join ourvidz.job_types as k on k.name = r.job_type

@@ -1,6 +1,6 @@
--- Where a reference picture lies. Our own storage's URLs become bucket/path, so that no signature can run out; a bare path is an upload; a
--- browser's blob: URL, whose object the deployed front end uploads and never names, is the user's newest upload (p_newer: but so many).
--- Null where there is none. Whatever else it is passes as it is: check_references judges it.
+-- Returns the address of a reference picture. URLs of our own storage become bucket/path, so that no signature can expire; a bare path is
+-- an upload; a browser's blob: URL, whose object the deployed front end uploads without naming it, is the user's newest upload (p_newer:
+-- skips so many). Null if there is none. Anything else passes unchanged: check_references checks it.
 create or replace function ourvidz.read_reference(p_user uuid, p_value jsonb, p_newer bigint default 0) returns jsonb
 language plpgsql stable
 as $$
@@ -19,7 +19,7 @@ begin
   v_parts := regexp_match(v_said, '^https?://[^/?#]+/storage/v1/(?:object|render/image)/(?:sign|authenticated|public)/([^/?#]+)/([^?#]+)');
   if v_parts is not null then
     v_parts[2] := ourvidz.url_decoded(v_parts[2]);
-    -- An object of another user's, whoever signed it, is answered by check_owned as any other address of theirs.
+    -- Another user's object, whoever signed it, is refused by check_owned like any other address of theirs.
     if starts_with(v_parts[2], v_own) or v_parts[2] ~ '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/' then
       return to_jsonb(v_parts[1] || '/' || v_parts[2]);
     end if;
@@ -28,8 +28,8 @@ begin
 end
 $$;
 
--- Owned by the role that migrates (own.sql): on Supabase that role may read storage.objects, and may not hand the right on to ourvidz_owner.
--- By operators that an index on names answers: LIKE with a user that the plan does not know reads all objects of all users.
+-- Returns a user's newest upload. Owned by the migrating role (own.sql): on Supabase it may read storage.objects, and cannot grant that to
+-- ourvidz_owner. Uses operators that an index on names supports: LIKE with a user unknown at planning reads all objects of all users.
 create or replace function ourvidz.newest_upload(p_user uuid, p_newer bigint) returns text
 language sql stable security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$
@@ -37,7 +37,7 @@ as $$
   order by created_at desc, name desc offset p_newer limit 1
 $$;
 
--- %20 and its like; text that is not UTF-8 after that stays as it was.
+-- Decodes %20 and the like; text that is not UTF-8 afterwards stays unchanged.
 create or replace function ourvidz.url_decoded(p text) returns text
 language plpgsql immutable
 as $$

@@ -1,8 +1,8 @@
--- Raw envelopes by one set of names. A message's own names (id, type, prompt, config, user_id …, and June 2025's jobId, jobType, userId) are
--- those of 'redis'; all others use the columns' names. An older type's name becomes today's (ourvidz.older_types); what it was is kept.
--- metadata.rerouted and metadata.asked_type are ours to write.
+-- Reads raw requests into one set of names. A message (source 'redis') has its own names (id, type, prompt, config, user_id …, and June
+-- 2025's jobId, jobType, userId); all other sources use the columns' names. A legacy job type's name becomes today's (ourvidz.older_types),
+-- and the old one is kept. A sender's metadata.rerouted and metadata.asked_type are removed: only we write them.
 create or replace function ourvidz.read_requests(p_jobs jsonb, p_source text) returns ourvidz.request[]
-language plpgsql stable  -- plpgsql keeps its plan
+language plpgsql stable  -- plpgsql caches its plan
 as $$
 begin
   return (select array_agg(row(
@@ -12,8 +12,8 @@ begin
       || case when r.character_id is null then '{}' else jsonb_build_object('character_id', r.character_id) end,
     coalesce(r.settings, '{}'), r.format, r.quality, r.model_type, r.idempotency_key, r.run_at, r.project_id, r.video_id, r.image_id,
     r.character_id, older.asked,
-    -- The digest covers what was asked, before a seed is drawn: a repeated request must equal itself. `request` is its body where the
-    -- job was made out of more than that (a project's prompt, say).
+    -- The digest covers the request before a seed is drawn: a repeated request must have the same digest. `request` is the original body if
+    -- the job was made from more than that (a project's prompt, say).
     sha256(convert_to(coalesce(given.j->'request', given.j - '{id,run_at}'::text[])::text, 'UTF8')))::ourvidz.request order by given.ord)
   from (select case p_source when 'redis' then ourvidz.read_message(j) else j end as j, ord
         from jsonb_array_elements(p_jobs) with ordinality as raw (j, ord)) as given
@@ -25,7 +25,7 @@ begin
 end
 $$;
 
--- A Redis message by the names of the other ways in. Its compel fields, which only a message has beside its config, go to its metadata.
+-- Renames a Redis message's fields to the other sources' names. Its compel fields, which only messages have, move to its metadata.
 create or replace function ourvidz.read_message(p jsonb) returns jsonb
 language sql immutable
 as $$

@@ -1,5 +1,5 @@
--- The settings that each request chose itself, and what of it was set aside: [{"field", "reason"}], by the names that the request used.
--- config wins over metadata, settings (our own callers') over config, a later name over an earlier one. Values pass as they are.
+-- Returns the settings that each request chose itself, and what was set aside: [{"field", "reason"}], by the request's own names. config
+-- wins over metadata, settings (our own callers') over config, a later name over an earlier one. Values pass unchanged.
 create or replace function ourvidz.read_settings(p_requests ourvidz.request[])
 returns table (ord bigint, chosen jsonb, aside jsonb)
 language sql stable
@@ -10,7 +10,7 @@ as $$
     select distinct on (k.ord, k.setting) k.* from kept as k
     where k.reason is null and k.setting like 'references.%' order by k.ord, k.setting, k.layer desc, k.rank desc
   ), pictures as materialized (
-    -- Of several uploads that only the browser can name, the slot that comes last has the newest.
+    -- If only the browser can name several uploads, the last slot has the newest.
     select w.ord, w.name, split_part(w.setting, '.', 2) as slot,
            ourvidz.read_reference(w.user_id, w.value, (
              select count(distinct o.value) from winners as o
@@ -20,7 +20,7 @@ as $$
     select k.ord, k.setting, k.value, k.layer, k.rank from kept as k
     where k.reason is null and k.setting not like 'references.%' and k.setting <> 'size'
     union all
-    -- Before the names beside it: a width of its own wins over the size's.
+    -- Ranked below its own layer's names: an explicit width wins over the size's.
     select k.ord, side.setting, ourvidz.wire_side(k.value, side.place), k.layer, -1
     from kept as k cross join (values ('width', 1), ('height', 2)) as side (setting, place) where k.reason is null and k.setting = 'size'
   ), settings as (

@@ -1,7 +1,7 @@
--- Whether a user may read this object of an output bucket, which lies in their own folder: the whole rule, asked by the policies on
--- storage.objects. An output of a job may be read once its row says that it is in its bucket, which follows the screens and is what the job is
--- charged by (ourvidz.delivered); its thumbnail with it, not before. Nothing of a job that a screen refused may be read. What lies in no
--- job's folder is the older system's, or the user's own.
+-- Checks whether a user may read an object in their own folder of an output bucket: the whole rule, for the policies on storage.objects. A
+-- job's output may be read once its row says that it is in its bucket, which follows the screens and decides what the job is charged
+-- (ourvidz.delivered); its thumbnail only together with it. Nothing of a job that a screen refused may be read. An object in no job's
+-- folder belongs to the legacy system or to the user.
 create or replace function ourvidz.readable(p_bucket text, p_path text) returns boolean
 language sql stable security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$

@@ -1,5 +1,5 @@
--- Policies on realtime.messages that let somebody else listen to a user's private channel (`jobs:` and their id), or speak in it; found by
--- trying their expressions, as in ourvidz.storage_leaks.
+-- Finds policies on realtime.messages that let somebody else listen to a user's private channel (`jobs:` and their id), or speak in it, by
+-- evaluating their expressions as ourvidz.storage_leaks does.
 create or replace function ourvidz.realtime_leaks() returns table (policy name, lets text[])
 language plpgsql set search_path = pg_catalog, ourvidz, pg_temp
 as $$

@@ -1,6 +1,6 @@
--- Turns leases that ran out into retries, attempts over their time limit into failed ones, and due jobs into claimable ones; reroutes the
--- stranded, where policy says so. Executors may call it as often as they like; one at a time does the work. Returns what it did; `busy`:
--- nothing, because another reaper is at work.
+-- Turns expired leases into retries, attempts over their time limit into failures, and due jobs into claimable ones; reroutes stranded
+-- jobs if policy says so. Executors may call it at any time; one at a time does the work. Returns what it did; `busy`: nothing, because
+-- another reaper is running.
 create or replace function ourvidz.reap()
 returns table (lapsed bigint, timed_out bigint, promoted bigint, busy boolean)
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp set plan_cache_mode = force_generic_plan
@@ -13,14 +13,14 @@ declare
   j public.jobs;
 begin
   lapsed := 0; timed_out := 0; promoted := 0;
-  perform ourvidz.end_overlong();  -- before the lock: one of those may be what holds it
+  perform ourvidz.end_overlong();  -- before the lock, which one of those sessions may hold
   perform from ourvidz.locks where kind = 'reap' for update skip locked;
   busy := not found;
   if busy then
     return next; return;
   end if;
-  -- Locked before anything is written, in the order that everyone locks in: jobs by their ids, then their users' balances.
-  -- A claim in flight when its executor was declared gone may commit afterwards: such an executor is gone once more.
+  -- Locked before any write, in the order that everyone uses: jobs by id, then their users' balances. A claim in flight when its executor
+  -- was declared gone may commit afterwards: such an executor is declared gone again.
   v_gone := array(
     select id from ourvidz.executors as e
     where state <> 'gone' and lease_until <= v_now or state = 'gone' and (select id from public.jobs where executor_id = e.id limit 1) is not null
@@ -44,7 +44,7 @@ begin
     perform ourvidz.wake(lane, promoted) from unnest(array(select distinct lane from public.jobs where ready)) as lane;
   end if;
   perform ourvidz.reports_forget();
-  if lapsed + timed_out = 0 then  -- next time, then: these lock balances of their own
+  if lapsed + timed_out = 0 then  -- else at the next call: these lock balances of their own
     perform ourvidz.age_expire();
     perform ourvidz.stop_rest();
     perform ourvidz.reroute_stranded();

@@ -1,4 +1,4 @@
--- A person opens or closes a receiver. What waits for it waits on while it is closed; events that happen then make no message for it.
+-- Enables or disables a receiver, for a person. While it is disabled its pending messages wait, and new events write no message for it.
 create or replace function ourvidz.receiver_enable(p_name text, p_on boolean, p_reason text default null) returns void
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$

@@ -1,4 +1,4 @@
--- Makes a receiver, or changes one: what is null stays as it was. A new one is told no text; the project's own callback is.
+-- Creates or changes a receiver: null arguments change nothing. A new receiver gets no texts, except the project's own callback.
 create or replace function ourvidz.receiver_set(
   p_name text, p_url text default null, p_events text[] default null, p_secret_env text default null, p_fields text[] default null
 ) returns void
@@ -15,7 +15,7 @@ begin
   end if;
   v_secret := coalesce(p_secret_env, (select secret_env from ourvidz.receivers where name = p_name),
                        case when v_own then 'CALLBACK_SECRET' else upper(translate(p_name, '-', '_')) || '_SECRET' end);
-  -- Who knows a secret can sign for all who trust it.
+  -- Whoever knows a secret can sign for all receivers that trust it.
   if exists (select from ourvidz.receivers where secret_env = v_secret and name <> p_name) then
     raise exception 'The secret % is another receiver''s: each has one of its own.', left(v_secret, 64)
       using errcode = 'OV009', column = 'secret', hint = 'Name another variable with --secret-env, and put a new secret into it.';

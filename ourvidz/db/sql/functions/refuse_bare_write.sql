@@ -1,7 +1,7 @@
--- The first line before jobs_guard, for a write that comes from no trigger: it has no event. A client's request becomes the verb that it means
--- (ourvidz.api_change_job), and writes nothing itself. The older system's callback, which comes with the service key, may say what it likes
--- of status and end: those are left as they are, and the rest is kept. Anything else is refused before any CHECK can answer in its place.
--- (Whoever gets past it, with a trigger of their own, meets jobs_guard.)
+-- Refuses a write to a job's row that comes from no trigger, since it has no event; fires before jobs_guard. A client's write becomes the
+-- verb that it means (ourvidz.api_change_job), and writes nothing itself. A write with the service key (the legacy system's callback) keeps
+-- the old status and end, whatever it sets; the rest is written. Anything else is refused before a CHECK can raise a less helpful error. (A
+-- write that gets past it through a trigger of its own meets jobs_guard.)
 create or replace function ourvidz.refuse_bare_write() returns trigger
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$
@@ -17,7 +17,7 @@ begin
   select coalesce(jsonb_object_agg(n.key, n.value), '{}') into v_asked
   from jsonb_each(to_jsonb(new)) as n join jsonb_each(to_jsonb(old)) as o using (key) where n.value <> o.value;
   if v_role is null and v_asked - ourvidz.untold() = '{}' then
-    return new;  -- an operator's, of columns that no event tells
+    return new;  -- an operator's write to columns that no event carries
   elsif v_role is not null and v_asked - '{status,image_id,video_id,error_message}'::text[] = '{}' then
     if v_asked <> '{}' then
       perform ourvidz.answer('change_job', v_asked || jsonb_build_object('job_id', old.id));

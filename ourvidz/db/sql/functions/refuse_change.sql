@@ -1,4 +1,4 @@
--- Events and transfers of tokens are never changed, and neither they nor jobs deleted: the history is the product.
+-- Refuses changes to events and token entries, and deletion of them or of jobs: the history is the product.
 create or replace function ourvidz.refuse_change() returns trigger
 language plpgsql
 as $$

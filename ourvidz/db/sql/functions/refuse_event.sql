@@ -1,4 +1,4 @@
--- Says why events_apply could not apply an event: an illegal step (OV001) or a broken chain (OV005), with the job and what to do.
+-- Raises why events_apply could not apply an event: an illegal step (OV001) or a broken chain (OV005), with the job and how to fix it.
 create or replace function ourvidz.refuse_event(
   p_job uuid, p_version integer, p_type text, p_from text, p_to text, p_claim_no bigint, p_data jsonb
 ) returns void

@@ -1,4 +1,4 @@
--- Raises for a claim that no longer holds its job, saying who does.
+-- Raises for a claim that no longer holds its job, with the job's status and claim number.
 create or replace function ourvidz.refuse_stale(p_job uuid, p_claim bigint) returns void
 language plpgsql
 as $$

@@ -1,8 +1,8 @@
--- A new executor, or the same machine's after a restart: always a new id, so that what the old one still sends is stale. It is its login's:
--- no other may speak for it, nor take its name while it lives.
+-- Registers an executor, new or restarted: always under a new id, so that what the old one still sends is stale. It belongs to its login:
+-- no other login may speak for it, or take its name while it lives.
 --
--- `called` goes into events. Who owns this database names executors as they like; a login that is only an executor's does not, or a stolen
--- one could write there what nobody can erase: in events its executors are called by the login and a digest of the name that they gave.
+-- `called` goes into events. The database's owner names executors freely; a login that is only an executor's does not, because a stolen one
+-- could write a text into events that nobody can erase: there it is named by the login and a digest of the given name.
 create or replace function ourvidz.register(p_name text, p_host text, p_pid integer, p_lanes text[], p_info jsonb default '{}')
 returns uuid
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp set plan_cache_mode = force_generic_plan
@@ -37,7 +37,7 @@ declare
   v_policy ourvidz.policy;
 begin
   select * into v_policy from ourvidz.policy;
-  -- What is counted below must not change before this executor is there: two logins would take one name, or one login too many.
+  -- Locks what is counted below until this executor is inserted: otherwise two logins could take one name, or one login exceed its limit.
   perform ourvidz.lock_names('executor', array['name ' || p_name, 'login ' || session_user]);
   if exists (select from ourvidz.executors where name = p_name and login <> session_user and state <> 'gone' and lease_until > p_now) then
     raise exception 'An executor named % of another login is alive.', p_name
@@ -54,7 +54,7 @@ begin
 end
 $$;
 
--- What an executor says of itself is bounded before it is kept.
+-- Limits the size of what an executor says about itself.
 create or replace function ourvidz.check_said(p_names text[], p_info jsonb) returns void
 language plpgsql immutable
 as $$

@@ -1,5 +1,5 @@
--- An event that moves nothing, for each job whose claim still holds. One that this claim has made before is not made again: the answer to
--- the first was lost. Returns the jobs whose claims hold. Internal: advance and advance_batch are the ways to it.
+-- Writes an event that changes no status, for each job whose claim still holds, unless this claim has written the same one before (the
+-- answer was lost). Returns the jobs whose claims hold. Internal: called by advance and advance_batch.
 create or replace function ourvidz.remark(p_jobs uuid[], p_claims bigint[], p_tokens uuid[], p_event text, p_data jsonb[]) returns setof uuid
 language plpgsql
 as $$

@@ -1,4 +1,4 @@
--- An output was deleted from its owner's library (deleted_at): its object is to go.
+-- Queues the deletion of an output's object after its owner deleted the output from their library (deleted_at).
 create or replace function ourvidz.artifact_removed() returns trigger
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$
@@ -10,8 +10,8 @@ begin
 end
 $$;
 
--- A row of a library is gone. What it shows may be of the older system, which has no artifacts: its objects, as the row names them, in its
--- user's own folder, unless another row of theirs shows the same.
+-- Queues the deletion of objects that a deleted library row shows. They may be the legacy system's, which has no artifacts: those that the
+-- row names, in its user's own folder, unless an artifact or another row of theirs shows the same.
 create or replace function ourvidz.row_objects_removed() returns trigger
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$
@@ -21,8 +21,8 @@ begin
   insert into ourvidz.removals (bucket, path, user_id, asked_at, next_at)
   select shown.bucket, shown.path, old.user_id, ourvidz.now(), ourvidz.now()
   from ourvidz.row_objects(v_row) as shown
-  -- Look-ups, each by the index on its path, whoever's row it is: NOT EXISTS may be answered by reading the tables, and the index on users would
-  -- read a library again for each of its rows that goes.
+  -- Look-ups, each by the index on its path: the planner may answer NOT EXISTS by reading whole tables, and the index on users would read a
+  -- library again for each row that is deleted.
   where (select true from public.artifacts as a where a.bucket = shown.bucket and a.path = shown.path limit 1) is null
     and (select true from public.images as i where i.image_url = shown.path and i.user_id is not distinct from old.user_id limit 1) is null
     and (select true from public.images as i where i.thumbnail_url = shown.path and i.user_id is not distinct from old.user_id limit 1) is null
@@ -34,7 +34,7 @@ begin
 end
 $$;
 
--- The objects of the older system that a row of public.images or public.videos shows, as the row names them, in its user's own folder.
+-- Returns the legacy system's objects that a row of public.images or public.videos names, in its user's own folder.
 create or replace function ourvidz.row_objects(p_row jsonb) returns table (bucket text, path text)
 language sql stable
 as $$

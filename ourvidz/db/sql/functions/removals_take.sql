@@ -1,7 +1,7 @@
--- Objects to delete now, lent to the caller: if it dies they are due again. Those of users under a legal hold wait until it is lifted, those
--- of jobs at work until these have ended, and what was taken down until that is decided.
--- One UPDATE per row: both key columns are then parameters, and the primary key finds the row. In a join, Postgres before 17 may use the index
--- for the bucket alone and read the whole bucket for each object (docs/decisions/0052, rule 9).
+-- Leases objects to delete now to the caller: if it dies they are due again. Objects of users under a legal hold wait until it is lifted,
+-- those of running jobs until these have ended, and those taken down until that is decided.
+-- One UPDATE per row: both key columns are then parameters, and the primary key finds the row. In a join, Postgres before 17 may use the
+-- index for the bucket alone and read the whole bucket for each object (docs/decisions/0052, rule 9).
 create or replace function ourvidz.removals_take(p_limit integer, p_lease float8) returns table (bucket text, path text)
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$
@@ -12,7 +12,7 @@ begin
   perform ourvidz.refuse_copy();
   for v_due in
     select r.bucket, r.path from ourvidz.removals as r
-    where r.next_at <= (select ourvidz.now())  -- once, so that the index can be asked for it
+    where r.next_at <= (select ourvidz.now())  -- evaluated once, so that the index can be used
       and (select h.user_id from ourvidz.legal_holds as h where h.user_id = r.user_id and h.lifted_at is null limit 1) is null
       and (select j.id from public.jobs as j where j.id = r.job_id and j.completed_at is null) is null
       and (select t.path from ourvidz.taken_objects as t where (t.bucket, t.path) = (r.bucket, r.path)) is null

@@ -1,5 +1,5 @@
--- Fires before what a session with session_replication_role = replica writes; no other trigger of ours does. Let through is what was decided
--- elsewhere: rows that a subscription brings, and rows that are loaded into a database before it is known which one it is (ourvidz.is_copy).
+-- Fires in sessions with session_replication_role = replica, where none of our other triggers does. Allows only what was decided elsewhere:
+-- rows that a subscription brings, and rows loaded into a database before it is known which one it is (ourvidz.is_copy).
 create or replace function ourvidz.replica_guard() returns trigger
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$

@@ -1,5 +1,5 @@
--- What named the older system's jobs followed its table when that was put aside, and names ours from now on: foreign keys, under their
--- own names, and the views that can be made over our table.
+-- Points foreign keys and views at our jobs table that followed the legacy system's table when it was renamed: foreign keys under their own
+-- names, and the views that can be defined over our table.
 create or replace function ourvidz.repoint_older() returns void
 language plpgsql set search_path = pg_catalog
 as $$

@@ -1,5 +1,5 @@
--- An operator's verb on a report (ourvidz.report_moves): its status, the output's state, and an event for each. Said again it is once. The
--- output comes back only when no other report holds it down.
+-- Applies an operator's verb to a report (ourvidz.report_moves): its status, the output's state, and an event for each. Idempotent. The
+-- output is restored only if no other report keeps it down.
 create or replace function ourvidz.report_act(p_report uuid, p_verb text, p_actor text) returns ourvidz.reports
 language plpgsql
 as $$
@@ -7,7 +7,7 @@ declare
   v_report ourvidz.reports;
   v_move ourvidz.report_moves;
 begin
-  -- The output's row first, as filing does: two verbs on two reports of one output follow each other.
+  -- The output's row first, as filing does: serialises two verbs on two reports of one output.
   perform from ourvidz.takedowns where subject = (select subject from ourvidz.reports where id = p_report) for update;
   select * into v_report from ourvidz.reports where id = p_report for update;
   if not found then
@@ -39,7 +39,7 @@ begin
 end
 $$;
 
--- Whether another report keeps the output down: one that was upheld, or a valid one of a kind that hides at filing and is not decided yet.
+-- Checks whether another report keeps the output down: an upheld one, or a valid undecided one of a category that hides at filing.
 create or replace function ourvidz.held_down(p_subject text, p_but uuid) returns boolean
 language sql stable
 as $$
@@ -48,7 +48,7 @@ as $$
                    and (r.status = 'upheld' or r.closed_at is null and r.valid and rule.hides <> 'never'))
 $$;
 
--- Without a report: an operator's own decision on an output.
+-- Applies an operator's own decision on an output, without a report.
 create or replace function ourvidz.output_act(p_named text, p_verb text, p_actor text, p_cause text) returns ourvidz.takedowns
 language plpgsql
 as $$

@@ -1,6 +1,6 @@
--- Takes a report of an output from anyone. Called with the service key alone, by the edge function `report`, which knows the sender's address:
--- `source` is a salted hash of it. The answer is the same whether `output` names anything here or not, so that ids cannot be tried out.
--- Sent again under the same id it is the same report.
+-- Takes a report of an output from anyone. Called only with the service key, by the edge function `report`, which knows the sender's
+-- address: `source` is a salted hash of it. The answer is the same whether `output` exists here or not, so that ids cannot be probed. A
+-- report sent again under the same id is the same report.
 create or replace function public.file_report(
   id uuid, category text, source text, output text default null, contact text default null, signature text default null,
   said text default null, good_faith boolean default false) returns jsonb
@@ -40,8 +40,8 @@ begin
 end
 $$;
 
--- Whether the output goes at once, before a person has looked. Never again what a person has already decided on, so that reports cannot be
--- used to keep an output down; and of valid requests only so many a day from one source.
+-- Hides the output before a person has looked, if the rule says so. Not if a person has already decided on it, so that reports cannot be
+-- used to keep an output down; and only so many valid requests a day from one source.
 create or replace function ourvidz.report_hides(p_taken ourvidz.takedowns, p_rule ourvidz.report_rules, p_valid boolean, p_source text) returns void
 language plpgsql
 as $$

@@ -1,4 +1,4 @@
--- Refuses a report whose parts are too long or not there. The rule of its category.
+-- Returns the rule of a report's category. Refuses a report with parts that are missing or too long.
 create or replace function ourvidz.report_checked(p jsonb) returns ourvidz.report_rules
 language plpgsql stable
 as $$
@@ -27,8 +27,8 @@ begin
 end
 $$;
 
--- Counts one more report of this source today, under the row's lock. The address's hash is hashed again with the day's salt, which nobody has
--- two days later. Refused beyond the figures of ourvidz.policy and ourvidz.report_rules; a refused one does not count.
+-- Counts one more report of this source today, under the row's lock. The address's hash is hashed again with the day's salt, which is
+-- deleted two days later. Refuses beyond the limits of ourvidz.policy and ourvidz.report_rules; a refused report does not count.
 create or replace function ourvidz.report_counted(p_source text, p_rule ourvidz.report_rules) returns void
 language plpgsql
 as $$

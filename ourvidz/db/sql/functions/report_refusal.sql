@@ -1,5 +1,5 @@
--- The door (the edge function, with the user's JWT) refused a prompt. `digest` is the SHA-256 of the text, hex; it is salted before it is
--- kept. A user's own, and no more than 20 a minute: what comes beyond that is refused (OV016), so that nobody can fill the table.
+-- Records a prompt that the edge function refused, called with the user's JWT. `digest` is the SHA-256 of the text, hex; it is salted
+-- before it is stored. For the caller only, at most 20 a minute: more are refused (OV016), so that nobody can fill the table.
 create or replace function public.report_refusal(category text, policy_version text, rule_id text default null, digest text default null)
 returns jsonb
 language sql security definer set search_path = pg_catalog, ourvidz, pg_temp

@@ -1,4 +1,4 @@
--- The queue and the verbs for admins, by PostgREST. The texts of a report are read one at a time, and that is recorded.
+-- Lists the report queue for admins (rpc; moderate too). The texts of a report are read one at a time, and that is recorded.
 create or replace function public.report_queue(closed boolean default false) returns jsonb
 language sql stable security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$ select ourvidz.answer('report_queue', jsonb_build_object('closed', closed)) $$;
@@ -37,7 +37,7 @@ begin
 end
 $$;
 
--- Who an admin's decision names. Refuses everybody else.
+-- Returns the actor to record for an admin's decision. Refuses everybody else.
 create or replace function ourvidz.moderator() returns text
 language plpgsql stable
 as $$
@@ -49,7 +49,7 @@ begin
 end
 $$;
 
--- The admin pages set moderation_status of a picture: rejected hides it, approved brings it back, as the same decision made anywhere else.
+-- Applies moderation_status, as the admin pages set it on a picture, like any other decision: rejected hides it, approved restores it.
 create or replace function ourvidz.image_moderated() returns trigger
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$
@@ -60,7 +60,7 @@ begin
 end
 $$;
 
--- Who reviewed a picture is who asks: nobody signs a review for somebody else.
+-- Requires reviewed_by to be the caller: nobody signs a review for somebody else.
 create or replace function ourvidz.image_reviewed() returns trigger
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$

@@ -1,4 +1,4 @@
--- Deletes the texts and contacts of reports that were decided long ago (policy.report_kept), a few at a time. The reaper calls it.
+-- Deletes the texts and contacts of reports decided long ago (policy.report_kept), a few at a time. Called by the reaper.
 create or replace function ourvidz.reports_forget(p_limit integer default 20) returns void
 language plpgsql
 as $$
@@ -12,7 +12,7 @@ begin
 end
 $$;
 
--- The texts of one report, when its sender asks for that too.
+-- Deletes the texts of one report, also when its sender asks for that.
 create or replace function ourvidz.report_forget(p_report uuid, p_actor text) returns void
 language plpgsql
 as $$

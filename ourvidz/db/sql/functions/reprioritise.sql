@@ -1,4 +1,4 @@
--- Moves a waiting job forwards or backwards by the difference that its priority makes to its place.
+-- Moves a waiting job forwards or backwards in its lane, by the difference between the head starts of the two priorities.
 create or replace function ourvidz.reprioritise(p_job uuid, p_priority integer, p_version integer default null, p_actor text default null)
 returns integer
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp set plan_cache_mode = force_generic_plan

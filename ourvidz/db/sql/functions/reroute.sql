@@ -1,4 +1,4 @@
--- A person sends a waiting job to its type's fallback. It enters the other lane's order as a new one would. Returns the job's new type.
+-- Sends a waiting job to its type's fallback, for a person. It enters the other lane like a new job. Returns the job's new type.
 create or replace function ourvidz.reroute(p_job uuid, p_version integer default null, p_actor text default null) returns text
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp set plan_cache_mode = force_generic_plan
 as $$

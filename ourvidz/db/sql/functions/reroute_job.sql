@@ -1,6 +1,6 @@
--- Reroutes a job whose row is locked. The payload gets settings that the fallback can serve; what was asked for stays in the event, as far
--- as it is figures and words from lists (what check_settings knows), and whole beside the prompt. Internal: reroute and the reaper call it.
--- A cheaper fallback gives the difference back. A dearer one holds nothing more: whose tokens they are did not ask for it.
+-- Reroutes a job whose row is locked. Its settings become ones that the fallback supports; the original ones stay in the event as far as
+-- they are numbers and listed words (what check_settings knows), and whole in the payload's metadata. Internal: for reroute and the reaper.
+-- A cheaper fallback refunds the difference. A more expensive one holds nothing more: its user did not ask for it.
 create or replace function ourvidz.reroute_job(j public.jobs, p_reason text, p_actor text) returns void
 language plpgsql
 as $$

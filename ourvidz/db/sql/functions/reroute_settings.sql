@@ -1,5 +1,5 @@
--- A job's settings for its type's fallback: what was chosen, as far as the fallback knows it, else the fallback's own; of its sizes the
--- one nearest in shape, the first where two are as near.
+-- Returns a job's settings for its type's fallback: chosen values if the fallback knows them, else the fallback's own; of the fallback's
+-- sizes the nearest in shape, the first on a tie.
 create or replace function ourvidz.reroute_settings(p_kind ourvidz.job_types, p_fallback ourvidz.job_types, p_settings jsonb) returns jsonb
 language sql stable
 as $$

@@ -1,5 +1,5 @@
--- Reroutes jobs that have waited for policy's reroute_after in a lane which no live executor serves, to one that is served; up to p_limit
--- a lane. Null, which is the default, turns it off. Internal: the reaper calls it. Returns how many it moved.
+-- Reroutes jobs that have waited for policy's reroute_after in a lane that no live executor serves to a lane that is served; up to p_limit
+-- per lane. Off while reroute_after is null, the default. Internal: for the reaper. Returns how many it moved.
 create or replace function ourvidz.reroute_stranded(p_limit integer default 100) returns bigint
 language plpgsql
 as $$
@@ -19,11 +19,12 @@ begin
     cross join lateral (
       select w.* from public.jobs as w cross join lateral (select settings from public.job_payloads where job_id = w.id limit 1) as p
       where w.ready and w.lane = lanes.lane and w.run_at <= v_now - make_interval(secs => v_after)
-        and ourvidz.may_run(w.user_id) and ourvidz.why_not_reroute(w.id, w.job_type, p.settings) is null  -- here, lest those that must stay fill the portion
+        -- Checked here, so that jobs that must stay do not fill the limit.
+        and ourvidz.may_run(w.user_id) and ourvidz.why_not_reroute(w.id, w.job_type, p.settings) is null
       order by w.run_at limit p_limit for update of w skip locked
     ) as waiting
     where not ourvidz.lane_served(lanes.lane, v_now) and ourvidz.lane_served(lanes.other, v_now)
-    order by waiting.user_id, waiting.run_at  -- as submit_batch takes its users' shares: neither waits for the other's second
+    order by waiting.user_id, waiting.run_at  -- in submit_batch's order of shares: no deadlock
   loop
     perform ourvidz.reroute_job(j, 'no_executor', 'reaper');
     v_jobs := v_jobs + 1;

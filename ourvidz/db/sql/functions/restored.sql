@@ -1,5 +1,5 @@
--- Said by an operator (`ourvidz restored`) of a database whose rows came from another: it goes on instead of that one ('restored'), or beside
--- it ('copied'). Returns what was done, with how many rows of each. Repeatable: each time is a new beginning for readers and executors.
+-- Declares that this database's rows came from another (`ourvidz restored`): it replaces that one ('restored') or runs in addition to it
+-- ('copied'). Returns what was done, with row counts. Repeatable: each call is a new beginning for readers and executors.
 create or replace function ourvidz.restored(p_how text, p_keep_jobs boolean default false) returns table (what text, n bigint)
 language plpgsql set plan_cache_mode = force_generic_plan
 as $$
@@ -18,7 +18,7 @@ begin
          ourvidz.now(), ourvidz.next_xid_offset(), here.system_identifier, here.database_oid
   from ourvidz.whereabouts() as here;
 
-  -- Executors are not here: what they hold goes back. One that comes registers again, for the other database's claims are not ours.
+  -- The executors belong to the other database, and so do their claims: their jobs are given back, and one that connects registers again.
   what := 'jobs given back'; n := 0;
   for v_executor in select e.id from ourvidz.executors as e
                     where e.state <> 'gone' or exists (select from public.jobs as j where j.executor_id = e.id) order by e.id loop
@@ -31,7 +31,7 @@ begin
 end
 $$;
 
--- Of a copy beside its original, which does all this itself: no message is sent twice, no object deleted or moved, no job made twice.
+-- Stops a copy from repeating what its original does: no message is sent twice, no object deleted or moved, no job made twice.
 create or replace function ourvidz.stay_quiet(p_keep_jobs boolean) returns table (what text, n bigint)
 language plpgsql
 as $$

@@ -1,6 +1,6 @@
--- Starts a failed or cancelled job again: counts go back to zero, finished steps stay done, and it enters its lane's order again. Its user
--- pays for what is still to be delivered when they ask for it themselves. Anybody else's retry is free, and the event says what was waived,
--- unless p_charge says that the user is to pay; then a balance that does not cover it refuses the retry (OV014).
+-- Starts a failed or cancelled job again: counts go back to zero, finished steps stay done, and it enters its lane again. The job's user
+-- pays for what is still to be delivered when they retry it themselves. Anybody else's retry is free, and the event says what was waived,
+-- unless p_charge charges the user; a balance that does not cover it then refuses the retry (OV014).
 create or replace function ourvidz.retry(
   p_job uuid, p_version integer default null, p_actor text default null, p_charge boolean default false
 ) returns integer

@@ -1,4 +1,4 @@
--- Takes tokens back that are not held by a job. Raises as grant_tokens does, and OV014 where the balance is less.
+-- Takes back tokens that no job holds. Raises as grant_tokens does, and OV014 if the balance is too low.
 create or replace function ourvidz.revoke_tokens(
   p_user uuid, p_amount bigint, p_reason text, p_key text default null, p_actor text default null, out balance bigint, out created boolean
 )

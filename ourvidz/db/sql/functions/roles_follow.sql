@@ -1,4 +1,4 @@
--- user_roles repeats what auth.users says in app_metadata.role, for those who read it there: the front end's admin pages, has_role.
+-- Mirrors auth.users' app_metadata.role in user_roles, for those who read it there: the front end's admin pages, has_role.
 create or replace function ourvidz.roles_follow() returns trigger
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$

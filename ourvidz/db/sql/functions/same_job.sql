@@ -1,4 +1,4 @@
--- Whether a repeated request is the one we have; a changed body under the same id or key is refused.
+-- Checks whether a repeated request is for the existing job; a changed body under the same id or key is refused.
 create or replace function ourvidz.same_job(a ourvidz.asked_job, p public.job_payloads) returns boolean
 language plpgsql immutable
 as $$

@@ -1,4 +1,4 @@
--- A refusal by an executor is kept beside its event, for counting and for whoever has to show what the screens did.
+-- Records an executor's refusal in screenings too, for counting and for those who must show what the screens did.
 create or replace function ourvidz.screenings_follow(p_events public.job_events[]) returns void
 language plpgsql
 as $$

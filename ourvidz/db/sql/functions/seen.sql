@@ -1,5 +1,5 @@
--- A job as its user sees it. `word` is the older front end's: queued | processing | completed | failed. `charge`: outputs delivered so far,
--- tokens charged at the ends that the job has had, tokens held.
+-- Returns a job as its user sees it. `word` is the legacy front end's status: queued | processing | completed | failed. `charge`: outputs
+-- delivered so far, tokens charged at the ends that the job has had, tokens held.
 create or replace function ourvidz.seen(p_job uuid) returns jsonb
 language sql stable
 as $$

@@ -1,6 +1,6 @@
--- Gives a login of ours the limits of its roles, in this database: settings of a role hold for that role's own sessions and not for those of
--- its members, so each login has its own. With p_reset also where somebody set another value, or the login itself did. Our owner becomes a
--- member, so that the reaper may end its sessions. Run as one who may alter the login (CREATEROLE).
+-- Gives one of our logins the limits of its roles in this database: a role's settings do not apply to sessions of its members, so each
+-- login has its own. p_reset: also replaces values that somebody, or the login itself, has set. Our owner becomes a member, so that the
+-- reaper may end its sessions. Run by a role that may alter the login (CREATEROLE).
 create or replace function ourvidz.set_limits(p_login name, p_reset boolean default false) returns void
 language plpgsql
 as $$

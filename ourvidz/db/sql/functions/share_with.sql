@@ -1,5 +1,5 @@
--- From now on the intake takes the messages of these users alone, and leaves all others in Redis to the older system's workers; null: it takes
--- everybody's again. They get a profile here, whose age the operator answers for by naming them.
+-- Restricts the intake to messages of these users; it leaves all others in Redis to the legacy system's workers. Null: all users again.
+-- Each of them gets a profile here; by naming them the operator vouches for their age.
 create or replace function ourvidz.share_with(p_users uuid[], p_tokens bigint default 100000) returns void
 language plpgsql
 as $$
@@ -15,7 +15,7 @@ begin
 end
 $$;
 
--- Whose messages to take; null: everybody's.
+-- Returns whose messages the intake takes; null: everybody's.
 create or replace function ourvidz.shared_with() returns uuid[]
 language sql stable security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$ select users from ourvidz.sharing $$;

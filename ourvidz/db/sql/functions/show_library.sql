@@ -1,5 +1,4 @@
--- Makes the rows of images and videos that these jobs speak of say what the events say: for `ourvidz rebuild`, and for jobs that ended before
--- there were such rows.
+-- Updates these jobs' rows of images and videos from the events: for `ourvidz rebuild`, and for jobs that ended before such rows existed.
 create or replace function ourvidz.show_library(p_jobs uuid[]) returns void
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$

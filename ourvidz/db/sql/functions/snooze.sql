@@ -1,4 +1,4 @@
--- Gives a job back without spending an attempt: a drain, or a device that cannot take it now.
+-- Gives a job back without using up an attempt: for a drain, or a device that cannot take it now.
 create or replace function ourvidz.snooze(p_job uuid, p_claim bigint, p_token uuid, p_reason text, p_delay float8 default 0) returns void
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp set plan_cache_mode = force_generic_plan
 as $$

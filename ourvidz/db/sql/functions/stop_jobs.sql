@@ -1,7 +1,7 @@
--- Stops all unfinished jobs of a user: those that wait are cancelled, those that executors hold are asked to stop, which they do at their
--- next step. Returns how many it stopped now. Safe to repeat. `reason` is one word (age | suspended); `actor` as in events.
--- A job whose row is locked is left to the reaper and not waited for: its holder may want the profile that our caller has just changed. Until
--- then ourvidz.may_run keeps it from being claimed or taken a step further.
+-- Stops all unfinished jobs of a user: waiting ones are cancelled, those that executors hold are asked to stop, which they do at their next
+-- step. Returns how many it stopped now. Idempotent. `reason` is one word (age | suspended); `actor` as in events.
+-- Does not wait for a job whose row is locked, but leaves it to the reaper: its holder may want the profile that our caller has just
+-- changed. Until then ourvidz.may_run keeps it from being claimed or taken a step further.
 create or replace function ourvidz.stop_jobs(user_id uuid, reason text, actor text) returns integer
 language plpgsql
 as $$
@@ -32,13 +32,13 @@ begin
   if v_held <> '{}' then
     perform ourvidz.append(v_held, 'cancel_requested', array_fill(jsonb_build_object('reason', $2), array[cardinality(v_held)]), $3);
   end if;
-  -- Nobody's answer is wanted any more: an enhancer finds its request gone.
+  -- Nobody wants an answer any more: the enhancer finds its request gone.
   delete from ourvidz.enhancement_requests where enhancement_requests.user_id = v_user;
   return cardinality(v_waiting) + cardinality(v_held);
 end
 $$;
 
--- Takes up to p_limit users whose jobs were to be stopped and were not all stopped then: a job was locked in that moment. The reaper calls it.
+-- Repeats stop_jobs for up to p_limit users who had a job that was locked at the time. Called by the reaper.
 create or replace function ourvidz.stop_rest(p_limit integer default 20) returns void
 language plpgsql
 as $$

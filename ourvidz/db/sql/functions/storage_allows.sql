@@ -1,5 +1,5 @@
--- What may be done through policies with an object of a user's, by kind of bucket: the whole rule. In private buckets that are not ours what
--- owners do, and how they share a bucket by adding to it, is the project's own affair.
+-- Decides what policies may allow on a user's object, by kind of bucket: the whole rule. In private buckets that are not ours it is up to
+-- the project what owners do, and how they share a bucket by adding to it.
 create or replace function ourvidz.storage_allows(p_holds text, p_caller text, p_verb text) returns boolean
 language sql immutable
 as $$

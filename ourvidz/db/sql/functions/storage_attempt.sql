@@ -1,6 +1,6 @@
--- In which buckets this verb reaches objects of that owner, as this role with these claims (`BUCKET/undelivered`: outputs that no row says
--- are delivered). Undone in any case. The verb `buckets` is to
--- change the rows of the buckets themselves: whoever may could make one public. Refuses where this login may not become the role.
+-- Returns the buckets in which this verb reaches objects of that owner, as this role with these claims (`BUCKET/undelivered`: outputs that
+-- no row says are delivered). Always undone. The verb `buckets` changes the rows of the buckets: whoever can do that could make a bucket
+-- public. Raises if this login may not become the role.
 create or replace function ourvidz.storage_attempt(p_verb text, p_buckets text[], p_owner uuid, p_role text, p_claims jsonb) returns text[]
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
@@ -31,9 +31,9 @@ begin
           select array_agg(id) into v_reached from done;
       end case;
       raise exception using errcode = 'OV000';
-    exception when sqlstate 'OV000' then null;  -- it went through, and is undone
-    when lock_not_available then v_reached := p_buckets;  -- a policy let it wait for the row
-    when others then null;  -- refused, as for a request
+    exception when sqlstate 'OV000' then null;  -- it succeeded, and is undone
+    when lock_not_available then v_reached := p_buckets;  -- it passed the policy and waited for the row
+    when others then null;  -- refused, as a request would be
     end;
   end loop;
   perform set_config('role', v_role, true), set_config('request.jwt.claims', '', true);

@@ -1,5 +1,5 @@
--- Who is tried: nobody, another user, a user of the project (whom a policy may know by their profile), one who names themselves admin
--- where users may write it, and the owner of the objects. `p_owner` has no rows anywhere.
+-- Returns the callers to test policies as: anon, an unknown user, a user of the project (whom a policy may know by their profile), one who
+-- claims to be an admin in user_metadata, which users may write, and the owner of the objects. `p_owner` has no rows anywhere.
 create or replace function ourvidz.storage_callers(p_owner uuid) returns table (caller text, role text, claims jsonb)
 language plpgsql set search_path = pg_catalog, ourvidz, pg_temp
 as $$

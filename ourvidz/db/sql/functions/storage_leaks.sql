@@ -1,6 +1,6 @@
--- The policies on storage.objects and storage.buckets that let somebody do what ourvidz.storage_allows denies, found by trying their
--- expressions: whatever they are called, and for buckets that are not there yet. Restrictive policies are not counted on.
--- `p_ours`: the rows of ourvidz.buckets, given because a database that was never migrated is asked too.
+-- Finds policies on storage.objects and storage.buckets that allow what ourvidz.storage_allows denies, by evaluating their expressions:
+-- under any name, and for buckets that do not exist yet. Ignores restrictive policies. `p_ours`: the rows of ourvidz.buckets, passed in
+-- because databases that were never migrated are checked too.
 create or replace function ourvidz.storage_leaks(p_ours jsonb)
 returns table (policy name, relation regclass, lets text[], buckets text[], remedy text)
 language plpgsql set search_path = pg_catalog, ourvidz, pg_temp
@@ -15,7 +15,7 @@ begin
   for v_try in
     with probes as (
       select * from jsonb_to_recordset(v_probes) as r (n bigint, relation text, probe jsonb)
-    ), tries as materialized (  -- what is inserted belongs to whoever inserts it
+    ), tries as materialized (  -- an inserted row belongs to its inserter
       select c.*, r.relation::regclass as relation, v.letter, v.verb, jsonb_agg(jsonb_build_object('n', r.n, 'row', r.probe
                || case when v.verb = 'insert' then jsonb_build_object('owner', c.claims->'sub', 'owner_id', c.claims->'sub') else '{}' end)) as rows
       from ourvidz.storage_callers(v_owner) as c cross join probes as r

@@ -1,7 +1,7 @@
--- Makes our policies on storage.objects what ourvidz.buckets says. A user reads and deletes what is in their own folder, of outputs those that
--- were delivered (ourvidz.readable), and adds to it in buckets of references, unless the user is suspended or the object was taken down; a
--- sealed bucket is the service key's alone. Nobody but the service key overwrites or moves an object. A policy whose text is as it was
--- is not touched, so that no lock is taken. Returns the statements that this role may not run: somebody who may has to.
+-- Creates our policies on storage.objects from ourvidz.buckets. Users read and delete what is in their own folder (outputs only once
+-- delivered: ourvidz.readable), and add to it in reference buckets, unless they are suspended or the object was taken down; a sealed bucket
+-- is the service key's alone. Only the service key overwrites or moves objects. A policy with an unchanged text is left as it is, so that
+-- no lock is taken. Returns the statements that this role may not run: one with the rights must run them.
 create or replace function ourvidz.storage_policies() returns setof text
 language plpgsql set search_path = pg_catalog, ourvidz, pg_temp
 as $$
@@ -10,7 +10,7 @@ declare
   v_private constant text[] := (select array_agg(name order by name) from ourvidz.buckets where not public and not sealed);
   v_sealed constant text[] := (select coalesce(array_agg(name order by name), '{}') from ourvidz.buckets where sealed);
   v_here constant text := 'not (select ourvidz.am_suspended()) and not ourvidz.is_taken(bucket_id, name)';
-  -- An HTTP library on the way resolves these: MINE/../THEIRS/a.png would be another object, and another's.
+  -- HTTP libraries on the way resolve dot segments: MINE/../THEIRS/a.png would name another user's object.
   v_plain constant text := $p$name !~ '(^|/)[.]{1,2}(/|$)'$p$;
   v_theirs text;
   v_public constant text[] := (select array_agg(name order by name) from ourvidz.buckets where public);
@@ -42,7 +42,7 @@ begin
       begin
         execute v_comment;
       exception when insufficient_privilege then
-        null;  -- Supabase's `postgres` makes policies there without owning the table, and only its owner comments: it is made again next time
+        null;  -- Supabase's `postgres` creates policies there without owning the table, and only its owner comments: recreated next time
       end;
     exception when insufficient_privilege then
       return next v_statement || v_comment;

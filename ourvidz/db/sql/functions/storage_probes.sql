@@ -1,5 +1,5 @@
--- The rows that policies are tried on: objects of `p_owner` in every private bucket of the project and in ours, there or not yet; and the
--- rows of the buckets themselves. `holds` says by which rule: outputs, undelivered (an output of a job that has no row of it), references, assets
+-- Returns the rows on which policies are tested: objects of `p_owner` in every private bucket of the project and in ours, existing or not,
+-- and the rows of the buckets themselves. `holds` names the rule: outputs, undelivered (a job's output without a row), references, assets
 -- (public), sealed, theirs (not ours), bucket.
 create or replace function ourvidz.storage_probes(p_ours jsonb, p_owner uuid)
 returns table (n bigint, relation regclass, bucket text, holds text, probe jsonb)

@@ -1,6 +1,6 @@
--- Tries, as anon and as users, to read, write, change and delete objects of a user that this makes in every private bucket and in ours, and
--- undoes all of it. What went through and should not have (`went`), and what an owner may do and could not. Needs a login that may add to
--- storage.objects past row-level security and become anon and authenticated; refuses with insufficient_privilege where it may not.
+-- Tries, as anon and as users, to read, write, change and delete objects of a user, which it creates in every private bucket and in ours,
+-- and undoes all of it. Returns what succeeded and should not have (`went`), and what an owner may do but could not. Needs a login that may
+-- insert into storage.objects past row-level security and become anon and authenticated; else raises insufficient_privilege.
 create or replace function ourvidz.storage_trial() returns table (bucket text, caller text, verb text, went boolean)
 language plpgsql set search_path = pg_catalog, ourvidz, pg_temp
 as $$
@@ -21,7 +21,7 @@ begin
                          to_jsonb(ourvidz.storage_attempt(verb, v_buckets, v_owner, c.role, c.claims))))
                 from ourvidz.storage_callers(v_owner) as c, unnest('{select,insert,update,delete,buckets}'::text[]) as verb);
     raise exception using errcode = 'OV000';
-  exception when sqlstate 'OV000' then null;  -- undone; what was found is not
+  exception when sqlstate 'OV000' then null;  -- all undone, except v_found
   end;
   return query
     select distinct p.bucket, f.caller || p.when, f.verb, f.did ? p.reached

@@ -1,6 +1,6 @@
--- Asks for one job: reads the raw request of its source ('rpc', 'row', 'redis', 'cli' or 'import') as every way in does, checks it and
--- queues it, once. Answers as job_status does, and whether the job was created. dry_run: what it would be, cost and wait, and nothing is
--- written; a refusal is the same. Raises OV009 for a value that is wrong, and whatever else refuses a job.
+-- Submits one job: reads the raw request of its source ('rpc', 'row', 'redis', 'cli' or 'import') as every source is read, checks it and
+-- queues it, once. Returns what job_status does, and whether the job was created. dry_run: returns what the job would be, cost and wait,
+-- and writes nothing; refusals are the same. Raises OV009 for a wrong value, and whatever else refuses a job.
 create or replace function ourvidz.submit(request jsonb, source text, dry_run boolean default false) returns jsonb
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp set plan_cache_mode = force_generic_plan
 as $$

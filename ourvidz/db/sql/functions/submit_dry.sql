@@ -1,5 +1,5 @@
--- What submit would make of a request, for whom it is refused, and what it would cost and wait. Writes nothing, in a read-only transaction
--- too: no row is locked, and the place is where the job would enter now.
+-- Returns what submit would make of a request, with price, balance, place and wait, or raises as it would. Writes nothing, so it runs in a
+-- read-only transaction too: no row is locked, and the place is where the job would enter now.
 create or replace function ourvidz.submit_dry(p_request jsonb, p_source text) returns jsonb
 language plpgsql
 as $$

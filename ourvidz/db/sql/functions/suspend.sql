@@ -1,5 +1,5 @@
--- Suspends a user: waiting jobs are cancelled and running ones stop at their next step, nothing new is queued, their objects may not be read
--- and are moved away. Suspended already, it stays as it is.
+-- Suspends a user: waiting jobs are cancelled, running ones stop at their next step, nothing new is queued, and the user's objects are
+-- moved away and may not be read. An existing suspension stays as it is.
 create or replace function ourvidz.suspend(p_user uuid, p_reason text, p_actor text) returns ourvidz.suspensions
 language plpgsql
 as $$
@@ -9,7 +9,7 @@ begin
   if p_reason ~ '^[a-z_]{1,40}$' is not true then
     raise exception 'The reason of a suspension is one word of a to z, of at most 40 letters.' using errcode = 'OV009', column = 'reason';
   end if;
-  -- Under the lock that a submit shares: what was queued before is stopped here, and nothing comes after.
+  -- The lock that a submit shares: what was queued before is stopped here, and nothing is queued after.
   perform ourvidz.profile_lock(p_user);
   insert into ourvidz.suspensions (user_id, reason, since, by, sweep_at) values (p_user, p_reason, ourvidz.now(), p_actor, ourvidz.now())
   on conflict (user_id) where lifted_at is null do nothing returning * into v_row;
@@ -28,7 +28,7 @@ begin
 end
 $$;
 
--- Returns whether there was one to lift. What a takedown holds stays away.
+-- Lifts a suspension. Returns whether there was one. Objects that a takedown holds stay away.
 create or replace function ourvidz.suspension_lift(p_user uuid, p_actor text) returns boolean
 language plpgsql
 as $$
@@ -49,7 +49,7 @@ create or replace function ourvidz.is_suspended(p_user uuid) returns boolean
 language sql stable
 as $$ select exists (select from ourvidz.suspensions where user_id = p_user and lifted_at is null) $$;
 
--- Of whoever asks. Named by policies, as on_hold is.
+-- Checks whether the caller is suspended. Used by policies, like on_hold.
 create or replace function ourvidz.am_suspended() returns boolean
 language sql stable security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$ select ourvidz.is_suspended((ourvidz.caller()).user_id) $$;

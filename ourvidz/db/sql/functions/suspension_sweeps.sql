@@ -1,5 +1,5 @@
--- Users whose folders are to be listed now, because a suspension takes every object of theirs away: references, and what no row names. Twice,
--- for what was still being uploaded.
+-- Leases a suspended user whose folders are to be listed now: a suspension takes all objects, also references and those that no row names.
+-- Listed twice, for what was still being uploaded the first time.
 create or replace function ourvidz.suspensions_take(p_lease float8) returns table (id uuid, user_id uuid)
 language sql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$
@@ -22,7 +22,7 @@ as $$
   on conflict (bucket, path) do update set suspended = true where not t.suspended
 $$;
 
--- The second listing comes when the longest attempt at a job is over.
+-- Schedules the second listing for when the longest attempt at a job is over; after that one, none.
 create or replace function ourvidz.suspension_swept(p_id uuid) returns void
 language sql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$

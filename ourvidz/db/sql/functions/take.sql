@@ -1,11 +1,11 @@
--- Takes up to p_limit claimable jobs of a lane, in its order: locks them and writes `claimed` to each, in one statement. With p_overdue,
--- those that were ready before it come first. A job that killed its last executor goes to another one, where there is another. One whose
--- user may have none made (any more) is passed over: one look-up by key for each job that would be taken.
+-- Claims up to p_limit claimable jobs of a lane in its order: locks them and writes `claimed` for each, in one statement. With p_overdue,
+-- jobs that were ready before it come first. A job that killed its last executor goes to another one if there is one. A job whose user may
+-- have none made (any more) is skipped: one look-up by key for each job that would be taken.
 create or replace function ourvidz.take(
   p_executor uuid, p_name text, p_lane text, p_limit integer, p_overdue timestamptz, p_now timestamptz
 ) returns uuid[]
 language plpgsql
-set enable_sort = off  -- the index that gives the order, however few jobs statistics say that wait
+set enable_sort = off  -- use the index that gives the order, even if statistics say that few jobs wait
 as $$
 declare
   v_jobs uuid[];

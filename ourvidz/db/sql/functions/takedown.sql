@@ -1,5 +1,5 @@
--- Gives an output the state `hidden`, `restored` or `blocked`: the only writer of that. Its objects may not be read from this commit on (they
--- are moved away soon after), its rows leave its owner's library, `moderation_status` says so. Said again it changes nothing and returns false.
+-- Sets an output's state to `hidden`, `restored` or `blocked`; the only writer of it. From this commit on its objects may not be read (they
+-- are moved away soon after), its rows leave the library, and `moderation_status` shows it. Repeated, it changes nothing: returns false.
 create or replace function ourvidz.takedown(p_subject text, p_state text, p_actor text, p_cause text, p_reviewed boolean default true) returns boolean
 language plpgsql
 as $$
@@ -33,11 +33,11 @@ as $$
   delete from ourvidz.taken_objects where subject = p_subject and not down and not suspended and not moved
 $$;
 
--- The objects of an output and its thumbnail; of a row of the older system, what the row names.
+-- Returns the objects of an output and its thumbnail, or those that a row of the legacy system names.
 create or replace function ourvidz.objects_of(p_subject text) returns table (bucket text, path text, user_id uuid)
 language sql stable
 as $$
-  -- A row by its key, then those that it names: a join would let Postgres read the index of job ids from end to end (0052, rule 6).
+  -- The row by its key, then its artifacts: for a join Postgres could read the whole index of job ids (0052, rule 6).
   select a.bucket, a.path, t.user_id from (select * from ourvidz.takedowns where subject = p_subject limit 1) as t
   join public.artifacts as a on a.job_id = t.job_id and a.kind in (t.kind, 'thumbnail') and a.index = t.index
   union

@@ -1,5 +1,5 @@
--- Makes the rows that show an output say what its takedown says. Rows that somebody else has locked are left out, as in images_show: whoever
--- changed them comes here by themselves.
+-- Updates the rows that show an output to its takedown's state. Skips rows that somebody else has locked, like images_show: whoever changes
+-- them calls this afterwards.
 create or replace function ourvidz.takedown_shows(p_row ourvidz.takedowns) returns void
 language plpgsql
 as $$
@@ -21,7 +21,7 @@ begin
 end
 $$;
 
--- The pictures of these jobs. A row that comes later is shown so too (images_show).
+-- Updates the pictures of these jobs. Rows that are made later are updated by images_show.
 create or replace function ourvidz.images_taken(p_jobs uuid[]) returns void
 language plpgsql
 as $$

@@ -1,9 +1,9 @@
--- Whether an object may not be read where it is. Named by the policies on storage.objects: one look-up by key.
+-- Checks whether an object is taken away and may not be read. Used by the policies on storage.objects: one look-up by key.
 create or replace function ourvidz.is_taken(p_bucket text, p_path text) returns boolean
 language sql stable security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$ select exists (select from ourvidz.taken_objects where bucket = p_bucket and path = p_path and (down or suspended)) $$;
 
--- Objects to move now, lent to the caller as removals are: away, or back to where they were. One UPDATE per row, as there.
+-- Leases objects to move now, away or back, to the caller, like removals_take, and with one UPDATE per row too.
 create or replace function ourvidz.taken_take(p_limit integer, p_lease float8) returns table (bucket text, path text, away boolean)
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$
@@ -26,7 +26,7 @@ begin
 end
 $$;
 
--- What was asked of an object may have changed meanwhile: then it is due again, at once.
+-- Records moved objects. If an object's wanted place has changed meanwhile, it is due again at once.
 create or replace function ourvidz.taken_moved(p_buckets text[], p_paths text[], p_away boolean[]) returns void
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$

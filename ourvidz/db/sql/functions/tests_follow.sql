@@ -1,4 +1,4 @@
--- Results of the admin page's prompt tests, which name their job.
+-- Updates the results of the admin page's prompt tests, which name their job.
 create or replace function ourvidz.tests_follow(p_jobs uuid[]) returns void
 language plpgsql
 as $$

@@ -1,6 +1,6 @@
--- Fires once for each INSERT into token_entries: each transfer sums to zero, and balances follow in the same statement, or it is undone.
--- This is the only writer of profiles.token_balance; balance_guard refuses all others. Profiles are locked in the order of their ids, after
--- the jobs of the transaction: whoever moves tokens locks alike.
+-- Fires once per INSERT into token_entries: checks that each transfer sums to zero and updates the balances in the same statement, or
+-- undoes it. The only writer of profiles.token_balance; balance_guard refuses all others. Locks profiles in the order of their ids, after
+-- the jobs of the transaction, like everything that moves tokens.
 create or replace function ourvidz.tokens_move() returns trigger
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp set plan_cache_mode = force_generic_plan
 as $$
@@ -17,9 +17,9 @@ begin
     raise exception 'A transfer of tokens must sum to zero.' using errcode = 'OV004', hint = 'Write all of its rows in one statement.';
   elsif v_by_profile and pg_trigger_depth() < 2 then
     raise exception 'An account is opened by its profile.' using errcode = 'OV004', hint = 'Call ourvidz.grant_tokens or revoke_tokens.';
-  elsif v_spendable and not v_by_profile then  -- a profile that comes or goes has said its balance itself
-    -- Locked by a statement of its own: what follows then sees the rows as they are now. In one statement the UPDATE would look for the
-    -- versions of before the wait, and stand behind whoever waits for this very transaction.
+  elsif v_spendable and not v_by_profile then  -- profiles opened or closed set their own balance
+    -- Locked in a statement of its own, so that the next one sees the current rows. A single UPDATE would look for the row versions from
+    -- before the wait, and queue behind those who wait for this very transaction.
     perform ourvidz.lock_profiles(array(select distinct user_id from fresh where account = 'available'));
     with changes as materialized (
       select user_id, sum(amount)::bigint as amount from fresh where account = 'available' group by user_id

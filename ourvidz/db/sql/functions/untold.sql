@@ -1,9 +1,9 @@
--- The columns of jobs that no event tells.
+-- Lists the columns of jobs that no event carries.
 create or replace function ourvidz.untold() returns text[]
 language sql immutable parallel safe
 as $$ select '{ready,format,quality,model_type,worker_type,metadata,error_message}'::text[] $$;
 
--- What they hold. Kept inlinable (jobs_guard).
+-- Returns those columns' values. Kept inlinable (jobs_guard).
 create or replace function ourvidz.beside(j public.jobs) returns jsonb
 language sql immutable parallel safe
 as $$
@@ -11,7 +11,7 @@ as $$
                             'metadata', j.metadata, 'error_message', j.error_message)
 $$;
 
--- A job as its first event tells it, `ready` too: a row that is born has no past in which the clock could have turned it.
+-- Returns the columns of a job that its first event determines; `ready` too, since no time has passed that could have changed it.
 create or replace function ourvidz.told(j public.jobs) returns jsonb
 language sql stable parallel safe
 as $$ select to_jsonb(j) - array_remove(ourvidz.untold(), 'ready') $$;

@@ -1,5 +1,5 @@
--- The usage report: a row for each time a job was queued or ended, with what that cost. It repeats events and entries for people who
--- look into usage_logs, and decides nothing; the sum of tokens_consumed is what was captured. Called after ledger_follow.
+-- Writes the usage report: a row for each time a job was queued or ended, with what that cost. It only repeats events and token entries for
+-- readers of usage_logs; the sum of tokens_consumed is what was captured. Called after ledger_follow.
 create or replace function ourvidz.usage_follow(p_events public.job_events[]) returns void
 language plpgsql
 as $$
@@ -18,6 +18,6 @@ begin
            sum(amount) filter (where kind = 'release') as refunded
     from ourvidz.token_entries where job_id = e.job_id and job_version = e.version and account in ('available', 'revenue')
   ) as moved
-  where (select id from public.profiles where id = j.user_id) is not null;  -- one that was deleted has no report any more
+  where (select id from public.profiles where id = j.user_id) is not null;  -- a deleted profile has no report
 end
 $$;

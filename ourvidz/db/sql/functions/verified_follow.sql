@@ -1,6 +1,6 @@
--- A user's age was verified: their jobs that were imported and had to wait for that enter their lanes' order as if they were asked for now,
--- and executors are woken. Those that were queued before a verification was taken back are claimable again by themselves (ourvidz.take).
--- `coalesce`: the jobs are looked up by their user, and never in an index of all that waits (docs/decisions/0052).
+-- Queues a user's imported jobs when their age is verified: they enter their lanes as if submitted now, and executors are woken. Jobs that
+-- were queued before a verification was revoked become claimable again by themselves (ourvidz.take).
+-- `coalesce`: makes the planner look the jobs up by user, never in an index of all waiting jobs (docs/decisions/0052).
 create or replace function ourvidz.verified_follow() returns trigger
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$

@@ -1,5 +1,5 @@
--- The decision on a user's age, by the service key or an admin: the one function that verifies. `how`: what it rests on, kept with the decision
--- and its author. `until`: when it runs out; null: not. With verified => false it is refused or taken back, and what is under way is stopped.
+-- Decides on a user's age, called with the service key or by an admin: the only function that verifies. `how`: the grounds, stored with the
+-- decision and its author. `until`: when it expires; null: never. verified => false refuses or revokes it, and stops the user's jobs.
 create or replace function public.verify_age(user_id uuid, verified boolean, how text, until timestamptz default null) returns jsonb
 language sql security definer set search_path = pg_catalog, ourvidz, pg_temp
 as $$
@@ -15,7 +15,7 @@ declare
   v_made ourvidz.age_reviews;
 begin
   select * into v_me from ourvidz.caller();
-  -- Who may execute public.verify_age is granted; this holds if a project grants it again.
+  -- Grants already limit who may execute public.verify_age; this holds even if a project grants it more widely.
   if v_me.role is not null and v_me.role <> 'service_role' and not v_me.admin then
     raise exception 'An age is verified by the service key or an admin.' using errcode = 'OV017';
   end if;
@@ -24,7 +24,7 @@ begin
 end
 $$;
 
--- The same for connections of our own, which say who decides. It closes what waits, or is written as asked and decided at once.
+-- Decides for our own connections, which say who decides (p_by). Closes the user's open review, or writes one that is decided at once.
 create or replace function ourvidz.verify_age(p_user uuid, p_verified boolean, p_how text, p_by text, p_until timestamptz default null)
 returns ourvidz.age_reviews
 language plpgsql
@@ -39,7 +39,7 @@ begin
   elsif p_verified and p_until <= ourvidz.now() then
     raise exception 'The verification would have run out already: %.', p_until using errcode = 'OV009', column = 'until';
   end if;
-  -- One decision after another; an unfinished job of theirs, whose holder may want this row next, is not waited for (ourvidz.stop_jobs).
+  -- Serialises decisions on one user. Does not wait for an unfinished job, whose holder may want this row next (ourvidz.stop_jobs).
   perform from public.profiles where id = p_user and erased_at is null for no key update;
   if not found then
     raise exception 'There is no profile %, or it was erased.', p_user using errcode = 'OV018', column = 'user_id';

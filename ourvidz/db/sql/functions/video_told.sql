@@ -1,5 +1,5 @@
--- A row of videos as the events of its jobs tell it (state/scenes.py). Its preview is its newest image job, its final its newest video job: no
--- other job of it changes anything. Its status is that of the one that began last. What the older system ended is left as it was.
+-- Returns a row of videos as its jobs' events determine it (state/video_status.py): preview from its newest image job, final from its
+-- newest video job, status from the one that began last; other jobs change nothing. What the legacy system ended stays as it is.
 create or replace function ourvidz.video_told(v public.videos) returns public.videos
 language plpgsql stable
 as $$
@@ -16,7 +16,7 @@ begin
   else
     v_current := v_preview;
   end if;
-  -- A job that was there and is not: its owner deleted it, and what it made.
+  -- The job is gone: its owner deleted it and its outputs.
   if v.preview_job_id is not null and v_preview.id is distinct from v.preview_job_id then
     v.preview_url := null;
   end if;
@@ -25,7 +25,7 @@ begin
     v.signed_url := null;
   end if;
   if v_preview.began > v.approved_at or v.approved_at is not null and v_preview.id is distinct from v.preview_job_id then
-    v.approved_at := null;  -- a new preview, or the same one made over
+    v.approved_at := null;  -- a new preview, or the same one made again
   end if;
   v.preview_job_id := v_preview.id;
   v.video_job_id := v_final.id;

@@ -1,4 +1,4 @@
--- Scenes follow the events of their jobs: nobody writes by hand what those say. Functions of ours run as their owner, whom nobody can be.
+-- Refuses writes to columns of scenes that follow their jobs' events. Functions of ours run as their owner, which nobody can become.
 create or replace function ourvidz.videos_guard() returns trigger
 language plpgsql
 as $$

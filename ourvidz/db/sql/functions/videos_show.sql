@@ -1,8 +1,8 @@
--- Makes rows of videos say what their jobs' events say: the only writer of their status, urls, duration, resolution and jobs. Called with the
--- job's lock held, or by whoever changed the row.
+-- Updates rows of videos from their jobs' events: the only writer of their status, urls, duration, resolution and jobs. The caller holds
+-- the job's lock, or has changed the row.
 --
--- p_wait: the caller's job is new to the row, so nobody who holds the row can be waiting for that job. Otherwise a row that somebody else
--- changes or deletes is left out, as in images_show. Two jobs of one video follow each other by a lock of its name.
+-- p_wait: the caller's job is new to the row, so nobody who holds the row can be waiting for that job. Otherwise rows that somebody else is
+-- changing or deleting are skipped, like in images_show. A lock on the video's name serialises its jobs.
 create or replace function ourvidz.videos_show(p_videos uuid[], p_wait boolean) returns void
 language plpgsql
 as $$
@@ -30,7 +30,7 @@ begin
 end
 $$;
 
--- After somebody else changed a row: whatever ended meanwhile left it out, and is shown now.
+-- Updates a row again after somebody else changed it: jobs that ended meanwhile have skipped it.
 create or replace function ourvidz.videos_changed() returns trigger
 language plpgsql security definer set search_path = pg_catalog, ourvidz, pg_temp
   set plan_cache_mode = force_generic_plan set enable_seqscan = off set jit = off

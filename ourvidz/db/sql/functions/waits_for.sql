@@ -1,5 +1,5 @@
--- Why nothing is made of a job for its user's sake, and what happens next: {reason, next}; null where nothing stands in its way. It says so of a
--- job that waits, and of one that was stopped.
+-- Returns why nothing is made of a job because of its user, and what happens next: {reason, next}; null if nothing prevents it. For a
+-- waiting job, and for one that was stopped.
 create or replace function ourvidz.waits_for(j public.jobs) returns jsonb
 language plpgsql stable
 as $$

@@ -1,5 +1,5 @@
--- Wakes as many executors as there is new work for, and only those that sleep: with a backlog no NOTIFY is sent at all, which matters
--- because each takes a lock over the whole cluster at commit. Never called from a row trigger.
+-- Wakes as many executors as there are new jobs, and only sleeping ones: under a backlog it sends no NOTIFY at all, which matters because
+-- each takes a cluster-wide lock at commit. Never called from a row trigger.
 create or replace function ourvidz.wake(p_lane text, p_jobs bigint) returns void
 language plpgsql
 as $$

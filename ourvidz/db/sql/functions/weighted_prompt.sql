@@ -1,5 +1,5 @@
--- SDXL's prompt with the weights that a sender gives beside it (compel_weights, like "(sharp focus:1.2), (grain)0.8"): one text, so that it
--- is screened, kept and erased as the prompt is, and encoded as any weighted prompt (executors/models/sdxl_prompt.py).
+-- Appends the weights that a sender gives separately (compel_weights, like "(sharp focus:1.2), (grain)0.8") to SDXL's prompt: as one text
+-- it is screened, stored and erased like any prompt, and encoded like any weighted prompt (executors/models/sdxl_prompt.py).
 create or replace function ourvidz.weighted_prompt(p_prompt text, p_chosen jsonb) returns text
 language plpgsql immutable
 as $$

@@ -1,11 +1,11 @@
--- A job's complete settings: what was asked where given, else the type's own; and of a reference what goes with it. Judges nothing:
--- check_settings does.
+-- Returns a job's complete settings: requested values, else the type's defaults; with a reference also the settings that belong to it.
+-- Checks nothing: check_settings does.
 create or replace function ourvidz.whole_settings(p_kind ourvidz.job_types, p_asked jsonb) returns jsonb
 language sql stable
 as $$
   select jsonb_strip_nulls(
     case when refers.style then '{"reference_type": "style"}'::jsonb else '{}' end
-    -- 1.0 is VACE's own, and what an approved first frame wants; IP-Adapter at 1.0 would drown the prompt.
+    -- 1.0 is VACE's default and right for an approved first frame; with IP-Adapter it would override the prompt.
     || case when refers.any then jsonb_build_object('reference_strength', case p_kind.family when 'wan' then 1.0 else 0.7 end) else '{}' end
     || p_kind.defaults || asked.settings)
     - case when refers.style or p_kind.family = 'wan' then '{}'::text[] else '{reference_type}' end

@@ -1,4 +1,4 @@
--- What keeps a job from being made by its type's fallback, in words; null when nothing does.
+-- Returns why a job cannot be made by its type's fallback, in words; null if it can.
 create or replace function ourvidz.why_not_reroute(p_job uuid, p_type text, p_settings jsonb) returns text
 language sql stable
 as $$

@@ -1,4 +1,4 @@
--- Each executor by name, as its newest row tells, with the job it works on; those long gone left out.
+-- Returns each executor by name, from its newest row, with the job it works on; without those long gone.
 select e.id, e.name, e.host, e.pid, e.state, e.lanes, e.resident, e.waiting, e.info, e.started_at, e.beat_at,
        extract(epoch from clock.at - e.beat_at)::float8 as beat_s, extract(epoch from e.lease_until - clock.at)::float8 as lease_s,
        e.state <> 'gone' and e.lease_until > clock.at as alive,
@@ -11,7 +11,7 @@ cross join (
   from ourvidz.fleet
 ) as e
 left join lateral (
-  -- The one on the device, where it has several; else the first it took.
+  -- The job on the device, if it holds several; else the first it claimed.
   select id, job_type, lane, status, claimed_at from public.jobs
   where executor_id = e.id
   order by status in ('enhancing', 'generating') desc, id::text = e.info ->> 'job' desc nulls last, claimed_at limit 1

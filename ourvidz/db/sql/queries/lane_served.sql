@@ -1,4 +1,4 @@
--- A job of this lane that an executor of this name completed since an instant, looked for among the newest events.
+-- Finds, among the newest events, a job of this lane that an executor of this name has completed since an instant.
 select done.job_id
 from (select * from public.job_events order by xid desc, seq desc limit 10000) as done
 join public.job_events as claimed

@@ -1,4 +1,4 @@
--- Everything that the ledger and what it follows could disagree about, in one snapshot. No row: all is well.
+-- Returns every disagreement between the token ledger, the balances and the events, in one snapshot. No row: no error.
 with transfers as (
   select user_id, kind, job_id, job_version, sum(amount) as total, min(seq) as seq
   from ourvidz.token_entries group by user_id, kind, job_id, job_version, key
@@ -6,7 +6,7 @@ with transfers as (
   select user_id, account, sum(amount) as amount from ourvidz.token_entries group by user_id, account
 ), held as (
   select job_id, sum(amount) as amount from ourvidz.token_entries where account = 'held' group by job_id
-), expected as (  -- by the events: the price at which it was last queued, and what rerouting changed since
+), expected as (  -- from the events: the price at which it was last queued, and the changes by rerouting since
   select j.id, j.user_id, j.status,
          case when j.status in ('completed', 'failed', 'cancelled') or queued.price is null then 0 else queued.price + coalesce((
            select sum((e.data->>'price_change')::bigint) from public.job_events as e
@@ -42,7 +42,7 @@ where t.job_id is not null and not exists (
     and e.type = any (case t.kind when 'hold' then '{submitted,retried}' when 'adjust' then '{rerouted}'
                       else '{completed,failed,cancelled}' end::text[]))
 union all
--- At no end was more charged than the share of what was delivered since it was held, as the events tell it.
+-- No end may charge more than the share of outputs that its events say were delivered since the tokens were held.
 select 'overcharged', c.user_id, c.job_id, format('%s tokens were charged at version %s, of %s held for %s outputs, and %s were delivered',
                                                   c.charged, c.job_version, c.held, o.asked, o.fresh)
 from (

@@ -1,4 +1,4 @@
--- The newest row of each of these executors of a host, as their supervisor sees it, and whatever else is alive under those names.
+-- Returns the newest row of each of these executors of a host, for their supervisor, and all others alive under those names.
 select e.id, e.name, e.pid, e.state, e.info, extract(epoch from e.lease_until - clock.at)::float8 as lease_left,
        extract(epoch from clock.at - e.beat_at)::float8 as silent,
        (select coalesce(jsonb_agg(jsonb_build_array(id, lane, status, id = any (device.jobs))), '[]')

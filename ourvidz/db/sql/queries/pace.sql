@@ -1,4 +1,4 @@
--- What ended within the last span, from the newest events alone: however long the history, this reads at most %(most)s of them.
+-- Counts how attempts ended within the last span, among the newest events: reads at most %(most)s of them, however long the history.
 -- `seen_s` is the part of the span that they cover.
 select count(*) filter (where type = 'completed')::int as completed, count(*) filter (where type = 'failed')::int as failed,
        count(*) filter (where type = 'cancelled')::int as cancelled,

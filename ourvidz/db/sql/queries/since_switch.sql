@@ -1,5 +1,5 @@
--- What has become of the service since the switch, in one row (`ourvidz cutover watch`). A job whose metadata says so came by the deployed queue-job,
--- which pushes a message for it.
+-- Returns the state of the service since the switch, in one row (`ourvidz cutover watch`). by_message: the job's metadata shows that the
+-- deployed queue-job made it, which pushes a message for each.
 with since as (
   select min(at) as at from ourvidz_before.shape
 ), jobs as (

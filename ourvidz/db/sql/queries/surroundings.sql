@@ -1,5 +1,5 @@
--- What stands around our tables in a Supabase project, and in what is shaped like one. Each answer is a list of what is not right.
--- Out of the catalogs alone: an executor's login, which asks too, may not so much as name a table of schemas auth and storage.
+-- Checks what surrounds our tables in a Supabase project or a copy of one. Each array lists what is wrong. Reads the catalogs only: an
+-- executor's login, which runs this too, may not even name a table of schemas auth and storage.
 select
   array(select name from unnest(%(roles)s::text[]) as name
         where not exists (select from pg_roles where rolname = name)) as roles_missing,
@@ -14,7 +14,7 @@ select
   array(select c.relname::text from pg_class as c
         where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and not c.relrowsecurity
           and c.relname = any (ourvidz.our_relations())) as unguarded,
-  -- Of tables that are not ours too: whatever stands in schema public is one URL away from anybody.
+  -- Of tables that are not ours too: anybody can reach a table in schema public by its URL.
   array(select c.relname::text from pg_class as c
         where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and not c.relrowsecurity
           and has_table_privilege('anon', c.oid, 'select, insert, update, delete')) as open_to_all,

@@ -1,9 +1,9 @@
--- The product's tables as this program needs them, as data: what is made where it is missing, and what is asked of what is there already.
+-- Lists the columns of the product's tables that this program needs: missing ones are created, existing ones are checked.
 --   type      of a new column
---   accepts   other types that stay as they are
---   preset    the default that a column must have; 'none': it must have none; null: whichever it has
---   fill      the column must not be null: its null rows become this
---   initial   the default of a new column, where none is asked of one that is there
+--   accepts   other types that are kept
+--   preset    the default that a column must have; 'none': it must have none; null: any
+--   fill      the column must not be null: null rows are set to this
+--   initial   the default of a new column, if an existing one may have any
 --   more      the rest of a new column's definition
 drop table if exists pg_temp.wanted_columns cascade;
 create temp table wanted_columns (

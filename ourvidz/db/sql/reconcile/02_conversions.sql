@@ -1,5 +1,5 @@
--- How a column of another type becomes one of ours: %s is the column. The rows are tried before anything is planned: one that cannot be
--- converted refuses the migration. A type that is not here is refused. 'enum' and 'domain' stand for all of their kind.
+-- Lists the expressions that convert a column of another type to ours; %s is the column. They are tried on the rows before anything is
+-- planned: a row that cannot be converted refuses the migration, and so does a type that is not listed. 'enum' and 'domain' mean any one.
 drop table if exists pg_temp.conversions cascade;
 create temp table conversions (source text, target text, expression text);
 insert into conversions values

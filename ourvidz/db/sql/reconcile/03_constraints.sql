@@ -1,5 +1,5 @@
--- CHECKs of the product's tables, mostly on what users may write. NOT VALID: rows of the older system knew no bounds, and stay.
--- One of the same name that says something else gives way.
+-- Lists CHECKs of the product's tables, mostly on what users may write. NOT VALID: the legacy system's rows had no bounds, and stay. An
+-- existing one of the same name with another definition is replaced.
 drop table if exists pg_temp.wanted_checks cascade;
 create temp table wanted_checks (n integer generated always as identity, relation text, name text, definition text);
 insert into wanted_checks (relation, name, definition) values
@@ -24,7 +24,7 @@ insert into wanted_checks (relation, name, definition) values
      and content_quality between 0 and 10 and consistency between 0 and 10) not valid'),
   ('system_config', 'system_config_bounds', 'check (id = 1 and length(config::text) <= 100000) not valid');
 
--- Keys that our writes and foreign keys lean on.
+-- Unique keys that our writes and foreign keys need.
 drop table if exists pg_temp.wanted_keys cascade;
 create temp table wanted_keys (n integer generated always as identity, relation text, columns text[]);
 insert into wanted_keys (relation, columns) values
@@ -32,11 +32,11 @@ insert into wanted_keys (relation, columns) values
   ('scenes', '{project_id,scene_number}'), ('videos', '{id}'), ('images', '{id}'), ('usage_logs', '{id}'), ('model_test_results', '{id}'),
   ('system_config', '{id}'), ('user_activity_log', '{id}');
 
--- Tables whose policies are this program's to say.
+-- Tables whose policies only this program defines.
 drop table if exists pg_temp.our_tables cascade;
 create temp table our_tables as select distinct relation as name from wanted_columns union select 'jobs';
 
--- The columns of our public.jobs that views of the older system's may read.
+-- The columns of our public.jobs that views of the legacy system may read.
 drop table if exists pg_temp.our_jobs_columns cascade;
 create temp table our_jobs_columns (name text, type text);
 insert into our_jobs_columns values

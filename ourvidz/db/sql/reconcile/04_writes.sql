@@ -1,5 +1,5 @@
--- What this program writes into the product's tables, as data: each row is tried on a copy of the table with its own checks and triggers.
--- A sample is one row of the table: an insert, updates, a delete (an erasure's), in this order. 'row': others write it, it only has to be there.
+-- Lists this program's writes to the product's tables: each is tried on a copy of the table with its checks and triggers. A sample is one
+-- row: an insert, updates, a delete (an erasure's), in this order. 'row': written by others, and only needed for the next writes.
 drop table if exists pg_temp.our_writes cascade;
 create temp table our_writes (n integer generated always as identity, relation text, sample text, verb text, change jsonb);
 insert into our_writes (relation, sample, verb, change)
@@ -17,7 +17,7 @@ insert into our_writes (relation, sample, verb, change) values
      "tokens_consumed": 40, "credits_consumed": 40, "metadata": {"job_type": "video_high"}, "job_id": "00000000-0000-4000-8000-000000000000", "job_version": 9}'),
   ('usage_logs', 'an event''s', 'update', '{"action": "erased", "format": null, "quality": null, "metadata": {}}'),
   ('videos', 'a scene', 'insert', '{"id": "00000000-0000-4000-8000-000000000000", "user_id": "00000000-0000-4000-8000-000000000000", "status": "draft"}');
--- Every status that a video or a scene of ours may have; completed together with its address, as those who watch ask.
+-- Every status that a video or a scene of ours may have; completed together with its url, as the project's triggers require.
 insert into our_writes (relation, sample, verb, change)
 select 'videos', 'a scene', 'update', jsonb_build_object('status', word)
 from unnest('{queued,previewing,preview_ready,generating,failed,cancelled,draft}'::text[]) as word;

@@ -1,5 +1,5 @@
--- The plan: what is done to an object that is there, in the order of `phase`, or why nothing can be done and what to do about it.
--- Everything below only reads, and tries on temporary tables.
+-- The plan: what is done to an existing object, in the order of `phase`, or why it cannot be done and how to fix it. Everything below only
+-- reads, and tries on temporary tables.
 drop table if exists pg_temp.plan cascade;
 create temp table plan (
   n integer generated always as identity, phase integer not null, object text not null, action text, statement text, refused text, remedy text);
@@ -9,7 +9,7 @@ $$ insert into pg_temp.plan (phase, object, action, statement) values (p_phase, 
 create or replace function pg_temp.refuse(p_object text, p_reason text, p_remedy text) returns void language sql as
 $$ insert into pg_temp.plan (phase, object, refused, remedy) values (0, p_object, p_reason, p_remedy) $$;
 
--- A statement on a table of ours, which is also done to the copy that our writes are tried on.
+-- Plans a change of one of our tables, and applies it to the copy on which our writes are tried.
 create or replace function pg_temp.alter_table(p_phase integer, p_relation text, p_object text, p_action text, p_clause text) returns void
 language plpgsql as $$
 begin

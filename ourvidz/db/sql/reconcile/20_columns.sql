@@ -1,4 +1,4 @@
--- The columns of a table that is there.
+-- Plans the changes of an existing table's columns.
 create or replace function pg_temp.plan_columns(p_relation text) returns void language plpgsql as $$
 declare
   w wanted_columns;
@@ -42,7 +42,7 @@ begin
 end
 $$;
 
--- The default that the column has on the copy by now: a change of type may have taken it.
+-- Returns the column's current default on the copy: a change of type may have dropped it.
 create or replace function pg_temp.trial_default(p_column text) returns text language sql as $$
   select pg_get_expr(d.adbin, d.adrelid)
   from pg_attrdef as d join pg_attribute as t on t.attrelid = d.adrelid and t.attnum = d.adnum

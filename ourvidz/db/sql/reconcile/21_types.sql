@@ -1,10 +1,10 @@
--- Whether the column's type may stay or can become ours. False: refused.
+-- Checks whether a column's type may stay or can be converted to ours. False: refused.
 create or replace function pg_temp.plan_type(
   w wanted_columns, p_type text, p_kind text, p_typmod integer, p_same boolean, p_preset text, p_attnum smallint) returns boolean
 language plpgsql as $$
 declare
   v_target constant text := format_type(to_regtype(w.type), null);
-  -- Too narrow for what is written here, whatever else may be said for it.
+  -- Too narrow for what is written here, even if the type is accepted.
   v_narrow constant boolean := p_type = 'character varying' and v_target = 'text' and p_typmod between 0 and 254;
   v_object constant text := format('column %s of public.%s', w.name, w.relation);
   v_way text;
@@ -38,7 +38,7 @@ begin
 end
 $$;
 
--- The copy goes on as if the column were right: what else is refused is named too.
+-- Makes the copy's column what is wanted, so that later checks find all other reasons to refuse too.
 create or replace function pg_temp.as_wanted(w wanted_columns) returns boolean language plpgsql as $$
 begin
   execute format('alter table pg_temp.trial drop column if exists %I cascade, add column %1$I %s', w.name, w.type);
@@ -46,7 +46,7 @@ begin
 end
 $$;
 
--- Views, rules, policies of other tables, and triggers that name the column: Postgres changes no type beneath them.
+-- Returns the views, rules, policies of other tables, and triggers that use the column: Postgres then refuses to change its type.
 create or replace function pg_temp.leaning_on(p_relation text, p_attnum smallint) returns text language sql stable as $$
   select string_agg(distinct replace(pg_describe_object(d.classid, d.objid, 0), 'rule _RETURN on ', ''), ', ')
   from pg_depend as d
@@ -58,7 +58,7 @@ create or replace function pg_temp.leaning_on(p_relation text, p_attnum smallint
          or p.oid is not null and not (c.relnamespace = 'public'::regnamespace and c.relname in (select name from our_tables)))
 $$;
 
--- Tried on the copy. A CHECK that compares the column with its older type does not survive the change: it gives way.
+-- Plans a conversion after trying it on the copy. Drops CHECKs that compare the column with a value of its old type and prevent the change.
 create or replace function pg_temp.plan_conversion(w wanted_columns, p_type text, p_target text, p_way text, p_preset text) returns boolean
 language plpgsql as $$
 declare

@@ -1,5 +1,5 @@
--- Our writes, tried on the copy. What refuses them and may give way is dropped from the table: CHECKs, NOT NULL of a column of ours. The
--- rest refuses the migration.
+-- Tries our writes on the copy. If a CHECK or NOT NULL of a column of ours refuses one, plans to drop it or to set a default; any other
+-- failure refuses the migration.
 create or replace function pg_temp.write_trial(w our_writes) returns void language plpgsql as $$
 declare
   v_columns constant text := (select string_agg(quote_ident(k), ', ') from jsonb_object_keys(w.change) as k
@@ -40,7 +40,7 @@ begin
   end loop;
   raise exception using errcode = 'OV000';
 exception when sqlstate 'OV000' then
-  message := null;  -- all went through, and is undone
+  message := null;  -- all succeeded, and are undone
 when others then
   get stacked diagnostics state = returned_sqlstate, culprit = constraint_name, lacking = column_name;
   message := case when state in ('23514', '23502') then message else format('%s (%s)', sqlerrm, message) end;
@@ -56,7 +56,7 @@ begin
     loop
       t := pg_temp.try_sample(p_relation, v_sample);
       exit when t.state is null;
-      if t.verb = 'row' and t.state in ('23514', '23502') then  -- not ours to write: only the copy must let it in
+      if t.verb = 'row' and t.state in ('23514', '23502') then  -- not our write: only the copy must accept it
         execute 'alter table pg_temp.trial ' || case t.state when '23514' then format('drop constraint %I', t.culprit)
                                                              else format('alter column %I drop not null', t.lacking) end;
       elsif t.state = '23514' and exists (select from pg_constraint where conrelid = 'pg_temp.trial'::regclass and conname = t.culprit) then

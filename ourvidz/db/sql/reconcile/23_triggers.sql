@@ -1,5 +1,5 @@
--- Triggers of the project's own on a table of ours: each alone on the copy, with our writes. One that refuses or changes them refuses the
--- migration, for only its author knows what it is there for. What they do elsewhere is undone.
+-- Tries the project's own triggers on one of our tables, each alone on the copy, with our writes. One that refuses or changes them refuses
+-- the migration, since only its author knows its purpose. Their effects elsewhere are undone.
 create or replace function pg_temp.plan_triggers(p_relation text) returns void language plpgsql as $$
 declare
   g record;

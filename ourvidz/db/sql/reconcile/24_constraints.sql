@@ -1,4 +1,4 @@
--- The CHECKs and keys that a table of ours must have.
+-- Plans the CHECKs and keys that one of our tables must have.
 create or replace function pg_temp.plan_checks(p_relation text) returns void language plpgsql as $$
 declare
   c record;
@@ -9,7 +9,7 @@ begin
     v_found := (select pg_get_constraintdef(oid) from pg_constraint where conrelid = to_regclass('public.' || p_relation) and conname = c.name);
     execute format('alter table pg_temp.trial drop constraint if exists %I; alter table pg_temp.trial add constraint %1$I %s', c.name, c.definition);
     v_wanted := (select pg_get_constraintdef(oid) from pg_constraint where conrelid = 'pg_temp.trial'::regclass and conname = c.name);
-    -- One that older rows have been held to as well says no less.
+    -- A validated constraint, which existing rows satisfy too, is as good.
     if v_found is distinct from v_wanted and v_found is distinct from replace(v_wanted, ' NOT VALID', '') then
       if v_found is not null and not exists (select from plan where object = format('constraint %s of public.%s', c.name, p_relation) and phase = 3) then
         perform pg_temp.step(3, format('constraint %s of public.%s', c.name, p_relation), 'dropped: this program''s own of that name takes its place',

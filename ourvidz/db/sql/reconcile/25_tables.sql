@@ -1,4 +1,4 @@
--- A whole table: made where there is none; else column by column, on a copy that every step is tried on first.
+-- Plans a whole table: creates a missing one; checks an existing one column by column, on a copy on which every step is tried first.
 create or replace function pg_temp.plan_table(p_relation text) returns void language plpgsql as $$
 declare
   v_kind "char";
@@ -39,14 +39,14 @@ begin
 end
 $$;
 
--- What stands between a write and the table itself and is not copied with it: rules, a publication whose identity lacks a column.
+-- Refuses what may prevent writes to a table and is not copied with it: rules, a publication whose replica identity lacks a column.
 create or replace function pg_temp.plan_reach(p_relation text) returns void language plpgsql as $$
 declare
   v_column constant text := (select quote_ident(attname) from pg_attribute where attrelid = to_regclass('public.' || p_relation) and attnum > 0
                              and not attisdropped and attgenerated = '' and attidentity = '' order by attnum limit 1);
   v_rule text;
 begin
-  -- Of no row, but not so that the planner knows.
+  -- Affects no row, but the planner does not know that.
   execute format('update public.%I set %s = %2$s where ctid = ''(4294967294,1)''', p_relation, v_column);
   execute format('delete from public.%I where ctid = ''(4294967294,1)''', p_relation);
   v_rule := (select string_agg(quote_ident(rulename), ', ') from pg_rewrite where ev_class = to_regclass('public.' || p_relation));

@@ -1,4 +1,4 @@
--- The older system's jobs: put aside whole as ourvidz.older_jobs, and imported when the functions are there (ourvidz.import_older).
+-- Finds the legacy system's jobs: moved aside whole as ourvidz.older_jobs, and imported once the functions exist (ourvidz.import_older).
 create or replace function pg_temp.older_jobs() returns regclass language sql as $$
   select c.oid::regclass from pg_class as c
   where c.oid = coalesce(to_regclass('public.jobs'), 0) and not exists (select from pg_attribute where attrelid = c.oid and attname = 'head_hash')
@@ -28,7 +28,7 @@ begin
     E'create schema if not exists ourvidz;\nalter table public.jobs set schema ourvidz;\nalter table ourvidz.jobs rename to older_jobs;\n'
     'alter table ourvidz.older_jobs enable row level security;\n'
     'comment on table ourvidz.older_jobs is ''The older system''''s jobs as they were when its database was brought here. Nobody writes to it but erasure.''');
-  -- The copy stays as it is, whatever becomes of pictures, videos and projects. A user's rows go with the user.
+  -- The copy stays as it is, whatever happens to pictures, videos and projects. A user's rows are deleted with the user.
   for k in
     select conname from pg_constraint where contype = 'f' and conrelid = pg_temp.older_jobs()
       and confrelid not in (coalesce(to_regclass('public.profiles'), 0), coalesce(to_regclass('auth.users'), 0), conrelid)
@@ -51,7 +51,7 @@ begin
 end
 $$;
 
--- What the import reads must be readable. As text: it asks no column's type.
+-- Checks that the import can read its columns. Through text: independent of the columns' types.
 create or replace function pg_temp.plan_jobs_rows() returns void language plpgsql as $$
 declare
   c record;

@@ -1,4 +1,4 @@
--- Policies on tables of ours: they add up, so one that lets in more would undo this program's. Ours are called 'role verb'.
+-- Drops policies on our tables that are not ours: policies add up, so one that allows more would defeat ours. Ours are named 'role verb'.
 create or replace function pg_temp.plan_policies() returns void language plpgsql as $$
 declare
   p record;
@@ -16,8 +16,8 @@ begin
 end
 $$;
 
--- Views in schema public that read tables under row-level security with their owner's rights: whoever may read such a view reads
--- everybody's rows. Made to ask as the one who reads; a materialized view cannot, so the API's roles may not read it any more.
+-- Fixes views in schema public that read tables under row-level security with their owner's rights: whoever may read such a view reads
+-- everybody's rows. Sets security_invoker; a materialized view has no such option, so the API roles lose the right to read it.
 create or replace function pg_temp.plan_views() returns void language plpgsql as $$
 declare
   v record;
@@ -47,8 +47,8 @@ begin
 end
 $$;
 
--- Views on the older jobs follow that table when it is put aside, and would show no new job. Those that can be made over the new public.jobs
--- are (ourvidz.repoint_older): it is tried on a copy with its columns. Others are named.
+-- Views on the legacy jobs follow that table when it is moved aside, and would show no new job. Those that also work over the new
+-- public.jobs are redefined (ourvidz.repoint_older): tried on a temporary table with its columns. Others are only reported.
 create or replace function pg_temp.plan_job_views() returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   v record;

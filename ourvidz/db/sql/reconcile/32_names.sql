@@ -1,4 +1,4 @@
--- Names in schema public that this program takes: somebody else's object of that name refuses the migration.
+-- Refuses the migration if somebody else's object in schema public has a name that this program needs.
 create or replace function pg_temp.plan_names() returns void language plpgsql as $$
 declare
   o record;
@@ -11,7 +11,7 @@ begin
   loop
     perform pg_temp.refuse('public.' || o.name, 'this program makes an object of that name', format('rename it: alter table public.%I rename to …', o.name));
   end loop;
-  -- A function may be replaced where its arguments and its result are the same; has_role is the older system's own.
+  -- A function can be replaced if its arguments and its result are the same; has_role is the legacy system's own.
   for o in
     select p.oid::regprocedure::text as name, p.proargnames, p.prorettype::regtype::text as result
     from pg_proc as p
@@ -35,7 +35,7 @@ begin
 end
 $$;
 
--- The enum of roles, with the two words that are written into it. A new word of an enum may not be used before it is committed.
+-- Checks the enum of roles for the two labels that are written. A new label of an enum may not be used before it is committed.
 create or replace function pg_temp.plan_roles() returns void language plpgsql as $$
 declare
   v_word text;
@@ -43,7 +43,7 @@ declare
 begin
   if v_kind is null then
     perform pg_temp.step(3, 'type public.app_role', 'made', 'create type public.app_role as enum (''admin'', ''moderator'', ''premium_user'', ''basic_user'', ''guest'')');
-    create type public.app_role as enum ('admin', 'moderator', 'premium_user', 'basic_user', 'guest');  -- for the trials, and undone with them
+    create type public.app_role as enum ('admin', 'moderator', 'premium_user', 'basic_user', 'guest');  -- undone with the trials
     return;
   elsif v_kind <> 'e' then
     perform pg_temp.refuse('type public.app_role', 'it is not an enum', 'rename it: alter type public.app_role rename to …');
@@ -52,7 +52,7 @@ begin
   foreach v_word in array '{admin,basic_user}'::text[] loop
     if not exists (select from pg_enum where enumtypid = 'public.app_role'::regtype and enumlabel = v_word) then
       perform pg_temp.refuse('type public.app_role', format('it has no word "%s"', v_word), format('alter type public.app_role add value %L', v_word));
-      delete from our_writes where relation = 'user_roles' and sample = v_word;  -- named already
+      delete from our_writes where relation = 'user_roles' and sample = v_word;  -- already reported
     end if;
   end loop;
 end

@@ -1,8 +1,8 @@
--- What users of the older system could write about themselves (role, balance, plan, age: its policies let anybody) is believed only where
--- the operator says so: ourvidz.believe, a setting of the transaction, {"balance" | "plan" | "age": "none" | "all" | [user ids], "start":
--- tokens of those who are not believed, "by": who decided}. ourvidz.import_decisions keeps what each said and what came of it.
+-- Decides which claims of legacy users about themselves (role, balance, plan, age: that system's policies let anybody write them) are kept:
+-- only those that the operator names in ourvidz.believe, a setting of the transaction, {"balance" | "plan" | "age": "none" | "all" | [user
+-- ids], "start": tokens of those not believed, "by": who decided}. ourvidz.import_decisions keeps each claim and its outcome.
 create or replace function pg_temp.believes(p_what text) returns text language sql stable as $$
-  -- A condition on public.profiles as p.
+  -- Returns a condition on public.profiles as p.
   select case when said = '"all"' then 'true' when jsonb_typeof(said) = 'array' then format('p.id = any (%L::uuid[])', array(select jsonb_array_elements_text(said)))
               else 'false' end
   from (select nullif(current_setting('ourvidz.believe', true), '')::jsonb -> p_what as said) as setting
@@ -41,7 +41,7 @@ begin
 end
 $$;
 
--- A role is what auth.users says, where only the project's admins write; a row that says more is removed.
+-- Removes roles that auth.users does not confirm: only the project's admins write there.
 create or replace function pg_temp.plan_role_beliefs(p_by text) returns void language plpgsql as $$
 declare
   v_backed text := 'exists (select from auth.users as u where u.id = r.user_id and u.raw_app_meta_data->>''role'' = r.role::text)';

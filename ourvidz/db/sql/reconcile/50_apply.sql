@@ -1,4 +1,4 @@
--- Does what the plan says of what is there already. Nothing, where anything is refused.
+-- Executes the plan's steps on existing objects. If anything is refused, does nothing.
 do $$
 declare
   s record;

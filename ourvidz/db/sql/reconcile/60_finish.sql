@@ -1,4 +1,4 @@
--- What has to wait until the new tables and functions are there, and the older jobs are imported.
+-- Executes the steps that need the new tables and functions, and the imported legacy jobs.
 do $$
 declare
   s record;
@@ -10,7 +10,7 @@ end
 $$;
 drop table pg_temp.plan, pg_temp.wanted_columns, pg_temp.conversions, pg_temp.wanted_checks, pg_temp.wanted_keys, pg_temp.our_writes,
   pg_temp.our_tables, pg_temp.our_jobs_columns cascade;
--- Pictures of jobs that ended before they had rows of images.
+-- Shows pictures of jobs that ended before they had rows in images.
 select ourvidz.show_library(array(
   select distinct a.job_id from public.artifacts as a join public.jobs as j on j.id = a.job_id and j.status = 'completed'
   where a.kind = 'image' and a.uploaded_at is not null and a.deleted_at is null

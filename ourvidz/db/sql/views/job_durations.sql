@@ -1,6 +1,6 @@
--- Seconds each finished job spent in each stage, over all its attempts, and altogether. Of the time as queued: queued_s in which an executor
--- could have claimed it, scheduled_s before its run_at (a delay that was asked for, a backoff), preparing_s claimed and not yet at a stage
--- (references, screens, loading the model). The id is the events': a condition on several of them reaches the events' index by that alone.
+-- Shows the seconds that each finished job spent in each stage, over all its attempts, and in total. Time in status queued is split:
+-- queued_s claimable, scheduled_s before its run_at (a requested delay, a backoff), preparing_s claimed but not yet in a stage (references,
+-- screens, loading the model). job_id is that of the events: only then can a condition on several ids use the events' index.
 create or replace view public.job_durations with (security_invoker = true) as
 select t.job_id, j.job_type, j.status, j.attempts,
        extract(epoch from j.completed_at - j.created_at)::float8 as total_s,

@@ -1,4 +1,4 @@
--- What waits, by lane and priority: claimable now, waiting for its time, and held by executors.
+-- Counts unfinished jobs by lane and priority: claimable now, scheduled for later, and held by executors.
 create or replace view public.queue_depth with (security_invoker = true) as
 select lane, priority,
        count(*) filter (where ready) as ready,
