@@ -63,7 +63,8 @@ def _thought_tags() -> re.Pattern[str]:
 
 def _without_thoughts(text: str) -> str:
     """Remove text between the tags of a thought; also everything before an unmatched closing tag, and after an unmatched opening tag."""
-    kept, depth, at = [], 0, 0
+    kept: list[str] = []
+    depth = at = 0
     for tag in _thought_tags().finditer(text):
         if tag["close"]:
             kept = kept if depth else []

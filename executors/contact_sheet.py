@@ -14,7 +14,7 @@ import av
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 if TYPE_CHECKING:
-    from ourvidz.sheet import Cell
+    from ourvidz.contact_sheet import Cell
 
 WIDTH, MARGIN, GAP = 1280, 32, 20  # pixels
 COLUMNS, STRIPS, FRAMES = 6, 2, 5  # pictures per line, videos per line, frames per video

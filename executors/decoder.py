@@ -1,7 +1,7 @@
 """Sandboxed program that decodes one user's picture: bytes in on stdin, pixels out on stdout.
 
 It is started by path, with an empty environment, and imports only the standard library, Pillow, pillow-heif and `executors.decoding`,
-neither torch nor any other module of ours: an exploit finds no secrets and no network. `executors.references` starts it and reads its
+neither torch nor any other module of ours: an exploit finds no secrets and no network. `executors.reference_files` starts it and reads its
 answer: `rgb KIND W H` and W×H×3 bytes, or `refused` and a message.
 """
 
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 if __name__ == "__main__":  # started with -I -S, so these are the only import paths besides the standard library
     sys.path += [sys.argv[1], os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]  # noqa: PTH100, PTH120  (pathlib costs 10 ms)
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from executors.decoding import ACCEPTED, Unacceptable, confine
 from executors.decoding.bare import BARE
@@ -69,7 +69,7 @@ def picture(data: bytes, max_bytes: int, max_pixels: int, min_side: int) -> tupl
         raise Unacceptable(f"The reference takes too much memory to decode. {ACCEPTED}.") from None
     except Image.DecompressionBombError:
         raise Unacceptable(f"The reference has far too many pixels. {ACCEPTED} of up to {max_pixels:,} pixels.") from None
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise Unacceptable(f"The reference is a damaged {kind(data)}: it begins like one and goes on otherwise. {ACCEPTED}.") from None
     except Exception as error:  # decoders raise many types for damaged files, and the file is always to blame
         raise Unacceptable(f"The reference is truncated or damaged ({_printable(error)}). {ACCEPTED}.") from error

@@ -14,16 +14,16 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer, Qwen2ForCausalLM, StoppingCriteria, StoppingCriteriaList
 
+from executors.answers import check, clean
+from executors.device_memory import pick_device
+from executors.errors import EnhancementFailed
+from executors.models import files, working
+from executors.models.base import ModelPaths
+from executors.models.loading import from_folder, loading, quiet
+from executors.models.tinydir import facts_of
+from executors.residency import Chance, Residency
+from executors.talk import Style, styles
 from state.canonical import CONTROL_TOKENS
-
-from .answers import check, clean
-from .errors import EnhancementFailed
-from .models import files, working
-from .models.base import ModelPaths
-from .models.loading import from_folder, loading, pick_device, quiet
-from .models.tinydir import facts_of
-from .residency import Chance, Residency
-from .talk import Style, styles
 
 CONTEXT = 2048  # tokens of instructions, prompt and answer, approximately
 PROMPT_LIMIT = 4000  # characters; the limit of a job's prompt

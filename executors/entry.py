@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from executors.orchestrator.roster import Row
     from ourvidz.bootstrap import App
     from ourvidz.config import Config
+    from ourvidz.contact_sheet import Cell
     from ourvidz.db.connection import Database
     from ourvidz.progress import Observer
     from ourvidz.safety.images import Watchful
     from ourvidz.safety.screen import PromptScreen
-    from ourvidz.sheet import Cell
 
 log = logging.getLogger("ourvidz.worker")
 
@@ -70,7 +70,7 @@ class Executors:
         from executors.worker import Worker, handle_signals
         from ourvidz.safety import images
 
-        eye = self.image_screen(app.config)
+        screen = self.image_screen(app.config)
         credential = credentials.find(app.config.home, app.config.ourvidz_c2pa_cert, app.config.ourvidz_c2pa_key)
         seal = Seal(credential, required=app.config.ourvidz_c2pa == "required", tsa=app.config.ourvidz_c2pa_tsa)
         jobs = app.jobs  # before models are made or loaded, which takes minutes: the database may refuse this program
@@ -101,12 +101,12 @@ class Executors:
             if new or own_process:  # once, not for every job that a command waits for
                 say(tiny.told(app.config.models))
         say(seal.credential.said)
-        if eye is None:
+        if screen is None:
             (log.warning if shelf.guarded else say)(images.without(app.config.ourvidz_image_screen, real=shelf.guarded))
         worker = Worker(
             jobs, app.store, shelf, app.config.home, name=name, lanes=lanes, observe=observer, own_process=own_process,
-            warm=warm, enhancer=enhancer, seal=seal, eye=eye,
-            unseen=app.config.ourvidz_image_screen == images.NONE,
+            warm=warm, enhancer=enhancer, seal=seal, image_screen=screen,
+            no_image_screen=app.config.ourvidz_image_screen == images.NONE,
         )  # fmt: skip
         if signals:
             handle_signals(worker)
@@ -126,7 +126,7 @@ class Executors:
         from executors.enhancer import wire
         from executors.enhancer.server import Server
         from executors.models.base import ModelPaths
-        from ourvidz import pulse
+        from ourvidz import liveness
 
         config.home.mkdir(parents=True, exist_ok=True)
         if config.tiny:
@@ -143,7 +143,7 @@ class Executors:
                 say(f"{about['model']} on {about['device']} enhances prompts at {socket}.")
                 start()
 
-            Server(model, socket, pulse=pulse.beat).run(ready)
+            Server(model, socket, pulse=liveness.beat).run(ready)
         return 0
 
     def image_screen(self, config: Config) -> Watchful | None:
@@ -164,7 +164,7 @@ class Executors:
                 "No guard model is installed: the tiny models cannot judge prompts. Run `ourvidz models pull qwen` and set OURVIDZ_MODELS."
             )
         from executors.enhance import Enhancer
-        from executors.guard import Guard
+        from executors.guard_model import Guard
         from executors.models.base import ModelPaths
 
         model = Enhancer(ModelPaths(config.models))
@@ -186,14 +186,14 @@ class Executors:
         *,
         split: bool = False,
         intake: bool = False,
-        older_queue: bool = False,
+        legacy_queue: bool = False,
         deliver: bool = True,
         name: str | None = None,
         each: int = 1,
         enhancer: str | None = None,
     ) -> tuple[str, Sequence[Row]]:
         """Return how the devices were counted, and the processes that `ourvidz up` runs on this machine. `intake`: one that drains Upstash,
-        with `older_queue` also the legacy list job_queue. `deliver`: one that sends messages.
+        with `legacy_queue` also the legacy list job_queue. `deliver`: one that sends messages.
 
         Raises `NoSuchDevice`.
         """
@@ -201,7 +201,7 @@ class Executors:
 
         devices = roster.devices()
         return devices.how, roster.rows(
-            devices, roster.Wanted(split, intake, older_queue, deliver), name=name, each=each, enhancer=enhancer
+            devices, roster.Wanted(split, intake, legacy_queue, deliver), name=name, each=each, enhancer=enhancer
         )
 
     def supervise(
@@ -318,7 +318,7 @@ class Executors:
 
     def reference_type(self, data: bytes) -> str:
         """Return the media type of a reference picture. Raises `BadReference` if no executor would accept it, and `ReferenceAway`."""
-        from executors.references import read
+        from executors.reference_files import read
 
         return read(data)[0]
 
@@ -343,9 +343,9 @@ class Executors:
 
     def draw_references(self) -> dict[str, bytes]:
         """Draw the demo's reference pictures (shapes that the tiny models know): name → PNG."""
-        from executors import drawing
+        from executors import demo_references
 
-        return drawing.references()
+        return demo_references.references()
 
     def contact_sheet(self, cells: Sequence[Cell], path: Path) -> None:
         """Write one picture of all these jobs to `path`, each with its prompt."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ourvidz.safety.screen import Verdict
+
 
 class ExecutorError(Exception):
     """Base class. `error_class` goes into the job's event; the message is for people and stays out of it."""
@@ -105,3 +107,23 @@ class Left(Exception):
 
 class LeaseLost(Exception):
     """Another claim holds the job now. Not an error: this one stops and writes nothing."""
+
+
+class Refused(Exception):
+    """A screen refused a text or a picture: the job fails for good."""
+
+    def __init__(self, verdict: Verdict, stage: str, what: str, sha256: str | None = None) -> None:
+        """`stage`: a field of `ourvidz.safety.texts`, "reference" or "output". `sha256` of the picture or of the canonical text, in hex,
+        represents it in the event, salted."""
+        category = verdict.category or "refused"
+        # A block is not explained: naming the list or the picture would help to evade it.
+        blocked = category == "blocked"
+        super().__init__(f"The {what} is blocked." if blocked else f"The {what} was refused ({category}, policy {verdict.policy_version}).")
+        facts = {
+            "category": category,
+            "policy_version": verdict.policy_version,
+            "stage": stage,
+            "rule_id": verdict.rule_id,
+            "sha256": sha256,
+        }
+        self.verdict = {name: fact for name, fact in facts.items() if fact}

@@ -19,7 +19,7 @@ from typing import Any
 
 from executors.errors import Cancelled, LeaseLost
 from executors.gauges import Gauges
-from ourvidz import pulse
+from ourvidz import liveness
 from ourvidz.db.connection import Ambiguous, DatabaseAway, DatabaseBusy
 from ourvidz.lifecycle import Claim, Jobs
 from state.errors import ExecutorGone, StaleClaim
@@ -60,7 +60,7 @@ class Watch:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self.rest()
+        self.stage, self._limit, self._touched = "idle", math.inf, clock()
 
     def touch(self, stage: str | None = None, limit: float | None = None) -> None:
         """Record progress. A new stage brings its own stall limit, in seconds."""
@@ -207,7 +207,7 @@ class Heartbeat:
         self.away = True
         for watch in (self.device, *(hold.watch for hold in list(self.holds.values()))):
             watch.touch()
-        pulse.beat()
+        liveness.beat()
         self.jobs.db.bring_back()  # the device thread may be busy for long before it would reconnect
 
     def _look(self) -> None:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from executors.errors import ModelFileError
 from executors.models import files
 from executors.models.snapshot import snapshot
 from ourvidz import account
@@ -96,7 +97,7 @@ class LocalScreen:
         try:
             with snapshot(folder, limit=LIMIT) as private:
                 self._load(private)
-        except files.ModelFileError as error:
+        except ModelFileError as error:
             raise NoImageScreen(f"The image screen's folder {folder}: {error}.") from error
         self._try()
 

@@ -11,7 +11,7 @@ import importlib
 import threading
 from collections.abc import Collection
 
-EACH = ("executors.residency", "executors.enhance", "executors.guard")
+EACH = ("executors.residency", "executors.enhance", "executors.guard_model")
 FAMILIES = {"sdxl": ("executors.models.sdxl", "compel"), "wan": ("executors.models.wan",)}
 """Family (the part of a lane's name before `_`) → the modules it needs; compel is for long and weighted prompts."""
 

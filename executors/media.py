@@ -27,7 +27,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from .errors import DiskFull
+from executors.errors import DiskFull
 
 AI_MADE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 AI_TAG = "digital_source_type"  # the MP4 tag that holds AI_MADE
@@ -124,7 +124,7 @@ def middle_frame(frames: Sequence[Image.Image]) -> Image.Image:
 def frames_at(file: BinaryIO, wanted: Sequence[int]) -> list[Image.Image]:
     """Return these frames of a video; `wanted` is ascending. Raises `av.FFmpegError`, and `ValueError` when it has fewer."""
     found: list[Image.Image] = []
-    with av.open(file) as video:
+    with av.open(file, mode="r") as video:
         for number, frame in enumerate(video.decode(video=0)):
             if number in wanted:
                 found.append(frame.to_image())

@@ -139,7 +139,7 @@ def tags(path: Path, kind: str | None) -> dict[str, str]:
     try:
         if kind == PNG:
             with Image.open(path, formats=["PNG"]) as picture:
-                found: Mapping[str, object] = picture.info
+                found: Mapping[Any, object] = picture.info
         elif kind == MP4:
             with av.open(str(path)) as video:
                 found = dict(video.metadata)

@@ -14,7 +14,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -22,8 +22,8 @@ from typing import TypeVar
 import torch
 
 from executors.books import LATENCY, LINK, Books, Item, budget_for
+from executors.device_memory import pick_device, within_memory
 from executors.errors import OutOfMemory
-from executors.models.loading import pick_device, within_memory
 
 log = logging.getLogger("ourvidz.residency")
 
@@ -158,7 +158,8 @@ class Residency:
     def _item(self, component: Component, dtype: torch.dtype | None) -> Item:
         if not self.copies and dtype is None:
             return Item(component.name, {}, 0.0)
-        sizes = {piece: master.tensor.numel() * piece[1].itemsize for _, master, piece in self._pieces(component, dtype)}
+        held = self._pieces(component, dtype)
+        sizes: dict[Hashable, int] = {piece: master.tensor.numel() * piece[1].itemsize for _, master, piece in held}
         return Item(component.name, sizes, LATENCY + sum(sizes.values()) / LINK)
 
     def _pieces(self, component: Component, dtype: torch.dtype | None) -> Iterator[tuple[str, Master, Piece]]:

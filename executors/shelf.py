@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,18 +18,27 @@ from ourvidz.safety.screen import ScreenUnavailable
 
 if TYPE_CHECKING:
     from executors.enhance import Enhancer
-    from executors.guard import Guard
+    from executors.guard_model import Guard
     from executors.residency import Residency
 
 log = logging.getLogger("ourvidz.models")
 
-LANE_ROLES = {"sdxl": ("sdxl",), "sdxl_ip": ("sdxl", "ip_adapter"), "wan": ("wan",), "wan_vace": ("vace",)}
-"""Lane → the model files (roles of `executors.models.files`) that it needs."""
+
+@dataclass(frozen=True)
+class Lane:
+    """Jobs that one set of models serves."""
+
+    family: str
+    roles: tuple[str, ...]  # of the model files that it needs (`executors.models.roles`)
+    denoiser: str  # the component where its jobs spend their time: if that is on the device, the lane's next job starts at once
 
 
-DENOISERS = {"sdxl": "sdxl.unet", "sdxl_ip": "sdxl.unet", "wan": "wan.t2v", "wan_vace": "wan.vace"}
-"""Lane → its denoiser, where its jobs spend their time: if that is on the device, the lane's next job starts at once."""
-
+LANES: Mapping[str, Lane] = {
+    "sdxl": Lane("sdxl", ("sdxl",), "sdxl.unet"),
+    "sdxl_ip": Lane("sdxl", ("sdxl", "ip_adapter"), "sdxl.unet"),
+    "wan": Lane("wan", ("wan",), "wan.t2v"),
+    "wan_vace": Lane("wan", ("vace",), "wan.vace"),
+}
 
 MODELS = {"sdxl": "sdxl", "wan": "t2v", "vace": "vace"}
 """Role → the model's name in a profile."""
@@ -80,7 +90,7 @@ class Shelf:
     @property
     def lanes(self) -> list[str]:
         """The open lanes whose models are all in order."""
-        return [lane for lane, roles in LANE_ROLES.items() if lane not in self._closed and all(self.status[r].ok for r in roles)]
+        return [name for name, lane in LANES.items() if name not in self._closed and all(self.status[role].ok for role in lane.roles)]
 
     @cached_property
     def at_once(self) -> int:
@@ -98,8 +108,8 @@ class Shelf:
     @property
     def resident(self) -> list[str]:
         """The lanes whose denoiser is on the device, or will be after the last `family` call."""
-        on_device = {name for name in DENOISERS.values() if self._residency is not None and self._residency.on_device(name)}
-        return [lane for lane in self.lanes if DENOISERS[lane] in on_device | {self._coming}]
+        on_device = {lane.denoiser for lane in LANES.values() if self._residency is not None and self._residency.on_device(lane.denoiser)}
+        return [lane for lane in self.lanes if LANES[lane].denoiser in on_device | {self._coming}]
 
     @property
     def guarded(self) -> bool:
@@ -109,7 +119,7 @@ class Shelf:
 
     def guard(self) -> Guard:
         """Return the enhancer's model as a classifier. Raises `ScreenUnavailable` if there is none, `ModelFileError`, `OutOfMemory`."""
-        from executors.guard import Guard
+        from executors.guard_model import Guard
 
         if not self.can_enhance:
             raise ScreenUnavailable("this executor has no guard model (role qwen); the job does not run")
@@ -121,10 +131,10 @@ class Shelf:
 
     def family(self, lane: str) -> Family:
         """Return the lane's family, loaded: its weights in RAM, or already on the device. Raises `ModelFileError`, `OutOfMemory`."""
-        name = family_of(lane)
-        self._coming = DENOISERS[lane]
+        name = LANES[lane].family
+        self._coming = LANES[lane].denoiser
         if name not in self._families:
-            family = self._make(name)
+            family = FAMILIES[name](self)
             try:
                 family.load()
             except BaseException:
@@ -152,14 +162,14 @@ class Shelf:
     def spoiled(self, lane: str) -> list[Path]:
         """Handle a model of this lane that failed to load: verify its family's files again, quarantine bad ones, close the affected lanes.
         Returns the files moved."""
-        name = family_of(lane)
-        roles = {role for other, needs in LANE_ROLES.items() if family_of(other) == name for role in needs}
+        name = LANES[lane].family
+        roles = {role for other in LANES.values() if other.family == name for role in other.roles}
         try:
             # The whole family, because the bad model may be another lane's, loaded along with this one's.
             found = [s for s in files.verify(self.paths.root, deep=True, structure=True) if s.role in roles]
         except ModelFileError as error:  # the manifest itself is bad, so no file can be verified
             log.error("%s", error)
-            self._closed |= LANE_ROLES.keys()
+            self._closed |= LANES.keys()
             return []
         moved = [path for s in found for path in files.quarantine(self.paths.root, s)]
         # Names and shapes again, since their faults move no file: a fault closes all the lanes of the role.
@@ -170,19 +180,22 @@ class Shelf:
             self._closed.add(lane)  # the files look right but do not load: a person must look, other executors serve the lane
         return moved
 
-    def _make(self, name: str) -> Family:
-        if name == "sdxl":
-            from executors.models.sdxl import Sdxl
 
-            return Sdxl(self.paths, profile=self.profile, at_once=self._at_once, residency=self.residency)
-        from executors.models.wan import T2V, VACE, Wan
+def _sdxl(shelf: Shelf) -> Family:
+    from executors.models.sdxl import Sdxl
 
-        modes = {mode for mode, role in ((T2V, "wan"), (VACE, "vace")) if self.status[role].ok}
-        return Wan(self.paths, modes, profile=self.profile, residency=self.residency)
+    return Sdxl(shelf.paths, profile=shelf.profile, at_once=shelf._at_once, residency=shelf.residency)
 
 
-def family_of(lane: str) -> str:
-    return lane.split("_")[0]
+def _wan(shelf: Shelf) -> Family:
+    from executors.models.speed import T2V, VACE
+    from executors.models.wan import Wan
+
+    modes = {mode for mode, role in ((T2V, "wan"), (VACE, "vace")) if shelf.status[role].ok}
+    return Wan(shelf.paths, modes, profile=shelf.profile, residency=shelf.residency)
+
+
+FAMILIES: Mapping[str, Callable[[Shelf], Family]] = {"sdxl": _sdxl, "wan": _wan}
 
 
 def prepare(

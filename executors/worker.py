@@ -17,17 +17,16 @@ from pathlib import Path
 from typing import IO, TypeVar
 
 from executors import credentials, language
+from executors.context import ExecutorContext, Fetch
 from executors.device import Device
 from executors.dialog import of_shelf
 from executors.enhancer.client import RemoteEnhancer
 from executors.heartbeat import Heartbeat, Hold
+from executors.progress_report import ProgressReport
 from executors.provenance import Seal
-from executors.referring import Fetch
-from executors.room import Room
 from executors.run import attempt
 from executors.shelf import Shelf
 from executors.spool import Spool
-from executors.watchers import Watchers
 from ourvidz.audit import heads_file, publish_heads
 from ourvidz.db.connection import PATIENCE, Ambiguous, DatabaseAway, Listener
 from ourvidz.fetch import fetch
@@ -71,19 +70,19 @@ class Worker:
         enhancer: RemoteEnhancer | None = None,
         fetch: Fetch = fetch,
         seal: Seal | None = None,
-        eye: Watchful | None = None,
-        unseen: bool = False,
+        image_screen: Watchful | None = None,
+        no_image_screen: bool = False,
     ) -> None:
         """`own_process`: nothing else runs in this process, so it may exit when its device hangs. `warm`: lanes to load before a job asks
         for them; None: those that the queue needs first. `seal` signs the outputs, by default with the development certificate under
-        `home`; `eye` is the image screen; `unseen`: the operator wants none."""
+        `home`; `no_image_screen`: the operator wants none."""
         self.jobs, self.store, self.shelf, self.home = jobs, store, shelf, home
         self.policy = policy or jobs.policy()
         self.spool = Spool(home / "spool", self.policy.spool_bytes)
         self._wanted = None if lanes is None else frozenset(lanes)
         self._slot, self.name = _take_slot(home, name)
-        self._watchers = Watchers(observe)
-        self._enhancer, self._fetch, self._eye, self._unseen = enhancer, fetch, eye, unseen
+        self._progress = ProgressReport(observe)
+        self._enhancer, self._fetch, self._image_screen, self._no_image_screen = enhancer, fetch, image_screen, no_image_screen
         self._seal = seal or Seal(credentials.development(home))
         self._own_process = own_process
         self._warm = warm
@@ -133,30 +132,31 @@ class Worker:
 
     def _register(self) -> str:
         if not self.shelf.guarded:
-            language.ready()  # without a guard, texts in an unknown language are refused (executors/guarding.py)
-        # Must agree with Room.refuses_pictures.
-        pictures = "screened" if self._eye else "tiny" if not self.shelf.guarded else "unscreened" if self._unseen else "refused"
+            language.ready()  # without a guard, texts in an unknown language are refused (executors/steps/screen.py)
+        # Must agree with ExecutorContext.refuses_pictures.
+        unscreened = "unscreened" if self._no_image_screen else "refused"
+        pictures = "screened" if self._image_screen else unscreened if self.shelf.guarded else "tiny"
         return self.jobs.register(
             self.name, socket.gethostname(), os.getpid(), self.lanes, {"tiny": self.shelf.tiny, "references": pictures}
         )
 
     def _work(self, executor_id: str, until: Collection[str] | None, idle_exit: float | None) -> bool:
         """Work under one registration. Returns True when the work is over, False when this executor must register again."""
-        beat = Heartbeat(self.jobs, executor_id, self.policy, report=self._watchers.report, stuck=self._stuck, hung=self._hung)
+        beat = Heartbeat(self.jobs, executor_id, self.policy, report=self._progress.report, stuck=self._stuck, hung=self._hung)
         self.heartbeat, beat.draining = beat, self.draining
         self._tell(beat)
-        device = Device(beat, tell=lambda: self._tell(beat))
-        room = Room(
-            self.jobs, self.store, self.shelf, self.spool, beat, device, self.policy, self._watchers.see, self._seal,
-            enhancer=self._enhancer, fetch=self._fetch, eye=self._eye, unseen=self._unseen,
+        device = Device(self.shelf, self.policy, beat, tell=lambda: self._tell(beat))
+        context = ExecutorContext(
+            self.jobs, self.store, self.shelf, self.spool, device.generate, self.policy, self._progress.see, self._seal,
+            enhancer=self._enhancer, fetch=self._fetch, image_screen=self._image_screen, no_image_screen=self._no_image_screen,
         )  # fmt: skip
         listener = Listener(self.jobs.db.url, executor_id, beat.ring)
         beat.start()
         log.info("Executor %s serves %s.", self.name, ", ".join(self.lanes))
-        threading.Thread(target=self._keep_claiming, args=(room, until, idle_exit), name="claims", daemon=True).start()
+        threading.Thread(target=self._keep_claiming, args=(context, device, until, idle_exit), name="claims", daemon=True).start()
         try:
-            self._warm_up(room)
-            self._serve(room)
+            self._warm_up(device, beat)
+            self._serve(device, beat)
             if self._failed is not None:
                 raise self._failed
             return self.draining or not (beat.gone or beat.unsure)
@@ -165,22 +165,21 @@ class Worker:
             raise
         finally:
             beat.wake.ring()
-            self._serve(room)  # after an error: only gives back the prepared jobs
+            self._serve(device, beat)  # after an error: only gives back the prepared jobs
             self._leave(beat, listener)
 
-    def _serve(self, room: Room) -> None:
+    def _serve(self, device: Device, beat: Heartbeat) -> None:
         """Device thread: run the turns of prepared jobs until no more can come."""
-        beat = room.heartbeat
-        while not room.device.closing or (beat.holds and not beat.gone):
-            turn = room.device.next(timeout=1.0)
+        while not device.closing or (beat.holds and not beat.gone):
+            turn = device.next(timeout=1.0)
             if turn is not None and not turn.left:
-                room.device.perform(turn)
-            elif turn is None and self._may_answer(room):
-                room.device.meanwhile(room, self._answer)
+                device.perform(turn)
+            elif turn is None and self._may_answer(device, beat):
+                device.meanwhile(self._answer)
 
-    def _may_answer(self, room: Room) -> bool:
+    def _may_answer(self, device: Device, beat: Heartbeat) -> bool:
         """Check if this executor's model should serve the prompt dialog now: only when idle, and when no enhancer process does."""
-        idle = not (room.device.closing or self.draining or room.heartbeat.holds) and time.monotonic() >= self._answers_at
+        idle = not (device.closing or self.draining or beat.holds) and time.monotonic() >= self._answers_at
         return self._dialog is not None and idle and not (self._enhancer is not None and (self._enhancer.only or self._enhancer.there()))
 
     def _answer(self) -> None:
@@ -191,24 +190,24 @@ class Worker:
             log.warning("Prompts of the dialog wait: %s", type(error).__name__)
             self._answers_at = time.monotonic() + TIDY
 
-    def _warm_up(self, room: Room) -> None:
+    def _warm_up(self, device: Device, beat: Heartbeat) -> None:
         """Device thread: load models while the first job is prepared. Stops as soon as a job is ready for the device."""
         wanted, self._warm = self._warm, ()  # once per process
-        lanes = wanted if wanted is not None else self._needed_first(room)
+        lanes = wanted if wanted is not None else self._needed_first(beat)
         for lane in lanes:
-            if self.draining or room.heartbeat.gone or room.device.asked_for:
+            if self.draining or beat.gone or device.asked_for:
                 return
             if lane in self.lanes:
-                room.device.warm(room, lane)
+                device.warm(lane)
 
-    def _needed_first(self, room: Room) -> list[str]:
+    def _needed_first(self, beat: Heartbeat) -> list[str]:
         """Lanes to warm: that of the job being claimed, then those of waiting jobs in claim order. Waits up to `FIRST_CLAIM` for the claim,
         so that a model that kills this process can be blamed on the job that it was loaded for."""
         until = time.monotonic() + FIRST_CLAIM
         waiting = self._patiently(lambda: self.jobs.waiting_lanes(self.lanes)) or []
-        while waiting and not room.heartbeat.holds and time.monotonic() < until and not self.draining:
+        while waiting and not beat.holds and time.monotonic() < until and not self.draining:
             time.sleep(0.01)
-        return list(dict.fromkeys([*(hold.claim.lane for hold in list(room.heartbeat.holds.values())), *waiting]))
+        return list(dict.fromkeys([*(hold.claim.lane for hold in list(beat.holds.values())), *waiting]))
 
     def _tell(self, beat: Heartbeat) -> None:
         """Publish the lanes and the residency. Device thread only: no other thread may look at models while it moves them."""
@@ -216,8 +215,8 @@ class Worker:
 
     # -- the thread that claims ---------------------------------------------------------------------------------------------------
 
-    def _keep_claiming(self, room: Room, until: Collection[str] | None, idle_exit: float | None) -> None:
-        beat, worked, tidied = room.heartbeat, time.monotonic(), 0.0
+    def _keep_claiming(self, context: ExecutorContext, device: Device, until: Collection[str] | None, idle_exit: float | None) -> None:
+        beat, worked, tidied = device.heartbeat, time.monotonic(), 0.0
         try:
             while not (beat.gone or beat.unsure or self.draining or beat.abort):
                 beat.wake.clear()
@@ -225,8 +224,8 @@ class Worker:
                 unended, waiting = self._asked(until)
                 if not unended or (idle_exit is not None and time.monotonic() - worked > idle_exit):
                     break
-                if waiting and self._has_room(room) and (claim := self._claim(beat)) is not None:
-                    self._begin(room, claim)
+                if waiting and self._has_room(device) and (claim := self._claim(beat)) is not None:
+                    self._begin(context, device, claim)
                     continue
                 if time.monotonic() - tidied > TIDY:
                     self._tidy()
@@ -239,7 +238,7 @@ class Worker:
             self._failed = error
         finally:
             beat.draining = True  # a job that is only prepared is given back, whatever the reason for leaving
-            room.device.close()
+            device.close()
 
     def _asked(self, until: Collection[str] | None) -> tuple[int, int]:
         """Count the jobs of `until` that have not ended, and those of them that nobody holds. When all are held, no other job is claimed:
@@ -255,11 +254,11 @@ class Worker:
         self._unserved_since = min(self._unserved_since, now) if alone else math.inf
         return now - self._unserved_since >= self._patience
 
-    def _has_room(self, room: Room) -> bool:
+    def _has_room(self, device: Device) -> bool:
         """Check if another job may be claimed: one ahead of the device (or as many as share a pass), only when the device is free soon, and
         at most `_in_flight` in all."""
-        ahead = sum(not hold.begun for hold in list(room.heartbeat.holds.values()))
-        return ahead < self.shelf.at_once and len(self._threads) < self._in_flight and room.device.free_soon
+        ahead = sum(not hold.begun for hold in list(device.heartbeat.holds.values()))
+        return ahead < self.shelf.at_once and len(self._threads) < self._in_flight and device.free_soon
 
     def _claim(self, beat: Heartbeat) -> Claim | None:
         """Claim the next job; None when there is none, or the answer is unknown."""
@@ -283,30 +282,30 @@ class Worker:
             log.warning("%s", error)
         return None
 
-    def _begin(self, room: Room, claim: Claim) -> None:
-        hold = room.heartbeat.hold(claim)
-        thread = threading.Thread(target=self._attempt, args=(room, hold), name=f"job-{claim.job_id[:8]}", daemon=True)
+    def _begin(self, context: ExecutorContext, device: Device, claim: Claim) -> None:
+        hold = device.heartbeat.hold(claim)
+        thread = threading.Thread(target=self._attempt, args=(context, device, hold), name=f"job-{claim.job_id[:8]}", daemon=True)
         self._threads.add(thread)
         thread.start()
 
     # -- a job's thread -----------------------------------------------------------------------------------------------------------
 
-    def _attempt(self, room: Room, hold: Hold) -> None:
-        claim, beat = hold.claim, room.heartbeat
+    def _attempt(self, context: ExecutorContext, device: Device, hold: Hold) -> None:
+        claim, beat = hold.claim, device.heartbeat
         try:
-            outcome = attempt(room, hold)
-            if outcome == "unsaid":
+            outcome = attempt(context, hold)
+            if outcome == "unknown":
                 beat.unsure = beat.unsure or "lost"
-            room.observe(Progress(claim.job_id, claim.job_type, outcome))
+            context.observe(Progress(claim.job_id, claim.job_type, outcome))
             log.info("Job %s (%s): %s.", claim.job_id, claim.job_type, outcome)
         except BaseException as error:  # noqa: BLE001  (raised by the caller's thread, which leaves)
             self._failed = error
             beat.unsure = beat.unsure or "lost"
         finally:
-            self._watchers.forget(claim.job_id)
+            self._progress.forget(claim.job_id)
             self._threads.discard(threading.current_thread())
             beat.let_go(hold)
-            room.device.ring()
+            device.ring()
 
     # -- hangs --------------------------------------------------------------------------------------------------------------------
 
@@ -317,7 +316,7 @@ class Worker:
     def _hung(self) -> None:
         """Exit the process, since a hung thread cannot be killed; the supervisor starts another."""
         if self._own_process:
-            at = self._watchers.report()
+            at = self._progress.report()
             said = "The device hangs at job %s (%s), and the lease is lost: this process ends itself with exit code %s, to be replaced."
             log.critical(said, at.get("job", "none"), at.get("stage", "idle"), HUNG)
             os._exit(HUNG)

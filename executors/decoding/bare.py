@@ -37,7 +37,8 @@ _PNG_NOTED = (b"tRNS", b"acTL", b"fdAT", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"c
 
 
 def png(data: bytes) -> Bare:
-    kept, noted, at = [data[:8]], {}, 8
+    noted: dict[bytes, bytes] = {}
+    kept, at = [data[:8]], 8
     while at + 8 <= len(data):
         length, name = struct.unpack_from(">I4s", data, at)
         end = at + 12 + length
@@ -90,7 +91,8 @@ _CHANNELS = {b"JFIF\0": 14, b"Adobe": 12}
 
 
 def jpeg(data: bytes) -> Bare:
-    kept, found, parts, at = [data[:2]], Exif(), {}, 2
+    parts: dict[int, bytes] = {}
+    kept, found, at = [data[:2]], Exif(), 2
     for marker, start, end in _segments(data):
         at = end
         body = data[start + 4 : end]
@@ -132,7 +134,9 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def webp(data: bytes) -> Bare:
-    kept, noted, at = [], {}, 12
+    kept: list[bytes] = []
+    noted: dict[bytes, bytes] = {}
+    at = 12
     while at + 8 <= len(data):
         name, length = struct.unpack_from("<4sI", data, at)
         end = at + 8 + length + length % 2

@@ -144,7 +144,7 @@ def _times(matrix: Matrix, vector: tuple[float, ...]) -> tuple[float, ...]:
 
 
 def _product(a: Matrix, b: Matrix) -> Matrix:
-    return tuple(zip(*(_times(a, column) for column in zip(*b, strict=True)), strict=True))  # type: ignore[return-value]
+    return tuple(zip(*(_times(a, column) for column in zip(*b, strict=True)), strict=True))
 
 
 def _inverse(m: Matrix) -> Matrix:
@@ -155,4 +155,5 @@ def _inverse(m: Matrix) -> Matrix:
         (f * g - d * i, a * i - c * g, c * d - a * f),
         (d * h - e * g, b * g - a * h, a * e - b * d),
     )
-    return tuple(tuple(v / det for v in row) for row in rows)  # type: ignore[return-value]
+    first, second, third = ((x / det, y / det, z / det) for x, y, z in rows)
+    return first, second, third

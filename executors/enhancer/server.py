@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from executors.enhance import Enhanced
 from executors.enhancer import wire
 from executors.errors import EnhancementFailed, ExecutorError
-from executors.guard import Guard
+from executors.guard_model import Guard
 from executors.talk import styles
 from ourvidz.safety.screen import ScreenUnavailable, Verdict
 
@@ -186,7 +186,8 @@ class Server:
         try:
             while not made.done():
                 pause = min(wire.BEAT, max(0.0, request.left)) if not request.started else wire.BEAT
-                await asyncio.wait({made, left}, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
+                both: set[asyncio.Future[Any]] = {made, left}
+                await asyncio.wait(both, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
                 if left.done():
                     log.info("Whoever asked has left after %d tokens.", request.tokens)
                     return

@@ -6,7 +6,7 @@ A family knows nothing of job states, databases, leases or uploads. It raises th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -88,6 +88,16 @@ class Clip:
 Output = Picture | Clip
 
 
+@dataclass(frozen=True)
+class DeviceOutput:
+    """One output: its `index` in the job, facts `about` the model, and the device time in `seconds`."""
+
+    index: int
+    output: Output
+    about: Mapping[str, Any]
+    seconds: float
+
+
 class Family(Protocol):
     """A model family on one device. Not thread-safe: called by one device thread."""
 
@@ -99,13 +109,13 @@ class Family(Protocol):
     def unload(self) -> None:
         """Free the memory. Idempotent."""
 
-    def generate(self, work: Work, on_step: OnStep) -> Iterator[Output]:
+    def generate(self, work: Work, on_step: OnStep) -> Generator[Output, None, None]:
         """Yield each output as soon as it is decoded. Raises `BadOutput` when one is NaN or of a single colour."""
 
     def together(self, work: Work) -> Hashable | None:
         """Return a key: works with equal keys may share a pass; None for a work that is made alone. The same before and after loading."""
 
-    def generate_together(self, works: Sequence[Work], on_steps: Sequence[OnStep]) -> Iterator[tuple[int, Output | Exception]]:
+    def generate_together(self, works: Sequence[Work], on_steps: Sequence[OnStep]) -> Generator[tuple[int, Output | Exception], None, None]:
         """Generate works of one key (`together`), each with its own seeds and callback; yields (index of the work, output).
 
         A work whose callback raises drops out, and so does one with a bad output (`BadOutput`): its exception is yielded in place of an

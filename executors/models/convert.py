@@ -26,8 +26,9 @@ from typing import Any
 from executors.errors import DiskFull, ModelFileError
 from executors.models import files, older_wan
 from executors.models.base import ModelPaths
+from executors.models.roles import ROLES
 from executors.models.safetensors_header import read_header
-from executors.models.seen import current
+from executors.models.seen import MANIFEST, current
 
 log = logging.getLogger("ourvidz.models")
 
@@ -54,7 +55,7 @@ CONVERSIONS = (
         ("model.safetensors", "config/model_index.json", "config/*/config.json"),
     ),
 )
-_FOLDERS = {role.name: role.folder for role in files.ROLES}
+_FOLDERS = {role.name: role.folder for role in ROLES}
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ def _inputs(root: Path, conversion: Conversion, role: str) -> dict[str, dict[str
 
 def _stamp(root: Path) -> tuple[int, int]:
     try:
-        seen = (root / files.MANIFEST).stat()
+        seen = (root / MANIFEST).stat()
     except FileNotFoundError:
         return (0, 0)
     return (seen.st_mtime_ns, seen.st_ino)
@@ -259,7 +260,7 @@ def _make(root: Path, conversion: Conversion, role: str, key: str, size: int, sa
             say(f"{conversion.name}: checking {_FOLDERS[role]}/{name}")
         if files.sha256(root / _FOLDERS[role] / name) != pin["sha256"]:
             raise ModelFileError(
-                f"{_FOLDERS[role]}/{name}: is not what its pin says, and is not converted. `ourvidz models pull {role} --deep` mends it."
+                f"{_FOLDERS[role]}/{name}: does not match its pin, and was not converted: run `ourvidz models pull {role} --deep`."
             )
     making = root / FOLDER / f".making-{key[:16]}-{os.getpid()}"
     try:

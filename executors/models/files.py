@@ -292,7 +292,8 @@ def pin_new(root: Path, roles: Iterable[str] = ()) -> dict[str, Any]:
     """
     if unknown := set(roles) - {role.name for role in ROLES}:
         raise ModelFileError(f"There is no role {sorted(unknown)[0]!r}: there are {', '.join(role.name for role in ROLES)}.")
-    known, pins = read_manifest(root)["files"], {}
+    known = read_manifest(root)["files"]
+    pins: dict[str, Any] = {}
     for role in ROLES:
         if not roles or role.name in roles:
             pins |= _pins_of(root, role, skip=known)

@@ -22,7 +22,7 @@ from huggingface_hub.utils._http import hf_request_event_hook  # theirs blocks r
 
 from executors.errors import ModelFileError
 from ourvidz.outbound import clients
-from ourvidz.outbound.answers import retry_after
+from ourvidz.outbound.retry_after import retry_after
 
 log = logging.getLogger("ourvidz.models")
 

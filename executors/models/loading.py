@@ -1,33 +1,27 @@
-"""Helpers for loading and running models: silence the libraries, load complete components, translate errors for policy."""
+"""Helpers for loading and running models: silence the libraries, load complete components, translate errors of the libraries."""
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import diffusers.utils.logging
 import torch
 import transformers.utils.logging
 
-from ..errors import ExecutorError, ModelFileError, OutOfMemory
-from .base import ModelPaths
-from .pinned import pinned
-from .structure import of_folder, of_single_file, whole
-
-T = TypeVar("T")
+from executors.device_memory import is_out_of_memory
+from executors.errors import ExecutorError, ModelFileError
+from executors.models.base import ModelPaths
+from executors.models.pinned import pinned
+from executors.models.structure import of_folder, of_single_file, whole
 
 
 def quiet() -> None:
     """Disable the libraries' progress bars: an executor's stderr is a log."""
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
-
-
-def pick_device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 @contextmanager
@@ -42,7 +36,7 @@ def loading(root: Path, *places: Path, always: bool = False) -> Iterator[None]:
     except (ExecutorError, MemoryError):
         raise
     except Exception as error:
-        if _is_out_of_memory(error):
+        if is_out_of_memory(error):
             raise
         raise ModelFileError(f"cannot load {folder}: {error}") from error
 
@@ -66,27 +60,3 @@ def from_single_file(paths: ModelPaths, component: str, dtype: torch.dtype) -> t
     options = {"config": config, "local_files_only": True, "torch_dtype": dtype, "add_watermarker": False}
     made = getattr(diffusers.StableDiffusionXLPipeline.from_single_file(str(paths.sdxl_file), **others, **options), component)
     return whole(made.eval(), f"{paths.sdxl_file.relative_to(paths.root)}: its {component}")
-
-
-def within_memory(doing: str, action: Callable[[], T]) -> T:
-    """Run `action()`; on out of memory of the device or the machine, free the memory and raise `OutOfMemory`.
-
-    Not a context manager, because that holds the traceback while it exits, the traceback holds the frames, and they the tensors.
-    """
-    try:
-        return action()
-    except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
-            raise
-        failed = (str(error) or type(error).__name__).splitlines()[0]
-    # Outside the handler, where the error is released, and with it the tensors of its frames.
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    raise OutOfMemory(f"out of memory while {doing}: {failed}")
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    # Plain RuntimeErrors, recognised by message: of the CPU allocator, the driver, and cuBLAS (workspace allocation).
-    words = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(w in str(error) for w in words)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from executors.errors import DiskFull, ModelFileError
 from executors.models import files
+from executors.models.roles import ROLES
 from executors.models.safetensors_header import HeaderError, read_header
 from executors.models.seen import current
 
@@ -63,7 +64,7 @@ class Older:
 
 def found(root: Path) -> Iterator[Older]:
     """Yield the roles' folders with the authors' files that are not fully converted yet. No torch."""
-    for role in files.ROLES:
+    for role in ROLES:
         if role.name in PIPELINES and (older := of_folder(role.name, root / role.folder)):
             yield older
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from executors.books import LATENCY, LINK, Books, Item, TooBig, budget_for, occupied
 from executors.models import files, working
+from executors.models.roles import ROLES
 from executors.models.safetensors_header import HeaderError, read_header
 from state.catalog import JOB_TYPES, JobType
 
@@ -99,12 +100,12 @@ def sizes(root: Path, bf16: int = 2) -> dict[str, tuple[int, bool]]:
 
     Uses the stated sizes for a role with missing files (half pulled, or of another layout): counting those present would be too little.
     """
-    whole = {role.name for role in files.ROLES if not files.lacks(root, role)}
+    whole = {role.name for role in ROLES if not files.lacks(root, role)}
     return {part.name: _size(root, part, bf16) if part.role in whole else (round(part.stated * GIB), False) for part in PARTS}
 
 
 def _size(root: Path, part: Part, bf16: int) -> tuple[int, bool]:
-    folder, total = root / next(r.folder for r in files.ROLES if r.name == part.role), 0
+    folder, total = root / next(r.folder for r in ROLES if r.name == part.role), 0
     try:
         for file in folder.glob(part.files):
             for name, tensor in read_header(file).items():
@@ -120,7 +121,7 @@ def items_of(found: Mapping[str, tuple[int, bool]]) -> dict[str, Item]:
     small, large = SHARED
     items = {}
     for name, (size, _) in found.items():
-        pieces = {name: size}
+        pieces: dict[Hashable, int] = {name: size}
         if name == large:
             common = min(found[small][0], size)
             pieces = {small: common, name: size - common}
@@ -210,7 +211,8 @@ def _warmed(items: Mapping[str, Item], budget: int, pictures: int) -> Books:
 def _run(books: Books, turn: str, items: Mapping[str, Item], pictures: int) -> tuple[int, list[str], bool]:
     """Run one job through the books; return bytes copied, components evicted, and whether a stage did not fit."""
     name, reference = TURNS[turn]
-    moved, evicted = 0, []
+    moved = 0
+    evicted: list[str] = []
     for stage in stages(JOB_TYPES[name], reference=reference, pictures=pictures):
         coming = [items[part] for part in stage.parts]
         try:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 BITS = "the reference pipeline's, bit for bit"
 ROUNDING = "the reference pipeline's, to rounding"
@@ -44,7 +45,7 @@ class Profile:
     attention: str = "auto"  # from OURVIDZ_ATTENTION, for every profile (executors.models.attention)
 
 
-_GPU = {"channels_last": True, "at_once": 3}
+_GPU: dict[str, Any] = {"channels_last": True, "at_once": 3}
 # 3: jobs have 1, 3 or 6 pictures. A single picture of 1024² does not keep a large GPU busy. Not measured on a GPU yet.
 
 PROFILES: Mapping[str, Profile] = {

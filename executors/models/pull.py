@@ -18,8 +18,9 @@ from pathlib import Path
 
 from executors.errors import DiskFull, ModelFileError
 from executors.models import files, hub
-from executors.models.files import ROLES, RoleStatus
+from executors.models.files import RoleStatus
 from executors.models.lock import Lock, Refused
+from executors.models.roles import ROLES
 from executors.models.safetensors_header import HeaderError, read_header
 from executors.models.sources import SDXL_FILE, Given, Source
 

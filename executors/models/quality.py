@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from ..errors import BadOutput
+from executors.errors import BadOutput
 
 FLAT = 1.0  # standard deviation, out of 255, below which a picture counts as a single colour; real dark scenes are above 3
 

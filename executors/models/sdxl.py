@@ -10,7 +10,7 @@ Three components (`executors.residency`), each on the device only while its stag
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Generator, Hashable, Sequence
 from functools import partial
 from typing import Any
 
@@ -24,12 +24,13 @@ from diffusers import (
 from PIL import Image, ImageOps
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
+from executors.device_memory import pick_device
 from executors.errors import BadOutput, BadWork, ModelFileError
 from executors.models import files, prediction, samplers, sdxl_together, working
 from executors.models.base import ModelPaths, OnStep, Output, Picture, Work
 from executors.models.convert import source_of
 from executors.models.few_steps import distil, sampler, shortened
-from executors.models.loading import from_folder, from_single_file, loading, pick_device, quiet
+from executors.models.loading import from_folder, from_single_file, loading, quiet
 from executors.models.profiles import DEFAULT, Profile, at_once_of, facts
 from executors.models.quality import check_pixels
 from executors.models.sdxl_ip import IpAdapters
@@ -69,6 +70,8 @@ class Sdxl:
         self.at_once = at_once_of(profile, at_once, gpu=self.device.type == "cuda")
         self.residency = residency or Residency(self.device)
         self._pipe: Any = None
+        self._ip: Any = None
+        self._prompts: Any = None
 
     # Loading
 
@@ -157,7 +160,7 @@ class Sdxl:
         scale = (self._tiny() or {}).get("scale", 1)
         return max(8, round(work.width / scale / 8) * 8), max(8, round(work.height / scale / 8) * 8)
 
-    def generate(self, work: Work, on_step: OnStep) -> Iterator[Output]:
+    def generate(self, work: Work, on_step: OnStep) -> Generator[Output, None, None]:
         """Yield each picture as soon as it is decoded, in the order of `work.seeds`.
 
         Raises `BadWork` before anything runs, `ModelFileError`, `OutOfMemory`, `BadOutput` (pictures already yielded are good), and
@@ -180,7 +183,7 @@ class Sdxl:
     def together(self, work: Work) -> Hashable | None:
         return sdxl_together.key(work, self.at_once)
 
-    def generate_together(self, works: Sequence[Work], on_steps: Sequence[OnStep]) -> Iterator[tuple[int, Output | Exception]]:
+    def generate_together(self, works: Sequence[Work], on_steps: Sequence[OnStep]) -> Generator[tuple[int, Output | Exception], None, None]:
         if len(keys := {self.together(work) for work in works}) != 1 or None in keys:
             raise BadWork(f"these {len(works)} jobs do not go together: make each alone")
         works = [shortened(self.profile, work) for work in works]

@@ -10,22 +10,31 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
+from PIL.Image import Image
 
 from executors.clip_bpe import WINDOW
 from executors.errors import BadOutput
 from executors.models.base import OnStep, Output, Picture, Work
 from executors.prompts import sdxl_token_count, unweighted
-from executors.residency import Chance
-
-if TYPE_CHECKING:
-    from executors.models.sdxl import Sdxl
+from executors.residency import Chance, Residency
 
 Row = tuple[int, int]  # which work, which seed
 
 WORDS = ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds")
+
+
+class Model(Protocol):
+    """The parts of `executors.models.sdxl.Sdxl` that a shared pass uses."""
+
+    residency: Residency
+    at_once: int
+
+    def _arguments(self, work: Work) -> dict[str, Any]: ...
+    def _denoise(self, work: Work, seeds: tuple[int, ...], arguments: dict[str, Any], report: OnStep) -> torch.Tensor: ...
+    def _decode(self, latent: torch.Tensor, small: bool) -> Image: ...
 
 
 class _Deserted(Exception):
@@ -42,11 +51,11 @@ def key(work: Work, at_once: int) -> Hashable | None:
     return work.job_type, work.width, work.height, work.steps, work.guidance, work.scheduler
 
 
-def generate(sdxl: Sdxl, works: Sequence[Work], on_steps: Sequence[OnStep]) -> Iterator[tuple[int, Output | Exception]]:
+def generate(sdxl: Model, works: Sequence[Work], on_steps: Sequence[OnStep]) -> Iterator[tuple[int, Output | Exception]]:
     """Implement `Family.generate_together`: rows in the order of the works, `sdxl.at_once` per pass."""
     first = works[0]
     chance = Chance(sdxl.residency, f"generating {len(works)} jobs of {first.job_type} {first.width}×{first.height} together")
-    words = [chance(lambda small, work=work: sdxl._arguments(work)) for work in works]
+    words = [chance(partial(_arguments_of, sdxl, work)) for work in works]
     rows: list[Row] = [(n, seed) for n, work in enumerate(works) for seed in work.seeds]
     made: Counter[int] = Counter()
     gone: dict[int, Exception] = {}
@@ -72,7 +81,11 @@ def generate(sdxl: Sdxl, works: Sequence[Work], on_steps: Sequence[OnStep]) -> I
         rows = [row for row in rows if row[0] not in gone]
 
 
-def _denoise(sdxl: Sdxl, work: Work, rows: Sequence[Row], words: Sequence[dict[str, Any]], report: OnStep, small: bool) -> Any:
+def _arguments_of(sdxl: Model, work: Work, small: bool) -> dict[str, Any]:
+    return sdxl._arguments(work)
+
+
+def _denoise(sdxl: Model, work: Work, rows: Sequence[Row], words: Sequence[dict[str, Any]], report: OnStep, small: bool) -> Any:
     """Return latents (1, 4, H/8, W/8), one for each row."""
     arguments = words[0] | {name: torch.cat([words[n][name] for n, _ in rows]) for name in WORDS}
     return sdxl._denoise(work, tuple(seed for _, seed in rows), arguments, report).split(1)

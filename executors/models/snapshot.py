@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from executors.errors import ModelFileError
-from executors.models.files import MANIFEST, read_manifest
+from executors.models.files import read_manifest
+from executors.models.seen import MANIFEST
 
 PIECE = 1 << 20
 

@@ -11,7 +11,7 @@ from importlib import resources
 from pathlib import Path, PurePosixPath
 
 from executors.errors import ModelFileError
-from executors.models.files import PICKLES, ROLES
+from executors.models.roles import PICKLES, ROLES
 from ourvidz import account
 
 COMMIT = re.compile(r"[0-9a-f]{40}")

@@ -17,9 +17,9 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen2TokenizerFast
 
-from . import taught as shipped
-from .base import ModelPaths
-from .tinydir import install
+from executors.models import taught as shipped
+from executors.models.base import ModelPaths
+from executors.models.tinydir import install
 
 FACTS: dict[str, Any] = {
     "tiny": True,

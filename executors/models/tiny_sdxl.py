@@ -212,8 +212,8 @@ def _write_tokenizer(folder: Path, pad: str) -> None:
 
 def _ip_adapters(unet: UNet2DConditionModel, folder: Path, taught: bool = False) -> None:
     """h94/IP-Adapter: the plain adapter with its own image encoder, the plus adapters with the smaller one (ViT-H) of `models/`."""
-    for (name, place), (hidden, projection) in zip(ENCODERS.items(), ((32, 24), (24, 16)), strict=True):
-        encoder = _image_encoder(hidden, projection)
+    for (name, place), (hidden, projected) in zip(ENCODERS.items(), ((32, 24), (24, 16)), strict=True):
+        encoder = _image_encoder(hidden, projected)
         if taught:
             shipped.fill(encoder, "sdxl", name)
         encoder.save_pretrained(folder / place)
@@ -225,10 +225,10 @@ def _ip_adapters(unet: UNet2DConditionModel, folder: Path, taught: bool = False)
         "ip-adapter-plus-face_sdxl_vit-h": (_resampler(cross, hidden), 1.0),
     }
     for name, (projection, gain) in adapters.items():
-        state = projection | _adapter_attention(unet, gain)
+        weights = projection | _adapter_attention(unet, gain)
         if taught and name in TAUGHT_ADAPTERS:
-            state = shipped.tensors("sdxl", name)
-        _save(state, folder / "sdxl_models" / f"{name}.safetensors")
+            weights = shipped.tensors("sdxl", name)
+        _save(weights, folder / "sdxl_models" / f"{name}.safetensors")
 
 
 def _image_encoder(hidden: int, projection: int) -> CLIPVisionModelWithProjection:

@@ -22,9 +22,9 @@ from diffusers import (
 )
 from transformers import T5TokenizerFast, UMT5Config, UMT5EncoderModel
 
-from . import taught as shipped
-from .base import ModelPaths
-from .tinydir import install
+from executors.models import taught as shipped
+from executors.models.base import ModelPaths
+from executors.models.tinydir import install
 
 FACTS: dict[str, Any] = {
     "tiny": True,

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .loading import quiet
+from executors.models.loading import quiet
 
 MARK = "tiny.json"
 

@@ -9,7 +9,7 @@ Each part is a component (`executors.residency`), on the device only while its s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,20 +25,21 @@ from diffusers import (
 from PIL import Image, ImageOps
 from transformers import AutoTokenizer, UMT5EncoderModel
 
-from ..errors import BadOutput, BadWork, ModelFileError
-from ..residency import Chance, Residency
-from . import files, samplers, working
-from .attention import during
-from .base import Clip, ModelPaths, OnStep, Output, Picture, References, Work
-from .convert import source_of
-from .few_steps import distil, shortened
-from .loading import from_folder, loading, pick_device, quiet
-from .profiles import DEFAULT, Profile, facts
-from .quality import check_pixels
-from .speed import T2V, VACE, Compiler, compiler, dress, forgetting
-from .tiling import tiled
-from .tinydir import facts_of
-from .wan_prompt import TOKENS, PromptCache
+from executors.device_memory import pick_device
+from executors.errors import BadOutput, BadWork, ModelFileError
+from executors.models import files, samplers, working
+from executors.models.attention import during
+from executors.models.base import Clip, ModelPaths, OnStep, Output, Picture, References, Work
+from executors.models.convert import source_of
+from executors.models.few_steps import distil, shortened
+from executors.models.loading import from_folder, loading, quiet
+from executors.models.profiles import DEFAULT, Profile, facts
+from executors.models.quality import check_pixels
+from executors.models.speed import T2V, VACE, Compiler, compiler, dress, forgetting
+from executors.models.tiling import tiled
+from executors.models.tinydir import facts_of
+from executors.models.wan_prompt import TOKENS, PromptCache
+from executors.residency import Chance, Residency
 
 TEXT, VAE = "wan.text", "wan.vae"
 DENOISERS = {T2V: "wan.t2v", VACE: "wan.vace"}
@@ -86,7 +87,7 @@ class Wan:
             if mode not in self._pipes:
                 files.require(self.paths.root, "wan" if mode == T2V else "vace")
                 chance = Chance(self.residency, f"loading {self._folder(mode).name}", loading=True)
-                self._pipes[mode] = chance(lambda small, mode=mode: self._assemble(mode))
+                self._pipes[mode] = chance(partial(self._loaded, mode))
                 self._compiled[mode] = compiler(self.profile, self._pipes[mode].transformer, self.device)
 
     def unload(self) -> None:
@@ -114,6 +115,9 @@ class Wan:
     def _tiny(self) -> dict[str, Any] | None:
         folder = self._folder(T2V if T2V in self.modes else VACE)
         return facts_of(folder)
+
+    def _loaded(self, mode: str, small: bool) -> Any:
+        return self._assemble(mode)
 
     def _assemble(self, mode: str) -> Any:
         folder, role = self._folder(mode), "wan" if mode == T2V else "vace"
@@ -156,7 +160,7 @@ class Wan:
 
     # Generating
 
-    def generate(self, work: Work, on_step: OnStep) -> Iterator[Output]:
+    def generate(self, work: Work, on_step: OnStep) -> Generator[Output, None, None]:
         """Yield the job's pictures (`work.frames == 1`, one per seed) or clip.
 
         Raises `BadWork` for what Wan cannot make, `BadOutput`, `OutOfMemory`, `ModelFileError`, and what `on_step` raises.
@@ -174,6 +178,9 @@ class Wan:
 
     def together(self, work: Work) -> None:
         """Return None always: a clip fills a GPU by itself, and the pipeline takes one prompt per call."""
+
+    def generate_together(self, works: Sequence[Work], on_steps: Sequence[OnStep]) -> Generator[tuple[int, Output | Exception], None, None]:
+        raise BadWork(f"these {len(works)} jobs do not go together: make each alone")
 
     def size_of(self, work: Work) -> tuple[int, int]:
         """Return the width and height to generate: those requested, or a tiny model's own in the same orientation."""

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from ourvidz import pulse
+from ourvidz import liveness
 
 LEASH = str(Path(__file__).with_name("leash.py"))
 LONGEST_LINE = 8_000
@@ -26,12 +26,15 @@ class Process:
         self.last_line = ""
         self.silent = False  # it has closed its output
         self._rest = b""
-        self.pulse, theirs = os.pipe() if with_pulse else (None, None)
+        self.pulse: int | None = None
+        theirs: int | None = None
+        if with_pulse:
+            self.pulse, theirs = os.pipe()
         given = dict(env)
         if theirs is not None and self.pulse is not None:
             os.set_blocking(theirs, False)
             os.set_blocking(self.pulse, False)
-            given[pulse.VARIABLE] = str(theirs)
+            given[liveness.VARIABLE] = str(theirs)
         try:
             self._popen = subprocess.Popen(
                 [sys.executable, "-I", "-S", LEASH, str(os.getpid()), *argv],

@@ -19,18 +19,18 @@ CPU = "cpu"
 
 @dataclass(frozen=True)
 class Wanted:
-    """`split`: one executor for each family. `intake`: Upstash is configured. `older_queue`: drain the legacy list job_queue too.
+    """`split`: one executor for each family. `intake`: Upstash is configured. `legacy_queue`: drain the legacy list job_queue too.
     `deliver`: the login may send messages."""
 
     split: bool = False
     intake: bool = False
-    older_queue: bool = False
+    legacy_queue: bool = False
     deliver: bool = True
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of process. `health` is its sign of life: an executor's lease, or a pulse (`ourvidz.pulse`)."""
+    """A kind of process. `health` is its sign of life: an executor's lease, or a pulse (`ourvidz.liveness`)."""
 
     name: str
     command: tuple[str, ...]
@@ -47,8 +47,8 @@ KINDS: Sequence[Kind] = (
     # A process of its own, so that expired leases are reaped and due jobs released while every executor is dead or starting.
     Kind("reaper", ("reaper",), PULSE),
     Kind("deliverer", ("deliver", "run"), PULSE, when=lambda wanted: wanted.deliver),
-    Kind("intake", ("intake", "run"), PULSE, when=lambda wanted: wanted.intake and not wanted.older_queue),
-    Kind("intake", ("intake", "run", "--older-queue"), PULSE, when=lambda wanted: wanted.intake and wanted.older_queue),
+    Kind("intake", ("intake", "run"), PULSE, when=lambda wanted: wanted.intake and not wanted.legacy_queue),
+    Kind("intake", ("intake", "run", "--legacy-queue"), PULSE, when=lambda wanted: wanted.intake and wanted.legacy_queue),
 )
 
 
@@ -96,8 +96,8 @@ def rows(
     if enhancer is not None:
         if enhancer not in (CPU, *devices.ids):
             raise NoSuchDevice(f"There is no device {enhancer!r} for the enhancer. Choose one of: {', '.join((CPU, *devices.ids))}.")
-        own = {"CUDA_VISIBLE_DEVICES": ""} if enhancer == CPU else _shown(enhancer)
-        made.append(Row("enhancer", (*OURVIDZ, "enhancer"), PULSE, device=None if enhancer == CPU else enhancer, env=own))
+        shown = {"CUDA_VISIBLE_DEVICES": ""} if enhancer == CPU else _shown(enhancer)
+        made.append(Row("enhancer", (*OURVIDZ, "enhancer"), PULSE, device=None if enhancer == CPU else enhancer, env=shown))
         devices = Devices(tuple(d for d in devices.ids if d != enhancer) or devices.ids, devices.how)
     for kind in KINDS:
         if not kind.when(wanted):

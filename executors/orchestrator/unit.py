@@ -34,7 +34,7 @@ class Unit:
         self._early: tuple[Burial, dict[str, Crash]] | None = None
         self._cause: str | None = None  # why we killed it
         self._last = ""
-        self._waited: float | None = None  # when an executor last reported waiting for the database (ourvidz.pulse)
+        self._waited: float | None = None  # when an executor last reported waiting for the database (ourvidz.liveness)
 
     def say(self, line: str) -> None:
         self._say(OWN, f"{self.row.name}: {line}")

@@ -1,35 +1,26 @@
 """The reference step of a job: read its reference pictures from our own store or from an https URL.
 
-The bytes of every picture are checked by `Room.consent` before any model sees it.
+The bytes of every picture are checked by `attested` before any model sees it.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from executors.context import JobRun
 from executors.errors import BadReference, NoLikeness, ReferenceAway, Unscreened
 from executors.models.base import References
-from executors.references import MIN_SIDE, load_reference
+from executors.reference_files import MIN_SIDE, load_reference
+from executors.steps import blocks
 from ourvidz.fetch import FetchRefused, FetchUnavailable
 from ourvidz.storage.base import ObjectMissing, StorageError
 from state.catalog import JOB_TYPES, REFERENCE_BUCKET, is_url
 from state.errors import NoConsent
 
-if TYPE_CHECKING:
-    from executors.room import Run
 
-Fetch = Callable[[str], bytes]
-"""Return a URL's bytes. Raises `FetchRefused` or `FetchUnavailable`."""
-
-Consent = Callable[["Run", str, str], None]
-"""Called with the run, the slot and the sha256 (64 hex digits) of the file as the user gave it, before anything looks at the picture.
-Raises to refuse: `BadReference`, if the job may continue without the picture."""
-
-
-def attested(run: Run, slot: str, sha256: str) -> None:
+def attested(run: JobRun, slot: str, sha256: str) -> None:
     """Require a consent attestation for the picture: we cannot tell whether it shows a person, so every picture that a user brings needs
     one. A picture is recognised as our own output by its bytes, not by its address."""
     try:
@@ -40,9 +31,9 @@ def attested(run: Run, slot: str, sha256: str) -> None:
         _may_be_brought(run, slot)
 
 
-def _may_be_brought(run: Run, slot: str) -> None:
+def _may_be_brought(run: JobRun, slot: str) -> None:
     """Raise `Unscreened` if a real model would see the picture without any image screen."""
-    if run.room.refuses_pictures:
+    if run.context.refuses_pictures:
         raise Unscreened(
             f"reference {slot} was brought by its user, and this executor has real models and no image screen to look at it first. "
             "An operator sets OURVIDZ_IMAGE_SCREEN=local and OURVIDZ_IMAGE_SCREEN_MODEL, or OURVIDZ_IMAGE_SCREEN=none to go without "
@@ -50,7 +41,7 @@ def _may_be_brought(run: Run, slot: str) -> None:
         )
 
 
-def still_attested(run: Run) -> None:
+def still_attested(run: JobRun) -> None:
     """Check consent again just before a model sees the pictures, and before the outputs are published: it may have been withdrawn while
     the job waited. Raises `NoLikeness`, without a fallback."""
     if not run.claim.settings.references:
@@ -61,13 +52,11 @@ def still_attested(run: Run) -> None:
         raise NoLikeness(f"a reference of this job: {refusal}") from None
 
 
-def references(run: Run) -> Run:
+def read(run: JobRun) -> JobRun:
     """Read the job's reference pictures. One that cannot be read fails the job, unless the job allows going on without it."""
     wanted = run.claim.settings.references
     if not wanted or not run.todo:
         return run
-    from executors import blocking  # here, because of a circular import: blocking → room → referring
-
     pictures: dict[str, Any] = {}
     for slot, address in wanted.items():
         run.enter("preparing")
@@ -76,12 +65,12 @@ def references(run: Run) -> Run:
         try:
             data = _fetched(run, slot, address) if is_url(address) else _stored(run, slot, address)
             sha256 = hashlib.sha256(data).hexdigest()
-            run.room.consent(run, slot, sha256)
+            attested(run, slot, sha256)
             pictures[slot] = load_reference(data, min_side=_least(address))
-            blocking.reference(run, slot, sha256, pictures[slot])
+            blocks.reference(run, slot, sha256, pictures[slot])
         except (BadReference, ReferenceAway) as error:
             # A temporary failure is retried while attempts are left.
-            waits = error.retryable and run.claim.attempts < run.room.policy.max_attempts
+            waits = error.retryable and run.claim.attempts < run.context.policy.max_attempts
             if waits or not run.claim.settings.reference_fallback or slot == "init":
                 raise
             run.jobs.advance(run.claim, "reference_skipped", reference=slot, reason=error.error_class)
@@ -99,24 +88,24 @@ def _least(address: str) -> int:
     return 1 if address.partition("/")[0] in JOB_TYPES else MIN_SIDE
 
 
-def _fetched(run: Run, slot: str, url: str) -> bytes:
+def _fetched(run: JobRun, slot: str, url: str) -> bytes:
     """Fetch a URL, from the public internet only. Signed URLs of our own storage are fetched this way too."""
     try:
-        return run.room.fetch(url)
+        return run.context.fetch(url)
     except FetchRefused as error:
         raise BadReference(f"reference {slot} is not fetched: {error}") from None
     except FetchUnavailable as error:
         raise ReferenceAway(f"reference {slot} could not be fetched: {error}") from None
 
 
-def _stored(run: Run, slot: str, address: str) -> bytes:
+def _stored(run: JobRun, slot: str, address: str) -> bytes:
     """Read the bytes at `bucket/path` of our own store, only from the user's own folder."""
     bucket, _, path = address.partition("/")
     if not path.startswith(f"{run.claim.user_id}/"):
         raise BadReference(f"reference {slot} is not one of this user's own objects")
-    limit = run.room.store.buckets().get(bucket, run.room.store.buckets()[REFERENCE_BUCKET]).max_bytes
+    limit = run.context.store.buckets().get(bucket, run.context.store.buckets()[REFERENCE_BUCKET]).max_bytes
     try:
-        with run.room.store.open(bucket, path) as stream:
+        with run.context.store.open(bucket, path) as stream:
             data = stream.read(limit + 1)
     except (ObjectMissing, StorageError) as error:
         if isinstance(error, StorageError) and error.retryable:

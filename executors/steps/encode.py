@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from executors import blocking, media, perceptual
-from executors.device import Made
-from executors.models.base import Clip
-from executors.room import Run
+from executors import media, perceptual
+from executors.context import JobRun
+from executors.models.base import Clip, DeviceOutput
 from executors.spool import name_of
+from executors.steps import blocks
+from executors.steps.image_screen import sampled_pictures
 from ourvidz.storage.base import object_path, thumbnail_path
 from state.catalog import MP4, PNG, WEBP
 
@@ -19,33 +20,33 @@ Fill = Callable[[Path], object]
 VIDEO_THUMBNAILS = "video-thumbnails"
 
 
-def record(run: Run, made: Made, allowed: str | None = None) -> None:
+def record(run: JobRun, made: DeviceOutput, allowed: str | None = None) -> None:
     """Encode an output and its thumbnail into the spool, sign them, and record them: a retry on this host need not make them again.
     `allowed`: the version of the image screen's rules that allowed it. Raises `Refused` for a blocked picture."""
-    facts, pictures = _facts(run, made), blocking.shown(made)
+    facts, pictures = _facts(run, made), sampled_pictures(made.output)
     for artifact, fill in _encoded(run, made, facts):
         whole = _spooled(run, artifact, fill, facts | {"output": artifact["index"], "kind": artifact["kind"]})
         whole["metadata"] |= {"screened": allowed}
         if artifact["kind"] != "thumbnail":
-            blocking.output(run, made, whole["sha256"], pictures)
+            blocks.output(run, made, whole["sha256"], pictures)
             whole["pdq"] = perceptual.hashes(pictures)
         run.jobs.artifact_generated(run.claim, whole, seconds=made.seconds)
 
 
-def _spooled(run: Run, artifact: Mapping[str, Any], fill: Fill, facts: Mapping[str, Any]) -> dict[str, Any]:
+def _spooled(run: JobRun, artifact: Mapping[str, Any], fill: Fill, facts: Mapping[str, Any]) -> dict[str, Any]:
     """Write the artifact's file into the spool and return its row. Signed last, so that the row's sha256 is that of the signed file."""
     signed: dict[str, Any] = {}
 
     def sealed(path: Path) -> None:
         fill(path)
-        signed.update(run.room.seal.put(path, artifact["media_type"], facts))
+        signed.update(run.context.seal.put(path, artifact["media_type"], facts))
 
-    path, sha256 = run.room.spool.write(run.claim.job_id, name_of(artifact), sealed)
-    written = {"bytes": path.stat().st_size, "sha256": sha256, "spool": run.room.spool.id}
+    path, sha256 = run.context.spool.write(run.claim.job_id, name_of(artifact), sealed)
+    written = {"bytes": path.stat().st_size, "sha256": sha256, "spool": run.context.spool.id}
     return {**artifact, **written, "metadata": artifact["metadata"] | {"provenance": signed}}
 
 
-def _facts(run: Run, made: Made) -> dict[str, Any]:
+def _facts(run: JobRun, made: DeviceOutput) -> dict[str, Any]:
     """Facts about the generation that are written into the public file: neither the prompt nor the user."""
     claim, about = run.claim, made.about
     was = claim.metadata.get("rerouted")
@@ -56,15 +57,15 @@ def _facts(run: Run, made: Made) -> dict[str, Any]:
         "model": about.get("model") or about.get("models") or about.get("family"),
         "tiny": bool(about.get("tiny")),
         "seed": made.output.seed,
-        "profile": run.room.shelf.profile.name,
+        "profile": run.context.shelf.profile.name,
         **({"asked_for": was["job_type"]} if was else {}),
         "settings": {k: v for k, v in claim.settings.as_dict().items() if k not in ("references", "seed")},
     }
 
 
-def _encoded(run: Run, made: Made, facts: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], Fill]]:
+def _encoded(run: JobRun, made: DeviceOutput, facts: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], Fill]]:
     claim, s = run.claim, run.claim.settings
-    index, output, about, profile = made.index, made.output, made.about, run.room.shelf.profile.name
+    index, output, about, profile = made.index, made.output, made.about, run.context.shelf.profile.name
     picture = media.middle_frame(output.frames) if isinstance(output, Clip) else output.image
     was = claim.metadata.get("rerouted")  # the original request, if a fallback makes the job (written by ourvidz.reroute_job)
     asked = (was["settings"]["width"], was["settings"]["height"]) if was else (s.width, s.height)

@@ -1,16 +1,18 @@
-"""`Room`: the resources that all jobs of an executor share. `Run`: one claim in progress, the value that every step takes and returns."""
+"""`ExecutorContext`: the resources that all jobs of an executor share. `JobRun`: one claim in progress, the value that every step takes and
+returns."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Protocol
 
-from executors.heartbeat import Heartbeat, Hold
-from executors.models.base import References
+from executors.enhancer.client import RemoteEnhancer
+from executors.errors import Refused
+from executors.heartbeat import Hold
+from executors.models.base import DeviceOutput, References
 from executors.provenance import Seal
-from executors.referring import Consent, Fetch, attested
 from executors.shelf import Shelf
 from executors.spool import Spool
 from ourvidz.fetch import fetch
@@ -24,71 +26,73 @@ from ourvidz.storage.base import ArtifactStore
 from state.policy import Policy
 
 if TYPE_CHECKING:
-    from executors.device import Device
-    from executors.enhancer.client import RemoteEnhancer
+    from executors.enhance import Enhanced
 
-
-class Refused(Exception):
-    """A screen refused a text or a picture: the job fails for good."""
-
-    def __init__(self, verdict: Verdict, stage: str, what: str, sha256: str | None = None) -> None:
-        """`stage`: a field of `ourvidz.safety.texts`, "reference" or "output". `sha256` of the picture or of the canonical text, in hex,
-        represents it in the event, salted."""
-        category = verdict.category or "refused"
-        # A block is not explained: naming the list or the picture would help to evade it.
-        blocked = category == "blocked"
-        super().__init__(f"The {what} is blocked." if blocked else f"The {what} was refused ({category}, policy {verdict.policy_version}).")
-        told = {
-            "category": category,
-            "policy_version": verdict.policy_version,
-            "stage": stage,
-            "rule_id": verdict.rule_id,
-            "sha256": sha256,
-        }
-        self.verdict = {name: word for name, word in told.items() if word}
+Fetch = Callable[[str], bytes]
+"""Return a URL's bytes. Raises `FetchRefused` or `FetchUnavailable`."""
 
 
 @dataclass(frozen=True)
-class Room:
+class ExecutorContext:
     """Resources of an executor, shared by all its jobs and threads."""
 
     jobs: Jobs
     store: ArtifactStore
     shelf: Shelf  # used by the device thread
     spool: Spool
-    heartbeat: Heartbeat
-    device: Device
+    generate: Callable[[JobRun], Generator[DeviceOutput, None, None]]
+    """Wait for the device; yield each output as soon as it is decoded."""
     policy: Policy
     observe: Observer
     seal: Seal
     enhancer: RemoteEnhancer | None = None  # client of the enhancer process
     fetch: Fetch = fetch
-    consent: Consent = attested
-    eye: Watchful | None = None  # the image screen, if configured
-    unseen: bool = False  # the operator explicitly wants no image screen
+    image_screen: Watchful | None = None
+    no_image_screen: bool = False  # the operator explicitly wants none
 
     @property
     def refuses_pictures(self) -> bool:
         """Whether users' own reference pictures are refused: real models without an image screen."""
-        return self.eye is None and self.shelf.guarded and not self.unseen
+        return self.image_screen is None and self.shelf.guarded and not self.no_image_screen
+
+
+class Place(Protocol):
+    """Where the language model runs for a job: in the enhancer process, or on this executor's device (`executors.places`)."""
+
+    on_device: bool
+    required: bool  # no other place may take over
+
+    @property
+    def ready(self) -> bool: ...
+
+    def enter(self, stage: str) -> None:
+        """Start a stage. Raises as `Hold.check`."""
+
+    def judge(self, text: str, negative: bool) -> Verdict:
+        """Return the guard's verdict. Raises `EnhancerAway` if this place cannot answer."""
+
+    def enhance(self, prompt: str, style: str) -> Enhanced:
+        """Enhance a prompt; `style` names a table of `data/enhance.toml`. Raises `EnhancementFailed`, `EnhancerAway`."""
 
 
 @dataclass(frozen=True)
-class Run:
+class JobRun:
     """A claim in progress; each step returns an updated copy."""
 
-    room: Room
+    context: ExecutorContext
     hold: Hold
+    place: Place
     prompt: str  # canonical, once it is screened
     negative: str = ""  # the full negative prompt, including our own terms
     todo: Sequence[int] = ()  # indices of the outputs still to be made; looked up once, so that all steps agree
     references: References = field(default_factory=References)
-    enhancing: bool = False  # an enhancement was started beside the device
+    enhancing: bool = False  # the event `enhancement_started` is written
     texts: tuple[Text, ...] = ()  # all screened texts
     said: Text | None = None  # of `texts`, the user's negative prompt
     kept: Text | None = None  # of `texts`, the enhanced prompt of an earlier attempt
     judged: frozenset[Text] = frozenset()  # the texts that the guard has allowed
-    worded: bool = False  # the prompt is final: nothing is left to enhance
+    prompt_final: bool = False  # nothing is left to enhance
+    deferred: tuple[Step, ...] = ()  # steps left to the device, in order
 
     @property
     def claim(self) -> Claim:
@@ -96,21 +100,25 @@ class Run:
 
     @property
     def jobs(self) -> Jobs:
-        return self.room.jobs
+        return self.context.jobs
+
+    def defer(self, step: Step) -> JobRun:
+        """Leave a step to the device, because the enhancer process does not answer."""
+        return replace(self, deferred=(*self.deferred, step))
 
     def show(self, stage: str, done: int = 0, total: int = 0, note: str = "") -> None:
-        self.room.observe(Progress(self.claim.job_id, self.claim.job_type, stage, done, total, note))
+        self.context.observe(Progress(self.claim.job_id, self.claim.job_type, stage, done, total, note))
 
     def enter(self, stage: str) -> None:
-        """Start a stage beside the device. Each call in it may take as long as loading a model: stores have their own timeouts."""
-        self.hold.watch.touch(stage, self.room.policy.load_stall)
+        """Start a stage in the job's own thread. Each call in it may take as long as loading a model: stores have their own timeouts."""
+        self.hold.watch.touch(stage, self.context.policy.load_stall)
         self.hold.check()
         self.show(stage)
 
     @property
     def unjudged(self) -> tuple[Text, ...]:
         """The texts that the guard has not judged yet."""
-        return tuple(text for text in self.texts if text not in self.judged) if self.room.shelf.guarded else ()
+        return tuple(text for text in self.texts if text not in self.judged) if self.context.shelf.guarded else ()
 
     def check_screened(self) -> None:
         """Raise `ScreenUnavailable` unless the prompt and the negative prompt come from texts that every screen has allowed."""
@@ -131,3 +139,6 @@ class Run:
     def obey(self, verdict: Verdict, text: Text) -> None:
         if not verdict.allowed:
             raise Refused(verdict, text.field, texts.NAMES[text.field], text.sha256)
+
+
+Step = Callable[[JobRun], JobRun]

@@ -15,10 +15,9 @@ from typing import Any
 from PIL import Image
 
 from executors import media
-from executors.device import Made
-from executors.errors import ExecutorError
-from executors.models.base import Clip
-from executors.room import Refused, Room, Run
+from executors.context import JobRun
+from executors.errors import ExecutorError, Refused
+from executors.models.base import Clip, DeviceOutput, Output
 from ourvidz.lifecycle import Claim
 from ourvidz.safety.images import Sight
 from ourvidz.storage.base import ObjectMissing
@@ -26,24 +25,23 @@ from ourvidz.storage.base import ObjectMissing
 EVERY = 16  # frames between two that are screened: one second of a clip
 
 
-def references(run: Run) -> Run:
+def references(run: JobRun) -> JobRun:
     """Screen the references. Raises `Refused`, `ScreenUnavailable`. A refused reference refuses the job: no fallback."""
     given = {slot: picture for slot, picture in vars(run.references).items() if picture is not None}
     _look(run, ((Sight(run.claim.job_id, run.claim.job_type, "reference", slot=slot), picture) for slot, picture in given.items()))
     return run
 
 
-def output(run: Run, made: Made) -> str | None:
+def output(run: JobRun, made: DeviceOutput) -> str | None:
     """Screen an output before it is recorded; return the version of the rules that allowed it, None without a screen. Raises as above."""
-    frames = made.output.frames if isinstance(made.output, Clip) else None
-    chosen = [made.output.image] if frames is None else [frames[n] for n in sampled(len(frames))]
-    return _look(run, zip(_sights(run.claim, made.index, None if frames is None else len(frames)), chosen, strict=True))
+    count = len(made.output.frames) if isinstance(made.output, Clip) else None
+    return _look(run, zip(_sights(run.claim, made.index, count), sampled_pictures(made.output), strict=True))
 
 
-def again(run: Run) -> Run:
+def earlier_outputs(run: JobRun) -> JobRun:
     """Screen again what earlier claims made, in the spool or already uploaded: rules may have changed since, and a job is published whole
     or not at all. Raises as above."""
-    if run.room.eye is None:
+    if run.context.image_screen is None:
         return run
     claim = run.claim
     for a in run.jobs.artifacts(claim.job_id):
@@ -63,12 +61,9 @@ def sampled(frames: int) -> list[int]:
     return sorted({0, frames // 2, frames - 1, *range(0, frames, EVERY)})
 
 
-def withdraw(room: Room, claim: Claim) -> None:
-    """Delete all uploaded outputs of a refused job, those of earlier claims too. Raises `StorageError`."""
-    for a in room.jobs.artifacts(claim.job_id):
-        # Outputs of a later claim are left: if there are any, this claim has lost the job.
-        if a["uploaded_at"] is not None and a["claim_no"] <= claim.claim_no:
-            room.store.delete(a["bucket"], a["path"])
+def sampled_pictures(output: Output) -> list[Image.Image]:
+    """Return the pictures of an output to screen: the picture, or the sampled frames of a clip."""
+    return [output.frames[n] for n in sampled(len(output.frames))] if isinstance(output, Clip) else [output.image]
 
 
 def _sights(claim: Claim, index: int, frames: int | None) -> Iterator[Sight]:
@@ -76,15 +71,15 @@ def _sights(claim: Claim, index: int, frames: int | None) -> Iterator[Sight]:
         yield Sight(claim.job_id, claim.job_type, "output", index=index, frame=frame)
 
 
-def _look(run: Run, pictures: Iterable[tuple[Sight, Image.Image]]) -> str | None:
-    if (eye := run.room.eye) is None:
+def _look(run: JobRun, pictures: Iterable[tuple[Sight, Image.Image]]) -> str | None:
+    if (screen := run.context.image_screen) is None:
         return None
     version, left = None, iter(pictures)
-    while several := list(islice(left, eye.at_once)):
-        run.hold.watch.touch("screening", run.room.policy.load_stall)
+    while several := list(islice(left, screen.at_once)):
+        run.hold.watch.touch("screening", run.context.policy.load_stall)
         run.hold.check()
         encoded = [_png(picture) for _, picture in several]
-        verdicts = eye.check_many(encoded, [sight for sight, _ in several])
+        verdicts = screen.check_many(encoded, [sight for sight, _ in several])
         for (sight, _), data, verdict in zip(several, encoded, verdicts, strict=True):
             if not verdict.allowed:
                 raise Refused(verdict, sight.kind, sight.name, hashlib.sha256(data).hexdigest())
@@ -98,12 +93,12 @@ def _png(picture: Image.Image) -> bytes:
     return out.getvalue()
 
 
-def _bytes(run: Run, artifact: dict[str, Any]) -> bytes | None:
+def _bytes(run: JobRun, artifact: dict[str, Any]) -> bytes | None:
     """Return the artifact's bytes; None if the spool has lost it, which the upload will report."""
     if artifact["uploaded_at"] is None:
-        path: Path | None = run.room.spool.find(artifact)
+        path: Path | None = run.context.spool.find(artifact)
         return None if path is None else path.read_bytes()
     try:
-        return run.room.store.read(artifact["bucket"], artifact["path"])
+        return run.context.store.read(artifact["bucket"], artifact["path"])
     except ObjectMissing as error:
         raise ExecutorError(f"{artifact['kind']} {artifact['index']} is no longer in its bucket, so it cannot be screened again") from error

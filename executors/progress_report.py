@@ -13,7 +13,7 @@ log = logging.getLogger("ourvidz.worker")
 ON_DEVICE = ("loading", "enhancing", "generating")
 
 
-class Watchers:
+class ProgressReport:
     """Progress of several jobs, from several threads; the observer is called by one thread at a time."""
 
     def __init__(self, observe: Observer | None) -> None:

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
-from executors.device import Device, Made, Turn, forget_frames, work_of
+from executors.context import JobRun
 from executors.errors import BadOutput
-from executors.models.base import Family, OnStep
-from executors.referring import still_attested
+from executors.models.base import DeviceOutput, Family, OnStep
+from executors.steps.generate import work_of
+from executors.steps.references import still_attested
+from executors.turn import Turn, forget_frames
 from state.errors import NotAgeVerified, StaleClaim, Suspended
 
 log = logging.getLogger("ourvidz.device")
@@ -44,11 +46,15 @@ def begin(turns: Sequence[Turn], started: Mapping[str, Any]) -> list[Turn]:
     return [turn for turn in live if turn.run.claim.job_id in moved]
 
 
+Alone = Callable[[Turn, JobRun, Family, Mapping[str, Any], BadOutput | None], None]
+"""Make one job's outputs alone; `BadOutput`: found in the shared pass."""
+
+
 class Pass:
     """The turns of jobs that share a pass, all started. Each ends by itself."""
 
-    def __init__(self, device: Device, turns: Sequence[Turn], family: Family, about: Mapping[str, Any]) -> None:
-        self.device, self.turns, self.family, self.about = device, turns, family, about
+    def __init__(self, alone: Alone, turns: Sequence[Turn], family: Family, about: Mapping[str, Any]) -> None:
+        self._make_alone, self.turns, self.family, self.about = alone, turns, family, about
         self._left = set(range(len(turns)))
         self._bad: dict[int, BadOutput] = {}
 
@@ -77,7 +83,7 @@ class Pass:
                 elif isinstance(output, Exception):
                     self._end(n, output)
                 else:
-                    turn.give(Made(turn.run.todo[turn.given], output, self.about, time.monotonic() - since))
+                    turn.give(DeviceOutput(turn.run.todo[turn.given], output, self.about, time.monotonic() - since))
                     since = time.monotonic()
                     if turn.given == len(turn.run.todo):
                         self._end(n, None)  # its pictures are uploaded while those of the others are decoded
@@ -100,7 +106,7 @@ class Pass:
         turn, error = self.turns[n], None
         try:
             turn.check()
-            self.device.make(turn, turn.run, self.family, self.about, self._bad.get(n))
+            self._make_alone(turn, turn.run, self.family, self.about, self._bad.get(n))
         except Exception as caught:  # noqa: BLE001  (the job's own thread hands it to policy)
             error = caught
         self._end(n, error)
