@@ -92,7 +92,9 @@ def costs(urls: tuple[str, str], claims: int) -> tuple[float, float]:
 def twin(url: str) -> str:
     """Create a second database on the same server as a copy of the first, to which nobody may be connected."""
     with connect(url) as first:
-        first.execute("update ourvidz.identities set system_identifier = null")  # null in the copy too, so that nobody is asked what it is
+        first.execute(
+            "update ourvidz.identities set system_identifier = null"
+        )  # null in the copy too, so that it is not taken for a restored database
     with connect(os.environ["OURVIDZ_BENCH_ADMIN"]) as admin:
         admin.execute("create database mountain template ourvidz owner ourvidz")
     return conninfo(url, dbname="mountain")

@@ -31,7 +31,7 @@ from bench.ground import connect, ground, hands, profile
 from bench.report import machine, save, table
 from executors.models.base import Family
 from executors.models.tiny import make_tiny
-from executors.shelf import Shelf, family_of
+from executors.shelf import LANES, Shelf
 from executors.worker import Worker
 from ourvidz.lifecycle import Held, Jobs, NewJob
 from ourvidz.storage.base import Stored
@@ -72,7 +72,7 @@ class OneFamily(Shelf):
         return super().resident if self.affinity else []
 
     def family(self, lane: str) -> Family:
-        name = family_of(lane)
+        name = LANES[lane].family
         if self.order[-1:] != [name]:
             self.residency.clear()
             self.order.append(name)
@@ -117,7 +117,7 @@ class Site:
 def site() -> Iterator[Site]:
     torch.set_num_threads(1)  # as `ourvidz worker` does for tiny models
     with ground() as url, tempfile.TemporaryDirectory(prefix="ourvidz-bench-") as folder:
-        make_tiny(Path(folder) / "models", lambda _: None, random=True)  # smaller than the taught ones: the model takes less of the time
+        make_tiny(Path(folder) / "models", lambda _: None, random=True)  # smaller than the trained ones: the model takes less of the time
         with connect(url) as connection:
             user = profile(connection)
         yield Site(url, hands(url), user, Path(folder), Path(folder) / "models")

@@ -16,11 +16,11 @@ from alembic import context
 from alembic.util import CommandError
 from sqlalchemy import Connection, text
 
-from ourvidz.db import foresee, indexes_ahead, layer, plain_sql, reconcile, storage_policies
+from ourvidz.db import concurrent_indexes, migration_plan, plain_sql, reconcile, schema_objects, storage_policies
 from ourvidz.db.connection import Database
-from ourvidz.db.giving_way import give_way
+from ourvidz.db.lock_retry import give_way
 from ourvidz.db.migrate import head
-from ourvidz.db.schema import script
+from ourvidz.db.schema_files import script
 from state.errors import JobError
 
 REFUSED = {
@@ -46,8 +46,8 @@ def run(connection: Connection) -> None:
     # A migration that times out on a lock gives way, rather than queueing the whole application behind it.
     if limit := context.config.attributes.get("lock_timeout"):
         connection.execute(text("select set_config('lock_timeout', :limit, true)"), {"limit": limit})
-    script(connection, layer.lock())
-    if layer.standing(connection) is layer.Standing.NEWER:
+    script(connection, schema_objects.lock())
+    if schema_objects.standing(connection) is schema_objects.Standing.NEWER:
         return  # it may have migrations that this program does not know
     # Everything is inspected before anything is changed, and the whole is refused if a part cannot be converted.
     reconcile.apply(connection, context.config.attributes.get("beliefs"))
@@ -55,10 +55,10 @@ def run(connection: Connection) -> None:
     context.configure(connection=connection, version_table_schema="ourvidz", transactional_ddl=True)
     with context.begin_transaction():
         context.run_migrations()
-    script(connection, indexes_ahead.rebuild_invalid())
-    layer.apply(connection)
+    script(connection, concurrent_indexes.rebuild_invalid())
+    schema_objects.apply(connection)
     if connection.execute(text("select to_regclass('ourvidz.older_jobs')")).scalar() is not None:
-        connection.execute(text("select ourvidz.import_older()"))
+        connection.execute(text("select ourvidz.import_legacy()"))
     reconcile.finish(connection)
 
 
@@ -79,13 +79,13 @@ def by_hand(options: dict[str, Any]) -> None:
         print(plain_sql.write(), end="", file=context.config.output_buffer)
     else:
         with reached() as database:
-            indexes_ahead.build(database, tell=lambda said: context.config.print_stdout("%s", said))
+            concurrent_indexes.build(database, tell=lambda said: context.config.print_stdout("%s", said))
             give_way(database, upgrade, tell=lambda said: context.config.print_stdout("%s", said))
 
 
 def upgrade(connection: Connection) -> None:
     run(connection)
-    if layer.standing(connection) is layer.Standing.CURRENT:
+    if schema_objects.standing(connection) is schema_objects.Standing.CURRENT:
         storage_policies.apply(connection)  # `ourvidz migrate` does so too, and reports the result
 
 
@@ -108,7 +108,7 @@ def revision(made: Any) -> None:
 
 
 def check(connection: Connection) -> None:
-    steps = foresee.steps(connection)
+    steps = migration_plan.steps(connection)
     if steps:
         more = f" and {len(steps) - 3} more" if len(steps) > 3 else ""
         said = ", ".join(f"{step.action} {step.object}".strip() for step in steps[:3])

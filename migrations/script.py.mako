@@ -7,7 +7,7 @@ from pathlib import Path
 
 from alembic import op
 
-from ourvidz.db.schema import script
+from ourvidz.db.schema_files import script
 
 revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}

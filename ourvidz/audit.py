@@ -15,10 +15,10 @@ from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, Final
 
+from ourvidz.chain_heads import Damage, Head, HeadsAhead, Loss, OtherDatabase, belongs_to, publication, read
 from ourvidz.db.connection import Database
-from ourvidz.db.history import History, StoredEvent, StoredJob, mending, show_library, snapshot
-from ourvidz.heads import Damage, Head, HeadsAhead, Loss, OtherDatabase, belongs_to, publication, read
-from ourvidz.shown import differences
+from ourvidz.db.history import History, StoredEvent, StoredJob, repairing, snapshot, sync_library
+from ourvidz.library_audit import differences
 from state.events import DATA_KEYS, GENESIS, Event, event_hash
 from state.job import FOLDED, Job, evolve, may_change_library
 from state.machine import Claim, EventType, Status, transitions_from
@@ -99,7 +99,7 @@ def publish_heads(database: Database, heads: Path) -> int:
         if cursor[0] > history.settled():
             raise HeadsAhead(
                 f"{heads} holds heads of a later time than this database, which was set back: nothing was added. Run `ourvidz restored "
-                "--instead`, then `ourvidz audit`, which says what was lost."
+                "--replaces`, then `ourvidz audit`, which says what was lost."
             )
 
         def moved() -> Iterator[Head]:
@@ -167,16 +167,16 @@ def rebuild(database: Database, *, verify: bool, on_progress: Callable[[int], No
                 on_progress(number)
     if verify or not (wrong or shown):
         return tuple(findings)
-    show_library(database, shown)
-    with mending(database) as mend:
+    sync_library(database, shown)
+    with repairing(database) as repair:
         for job_id in wrong:
             # Read again under the lock: it may have moved on, or been repaired, since.
-            job = mend.job(job_id)
+            job = repair.job(job_id)
             told = _history(job)[1]
             if told is not None and job.events and _row(job, told):
-                mend.set_row(job_id, {**{name: getattr(told, name) for name in FOLDED}, "submitted_on": job.events[0].submitted_on})
-    mended = {*wrong, *shown}
-    return tuple(replace(f, message=f.message + " It was set to what the events tell.") if f.job_id in mended else f for f in findings)
+                repair.set_row(job_id, {**{name: getattr(told, name) for name in FOLDED}, "submitted_on": job.events[0].submitted_on})
+    repaired = {*wrong, *shown}
+    return tuple(replace(f, message=f.message + " It was set to what the events tell.") if f.job_id in repaired else f for f in findings)
 
 
 # -- one job ----------------------------------------------------------------------------------------------------------------------

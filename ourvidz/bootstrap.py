@@ -21,7 +21,7 @@ log = logging.getLogger("ourvidz")
 
 if TYPE_CHECKING:
     from ourvidz.db.connection import Database
-    from ourvidz.db.layer import Release
+    from ourvidz.db.schema_objects import Release
     from ourvidz.delivery.sending import Keyring
     from ourvidz.lifecycle import Jobs
     from ourvidz.storage.base import ArtifactStore
@@ -75,16 +75,16 @@ class App:
         return database
 
     def _prepare(self, database: Database) -> None:
-        from ourvidz.db import layer, restored
+        from ourvidz.db import restored, schema_objects
 
         with database.transaction() as connection:
-            there, standing = layer.found(connection), layer.standing(connection)
-            served = standing is not layer.Standing.NEWER or layer.serves(connection)
+            there, standing = schema_objects.found(connection), schema_objects.standing(connection)
+            served = standing is not schema_objects.Standing.NEWER or schema_objects.serves(connection)
             if restored.is_copy(connection):
                 raise database.noted(restored.undecided())
-        if standing is layer.Standing.OLDER:
+        if standing is schema_objects.Standing.OLDER:
             self._bring_up(database, there)
-        elif standing is layer.Standing.NEWER:
+        elif standing is schema_objects.Standing.NEWER:
             if not served:
                 have, ours = _numbers(there)
                 raise NotServed(f"The database has release {have}, which no longer serves this program, {ours}: install the newer program.")
@@ -97,10 +97,10 @@ class App:
         if not self.embedded:
             have, need = _numbers(there)
             raise NotMigrated(f"The database has release {have}, this program needs {need}: run `ourvidz migrate`.")
-        from ourvidz.db import giving_way, indexes_ahead, migrate  # loads alembic, which most commands do not need
+        from ourvidz.db import concurrent_indexes, lock_retry, migrate  # loads alembic, which most commands do not need
 
-        indexes_ahead.build(database)
-        giving_way.give_way(database, lambda connection: migrate.migrate(connection, lock_timeout=None))
+        concurrent_indexes.build(database)
+        lock_retry.give_way(database, lambda connection: migrate.migrate(connection, lock_timeout=None))
 
     def _revive(self) -> None:
         from ourvidz.db.embedded import embedded_url
@@ -157,9 +157,9 @@ def make_people(database: Database, people: Iterable[tuple[str, bool, int]]) -> 
 
 def _numbers(there: Release | None) -> tuple[str, str]:
     """Format the database's release and this program's for people."""
-    from ourvidz.db import layer
+    from ourvidz.db import schema_objects
 
-    ours = layer.numbered().release
+    ours = schema_objects.numbered().release
     if there is None or there.number == 0:
         return "(none)" if there is None else "0 (from before releases were numbered)", str(ours)
     return f"{there.number}" + (" of another build" if there.number == ours else ""), str(ours)

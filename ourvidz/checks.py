@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Line:
-    """`state` is ok, warn, or missing (the program cannot work without it). `mend` says what to do if it is not ok."""
+    """`state` is ok, warn, or missing (the program cannot work without it). `remedy` says what to do if it is not ok."""
 
     state: str
     what: str
     found: str
-    mend: str = ""
+    remedy: str = ""

@@ -77,7 +77,7 @@ class Config(BaseSettings):
     supabase_anon_key: Token | None = None  # legacy: anon
     upstash_redis_rest_url: Address | None = None  # with its token: `ourvidz intake` drains it
     upstash_redis_rest_token: Token | None = None
-    ourvidz_intake_older_queue: bool = False  # the intake of `ourvidz up` drains job_queue too, which senders of June 2025 push to
+    ourvidz_intake_legacy_queue: bool = False  # the intake of `ourvidz up` drains job_queue too, which senders of June 2025 push to
     callback_secret: SecretStr | None = None  # signs what is delivered to job-callback
 
     @property

@@ -18,8 +18,8 @@ from datetime import datetime
 from pathlib import Path
 
 from ourvidz.db import safety
-from ourvidz.intake import dead
-from ourvidz.intake.message import OLDER_QUEUE, QUEUES
+from ourvidz.intake import dead_letters
+from ourvidz.intake.message import LEGACY_QUEUE, QUEUES
 from ourvidz.intake.upstash import Upstash
 from ourvidz.lifecycle import Jobs
 from ourvidz.storage.base import ArtifactStore, BucketMissing
@@ -80,7 +80,7 @@ class Eraser:
 
     def look(self, user_id: str) -> Erased:
         """Count what `erase` would remove. Changes nothing; raises what it would raise at once."""
-        counts = safety.erase_words(self.jobs.db, user_id, dry_run=True)
+        counts = safety.erase_user_data(self.jobs.db, user_id, dry_run=True)
         counts["unfinished_jobs"] = len(safety.unfinished(self.jobs.db, user_id))
         counts["objects"] = sum(len(self._objects(bucket, user_id)) for bucket in self._buckets())
         counts["spool"] = sum((self.spool / job_id).is_dir() for job_id in safety.job_ids(self.jobs.db, user_id))
@@ -93,7 +93,7 @@ class Eraser:
         safety.erase_begin(db, user_id, reason, by)
         self._end_jobs(user_id, by, timeout_s)
         self.say("No job of theirs is left unfinished.")
-        safety.erase_words(db, user_id)
+        safety.erase_user_data(db, user_id)
         safety.sample_again(db)
         self.say("Their words are gone from the database.")
         for bucket in self._buckets():
@@ -101,10 +101,10 @@ class Eraser:
         for job_id in safety.job_ids(db, user_id):
             with suppress(FileNotFoundError):
                 shutil.rmtree(self.spool / job_id)
-                safety.erase_count(db, user_id, {"spool": 1})
+                safety.erase_add_counts(db, user_id, {"spool": 1})
         if self.redis is not None:
-            dropped = sum(dead.drop_of(self.redis, queue, user_id) for queue in (*QUEUES, OLDER_QUEUE))
-            safety.erase_count(db, user_id, {"dead_letters": dropped})
+            dropped = sum(dead_letters.drop_of(self.redis, queue, user_id) for queue in (*QUEUES, LEGACY_QUEUE))
+            safety.erase_add_counts(db, user_id, {"dead_letters": dropped})
         done = safety.erase_finish(db, user_id)
         return Erased(user_id, done["finished_at"], done["counts"], self._remains(user_id))
 
@@ -140,16 +140,16 @@ class Eraser:
     def _empty(self, bucket: str, user_id: str) -> None:
         with suppress(BucketMissing):  # a project that has not made all of them
             for _ in range(ROUNDS):
-                safety.erase_count(self.jobs.db, user_id, {})  # a hold may have come
+                safety.erase_add_counts(self.jobs.db, user_id, {})  # a hold may have come
                 if not (gone := self.store.clear(bucket, user_id)):
                     return
-                safety.erase_count(self.jobs.db, user_id, {"objects": gone})
+                safety.erase_add_counts(self.jobs.db, user_id, {"objects": gone})
             raise StillWritten(f"Bucket {bucket} still gets objects of user {user_id}. Find out who puts them there, then erase again.")
 
     def _remains(self, user_id: str) -> tuple[str, ...]:
         theirs = [
             f"{row['relation']} ({row['by_column']}, {'not readable by this login' if row['rows'] is None else row['rows']})"
-            for row in safety.erasure_left(self.jobs.db, user_id)
+            for row in safety.erasure_unhandled_rows(self.jobs.db, user_id)
         ]
         elsewhere = [host for host in safety.hosts(self.jobs.db) if host != socket.gethostname()]
         return tuple(

@@ -166,7 +166,7 @@ class Jobs:
         """Record a refusal for statistics, as the edge function does. The refusal stands even if this fails."""
         try:
             params = (uuid.UUID(str(user_id)), verdict.category, verdict.policy_version, verdict.rule_id, text.sha256)
-            self.db.rows("select ourvidz.door_refused(%s, %s, %s, %s, %s)", params)
+            self.db.rows("select ourvidz.record_refusal(%s, %s, %s, %s, %s)", params)
         except (JobError, Ambiguous, ValueError) as error:
             log.warning("A refusal could not be recorded (%s).", type(error).__name__)
 
@@ -214,7 +214,7 @@ class Jobs:
         self.db.rows("select ourvidz.heartbeat(%s, %s, %s, %s::jsonb)", (*params, json.dumps(info) if info is not None else None))
 
     def held(self, executor_id: str) -> dict[str, Held]:
-        rows = self.db.rows("select * from ourvidz.held(%s)", (executor_id,))
+        rows = self.db.rows("select * from ourvidz.jobs_of_executor(%s)", (executor_id,))
         return {str(row["job_id"]): Held(row["claim_no"], row["cancel_requested"]) for row in rows}
 
     def claim(

@@ -39,11 +39,11 @@ class Quarantine:
     def round(self) -> int:
         """List the folders of one suspended user, and move what is due, at most `AT_ONCE`. Returns how many were moved."""
         self._sweep()
-        rows = self._db.rows("select bucket, path, away from ourvidz.taken_take(%s, %s)", (AT_ONCE, LEASE))
+        rows = self._db.rows("select bucket, path, away from ourvidz.quarantine_lease(%s, %s)", (AT_ONCE, LEASE))
         done = [row for row in rows if self._move(row["bucket"], row["path"], row["away"])]
         if done:
             columns = [[row[name] for row in done] for name in ("bucket", "path", "away")]
-            self._db.rows("select ourvidz.taken_moved(%s, %s, %s)", tuple(columns))
+            self._db.rows("select ourvidz.quarantine_moved(%s, %s, %s)", tuple(columns))
         return len(done)
 
     def settle(self) -> int:

@@ -35,10 +35,10 @@ class Remover:
 
     def round(self) -> int:
         """Delete what is due, at most `AT_ONCE`. Returns how many are gone. What the store fails to delete now is due again later."""
-        rows = self._db.rows("select bucket, path from ourvidz.removals_take(%s, %s)", (AT_ONCE, LEASE))
+        rows = self._db.rows("select bucket, path from ourvidz.removals_lease(%s, %s)", (AT_ONCE, LEASE))
         gone = [(row["bucket"], row["path"]) for row in rows if self._delete(row["bucket"], row["path"])]
         if gone:
-            self._db.rows("select ourvidz.removals_gone(%s, %s)", ([b for b, _ in gone], [p for _, p in gone]))
+            self._db.rows("select ourvidz.removals_done(%s, %s)", ([b for b, _ in gone], [p for _, p in gone]))
         return len(gone)
 
     def _delete(self, bucket: str, path: str) -> bool:

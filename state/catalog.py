@@ -1,7 +1,7 @@
 """Job types, buckets and allowed job settings: the single source. Figures are the product's (docs/catalog.md is generated from it).
 
-The database's table `ourvidz.job_types` is a copy of `JOB_TYPES`, limits included; ourvidz.read_asked turns every request into a job's
-settings there, however it came in.
+The database's table `ourvidz.job_types` is a copy of `JOB_TYPES`, limits included; ourvidz.normalise_requests turns every request
+into a job's settings there, however it came in.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The kinds are numbers, flags, ids, timestamps, hashes, names from lists, and ids of a fixed form. None of them can hold a sentence that a
 person wrote, so nothing here has to be erased or hidden from an analyst. The database stores the rows as `ourvidz.event_types.kinds` and
-`ourvidz.column_kinds`, and refuses any other value, no matter who writes it (ourvidz.fits).
+`ourvidz.column_kinds`, and refuses any other value, no matter who writes it (ourvidz.matches_kind).
 
 A kind is JSON: {"type": t} (a type of JSON), {"in": [values]}, {"match": regular expression}, {"items": kind} (an array), or {"each":
 [kinds]} (an object whose every value is of one of the kinds). null is of every kind.
@@ -16,9 +16,9 @@ from typing import Any, Final
 
 from state import schedulers
 from state.catalog import GIF, JOB_TYPES, LANES, MP4, PNG, REFERENCE_TYPES, WEBP
+from state.client_names import NAMES, REFERENCES
 from state.errors import BY_SQLSTATE
 from state.machine import STATUSES, EventType
-from state.wire import NAMES, REFERENCES
 
 Kind = Mapping[str, Any]
 
@@ -73,7 +73,7 @@ NUMBER: Final[Kind] = {"type": "number"}
 FLAG: Final[Kind] = {"type": "boolean"}
 ID: Final = form("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 TIME: Final = form("[0-9]{4,6}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,15}[+]00:00|-?infinity")
-"""In UTC: an event's hash must not depend on the TimeZone of the session that wrote it (ourvidz.instant)."""
+"""In UTC: an event's hash must not depend on the TimeZone of the session that wrote it (ourvidz.utc_text)."""
 HASH: Final = form("[0-9a-f]{64}")
 EXECUTOR: Final = form("[A-Za-z0-9._-]{1,80}")
 """A name given by an operator. An executor whose login is only an executor's does not choose it (ourvidz.register)."""
@@ -151,7 +151,7 @@ EVENT_DATA: Final[Mapping[EventType, Mapping[str, Kind]]] = {
 
 
 def fits(value: Any, kind: Kind) -> bool:
-    """Check if a JSON value is of the kind: `ourvidz.fits`, implemented a second time for the audit."""
+    """Check if a JSON value is of the kind: `ourvidz.matches_kind`, implemented a second time for the audit."""
     if value is None:
         return True
     if "items" in kind:

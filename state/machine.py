@@ -215,7 +215,7 @@ def allowed(
 
 
 def mermaid() -> str:
-    """Return the diagram of the table, for the docs (`ourvidz.docs` writes it there). Left out: `imported`, and events that keep the status
+    """Return the diagram of the table, for the docs (`tools.docs` writes it there). Left out: `imported`, and events that keep the status
     without ending the claim."""
     lines = ["stateDiagram-v2", "    direction LR"]
     arrows: dict[tuple[str, str], list[str]] = {}

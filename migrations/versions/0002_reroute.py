@@ -4,7 +4,7 @@ from pathlib import Path
 
 from alembic import op
 
-from ourvidz.db.schema import script
+from ourvidz.db.schema_files import script
 
 revision = "0002"
 down_revision = "0001"

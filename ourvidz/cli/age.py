@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ourvidz.cli import options, out, pick
+from ourvidz.cli import options, out, resolve
 from ourvidz.cli.help import Sections, about
 
 User = Annotated[str, typer.Argument(metavar="USER", help="The profile's id, a UUID.", show_default=False)]
@@ -65,9 +65,9 @@ def review(user: User, as_json: options.Json = False) -> None:
     from ourvidz import bootstrap
     from ourvidz.db import ages
 
-    found = pick.a_uuid(user, "USER")
+    found = resolve.a_uuid(user, "USER")
     assert found is not None
-    done = ages.look(bootstrap.app().database, found, pick.actor())
+    done = ages.look(bootstrap.app().database, found, resolve.actor())
     out.emit(done) if as_json else print(f"{found}: in review")
 
 
@@ -85,9 +85,9 @@ def _decide(user: str, verified: bool, how: str, as_json: bool, until: datetime 
     from ourvidz import bootstrap
     from ourvidz.db import ages
 
-    found = pick.a_uuid(user, "USER")
+    found = resolve.a_uuid(user, "USER")
     assert found is not None
-    done = ages.decide(bootstrap.app().database, found, verified, pick.actor(), how, until)
+    done = ages.decide(bootstrap.app().database, found, verified, resolve.actor(), how, until)
     out.emit(done) if as_json else print(f"{found}: {done['decision']}")
 
 

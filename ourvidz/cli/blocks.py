@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ourvidz.cli import options, out, pick, words
+from ourvidz.cli import formatting, options, out, resolve
 from ourvidz.cli.help import Sections, about
 
 _KINDS = ("sha256", "pdq")
@@ -42,11 +42,11 @@ def load(
         for kind, hashes in found.items():
             for n in range(0, len(hashes), AT_ONCE):
                 some = {kind: hashes[n : n + AT_ONCE]}
-                added += moderation.block(db, some.get("sha256", ()), some.get("pdq", ()), source, pick.actor())
+                added += moderation.block(db, some.get("sha256", ()), some.get("pdq", ()), source, resolve.actor())
     told = {name: len(hashes) for name, hashes in found.items()} | {"added": added}
     if as_json:
         return out.emit(told)
-    out.say(f"{words.count(sum(map(len, found.values())), 'hash', 'hashes')} read, {added:,} added.", "dim" if dry_run else "green")
+    out.say(f"{formatting.count(sum(map(len, found.values())), 'hash', 'hashes')} read, {added:,} added.", "dim" if dry_run else "green")
 
 
 def _read(file: Path) -> dict[str, list[str]]:
@@ -94,5 +94,5 @@ def drop(
     if source == "takedown":
         raise out.Problem("What a takedown blocked is lifted by `ourvidz reports restore`.", 2)
     out.confirm(f"Let through what list {source} blocks?", yes=yes)
-    dropped = moderation.unblock(bootstrap.app().database, source, pick.actor())
+    dropped = moderation.unblock(bootstrap.app().database, source, resolve.actor())
     out.emit({"source": source, "dropped": dropped}) if as_json else print(f"{dropped} dropped")

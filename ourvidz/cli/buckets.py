@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ourvidz.cli import options, out, words
+from ourvidz.cli import formatting, options, out
 from ourvidz.cli.help import about
 
 if TYPE_CHECKING:
-    from ourvidz.orphans import Orphan
+    from ourvidz.orphan_objects import Orphan
     from ourvidz.storage.api import Api
     from ourvidz.storage.buckets import Row
 
@@ -61,11 +61,11 @@ def sync(
             out.say(f"{row.name}: {error}", "yellow")
     _show(rows if dry_run else _compare(api), as_json)
     done = (
-        f"{words.count(len(todo) - refused, 'bucket')} to make or change"
+        f"{formatting.count(len(todo) - refused, 'bucket')} to make or change"
         if dry_run
-        else f"{words.count(len(todo) - refused, 'bucket')} made or changed"
+        else f"{formatting.count(len(todo) - refused, 'bucket')} made or changed"
     )
-    out.say(f"{done}, {words.count(sum(row.state in ('as asked', 'wider') for row in rows), 'was', 'were')} as asked.", "dim")
+    out.say(f"{done}, {formatting.count(sum(row.state in ('as asked', 'wider') for row in rows), 'was', 'were')} as asked.", "dim")
     if any(row.state == "wider" for row in rows) and not exact:
         out.say("What takes more than is needed was left so; `--exact` changes it.", "dim")
     if refused:
@@ -115,7 +115,7 @@ def sweep(
 
     from ourvidz import bootstrap
     from ourvidz.db import queries
-    from ourvidz.orphans import orphans
+    from ourvidz.orphan_objects import orphans
 
     span = options.seconds(older, "--older") or 0.0
     app = bootstrap.app()
@@ -127,8 +127,8 @@ def sweep(
     if not as_json:
         _table(found)
     if (doomed or unfinished) and not dry_run:
-        what = f"{words.count(len(doomed), 'object')} ({words.size(sum(o.bytes for o in doomed))})"
-        out.confirm(f"Delete {what} and {words.count(unfinished, 'unfinished upload')}?", yes=yes)
+        what = f"{formatting.count(len(doomed), 'object')} ({formatting.size(sum(o.bytes for o in doomed))})"
+        out.confirm(f"Delete {what} and {formatting.count(unfinished, 'unfinished upload')}?", yes=yes)
         deleted = sum(app.store.delete(orphan.bucket, orphan.path) for orphan in doomed)
         cut_off = app.store.sweep_unfinished(before)
     if as_json:
@@ -136,8 +136,10 @@ def sweep(
         out.emit({"orphans": rows, "unfinished": unfinished, "deleted": deleted, "unfinished_deleted": cut_off, "dry_run": dry_run})
     left = sum(not orphan.known for orphan in found)
     if left and not unknown_jobs:
-        out.say(f"{words.count(left, 'object')} of jobs that this database does not know: left. Is DATABASE_URL this project's?", "yellow")
-    total = f"{words.count(len(doomed), 'orphan')}, {words.count(unfinished, 'unfinished upload')}"
+        out.say(
+            f"{formatting.count(left, 'object')} of jobs that this database does not know: left. Is DATABASE_URL this project's?", "yellow"
+        )
+    total = f"{formatting.count(len(doomed), 'orphan')}, {formatting.count(unfinished, 'unfinished upload')}"
     out.say(f"{total}; nothing was deleted." if dry_run else f"{total}; {deleted + cut_off} deleted.", "dim")
 
 
@@ -190,7 +192,7 @@ def _cells(row: Row) -> list[out.Cell]:
     return [
         out.cell(row.name),
         out.cell(row.state, _STYLE[row.state]),
-        out.Cell(words.size(limit) if limit else "–", str(limit or "")),
+        out.Cell(formatting.size(limit) if limit else "–", str(limit or "")),
         out.cell(_plain(types)),
         out.cell("anyone" if row.wanted["public"] else "its user"),
         out.cell(there, "yellow"),
@@ -209,7 +211,7 @@ def _table(found: Sequence[Orphan]) -> None:
         [
             out.cell(bucket),
             out.number(len(some)),
-            out.Cell(words.size(total := sum(o.bytes for o in some)), str(total)),
+            out.Cell(formatting.size(total := sum(o.bytes for o in some)), str(total)),
             out.number(sum(not o.known for o in some), "yellow" if any(not o.known for o in some) else ""),
             out.cell(min(o.written for o in some).date(), "dim"),
         ]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ourvidz.cli import options, out, pick, words
+from ourvidz.cli import formatting, options, out, resolve
 from ourvidz.cli.help import about
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Verb:
     again: Callable[[Mapping[str, Any]], bool] = lambda _: False  # already done or requested: asking again succeeds
 
     def may(self, row: dict[str, Any]) -> bool:
-        return self.name in pick.allowed(row)
+        return self.name in resolve.allowed(row)
 
 
 def add(app: typer.Typer) -> None:
@@ -140,16 +140,16 @@ def _run(
         raise out.Problem(f"Which jobs? Give ids, or a filter ({filters}), or --all to {verb.name} all.", 2)
     app = bootstrap.app()
     if ids:
-        rows = list({str(row["id"]): row for row in (pick.job(app.database, one) for one in ids)}.values())
+        rows = list({str(row["id"]): row for row in (resolve.job(app.database, one) for one in ids)}.values())
         skipped = 0
     else:
-        rows, skipped = _candidates(app, verb, pick.which(app.database, *narrow), limit)
+        rows, skipped = _candidates(app, verb, resolve.which(app.database, *narrow), limit)
     if dry_run or not ids:
         _preview(verb, rows, skipped, limit, quiet=as_json)
     if dry_run:
         return _say_would(verb, *_each(app.jobs.rehearsing(), verb, rows), as_json)
     if rows and not ids:
-        out.confirm(f"{verb.name.capitalize()} {words.count(len(rows), 'job')}?", yes=yes)
+        out.confirm(f"{verb.name.capitalize()} {formatting.count(len(rows), 'job')}?", yes=yes)
     done, refused = _each(app.jobs, verb, rows)
     _say_done(verb, done, refused, as_json)
 
@@ -183,7 +183,7 @@ def _each(jobs: Jobs, verb: Verb, rows: list[dict[str, Any]]) -> tuple[list[str]
 
     done: list[str] = []
     refused: list[tuple[str, str]] = []
-    who = pick.actor()
+    who = resolve.actor()
     with live.bars() as shown:
         task = shown.add_task(verb.name, total=len(rows), stage="", figures="", visible=len(rows) > 20)
         for n, row in enumerate(rows, 1):
@@ -204,7 +204,7 @@ def _each(jobs: Jobs, verb: Verb, rows: list[dict[str, Any]]) -> tuple[list[str]
 def _why_not(verb: Verb, row: dict[str, Any]) -> str:
     state = f"{row['status']}{', held by an executor' if row['held'] else ''}"
     why = " It was refused for good: no retry may follow." if row["final"] and verb.name == "retry" else ""
-    follows = ", ".join(pick.allowed(row)) or "nothing"
+    follows = ", ".join(resolve.allowed(row)) or "nothing"
     return f"A {row['job_type']} job that is {state} may not be {verb.past}.{why} What may follow: {follows}."
 
 
@@ -212,7 +212,7 @@ def _say_would(verb: Verb, ids: list[str], refused: list[tuple[str, str]], as_js
     """Each job was tried and rolled back by itself: limits that two jobs of one user exceed only together do not show."""
     if as_json:
         return out.emit({"action": verb.name, "dry_run": True, "would": ids, "refused": _reasons(refused)})
-    out.say(f"Would {verb.name} {words.count(len(ids), 'job')}. Nothing was done.")
+    out.say(f"Would {verb.name} {formatting.count(len(ids), 'job')}. Nothing was done.")
     _print_ids(ids)
     _say_refused(refused)
 
@@ -222,7 +222,7 @@ def _say_done(verb: Verb, done: list[str], refused: list[tuple[str, str]], as_js
         out.emit({"action": verb.name, "dry_run": False, "done": done, "refused": _reasons(refused)})
     else:
         if done or not refused:
-            out.say(f"{words.count(len(done), 'job')} {verb.done}.", "green" if done else "")
+            out.say(f"{formatting.count(len(done), 'job')} {verb.done}.", "green" if done else "")
         _print_ids(done)
         _say_refused(refused)
     if refused:

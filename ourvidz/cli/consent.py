@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ourvidz.cli import options, out, pick
+from ourvidz.cli import options, out, resolve
 from ourvidz.cli.help import Sections, about
 
 User = Annotated[str | None, typer.Option("--user", metavar="USER", help="Only this user's pictures.")]
@@ -34,7 +34,7 @@ def listed(
     from ourvidz import bootstrap
     from ourvidz.db import safety
 
-    rows = safety.consents(bootstrap.app().database, user_id=pick.a_uuid(user, "--user"), withdrawn=withdrawn)
+    rows = safety.consents(bootstrap.app().database, user_id=resolve.a_uuid(user, "--user"), withdrawn=withdrawn)
     if as_json:
         return out.emit([{name: value for name, value in row.items() if name != "now"} for row in rows])
     out.table(
@@ -62,7 +62,7 @@ def uses(
 
     if not re.fullmatch(r"[0-9a-f]{64}", sha256):
         raise out.Problem("A SHA-256 has 64 hexadecimal digits in lower case.", 2)
-    rows = safety.made_from(bootstrap.app().database, sha256, pick.a_uuid(user, "--user"))
+    rows = safety.made_from(bootstrap.app().database, sha256, resolve.a_uuid(user, "--user"))
     if as_json:
         return out.emit(rows)
     out.table(

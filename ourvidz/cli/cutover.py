@@ -8,7 +8,7 @@ from uuid import UUID
 
 import typer
 
-from ourvidz.cli import options, out, words
+from ourvidz.cli import formatting, options, out
 from ourvidz.cli.help import Sections, about
 
 if TYPE_CHECKING:
@@ -28,9 +28,9 @@ def add(app: typer.Typer, panel: str) -> None:
         share
     )
     passed_on = {"allow_extra_args": True, "ignore_unknown_options": True}
-    ours.command("switch", context_settings=passed_on, **about("ourvidz cutover switch", "ourvidz cutover switch --anyway --yes"))(switch)
+    ours.command("switch", context_settings=passed_on, **about("ourvidz cutover switch", "ourvidz cutover switch --force --yes"))(switch)
     ours.command("watch", **about("ourvidz cutover watch", "ourvidz cutover watch --for 30m"))(watch)
-    ours.command("back", **about("ourvidz cutover back", "ourvidz cutover back --late"))(back)
+    ours.command("back", **about("ourvidz cutover back", "ourvidz cutover back --force"))(back)
     app.add_typer(ours, name="cutover", rich_help_panel=panel)
 
 
@@ -58,13 +58,13 @@ def shadow(
         ["from", "job type", "waiting", "would be made", "tokens", "refused"], rows, right=("waiting", "would be made", "tokens", "refused")
     )
     for name, count in found.set_aside().items():
-        print(f"set aside: {name} ({words.count(count, 'job')})")
+        print(f"set aside: {name} ({formatting.count(count, 'job')})")
     for (code, field), (count, why) in found.refusals().items():
-        print(f"refused: {words.count(count, 'job')}, {code}{f' {field}' if field else ''}: {why}")
+        print(f"refused: {formatting.count(count, 'job')}, {code}{f' {field}' if field else ''}: {why}")
     if found.joined:
-        print(f"{words.count(found.joined, 'message')} of a job that is in the database already: one job each")
+        print(f"{formatting.count(found.joined, 'message')} of a job that is in the database already: one job each")
     if found.users:
-        print(f"{words.count(found.users, 'user')}: what they ask for waits until an operator has verified their age")
+        print(f"{formatting.count(found.users, 'user')}: what they ask for waits until an operator has verified their age")
     if not found.plans:
         print("Nothing waits.")
 
@@ -94,22 +94,22 @@ def share(
             "but by its own callback.", 2
         )  # fmt: skip
     if users or nobody or off:
-        intake.share_with(app.database, None if off else [_uuid(user) for user in users or ()])
-    found = intake.shared_with(app.database)
+        intake.intake_limit_users(app.database, None if off else [_uuid(user) for user in users or ()])
+    found = intake.intake_users(app.database)
     if as_json:
         return out.emit({"sharing": found is not None, "users": sorted(found or ())})
     if found is None:
         print("This machine takes everybody's messages.")
     else:
-        print(f"This machine takes the messages of {words.count(len(found), 'user')}, and leaves all others to the older workers.")
+        print(f"This machine takes the messages of {formatting.count(len(found), 'user')}, and leaves all others to the older workers.")
 
 
 def switch(
     context: typer.Context,
-    anyway: Annotated[
+    force: Annotated[
         bool,
         typer.Option(
-            "--anyway", help="Though older workers may be at some jobs: these are made here again, whatever becomes of them there."
+            "--force", help="Though older workers may be at some jobs: these are made here again, whatever becomes of them there."
         ),
     ] = False,
     yes: options.Yes = False,
@@ -120,21 +120,21 @@ def switch(
     Stop the older workers first. Options after `--` are those of `ourvidz migrate`, and so is what --json prints.
     """
     from ourvidz.cli.main import app
-    from ourvidz.db import older, shape
+    from ourvidz.db import legacy, table_definitions
 
     database = _service_database()
     there = _ids_in_redis()
-    waiting, held = older.waiting(database, there)
+    waiting, held = legacy.waiting(database, there)
     say: Callable[[str], object] = out.say if as_json else print
-    say(f"{words.count(waiting, 'job')} waiting; {words.count(len(there), 'message')} in Redis.")
-    if held and not anyway:
+    say(f"{formatting.count(waiting, 'job')} waiting; {formatting.count(len(there), 'message')} in Redis.")
+    if held and not force:
         raise out.Problem(
-            f"{words.count(len(held), 'job')} waiting without a message: older workers are at them, or lost them ({held[0]} …). "
-            "Stop those workers, let them finish, and try again; --anyway makes these jobs here."
+            f"{formatting.count(len(held), 'job')} waiting without a message: older workers are at them, or lost them ({held[0]} …). "
+            "Stop those workers, let them finish, and try again; --force makes these jobs here."
         )  # fmt: skip
     out.confirm("The older system's tables are brought to this program's shape.", yes=yes)
     with database.transaction() as connection:
-        parts = shape.keep(connection)
+        parts = table_definitions.keep(connection)
     say(f"The shape of the database is kept ({parts} parts): `ourvidz cutover back` returns to it, within a day.")
     app(["migrate", *context.args, *(["--json"] if as_json else [])], standalone_mode=False)
     say("Now: ourvidz buckets sync; supabase functions deploy; ourvidz up; ourvidz cutover watch.")
@@ -166,7 +166,7 @@ def watch(
 
 
 def back(
-    late: Annotated[bool, typer.Option("--late", help="Though the switch was over a day ago.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Though the switch was over a day ago.")] = False,
     yes: options.Yes = False,
     as_json: options.Json = False,
 ) -> None:
@@ -174,26 +174,26 @@ def back(
 
     Stop `ourvidz up` first. Unfinished jobs become messages for the older workers. This program's tables stay, in a schema of another name.
     """
-    from ourvidz.db.back import back as go_back
-    from ourvidz.intake.handback import give_back
+    from ourvidz.db.switch_back import back as go_back
+    from ourvidz.intake.hand_back import give_back
 
     database, redis = _service_database(), _redis_or_none()
     if redis is None:
         raise out.Problem("Which Redis? Set UPSTASH_REDIS_REST_URL and UPSTASH_REDIS_REST_TOKEN: unfinished jobs go back by it.", 2)
     out.confirm("The older system's tables take the place of this program's.", yes=yes)
     with database.transaction() as connection:
-        done = go_back(connection, late=late)
+        done = go_back(connection, late=force)
     pushed = give_back(redis, done.waiting)
     if as_json:
         return out.emit({"jobs": done.jobs, "pushed": pushed, "schema": done.schema})
     print(f"Into the older jobs table: {', '.join(f'{n} {word}' for word, n in sorted(done.jobs.items())) or 'none'}.")
-    print(f"{words.count(pushed, 'message')} pushed for the older workers.")
+    print(f"{formatting.count(pushed, 'message')} pushed for the older workers.")
     print(f"This program's tables and events are kept in schema {done.schema}.")
     print("Now: deploy the older functions, and start the older workers.")
 
 
 def _ids_in_redis() -> set[str]:
-    from ourvidz.intake.handback import ids
+    from ourvidz.intake.hand_back import ids
 
     redis = _redis_or_none()
     return ids(redis) if redis else set()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ourvidz.cli import options, out, pick, words
+from ourvidz.cli import formatting, options, out, resolve
 from ourvidz.cli.help import about
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def run(once: Annotated[bool, typer.Option("--once", help="Leave when nothing is
     """
     from contextlib import nullcontext
 
-    from ourvidz import bootstrap, pulse, removals
+    from ourvidz import bootstrap, liveness, removals
     from ourvidz.cli import executor
     from ourvidz.delivery.deliverer import Deliverer
     from ourvidz.delivery.receivers import SECRET, follow_environment
@@ -55,7 +55,7 @@ def run(once: Annotated[bool, typer.Option("--once", help="Leave when nothing is
                 log.info(said)
         except InvalidJob as error:
             log.error("job-callback of SUPABASE_URL is not told of jobs: %s", error)
-        deliverer = Deliverer(database, app.keyring, beat=pulse.beat)
+        deliverer = Deliverer(database, app.keyring, beat=liveness.beat)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: deliverer.stop())
         log.info("The deliverer is at work.")
@@ -64,8 +64,8 @@ def run(once: Annotated[bool, typer.Option("--once", help="Leave when nothing is
             deliverer.run(once=once)
         moved = sum(one.round() for one in objects) if once else 0
     if once:
-        out.say(f"{words.count(deliverer.sent, 'message')} delivered, {deliverer.failed:,} to be tried again or dead.", "dim")
-        out.say(f"{words.count(moved, 'object')} of outputs that were deleted or taken down removed.", "dim")
+        out.say(f"{formatting.count(deliverer.sent, 'message')} delivered, {deliverer.failed:,} to be tried again or dead.", "dim")
+        out.say(f"{formatting.count(moved, 'object')} of outputs that were deleted or taken down removed.", "dim")
 
 
 def _objects(app: App) -> list[Rounds]:
@@ -95,7 +95,7 @@ def ls(
     from ourvidz.db import outbox
 
     db = bootstrap.app().database
-    about_job = str(pick.job(db, job)["id"]) if job else None
+    about_job = str(resolve.job(db, job)["id"]) if job else None
     rows = outbox.messages(db, state="dead" if dead else None, failing=failed, job_id=about_job, receiver=to, limit=limit)
     if as_json:
         return out.emit([{k: v for k, v in row.items() if k != "now"} for row in rows])
@@ -141,18 +141,20 @@ def redeliver(
     if ids:
         found = list(dict.fromkeys(_message(db, one) for one in ids))
     else:
-        about_job = str(pick.job(db, job)["id"]) if job else None
+        about_job = str(resolve.job(db, job)["id"]) if job else None
         found = [str(r["id"]) for r in outbox.messages(db, state="dead" if dead else None, job_id=about_job, limit=100_000)]
     if dry_run:
         return (
-            out.emit({"dry_run": True, "would": found}) if as_json else out.say(f"Would send {words.count(len(found), 'message')} again.")
+            out.emit({"dry_run": True, "would": found})
+            if as_json
+            else out.say(f"Would send {formatting.count(len(found), 'message')} again.")
         )
     if found and not ids:
-        out.confirm(f"Send {words.count(len(found), 'message')} again?", yes=yes)
+        out.confirm(f"Send {formatting.count(len(found), 'message')} again?", yes=yes)
     count = outbox.redeliver(db, found)
     if as_json:
         return out.emit({"dry_run": False, "done": found})
-    out.say(f"{words.count(count, 'message')} will be sent again.", "green" if count else "")
+    out.say(f"{formatting.count(count, 'message')} will be sent again.", "green" if count else "")
     shut = [r["name"] for r in outbox.receivers(db) if not r["enabled"] and r["waiting"]]
     if shut:
         out.say(f"Disabled, so that theirs wait: {', '.join(shut)}. `ourvidz deliver receivers enable NAME` opens one.", "yellow")
@@ -161,4 +163,4 @@ def redeliver(
 def _message(db: Database, prefix: str) -> str:
     from ourvidz.db import outbox
 
-    return pick.one("message", db, prefix, outbox.by_prefix, str, "`ourvidz deliver ls` lists them.")
+    return resolve.one("message", db, prefix, outbox.by_prefix, str, "`ourvidz deliver ls` lists them.")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ourvidz.cli import options, out, pick, words
-from ourvidz.cli.demo_wishes import Wish, wishes
+from ourvidz.cli import formatting, options, out, resolve
+from ourvidz.cli.demo_jobs import Wish, wishes
 from ourvidz.cli.help import about
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ def demo(
     that is left, it says so, and exits with 1.
     """
     from ourvidz.bootstrap import LOCAL_USER
-    from ourvidz.cli import album as albums
     from ourvidz.cli import demo_report, executor, pictures
+    from ourvidz.cli import output_folder as albums
     from ourvidz.lifecycle import NewJob
     from state.catalog import PNG
 
@@ -64,7 +64,7 @@ def demo(
     pictures.attest(app.database, LOCAL_USER, list(drawn.values()), agreed=True)  # they show no person
     asked = wishes()
     new = [NewJob(LOCAL_USER, w.job_type, w.prompt, settings=w.given(kept)) for w in asked]
-    titles = {done.id: wish for done, wish in zip(app.jobs.submit_many(new, actor=pick.actor()), asked, strict=True)}
+    titles = {done.id: wish for done, wish in zip(app.jobs.submit_many(new, actor=resolve.actor()), asked, strict=True)}
     started = time.monotonic()
     try:
         _run(app, titles)
@@ -125,7 +125,7 @@ def _run(app: App, titles: Mapping[str, Wish]) -> None:
                 ended = round(shown.tasks[all_of_them].completed)
                 shown.update(all_of_them, figures=f"{ended}/{len(titles)}")
                 shown.update(current, visible=False)
-                mark, seconds = out.status(p.stage), words.duration(time.monotonic() - begun[p.job_id])
+                mark, seconds = out.status(p.stage), formatting.duration(time.monotonic() - begun[p.job_id])
                 out.stderr().print(f"[{mark.style}]{mark.shown[0]}[/] {title}  [dim]{seconds:>8}[/]")
 
         executor.work_until(app, list(titles), observe, patience=PATIENCE)
@@ -137,7 +137,7 @@ def _give_up(app: App, titles: Mapping[str, Wish]) -> None:
 
     for job_id in titles:
         with suppress(IllegalTransition):
-            app.jobs.cancel(job_id, actor=pick.actor())
+            app.jobs.cancel(job_id, actor=resolve.actor())
     out.say("Stopped. The demo's jobs that had not ended were cancelled.", "yellow")
 
 
@@ -161,7 +161,10 @@ def _results(app: App, titles: Mapping[str, Wish]) -> list[dict[str, Any]]:
 def _closing(app: App, rows: list[dict[str, Any]], folder: Path, seconds: float, home: Path | None) -> None:
     done = sum(row["status"] == "completed" for row in rows)
     prefix = f"OURVIDZ_HOME={app.config.home} " if home else ""
-    out.say(f"\n{done} of {words.count(len(rows), 'job')} completed in {words.duration(seconds)}.", "green" if done == len(rows) else "red")
+    out.say(
+        f"\n{done} of {formatting.count(len(rows), 'job')} completed in {formatting.duration(seconds)}.",
+        "green" if done == len(rows) else "red",
+    )
     out.say(f"  Pictures   {folder}/  (contact-sheet.png shows them all, with their prompts)")
     out.say(f"  Buckets    {app.config.storage}/")
     out.say(f"  Next       {prefix}ourvidz jobs ls")

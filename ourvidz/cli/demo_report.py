@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ourvidz.cli import out, words
+from ourvidz.cli import formatting, out
 
 if TYPE_CHECKING:
-    from ourvidz.cli.demo_wishes import Wish
+    from ourvidz.cli.demo_jobs import Wish
 
 _ARTIFACT = ("bucket", "path", "file", "sha256", "media_type", "width", "height", "seed")
 _EVENT = ("version", "type", "from_status", "to_status", "claim_no", "occurred_at")
@@ -40,8 +40,8 @@ def show(rows: list[dict[str, Any]], titles: Mapping[str, Wish], copies: Mapping
     for row in rows:
         job_id, mark = str(row["id"]), out.status(row["status"])
         total = (row["completed_at"] - row["created_at"]).total_seconds()
-        head = f"[{mark.style}]{mark.shown[0]}[/] [bold]{titles[job_id].title}[/]  {words.duration(total - row['waited'])}"
-        out.stdout().print(f"\n{head}  [dim]{job_id[:8]}, after {words.duration(row['waited'])} in the queue[/]")
+        head = f"[{mark.style}]{mark.shown[0]}[/] [bold]{titles[job_id].title}[/]  {formatting.duration(total - row['waited'])}"
+        out.stdout().print(f"\n{head}  [dim]{job_id[:8]}, after {formatting.duration(row['waited'])} in the queue[/]")
         out.stdout().print(Padding(Text.assemble(*_timeline(row["events"])), (0, 0, 0, 2)))
         out.stdout().print(Padding(Text("  ".join(map(str, copies[job_id])), style="dim"), (0, 0, 0, 2)))
 
@@ -61,5 +61,5 @@ def _timeline(events: list[dict[str, Any]]) -> list[tuple[str, str]]:
     for place, (name, times, seconds, style) in enumerate(merged, 1):
         parts.append((name + (f" ×{times}" if times > 1 else ""), style))
         if place < len(merged):
-            parts.append((f" {words.duration(seconds)} → ", "dim"))
+            parts.append((f" {formatting.duration(seconds)} → ", "dim"))
     return parts

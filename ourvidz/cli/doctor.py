@@ -25,21 +25,21 @@ def doctor(
     as_json: options.Json = False,
     fix: Annotated[bool, typer.Option("--fix", help="First make private what others on this machine may read or write.")] = False,
 ) -> None:
-    """Check what this program stands on, and say how to mend it; and what a leak of each secret that is set here would cost.
+    """Check what this program depends on, and say how to fix it, and what a leak of each secret that is set here would cost.
 
     Exit 1 when something is missing that it cannot do without.
     """
-    from ourvidz.cli import checkup
+    from ourvidz.cli import doctor_checks
 
     if fix:
-        from ourvidz import private
-        from ourvidz.cli import checkup_secrets
+        from ourvidz import file_permissions
+        from ourvidz.cli import doctor_secrets
         from ourvidz.config import config
 
-        changed = private.close(checkup_secrets.exposed(config()))
+        changed = file_permissions.close(doctor_secrets.exposed(config()))
         out.say(f"Made private: {changed}.")
 
-    lines = list(shown(checkup.lines(), quiet=as_json))
+    lines = list(shown(doctor_checks.lines(), quiet=as_json))
     if as_json:
         out.emit([line.__dict__ for line in lines])
     missing, warned = (sum(line.state == state for line in lines) for state in ("missing", "warn"))
@@ -57,8 +57,8 @@ def shown(lines: Iterator[Line], *, quiet: bool) -> Iterator[Line]:
 
             mark, style = _LOOK[line.state]
             out.stdout().print(f"[{style}]{mark}[/] {line.what:<12} {escape(line.found)}", soft_wrap=True)
-            if line.mend:
-                out.stdout().print(f"  {'':<12} [dim]↳ {escape(line.mend)}[/]", soft_wrap=True)
+            if line.remedy:
+                out.stdout().print(f"  {'':<12} [dim]↳ {escape(line.remedy)}[/]", soft_wrap=True)
         elif not quiet:
-            print("\t".join((line.state, line.what, line.found, line.mend)))
+            print("\t".join((line.state, line.what, line.found, line.remedy)))
         yield line

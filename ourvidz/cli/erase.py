@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ourvidz.cli import options, out, pick
+from ourvidz.cli import options, out, resolve
 from ourvidz.cli.help import Sections, about
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def erase(
     if not yes:
         _table(found)
     out.confirm(f"Erase all of this of user {owner}, for good?", yes=yes)
-    done = eraser.erase(owner, by=pick.actor(), reason=reason, timeout_s=patience)
+    done = eraser.erase(owner, by=resolve.actor(), reason=reason, timeout_s=patience)
     _report(done, as_json)
     if kept := [row for row in safety.holds(eraser.jobs.db) if str(row["user_id"]) == owner]:
         out.say(f"A hold was set meanwhile: {kept[0]['reason']}", "yellow")
@@ -117,7 +117,7 @@ def hold_set(
     from ourvidz.db import safety
 
     owner = _uuid(user)
-    row = safety.hold_set(bootstrap.app().database, owner, reason, pick.actor())
+    row = safety.hold_set(bootstrap.app().database, owner, reason, resolve.actor())
     if as_json:
         return out.emit(row)
     out.say(f"A hold stands on user {row['user_id']} since {out.plain(row['since'])}: {row['reason']}", "green")
@@ -129,7 +129,7 @@ def hold_lift(user: User, as_json: options.Json = False) -> None:
     from ourvidz.db import safety
 
     owner = _uuid(user)
-    lifted = safety.hold_lift(bootstrap.app().database, owner, pick.actor())
+    lifted = safety.hold_lift(bootstrap.app().database, owner, resolve.actor())
     if as_json:
         out.emit({"user_id": owner, "lifted": lifted})
     if not lifted:
@@ -158,6 +158,6 @@ def _line(row: dict[str, Any]) -> list[out.Cell]:
 
 
 def _uuid(text: str) -> str:
-    found = pick.a_uuid(text, "USER")
+    found = resolve.a_uuid(text, "USER")
     assert found is not None
     return found

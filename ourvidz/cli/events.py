@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ourvidz.cli import jobs, out, pick
+from ourvidz.cli import jobs, out, resolve
 from ourvidz.cli.help import Sections, about
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ def tail(
     from ourvidz.db import queries
 
     db = bootstrap.app().database
-    job_id = str(pick.job(db, job)["id"]) if job else None
-    start, cursor = pick.since(db, since), _cursor(after)
+    job_id = str(resolve.job(db, job)["id"]) if job else None
+    start, cursor = resolve.since(db, since), _cursor(after)
     if cursor is None and start is None and job_id is None:
         page = queries.last_events(db, limit) if limit else []
         # No events yet: start at the beginning. --limit 0: start now.

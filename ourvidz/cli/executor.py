@@ -18,11 +18,11 @@ from ourvidz.cli.terminal import one_line
 if TYPE_CHECKING:
     from ourvidz.bootstrap import App
     from ourvidz.config import Config
+    from ourvidz.contact_sheet import Cell
     from ourvidz.db.connection import Database
     from ourvidz.progress import Observer
     from ourvidz.safety.images import Watchful
     from ourvidz.safety.screen import PromptScreen
-    from ourvidz.sheet import Cell
 
 OnModelFile = Callable[[str, str, int, int | None], None]
 """(file, action, bytes done, total bytes)"""
@@ -52,7 +52,7 @@ class Executors(Protocol):
     def check_attention(self, config: Config) -> None: ...
     def profiles(self) -> list[dict[str, str]]: ...
     def roster(
-        self, *, split: bool, intake: bool, older_queue: bool, deliver: bool, name: str | None, each: int, enhancer: str | None
+        self, *, split: bool, intake: bool, legacy_queue: bool, deliver: bool, name: str | None, each: int, enhancer: str | None
     ) -> tuple[str, Sequence[Supervised]]: ...
     def supervise(
         self, app: App, roster: Sequence[Any], *, name: str | None = None, idle_exit: float | None = None, reopen: bool = False,
@@ -145,12 +145,12 @@ def work_until(
     executors = able("Running jobs in this process")
     with told(), own_signals():
         left_over = executors.work(app, until=jobs, patience=patience, observer=observer, say=say)
-    from ourvidz.cli import unserved
+    from ourvidz.cli import lane_wait
     from ourvidz.db import queries
     from state.machine import ENDED
 
     rows = [row for row in queries.by_ids(app.database, jobs) if row["status"] not in ENDED]
     if rows and left_over:
-        raise Problem(unserved.told(app.database, rows[0], patience))
+        raise Problem(lane_wait.told(app.database, rows[0], patience))
     if rows:
         raise KeyboardInterrupt

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ourvidz.cli import options, out, words
+from ourvidz.cli import formatting, options, out
 from ourvidz.cli.help import Sections, about
 
 if TYPE_CHECKING:
-    from ourvidz.intake.dead import Letter
+    from ourvidz.intake.dead_letters import Letter
     from ourvidz.intake.upstash import Upstash
 
-Older = Annotated[bool, typer.Option("--older-queue", help="Also job_queue, which older senders push to.")]
+Older = Annotated[bool, typer.Option("--legacy-queue", help="Also job_queue, which older senders push to.")]
 Ids = Annotated[
     list[str] | None, typer.Argument(metavar="[ID]...", help="Dead letters, by the first characters of their id.", show_default=False)
 ]
@@ -28,31 +28,31 @@ Reason = Annotated[str | None, typer.Option("--reason", metavar="REASON", help="
 
 def add(app: typer.Typer, panel: str) -> None:
     ours = typer.Typer(cls=Sections, rich_markup_mode=None, help="Drain Upstash's queues into Postgres.")
-    ours.command("run", **about("ourvidz intake run", "ourvidz intake run --once --json", "ourvidz intake run --older-queue"))(run)
+    ours.command("run", **about("ourvidz intake run", "ourvidz intake run --once --json", "ourvidz intake run --legacy-queue"))(run)
     ours.command("stats", **about("ourvidz intake stats", "ourvidz intake stats --days 30 --json"))(stats)
-    dead = typer.Typer(cls=Sections, rich_markup_mode=None, help="Messages that make no job: list them, put them back, drop them.")
-    dead.command("ls", **about("ourvidz intake dead ls", "ourvidz intake dead ls --reason bad_field"))(ls)
-    dead.command("retry", **about("ourvidz intake dead retry 3f2a", "ourvidz intake dead retry --reason OV014 --yes"))(retry)
-    dead.command("drop", **about("ourvidz intake dead drop 3f2a", "ourvidz intake dead drop --all --dry-run"))(drop)
-    ours.add_typer(dead, name="dead")
+    dead_letters = typer.Typer(cls=Sections, rich_markup_mode=None, help="Messages that make no job: list them, put them back, drop them.")
+    dead_letters.command("ls", **about("ourvidz intake dead ls", "ourvidz intake dead ls --reason bad_field"))(ls)
+    dead_letters.command("retry", **about("ourvidz intake dead retry 3f2a", "ourvidz intake dead retry --reason OV014 --yes"))(retry)
+    dead_letters.command("drop", **about("ourvidz intake dead drop 3f2a", "ourvidz intake dead drop --all --dry-run"))(drop)
+    ours.add_typer(dead_letters, name="dead")
     app.add_typer(ours, name="intake", rich_help_panel=panel)
 
 
 def run(
     once: Annotated[bool, typer.Option("--once", help="Until the queues are empty, then leave.")] = False,
-    older_queue: Older = False,
+    legacy_queue: Older = False,
     as_json: options.Json = False,
 ) -> None:
     """Move messages from Redis to Postgres, for as long as it runs.
 
     Nothing is lost or doubled, whatever fails in between; `ourvidz up` runs one where Upstash is configured.
     """
-    from ourvidz import bootstrap, pulse
+    from ourvidz import bootstrap, liveness
     from ourvidz.cli import executor
     from ourvidz.config import config
-    from ourvidz.db.intake import shared_with
+    from ourvidz.db.intake import intake_users
     from ourvidz.intake.drain import Drainer, drain
-    from ourvidz.troubles import Troubles
+    from ourvidz.waiting_reports import Troubles
 
     leaving = False
 
@@ -64,24 +64,24 @@ def run(
         until = time.monotonic() + seconds
         while not leaving and (left := until - time.monotonic()) > 0:
             time.sleep(min(left, 0.5))
-            pulse.beat()
+            liveness.beat()
 
     redis = _redis()
     with executor.told(logging.INFO), executor.own_signals():
         app = bootstrap.app(patience=0.0 if once else math.inf)
         database = app.database
-        users = database.patiently(lambda: shared_with(database), patience=app.patience)
+        users = database.patiently(lambda: intake_users(database), patience=app.patience)
         # Only now: until here the default handlers can end a wait for the database.
         signal.signal(signal.SIGTERM, leave)
         signal.signal(signal.SIGINT, leave)
-        drainer = Drainer(database, redis, _queues(older_queue), shared=lambda: shared_with(database))
-        alone = "" if users is None else f" for {words.count(len(users), 'user')} alone (`ourvidz cutover share`)"
+        drainer = Drainer(database, redis, _queues(legacy_queue), shared=lambda: intake_users(database))
+        alone = "" if users is None else f" for {formatting.count(len(users), 'user')} alone (`ourvidz cutover share`)"
         out.say(f"Draining {', '.join(drainer.queues)}{alone}.", "dim")
         if once:
             while not leaving and drainer.once():
-                pulse.beat()
+                liveness.beat()
         else:
-            drain(drainer, lambda: leaving, pulse=pulse.beat, wait=wait, troubles=Troubles(config().home))
+            drain(drainer, lambda: leaving, pulse=liveness.beat, wait=wait, troubles=Troubles(config().home))
     if as_json:
         out.emit(drainer.totals)
     else:
@@ -100,7 +100,7 @@ def stats(
     if as_json:
         return out.emit(rows)
     if not rows:
-        return out.say(f"Nothing came in {words.count(days, 'day')}.", "dim")
+        return out.say(f"Nothing came in {formatting.count(days, 'day')}.", "dim")
     names = ("day", "queue", "outcome", "reason")
     out.table([*names, "messages"], ([*(out.cell(row[name]) for name in names), out.number(row["n"])] for row in rows), right=("messages",))
 
@@ -125,9 +125,9 @@ def retry(
     as_json: options.Json = False,
 ) -> None:  # fmt: skip
     """Put dead letters back into their queues."""
-    from ourvidz.intake import dead
+    from ourvidz.intake import dead_letters
 
-    _each("put back", dead.retry, dead.may_retry, ids, reason, everything, dry_run, yes, as_json)
+    _each("put back", dead_letters.retry, dead_letters.may_retry, ids, reason, everything, dry_run, yes, as_json)
 
 
 def drop(
@@ -135,9 +135,9 @@ def drop(
     as_json: options.Json = False,
 ) -> None:  # fmt: skip
     """Forget dead letters for good."""
-    from ourvidz.intake import dead
+    from ourvidz.intake import dead_letters
 
-    _each("dropped", dead.drop, lambda _: True, ids, reason, everything, dry_run, yes, as_json)
+    _each("dropped", dead_letters.drop, lambda _: True, ids, reason, everything, dry_run, yes, as_json)
 
 
 def _each(
@@ -150,11 +150,11 @@ def _each(
     chosen = _chosen(redis, ids, reason)
     able = [letter for letter in chosen if may(letter)]
     if left := len(chosen) - len(able):
-        out.say(f"{words.count(left, 'dead letter')} that no message can be made out in would stay: it can only be dropped.", "yellow")
+        out.say(f"{formatting.count(left, 'dead letter')} that no message can be made out in would stay: it can only be dropped.", "yellow")
     if dry_run:
-        return out.emit(_told(able, 0)) if as_json else out.say(f"{words.count(len(able), 'dead letter')} would be {done}.")
+        return out.emit(_told(able, 0)) if as_json else out.say(f"{formatting.count(len(able), 'dead letter')} would be {done}.")
     if chosen and not ids:
-        out.confirm(f"{words.count(len(chosen), 'dead letter')} will be {done}.", yes=yes)
+        out.confirm(f"{formatting.count(len(chosen), 'dead letter')} will be {done}.", yes=yes)
     count = sum(act(redis, letter) for letter in chosen)
     if as_json:
         return out.emit(_told(chosen, count))
@@ -183,12 +183,12 @@ def _redis() -> Upstash:
 
 
 def _queues(older: bool) -> tuple[str, ...]:
-    from ourvidz.intake.message import OLDER_QUEUE, QUEUES
+    from ourvidz.intake.message import LEGACY_QUEUE, QUEUES
 
-    return (*QUEUES, OLDER_QUEUE) if older else QUEUES
+    return (*QUEUES, LEGACY_QUEUE) if older else QUEUES
 
 
 def _letters(redis: Upstash, reason: str | None) -> list[Letter]:
-    from ourvidz.intake import dead
+    from ourvidz.intake import dead_letters
 
-    return [letter for letter in dead.letters(redis, _queues(True)) if reason in (None, letter.reason)]
+    return [letter for letter in dead_letters.letters(redis, _queues(True)) if reason in (None, letter.reason)]

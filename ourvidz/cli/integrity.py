@@ -10,11 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
-from ourvidz.cli import options, out, words
+from ourvidz.cli import formatting, options, out
 from ourvidz.cli.help import about
 
 SHOWN = 50
-_MENDED = ("row_differs", "row_missing")
+_REPAIRED = ("row_differs", "row_missing")
 
 
 def add(app: typer.Typer, panel: str) -> None:
@@ -61,10 +61,10 @@ def audit(
     with _progress("audit") as tell:
         report = audit(app.database, known, on_progress=tell)
     if accept is not None and (lost := [f for f in report.findings if f.kind in LOSSES]):
-        out.confirm(f"Accept that events of {words.count(len(lost), 'job')} are lost?", yes=yes)
+        out.confirm(f"Accept that events of {formatting.count(len(lost), 'job')} are lost?", yes=yes)
         accept_losses(app.database, file, lost, accept)
         report = replace(report, findings=tuple(f for f in report.findings if f not in lost))
-        out.say(f"Accepted: events of {words.count(len(lost), 'job')} are lost. {file} says so, with the reason.", "yellow")
+        out.say(f"Accepted: events of {formatting.count(len(lost), 'job')} are lost. {file} says so, with the reason.", "yellow")
     uneven = ledger.check(app.database)
     published = publish_heads(app.database, file) if publish and not report.findings else None
     if as_json:
@@ -74,11 +74,14 @@ def audit(
         )
     else:
         _findings(report.findings)
-        print(f"{words.count(report.jobs, 'job')}, {words.count(report.events, 'event')}, {words.count(len(report.findings), 'finding')}")
+        figures = (report.jobs, "job"), (report.events, "event"), (len(report.findings), "finding")
+        print(", ".join(formatting.count(number, what) for number, what in figures))
         tokens.findings(uneven)
         print(tokens.summary(uneven))
         if published is not None:
-            out.say(f"{words.count(published, 'head')} written to {file}. Keep a copy where this database's owner cannot write.", "dim")
+            out.say(
+                f"{formatting.count(published, 'head')} written to {file}. Keep a copy where this database's owner cannot write.", "dim"
+            )
         elif known is None:
             out.say("No published heads to compare with: a cut tail or a missing job would not be seen. `--publish` writes them.", "yellow")
         older = app.config.home / "heads.jsonl"
@@ -108,10 +111,10 @@ def rebuild(
         out.emit({"verify": verify, "findings": [_finding(f) for f in findings]})
     else:
         _findings(findings)
-        mended = 0 if verify else sum(f.kind in _MENDED for f in findings)
-        print(f"{words.count(len(findings), 'finding')}, {words.count(mended, 'row')} mended")
+        repaired = 0 if verify else sum(f.kind in _REPAIRED for f in findings)
+        print(f"{formatting.count(len(findings), 'finding')}, {formatting.count(repaired, 'row')} repaired")
     # A row whose history does not verify is left unchanged, for a person to decide.
-    if (verify and findings) or any(f.kind not in _MENDED for f in findings):
+    if (verify and findings) or any(f.kind not in _REPAIRED for f in findings):
         raise typer.Exit(1)
 
 
@@ -137,6 +140,6 @@ def _progress(name: str) -> Iterator[Callable[[int], None]]:
         task = shown.add_task(name, total=None, stage="", figures="")
 
         def tell(done: int) -> None:
-            shown.update(task, figures=words.count(done, "job"))
+            shown.update(task, figures=formatting.count(done, "job"))
 
         yield tell

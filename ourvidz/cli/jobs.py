@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ourvidz.cli import options, out, pick, unserved, words
+from ourvidz.cli import formatting, lane_wait, options, out, resolve
 from ourvidz.cli.help import about
-from state import wire
+from state import client_names
 from state.catalog import shown
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def ls(
     from ourvidz.db import queries
 
     db = bootstrap.app().database
-    rows = queries.jobs(db, pick.which(db, status, job_type, error_class, user, since), limit)
+    rows = queries.jobs(db, resolve.which(db, status, job_type, error_class, user, since), limit)
     if as_json:
         return out.emit([{k: v for k, v in row.items() if k != "now"} for row in rows])
     if not rows:
@@ -74,12 +74,12 @@ def show(job: options.JobId, as_json: options.Json = False) -> None:
     from ourvidz.db import queries
 
     app = bootstrap.app()
-    row = pick.job(app.database, job)
-    asked = queries.details(app.database, str(row["id"]), pick.actor())
+    row = resolve.job(app.database, job)
+    asked = queries.details(app.database, str(row["id"]), resolve.actor())
     made = with_files(app, queries.artifacts(app.database, [row["id"]]))
     events = queries.timeline(app.database, [row["id"]])
     now = row.pop("now")
-    next_ = pick.allowed(row, preview=queries.awaits_approval(app.database, str(row["id"])))
+    next_ = resolve.allowed(row, preview=queries.awaits_approval(app.database, str(row["id"])))
     if as_json:
         return out.emit(row | asked | {"allowed": next_, "artifacts": made, "events": events})
     head = out.status(row["status"])
@@ -95,21 +95,21 @@ def show(job: options.JobId, as_json: options.Json = False) -> None:
 def _facts(row: dict[str, Any], asked: dict[str, Any], now: datetime, ahead: int | None) -> list[tuple[str, str]]:
     chosen = dict(asked.get("settings") or {})
     references = chosen.pop("references", {})
-    took = f", took {words.duration((row['completed_at'] - row['created_at']).total_seconds())}" if row["completed_at"] else ""
+    took = f", took {formatting.duration((row['completed_at'] - row['created_at']).total_seconds())}" if row["completed_at"] else ""
     attempts = [f"{row['attempts']:,}"]
-    attempts += [words.count(row[name], one, name) for name, one in (("errors", "error"), ("crashes", "crash")) if row[name]]
+    attempts += [formatting.count(row[name], one, name) for name, one in (("errors", "error"), ("crashes", "crash")) if row[name]]
     error = ": ".join(part for part in (row["error_class"], asked.get("error_message")) if part)
     final = " (final: no retry may follow)" if row["final"] else ""
     return [
-        ("submitted", f"{row['created_at']:%-d %b %Y %H:%M:%S} UTC ({words.ago(row['created_at'], now)}){took}"),
-        ("waiting", f"{words.count(ahead, 'job')} ahead in lane {row['lane']}" if ahead is not None else ""),
+        ("submitted", f"{row['created_at']:%-d %b %Y %H:%M:%S} UTC ({formatting.ago(row['created_at'], now)}){took}"),
+        ("waiting", f"{formatting.count(ahead, 'job')} ahead in lane {row['lane']}" if ahead is not None else ""),
         ("executor", f"{row['executor']} {progress(row['progress'])}".strip() if row["executor"] else ""),
         ("attempts", ", ".join(attempts)),
         ("error", error + final if row["status"] != "completed" else ""),
         ("user", str(row["user_id"])),
         ("settings", _chosen(chosen)),
         *((slot, shown(address)) for slot, address in references.items()),
-        *(("not used", f"{aside['field']}: {wire.REASONS[aside['reason']]}") for aside in asked.get("set_aside") or ()),
+        *(("not used", f"{aside['field']}: {client_names.REASONS[aside['reason']]}") for aside in asked.get("set_aside") or ()),
         ("prompt", asked.get("prompt") or "(erased)"),
         ("negative", asked.get("negative_prompt") or ""),
         ("enhanced", asked.get("enhanced_prompt") or ""),
@@ -146,7 +146,7 @@ def print_artifacts(artifacts: list[dict[str, Any]]) -> None:
             out.Cell(name, a["file"] or ""),
             out.cell(a["kind"]),
             out.Cell(f"{size}, {a['frames']} frames" if a["frames"] else size, size.replace("×", "x")),
-            out.Cell(words.size(a["bytes"]), str(a["bytes"])),
+            out.Cell(formatting.size(a["bytes"]), str(a["bytes"])),
             out.Cell(f"seed {a['seed']}", str(a["seed"]), "dim"),
         ])  # fmt: skip
     if folders:
@@ -163,7 +163,9 @@ def _print_timeline(events: list[dict[str, Any]]) -> None:
         [
             out.number(e["version"], "dim"),
             out.Cell(
-                f"+{words.duration(e['since_submit'].total_seconds())}" if e["since_submit"] else "", out.plain(e["occurred_at"]), "dim"
+                f"+{formatting.duration(e['since_submit'].total_seconds())}" if e["since_submit"] else "",
+                out.plain(e["occurred_at"]),
+                "dim",
             ),
             out.cell(e["type"], out.STATUS_STYLE.get(e["to_status"], "") if e["from_status"] != e["to_status"] else ""),
             out.Cell(f"→ {e['to_status']}" if e["from_status"] != e["to_status"] else "", e["to_status"], "dim"),
@@ -189,13 +191,13 @@ def remark(e: dict[str, Any]) -> str:
     return str(data.get(picks.get(e["type"], ""), ""))
 
 
-def watch(job: options.JobId, patience: unserved.Patience = unserved.DEFAULT, as_json: options.Json = False) -> None:
+def watch(job: options.JobId, patience: lane_wait.Patience = lane_wait.DEFAULT, as_json: options.Json = False) -> None:
     """Follow a job until it ends; exit 1 when it does not complete."""
     from ourvidz import bootstrap
     from ourvidz.cli import live
 
-    limit = unserved.seconds(patience)
+    limit = lane_wait.seconds(patience)
 
     app = bootstrap.app(patience=math.inf)
-    row = live.follow(app.database, str(live.answered(app.database, lambda: pick.job(app.database, job))["id"]), limit)
+    row = live.follow(app.database, str(live.answered(app.database, lambda: resolve.job(app.database, job))["id"]), limit)
     live.finish(app, row, as_json=as_json)

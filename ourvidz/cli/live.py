@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
-from ourvidz.cli import out, words
+from ourvidz.cli import formatting, out
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -41,7 +41,7 @@ def bars() -> Bars:
 def follow(db: Database, job_id: str, patience: float) -> dict[str, Any]:
     """Show the job until it ends; returns its last row. Ctrl-C leaves the job alone. Raises `Problem` if no executor serves its
     lane for `patience` seconds."""
-    from ourvidz.cli.unserved import Watch
+    from ourvidz.cli.lane_wait import Watch
     from ourvidz.db import queries
     from state.machine import ENDED
 
@@ -59,7 +59,7 @@ def follow(db: Database, job_id: str, patience: float) -> dict[str, Any]:
                 return row
             if answered(db, partial(watch.look, row)) and not warned:
                 warned = True
-                most = "for ever" if math.isinf(patience) else f"for {words.duration(patience)} at most (--patience)"
+                most = "for ever" if math.isinf(patience) else f"for {formatting.duration(patience)} at most (--patience)"
                 said = f"No executor takes jobs of lane {row['lane']} now, so this one waits, {most}. `ourvidz worker` starts one."
                 out.say(said, "yellow")
             time.sleep(POLL)
@@ -91,7 +91,7 @@ def _seen(db: Database, row: dict[str, Any]) -> tuple[str, str, int, int | None]
 
     if row["executor"] is None:
         ahead = queries.ahead(db, str(row["id"]))
-        return row["status"], words.count(ahead, "job") + " ahead" if ahead else "", 0, None
+        return row["status"], formatting.count(ahead, "job") + " ahead" if ahead else "", 0, None
     info = row["progress"] or {}
     if row["cancel_requested"]:
         return "cancelling", "", 0, None
@@ -108,7 +108,7 @@ def finish(app: App, row: dict[str, Any], *, as_json: bool, open_it: bool = Fals
     asked = answered(app.database, lambda: queries.details(app.database, str(row["id"])))
     took = (row["completed_at"] - row["created_at"]).total_seconds()
     mark = out.status(row["status"])
-    out.say(f"{mark.shown} {row['job_type']} {str(row['id'])[:8]} in {words.duration(took)}", mark.style)
+    out.say(f"{mark.shown} {row['job_type']} {str(row['id'])[:8]} in {formatting.duration(took)}", mark.style)
     if as_json:
         fact = {} if created is None else {"created": created}
         out.emit(

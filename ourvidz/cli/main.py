@@ -16,7 +16,7 @@ from typing import NoReturn
 
 import typer
 
-from ourvidz import account, private
+from ourvidz import account, file_permissions
 from ourvidz.cli import (
     age,
     blocks,
@@ -132,7 +132,7 @@ def main() -> NoReturn:
 
 def run() -> int:
     """Run the command in sys.argv, flush its output and return the exit code."""
-    private.begin()
+    file_permissions.begin()
     account.begin()
     code = 0
     if not isinstance(sys.stdout, SafeStream):

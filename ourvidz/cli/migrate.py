@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ourvidz.cli import believing, options, out, words
+from ourvidz.cli import formatting, options, out, trust
 from ourvidz.cli.help import about
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def add(app: typer.Typer, panel: str) -> None:
             "ourvidz migrate",
             "ourvidz migrate --check && deploy",
             "ourvidz migrate --sql -o supabase/migrations/20260101000000_ourvidz.sql",
-            "ourvidz migrate --believe plan=paying.txt --balance 20",
+            "ourvidz migrate --trust plan=paying.txt --balance 20",
             panel=panel,
         ),
     )(migrate)
@@ -41,7 +41,7 @@ def migrate(
     believe: Annotated[
         list[str] | None,
         typer.Option(
-            "--believe",
+            "--trust",
             metavar="WHAT=WHOM",
             help="What users of the older system wrote about themselves: balance=, plan= or age=, each none, all, or a file of users' ids. "
             "Nothing is believed that is not said; ourvidz.import_decisions keeps what each wrote.",
@@ -64,29 +64,29 @@ def migrate(
     if output is not None and not sql:
         raise out.Problem("--output goes with --sql.", 2)
     patience = options.seconds(wait, "--wait") or 0.0
-    believed = believing.beliefs(believe, balance) if believe or balance else None
+    believed = trust.beliefs(believe, balance) if believe or balance else None
     if sql:
         return _write(output, believed, keep_policies=keep_policies)
     from ourvidz import bootstrap
-    from ourvidz.cli import foreseen
-    from ourvidz.db import foresee, giving_way, indexes_ahead, layer, migrate, reconcile, restored
+    from ourvidz.cli import plan_output
+    from ourvidz.db import concurrent_indexes, lock_retry, migrate, migration_plan, reconcile, restored, schema_objects
     from ourvidz.db.connection import Database
 
     database = Database(bootstrap.app().database_url)
     applied: list[Applied] = []
 
-    def attempt(connection: Any) -> tuple[layer.Release | None, layer.Standing, str | None, list[foresee.Step]]:
-        before = layer.found(connection), layer.standing(connection)
+    def attempt(connection: Any) -> tuple[schema_objects.Release | None, schema_objects.Standing, str | None, list[migration_plan.Step]]:
+        before = schema_objects.found(connection), schema_objects.standing(connection)
         if believed:
             reconcile.believe(connection, believed)
-        planned = migrate.current(connection), foresee.steps(connection)
+        planned = migrate.current(connection), migration_plan.steps(connection)
         if not check and not any(step.refused for step in planned[1]):
             migrate.migrate(connection, believed, keep_policies=keep_policies, tell=applied.append, lock_timeout=None)
         return *before, *planned
 
     if not check:
-        indexes_ahead.build(database, tell=lambda said: out.say(said, "dim"), patience=patience)
-    there, standing, found, steps = giving_way.give_way(
+        concurrent_indexes.build(database, tell=lambda said: out.say(said, "dim"), patience=patience)
+    there, standing, found, steps = lock_retry.give_way(
         database, attempt, patience=patience, tell=lambda said: out.say(said, "yellow"),
     )  # fmt: skip
     refused = [step for step in steps if step.refused]
@@ -96,7 +96,7 @@ def migrate(
         if as_json:
             out.emit({"found": found, "steps": [asdict(step) for step in refused], "changed": False, "current": False})
         else:
-            foreseen.show(refused)
+            plan_output.show(refused)
         raise out.Problem(f"This database cannot be migrated as it is: {refused[0].object}: {refused[0].refused}. Nothing was changed.")
     if local_profile and not check:
         bootstrap.make_local_profile(database)
@@ -106,20 +106,20 @@ def migrate(
         moderation.follow_project(database, project)
         if page := ages.follow_project(database, project):
             out.say(f"Refusals for age and attestation link to {page}; `ourvidz age page` says whether a browser shows it.", "dim")
-    have, need = there.number if there else None, layer.numbered().release
+    have, need = there.number if there else None, schema_objects.numbered().release
     if as_json:
         known = {"found": found, "schema": migrate.head(), "release": {"database": have, "program": need}}
         out.emit(
             known | {"steps": [asdict(step) for step in steps], "changed": not check and bool(steps), "current": not check or not steps}
         )
-    elif standing is layer.Standing.NEWER:
+    elif standing is schema_objects.Standing.NEWER:
         print(f"The database has release {have}, this program has {need}: it is left as it is. This program goes on working with it.")
     elif check and steps:
         out.say("`ourvidz migrate` would bring this database to this program's release:")
         print(f"release {'(none)' if have is None else have} → {need}")
-        foreseen.show(steps)
+        plan_output.show(steps)
     elif have == need and steps:
-        print(f"release {need} (was {have}; {words.count(len(steps), 'step')} set again what was changed since)")
+        print(f"release {need} (was {have}; {formatting.count(len(steps), 'step')} set again what was changed since)")
     else:
         print(f"release {need}" + ("" if not steps else f" (was {'empty' if have is None else have})"))
     with database.transaction() as connection:
@@ -132,9 +132,9 @@ def migrate(
 
 def _write(output: Path | None, believed: Beliefs | None, *, keep_policies: bool) -> None:
     """Write the SQL for any database if DATABASE_URL is unset; else what that database lacks, or nothing if a step would be refused."""
-    from ourvidz.cli import foreseen
+    from ourvidz.cli import plan_output
     from ourvidz.config import config
-    from ourvidz.db import foresee, plain_sql, reconcile
+    from ourvidz.db import migration_plan, plain_sql, reconcile
     from ourvidz.db.connection import Database
 
     url = config().database_url
@@ -144,8 +144,8 @@ def _write(output: Path | None, believed: Beliefs | None, *, keep_policies: bool
         with Database(url.get_secret_value()).transaction() as connection:
             if believed:
                 reconcile.believe(connection, believed)
-            if refused := [step for step in foresee.steps(connection) if step.refused]:
-                foreseen.show(refused)
+            if refused := [step for step in migration_plan.steps(connection) if step.refused]:
+                plan_output.show(refused)
                 raise typer.Exit(1)
             text = plain_sql.write(connection, believed, keep_policies=keep_policies)
     if output is None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ourvidz import account
-from ourvidz.cli import options, out, words
+from ourvidz.cli import formatting, options, out
 
 if TYPE_CHECKING:
     from ourvidz.cli.executor import OnModelFile
@@ -108,8 +108,8 @@ def _sum(told: dict[str, Any]) -> str:
     counts = {state: sum(f["state"] == state for f in told["files"]) for state in ("fetch", "link", "there")}
     kept = sum(f["partial"] for f in told["files"] if f["state"] == "fetch")
     parts = {
-        f"{words.count(counts['fetch'], 'file')} to fetch, {words.size(told['bytes'])}": True,
-        f"{words.size(kept)} are kept from before": kept,
+        f"{formatting.count(counts['fetch'], 'file')} to fetch, {formatting.size(told['bytes'])}": True,
+        f"{formatting.size(kept)} are kept from before": kept,
         f"{counts['link']} the same as others": counts["link"],
         f"{counts['there']} there already": counts["there"],
     }
@@ -136,7 +136,7 @@ def _show_plan(told: dict[str, Any], as_json: bool) -> None:
 
 
 def model_size(count: int | None) -> out.Cell:
-    return out.Cell("?") if count is None else out.Cell(words.size(count), str(count))
+    return out.Cell("?") if count is None else out.Cell(formatting.size(count), str(count))
 
 
 def _end(roles: list[dict[str, Any]], as_json: bool, then: str) -> None:
@@ -169,8 +169,8 @@ def meter() -> Iterator[OnModelFile]:
         def through() -> None:
             seconds = max(time.monotonic() - began, 1e-3)
             if latest > 1e6:  # lines for small files (vocabularies) would hide the weights
-                rate = words.size((latest - first) / seconds)
-                out.say(f"{now[0]}  {words.size(latest)} in {words.duration(seconds)}, {rate}/s", "dim")
+                rate = formatting.size((latest - first) / seconds)
+                out.say(f"{now[0]}  {formatting.size(latest)} in {formatting.duration(seconds)}, {rate}/s", "dim")
 
         def on_progress(name: str, doing: str, done: int, total: int | None) -> None:
             nonlocal now, began, first, latest

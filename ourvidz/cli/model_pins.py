@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ourvidz import account
-from ourvidz.cli import options, out, words
+from ourvidz.cli import formatting, options, out
 
 EXAMPLES = ("ourvidz models pin", "ourvidz models pin sdxl", "ourvidz models pin --screen", "ourvidz models pin --accept")
 
@@ -46,7 +46,10 @@ def pin(
         return out.emit({"folder": str(root), "files": pins})
     out.table(
         ("file", "bytes", "sha256"),
-        [[out.cell(name), out.Cell(words.size(pin["bytes"]), str(pin["bytes"])), out.cell(pin["sha256"])] for name, pin in pins.items()],
+        [
+            [out.cell(name), out.Cell(formatting.size(pin["bytes"]), str(pin["bytes"])), out.cell(pin["sha256"])]
+            for name, pin in pins.items()
+        ],
         right=("bytes",),
     )
     if not pins:

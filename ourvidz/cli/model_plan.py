@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ourvidz.cli import options, out, words
+from ourvidz.cli import formatting, options, out
 
 EXAMPLES = ("ourvidz models plan --vram 48GB", "ourvidz models plan --vram 24GB --json | jq '.jobs[] | select(.fits != \"yes\")'")
 FITS = {"yes": ("✓ yes", "green"), "smaller": ("~ in tiles", "yellow"), "no": ("✗ no", "red")}
@@ -42,9 +42,9 @@ def plan(
 
 
 def _budget(told: Mapping[str, Any]) -> None:
-    on = f"A card of {words.size(told['vram'])}" if told["vram"] else "A card"
-    rest = words.size(told["all"])
-    out.say(f"{on}: {words.size(told['budget'])} for weights and working room. All the weights together are {rest}.", "bold")
+    on = f"A card of {formatting.size(told['vram'])}" if told["vram"] else "A card"
+    rest = formatting.size(told["all"])
+    out.say(f"{on}: {formatting.size(told['budget'])} for weights and working room. All the weights together are {rest}.", "bold")
     if told["all"] > told["budget"]:
         out.say("They take turns: each stage of a job holds what it needs, and what is least worth keeping goes for it.", "dim")
 
@@ -53,7 +53,7 @@ def _components(told: Mapping[str, Any]) -> None:
     out.heading("Components")
     rows = []
     for part in told["components"]:
-        shared = f"{words.size(part['shared'])} of it are wan.t2v's" if part["shared"] else ""
+        shared = f"{formatting.size(part['shared'])} of it are wan.t2v's" if part["shared"] else ""
         source = "counted" if part["counted"] else "stated"
         rows.append([out.cell(part["name"]), out.cell(part["what"]), out.cell(part["precision"]), size(part["bytes"]),
                      out.cell(source, "" if part["counted"] else "dim"), out.cell(shared, "dim")])  # fmt: skip
@@ -100,7 +100,7 @@ def _switches(told: Mapping[str, Any]) -> None:
     if rows:
         out.table(("from", "to", "copied", "takes", "goes for it"), rows, right=("copied", "takes"))
     if free:
-        out.say(f"{words.count(free, 'other change copies', 'other changes copy')} nothing.", "dim")
+        out.say(f"{formatting.count(free, 'other change copies', 'other changes copy')} nothing.", "dim")
 
 
 def _together(told: Mapping[str, Any]) -> None:
@@ -110,4 +110,4 @@ def _together(told: Mapping[str, Any]) -> None:
 
 
 def size(count: int) -> out.Cell:
-    return out.Cell(words.size(count), str(count))
+    return out.Cell(formatting.size(count), str(count))

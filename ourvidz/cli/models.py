@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ourvidz import account
-from ourvidz.cli import model_files, model_pins, model_plan, options, out, words
+from ourvidz.cli import formatting, model_files, model_pins, model_plan, options, out
 from ourvidz.cli.help import Sections, about
 
 
@@ -78,7 +78,7 @@ def _line(role: dict[str, Any]) -> list[out.Cell]:
     if role["ok"]:
         state = out.Cell("✓ ok", "ok", "green")
     kind = ("tiny, taught" if role["taught"] else "tiny, random" if role["tiny"] else "real") if there else ""
-    size = out.Cell(words.size(role["bytes"]), str(role["bytes"]))
+    size = out.Cell(formatting.size(role["bytes"]), str(role["bytes"]))
     return [out.cell(role["role"]), state, out.cell(kind), size, out.cell(role["path"], "dim")]
 
 

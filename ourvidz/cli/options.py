@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ourvidz.cli import words
+from ourvidz.cli import formatting
 from ourvidz.cli.out import Problem
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -32,6 +32,6 @@ def seconds(text: str | None, option: str) -> float | None:
     if text is None:
         return None
     try:
-        return words.parse_duration(text).total_seconds()
+        return formatting.parse_duration(text).total_seconds()
     except ValueError as error:
         raise Problem(f"{option}: {error}", 2) from error

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from ourvidz.cli import words
+from ourvidz.cli import formatting
 from ourvidz.cli.terminal import unicode_stream
 
 if TYPE_CHECKING:
@@ -118,11 +118,11 @@ def status(value: str, note: str = "") -> Cell:
 
 
 def since(value: datetime | None, now: datetime, style: str = "dim") -> Cell:
-    return Cell(words.ago(value, now), plain(value), style) if value else Cell("")
+    return Cell(formatting.ago(value, now), plain(value), style) if value else Cell("")
 
 
 def lasted(seconds: float | None, style: str = "") -> Cell:
-    return Cell("", "") if seconds is None else Cell(words.duration(seconds), f"{seconds:.3f}", style)
+    return Cell("", "") if seconds is None else Cell(formatting.duration(seconds), f"{seconds:.3f}", style)
 
 
 def number(value: int | None, style: str = "") -> Cell:

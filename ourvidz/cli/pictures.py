@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ourvidz.cli import words
+from ourvidz.cli import formatting
 from ourvidz.cli.executor import able
 from ourvidz.cli.out import Problem, confirm
 from ourvidz.storage.base import extension_of
@@ -36,7 +36,7 @@ def read(file: Path) -> Picture:
         if not file.is_file():
             raise Problem(f"{file} is no file." if file.exists() else f"There is no file {file}.", 2)
         if (found := file.stat().st_size) > limit:
-            raise Problem(f"{file} has {words.size(found)}; a reference may have {words.size(limit)}.", 2)
+            raise Problem(f"{file} has {formatting.size(found)}; a reference may have {formatting.size(limit)}.", 2)
         data = file.read_bytes()
     except OSError as error:
         raise Problem(f"{file} cannot be read: {error.strerror}.", 2) from error

@@ -25,7 +25,7 @@ def reaper() -> None:
 
     Executors do it too; this one does it though all of them are dead or busy. `ourvidz up` runs one.
     """
-    from ourvidz import bootstrap, pulse
+    from ourvidz import bootstrap, liveness
     from ourvidz.cli import executor
     from ourvidz.db.connection import Ambiguous, DatabaseAway
     from ourvidz.db.outages import backoff
@@ -46,7 +46,7 @@ def reaper() -> None:
         log.info("The reaper is at work.")
         wait, busy_since, waits = every, None, backoff(LONGEST_WAIT)
         while not leaving:
-            pulse.beat()
+            liveness.beat()
             try:
                 told = jobs.reap(grace=policy.retake)
                 wait, waits = every, backoff(LONGEST_WAIT)
@@ -56,7 +56,7 @@ def reaper() -> None:
             except (DatabaseAway, Ambiguous):  # logged by ourvidz.db.connection.Outage
                 wait = next(waits)
                 jobs.db.bring_back()
-            pulse.rest(wait * random.uniform(0.7, 1.0))
+            liveness.rest(wait * random.uniform(0.7, 1.0))
 
 
 def _note_busy(log: logging.Logger, busy: bool, since: float | None) -> float | None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ourvidz.cli import options, out, pick
+from ourvidz.cli import options, out, resolve
 from ourvidz.cli.help import about
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A receiver's name.", show_default=False)]
@@ -98,7 +98,7 @@ def disable(name: Name, as_json: options.Json = False) -> None:
     from ourvidz.db import outbox
 
     db = bootstrap.app().database
-    outbox.receiver_enable(db, name, on=False, reason=f"by {pick.actor()}")
+    outbox.receiver_enable(db, name, on=False, reason=f"by {resolve.actor()}")
     _tell(db, name, as_json)
 
 

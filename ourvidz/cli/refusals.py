@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ourvidz.cli import options, out, pick
+from ourvidz.cli import options, out, resolve
 
 
 def refusals(since: options.Since = None, as_json: options.Json = False) -> None:
@@ -11,7 +11,7 @@ def refusals(since: options.Since = None, as_json: options.Json = False) -> None
     from ourvidz.db import queries, safety
 
     db = bootstrap.app().database
-    rows = safety.refusals(db, pick.since(db, since))
+    rows = safety.refusals(db, resolve.since(db, since))
     if as_json:
         return out.emit(rows)
     now = queries.now(db)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ourvidz.cli import options, out, pick, words
+from ourvidz.cli import formatting, options, out, resolve
 from ourvidz.cli.help import Sections, about
 
 if TYPE_CHECKING:
@@ -68,13 +68,13 @@ def ls(
     else:
         out.say("No report waits." if not closed else "No report was decided yet.", "dim")
     if late:
-        out.say(f"{words.count(len(late), 'report')} overdue: decide them now (hide, dismiss, uphold or block).", "bold red")
+        out.say(f"{formatting.count(len(late), 'report')} overdue: decide them now (hide, dismiss, uphold or block).", "bold red")
         raise typer.Exit(1)
 
 
 def _left(row: dict[str, Any]) -> out.Cell:
     left = (row["due_at"] - row["now"]).total_seconds()
-    return out.cell(f"OVERDUE by {words.duration(-left)}", "bold red") if left < 0 else out.cell(words.duration(left))
+    return out.cell(f"OVERDUE by {formatting.duration(-left)}", "bold red") if left < 0 else out.cell(formatting.duration(left))
 
 
 def show(
@@ -91,7 +91,7 @@ def show(
     found = _report(app, report)
     before = moderation.report(app.database, found)
     if before is not None and before["status"] == "filed":
-        moderation.act(app.database, found, "see", pick.actor())
+        moderation.act(app.database, found, "see", resolve.actor())
     one = moderation.report(app.database, found)
     assert one is not None
     if sign:
@@ -154,10 +154,10 @@ def _act(which: str, verb: str, output: bool, as_json: bool) -> None:
 
     app = _app()
     if output:
-        done = moderation.output(app.database, which, verb, pick.actor(), "other")
+        done = moderation.output(app.database, which, verb, resolve.actor(), "other")
         said = f"{done['subject']}: {done['state']}"
     else:
-        done = moderation.act(app.database, _report(app, which), verb, pick.actor())
+        done = moderation.act(app.database, _report(app, which), verb, resolve.actor())
         said = f"{done['id']}: {done['status']}"
     _move(app)
     out.emit(done) if as_json else print(said)
@@ -170,7 +170,7 @@ def forget(report: Report, yes: options.Yes = False, as_json: options.Json = Fal
     app = _app()
     found = _report(app, report)
     out.confirm(f"Delete the texts of report {found}?", yes=yes)
-    moderation.forget(app.database, found, pick.actor())
+    moderation.forget(app.database, found, resolve.actor())
     out.emit({"id": found, "forgotten": True}) if as_json else print(f"{found}: forgotten")
 
 
@@ -181,9 +181,9 @@ def suspend(
     """Suspend a user: their jobs stop, nothing more is queued, their files are unreadable and move into quarantine."""
     from ourvidz.db import moderation
 
-    app, found = _app(), pick.a_uuid(user, "USER")
+    app, found = _app(), resolve.a_uuid(user, "USER")
     assert found is not None
-    row = moderation.suspend(app.database, found, reason, pick.actor())
+    row = moderation.suspend(app.database, found, reason, resolve.actor())
     _move(app)
     out.emit(row) if as_json else print(f"{found}: suspended")
 
@@ -192,9 +192,9 @@ def lift(user: User, as_json: options.Json = False) -> None:
     """Lift a suspension. Exit 1 when none stood."""
     from ourvidz.db import moderation
 
-    app, found = _app(), pick.a_uuid(user, "USER")
+    app, found = _app(), resolve.a_uuid(user, "USER")
     assert found is not None
-    lifted = moderation.lift(app.database, found, pick.actor())
+    lifted = moderation.lift(app.database, found, resolve.actor())
     if as_json:
         out.emit({"user_id": found, "lifted": lifted})
     if not lifted:
@@ -242,9 +242,9 @@ def deny(appeal: Appeal, as_json: options.Json = False) -> None:
 def _decide(appeal: str, granted: bool, as_json: bool) -> None:
     from ourvidz.db import moderation
 
-    app, found = _app(), pick.a_uuid(appeal, "APPEAL")
+    app, found = _app(), resolve.a_uuid(appeal, "APPEAL")
     assert found is not None
-    done = moderation.decide_appeal(app.database, found, granted, pick.actor())
+    done = moderation.decide_appeal(app.database, found, granted, resolve.actor())
     _move(app)
     out.emit(done) if as_json else print(f"{found}: {done['decision']}")
 
@@ -277,7 +277,7 @@ def _app() -> App:
 def _report(app: App, prefix: str) -> str:
     from ourvidz.db import moderation
 
-    return pick.one("report", app.database, prefix, moderation.found, str, "`ourvidz reports ls` lists them.")
+    return resolve.one("report", app.database, prefix, moderation.found, str, "`ourvidz reports ls` lists them.")
 
 
 def _move(app: App) -> None:

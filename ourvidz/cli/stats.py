@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from ourvidz.cli import jobs, options, out, pick, words
+from ourvidz.cli import formatting, jobs, options, out, resolve
 from ourvidz.cli.help import about
 
 
@@ -22,7 +22,7 @@ def stats(since: options.Since = None, as_json: options.Json = False) -> None:
     from ourvidz.db import queries
 
     db = bootstrap.app().database
-    start = pick.since(db, since)
+    start = resolve.since(db, since)
     figures: dict[str, Any] = {
         "jobs": queries.statuses(db),
         "queue": queries.queue_depth(db),
@@ -73,7 +73,8 @@ def _executor(r: dict[str, Any]) -> list[out.Cell]:
     idle = "draining" if r["state"] == "draining" else "waits"
     return [
         out.cell(r["name"]), out.cell(r["host"], "dim"), out.cell(" ".join(r["lanes"])), out.cell(" ".join(r["resident"]) or "–", "dim"),
-        out.cell(doing or idle), out.Cell(words.duration((r["now"] - r["started_at"]).total_seconds()), out.plain(r["started_at"]), "dim"),
+        out.cell(doing or idle),
+        out.Cell(formatting.duration((r["now"] - r["started_at"]).total_seconds()), out.plain(r["started_at"]), "dim"),
     ]  # fmt: skip
 
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ourvidz.cli import options, out, pick, unserved, words
+from ourvidz.cli import formatting, lane_wait, options, out, resolve
 from ourvidz.cli.help import about
-from state import wire
+from state import client_names
 
 if TYPE_CHECKING:
     from ourvidz.bootstrap import App
@@ -75,7 +75,7 @@ def submit(
     key: Annotated[str | None, typer.Option("--key", metavar="KEY", help="Idempotency key: the same again is the same job.")] = None,
     delay: Annotated[str | None, typer.Option("--in", metavar="DELAY", help="Not before: 10m, 2h.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Watch it to its end; exit 1 if it does not complete.")] = False,
-    patience: unserved.Patience = unserved.DEFAULT,
+    patience: lane_wait.Patience = lane_wait.DEFAULT,
     open_it: Annotated[bool, typer.Option("--open", help="Wait, then open the result.")] = False,
     dry_run: options.DryRun = False,
     as_json: options.Json = False,
@@ -91,10 +91,10 @@ def submit(
     asked: dict[str, Any] = dict(images=images, steps=steps, guidance=guidance, seed=seed, strength=strength, sampler_name=scheduler)
     asked |= dict(reference_type=reference_type, reference_strength=reference_strength, reference_fallback=reference_fallback or None)
     try:
-        later = words.parse_duration(delay) if delay is not None else None
-        limit = unserved.seconds(patience)
+        later = formatting.parse_duration(delay) if delay is not None else None
+        limit = lane_wait.seconds(patience)
         if size is not None:
-            asked["width"], asked["height"] = words.parse_size(size)
+            asked["width"], asked["height"] = formatting.parse_size(size)
     except ValueError as error:
         raise out.Problem(str(error), 2) from None
     if prompt == "-":
@@ -117,9 +117,9 @@ def submit(
         if dry_run:
             return _tell(tried, as_json)
         for aside in tried["set_aside"]:
-            out.say(f"{aside['field']} is not used: {wire.REASONS[aside['reason']]}.", "dim")
+            out.say(f"{aside['field']} is not used: {client_names.REASONS[aside['reason']]}.", "dim")
         job = replace(job, settings=chosen | {"references": _stored(app, owner, pictures, consent)})
-        (done,) = app.jobs.submit_many([job], actor=pick.actor())
+        (done,) = app.jobs.submit_many([job], actor=resolve.actor())
     except DatabaseAway as error:
         raise type(error)(f"Nothing was queued. {error}") from error
     _report(app, done.id, job_type, done.created, limit if wait or open_it else None, open_it, as_json)
@@ -131,11 +131,11 @@ def _tell(tried: dict[str, Any], as_json: bool) -> None:
     eta = tried["eta_seconds"]
     out.fields([
         ("type", tried["job_type"]),
-        ("price", words.count(tried["price"], "token") + f" of {tried['balance']:,}"),
+        ("price", formatting.count(tried["price"], "token") + f" of {tried['balance']:,}"),
         ("place", f"{tried['position']:,} in lane {tried['lane']}"),
-        ("done in", "unknown: no executor serves this lane" if eta is None else words.duration(eta)),
+        ("done in", "unknown: no executor serves this lane" if eta is None else formatting.duration(eta)),
         ("settings", "  ".join(f"{name} {value}" for name, value in sorted(tried["settings"].items()) if name != "references")),
-        *(("not used", f"{aside['field']}: {wire.REASONS[aside['reason']]}") for aside in tried["set_aside"]),
+        *(("not used", f"{aside['field']}: {client_names.REASONS[aside['reason']]}") for aside in tried["set_aside"]),
     ])  # fmt: skip
 
 
@@ -166,7 +166,7 @@ def _owner(app: App, user: str | None) -> str:
         if len(verified) > 1:
             raise out.Problem("Whose job is it? Give --user UUID: this database has many users.", 2)
         return str(verified[0]["id"])
-    return pick.a_uuid(user, "--user") or LOCAL_USER
+    return resolve.a_uuid(user, "--user") or LOCAL_USER
 
 
 def _stored(app: App, owner: str, files: dict[str, Path], consent: bool) -> dict[str, str]:

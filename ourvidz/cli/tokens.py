@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ourvidz.cli import options, out, pick, words
+from ourvidz.cli import formatting, options, out, resolve
 from ourvidz.cli.help import Sections, about
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def show(
     if as_json:
         return out.emit({"user": owner, "balance": found.balance, "held": found.held, "entries": found.entries})
     now = queries.now(db)
-    out.say(f"{words.count(found.balance, 'token')} to spend, {found.held:,} held by unfinished jobs.")
+    out.say(f"{formatting.count(found.balance, 'token')} to spend, {found.held:,} held by unfinished jobs.")
     columns = ("when", "entry", "to spend", "held", "job", "who", "reason")
     out.table(columns, [_entry(e, now) for e in found.entries], right=("to spend", "held"))
 
@@ -68,12 +68,14 @@ def _move(verb: str, user: str, amount: int, reason: str, key: str | None, as_js
     from ourvidz.db import ledger
 
     owner = _a_user(user)
-    done: Moved = {"grant": ledger.grant, "revoke": ledger.revoke}[verb](bootstrap.app().database, owner, amount, reason, key, pick.actor())
+    done: Moved = {"grant": ledger.grant, "revoke": ledger.revoke}[verb](
+        bootstrap.app().database, owner, amount, reason, key, resolve.actor()
+    )
     if as_json:
         return out.emit({"user": owner, "balance": done.balance, "created": done.created})
     if not done.created:
         out.say(f"Key {key!r} had moved them before; nothing was changed.", "yellow")
-    print(f"{words.count(done.balance, 'token')} to spend")
+    print(f"{formatting.count(done.balance, 'token')} to spend")
 
 
 def check(as_json: options.Json = False) -> None:
@@ -96,7 +98,7 @@ def check(as_json: options.Json = False) -> None:
 
 
 def summary(found: Sequence[Finding]) -> str:
-    return f"ledger: {words.count(len(found), 'finding')}" if found else "ledger: ok"
+    return f"ledger: {formatting.count(len(found), 'finding')}" if found else "ledger: ok"
 
 
 def as_data(found: Sequence[Finding]) -> list[dict[str, Any]]:
@@ -123,6 +125,6 @@ def _entry(e: dict[str, Any], now: Any) -> list[out.Cell]:
 
 
 def _a_user(text: str) -> str:
-    user = pick.a_uuid(text, "USER")
+    user = resolve.a_uuid(text, "USER")
     assert user is not None
     return user

@@ -17,7 +17,7 @@ from ourvidz.cli.help import about
 
 if TYPE_CHECKING:
     from ourvidz.db.connection import Database
-    from ourvidz.troubles import Troubles
+    from ourvidz.waiting_reports import Troubles
 
 REFRESH = 1.0  # seconds
 FAILURES = 5
@@ -39,7 +39,7 @@ def top(
     """
     from ourvidz import bootstrap
     from ourvidz.cli.top_page import page
-    from ourvidz.troubles import Troubles
+    from ourvidz.waiting_reports import Troubles
 
     app = bootstrap.app()
     db, troubles = app.database, Troubles(app.config.home)
@@ -53,7 +53,7 @@ def top(
 
 def figures(db: Database, troubles: Troubles) -> dict[str, Any]:
     """Collect all data that is shown. `troubles` are only those of this machine."""
-    from ourvidz.db import fleet, queries, writes
+    from ourvidz.db import fleet, queries, write_check
 
     depth = {row["lane"]: row for row in queries.queue_depth(db)}
     executors = fleet.executors(db)
@@ -63,7 +63,7 @@ def figures(db: Database, troubles: Troubles) -> dict[str, Any]:
         {"lane": lane, **depth.get(lane, idle), "executors": sum(e["alive"] and lane in e["lanes"] for e in executors)}
         for lane in sorted(serving | set(depth))
     ]
-    taken = writes.look(db)
+    taken = write_check.look(db)
     return {
         "at": queries.now(db), "takes_writes": taken.taken, "why_not": taken.why or None, "executors": executors, "queue": lanes,
         "pace": fleet.pace(db), "failures": fleet.failures(db, FAILURES),

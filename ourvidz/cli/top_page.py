@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ourvidz.cli import words
+from ourvidz.cli import formatting
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -46,7 +46,7 @@ def page(told: Row, width: int, *, trouble: str = "", live: bool = False) -> Ren
         said = f"The database takes no writes: {told['why_not']}. Everything waits; `ourvidz doctor` says what to do."
         parts += [Text(said, style="red"), Text("")]
     for one in told["troubles"]:
-        waited = words.duration((told["at"] - one["since"]).total_seconds())
+        waited = formatting.duration((told["at"] - one["since"]).total_seconds())
         parts += [Text(f"{one['part']} waits, for {waited}: {one['said']}", style="yellow"), Text("")]
     parts += [_executors(told, width), Text(""), _queue(told, width), Text(""), _failures(told, width)]
     if live:
@@ -218,7 +218,7 @@ def _memory(row: Row) -> tuple[str, str]:
     if info.get("vram_total"):
         full = info["vram_used"] / info["vram_total"]
         return f"{info['vram_used'] / 1e9:.1f}/{info['vram_total'] / 1e9:.0f} GB", "yellow" if full > 0.95 else ""
-    return (words.size(info["rss"]), "dim") if info.get("rss") else ("", "")
+    return (formatting.size(info["rss"]), "dim") if info.get("rss") else ("", "")
 
 
 def _use(row: Row) -> tuple[str, str]:
@@ -230,7 +230,7 @@ def _use(row: Row) -> tuple[str, str]:
 
 
 def _short(seconds: float | None) -> str:
-    return "" if seconds is None else f"{seconds:.0f} s" if seconds < 60 else words.duration(seconds)
+    return "" if seconds is None else f"{seconds:.0f} s" if seconds < 60 else formatting.duration(seconds)
 
 
 def _count(name: str, style: str = "") -> Callable[[Row], tuple[str, str]]:
@@ -244,7 +244,7 @@ def _oldest(row: Row) -> tuple[str, str]:
 
 def _served(row: Row) -> tuple[str, str]:
     if row["executors"]:
-        return words.count(row["executors"], "executor"), "dim"
+        return formatting.count(row["executors"], "executor"), "dim"
     return ("nobody: `ourvidz up`", "yellow") if row["ready"] else ("nobody", "dim")
 
 
@@ -269,7 +269,7 @@ LANE = (
     Column("served by", 1, _served),
 )
 FAILURE = (
-    Column("failure", 0, lambda row: (words.ago(row["occurred_at"], row["now"]), ""), style="dim"),
+    Column("failure", 0, lambda row: (formatting.ago(row["occurred_at"], row["now"]), ""), style="dim"),
     Column("job", 0, lambda row: (str(row["job_id"])[:8], "")),
     Column("type", 1, lambda row: (row["job_type"], "")),
     Column("reason", 0, lambda row: (row["reason"] or "?", "red" if row["type"] == "failed" else "yellow")),

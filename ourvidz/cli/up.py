@@ -36,8 +36,8 @@ def up(
     enhancer: Annotated[
         str | None, typer.Option("--enhancer", metavar="DEVICE", help="Run the enhancer too, on this GPU or on the `cpu`.")
     ] = None,
-    older_queue: Annotated[
-        bool, typer.Option("--older-queue", help="The intake drains job_queue too; or set OURVIDZ_INTAKE_OLDER_QUEUE=1.")
+    legacy_queue: Annotated[
+        bool, typer.Option("--legacy-queue", help="The intake drains job_queue too; or set OURVIDZ_INTAKE_LEGACY_QUEUE=1.")
     ] = False,
     idle_exit: options.IdleExit = None,
     reopen: Annotated[bool, typer.Option("--reopen", help="Try lanes again that were closed because their model crashed.")] = False,
@@ -61,13 +61,13 @@ def up(
 
     executors = executor.found() if dry_run else executor.able("`ourvidz up`")
     bootstrap.app(patience=0.0).keyring.keys(SECRET)  # raises BadSecret before anything starts
-    older = older_queue or config().ourvidz_intake_older_queue
+    older = legacy_queue or config().ourvidz_intake_legacy_queue
     intake = config().upstash is not None
     lacking = _lacking(intake, dry_run=dry_run)
     how, roster = executors.roster(
         split=split,
         intake=intake and "intake" not in lacking,
-        older_queue=older,
+        legacy_queue=older,
         deliver="deliverer" not in lacking,
         name=name,
         each=each,

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ourvidz.cli import options, out, pick, words
+from ourvidz.cli import formatting, options, out, resolve
 from ourvidz.cli.help import about
 
 SceneId = Annotated[str, typer.Argument(metavar="ID", help="A scene's id, or its first characters (4 or more).", show_default=False)]
@@ -36,10 +36,10 @@ def show(scene: SceneId, as_json: options.Json = False) -> None:
         ("project", row["project"] or ""),
         ("preview", _address(row, "preview_bucket", "preview_url")),
         ("preview job", jobs["preview"]),
-        ("approved", words.ago(row["approved_at"], now) if row["approved_at"] else ""),
+        ("approved", formatting.ago(row["approved_at"], now) if row["approved_at"] else ""),
         ("video", _address(row, "bucket", "video_url")),
         ("video job", jobs["video"]),
-        ("duration", words.duration(row["duration"]) if row["duration"] else ""),
+        ("duration", formatting.duration(row["duration"]) if row["duration"] else ""),
         ("resolution", row["resolution"] or ""),
     ])  # fmt: skip
 
@@ -56,10 +56,10 @@ def approve(
     Its user pays for it, who did not ask: so --charge must be given. Approved twice is approved once.
     """
     from ourvidz import bootstrap
-    from ourvidz.db import scenes
+    from ourvidz.db import video_status
 
     db = bootstrap.app().database
-    answer = scenes.approve(db, str(_scene(db, scene)["id"]), job_type, picture=picture, charge=charge)
+    answer = video_status.approve(db, str(_scene(db, scene)["id"]), job_type, picture=picture, charge=charge)
     if as_json:
         return out.emit(answer)
     said = "makes its final video" if answer["created"] else f"was queued before, and is {answer['status']}"
@@ -72,9 +72,9 @@ def _address(row: dict[str, Any], bucket: str, path: str) -> str:
 
 
 def _scene(db: Any, prefix: str) -> dict[str, Any]:
-    from ourvidz.db import scenes
+    from ourvidz.db import video_status
 
     def line(row: dict[str, Any]) -> str:
-        return f"{row['id']}  {row['status']}  {words.ago(row['created_at'], row['now'])}"
+        return f"{row['id']}  {row['status']}  {formatting.ago(row['created_at'], row['now'])}"
 
-    return pick.one("scene", db, prefix, scenes.by_prefix, line, "Scenes are the rows of the table videos.")
+    return resolve.one("scene", db, prefix, video_status.by_prefix, line, "Scenes are the rows of the table videos.")

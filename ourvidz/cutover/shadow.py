@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ourvidz.db import older
+from ourvidz.db import legacy
 from ourvidz.db.connection import Database
-from ourvidz.db.older import Plan
-from ourvidz.intake.message import OLDER_QUEUE, QUEUES, RefusedMessage
+from ourvidz.db.legacy import Plan
+from ourvidz.intake.message import LEGACY_QUEUE, QUEUES, RefusedMessage
 from ourvidz.intake.message import read as read_message
 from ourvidz.intake.sharing import waiting
 from ourvidz.intake.upstash import Upstash
@@ -65,13 +65,13 @@ class Shadow:
 def look(service: Database, redis: Upstash | None, since: float, *, say: Callable[[str], None]) -> Shadow:
     """Reads `service` and `redis` once. Raises `NotOlder`, `DatabaseAway`, `RedisAway`."""
     read, broken = _messages(redis) if redis else ([], [])
-    then = older.read(service, f"{since} seconds", read)
+    then = legacy.read(service, f"{since} seconds", read)
     rows = {str(job["id"]) for job in then.jobs}
     fresh = [message for message in read if str(message.get("id")) not in rows | then.ended]
     users = {str(request["user_id"]) for request in (*then.jobs, *fresh) if request.get("user_id")}
     say("Planning in a database of our own …")
     with tempfile.TemporaryDirectory(prefix="ourvidz-shadow-") as home, _scratch(Path(home)) as scratch:
-        older.furnish(scratch, then, sorted(users))
+        legacy.furnish(scratch, then, sorted(users))
         screen = LexicalScreen()
         plans = [_plan(scratch, screen, source, asked) for source, some in (("row", then.jobs), ("redis", fresh)) for asked in some]
     joined = sum(str(message.get("id")) in rows for message in read)
@@ -82,7 +82,7 @@ def _messages(redis: Upstash) -> tuple[list[dict[str, Any]], list[Plan]]:
     """Those that can be read, and those that could not even be asked about."""
     read: list[dict[str, Any]] = []
     broken: list[Plan] = []
-    for queue in (*QUEUES, OLDER_QUEUE):
+    for queue in (*QUEUES, LEGACY_QUEUE):
         for raw in waiting(redis, queue):
             try:
                 read.append(read_message(raw).asked["message"])
@@ -94,7 +94,7 @@ def _messages(redis: Upstash) -> tuple[list[dict[str, Any]], list[Plan]]:
 
 
 def _plan(scratch: Database, screen: LexicalScreen, source: str, request: Mapping[str, Any]) -> Plan:
-    found = older.plan(scratch, source, request)
+    found = legacy.plan(scratch, source, request)
     if found.refused:
         return found
     metadata = request.get("metadata") or {}

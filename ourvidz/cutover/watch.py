@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ourvidz.checks import Line
-from ourvidz.db import older
+from ourvidz.db import legacy
 from ourvidz.db.connection import Database
-from ourvidz.intake import dead
+from ourvidz.intake import dead_letters
 from ourvidz.intake.message import QUEUES
 from ourvidz.intake.upstash import Upstash
 
@@ -16,7 +16,7 @@ LONG = 300.0  # seconds a job may wait for an executor before it is said
 
 def lines(db: Database, redis: Upstash | None) -> Iterator[Line]:
     """Raises `NotOlder` where no switch is known."""
-    s = older.since_switch(db)
+    s = legacy.since_switch(db)
     yield Line(
         "ok",
         "since",
@@ -40,9 +40,9 @@ def lines(db: Database, redis: Upstash | None) -> Iterator[Line]:
         yield Line("warn", "refusals", f"{s['refused']} messages refused: {s['fields']}", "`ourvidz intake dead ls` lists them.")
     if redis is not None:
         queued = sum(int(n) for n in redis.pipeline([("LLEN", queue) for queue in QUEUES]))
-        letters = len(dead.letters(redis, QUEUES))
+        letters = len(dead_letters.letters(redis, QUEUES))
         yield Line("ok", "redis", f"{queued} messages wait, {letters} dead letters")
 
 
-def _count(found: int, what: str, words: str, mend: str) -> Line:
-    return Line("missing", what, f"{found} {words}", mend) if found else Line("ok", what, f"no {words}")
+def _count(found: int, what: str, words: str, remedy: str) -> Line:
+    return Line("missing", what, f"{found} {words}", remedy) if found else Line("ok", what, f"no {words}")

@@ -150,7 +150,7 @@ def _initdb(new: Path, binaries: Binaries, uid: int, gid: int) -> None:
         said = "\n".join((done.stdout + done.stderr).decode(errors="replace").splitlines()[-15:])
         raise EmbeddedPostgresError(
             f"initdb could not make a database in {new.parent}:\n{said}\nNothing was left behind. "
-            "Make room or mend what it names and try again, or set OURVIDZ_HOME or DATABASE_URL."
+            "Free disk space or fix what it names, and try again, or set OURVIDZ_HOME or DATABASE_URL."
         )
 
 

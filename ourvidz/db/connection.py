@@ -20,7 +20,7 @@ from psycopg.rows import dict_row
 from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import DBAPIError
 
-from ourvidz import pulse
+from ourvidz import liveness
 from ourvidz.db import conninfo, outages
 from ourvidz.db.outages import Means
 from ourvidz.db.session import connect
@@ -120,7 +120,7 @@ class Database:
             if isinstance(error, psycopg.Error) and outages.rule(error).leave:
                 fairy.invalidate()
                 self.engine.dispose()  # the others lead to the same server
-            elif connection.closed:
+            elif connection.closed or not isinstance(error, Exception):  # Ctrl-C leaves a command half done: such a connection is no use
                 fairy.invalidate()
             raise
         finally:
@@ -199,7 +199,7 @@ class Database:
                 busy_since = (busy_since or time.monotonic()) if isinstance(error, DatabaseBusy) else None
                 if soon - began > min(patience, self.longest_wait) or (busy_since and soon - busy_since > PATIENCE):
                     raise
-                pulse.rest(delay)
+                liveness.rest(delay)
                 self.bring_back()
         raise AssertionError("backoff has no end")
 

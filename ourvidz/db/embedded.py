@@ -159,7 +159,7 @@ class EmbeddedPostgres:
             if not problem:
                 return
             if time.monotonic() > deadline:
-                advice = "If it is recovering from a crash, try again with a longer timeout; else mend what the log names."
+                advice = "If it is recovering from a crash, try again with a longer timeout; else fix what the log names."
                 raise self._error(f"Postgres does not answer after {self.timeout:g} s ({problem})", advice)
             time.sleep(0.03)
 

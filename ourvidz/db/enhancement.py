@@ -26,13 +26,13 @@ class Request:
 
 def take(db: Database, name: str) -> Request | None:
     """Claim the oldest request that somebody waits for, and record that the enhancer `name` is alive."""
-    rows = db.rows("select id::text, claim_no, style, prompt, seconds_left from ourvidz.enhance_take(%s)", (name,))
+    rows = db.rows("select id::text, claim_no, style, prompt, seconds_left from ourvidz.enhancement_claim(%s)", (name,))
     return Request(**rows[0]) if rows else None
 
 
 def hold(db: Database, name: str, asked: Request) -> bool:
     """Renew the lease. False if another enhancer has the request by now, or it is gone: any result is useless."""
-    return bool(db.rows("select ourvidz.enhance_hold(%s, %s, %s) as held", (name, asked.id, asked.claim_no))[0]["held"])
+    return bool(db.rows("select ourvidz.enhancement_heartbeat(%s, %s, %s) as held", (name, asked.id, asked.claim_no))[0]["held"])
 
 
 def answer(db: Database, asked: Request, text: str, figures: Mapping[str, Any]) -> bool:
@@ -50,5 +50,5 @@ def give_back(db: Database, asked: Request) -> bool:
 
 
 def _say(db: Database, asked: Request, said: Mapping[str, Any]) -> bool:
-    sql = "select ourvidz.enhance_answer(%s, %s, %s::jsonb) as taken"
+    sql = "select ourvidz.enhancement_finish(%s, %s, %s::jsonb) as taken"
     return bool(db.rows(sql, (asked.id, asked.claim_no, json.dumps(said)))[0]["taken"])

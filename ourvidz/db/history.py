@@ -161,13 +161,13 @@ def snapshot(database: Database) -> Iterator[History]:
         yield History(connection)
 
 
-def show_library(database: Database, job_ids: Sequence[str]) -> None:
+def sync_library(database: Database, job_ids: Sequence[str]) -> None:
     """Set the rows of images and videos of these jobs to what their events say."""
     with database.driver() as connection, transaction_of(connection):
-        connection.execute("select ourvidz.show_library(%s::uuid[])", (list(job_ids),))
+        connection.execute("select ourvidz.sync_library(%s::uuid[])", (list(job_ids),))
 
 
-class Mending(History):
+class Repair(History):
     """Rows may be set to what their events say, while all other writers wait."""
 
     def set_row(self, job_id: str, columns: Mapping[str, Any]) -> None:
@@ -180,7 +180,7 @@ class Mending(History):
           from (select %s::jsonb as columns) as given
           left join ourvidz.job_types as kind on kind.name = given.columns->>'job_type'
           left join public.job_payloads as words on words.job_id = (given.columns->>'id')::uuid
-          cross join lateral jsonb_populate_record(null::public.jobs, ourvidz.older_columns(kind, words) || given.columns) as told
+          cross join lateral jsonb_populate_record(null::public.jobs, ourvidz.legacy_columns(kind, words) || given.columns) as told
           cross join lateral jsonb_populate_record(told, jsonb_build_object('ready',
             case when told.status = 'queued' and told.executor_id is null then coalesce(told.run_at <= ourvidz.now(), false) end)) as whole
           on conflict (id) do update set {changes}"""  # noqa: S608  (columns of state.job.FOLDED)
@@ -191,7 +191,7 @@ _ENABLE = {"O": "enable", "A": "enable always", "R": "enable replica"}
 
 
 @contextmanager
-def mending(database: Database) -> Iterator[Mending]:
+def repairing(database: Database) -> Iterator[Repair]:
     """One transaction in which the guards of `jobs` are off, and on again before it commits. No other write can slip through, because the
     ALTER locks the table against all writers. Owners only. Raises `HistoryBusy` when the lock cannot be had."""
     try:
@@ -203,7 +203,7 @@ def mending(database: Database) -> Iterator[Mending]:
             guards = {name: _ENABLE[str(state)] for name, state in rows if state != "D"}
             for guard in guards:
                 connection.execute(f"alter table public.jobs disable trigger {guard}")
-            yield Mending(connection)
+            yield Repair(connection)
             for guard, enable in guards.items():
                 connection.execute(f"alter table public.jobs {enable} trigger {guard}")
     except psycopg.errors.LockNotAvailable as error:

@@ -52,11 +52,11 @@ def counts(db: Database, days: int) -> list[Row]:
     return db.rows(sql, (days,))
 
 
-def shared_with(db: Database) -> frozenset[str] | None:
+def intake_users(db: Database) -> frozenset[str] | None:
     """Return whose messages to take while a legacy system drains the same queues; None: everybody's."""
-    found = db.rows("select ourvidz.shared_with()::text[] as users")[0]["users"]
+    found = db.rows("select ourvidz.intake_users()::text[] as users")[0]["users"]
     return None if found is None else frozenset(found)
 
 
-def share_with(db: Database, users: Sequence[str] | None) -> None:
-    db.rows("select ourvidz.share_with(%s::uuid[])", (None if users is None else list(users),))
+def intake_limit_users(db: Database, users: Sequence[str] | None) -> None:
+    db.rows("select ourvidz.intake_limit_users(%s::uuid[])", (None if users is None else list(users),))

@@ -10,7 +10,7 @@ from alembic.config import Config
 from alembic.script import Script, ScriptDirectory
 from sqlalchemy import Connection, text
 
-from ourvidz.db import layer, storage_policies
+from ourvidz.db import schema_objects, storage_policies
 from ourvidz.db.reconcile import Beliefs
 
 
@@ -33,14 +33,14 @@ def migrate(
     have made one since: `tell` gets the result. Returns the database's revision.
 
     `beliefs`: what to trust of what a legacy system's users wrote about themselves; by default nothing. Raises `MigrationRefused` when
-    something that exists cannot be converted. `lock_timeout`: for each lock; None: as the transaction says (ourvidz.db.giving_way).
+    something that exists cannot be converted. `lock_timeout`: for each lock; None: as the transaction says (ourvidz.db.lock_retry).
     """
     config = _config()
     config.attributes["connection"] = connection
     config.attributes["beliefs"] = beliefs
     config.attributes["lock_timeout"] = lock_timeout
     command.upgrade(config, "head")
-    if layer.standing(connection) is layer.Standing.CURRENT:
+    if schema_objects.standing(connection) is schema_objects.Standing.CURRENT:
         tell(storage_policies.apply(connection, keep=keep_policies))
     found = current(connection)
     assert found is not None

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from alembic.script import Script
 from sqlalchemy import Connection
 
-from ourvidz.db import indexes_ahead, layer, migrate, reconcile, session
+from ourvidz.db import concurrent_indexes, migrate, reconcile, schema_objects, session
 from ourvidz.db.reconcile import Beliefs
 
 _NEWER = """do $newer$
@@ -35,7 +35,7 @@ create table if not exists ourvidz.alembic_version (
 _IMPORT = """do $import$
 begin
   if to_regclass('ourvidz.older_jobs') is not null then
-    perform ourvidz.import_older();
+    perform ourvidz.import_legacy();
   end if;
 end
 $import$;
@@ -61,13 +61,13 @@ def write(connection: Connection | None = None, beliefs: Beliefs | None = None, 
 
 
 def _parts(connection: Connection | None, beliefs: Beliefs | None, keep_policies: bool) -> Iterator[str]:
-    release = layer.numbered().release
+    release = schema_objects.numbered().release
     yield f"-- OurVidz's database, release {release}. Written by `ourvidz migrate --sql`; do not edit. One transaction; may be run again.\n"
     yield "-- As a file of supabase/migrations, or: psql -v ON_ERROR_STOP=1 -f FILE\n\nbegin;\n"
     # A migration that times out on a lock gives way, rather than queueing the whole application behind it.
     yield "set local lock_timeout = '10s';\nset local statement_timeout = 0;\n"
     yield session.pinning()  # whoever runs the file may have other settings than our own connections
-    yield layer.lock()
+    yield schema_objects.lock()
     yield _NEWER.format(release=release)
     yield "\n-- What is there already -------------------------------------------------------------------------------------------\n\n"
     if beliefs is not None:
@@ -77,9 +77,9 @@ def _parts(connection: Connection | None, beliefs: Beliefs | None, keep_policies
     yield _RECORD
     for script in migrate.missing(connection):
         yield _numbered(script)
-    yield indexes_ahead.rebuild_invalid()
+    yield concurrent_indexes.rebuild_invalid()
     yield "\n-- Schema objects: functions, views, triggers, policies, copied tables -----------------------------------------------\n\n"
-    yield layer.applying()
+    yield schema_objects.applying()
     yield "\n-- Jobs of the older system, and what had to wait for it -------------------------------------------------------------\n\n"
     yield _IMPORT + reconcile.finish_sql()
     yield "\n-- Policies on Supabase's storage ------------------------------------------------------------------------------------\n\n"

@@ -23,7 +23,7 @@ _SQL = resources.files("ourvidz.db") / "sql" / "reconcile"
 class Step:
     """Change of one object by the migration (`action`, by `sql`), or why it is impossible (`refused`) and what to do about it (`remedy`).
 
-    A step without `sql` is done by ourvidz.repoint_older after the import, or says that something is left as it is.
+    A step without `sql` is done by ourvidz.repoint_legacy after the import, or says that something is left as it is.
     """
 
     object: str

@@ -12,13 +12,13 @@ from ourvidz.db.connection import Database
 from state.errors import DatabaseIsCopy
 
 if TYPE_CHECKING:
-    from ourvidz.db.foresee import Step
+    from ourvidz.db.migration_plan import Step
 
 Way = Literal["restored", "copied"]
 
 SAID = "This database was restored, moved or copied from another one, and nobody has said yet which of the two goes on"
 REMEDY = (
-    "Run `ourvidz restored --instead` if this one takes the other's place, or `ourvidz restored --beside` if the other one goes on and "
+    "Run `ourvidz restored --replaces` if this one takes the other's place, or `ourvidz restored --copy` if the other one goes on and "
     "this one is a copy (docs/restore.md)"
 )
 
@@ -63,17 +63,17 @@ def settle(connection: Connection, way: Way, *, keep_jobs: bool) -> dict[str, in
 def make_whole(database: Database, way: Way, *, keep_jobs: bool, tell: Callable[[str], object]) -> Whole:
     """Bring it to this program's release and settle it, in one transaction that gives way to holders of the locks it needs: the programs
     that wait for it read the same tables. Nothing is done if a step is refused."""
-    from ourvidz.db import foresee, giving_way, migrate  # loads alembic, which most commands do not need
+    from ourvidz.db import lock_retry, migrate, migration_plan  # loads alembic, which most commands do not need
 
     def work(connection: Connection) -> Whole:
-        steps = foresee.steps(connection)
+        steps = migration_plan.steps(connection)
         if any(step.refused for step in steps):
             return Whole(steps)
         migrate.migrate(connection, lock_timeout=None)
         done = settle(connection, way, keep_jobs=keep_jobs)
         return Whole(steps, done, identity(connection))
 
-    return giving_way.give_way(database, work, tell=tell, what="`ourvidz restored`")
+    return lock_retry.give_way(database, work, tell=tell, what="`ourvidz restored`")
 
 
 def analyze(database: Database) -> int:

@@ -86,10 +86,10 @@ def erase_begin(db: Database, user_id: str, reason: str | None, by: str) -> Row:
     return db.rows("select * from ourvidz.erase_begin(%s, %s, %s)", (user_id, reason, by))[0]
 
 
-def erase_words(db: Database, user_id: str, *, dry_run: bool = False) -> dict[str, int]:
+def erase_user_data(db: Database, user_id: str, *, dry_run: bool = False) -> dict[str, int]:
     """Erase the user's words; return the number of rows of each kind that held some. Raises `IllegalTransition` while jobs are
     unfinished."""
-    counts: dict[str, int] = db.rows("select ourvidz.erase_words(%s, %s) as counts", (user_id, dry_run))[0]["counts"]
+    counts: dict[str, int] = db.rows("select ourvidz.erase_user_data(%s, %s) as counts", (user_id, dry_run))[0]["counts"]
     return counts
 
 
@@ -101,18 +101,18 @@ def sample_again(db: Database) -> None:
             db.rows(f"analyze {table}")
 
 
-def erase_count(db: Database, user_id: str, counts: Mapping[str, int]) -> None:
+def erase_add_counts(db: Database, user_id: str, counts: Mapping[str, int]) -> None:
     """Add to the counts of this erasure."""
-    db.rows("select ourvidz.erase_count(%s, %s::jsonb)", (user_id, json.dumps(counts)))
+    db.rows("select ourvidz.erase_add_counts(%s, %s::jsonb)", (user_id, json.dumps(counts)))
 
 
 def erase_finish(db: Database, user_id: str) -> Row:
     return db.rows("select * from ourvidz.erase_finish(%s)", (user_id,))[0]
 
 
-def erasure_left(db: Database, user_id: str) -> list[Row]:
+def erasure_unhandled_rows(db: Database, user_id: str) -> list[Row]:
     """Return the project's own tables with rows that name the user: relation, by_column, rows (None if this login may not look)."""
-    return db.rows("select * from ourvidz.erasure_left(%s)", (user_id,))
+    return db.rows("select * from ourvidz.erasure_unhandled_rows(%s)", (user_id,))
 
 
 def unfinished(db: Database, user_id: str) -> list[Row]:

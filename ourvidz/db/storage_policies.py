@@ -9,7 +9,7 @@ from importlib import resources
 
 from sqlalchemy import Connection, text
 
-from ourvidz.db import schema
+from ourvidz.db import schema_files
 
 _FUNCTIONS = ("storage_allows", "storage_callers", "storage_probes", "storage_probe", "storage_leaks")
 
@@ -52,9 +52,11 @@ def leaks(connection: Connection) -> list[Leak]:
     with connection.begin_nested() as undone:
         # Use this program's own functions: the database may have older ones, or none.
         connection.execute(text("set local check_function_bodies = off"))
-        folder = resources.files("ourvidz.db") / "sql" / "functions"
+        folder = resources.files("ourvidz.db") / "sql" / "functions" / "storage"
         for name in _FUNCTIONS:
-            schema.script(connection, (folder / f"{name}.sql").read_text(encoding="utf-8").replace("ourvidz.storage_", "pg_temp.storage_"))
+            schema_files.script(
+                connection, (folder / f"{name}.sql").read_text(encoding="utf-8").replace("ourvidz.storage_", "pg_temp.storage_")
+            )
         found = _read(connection, "pg_temp.storage_leaks(cast(:ours as jsonb))", "null::boolean")
         undone.rollback()
     return found
@@ -78,7 +80,7 @@ def waking(connection: Connection, missing: Sequence[str]) -> dict[str, list[Lea
 
 
 def _read(connection: Connection, call: str, dropped: str) -> list[Leak]:
-    given = {"ours": json.dumps(schema.buckets())} if ":ours" in call else {}
+    given = {"ours": json.dumps(schema_files.buckets())} if ":ours" in call else {}
     # `call` and `dropped` are this module's own words.
     query = f"select policy, relation::text, lets, buckets, remedy, {dropped} as dropped from {call}"  # noqa: S608
     rows = connection.execute(text(query), given)

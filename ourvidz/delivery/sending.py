@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from ourvidz import project_keys
 from ourvidz.delivery.signature import BadSecret, headers, keys, words
-from ourvidz.outbound.answers import retry_after
+from ourvidz.outbound.retry_after import retry_after
 
 if TYPE_CHECKING:
     import httpx

@@ -10,8 +10,8 @@ import platform
 import shutil
 import tarfile
 
-from ourvidz.dev.debian import Program
 from ourvidz.dev.parts import LOCK, Parts, Say, beside, cache, digest, exclusive, npm, program, run
+from ourvidz.dev.pgbouncer import Program
 
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--force-color-profile=srgb")
 """No sandbox: Chromium's own does not start as root and in most containers. It only opens our own pages."""

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from ourvidz.db import passwords
 from ourvidz.db.conninfo import parameters
-from ourvidz.dev.debian import Program
+from ourvidz.dev.pgbouncer import Program
 from ourvidz.dev.process import Process, listening, on_free_port
 
 

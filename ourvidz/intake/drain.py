@@ -20,10 +20,10 @@ from dataclasses import dataclass, field, replace
 
 from ourvidz.db import intake
 from ourvidz.db.connection import Ambiguous, Database, DatabaseAway
-from ourvidz.intake import dead, lists, sharing
+from ourvidz.intake import dead_letters, lists, sharing
 from ourvidz.intake.message import RefusedMessage, Taken, digest, read
 from ourvidz.intake.upstash import QuotaSpent, RedisAway, Upstash
-from ourvidz.troubles import Troubles
+from ourvidz.waiting_reports import Troubles
 
 log = logging.getLogger("ourvidz.intake")
 
@@ -76,7 +76,7 @@ class Drainer:
 
     def _left(self, queue: str) -> list[lists.Found]:
         """Read the whole list before handling any message: handled ones leave the list, which shifts the rest."""
-        return list(lists.look(self.redis, processing(queue), 10 * BATCH, bury=(dead.key(queue), dead.too_large(queue))))
+        return list(lists.look(self.redis, processing(queue), 10 * BATCH, bury=(dead_letters.key(queue), dead_letters.too_large(queue))))
 
     def _fetch(self) -> dict[str, lists.Found]:
         if self._users is not None:
@@ -86,8 +86,8 @@ class Drainer:
         # One command for all queues: Upstash counts each command and waits for its disk after each. The queues take turns at being first,
         # as only the first has room for a message of any size.
         queues = self._order = (*self._order[1:], self._order[0]) if self._order else tuple(self.queues)
-        keys = [(queue, processing(queue), dead.key(queue)) for queue in queues]
-        answers = lists.move(self.redis, keys, self.batch, [dead.too_large(queue) for queue in queues])
+        keys = [(queue, processing(queue), dead_letters.key(queue)) for queue in queues]
+        answers = lists.move(self.redis, keys, self.batch, [dead_letters.too_large(queue) for queue in queues])
         self.at("fetched")
         return dict(zip(queues, answers, strict=True))
 
@@ -144,7 +144,7 @@ class Drainer:
             record = {"outcome": "refused", "reason": refusal.reason, "field": refusal.field or None, "digest": digest(raw)}
             intake.record(self.db, queue, [record | {"message_id": refusal.message_id}], patience=self.patience)
         self.at("refusal counted")
-        dead.bury(self.redis, queue, raw, refusal)
+        dead_letters.bury(self.redis, queue, raw, refusal)
         self._count("refused")
         log.warning("A message in %s was refused (%s): %s `ourvidz intake dead ls` lists it.", queue, refusal.reason, refusal.detail)
         self.at("buried")

@@ -17,7 +17,7 @@ from state import catalog
 from state.errors import InvalidJob
 
 QUEUES = ("sdxl_queue", "wan_queue")
-OLDER_QUEUE = "job_queue"
+LEGACY_QUEUE = "job_queue"
 _MODELS = Literal["lustify_sdxl", "wan_2_1_1_3b"]
 _Id = Annotated[UUID, Field(strict=False)]  # a uuid comes as text
 _Small = Annotated[str, StringConstraints(max_length=200)]
@@ -36,7 +36,7 @@ def _named(name: str, older: str, **more: Any) -> Any:
 
 
 class Message(BaseModel):
-    """A message of the deployed edge function, or of June 2025's, which pushes to `OLDER_QUEUE` under the second field names."""
+    """A message of the deployed edge function, or of June 2025's, which pushes to `LEGACY_QUEUE` under the second field names."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
 

@@ -16,7 +16,7 @@ from urllib.parse import quote
 import httpx
 
 from ourvidz.outbound import clients
-from ourvidz.outbound.answers import retry_after
+from ourvidz.outbound.retry_after import retry_after
 
 TIMEOUT = httpx.Timeout(10.0, connect=5.0)  # seconds
 

@@ -10,7 +10,7 @@ Its data is in `terms/`, plain TOML; `edge.py` exports it for the edge functions
 4. Hide the harmless sequences. Then refuse by word, by part of a longer word, and by pattern.
 
 It is fast because a pattern is tried only if the text has every class of words in it, and only where its rarest part occurs. What is
-skipped cannot match: tests/plain_screen.py skips nothing and gives the same answers. No regular expression here can backtrack, and each
+skipped cannot match: tests/reference_screen.py skips nothing and gives the same answers. No regular expression here can backtrack, and each
 step looks a bounded distance ahead, so time is linear in the text's length.
 """
 
@@ -21,8 +21,8 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from ourvidz.safety.drawing import is_drawing
-from ourvidz.safety.fold import whole, with_marks
+from ourvidz.safety.ascii_art import is_drawing
+from ourvidz.safety.lookalikes import whole, with_marks
 from ourvidz.safety.reading import DASHES, View, readings
 from ourvidz.safety.rules import TERMS, Pattern, Rules, load_rules, own_rules
 from ourvidz.safety.screen import ScreenUnavailable, Verdict

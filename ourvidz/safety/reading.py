@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from itertools import pairwise
 
-from ourvidz.safety.fold import squeezed
+from ourvidz.safety.lookalikes import squeezed
 from ourvidz.safety.rules import Pattern, Rules
 
 NUMERALS = "〇零一二三四五六七八九十百千两兩"

@@ -17,7 +17,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ourvidz.safety.fold import MANY_VS, Folding, squeezed, with_marks
+from ourvidz.safety.lookalikes import MANY_VS, Folding, squeezed, with_marks
 
 TERMS = Path(__file__).with_name("terms")
 

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 
 from ourvidz import project_keys
-from ourvidz.outbound.answers import retry_after
+from ourvidz.outbound.retry_after import retry_after
 from ourvidz.storage.base import (
     BucketMissing,
     MediaTypeRefused,

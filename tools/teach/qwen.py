@@ -25,7 +25,7 @@ from transformers import DynamicCache, Qwen2ForCausalLM, Qwen2TokenizerFast
 
 from executors.enhance import Enhancer
 from executors.errors import EnhancementFailed
-from executors.guard import Guard, policy
+from executors.guard_model import Guard, policy
 from executors.models import taught, tiny_qwen
 from executors.models.base import ModelPaths
 from executors.models.tiny import make_tiny

@@ -21,7 +21,7 @@ $$;
 grant execute on function ourvidz.realtime_send, ourvidz.newest_upload to ourvidz_owner;
 grant usage on schema ourvidz to ourvidz_executor, ourvidz_intake, ourvidz_deliverer, ourvidz_analyst;
 grant execute on function
-  ourvidz.register, ourvidz.heartbeat, ourvidz.held, ourvidz.claim, ourvidz.advance, ourvidz.advance_batch, ourvidz.enhanced,
+  ourvidz.register, ourvidz.heartbeat, ourvidz.jobs_of_executor, ourvidz.claim, ourvidz.advance, ourvidz.advance_batch, ourvidz.enhanced,
   ourvidz.artifact_generated, ourvidz.artifact_uploaded, ourvidz.complete, ourvidz.complete_batch, ourvidz.fail, ourvidz.snooze,
   ourvidz.honour_cancel, ourvidz.reap, ourvidz.executor_gone, ourvidz.on_device, ourvidz.drain, ourvidz.lane_order,
   ourvidz.check_consent, ourvidz.check_blocked, ourvidz.job_texts, ourvidz.now
@@ -30,7 +30,7 @@ to ourvidz_executor;
 -- A separate role, which a host of executors need not have: a deliverer sends messages and records their outcome, deletes what users
 -- deleted, and changes no receiver.
 grant execute on function ourvidz.outbox_due, ourvidz.outbox_take, ourvidz.outbox_sent, ourvidz.outbox_unsent, ourvidz.outbox_prune,
-  ourvidz.removals_take, ourvidz.removals_gone, ourvidz.taken_take, ourvidz.taken_moved, ourvidz.suspensions_take,
+  ourvidz.removals_lease, ourvidz.removals_done, ourvidz.quarantine_lease, ourvidz.quarantine_moved, ourvidz.suspensions_take,
   ourvidz.suspension_found, ourvidz.suspension_swept, ourvidz.now
 to ourvidz_deliverer;
 grant select on ourvidz.outbox, ourvidz.receivers, ourvidz.removals to ourvidz_deliverer, ourvidz_executor;  -- executor: for `doctor`
@@ -40,10 +40,10 @@ on ourvidz.outbox to ourvidz_analyst;
 grant select (name, events, enabled, exhausted, disabled_at) on ourvidz.receivers to ourvidz_analyst;
 
 -- Executors that have the enhancer's model answer the prompt dialog.
-grant execute on function ourvidz.enhance_take, ourvidz.enhance_hold, ourvidz.enhance_answer to ourvidz_executor;
+grant execute on function ourvidz.enhancement_claim, ourvidz.enhancement_heartbeat, ourvidz.enhancement_finish to ourvidz_executor;
 
 -- The intake queues jobs in the name of whoever a message names, as anybody with Upstash's token can.
-grant execute on function ourvidz.intake, ourvidz.intake_record, ourvidz.intake_forget, ourvidz.shared_with, ourvidz.now to ourvidz_intake;
+grant execute on function ourvidz.intake, ourvidz.intake_record, ourvidz.intake_forget, ourvidz.intake_users, ourvidz.now to ourvidz_intake;
 grant select on ourvidz.intake_counts, ourvidz.intake_messages to ourvidz_intake, ourvidz_executor;
 grant select on ourvidz.intake_counts to ourvidz_analyst;
 grant select (seq, at, queue, outcome, message_id, reason, field) on ourvidz.intake_messages to ourvidz_analyst;
@@ -85,7 +85,7 @@ grant execute on function public.report_queue, public.moderate to service_role, 
 grant execute on function public.verify_age to service_role, ourvidz_admin;
 grant execute on function public.age_message to service_role;
 -- Called by policies on storage.objects as the requesting role.
-grant execute on function ourvidz.on_hold, ourvidz.am_suspended, ourvidz.is_taken, ourvidz.readable, ourvidz.may_upload to authenticated;
+grant execute on function ourvidz.on_hold, ourvidz.am_suspended, ourvidz.is_withheld, ourvidz.readable, ourvidz.may_upload to authenticated;
 -- Called by the admin policies (policies.sql).
 grant execute on function ourvidz.admin_reads to ourvidz_admin;
 grant execute on function public.read_prompt to service_role, ourvidz_admin;

@@ -30,6 +30,6 @@ begin
   select 1, gen_random_uuid(), 'made', ourvidz.now(),
          case when exists (select from public.job_events where xid > pg_current_xact_id()) then ourvidz.next_xid_offset() else 0 end,
          here.system_identifier, here.database_oid
-  from ourvidz.whereabouts() as here where not exists (select from ourvidz.identities);
+  from ourvidz.server_identity() as here where not exists (select from ourvidz.identities);
 end
 $$;

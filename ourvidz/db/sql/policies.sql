@@ -61,7 +61,7 @@ with said as (select
     ('authenticated', 'videos', 'insert', 'user_id, project_id, scene_number, status, format, resolution', v_my_video),
     ('authenticated', 'videos', 'update', 'project_id, scene_number', v_my_scene),
     ('authenticated', 'videos', 'delete', null, v_mine),
-    -- Bounds of an image row: ourvidz.images_arrive.
+    -- Bounds of an image row: ourvidz.images_check_insert.
     ('authenticated', 'images', 'select', null, v_mine || ' and not taken_down'),
     ('authenticated', 'images', 'insert', v_images, v_my_scene),
     ('authenticated', 'images', 'delete', null, v_mine),

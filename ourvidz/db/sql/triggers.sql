@@ -16,7 +16,7 @@ create or replace trigger jobs_bare_write before update of
   error_class, final, enhanced, generated, uploaded, hidden, created_at, updated_at, completed_at, error_message on public.jobs
   for each row when (pg_trigger_depth() = 0) execute function ourvidz.refuse_bare_write();
 create or replace trigger jobs_erased before update of metadata, error_message on public.jobs
-  for each row when (pg_trigger_depth() = 0 and num_nonnulls(new.metadata, new.error_message) > 0) execute function ourvidz.keep_erased();
+  for each row when (pg_trigger_depth() = 0 and num_nonnulls(new.metadata, new.error_message) > 0) execute function ourvidz.drop_erased_text();
 create or replace trigger jobs_guard_insert after insert on public.jobs
   referencing new table as after_rows for each statement execute function ourvidz.jobs_guard_insert();
 create or replace trigger jobs_guard_update after update on public.jobs
@@ -47,8 +47,8 @@ create or replace trigger age_follow after update on public.profiles
 create or replace trigger age_begin after insert on public.profiles for each row when (new.age_verified) execute function ourvidz.age_follow();
 
 -- Library rows follow their jobs' events. Functions of ours run as their owner, which nobody can become: other writers' rows are checked.
-create or replace trigger images_arrive before insert on public.images
-  for each row when (current_user <> 'ourvidz_owner') execute function ourvidz.images_arrive();
+create or replace trigger images_check_insert before insert on public.images
+  for each row when (current_user <> 'ourvidz_owner') execute function ourvidz.images_check_insert();
 create or replace trigger images_arrived after insert on public.images
   for each row when (new.job_id is not null and current_user <> 'ourvidz_owner') execute function ourvidz.images_changed();
 create or replace trigger images_changed after update on public.images
@@ -82,15 +82,15 @@ create or replace trigger videos_objects_removed after delete on public.videos f
 
 -- Columns that analysts read accept only values of their kinds (state/kinds.py).
 create or replace trigger artifacts_kinds before insert or update of kind, media_type on public.artifacts
-  for each row execute function ourvidz.keep_kinds();
+  for each row execute function ourvidz.check_column_kinds();
 create or replace trigger executors_kinds before insert or update of called, lanes, resident, lane, state on ourvidz.executors
-  for each row execute function ourvidz.keep_kinds();
+  for each row execute function ourvidz.check_column_kinds();
 create or replace trigger intake_messages_kinds before insert or update of queue, outcome, reason, field on ourvidz.intake_messages
-  for each row execute function ourvidz.keep_kinds();
+  for each row execute function ourvidz.check_column_kinds();
 create or replace trigger intake_counts_kinds before insert or update of queue, outcome, reason on ourvidz.intake_counts
-  for each row execute function ourvidz.keep_kinds();
+  for each row execute function ourvidz.check_column_kinds();
 create or replace trigger screenings_kinds before insert or update of stage, policy_version, category, rule_id, digest on ourvidz.screenings
-  for each row execute function ourvidz.keep_kinds();
+  for each row execute function ourvidz.check_column_kinds();
 
 create or replace trigger image_moderated after update of moderation_status on public.images
   for each row when (old.moderation_status is distinct from new.moderation_status and new.moderation_status in ('rejected', 'approved')

@@ -1,4 +1,4 @@
--- Finds the legacy system's jobs: moved aside whole as ourvidz.older_jobs, and imported once the functions exist (ourvidz.import_older).
+-- Finds the legacy system's jobs: moved aside whole as ourvidz.older_jobs, and imported once the functions exist (ourvidz.import_legacy).
 create or replace function pg_temp.older_jobs() returns regclass language sql as $$
   select c.oid::regclass from pg_class as c
   where c.oid = coalesce(to_regclass('public.jobs'), 0) and not exists (select from pg_attribute where attrelid = c.oid and attname = 'head_hash')
@@ -41,7 +41,7 @@ begin
     perform pg_temp.step(2, format('trigger %s of public.jobs', k.tgname), 'put aside with its table, and disabled',
                          format('alter table ourvidz.older_jobs disable trigger %I', k.tgname));
   end loop;
-  -- After the import: ourvidz.repoint_older.
+  -- After the import: ourvidz.repoint_legacy.
   for k in
     select conname, conrelid::regclass::text as relation from pg_constraint
     where contype = 'f' and confrelid = pg_temp.older_jobs() and conrelid <> confrelid order by 2, 1

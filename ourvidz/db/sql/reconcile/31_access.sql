@@ -48,7 +48,7 @@ end
 $$;
 
 -- Views on the legacy jobs follow that table when it is moved aside, and would show no new job. Those that also work over the new
--- public.jobs are redefined (ourvidz.repoint_older): tried on a temporary table with its columns. Others are only reported.
+-- public.jobs are redefined (ourvidz.repoint_legacy): tried on a temporary table with its columns. Others are only reported.
 create or replace function pg_temp.plan_job_views() returns void language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   v record;

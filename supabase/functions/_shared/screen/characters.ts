@@ -1,4 +1,4 @@
-// What the screen asks of a character, out of the tables that Python wrote (ourvidz/safety/edge.py): the runtime's own may be of another
+// What the screen asks of a character, out of the tables that Python wrote (ourvidz/safety/edge_data.py): the runtime's own may be of another
 // version of Unicode.
 
 export const LETTER = 1; // str.isalpha

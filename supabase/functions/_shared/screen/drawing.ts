@@ -1,4 +1,4 @@
-// Letters drawn over several lines with other characters (ASCII art). As ourvidz/safety/drawing.py.
+// Letters drawn over several lines with other characters (ASCII art). As ourvidz/safety/ascii_art.py.
 
 import { type Characters, isDigit, LETTER, NUMERIC, SPACE } from "./characters.ts";
 

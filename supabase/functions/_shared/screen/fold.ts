@@ -1,4 +1,4 @@
-// One spelling for all the ways in which a word can be made to look like itself. The steps are told in ourvidz/safety/fold.py.
+// One spelling for all the ways in which a word can be made to look like itself. The steps are told in ourvidz/safety/lookalikes.py.
 
 import { Characters, DROPPED, isAscii, SPACE, UNKNOWN } from "./characters.ts";
 

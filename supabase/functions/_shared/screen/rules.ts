@@ -1,4 +1,4 @@
-// The tables that ourvidz/safety/edge.py wrote, as the screen looks into them. Throws on data that is not right.
+// The tables that ourvidz/safety/edge_data.py wrote, as the screen looks into them. Throws on data that is not right.
 
 import { Characters, DROPPED, isDigit, LETTER, NUMERAL, NUMERIC, SIGN, SPACE, UNKNOWN } from "./characters.ts";
 import { Folding, MANY_VS } from "./fold.ts";
