@@ -8,7 +8,7 @@ TORCH  ?= torch==2.13.0
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test nightly rows wires clients quick lint bench mutants docs clean
+.PHONY: help demo test nightly rows wires clients matrix quick lint bench mutants docs schema clean
 
 help:   ## this list
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,10 +31,13 @@ wires: $(VENV)/.dev  ## break each wire of the models once (inputs swapped, fact
 clients: $(VENV)/.dev  ## the client contract: every request of OurVidz's front end, by both libraries, on both databases; prints the table
 	$(BIN)/python -m pytest tests/clients -n 0 -m '' --deselect tests/clients/test_storm.py::test_two_hundred
 
+matrix: $(VENV)/.dev  ## the database's tests on Postgres 15 to 18, the quick ones on each Python found; some: make matrix ON="16 3.11"
+	$(BIN)/python -m tools.matrix $(ON)
+
 quick: $(VENV)/.dev  ## the tests of a few seconds
 	$(BIN)/python -m pytest tests/state tests/test_screen.py tests/contract -q
 
-lint: $(VENV)/.dev  ## ruff, mypy (strict on state and ourvidz), import-linter
+lint: $(VENV)/.dev  ## ruff, mypy (strict), import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -47,7 +50,10 @@ mutants: $(VENV)/.dev  ## take each guard away, and see that a test notices
 	$(BIN)/python tests/mutations.py
 
 docs: $(VENV)/.dev  ## write what is made from the code: pages of docs/, what the edge functions share
-	$(BIN)/python -m ourvidz.docs
+	$(BIN)/python -m tools.docs
+
+schema: $(VENV)/.dev  ## write tests/schema.sql, the dump of a migrated database, so that a diff shows what a change does to the schema
+	OURVIDZ_TEST_SCHEMA=1 $(BIN)/python -m pytest tests/db/test_schema_file.py -n 0 -q
 
 clean:  ## forget the environment
 	rm -rf $(VENV)

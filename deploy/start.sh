@@ -11,7 +11,7 @@ set -eu
 say() { printf 'start: %s\n' "$*" >&2; }
 
 answers() { # 0: the database at $1 does (with $2, writes: takes them); 2: it never will, and it was said why; anything else: not yet
-    DATABASE_URL=$1 timeout 15 python3 -m ourvidz.db.answers ${2:-}
+    DATABASE_URL=$1 timeout 15 python3 -m ourvidz.db.wait_ready ${2:-}
 }
 
 wait_for() {

@@ -1,4 +1,4 @@
-"""A test as one who comes through the API: the role and the claims that PostgREST would set, for one transaction."""
+"""Requests as the API makes them: the role and JWT claims that PostgREST would set, for one transaction."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from support import Server
 
 
 class Api:
-    """The same database, over a connection that may become any role (in life: authenticator)."""
+    """The same database over a connection that may take any role (as authenticator does in production)."""
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self.connection = connection
@@ -22,7 +22,7 @@ class Api:
     def request(
         self, role: str | None, user: str | None = None, *, admin: bool = False, http: bool = False
     ) -> Iterator[psycopg.Cursor[Any]]:
-        """A transaction as PostgREST makes it, with Supabase's statement timeouts. Without claims for roles that have no JWT."""
+        """A transaction like PostgREST's, with Supabase's statement timeout. Roles without a JWT get no claims."""
         with self.connection.transaction(), self.connection.cursor(row_factory=dict_row) as cursor:
             cursor.execute("set local statement_timeout = '8s'")
             if role in ("anon", "authenticated", "service_role"):

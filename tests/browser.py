@@ -1,4 +1,4 @@
-"""A real browser, to look at what we make as people see it: headless Chromium over its DevTools protocol."""
+"""Headless Chromium over its DevTools protocol, to view outputs as users see them."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from PIL import Image
 from websockets.sync.client import connect
 
 from ourvidz.dev.chromium import FLAGS, chromium
-from ourvidz.dev.debian import Program
 from ourvidz.dev.parts import Parts
+from ourvidz.dev.pgbouncer import Program
 
 PAGE = """<!doctype html><body style="margin:0;background:#000"><script>
 async function show(url, kind, width, height) {
@@ -39,7 +39,7 @@ async function show(url, kind, width, height) {
 
 
 class Browser:
-    """`with Browser(program, folder) as browser`. `seconds`: for each answer."""
+    """`with Browser(program, folder) as browser`. `seconds`: limit for each answer."""
 
     def __init__(self, program: Program, folder: Path, seconds: float = 90) -> None:
         self.program, self.folder, self.seconds, self.asked, self.session = program, folder, seconds, 0, ""
@@ -73,12 +73,12 @@ class Browser:
         message = {"id": self.asked, "method": method, "params": params} | ({"sessionId": self.session} if self.session else {})
         self.wire.send(json.dumps(message))
         while (answer := json.loads(self.wire.recv(timeout=self.seconds))).get("id") != self.asked:
-            pass  # an event, of which there are many
+            pass  # skip events
         assert "error" not in answer, answer["error"]
         return dict(answer["result"])
 
     def shown(self, file: Path, media_type: str, size: tuple[int, int]) -> Image.Image:
-        """A screenshot of the file as a page shows it at `size`; of a film its middle."""
+        """Screenshot of the file in a page at `size`; of a video, the frame in the middle."""
         url = f"data:{media_type};base64,{base64.b64encode(file.read_bytes()).decode()}"
         kind = "video" if media_type.startswith("video/") else "img"
         self("Emulation.setDeviceMetricsOverride", width=size[0], height=size[1], deviceScaleFactor=1, mobile=False)

@@ -1,6 +1,6 @@
-"""Signals as a program in a terminal has them, for the tests' own child processes.
+"""Restore default signal handling in the tests' child processes.
 
-A suite that was started in the background or under nohup ignores some, its children inherit that, and what a test sends them is lost.
+A suite started in the background or under nohup ignores some signals; its children inherit that and would miss the ones tests send.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import signal
 from pathlib import Path
 
 RESTORE = f"import sys; sys.path.append({str(Path(__file__).parent)!r}); from child_signals import restore; restore(); "
-"""What a child's program begins with, where it is a text."""
+"""First line of a child program that is passed as text."""
 
 
 def restore() -> None:

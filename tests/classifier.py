@@ -1,4 +1,4 @@
-"""A tiny classifier of pictures that is taught two synthetic classes, stripes and discs, in both formats that the image screen loads."""
+"""Train a tiny image classifier on two synthetic classes, stripes and discs, in both formats that the image screen loads."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def discs(rng: np.random.Generator) -> np.ndarray:
 
 
 def picture(kind: str, seed: int = 7, side: int = 96) -> Image.Image:
-    """One of a kind, larger than the model's own size."""
+    """An image of one class, larger than the model's input."""
     drawn = {"stripes": stripes, "discs": discs}[kind](np.random.default_rng(seed))
     return Image.fromarray((drawn * 255).astype(np.uint8)).convert("RGB").resize((side, side), Image.Resampling.NEAREST)
 
@@ -43,7 +43,7 @@ def png(image: Image.Image) -> bytes:
 
 
 def teach(folder: Path) -> None:
-    """Makes `folder/safetensors` and `folder/onnx`, with their rules; about three seconds. Neither is pinned."""
+    """Write `folder/safetensors` and `folder/onnx` with their rules, unpinned. Takes about three seconds."""
     import torch
     from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessorPil
 

@@ -1,4 +1,4 @@
-"""The command as people run it: a process of its own, against this test's database, its stdout a pipe or a terminal."""
+"""Run the `ourvidz` command in its own process against the test's database, with stdout as a pipe or a terminal."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ MODELS = [
     ("worker",),
     ("enhancer",),
 ]  # they import torch and more
-AT_START = ("PYTHON", "LC_", "LANG")  # what an interpreter reads as it starts
+AT_START = ("PYTHON", "LC_", "LANG")  # read by an interpreter at startup
 
 
 def at_start(env: Mapping[str, str]) -> dict[str, str]:
@@ -65,14 +65,14 @@ class Answer:
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:
-    """Of this process what programs need, and nothing that speaks to ours or changes colours. One thread: two wait for each other over
-    tensors as small as those of the tiny models, which costs more than the work."""
+    """This process's environment without variables that affect `ourvidz` or colours. One thread: with tensors as small as those of the
+    tiny models, two threads wait for each other longer than they work."""
     ours = ("OURVIDZ_", "DATABASE_URL", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "PG")
     return {k: v for k, v in os.environ.items() if not k.startswith(ours)} | {"OURVIDZ_HOME": str(home), "OMP_NUM_THREADS": "1"} | more
 
 
 class Running:
-    """A command that was forked, with what tests use of `subprocess.Popen`."""
+    """A forked command, with the parts of `subprocess.Popen` that tests use."""
 
     def __init__(self, args: list[str], peer: socket.socket) -> None:
         self.args, self._peer = args, peer
@@ -83,7 +83,7 @@ class Running:
         self.returncode: int | None = None
 
     def wait(self, timeout: float) -> int:
-        """Its exit status. Raises `subprocess.TimeoutExpired`, and has killed it then."""
+        """Return the exit status. On timeout, kill the command and raise `subprocess.TimeoutExpired`."""
         if self.returncode is None:
             self._peer.settimeout(timeout)
             try:
@@ -107,7 +107,7 @@ class Running:
         self.send_signal(signal.SIGKILL)
 
     def communicate(self, timeout: float = LIMIT) -> tuple[str, str]:
-        """What is left of stdout and stderr, once it has ended."""
+        """The rest of stdout and stderr, after the command has ended."""
         with ThreadPoolExecutor(2) as threads:
             said = [threads.submit(_rest, pipe) for pipe in (self.stdout, self.stderr)]
             self.wait(timeout)
@@ -131,28 +131,28 @@ def _rest(pipe: IO[str] | None) -> str:
 
 
 class Server:
-    """A fork server of the command (command_server.py), shared by the processes of this test run, and as long as one of them lives."""
+    """A fork server (command_server.py) shared by the processes of this test run; it runs as long as one of them does."""
 
     def __init__(self, *, models: bool) -> None:
-        # xdist's number of the run, the same in each of its processes
+        # xdist's id of the run, the same in each of its processes
         run = os.environ.get("PYTEST_XDIST_TESTRUNUID", uuid.uuid4().hex)
         self.folder = Path(tempfile.gettempdir(), f"ourvidz-command-{run}" + "-models" * models)
-        self.holds = socket.socket(socket.AF_UNIX)  # until this process ends
+        self.holds = socket.socket(socket.AF_UNIX)  # held until this process ends
         with Path(__file__).open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # one starts it
+            fcntl.flock(lock, fcntl.LOCK_EX)  # only one process starts it
             if not self._held():
                 self._start(models=models)
                 assert self._held()
 
     def _held(self) -> bool:
-        """Whether there is a server, which from now on this process keeps running."""
+        """Register with a running server, which this process then keeps alive; False if there is none."""
         try:
             self.holds.connect(str(self.folder / "socket"))
             self.holds.sendall(b"hold\n")
             if self.holds.recv(5) == b"held\n":
                 return True
         except OSError:
-            pass  # there is none, or it is just ending
+            pass  # no server, or one that is shutting down
         self.holds.close()
         self.holds = socket.socket(socket.AF_UNIX)
         return False
@@ -165,7 +165,7 @@ class Server:
         assert self.process.stdout and self.process.stdout.readline() == "ready\n"
 
     def start(self, args: list[str], env: Mapping[str, str], cwd: Path, files: Sequence[str]) -> Running:
-        """Starts the command on these files, its stdin, stdout and stderr; they are open when this returns."""
+        """Start the command with these files as stdin, stdout and stderr, and return when it has opened them."""
         peer = socket.socket(socket.AF_UNIX)
         peer.connect(str(self.folder / "socket"))
         named = dict(zip(("stdin", "stdout", "stderr"), files, strict=True))
@@ -190,7 +190,7 @@ def _server(*, models: bool) -> Server:
 
 
 class Command:
-    """Runs `ourvidz ARGS`: forked from a process that has imported it, which spares each test the interpreter's start."""
+    """Run `ourvidz ARGS` in a fork of a process that has already imported it: saves each test an interpreter start."""
 
     def __init__(self, env: dict[str, str], cwd: Path) -> None:
         self.env, self.cwd = env, cwd
@@ -215,9 +215,9 @@ class Command:
         return answer
 
     def start(self, *args: str) -> Running:
-        """With stdout and stderr as pipes, stdin empty."""
+        """Start with stdout and stderr as pipes and an empty stdin."""
         reading, writing = zip(os.pipe(), os.pipe(), strict=True)
-        files = [os.devnull, *(f"/proc/{os.getpid()}/fd/{end}" for end in writing)]  # which the server's child opens
+        files = [os.devnull, *(f"/proc/{os.getpid()}/fd/{end}" for end in writing)]  # opened by the server's child
         running = self._server(args).start(list(args), self.env, self.cwd, files)
         for end in writing:
             os.close(end)
@@ -228,7 +228,7 @@ class Command:
         return _server(models=tuple(args[:1]) in MODELS)
 
     def in_terminal(self, *args: str, typed: str = "", timeout: float = LIMIT, **env: str) -> Answer:
-        """With stdin, stdout and stderr on one terminal of 120 columns; `out` is everything that appeared there."""
+        """Run with stdin, stdout and stderr on one terminal of 120 columns; `out` is everything printed there."""
         main, side = pty.openpty()
         env, name = self.env | {"TERM": "xterm-256color", "COLUMNS": "120"} | env, os.ttyname(side)
         running = self._server(args).start(list(args), env, self.cwd, [name] * 3)

@@ -1,12 +1,12 @@
-"""A fork server of the command: it imports what `ourvidz` imports once, and forks a process for each command that a test runs.
+"""Fork server for the command: imports `ourvidz` once and forks a process for each command that a test runs.
 
-`python command_server.py FOLDER MODELS` listens on FOLDER/socket; with MODELS not empty, it imports the model libraries too. A request is a
-line of JSON: `args`, `env`, `cwd`, and the files of stdin, stdout and stderr. The answer is a line with the process's number, and one with
-its exit status once it has ended. The process is a real one: it gets its arguments, environment and files, runs `main()` from the top, and
-ends as `main()` does.
+`python command_server.py FOLDER MODELS` listens on FOLDER/socket; a non-empty MODELS also imports the model libraries. A request is a line
+of JSON: `args`, `env`, `cwd`, and the files for stdin, stdout and stderr. The reply is a line with the pid, and a second one with the exit
+status when the process has ended. The process gets its own arguments, environment and files, runs `main()` from the top, and exits as
+`main()` does.
 
-Test processes share a server. Each keeps a connection open on which it has said `hold`, and the server ends, and removes FOLDER, when the
-last of these is closed.
+Test processes share a server. Each keeps a connection open on which it sent `hold`; when the last of these closes, the server removes
+FOLDER and exits.
 """
 
 from __future__ import annotations
@@ -40,22 +40,22 @@ def imports(*, models: bool) -> None:
 
     from executors import provenance  # noqa: F401  (numpy, PyAV and c2pa, which `doctor` and `provenance` import)
     from ourvidz.cli import main
-    from ourvidz.db import layer
+    from ourvidz.db import schema_objects
     from ourvidz.safety import lexical, negative
 
-    main.app = get_command(main.app)  # what `app()` makes of it first at each call: the 100 commands and their options
-    # Read from files that come with the program, once in a process.
-    layer.objects()
+    main.app = get_command(main.app)  # `app()` does this at each call, for 100 commands and their options
+    # Files of the package, cached per process.
+    schema_objects.objects()
     lexical.own_rules(lexical.TERMS, None)
     lexical.own_rules(negative.FOLDER, lexical.TERMS)
 
 
 def become(asked: dict[str, Any]) -> None:
-    """This process is from now on as if it had been started so."""
+    """Turn this process into one started with these arguments, environment, folder and files."""
     for number, name in enumerate(STREAMS):
         os.dup2(asked[name], number)
         os.close(asked[name])
-    sys.stdout.reconfigure(line_buffering=os.isatty(1))  # type: ignore[union-attr]  # as an interpreter sets it when it starts
+    sys.stdout.reconfigure(line_buffering=os.isatty(1))  # type: ignore[union-attr]  # as an interpreter does at startup
     os.chdir(asked["cwd"])
     os.environ.clear()
     os.environ.update(asked["env"])
@@ -63,15 +63,15 @@ def become(asked: dict[str, Any]) -> None:
 
 
 def serve(folder: str) -> None:
-    """Returns in each process that is to run a command."""
+    """Serve until no holder is left. Returns only in a forked process that is to run a command."""
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(os.path.join(folder, "socket"))  # noqa: PTH118
     listening.listen(64)
     print("ready", flush=True)
     holding: list[socket.socket] = []
     while True:
-        ready, _, _ = select.select([listening, *holding], [], [], None if holding else 60)  # who started it may be killed before it holds
-        for peer in [one for one in holding if one in ready]:  # it says nothing more: this is its end
+        ready, _, _ = select.select([listening, *holding], [], [], None if holding else 60)  # its starter may be killed before it holds
+        for peer in [one for one in holding if one in ready]:  # readable means closed: holders send nothing more
             holding.remove(peer)
             peer.close()
         if listening in ready:
@@ -80,10 +80,10 @@ def serve(folder: str) -> None:
             if (asked := line.readline()) == "hold\n":
                 holding.append(peer)
                 print("held", file=line, flush=True)
-            elif asked and (keeper := os.fork()) == 0:  # it forks the command, and answers when that has ended
+            elif asked and (keeper := os.fork()) == 0:  # the keeper forks the command and replies when it has ended
                 listening.close()
                 command = json.loads(asked)
-                for name in STREAMS:  # before the answer: a terminal whose other side was closed is gone
+                for name in STREAMS:  # before the reply: a terminal vanishes once its other side is closed
                     command[name] = os.open(command[name], os.O_NOCTTY | (os.O_RDONLY if name == "stdin" else os.O_WRONLY))
                 pid = os.fork()
                 if pid:

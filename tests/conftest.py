@@ -1,32 +1,41 @@
-"""Real Postgres for every test: one embedded server a session, one migrated template, and copies of it, used by one test after another.
+"""Real Postgres for every test: one embedded server per session, one migrated template, and copies of it that tests reuse.
 
-`OURVIDZ_TEST_POSTGRES`, a superuser's URL, tests on that server instead: the supported Postgres versions, in CI.
+`OURVIDZ_TEST_POSTGRES`, a superuser's URL, runs the tests on that server instead: CI uses it for each supported Postgres version.
 """
 
 from __future__ import annotations
 
 import gc
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from functools import cache
 
 import httpx
-import longest
 import psycopg
 import pytest
+import slow_first
 from hypothesis import settings
 from psycopg.conninfo import conninfo_to_dict
-from recycled import Databases, Recycled, closed, opened
+from reused_databases import Databases, Recycled, closed, opened
 from support import OWNER, Clock, Permissive, Server, embedded_server, make_migrated, new_user
 
 from ourvidz.db.connection import Database
 from ourvidz.lifecycle import Jobs
 
-# Every httpx.Client reads the trusted certificates, 20 ms of a core's time, and tests make thousands of clients, to speak to this machine.
-# Here they are read once. The program's own clients have another context (ourvidz.outbound.clients).
+# Every httpx.Client loads the trusted certificates: 20 ms of CPU each, and tests make thousands of clients for local servers. Load them
+# once. The program's own clients use another context (ourvidz.outbound.clients).
 httpx._transports.default.create_ssl_context = cache(httpx.create_ssl_context)
 
-pytest_plugins = ["browser", "stack_fixtures", "storage_site", "older", "tiny_fixtures"]
+pytest_plugins = ["browser", "stack_fixtures", "storage_site", "production_copy", "tiny_fixtures"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep this process out of the real home: what it accepts and caches there would outlive the run, and meet the next one's paths."""
+    home = tempfile.TemporaryDirectory(prefix="ourvidz-home-")
+    config.add_cleanup(home.cleanup)
+    os.environ["OURVIDZ_HOME"] = home.name
+
 
 settings.register_profile("default", deadline=None, print_blob=True)
 settings.load_profile("default")
@@ -42,7 +51,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def _owner_of(superuser_url: str) -> str:
-    """A role like Supabase's `postgres` on a server that is not ours: it owns the databases and is no superuser."""
+    """Create a role like Supabase's `postgres` on an external server: owner of the databases, not a superuser."""
     with psycopg.connect(superuser_url, autocommit=True) as connection:
         if not connection.execute("select 1 from pg_roles where rolname = %s", (OWNER,)).fetchone():
             connection.execute(f"create role {OWNER} login createrole bypassrls password '{OWNER}'")
@@ -55,7 +64,7 @@ def _owner_of(superuser_url: str) -> str:
 
 @pytest.fixture(scope="session")
 def template(server: Server) -> Iterator[str]:
-    """A migrated database to copy from. Nothing may stay connected to it."""
+    """Name of a migrated database to copy from. Nothing may stay connected to it."""
     name = make_migrated(server)
     yield name
     server.drop(name)
@@ -70,7 +79,7 @@ def databases(server: Server, template: str) -> Iterator[Databases]:
 
 @pytest.fixture(scope="session")
 def clocked_databases(server: Server, template: str) -> Iterator[Databases]:
-    """With what `Clock` needs in the schema."""
+    """Databases whose schema has what `Clock` needs."""
     name = server.create(template, prefix="clocked")
     database = Database(server.url(name))
     Clock.prepare(database)
@@ -91,8 +100,8 @@ def _recycled(request: pytest.FixtureRequest) -> Iterator[Recycled]:
 
 @pytest.fixture
 def database_name(request: pytest.FixtureRequest, server: Server) -> Iterator[str]:
-    """A migrated database of this test's own: a new one where it is marked `new_database`, else maybe one that an earlier test had, without
-    its rows (tests/recycled.py)."""
+    """A migrated database for this test alone: a new one if the test is marked `new_database`, else possibly one that an earlier test used,
+    emptied (tests/reused_databases.py)."""
     if not request.node.get_closest_marker("new_database"):
         yield request.getfixturevalue("_recycled").name
         return
@@ -103,7 +112,7 @@ def database_name(request: pytest.FixtureRequest, server: Server) -> Iterator[st
 
 @pytest.fixture
 def database(request: pytest.FixtureRequest, server: Server, database_name: str) -> Iterator[Database]:
-    """The test's database, as its owner."""
+    """The test's database, connected as its owner."""
     if request.node.get_closest_marker("new_database"):
         database = Database(server.url(database_name))
         yield database
@@ -117,14 +126,14 @@ def database(request: pytest.FixtureRequest, server: Server, database_name: str)
 
 @pytest.fixture
 def superuser(server: Server, database_name: str, database: Database) -> Iterator[psycopg.Connection]:
-    """The same database as the server's superuser, who can do what nobody else may: tamper."""
+    """The same database as the server's superuser, who alone can tamper with it."""
     with psycopg.connect(server.url(database_name, superuser=True), autocommit=True) as connection:
         yield connection
 
 
 @pytest.fixture
 def jobs(database: Database) -> Jobs:
-    """The verbs, with a screen that lets everything through."""
+    """`Jobs` with a screen that allows everything."""
     return Jobs(database, Permissive(), patience=20)
 
 
@@ -136,28 +145,28 @@ def user(database: Database) -> Callable[..., str]:
 
 @pytest.fixture
 def clock(database: Database) -> Clock:
-    """The database's clock, standing still at `clock.at` until the test moves it."""
+    """The database's clock, stopped at `clock.at` until the test moves it."""
     return Clock(database)
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than cores: now and then each waits, for a process to start, a lease to end, a server to answer. Each has a server and
-    models of its own, some twenty seconds of a core's time; of four on two cores the fourth cost more than it did."""
+    """Cores plus one, at most 8: workers at times wait for a process, a lease or a server. Each worker has its own server and models, some
+    20 s of CPU; on two cores a fourth worker cost more than it gained."""
     return min(8, (os.cpu_count() or 1) + 1)
 
 
 def pytest_collection_finish() -> None:
-    """What is imported by now stays: the collector need not walk through a million objects each time. (After "out of memory" a job calls it
-    itself, which took a second of a core.)"""
+    """Freeze all objects imported so far: the collector would walk through a million of them each time. (After "out of memory" a job calls
+    it explicitly, which took a second of CPU.)"""
     gc.collect()
     gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    longest.first(items)
+    slow_first.first(items)
 
 
-# A skipped test is one that nobody ran, and an expected failure is one that nobody mended. In CI either fails the session and is listed.
+# In CI a skipped test or an expected failure fails the session and is listed: the one was not run, the other not fixed.
 
 _skipped: list[str] = []
 

@@ -1,4 +1,4 @@
-"""The lexical screen's terms, and the ways in which a word is disguised: for the tests of both its implementations."""
+"""The lexical screen's terms and the ways to disguise a word, for the tests of both implementations (Python and edge)."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def latin(word: str) -> bool:
 
 
 def leet(word: str) -> str:
-    """All vowels but the first letter: a word keeps a letter, or it would be a number."""
+    """Replace every vowel except a first letter: a word without any letter would be a number."""
     return word[0] + "".join({"a": "4", "e": "3", "i": "1", "o": "0"}.get(c, c) for c in word[1:])
 
 
 def symbols(word: str) -> str:
-    return word[0] + "".join({"a": "@", "i": "!", "s": "$"}.get(c, c) for c in word[1:-1]) + word[-1]  # at the end it is just a "!"
+    return word[0] + "".join({"a": "@", "i": "!", "s": "$"}.get(c, c) for c in word[1:-1]) + word[-1]  # a final "!" is punctuation
 
 
 def lookalike(pick: int) -> Callable[[str], str]:
@@ -67,7 +67,7 @@ LATIN_DISGUISES: dict[str, Callable[[str], str]] = {
     "leet": leet,
     "symbols": symbols,
     "leet, spaces": lambda w: " ".join(leet(w)),
-    "leet, a number": lambda w: leet(w[:-1]) + w[-1] + "18",  # 0 and 18 would be 018
+    "leet, a number": lambda w: leet(w[:-1]) + w[-1] + "18",  # 0 and 18 would read as 018
     "marks": "\u0336".join,
     "accents": lambda w: "".join(f"{c}\u0301" if c in "aeou" else c for c in w),
     "long": lambda w: w[0] * 5 + w[1:],
@@ -88,8 +88,8 @@ LATIN_DISGUISES: dict[str, Callable[[str], str]] = {
 
 
 def disguised(code: str, first: int | None = None, share: int = 1) -> Iterator[tuple[str, str, str]]:
-    """Of a language's words, or the first of them: the disguise, the word, and it in disguise. With a `share` of 3 each word wears a third
-    of the disguises, the next word the next third.
+    """Yield (disguise, word, disguised word) for a language's words, or the first of them. With a `share` of 3 each word gets a third of
+    the disguises, the next word the next third.
     """
     for i, word in enumerate(listed(code, "words")[:first]):
         for k, (name, disguise) in enumerate((DISGUISES | LATIN_DISGUISES if latin(word) else DISGUISES).items()):

@@ -1,5 +1,5 @@
-"""Processes of the tests' own code, forked from one that has imported the program: to start an interpreter and import it takes half a
-second of a core's time for each."""
+"""Run the tests' own functions in processes forked from one that has imported the program: starting an interpreter and importing it
+costs half a second of CPU each."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ IMPORTED = ["forked", "PIL.Image", "ourvidz.bootstrap", "ourvidz.delivery.delive
 def _context() -> ForkServerContext:
     found = multiprocessing.get_context("forkserver")
     found.set_forkserver_preload(IMPORTED)
-    # Before Python 3.13 the server itself is not given the parent's sys.path.
+    # Before Python 3.13 the fork server does not get the parent's sys.path.
     with patch.dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, sys.path))):
         forkserver.ensure_running()
     return found
 
 
 def start(target: Callable[..., object], *args: Any, env: Mapping[str, str] | None = None) -> ForkServerProcess:
-    """A process that calls `target`, a function of a module, with `args`; `env` is its whole environment (default: this process's)."""
+    """Start a process that calls `target`, a module-level function, with `args`. `env`: its whole environment (default: this process's)."""
     process = _context().Process(target=_run, args=(dict(os.environ if env is None else env), target, args))
     process.start()
     return process

@@ -1,4 +1,4 @@
-"""A hub of our own on 127.0.0.1: the endpoints that a pull uses, spoken as huggingface.co speaks them, and the ways in which they go wrong.
+"""A model hub on 127.0.0.1 with the huggingface.co endpoints that `pull` uses, and faults to inject.
 
 `/api/models/{repo}/revision/{revision}?blobs=true` lists a commit's files with size, git blob hash and, for large ones, sha256;
 `/{repo}/resolve/{commit}/{path}` redirects to a second server (the CDN, another origin) for large files, and answers HEAD, GET and Range.
@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 from waiting import LIMIT
 
-LARGE = 50_000  # bytes from which a file is in git-lfs here; the hub's own bound is 10 MB
+LARGE = 50_000  # bytes from which a file is in git-lfs here; the hub's own limit is 10 MB
 
 
 @dataclass
@@ -30,18 +30,18 @@ class Seen:
 
 @dataclass
 class Hub:
-    """`repos[repo][branch]` is a commit; `commits[commit]` its files."""
+    """`repos[repo][branch]` is a commit; `commits[commit]` holds its files."""
 
     repos: dict[str, dict[str, str]] = field(default_factory=dict)
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
     seen: list[Seen] = field(default_factory=list)
-    # What goes wrong
+    # Faults
     cut: dict[str, int] = field(default_factory=dict)  # path: bytes after which the connection is closed, once
-    hold: dict[str, int] = field(default_factory=dict)  # path: bytes after which no more come until `held` is set
-    tamper: set[str] = field(default_factory=set)  # paths whose bytes are not what is stated
+    hold: dict[str, int] = field(default_factory=dict)  # path: bytes after which it pauses until `held` is set
+    tamper: set[str] = field(default_factory=set)  # paths whose bytes differ from the listed hash
     refuse: dict[str, int] = field(default_factory=dict)  # repo or path: status
-    later: dict[str, int] = field(default_factory=dict)  # repo or path, refused once with 429: seconds of its Retry-After
-    answers: dict[str, str] = field(default_factory=dict)  # revision asked for: the commit that is named instead
+    later: dict[str, int] = field(default_factory=dict)  # repo or path, refused once with 429: its Retry-After in seconds
+    answers: dict[str, str] = field(default_factory=dict)  # requested revision: the commit named instead
     ranges: bool = True
     held: threading.Event = field(default_factory=threading.Event)
     reached: threading.Event = field(default_factory=threading.Event)
@@ -54,7 +54,7 @@ class Hub:
         return commit
 
     def fetched(self, path: str) -> list[Seen]:
-        """Requests that brought bytes of the file."""
+        """Requests that downloaded bytes of the file."""
         return [s for s in self.seen if s.method == "GET" and s.path.endswith("/" + path) and (s.server == "cdn" or "resolve" in s.path)]
 
     def __enter__(self) -> Hub:

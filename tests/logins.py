@@ -1,4 +1,4 @@
-"""Logins that are only members of our roles, as a person makes them: with a password of their own, and nothing else."""
+"""Logins as an administrator creates them: a password and membership in our roles, nothing else."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ PASSWORD = "a-password-of-a-test"
 
 @contextmanager
 def login(server: Server, database_name: str, *roles: str) -> Iterator[str]:
-    """Its URL. Made by the database's owner, who is no superuser. Roles belong to the whole server, so the name is
-    this test's own, and it is dropped at the end."""
+    """Yield the URL of a new login, created by the database's owner (not a superuser). Roles belong to the whole server, so the name is
+    unique to the test, and the role is dropped at the end."""
     name = f"test_login_{uuid.uuid4().hex[:10]}"
     with psycopg.connect(server.url(database_name), autocommit=True) as owner:
         owner.execute(f"create role {name} login password '{PASSWORD}'")
@@ -30,7 +30,7 @@ def login(server: Server, database_name: str, *roles: str) -> Iterator[str]:
 
 
 def url_of(server: Server, database_name: str, name: str, password: str | None = PASSWORD) -> str:
-    """The same server and database, as another login."""
+    """The same server and database as another login."""
     parts = urlsplit(server.url(database_name, superuser=True))
     host = parts.netloc.rpartition("@")[2]
     query = "&".join(part for part in parts.query.split("&") if part and not part.startswith("passfile="))

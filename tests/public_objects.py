@@ -1,4 +1,4 @@
-"""What stands in schema public, as the catalogs tell it: a definition for each object, under the names that a migration's plan uses."""
+"""Definitions of the objects in schema public, from the catalogs, keyed by the names that a migration's plan uses."""
 
 # ruff: noqa: E501  (SQL, as it would be typed)
 
@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from ourvidz.db.connection import Database
 
-# The older system's jobs keep the name public.jobs here after they were put aside; the table of that name that comes is left out.
+# The legacy jobs table keeps the name public.jobs here after it is set aside; the new table of that name is left out.
 _OBJECTS = """
 with ours as (
   select 'public.' || case when c.relname = 'older_jobs' then 'jobs' else c.relname end as name, c.*
@@ -40,5 +40,5 @@ def objects(database: Database) -> dict[str, str]:
 
 
 def rows(database: Database, table: str) -> set[str]:
-    """The keys of its rows."""
+    """The rows' ids."""
     return {str(r["id"]) for r in database.rows(f"select id from {table}")}

@@ -1,4 +1,4 @@
-"""How much a test does: little in `make test`, all in `make nightly`, which sets OURVIDZ_TEST_FULL=1 and runs what is marked `sized`."""
+"""Sizes of tests: small in `make test`, full in `make nightly`, which sets OURVIDZ_TEST_FULL=1 and runs the tests marked `sized`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The real parts around Postgres, for tests: Valkey, Upstash's face, PostgREST, Deno, Storage, the gateway, PgBouncer.
+"""Fixtures for the real services around Postgres: Valkey, the Upstash REST server, PostgREST, Deno, Storage, the gateway, PgBouncer.
 
-The first run brings them into a cache; later ones need no network. A part that is missing fails the test.
+The first run downloads them into a cache; later runs need no network. A missing part fails the test.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ from support import Server, new_user
 from waiting import LIMIT
 
 from ourvidz.db.connection import Database
-from ourvidz.dev import debian, services
+from ourvidz.dev import services
 from ourvidz.dev.keys import Keys
 from ourvidz.dev.parts import Parts, bring
+from ourvidz.dev.pgbouncer import Program
+from ourvidz.dev.pgbouncer import pgbouncer as find_pgbouncer
 from ourvidz.dev.pooler import Pooler
 from ourvidz.dev.stack import Stack
 from ourvidz.dev.tokens import Secret
@@ -40,7 +42,7 @@ class User:
 
 
 class Project:
-    """A Supabase project and an Upstash database, as a test meets them."""
+    """A Supabase project and an Upstash database for tests."""
 
     def __init__(self, stack: Stack, database: Database) -> None:
         self.stack, self.database = stack, database
@@ -54,13 +56,13 @@ class Project:
         return User(found, self.secret.user(found, admin=admin))
 
     def client(self, token: str | User | None = None) -> httpx.Client:
-        """As supabase-js would ask: the anon key beside the user's token; without one, the anon key alone."""
+        """A client with supabase-js's headers: the anon key and the user's token; without a token, the anon key alone."""
         bearer = token.token if isinstance(token, User) else token or self.anon_key
         return httpx.Client(base_url=self.url, headers={"apikey": self.anon_key, "Authorization": f"Bearer {bearer}"}, timeout=LIMIT)
 
 
 def new_keys(parts: Parts) -> Keys:
-    """As a project has them that went over to ES256: the legacy secret signs nothing new, and what it signed is still good."""
+    """Keys of a project that has migrated to ES256: the legacy secret no longer signs, but still verifies."""
     secret = Secret()
     signing = [{"status": "in_use", "jwk": _signing_key(parts)}, {"status": "previously_used", "jwk": secret.jwk}]
     return Keys(secret, UPSTASH_TOKEN, signing=signing)
@@ -68,7 +70,7 @@ def new_keys(parts: Parts) -> Keys:
 
 @cache
 def _signing_key(parts: Parts) -> dict[str, Any]:
-    """One a session: it takes a program's start to make."""
+    """Made once per session: it takes a program start."""
     return services.signing_key(parts)
 
 
@@ -79,7 +81,7 @@ def parts() -> Parts:
 
 @pytest.fixture(scope="session")
 def valkey(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
-    """One server a session; `upstash` empties it."""
+    """One server per session; `upstash` empties it."""
     server = Valkey(parts.valkey, tmp_path_factory.mktemp("valkey")).start()
     yield server
     server.stop()
@@ -94,7 +96,7 @@ def _upstash(valkey: Valkey) -> Iterator[UpstashFace]:
 
 @pytest.fixture
 def upstash(_upstash: UpstashFace) -> Iterator[UpstashFace]:
-    """Upstash's REST face over an empty Valkey, without faults: `upstash.drop("LMOVE")` loses the next reply to one."""
+    """The Upstash REST server over an empty Valkey, without faults: `upstash.drop("LMOVE")` loses the reply to the next one."""
     _upstash.valkey.call("FLUSHALL")
     _upstash.reset()
     yield _upstash
@@ -119,27 +121,27 @@ def projects(parts: Parts, server: Server, template: str, tmp_path_factory: pyte
 
 @pytest.fixture(scope="module")
 def new_project(parts: Parts, server: Server, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Project]]:
-    """Makes projects, each on a migrated database of its own: `new_project(functions=folder)`. About a second each."""
+    """Create projects, each on its own migrated database: `new_project(functions=folder)`. About a second each."""
     with projects(parts, server, template, tmp_path_factory) as make:
         yield make
 
 
 @pytest.fixture(scope="session")
 def standing_project(parts: Parts, server: Server, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """One for all modules whose tests only look at rows of users that they made, claim no job and leave settings as they were."""
+    """One project per session, for modules whose tests only read rows of users they created, claim no job and change no setting."""
     with projects(parts, server, template, tmp_path_factory) as make:
         yield make()
 
 
 @pytest.fixture(scope="module")
 def project(new_project: Callable[..., Project]) -> Project:
-    """The whole stack, shared by a module's tests: they tell their rows apart by their users."""
+    """The whole stack, shared by a module's tests, which tell their rows apart by user."""
     return new_project()
 
 
 @pytest.fixture(scope="module")
 def new_js(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., SupabaseJs]]:
-    """Makes a supabase-js for a project, with its publishable key or another: `new_js(project)`, `new_js(project, project.anon_key)`."""
+    """Create a supabase-js for a project, with its publishable key or another: `new_js(project)`, `new_js(project, project.anon_key)`."""
     with ExitStack() as opened:
 
         def make(project: Project, key: str = "") -> SupabaseJs:
@@ -156,7 +158,7 @@ def rest(project: Project) -> str:
 
 @pytest.fixture(scope="session")
 def deno(parts: Parts) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs Deno: `deno("test", "--cached-only", cwd=folder)`. Its result, whatever the exit code."""
+    """Run Deno, `deno("test", "--cached-only", cwd=folder)`, and return the result whatever the exit code."""
 
     def run(*args: str, cwd: Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         given = {**os.environ, **parts.deno_env, **(env or {})}
@@ -166,13 +168,13 @@ def deno(parts: Parts) -> Callable[..., subprocess.CompletedProcess[str]]:
 
 
 @pytest.fixture(scope="session")
-def pgbouncer_program() -> debian.Program:
-    return debian.pgbouncer()
+def pgbouncer_program() -> Program:
+    return find_pgbouncer()
 
 
 @pytest.fixture
-def pgbouncer(pgbouncer_program: debian.Program, server: Server, database_name: str, tmp_path: Path) -> Iterator[Pooler]:
-    """In front of this test's database: `pgbouncer.url` instead of the database's own."""
+def pgbouncer(pgbouncer_program: Program, server: Server, database_name: str, tmp_path: Path) -> Iterator[Pooler]:
+    """PgBouncer in front of this test's database: use `pgbouncer.url` instead of the database's own."""
     pooler = Pooler(pgbouncer_program, server.url(database_name), tmp_path / "pgbouncer")
     yield pooler
     pooler.close()

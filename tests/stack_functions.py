@@ -1,4 +1,4 @@
-"""What tests of the stack itself have in common: an edge function that says who called it and what it was given."""
+"""An edge function that returns its caller and its input, for tests of the stack itself."""
 
 from __future__ import annotations
 

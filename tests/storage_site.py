@@ -1,4 +1,4 @@
-"""Supabase Storage as the tests have it: a face with its real HTTP API, and a line to it on which things go wrong."""
+"""Supabase Storage for tests: a server with its real HTTP API, and a line to it that injects faults."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Face:
     database_url: str = ""
 
     def clear(self, buckets: Mapping[str, BucketLimit]) -> None:
-        """No objects, and these buckets, with their limits."""
+        """Delete all objects, and create or update these buckets with their limits."""
         with self.client() as client:
             known = {found["id"] for found in client.get("/bucket").json()}
             for bucket in known:
@@ -60,14 +60,14 @@ class Face:
 
 @pytest.fixture(scope="session")
 def standing_face(server: Server, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Face]:
-    """One for the whole session: `clear` it first."""
+    """One server per session: call `clear` first."""
     with _a_face(server, template, tmp_path_factory.mktemp("storage")) as face:
         yield face
 
 
 @pytest.fixture
 def new_face(server: Server, template: str, tmp_path: Path) -> Iterator[Callable[..., Face]]:
-    """Makes faces of a test's own, without buckets: `new_face(limit=50 * MB)`, the project's own limit for an object."""
+    """Create servers for one test, without buckets: `new_face(limit=50 * MB)`, the project's size limit for an object."""
     with contextlib.ExitStack() as opened:
         yield lambda limit=None: opened.enter_context(_a_face(server, template, tmp_path / "storage", limit))
 
@@ -84,7 +84,7 @@ def _a_face(server: Server, template: str, root: Path, limit: int | None = None)
 
 
 def start_storage(root: Path, secret: Secret, superuser_url: str, limit: int | None = None, port: int = 0) -> tuple[Process, str]:
-    """Storage alone, without a gateway: its process, and what stands for SUPABASE_URL."""
+    """Storage alone, without a gateway: its process, and the URL to use as SUPABASE_URL."""
     found = parts.bring()
     root.mkdir(parents=True, exist_ok=True)
     Keys(secret).write(root / "keys.json")
@@ -102,8 +102,8 @@ def start_storage(root: Path, secret: Secret, superuser_url: str, limit: int | N
 
 @dataclass
 class Trouble:
-    """What happens to the next `times` requests whose first line matches. `at`: after so many bytes of the body the line is cut; `lost`:
-    the answer does not come back; `answer`: what is said instead of asking the face; `wait`: seconds before anything is passed on.
+    """A fault for the next `times` requests whose first line matches. `at`: cut the line after so many bytes of the body; `lost`: drop the
+    answer; `answer`: reply with this instead of asking the server; `before`, `then`: called before passing on and after the reply.
     """
 
     pattern: str
@@ -121,7 +121,7 @@ def said(status: str, body: bytes = b"{}", **headers: str) -> bytes:
 
 
 class Line:
-    """Passes HTTP/1.1 on, a request a connection, and keeps the first line of each."""
+    """Pass HTTP/1.1 on, one request per connection, and record each first line."""
 
     def __init__(self, url: str) -> None:
         self._to = ("127.0.0.1", int(url.rpartition(":")[2]))
@@ -130,7 +130,7 @@ class Line:
         self.trouble: list[Trouble] = []
         self.asked: list[str] = []
         self.heads: list[str] = []
-        self.sent = 0  # bytes of bodies that went towards the face
+        self.sent = 0  # body bytes sent to the server
         self._lock = threading.Lock()
 
     def __enter__(self) -> Line:
@@ -164,7 +164,7 @@ class Line:
             if trouble and trouble.answer is not None:
                 client.sendall(trouble.answer)
                 client.shutdown(socket.SHUT_WR)
-                while client.recv(65536):  # let it finish its sentence
+                while client.recv(65536):  # read to its end, so that the client gets the reply
                     pass
             else:
                 self._pass(client, head, body, trouble)

@@ -1,4 +1,4 @@
-"""The real supabase-js, in one Deno process for as many calls as a test makes: what browsers and edge functions do, they do here."""
+"""The real supabase-js, in one Deno process for all of a test's calls: the same code as in browsers and edge functions."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ HARNESS = Path(__file__).with_name("supabase_js.ts")
 
 
 class JsError(Exception):
-    """What the body threw. supabase-js itself throws little: look at `error` in what it returns."""
+    """Thrown by the body. supabase-js itself rarely throws: check `error` in its result."""
 
 
 class SupabaseJs:
-    """`js("return await client.auth.signUp(given)", email=…, password=…)`: the body is an async function's, its result comes back as JSON.
+    """`js("return await client.auth.signUp(given)", email=…, password=…)`: runs the body of an async function; its result returns as JSON.
 
-    It sees `client`, made with `key`; `connect(key, options)` for further ones; `given`, the named values; `kept`, an object that lasts.
+    The body sees `client`, made with `key`; `connect(key, options)` for more clients; `given`, the named values; `kept`, an object that
+    persists between calls.
     """
 
     def __init__(self, parts: Parts, url: str, key: str, folder: Path) -> None:
@@ -49,7 +50,7 @@ class SupabaseJs:
         )  # fmt: skip
 
     def __call__(self, body: str, **given: Any) -> Any:
-        """Raises JsError with what the body threw, TimeoutError after a minute."""
+        """Raises JsError with whatever the body threw, TimeoutError after LIMIT seconds."""
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.write(json.dumps({"body": body, "given": given}) + "\n")
         self._process.stdin.flush()

@@ -1,5 +1,5 @@
-"""A database as Supabase hands it out, as far as our migrations can tell: made by roles that we are not, with default privileges that give
-everything to the API's roles, and timeouts. (What the hosted service does besides, its extension supautils above all, is not here.)"""
+"""A database as Supabase provides it, as far as our migrations can tell: created by roles that are not ours, default privileges that grant
+everything to the API's roles, and timeouts. (The hosted service's other parts, above all its extension supautils, are not reproduced.)"""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROLES = {
     "authenticator": "login noinherit",
 }
 
-TIMEOUTS = {"anon": 3, "authenticated": 8}  # seconds for a statement; PostgREST sets them as it becomes the role
+TIMEOUTS = {"anon": 3, "authenticated": 8}  # seconds per statement; PostgREST applies them when it takes the role
 
 SHAPE = """
 create schema auth authorization supabase_auth_admin;
@@ -77,8 +77,8 @@ alter default privileges for role {owner} in schema public grant all on sequence
 
 
 def supabase_database(server: Server, *, grants_by_default: bool = True) -> str:
-    """The name of a new database of that shape. The caller drops it. A project made since October 2026 grants nothing by default: what the
-    API's roles may do with a new table, function or sequence of schema public, somebody has to grant them."""
+    """Create such a database and return its name. The caller drops it. Projects created since October 2026 grant nothing by default: each
+    new table, function or sequence of schema public needs explicit grants to the API's roles."""
     name = server.create(prefix="supabase")
     with psycopg.connect(server.url(name, superuser=True), autocommit=True) as connection:
         there = {role for (role,) in connection.execute("select rolname from pg_roles").fetchall()}

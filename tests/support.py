@@ -1,4 +1,4 @@
-"""What the tests on real Postgres share: databases from a template, a clock they set, and short names for a job's steps."""
+"""Shared helpers for tests on real Postgres: databases from a template, a settable clock, and shorthands for a job's steps."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ from state.machine import EventType, Status
 OWNER = "ourvidz"
 START = datetime(2025, 7, 7, 12, tzinfo=UTC)
 LANES = ("sdxl", "sdxl_ip", "wan", "wan_vace")
-IN_MEMORY = "ourvidz-tests-"  # what the folders of servers of tests are called in /dev/shm
+IN_MEMORY = "ourvidz-tests-"  # name prefix, in /dev/shm, of the folders of test servers
 
 
 class Permissive:
-    """A screen, or a guard, that lets everything through: these have tests of their own."""
+    """A screen or guard that allows everything: those have their own tests."""
 
     def check(self, text: str, *, negative: bool = False) -> Verdict:
         return Verdict(True, "test")
 
 
 class Server:
-    """A Postgres server whose superuser we are: it makes and drops databases."""
+    """A Postgres server with superuser access: creates and drops databases."""
 
     def __init__(self, superuser_url: str, owner_url: str) -> None:
         self.superuser_url = superuser_url
@@ -58,13 +58,13 @@ class Server:
 
     def create(self, template: str = "template1", *, prefix: str = "test") -> str:
         name = f"{prefix}_{uuid.uuid4().hex[:6]}_{next(self._numbers)}"
-        # Copied as files: nothing but the checkpoint goes through the server's log, whose other users are many.
+        # Copied as files: only a checkpoint goes through the server's WAL, which many other databases share.
         self.admin("create database {} template {} strategy file_copy owner {}", name, template, OWNER)
         return name
 
     def settle(self, name: str) -> None:
-        """A database that is to be copied often loses what its making left in the catalog: a third of its pages. Our own tables stay as
-        they are, never vacuumed, so that plans are those of a new database."""
+        """Vacuum the catalog of a database that is copied often: a third of its pages are dead rows from setup. Our own tables are never
+        vacuumed, so that plans are those of a new database."""
         catalog = "select relname from pg_class where relkind = 'r' and relnamespace = 'pg_catalog'::regnamespace and not relisshared"
         with psycopg.connect(self.url(name, superuser=True), autocommit=True) as connection:
             for (table,) in connection.execute(catalog).fetchall():
@@ -76,8 +76,8 @@ class Server:
 
 @contextmanager
 def embedded_server(folder: Callable[[str], Path]) -> Iterator[Server]:
-    """A server that lives as long as its tests. It keeps its files in memory where there is room, else in `folder("postgres")`: making a
-    database took 0.8 s on a busy disk, and 0.1 s in memory."""
+    """A server for one test session. Files are in /dev/shm if there is room (4 GiB), else in `folder("postgres")`: creating a database took
+    0.8 s on a busy disk, 0.1 s in memory."""
     from ourvidz.db.embedded import EmbeddedPostgres
 
     memory = Path("/dev/shm")
@@ -87,10 +87,10 @@ def embedded_server(folder: Callable[[str], Path]) -> Iterator[Server]:
     try:
         with EmbeddedPostgres(home) as postgres:
             server = Server(postgres.superuser_url, postgres.url)
-            # These databases live for one test: nothing is lost with them. test_embedded asserts that the real ones do sync.
+            # These databases live for one test: losing them costs nothing. test_embedded asserts that real ones do sync.
             server.admin("alter system set fsync = off")
             server.admin("alter system set full_page_writes = off")
-            # A test's rows are few and gone soon, and a table that is analysed in between gets other plans.
+            # A test's rows are few and short-lived; a table that autovacuum analyses in between would get other plans.
             server.admin("alter system set autovacuum = off")
             server.admin("select pg_reload_conf()")
             yield server
@@ -100,11 +100,11 @@ def embedded_server(folder: Callable[[str], Path]) -> Iterator[Server]:
 
 
 def _clear_strays(memory: Path) -> None:
-    """What runs that were killed have left: their servers are gone, their files would stay in memory until the machine has none."""
+    """Delete folders left by killed test runs: their servers are gone, but the files would occupy memory until none is left."""
     from ourvidz.db.embedded import status
 
     for home in memory.glob(f"{IN_MEMORY}*"):
-        with contextlib.suppress(FileNotFoundError):  # another process of this run was faster
+        with contextlib.suppress(FileNotFoundError):  # deleted by another process of this run
             left = home.stat()
             if left.st_uid == os.geteuid() and time.time() - left.st_mtime > 600:
                 now = status(home)
@@ -113,7 +113,7 @@ def _clear_strays(memory: Path) -> None:
 
 
 def make_migrated(server: Server) -> str:
-    """A database to copy from, migrated as its non-superuser owner; with the mutant that the environment names (mutations.py)."""
+    """A database to copy from, migrated as its non-superuser owner, with the mutant from the environment applied (mutations.py)."""
     from ourvidz.db.migrate import migrate
 
     _mutate()
@@ -131,16 +131,16 @@ def make_migrated(server: Server) -> str:
 def _mutate() -> None:
     from mutations import VARIABLE, mutated
 
-    from ourvidz.db import layer, schema
+    from ourvidz.db import schema_files, schema_objects
 
     if os.environ.get(VARIABLE):
-        whole, applying = schema.parts, layer.scripts
-        schema.parts = lambda: mutated(whole())
-        layer.scripts = lambda: mutated(applying())
+        whole, applying = schema_files.parts, schema_objects.scripts
+        schema_files.parts = lambda: mutated(whole())
+        schema_objects.scripts = lambda: mutated(applying())
 
 
 class Switch:
-    """Makes a database read-only for new sessions, as a full disk does on Supabase, and has the old ones end."""
+    """Make a database read-only for new sessions, as Supabase does on a full disk, and end the open ones."""
 
     def __init__(self, server: Server, name: str) -> None:
         self._server, self._name = server, name
@@ -151,31 +151,31 @@ class Switch:
         self.end_sessions()
 
     def end_sessions(self) -> None:
-        """And waits until they have ended."""
+        """Terminate all other sessions and wait until they have ended."""
         others = "from pg_stat_activity where datname = %s and pid <> pg_backend_pid()"
         with psycopg.connect(self._server.superuser_url, autocommit=True) as connection:
             connection.execute(f"select pg_terminate_backend(pid, 20000) {others}", (self._name,))
 
 
 def in_database(url: str, name: str) -> str:
-    """The same server and role, another database."""
+    """The same server and role in another database."""
     scheme, _, rest = url.partition("://")
     before, _, query = rest.partition("?")
     return f"{scheme}://{before.rpartition('/')[0]}/{name}" + (f"?{query}" if query else "")
 
 
 def as_role(url: str, role: str) -> str:
-    """Connects as `role`: for tests of what that role may do."""
+    """The URL for `role`, to test that role's privileges."""
     return make_conninfo(**{**conninfo_to_dict(url), "user": role})
 
 
 def as_template(db: Database) -> None:
-    """Its copies are databases by themselves, and nobody is asked what they are (`ourvidz restored`)."""
+    """Clear the stored identity, so that copies are independent databases and not taken for restored ones (`ourvidz restored`)."""
     db.rows("update ourvidz.identities set system_identifier = null")
 
 
 class Clock:
-    """The database's clock, in the hands of a test. It stands still until moved, forwards or backwards."""
+    """The database's clock under the test's control: stopped until moved, forwards or backwards."""
 
     def __init__(self, owner: Database, at: datetime = START) -> None:
         self._db = owner
@@ -187,7 +187,7 @@ class Clock:
 
     @staticmethod
     def prepare(owner: Database) -> None:
-        """What the clock needs in the schema. Until one is made, the time is the real one."""
+        """Create the schema objects that the clock needs. Until a `Clock` is made, the time is the real one."""
         owner.rows("create table ourvidz.test_clock (at timestamptz not null)")
         owner.rows("grant select on ourvidz.test_clock to public")
         owner.rows(
@@ -234,7 +234,7 @@ def artifact(job: Claim, index: int = 0, kind: str = "image", content: str = "")
 
 
 def enhance(jobs: Jobs, job: Claim) -> None:
-    """The prompt of a claimed job, if its type does that."""
+    """Enhance the prompt of a claimed job, if its type does so."""
     if job.kind.enhance:
         jobs.advance(job, "enhancement_started", on_device=True)
         jobs.enhanced(job, "A lighthouse at dusk, wide shot, soft light.", seconds=1.0, tokens=12)
@@ -264,7 +264,7 @@ _EVENTS = """select job_id, version, type, from_status, to_status, claim_no, act
 
 
 def events(db: Database, *job_ids: str) -> list[Event]:
-    """The jobs' events, as `state` knows them, in version order."""
+    """The jobs' events as `state.Event`s, in version order."""
     return [as_event(r) for r in db.rows(_EVENTS, (list(job_ids),))]
 
 
@@ -276,7 +276,7 @@ def as_event(r: dict[str, Any]) -> Event:
 
 
 def as_job(r: dict[str, Any]) -> Job:
-    """A row of jobs, as the fold would give it."""
+    """Convert a row of jobs to the fold's `Job`."""
     return Job(**{name: _plain(r[name]) for name in FOLDED})
 
 
@@ -287,5 +287,5 @@ def _plain(value: Any) -> Any:
 
 
 def wait_for_lock(db: Database, pid: int) -> None:
-    """Until that backend stands before a lock: no sleeping, the database says so."""
+    """Wait until that backend is blocked by a lock, according to the database: no fixed sleep."""
     wait_for(lambda: db.rows("select pg_blocking_pids(%s) as by", (pid,))[0]["by"], "for it to wait for a lock")

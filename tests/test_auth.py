@@ -1,4 +1,4 @@
-"""Auth as `ourvidz dev up` has it: real users, real sessions, refusals in Supabase Auth's form."""
+"""Auth of `ourvidz dev up`: real users and sessions, errors in Supabase Auth's format."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import jwt
 import pytest
-from older import migrated
+from production_copy import migrated
 from stack_fixtures import Project, new_keys
 from support import Server
 from waiting import LIMIT
@@ -71,7 +71,7 @@ def refusal(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, body["error_code"]
 
 
-def test_who_signs_up_is_a_user_with_a_profile(project: Project, auth: Auth) -> None:
+def test_sign_up_creates_a_user_and_a_profile(project: Project, auth: Auth) -> None:
     email = an_address()
     session = auth.sign_up(email.upper())
     user = session["user"]
@@ -85,7 +85,7 @@ def test_who_signs_up_is_a_user_with_a_profile(project: Project, auth: Auth) -> 
         assert client.get("/auth/v1/user").json()["id"] == user["id"]
 
 
-def test_a_token_says_what_supabases_say(project: Project, auth: Auth) -> None:
+def test_access_tokens_have_supabases_claims(project: Project, auth: Auth) -> None:
     session = auth.sign_up()
     claims = jwt.decode(session["access_token"], options={"verify_signature": False})
     said = {name: claims[name] for name in ("sub", "aud", "role", "email", "aal", "is_anonymous", "user_metadata", "iss")}
@@ -120,26 +120,26 @@ def test_a_token_says_what_supabases_say(project: Project, auth: Auth) -> None:
         ("/admin/users", {"email": "new@example.com"}, 403, "not_admin"),
     ],
 )
-def test_what_is_wrong_is_refused_in_auths_words(project: Project, auth: Auth, path: str, body: Any, status: int, code: str) -> None:
+def test_invalid_requests_get_auths_error_codes(project: Project, auth: Auth, path: str, body: Any, status: int, code: str) -> None:
     before = project.database.rows("select count(*) from auth.users")
     token = project.anon_key if path.startswith("/admin") else ""
     assert refusal(auth("POST", path, body, token)) == (status, code)
     assert project.database.rows("select count(*) from auth.users") == before
 
 
-def test_a_provider_of_sign_ins_is_not_enabled_here(project: Project) -> None:
-    answer = httpx.get(f"{project.url}/auth/v1/authorize?provider=google")  # as a browser goes there: without a key
+def test_oauth_providers_are_not_enabled(project: Project) -> None:
+    answer = httpx.get(f"{project.url}/auth/v1/authorize?provider=google")  # as a browser does: without a key
     assert refusal(answer) == (400, "validation_failed") and "provider is not enabled" in answer.json()["msg"]
 
 
-def test_the_newer_form_of_a_refusal(auth: Auth) -> None:
+def test_the_api_version_header_selects_the_newer_error_format(auth: Auth) -> None:
     answer = auth("POST", "/signup", {"email": an_address(), "password": "short"}, **{"X-Supabase-Api-Version": "2024-01-01"})
     assert answer.headers["x-supabase-api-version"] == "2024-01-01"
     body = answer.json()
     assert body["code"] == "weak_password" and body["weak_password"]["reasons"] == ["length"], body
 
 
-def test_an_address_is_one_users(auth: Auth) -> None:
+def test_an_email_address_belongs_to_one_user(auth: Auth) -> None:
     email = an_address()
     with ThreadPoolExecutor(6) as pool:
         answers = list(pool.map(lambda _: auth("POST", "/signup", {"email": email, "password": PASSWORD}), range(6)))
@@ -149,7 +149,7 @@ def test_an_address_is_one_users(auth: Auth) -> None:
     assert refusal(auth.sign_in(email, "another password")) == (400, "invalid_credentials")
 
 
-def test_a_sign_up_that_the_database_refuses_leaves_nobody(project: Project, auth: Auth) -> None:
+def test_a_sign_up_refused_by_the_database_leaves_no_user(project: Project, auth: Auth) -> None:
     project.database.rows("""create function public.refuse_user() returns trigger language plpgsql as
                              $$ begin raise exception 'no' using errcode = 'check_violation'; end $$""")
     project.database.rows("""create trigger refuse_user after insert on auth.users for each row
@@ -159,7 +159,7 @@ def test_a_sign_up_that_the_database_refuses_leaves_nobody(project: Project, aut
     assert project.database.rows("select 1 from auth.users where email = 'refused@example.com'") == []
 
 
-def test_a_refresh_token_is_good_once(project: Project, auth: Auth) -> None:
+def test_a_refresh_token_works_once(project: Project, auth: Auth) -> None:
     first = auth.sign_up()
     second = auth.refresh(first["refresh_token"]).json()
     assert second["refresh_token"] != first["refresh_token"] and second["user"]["id"] == first["user"]["id"]
@@ -171,7 +171,7 @@ def test_a_refresh_token_is_good_once(project: Project, auth: Auth) -> None:
     assert refusal(auth("GET", "/user", token=third["access_token"])) == (403, "session_not_found")
 
 
-def test_two_refreshes_at_once_are_one_session(project: Project, auth: Auth) -> None:
+def test_concurrent_refreshes_get_the_same_new_token(project: Project, auth: Auth) -> None:
     session = auth.sign_up()
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: auth.refresh(session["refresh_token"]), range(8)))
@@ -190,7 +190,7 @@ def test_signing_out_ends_sessions(auth: Auth, scope: str, alive: list[bool]) ->
     assert [auth.refresh(each["refresh_token"]).status_code == 200 for each in (here, elsewhere)] == alive
 
 
-def test_a_user_changes_what_is_theirs(auth: Auth) -> None:
+def test_users_update_their_own_account_but_not_their_role(auth: Auth) -> None:
     email = an_address()
     here, elsewhere = auth.sign_up(email), auth.sign_in(email).json()
     token = here["access_token"]
@@ -207,7 +207,7 @@ def test_a_user_changes_what_is_theirs(auth: Auth) -> None:
     assert refusal(auth("PUT", "/user", {"email": taken}, token)) == (422, "email_exists")
 
 
-def test_an_admin_is_made_by_the_service_key(project: Project, auth: Auth, admin: Auth) -> None:
+def test_the_service_key_creates_users_and_admins(project: Project, auth: Auth, admin: Auth) -> None:
     email = an_address()
     made = admin("POST", "/admin/users", {"email": email, "password": PASSWORD, "user_metadata": {"name": "Anna"}}).json()
     assert made["user_metadata"] == {"name": "Anna"}
@@ -244,7 +244,7 @@ def test_users_are_listed_read_banned_and_deleted_by_the_service_key(auth: Auth,
         assert refusal(admin("DELETE", f"/admin/users/{path}")) == (404, "user_not_found")
 
 
-def test_a_token_of_one_who_is_no_more(project: Project, auth: Auth) -> None:
+def test_a_deleted_users_token_is_refused(project: Project, auth: Auth) -> None:
     user = project.user()
     assert auth("GET", "/user", token=user.token).json()["id"] == user.id, "a token without a session is taken, as by Supabase"
     project.database.rows("delete from auth.users where id = %s", (user.id,))
@@ -269,7 +269,7 @@ def test_sign_up_works_on_the_production_database_before_migrate_and_after(
     try:
         auth = Auth(f"http://127.0.0.1:{port}", "")
         before = auth.sign_up("before@example.com")["user"]["id"]
-        services.prepare(superuser)  # as the next start does
+        services.prepare(superuser)  # run again at the next start of the stack
         migrated(database)
         after = auth.sign_up("after@example.com")["user"]["id"]
         assert auth.sign_in("before@example.com").json()["user"]["id"] == before

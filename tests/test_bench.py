@@ -1,4 +1,4 @@
-"""Every benchmark runs, at its smallest: what nobody runs between two releases is found broken at the second."""
+"""Run every benchmark at its smallest size, so that none is found broken at the next release."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def site() -> Iterator[executor.Site]:
 
 @pytest.fixture
 def copied(server: Server, template: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Benchmarks that ask for nothing but a fresh database of their server get a copy on the suite's; `url`, `site` and the claims'
-    start one of their own and migrate it, as all do outside the tests."""
+    """Give benchmarks that need only a fresh database a copy on the suite's server; `url`, `site` and the claims benchmark start and
+    migrate their own server, as all do outside the tests."""
     name = server.create(template)
 
     @contextmanager
@@ -88,7 +88,7 @@ def test_a_slow_upload_is_counted_and_the_device_is_watched(site: executor.Site)
     assert found.in_turn == pytest.approx(found.uploads_per_job / (found.uploads_per_job + found.device_per_job))
 
 
-def test_affinity_spares_changes_of_family(site: executor.Site) -> None:
+def test_affinity_saves_family_changes(site: executor.Site) -> None:
     apart = executor.mixed(site, "apart", 4, affinity=False, bound=60.0, load=0.0)
     together = executor.mixed(site, "together", 4, affinity=True, bound=60.0, load=0.0)
     assert (apart.switches, together.switches) == (3, 1)
@@ -101,7 +101,7 @@ def test_a_cancel_is_timed_from_its_commit(site: executor.Site) -> None:
     assert 0 <= found.steps_after_learning <= found.steps_after_commit + 1
 
 
-def test_the_table_shows_aims_beside_what_was_measured() -> None:
+def test_the_table_shows_aims_beside_measurements() -> None:
     figures = executor.Figures(
         [executor.Backlog(0.5, 12, 1.3, 1.0, 15.6, 0.031, 0.43)],
         [executor.Mixed(False, 60.0, 59, 40.0, 20.0, 40.0), executor.Mixed(True, 60.0, 1, 10.0, 5.0, 10.0)],
@@ -113,10 +113,10 @@ def test_the_table_shows_aims_beside_what_was_measured() -> None:
     assert "changes of family, affinity up to 60 s 1 – 59 in 10.0 s" in lines
 
 
-# -- what is kept, and the way in -----------------------------------------------------------------------------------------------------
+# -- saved runs and the command line --------------------------------------------------------------------------------------------------
 
 
-def test_a_run_is_kept_with_what_it_ran_on_and_none_is_lost(tmp_path: Path) -> None:
+def test_runs_are_saved_with_the_machine_and_never_overwritten(tmp_path: Path) -> None:
     facts = machine("NVIDIA H200")
     first = save(facts["device"], facts, {"a": 1}, ["a table"], tmp_path)
     second = save(facts["device"], facts, {"a": 2}, ["a table"], tmp_path)
@@ -126,7 +126,7 @@ def test_a_run_is_kept_with_what_it_ran_on_and_none_is_lost(tmp_path: Path) -> N
     assert "device: NVIDIA H200" in first.with_suffix(".txt").read_text() and "a table" in first.with_suffix(".txt").read_text()
 
 
-def test_figures_line_up_and_one_that_there_is_not_is_a_dash() -> None:
+def test_figures_are_aligned_and_missing_ones_are_dashes() -> None:
     assert text("t", ("a", "b"), [("x", 1234.5), ("long", None)]).splitlines() == [
         "t",
         "  a            b",
@@ -146,7 +146,7 @@ def test_screen() -> None:
     assert len(costs) > 8 and all(ms > 0 for ms in costs.values())
 
 
-def test_the_list_of_benchmarks_starts_nothing() -> None:
+def test_list_prints_the_benchmarks_without_running_them() -> None:
     run = subprocess.run(
         [sys.executable, "-m", "bench", "--list"], capture_output=True, text=True, timeout=LIMIT, cwd=Path(__file__).parents[1]
     )
@@ -156,7 +156,7 @@ def test_the_list_of_benchmarks_starts_nothing() -> None:
     ]  # fmt: skip
 
 
-def test_the_jobs_of_a_benchmark_wait_in_its_own_database(url: str) -> None:
+def test_benchmark_jobs_are_queued_in_its_own_database(url: str) -> None:
     with connect(url) as connection:
         user = profile(connection)
         submit(connection, user, 3)

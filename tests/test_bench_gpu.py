@@ -1,4 +1,4 @@
-"""The GPU benchmark's own sums, and its whole way at small size on the CPU: what will run where there is a GPU."""
+"""The GPU benchmark's arithmetic, and its full path at small size on the CPU, as it runs on a GPU."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def ours(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Our
         yield Ours(CPU, DRY, models, Post(tmp_path_factory.mktemp("post"), 0.0), meter)
 
 
-# As published: https://huggingface.co/<repository named in sizes.py>, "Safetensors · Model size", in millions.
+# As published on https://huggingface.co/<repository named in sizes.py>, "Safetensors · Model size", in millions.
 @pytest.mark.parametrize(
     ("part", "millions"),
     [("unet", 2567), ("vae", 84), ("text_encoder", 123), ("text_encoder_2", 695), ("t2v", 1419), ("vace", 2154), ("wan_vae", 127),
@@ -55,23 +55,23 @@ def test_true_sizes_have_the_published_numbers_of_parameters(part: str, millions
     assert {*SMALL[part]} >= {*TRUE[part]} and weights.KINDS[part]
 
 
-# The seconds of denoising that the project's aims were reckoned from, on an H200.
+# Seconds of denoising on an H200 that the project's aims were derived from.
 @pytest.mark.parametrize(
     ("case", "seconds"),
     [("sdxl-high-x6", 2.6), ("video-fast", 17.9), ("vace-high", 54.1)],
 )
-def test_the_floor_is_the_arithmetic_of_all_steps(case: str, seconds: float) -> None:
+def test_the_floor_counts_the_flops_of_all_steps(case: str, seconds: float) -> None:
     denoise, decode = flops(BY_NAME[case], PRODUCTION)
     assert round(denoise / H200_BF16, 1) == seconds
     assert 0 < decode < denoise / 10
 
 
-def test_wan_decodes_each_further_latent_alike() -> None:
+def test_wan_decoding_cost_is_linear_beyond_the_first_latents() -> None:
     counted = [_of_forward("wan_vae", True, (4, 4, latents)) for latents in range(STEADY - 1, STEADY + 2)]
     assert len({after - before for before, after in pairwise(counted)}) == 1 and counted[0] < counted[1]
 
 
-def test_every_way_to_denoise_has_a_case_with_the_catalog_s_own_figures() -> None:
+def test_every_lane_has_a_case_with_the_catalogs_settings() -> None:
     assert {case.lane for case in CASES} == {"sdxl", "wan", "wan_vace", "qwen"}
     for case in CASES:
         work = PRODUCTION.work(case)
@@ -85,7 +85,7 @@ def test_every_way_to_denoise_has_a_case_with_the_catalog_s_own_figures() -> Non
         assert len(work.seeds) == case.images
 
 
-def test_the_folder_is_what_the_executor_accepts_and_is_made_once(models: Path) -> None:
+def test_the_model_folder_passes_verify_and_is_written_once(models: Path) -> None:
     assert [s.role for s in files.verify(models) if s.ok] == ["sdxl", "wan", "vace", "qwen"]
     assert not files.read_manifest(models)["tiny"]
     shared = [(models / f"wan2.1-{kind}-1.3b/vae/diffusion_pytorch_model.safetensors").stat() for kind in ("t2v", "vace")]
@@ -97,7 +97,7 @@ def test_the_folder_is_what_the_executor_accepts_and_is_made_once(models: Path) 
         weights.make(models, TRUE, CPU.device, weights.FAMILIES, said.append)
 
 
-def test_a_folder_of_somebody_s_is_left_alone(tmp_path: Path) -> None:
+def test_a_foreign_folder_is_left_untouched(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"theirs")
     with pytest.raises(SystemExit, match="not a folder that this benchmark made"):
         weights.make(tmp_path, SMALL, CPU.device, weights.FAMILIES, lambda _: None)
@@ -117,21 +117,21 @@ def test_large_parts_are_cut_into_shards_that_load_as_one(tmp_path: Path, monkey
 
 
 @pytest.mark.parametrize("name", ["sdxl-fast-x6", "image-fast", "vace-fast"])
-def test_a_job_s_time_is_made_of_its_parts(ours: Ours, name: str) -> None:
+def test_a_jobs_time_is_the_sum_of_its_parts(ours: Ours, name: str) -> None:
     took = ours.job(BY_NAME[name])
     assert took.denoise > 0 and took.decode > 0 and took.denoise + took.decode < took.device <= took.whole
     assert 0 < took.outside < 1
 
 
-def test_the_meter_counts_between_forwards_too_and_starts_anew() -> None:
+def test_the_meter_includes_time_between_forwards_and_resets() -> None:
     meter = Meter(CPU)
     meter._marks = [(DENOISE, 1.0, 2.0), (DENOISE, 2.5, 3.0), (DECODE, 4.0, 4.5), (DENOISE, 6.0, 7.0)]
     assert meter.take() == {DENOISE: 3.0, DECODE: 0.5}
     assert meter.take() == {DENOISE: 0.0, DECODE: 0.0}
 
 
-def test_no_prompt_is_asked_twice(ours: Ours, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A remembered embedding would make the fixed cost look smaller than it is."""
+def test_each_run_uses_a_new_prompt(ours: Ours, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cached embedding would make the fixed cost look smaller than it is."""
     prompts: list[str] = []
     family = ours.shelf.family("wan")
     real = family.generate
@@ -157,7 +157,7 @@ def test_ours_and_plain_side_by_side(models: Path) -> None:
     json.dumps(figures.as_dict())
 
 
-def test_an_attention_that_cannot_be_had_is_refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unavailable_attention_is_refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(SystemExit) as ended:
         main(["--dry-run", "--attention", "xformers"])

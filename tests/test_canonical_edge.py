@@ -1,4 +1,4 @@
-"""The canonical text and negative prompts at the edge against Python's: every character reference, every character, any text."""
+"""Canonical text and negative prompts: the edge against Python, for every character, every character reference and any text."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from state.canonical import Unreadable, canonical, plain, texts_in
 
 NEGATIVES = NegativeScreen(LexicalScreen())
 
-UNKNOWN = load_rules(TERMS).folding.unknown  # to Unicode 14: normalisation of newer characters is each runtime's own
+UNKNOWN = load_rules(TERMS).folding.unknown  # to Unicode 14: normalising newer characters depends on the runtime
 
 
 def python(text: str) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def test_any_text_has_the_same_canonical_form(edge: Ask, text: str) -> None:  # 
 @pytest.mark.sized
 @settings(max_examples=size(60, 300), deadline=None)
 @given(TEXTS)
-def test_any_negative_prompt_is_read_alike(edge: Ask, text: str) -> None:  # noqa: F811
+def test_any_negative_prompt_has_the_same_reading(edge: Ask, text: str) -> None:  # noqa: F811
     check_negatives(edge, [text])
 
 
@@ -78,7 +78,7 @@ def check_negatives(edge: Ask, texts: list[str]) -> None:  # noqa: F811
         assert there == here, ascii(text)
 
 
-def test_every_character_reference_is_resolved_alike(edge: Ask) -> None:  # noqa: F811
+def test_every_character_reference_resolves_the_same(edge: Ask) -> None:  # noqa: F811
     names = [f"a&{name}b&{name.rstrip(';')};c&{name.rstrip(';')}" for name in html5]
     numbers = [f"a&#{n};b&#x{n:x} c" for n in [*range(0x400), *range(0xFFF0, 0x10010), 0x10FFFF, 0x110000, 10**30, 0xFDD0]]
     odd = [

@@ -1,4 +1,4 @@
-"""What lies in `deploy/` cannot be built here; what can be held against the code is."""
+"""Check `deploy/` against the code: it cannot be built here."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from waiting import LIMIT
 
-from ourvidz.db import answers
+from ourvidz.db import wait_ready
 
 ROOT = Path(__file__).parents[1]
 DOCKERFILE = (ROOT / "deploy/Dockerfile").read_text()
@@ -43,14 +43,14 @@ def test_the_image_gets_every_package_and_nothing_else() -> None:
     assert stubs == packages
 
 
-def test_no_secret_and_no_root() -> None:
+def test_the_image_has_no_secret_and_does_not_run_as_root() -> None:
     assert re.search(r"^USER (?!root)", DOCKERFILE, re.M)
     assert not re.search(r"TOKEN|PASSWORD|DATABASE_URL|SECRET", re.sub(r"^#.*$", "", DOCKERFILE, flags=re.M))
 
 
 @pytest.fixture(params=SHELLS)
 def start(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., tuple[int, list[str], str]]:
-    """Runs start.sh among programs that write down how they were called. `database`: after how many questions it answers."""
+    """Run start.sh with stub programs that record their calls. `database`: the number of failed attempts before the database answers."""
 
     def run(*args: str, database: int = 0, refused: bool = False, pull: int = 0, **env: str) -> tuple[int, list[str], str]:
         bin_, log = tmp_path / "bin", tmp_path / "log"
@@ -74,8 +74,8 @@ def start(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., tuple
     return run
 
 
-def test_it_waits_for_the_database_and_becomes_up(start: Callable[..., tuple[int, list[str], str]]) -> None:
-    """However long: what restarts a container gives up after some tries."""
+def test_it_waits_for_the_database_then_execs_up(start: Callable[..., tuple[int, list[str], str]]) -> None:
+    """It waits for any length of time: whatever restarts a container gives up after some tries."""
     assert start("--split", database=40, DATABASE_URL="postgresql://u:pw@db/x") == (
         0,
         ["ourvidz up --split [postgresql://u:pw@db/x] []"],
@@ -102,11 +102,11 @@ def test_it_does_not_wait_for_a_database_that_refuses(start: Callable[..., tuple
         ("postgresql://u:pw@127.0.0.1:x/y", 2, "port"),
     ],
 )
-def test_what_it_asks_tells_away_from_never(
+def test_the_probe_distinguishes_unreachable_from_misconfigured(
     url: str, code: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", url)
-    assert answers.main() == code
+    assert wait_ready.main() == code
     printed = capsys.readouterr().err
     assert said in printed and "pw" not in printed
 
@@ -116,7 +116,7 @@ def test_it_migrates_once_the_database_takes_writes(start: Callable[..., tuple[i
     assert (code, len(called), said.splitlines()[0]) == (0, 2, "start: the database does not take writes; waiting for it")
 
 
-def test_it_migrates_as_the_one_who_may_and_forgets_who_that_was(start: Callable[..., tuple[int, list[str], str]]) -> None:
+def test_it_migrates_with_the_owners_url_and_hides_it_from_up(start: Callable[..., tuple[int, list[str], str]]) -> None:
     assert start(DATABASE_URL="as-executor", OURVIDZ_MIGRATE_URL="as-owner")[1] == [
         "ourvidz migrate [as-owner] [as-owner]",
         "ourvidz up [as-executor] []",
@@ -131,12 +131,12 @@ def test_it_fetches_the_roles_named_and_stops_when_that_fails(start: Callable[..
     ]
 
 
-def test_a_pull_that_fails_starts_nothing(start: Callable[..., tuple[int, list[str], str]]) -> None:
+def test_a_failed_pull_prevents_the_start(start: Callable[..., tuple[int, list[str], str]]) -> None:
     code, called, _ = start(OURVIDZ_PULL="wan", pull=1)
     assert (code, len(called)) == (1, 1)
 
 
-def test_the_unit_names_files_that_are_here() -> None:
+def test_the_systemd_unit_names_existing_files() -> None:
     unit = (ROOT / "deploy/ourvidz.service").read_text()
     (command,) = re.findall(r"^ExecStart=/opt/ourvidz/src/(\S+)$", unit, re.M)
     assert os.access(ROOT / command, os.X_OK)

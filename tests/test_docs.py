@@ -1,6 +1,6 @@
-"""The pages made from the code say what the code says."""
+"""Generated documentation pages match the code."""
 
-from ourvidz import docs
+from tools import docs
 
 
 def test_pages_are_current() -> None:

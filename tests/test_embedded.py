@@ -1,6 +1,6 @@
-"""The embedded Postgres, with real servers, real processes and real kill -9.
+"""The embedded Postgres with real servers, real processes and real kill -9.
 
-What differs between root and a plain user is asserted for whichever runs the tests; root also plays a plain user.
+Behaviour that differs between root and a plain user is asserted for whichever runs the tests; root also tests as a plain user.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def do(url: str, statement: str) -> None:
 
 
 class User:
-    """Another process that uses the server of `home`."""
+    """Another process that uses the server in `home`."""
 
     def __init__(self, home: Path, program: str = USER) -> None:
         self.process = subprocess.Popen(
@@ -106,7 +106,7 @@ def put_down(home: Path) -> None:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home whose cluster is made, to copy from: an initdb for each test would be most of the time."""
+    """A home with an initialised cluster to copy from: an initdb per test would take most of the time."""
     home = tmp_path_factory.mktemp("made") / "home"
     with EmbeddedPostgres(home):
         pass
@@ -156,19 +156,19 @@ def test_a_first_start_makes_a_private_durable_database(new_home: Path) -> None:
         assert modes == [0o700, 0o700, 0o700, 0o600]
 
 
-def test_it_is_shared_survives_its_starter_and_ends_with_its_last_user(home: Path) -> None:
+def test_the_server_is_shared_and_stops_with_its_last_user(home: Path) -> None:
     first, second = User(home), None
     try:
         url = first.said()
         server = status(home).postmaster_pid
         second = User(home)
         assert second.said() == url
-        assert embedded_url(home) == url == embedded_url(home)  # and this process, which is about to leave
+        assert embedded_url(home) == url == embedded_url(home)  # and this process, which leaves next
         from ourvidz.db import embedded
 
         embedded._in_use.pop(home.resolve()).stop_using()
         do(url, "CREATE TABLE kept AS SELECT 42 AS answer")
-        first.end(signal.SIGINT)  # as Ctrl-C does: to all of the terminal's processes
+        first.end(signal.SIGINT)  # as Ctrl-C does: to all processes of the terminal
         time.sleep(2 * supervisor.TICK)
         assert status(home).postmaster_pid == server and ask(url, "SELECT answer FROM kept") == 42
     finally:
@@ -180,7 +180,7 @@ def test_it_is_shared_survives_its_starter_and_ends_with_its_last_user(home: Pat
         assert ask(postgres.url, "SELECT answer FROM kept") == 42
 
 
-def test_four_who_start_at_once_get_one_server(new_home: Path) -> None:
+def test_four_concurrent_starts_get_one_server(new_home: Path) -> None:
     users = [User(new_home) for _ in range(4)]
     try:
         assert len({user.said() for user in users}) == 1
@@ -193,10 +193,10 @@ def test_four_who_start_at_once_get_one_server(new_home: Path) -> None:
     wait_for(lambda: is_gone(new_home), "the server stopped")
 
 
-def test_who_comes_while_it_goes_down_waits_and_starts_anew(home: Path) -> None:
+def test_a_start_during_shutdown_waits_and_starts_again(home: Path) -> None:
     (home / "postgres").mkdir(exist_ok=True)
     going_down = os.open(home / "postgres" / "users.lock", os.O_RDWR | os.O_CREAT)
-    fcntl.flock(going_down, fcntl.LOCK_EX)  # as a supervisor that is stopping its server
+    fcntl.flock(going_down, fcntl.LOCK_EX)  # like a supervisor that is stopping its server
     postgres = EmbeddedPostgres(home)
     newcomer = threading.Thread(target=postgres.start)
     newcomer.start()
@@ -216,7 +216,7 @@ def can_lock(path: Path) -> bool:
         os.close(fd)
 
 
-def test_a_killed_postmaster_comes_back(home: Path) -> None:
+def test_a_killed_postmaster_is_restarted(home: Path) -> None:
     with EmbeddedPostgres(home) as postgres:
         do(postgres.url, "CREATE TABLE kept AS SELECT 42 AS answer")
         killed, watcher = status(home).postmaster_pid, status(home).supervisor_pid
@@ -228,14 +228,14 @@ def test_a_killed_postmaster_comes_back(home: Path) -> None:
 
 
 def recover_by(command: str, data: Path) -> None:
-    """The next start recovers from an archive, and runs the shell command `command` for the first file that it wants."""
+    """Make the next start recover from an archive and run the shell command `command` for the first file it requests."""
     with (data / "postgresql.conf").open("a") as conf:
         conf.write(f"restore_command = '{command}'\n")
     (data / "recovery.signal").touch()
     shutil.chown(data / "recovery.signal", (data / "PG_VERSION").stat().st_uid)
 
 
-def test_a_postmaster_that_is_killed_while_it_recovers_comes_back(home: Path) -> None:
+def test_a_postmaster_killed_during_recovery_is_restarted(home: Path) -> None:
     data = home / "postgres" / "data"
     recover_by("rm recovery.signal && echo once >> killed && kill -9 $(head -n 1 postmaster.pid)", data)
     with EmbeddedPostgres(home) as postgres:
@@ -243,13 +243,13 @@ def test_a_postmaster_that_is_killed_while_it_recovers_comes_back(home: Path) ->
     assert (data / "killed").read_text() == "once\n"
 
 
-def test_one_that_is_killed_at_every_start_is_given_up(home: Path) -> None:
+def test_a_server_killed_at_every_start_is_given_up(home: Path) -> None:
     recover_by("kill -9 $(head -n 1 postmaster.pid) $PPID", home / "postgres" / "data")
     with pytest.raises(EmbeddedPostgresError, match=r"(?s)did not start.*ended with -9: giving up"):
         EmbeddedPostgres(home, timeout=LIMIT).start()
 
 
-def test_a_killed_supervisor_takes_its_server_along_and_the_next_start_brings_both_back(home: Path) -> None:
+def test_killing_the_supervisor_stops_the_server_and_the_next_start_restores_both(home: Path) -> None:
     with EmbeddedPostgres(home) as postgres:
         before = status(home)
         assert before.supervisor_pid
@@ -263,19 +263,19 @@ def test_a_killed_supervisor_takes_its_server_along_and_the_next_start_brings_bo
     wait_for(lambda: is_gone(home), "the new supervisor stops it too")
 
 
-def test_both_killed_at_once(home: Path) -> None:
+def test_killing_supervisor_and_server_at_once_is_survived(home: Path) -> None:
     with EmbeddedPostgres(home) as postgres:
         do(postgres.url, "CREATE TABLE kept AS SELECT 42 AS answer")
         before = status(home)
         assert before.supervisor_pid and before.postmaster_pid
-        os.kill(before.supervisor_pid, signal.SIGSTOP)  # so that it cannot see, let alone mend
+        os.kill(before.supervisor_pid, signal.SIGSTOP)  # so that it neither notices nor restarts
         os.kill(before.postmaster_pid, signal.SIGKILL)
         os.kill(before.supervisor_pid, signal.SIGKILL)
         postgres.start()
         assert ask(postgres.url, "SELECT answer FROM kept") == 42
 
 
-def test_a_leftover_pid_file_that_names_somebody_else(home: Path) -> None:
+def test_a_stale_pid_file_naming_another_process_is_ignored(home: Path) -> None:
     pid_file = home / "postgres" / "data" / "postmaster.pid"
     innocent = subprocess.Popen(["sleep", "600"], user=pid_file.parent.stat().st_uid if AS_ROOT else None)
     try:
@@ -305,7 +305,7 @@ def test_a_forked_child_is_a_user_too(home: Path) -> None:
             pipe.close()
 
 
-def test_a_removed_home_takes_its_server_along(home: Path) -> None:
+def test_removing_the_home_stops_the_server(home: Path) -> None:
     with EmbeddedPostgres(home):
         server = status(home).postmaster_pid
         assert server
@@ -315,7 +315,7 @@ def test_a_removed_home_takes_its_server_along(home: Path) -> None:
 
 def test_another_major_version_is_refused_and_the_right_one_found(new_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     by_major = {binaries.major: binaries for binaries in reversed(list(find_binaries()))}
-    newest, older = by_major[max(by_major)], by_major[min(by_major)]  # the wheel has two
+    newest, older = by_major[max(by_major)], by_major[min(by_major)]  # the wheel has two majors
     assert newest.major > older.major
     monkeypatch.setenv("PG_BIN", str(older.folder))
     with EmbeddedPostgres(new_home) as postgres:
@@ -365,7 +365,7 @@ def test_a_server_that_cannot_start_says_why(home: Path) -> None:
         EmbeddedPostgres(home).start()
 
 
-def test_waiting_has_an_end(home: Path) -> None:
+def test_waiting_for_another_start_times_out(home: Path) -> None:
     (home / "postgres" / "start.lock").touch()
     other = os.open(home / "postgres" / "start.lock", os.O_RDWR)
     fcntl.flock(other, fcntl.LOCK_EX)
@@ -389,7 +389,7 @@ def test_long_odd_and_symlinked_paths(made: Path, tmp_path: Path) -> None:
         put_down(home)
 
 
-def test_below_a_private_folder(home: Path) -> None:
+def test_the_server_runs_below_a_private_folder(home: Path) -> None:
     home.parent.chmod(0o700)
     accounts = pwd.getpwall()
     with EmbeddedPostgres(home) as postgres:
@@ -407,7 +407,7 @@ def test_below_a_private_folder(home: Path) -> None:
 
 
 def as_uid(uid: int, work: Callable[[], object]) -> str:
-    """What went wrong, when a child that became `uid` does `work`. It may not be allowed our Python, and needs only any."""
+    """Run `work` in a child that has become `uid`, and return its error. If that uid cannot run our Python, any other one will do."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -447,7 +447,7 @@ def test_as_a_plain_user(open_folder: Path) -> None:
         nobody = pwd.getpwnam("nobody").pw_uid
         os.chown(open_folder, nobody, -1)
         assert as_uid(nobody, work) == ""
-        with EmbeddedPostgres(home) as postgres:  # root may visit: the server stays its owner's, and so does each file
+        with EmbeddedPostgres(home) as postgres:  # root can use it too: the server and its files keep their owner
             assert ask(postgres.url, "SELECT 1") == 1
         owners = {path.stat().st_uid for path in (home / "postgres").rglob("*")}
         assert owners == {nobody}
@@ -469,7 +469,7 @@ def test_a_home_of_somebody_else_is_refused(made: Path, open_folder: Path) -> No
             EmbeddedPostgres(Path("/ourvidz-test-home")).start()
 
 
-def test_a_uid_without_a_name_is_told(open_folder: Path) -> None:
+def test_a_uid_without_a_name_is_reported(open_folder: Path) -> None:
     unnamed = UNNAMED_UIDS[-1]
     if AS_ROOT:
         os.chown(open_folder, unnamed, -1)

@@ -1,4 +1,4 @@
-"""Each mutant still changes the SQL that it names, so that the long run of all of them (`make mutants`) can start."""
+"""Every mutant still changes the SQL that it names, so that a full run (`make mutants`) can start."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ def test_no_mutant_is_stale() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        mutations.Mutant("functions/take.sql", "text that the part does not hold", "", "claims"),
-        mutations.Mutant("functions/take.sql", "for update", "for update", "claims"),
-        mutations.Mutant("functions/no_such_part.sql", "for update", "", "claims"),
-        mutations.Mutant("functions/take.sql", "for update", "", "no_such_file"),
+        mutations.Mutant("claim_from_lane.sql", "text that the part does not hold", "", "claims"),
+        mutations.Mutant("claim_from_lane.sql", "for update", "for update", "claims"),
+        mutations.Mutant("no_such_part.sql", "for update", "", "claims"),
+        mutations.Mutant("claim_from_lane.sql", "for update", "", "no_such_file"),
     ],
     ids=["no such text", "no change", "no such part", "no such file"],
 )
-def test_what_a_stale_mutant_is(wrong: mutations.Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stale_mutants_are_detected(wrong: mutations.Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(mutations.MUTANTS, "wrong", wrong)
     assert mutations.stale() == ["wrong"]

@@ -1,4 +1,4 @@
-"""One rule on proxies for every client: as the environment says, and never for this machine itself."""
+"""All clients follow one proxy rule: the environment decides, and this machine is always contacted directly."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 
 import httpx
 import pytest
-from a_proxy import Proxy
+from proxy_server import Proxy
 
-from ourvidz.cli.checkup_services import proxies
+from ourvidz.cli.doctor_services import proxies
 from ourvidz.db.outbox import Message
 from ourvidz.delivery.sending import Keyring, send
 from ourvidz.dev.process import answering
@@ -79,7 +79,7 @@ def way(environ: dict[str, str], url: str) -> str | None:
      ({"ALL_PROXY": "http://p:1"}, "http://localhost:8000", None),
      ({"ALL_PROXY": "http://p:1"}, "http://project.localhost", None)],
 )  # fmt: skip
-def test_which_proxy(environ: dict[str, str], url: str, through: str | None) -> None:
+def test_the_environment_selects_the_proxy(environ: dict[str, str], url: str, through: str | None) -> None:
     assert way(environ, url) == through
 
 
@@ -99,14 +99,14 @@ def test_which_proxy(environ: dict[str, str], url: str, through: str | None) -> 
      ("10.0.0.0/8", ["https://[::ffff:10.0.0.1]"], ["https://[::ffff:11.0.0.1]"]),
      ("10.0.0.0/99, <local>, ,a b", [], ["https://10.0.0.1", "https://c.example"])],
 )  # fmt: skip
-def test_what_no_proxy_names(entries: str, direct: list[str], not_direct: list[str]) -> None:
+def test_no_proxy_entries_are_matched(entries: str, direct: list[str], not_direct: list[str]) -> None:
     environ = {"ALL_PROXY": "http://p:1", "NO_PROXY": entries}
     assert [way(environ, url) for url in direct] == [None] * len(direct)
     assert [way(environ, url) for url in not_direct] == ["http://p:1"] * len(not_direct)
 
 
 @pytest.mark.parametrize("value", ["ftp://p:1", "socks4://p:1", "http://", "http://p:port", "http://[fd00:1", "socks5://u:hush@:1080"])
-def test_what_is_no_proxy_is_refused_by_its_variable(value: str, environment: Callable[..., None]) -> None:
+def test_an_invalid_proxy_is_refused_naming_its_variable(value: str, environment: Callable[..., None]) -> None:
     environment(ALL_PROXY=value)
     with pytest.raises(BadProxy, match="ALL_PROXY") as refused:
         clients.client()
@@ -118,7 +118,7 @@ def test_what_is_no_proxy_is_refused_by_its_variable(value: str, environment: Ca
 def test_redis_through_a_proxy(
     upstash: UpstashFace, proxy_to: Callable[..., Proxy], environment: Callable[..., None], kind: str, login: str
 ) -> None:
-    """To a name that only the proxy can look up."""
+    """The host name can be resolved by the proxy only."""
     proxy = proxy_to(int(upstash.url.rpartition(":")[2]), login=login.replace("%40", "@"))
     environment(
         ALL_PROXY=f"{kind}://{login}@127.0.0.1:{proxy.port}" if login else proxy.url(kind), NO_PROXY="fd00::/8,[::1],::1,10.0.0.0/8"
@@ -134,7 +134,7 @@ def test_redis_through_a_proxy(
 
 
 @pytest.mark.parametrize("kind", ["http", "socks5"])
-def test_a_proxy_that_is_none_or_refuses_is_waited_for(
+def test_an_unusable_proxy_is_an_outage(
     upstash: UpstashFace, proxy_to: Callable[..., Proxy], environment: Callable[..., None], kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(clients, "HANDSHAKE", 0.2)
@@ -146,10 +146,8 @@ def test_a_proxy_that_is_none_or_refuses_is_waited_for(
             Upstash("http://redis.example:8079", "wrong").pipeline([("PING",)])
 
 
-def test_a_socks_proxy_that_says_nothing_is_not_waited_for_without_end(
-    environment: Callable[..., None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """By either kind of client; the connection stays open and no byte comes."""
+def test_a_silent_socks_proxy_times_out(environment: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """With both kinds of client; the connection stays open and no byte arrives."""
     monkeypatch.setattr(clients, "HANDSHAKE", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         environment(ALL_PROXY=f"socks5://127.0.0.1:{silent.getsockname()[1]}")
@@ -164,10 +162,10 @@ def test_a_socks_proxy_that_says_nothing_is_not_waited_for_without_end(
             asyncio.run(ask())
 
 
-def test_what_is_on_this_machine_is_asked_directly(upstash: UpstashFace, environment: Callable[..., None]) -> None:
+def test_local_addresses_are_contacted_directly(upstash: UpstashFace, environment: Callable[..., None]) -> None:
     environment(ALL_PROXY=NOWHERE, HTTP_PROXY=NOWHERE, http_proxy=NOWHERE)
     assert Upstash(upstash.url, upstash.token).pipeline([("PING",)]) == [b"PONG"]
-    assert not answering(f"{upstash.url}/ping")()  # 401, and no way through the proxy either
+    assert not answering(f"{upstash.url}/ping")()  # 401, and not through the proxy
     assert answering(f"{upstash.url}/ping?_token={upstash.token}")()
 
 
@@ -188,7 +186,7 @@ def test_callbacks_through_a_proxy(
 
 
 def test_storage_and_the_hub_use_the_same_transport(environment: Callable[..., None]) -> None:
-    """Each makes its client where the proxy is read; a value that is no proxy shows that it was."""
+    """Each makes its client through the code that reads the proxy variables: an invalid value proves it."""
     from ourvidz.storage.api import Api, Patience
 
     environment(ALL_PROXY="gopher://p")
@@ -207,8 +205,8 @@ def test_doctor_says_which_proxies_are_in_force(environment: Callable[..., None]
     assert line.found == "HTTPS_PROXY (http://proxy.example:3128, with a password); 2 entries in NO_PROXY"
 
 
-def test_no_client_is_made_elsewhere() -> None:
-    """Whatever is not in this list has its own reading of the environment."""
+def test_http_clients_are_created_only_in_listed_files() -> None:
+    """Anything outside this list would read the environment in its own way."""
     from pathlib import Path
 
     root = Path(__file__).parent.parent

@@ -1,4 +1,4 @@
-"""A project's keys, as Supabase has them today: publishable and secret keys beside the legacy ones, tokens signed by keys that rotate."""
+"""A project's keys as Supabase has them today: publishable and secret keys beside the legacy ones, tokens signed by rotating keys."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ create function public.who() returns json language sql stable as $$
   select json_build_object('role', current_user, 'sub', current_setting('request.jwt.claims', true)::json ->> 'sub')
 $$
 """
-SECRETS = {"d", "k"}  # what of a JWK signs
+SECRETS = {"d", "k"}  # private members of a JWK
 
 
 @pytest.fixture(scope="module")
 def project(new_project: Callable[..., Project], tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """With a function that asks for a JWT, and an rpc that says who asks."""
+    """With a function that requires a JWT, and an rpc that returns the caller."""
     functions = tmp_path_factory.mktemp("supabase") / "functions"
     (functions / "echo").mkdir(parents=True)
     (functions / "echo" / "index.ts").write_text(ECHO)
@@ -47,7 +47,7 @@ def project(new_project: Callable[..., Project], tmp_path_factory: pytest.TempPa
 
 @pytest.fixture(autouse=True)
 def as_it_was(project: Project) -> Iterator[None]:
-    """Each test begins with the same keys."""
+    """Start each test with the same keys."""
     keys = project.stack.keys
     before = copy.deepcopy(keys.signing)
     yield
@@ -62,7 +62,7 @@ def who(project: Project, key: str = "", bearer: str = "", **headers: str) -> ht
 
 
 def signed_up(project: Project, name: str) -> str:
-    """The access token of a new user."""
+    """Access token of a new user."""
     body = {"email": f"{name}-{time.monotonic_ns()}@example.com", "password": "correct horse"}
     answer = httpx.post(f"{project.url}/auth/v1/signup", headers={"apikey": project.publishable_key}, json=body, timeout=LIMIT)
     assert answer.status_code == 200, answer.text
@@ -70,7 +70,7 @@ def signed_up(project: Project, name: str) -> str:
 
 
 def taken_by(project: Project, token: str) -> dict[str, int]:
-    """What each service answers to a user's token."""
+    """Each service's status code for a user's token."""
     headers = {"apikey": project.publishable_key, "Authorization": f"Bearer {token}"}
     with httpx.Client(base_url=project.url, headers=headers, timeout=LIMIT) as client:
         return {
@@ -86,7 +86,7 @@ TAKEN, REFUSED = {"rest": 200, "auth": 200, "functions": 200}, {"rest": 401, "au
 
 def answers(project: Project, token: str) -> dict[str, int]:
     found = taken_by(project, token)
-    found.pop("storage")  # says 400 to both: its own code stands in the body
+    found.pop("storage")  # 400 for both outcomes: its own code is in the body
     return found
 
 
@@ -94,7 +94,7 @@ def answers(project: Project, token: str) -> dict[str, int]:
     ("kind", "role"),
     [("publishable_key", "anon"), ("anon_key", "anon"), ("secret_key", "service_role"), ("service_key", "service_role")],
 )
-def test_a_key_on_the_apikey_header_alone_says_who_asks(project: Project, kind: str, role: str) -> None:
+def test_the_apikey_header_alone_determines_the_role(project: Project, kind: str, role: str) -> None:
     key = getattr(project, kind)
     assert who(project, key).json() == {"role": role, "sub": None}
     assert who(project, key, key).json() == {"role": role, "sub": None}, "supabase-js says it on both headers"
@@ -104,13 +104,13 @@ def test_a_key_on_the_apikey_header_alone_says_who_asks(project: Project, kind: 
     assert admin.status_code == (200 if role == "service_role" else 403)
 
 
-def test_a_users_token_counts_beside_either_key(project: Project) -> None:
+def test_a_users_token_works_with_either_kind_of_key(project: Project) -> None:
     user = project.user()
     for key in (project.publishable_key, project.anon_key):
         assert who(project, key, user.token).json() == {"role": "authenticated", "sub": user.id}
 
 
-def test_a_new_key_is_no_bearer_token(project: Project) -> None:
+def test_a_new_key_is_not_accepted_as_bearer_token(project: Project) -> None:
     assert who(project, project.publishable_key, project.secret_key).status_code == 401
     assert who(project, bearer=project.secret_key).json()["message"] == "No API key found in request"
     function = httpx.post(f"{project.url}/functions/v1/echo", headers={"Authorization": f"Bearer {project.secret_key}"})
@@ -119,14 +119,14 @@ def test_a_new_key_is_no_bearer_token(project: Project) -> None:
         assert who(project, wrong).json()["message"] == "Invalid API key"
 
 
-def test_a_secret_key_is_no_browsers(project: Project) -> None:
+def test_a_secret_key_is_refused_from_a_browser(project: Project) -> None:
     browser = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0"}
     refused = who(project, project.secret_key, **browser)
     assert (refused.status_code, refused.json()["message"]) == (401, "Forbidden use of secret API key in browser")
     assert who(project, project.publishable_key, **browser).status_code == 200
 
 
-def test_a_disabled_legacy_key_is_said_to_be_that(project: Project) -> None:
+def test_a_disabled_legacy_key_is_reported_as_disabled(project: Project) -> None:
     user = project.user()
     project.stack.legacy_keys(False)
     for key in (project.anon_key, project.service_key):
@@ -151,7 +151,7 @@ def test_the_jwks_verifies_what_auth_signs_and_holds_no_secret(project: Project)
     assert claims["role"] == "authenticated"
 
 
-def test_a_key_rotates_and_old_tokens_last_until_it_is_revoked(project: Project) -> None:
+def test_tokens_of_a_rotated_key_work_until_it_is_revoked(project: Project) -> None:
     old = signed_up(project, "old")
     legacy = project.user().token
     project.stack.add_signing_key()
@@ -171,7 +171,7 @@ def test_a_key_rotates_and_old_tokens_last_until_it_is_revoked(project: Project)
 
 
 @pytest.mark.parametrize("kind", ["the public key as a secret", "no key named", "another project's"])
-def test_a_forged_token_is_nobodys(project: Project, kind: str) -> None:
+def test_a_forged_token_is_refused(project: Project, kind: str) -> None:
     keys = httpx.get(f"{project.url}/auth/v1/.well-known/jwks.json").json()["keys"]
     claims = {"sub": project.user().id, "role": "service_role", "aud": "authenticated", "exp": int(time.time()) + 600}
     public, kid = json.dumps(keys[0]).encode(), {"kid": keys[0]["kid"]}
@@ -187,7 +187,7 @@ def test_a_forged_token_is_nobodys(project: Project, kind: str) -> None:
 
 
 def hs256(claims: dict[str, Any], secret: bytes, head: dict[str, str]) -> str:
-    """By hand: PyJWT refuses to sign with a public key."""
+    """Sign by hand: PyJWT refuses a public key as an HMAC secret."""
     signed = b".".join(base64url_encode(json.dumps(part).encode()) for part in ({"alg": "HS256", **head}, claims))
     return f"{signed.decode()}.{base64url_encode(hmac.digest(secret, signed, 'sha256')).decode()}"
 
@@ -213,14 +213,14 @@ def test_a_function_is_given_both_kinds_of_key(project: Project) -> None:
     assert not {"SUPABASE_SERVICE_KEY", "SUPABASE_SECRET_KEY"} & said["keys"].keys()
 
 
-def test_keys_are_kept_and_their_owners_alone(project: Project) -> None:
+def test_keys_are_saved_readable_by_their_owner_only(project: Project) -> None:
     file = project.stack.folder / KEYS_FILE
     assert file.stat().st_mode & 0o077 == 0
     again, now = Keys.read(file), project.stack.keys
     assert (again.publishable, again.secret_key, again.anon, again.signing) == (now.publishable, now.secret_key, now.anon, now.signing)
 
 
-def test_keys_of_an_older_stack_are_kept_and_the_new_ones_added(project: Project, tmp_path: Any) -> None:
+def test_keys_saved_by_an_earlier_version_are_kept_and_completed(project: Project, tmp_path: Any) -> None:
     (tmp_path / "keys.json").write_text(json.dumps({"jwt_secret": "x" * 40, "upstash_token": "t", "callback_secret": "whsec_"}))
     found = Keys.read(tmp_path / "keys.json")
     assert (found.secret.value, found.upstash_token) == ("x" * 40, "t")

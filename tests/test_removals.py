@@ -1,4 +1,4 @@
-"""What a user deleted from their library is deleted from storage too, whatever fails on the way; and nothing else is."""
+"""Outputs that a user deletes from their library are deleted from storage too, whatever fails on the way; nothing else is."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from support import Clock, artifact, claim, executor, submit
 
-from ourvidz.cli import checkup_services
+from ourvidz.cli import doctor_services
 from ourvidz.db import safety
 from ourvidz.db.connection import Database
 from ourvidz.db.objects import unnamed
@@ -25,7 +25,7 @@ TYPE = "sdxl_image_fast"
 
 
 class Shelf:
-    """Objects in a folder store, and a finished job with a picture and its thumbnail."""
+    """Objects in a folder store, and a finished job with an image and its thumbnail."""
 
     def __init__(self, database: Database, jobs: Jobs, user: str, root: Path) -> None:
         self.db, self.jobs, self.user, self.root = database, jobs, user, root
@@ -67,48 +67,48 @@ def shelf(database: Database, jobs: Jobs, user: Callable[..., str], tmp_path: Pa
     return shelf
 
 
-def test_the_picture_and_its_thumbnail_go_and_that_is_recorded(shelf: Shelf) -> None:
+def test_image_and_thumbnail_are_deleted_and_recorded(shelf: Shelf) -> None:
     other = shelf.put(TYPE, f"{shelf.user}/{shelf.job.job_id}/1-1.png")
     assert shelf.remover.round() == 0
     shelf.removed()
     assert shelf.remover.round() == 2 and shelf.left() == [other] and shelf.waiting() == []
     assert all(row["gone_at"] for row in shelf.db.rows("select gone_at from public.artifacts"))
     assert shelf.remover.round() == 0
-    # Should an executor that lost its job write it once more, the sweep takes it.
+    # If an executor that lost its job writes them again, the sweep deletes them.
     assert unnamed(shelf.db, TYPE, shelf.paths) == dict.fromkeys(shelf.paths, True)
 
 
-def test_what_the_browser_deleted_already_is_gone(shelf: Shelf) -> None:
+def test_objects_already_deleted_by_the_browser_count_as_removed(shelf: Shelf) -> None:
     for path in shelf.paths:
         shelf.store.delete(TYPE, path)
     shelf.removed()
     assert shelf.remover.round() == 2 and shelf.waiting() == []
 
 
-def test_a_store_that_is_away_is_asked_again_later(shelf: Shelf, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unavailable_store_is_retried_later(shelf: Shelf, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     shelf.removed()
     with monkeypatch.context() as away:
         away.setattr(shelf.store, "delete", lambda *_: (_ for _ in ()).throw(StorageUnavailable("away")))
         assert shelf.remover.round() == 0
-    assert {row["tries"] for row in shelf.waiting()} == {1} and shelf.remover.round() == 0  # lent, or not yet due
-    assert list(checkup_services.removals(shelf.db)) == []
+    assert {row["tries"] for row in shelf.waiting()} == {1} and shelf.remover.round() == 0  # leased, or not yet due
+    assert list(doctor_services.removals(shelf.db)) == []
     shelf.db.rows("update ourvidz.removals set tries = 3")
-    (line,) = checkup_services.removals(shelf.db)
-    assert line.state == "warn" and "2 objects not deleted after three tries, since 2025-07-07" in line.found
+    (line,) = doctor_services.removals(shelf.db)
+    assert line.state == "warn" and "2 objects not deleted after 3 tries, since 2025-07-07" in line.found
     clock.advance(299)
     assert shelf.remover.round() == 0
     clock.advance(2)
     assert shelf.remover.round() == 2 and shelf.left() == []
 
 
-def test_killed_between_the_object_and_its_row_the_next_goes_on(shelf: Shelf, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kill_between_object_and_row_is_resumed(shelf: Shelf, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     shelf.removed()
     real = shelf.db.rows
 
     class Killed(BaseException): ...
 
     def dies(query: str, *more: Any) -> Any:
-        if "removals_gone" in query:
+        if "removals_done" in query:
             raise Killed
         return real(query, *more)
 
@@ -129,8 +129,8 @@ def test_under_a_legal_hold_objects_are_kept_until_it_is_lifted(shelf: Shelf) ->
     assert shelf.remover.round() == 2 and shelf.left() == []
 
 
-def test_a_job_at_work_is_waited_for(database: Database, jobs: Jobs, user: Callable[..., str], tmp_path: Path) -> None:
-    """Until it has ended it may upload the object once more: its first upload's answer was lost, say."""
+def test_removal_waits_for_a_running_job(database: Database, jobs: Jobs, user: Callable[..., str], tmp_path: Path) -> None:
+    """A running job may still upload the object again, for example if the reply to its first upload was lost."""
     shelf = Shelf(database, jobs, user("premium"), tmp_path)
     shelf.removed()
     assert shelf.remover.round() == 0 and len(shelf.left()) == 2
@@ -138,17 +138,17 @@ def test_a_job_at_work_is_waited_for(database: Database, jobs: Jobs, user: Calla
     assert shelf.remover.round() == 2
 
 
-def test_each_object_is_lent_to_one(shelf: Shelf, superuser: psycopg.Connection[Any]) -> None:
+def test_each_removal_is_leased_to_one_remover(shelf: Shelf, superuser: psycopg.Connection[Any]) -> None:
     shelf.removed()
     with superuser.transaction(), shelf.db.transaction() as another:
-        take = "select path from ourvidz.removals_take(1, 300)"
+        take = "select path from ourvidz.removals_lease(1, 300)"
         (first,) = superuser.execute(take).fetchall()
         another.exec_driver_sql("set local lock_timeout = '2s'")
         (second,) = another.exec_driver_sql(take).all()  # the other one, without waiting for the first
         assert {first[0], second[0]} == set(shelf.paths)
 
 
-def test_a_folder_that_is_one_of_several_says_nothing_of_what_it_does_not_hold(shelf: Shelf, tmp_path: Path) -> None:
+def test_an_object_missing_from_one_of_several_stores_stays_queued(shelf: Shelf, tmp_path: Path) -> None:
     shelf.removed()
     elsewhere = Remover(shelf.db, FolderStore(tmp_path / "another", BUCKETS), all_here=False)
     assert elsewhere.round() == 0 and len(shelf.waiting()) == 2 and len(shelf.left()) == 2
@@ -161,19 +161,19 @@ def image(shelf: Shelf, path: str, bucket: str | None = TYPE, **more: Any) -> st
     return str(row["id"])
 
 
-def test_rows_of_the_older_system_take_their_objects_along(shelf: Shelf) -> None:
+def test_deleting_a_legacy_row_deletes_its_objects(shelf: Shelf) -> None:
     one, two = (shelf.put("image_high", f"{shelf.user}/video_{n}.png") for n in (1, 2))
     rows = [image(shelf, one, "image_high", urls=f'["{one}", "{two}"]'), image(shelf, two, "image_high")]
     shelf.db.rows("delete from public.images where id = %s", (rows[0],))
-    assert shelf.remover.round() == 1 and shelf.left("image_high") == [two]  # the other row still shows it
+    assert shelf.remover.round() == 1 and shelf.left("image_high") == [two]  # still used by the other row
     shelf.db.rows("delete from public.images where id = %s", (rows[1],))
     assert shelf.remover.round() == 1 and shelf.left("image_high") == []
 
 
-def test_a_row_cannot_name_what_is_not_its_users(shelf: Shelf, user: Callable[..., str]) -> None:
+def test_a_row_cannot_remove_objects_of_other_users(shelf: Shelf, user: Callable[..., str]) -> None:
     other = user()
     theirs, assets = shelf.put(TYPE, f"{other}/a.png"), shelf.put("system-assets", f"{shelf.user}/a.png")
-    # An output goes with its own job's row alone, also where no row shows it.
+    # An output is deleted with its own job's row only, even if no row refers to it.
     with shelf.db.transaction() as connection:
         connection.exec_driver_sql("alter table public.images disable trigger user")
         connection.exec_driver_sql("delete from public.images")
@@ -185,7 +185,7 @@ def test_a_row_cannot_name_what_is_not_its_users(shelf: Shelf, user: Callable[..
     assert shelf.left() == sorted([theirs, *shelf.paths]) and shelf.left("system-assets") == [assets] and shelf.waiting() == []
 
 
-def test_a_project_that_goes_takes_its_pictures_along(shelf: Shelf) -> None:
+def test_deleting_a_project_deletes_its_objects(shelf: Shelf) -> None:
     film = shelf.put("video_fast", f"{shelf.user}/video_{uuid4()}.mp4")
     (project,) = shelf.db.rows("insert into public.projects (user_id, title) values (%s, 'x') returning id", (shelf.user,))
     with shelf.db.transaction() as connection:

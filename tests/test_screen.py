@@ -1,4 +1,4 @@
-"""The lexical screen: each term in each disguise, each age, and what must pass. Fixtures are bare terms in neutral sentences."""
+"""The lexical screen: each term in each disguise, each age, and harmless prompts. Fixtures are bare terms in neutral sentences."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from hypothesis import strategies as some
 from sizes import size
 from waiting import LIMIT
 
-from ourvidz.safety.fold import squeezed
 from ourvidz.safety.lexical import MAX_TEXT, LexicalScreen
+from ourvidz.safety.lookalikes import squeezed
 from ourvidz.safety.rules import TERMS, load_rules
 from ourvidz.safety.screen import ScreenUnavailable, Verdict, guarded_check
 from state import kinds
@@ -37,13 +37,13 @@ def allowed(text: str) -> bool:
 
 @pytest.mark.parametrize("code", LANGUAGES)
 def test_terms_are_refused_in_every_disguise(code: str) -> None:
-    """Some of each language; all of them in test_screen_edge.py, where the edge functions' screen sees them too."""
+    """A sample of each language; test_screen_edge.py covers all terms, on the edge functions' screen as well."""
     passed = [(name, word) for name, word, text in disguised(code, first=24, share=6) if allowed(f"a photo of {text}")]
     assert passed == []
 
 
 @pytest.mark.parametrize("code", LANGUAGES)
-def test_plurals_parts_and_endings(code: str) -> None:
+def test_plurals_stems_and_endings_are_refused(code: str) -> None:
     for word in listed(code, "words"):
         for suffix in LANGUAGES[code].get("suffixes", ()):
             assert not allowed(f"photo of some {word}{suffix}, outdoors"), word
@@ -57,13 +57,13 @@ def test_plurals_parts_and_endings(code: str) -> None:
         assert not allowed(f"a photo of {word}") and not allowed(f"a photo of {unicodedata.normalize('NFD', word.upper())}")
 
 
-def test_half_russian_words_are_refused() -> None:
+def test_words_in_mixed_scripts_are_refused() -> None:
     for word in ("ребенок", "девочка", "школьница"):
         assert not allowed("фото " + word.translate(str.maketrans("реоаскх", "peoackx")))
 
 
 @pytest.mark.parametrize("emoji", ["👶", "👧", "👦🏽", "🧒🏿", "👨‍👩‍👧"])
-def test_emoji_are_words(emoji: str) -> None:
+def test_emoji_of_children_are_refused(emoji: str) -> None:
     assert not allowed(f"a photo of {emoji}")
 
 
@@ -77,7 +77,7 @@ def test_emoji_are_words(emoji: str) -> None:
     la menor; una menor que baila; baby; under age; pre teen; pre-teen; school girl; no, kids on a beach; say no. Kids
     """.replace("\n", ";").split(";"),
 )
-def test_sequences_are_refused(text: str) -> None:
+def test_patterns_of_words_are_refused(text: str) -> None:
     assert not text.strip() or not allowed(f"a photo of {text.strip()}")
 
 
@@ -123,7 +123,7 @@ def test_ages_in_digits(age: int, phrase: str, digits: str) -> None:
 @settings(max_examples=size(60, 300), deadline=None)
 @given(age=some.integers(3, 99), phrase=some.sampled_from([a for a in AGES if a.isascii() and not re.search("anni|Jahre|anos|}y", a)]))
 def test_ages_in_words(age: int, phrase: str) -> None:
-    spaced = " ".join(WORDS[age]) if age < 18 else WORDS[age]  # "e i g h t e e n" is refused for its end
+    spaced = " ".join(WORDS[age]) if age < 18 else WORDS[age]  # "e i g h t e e n" is refused for its ending
     for word in (WORDS[age], WORDS[age].upper(), WORDS[age].replace("-", " "), spaced):
         text = f"a photo of a person, {phrase.format(n=word)}, smiling"
         assert allowed(text) == (age >= 18), text
@@ -170,7 +170,7 @@ def test_ages_in_other_words(text: str, age: int) -> None:
     assert allowed(f"a photo of a person, {text}, smiling") == (age >= 18)
 
 
-# --- what must pass
+# --- harmless prompts
 
 
 def test_harmless_prompts_pass() -> None:
@@ -178,7 +178,7 @@ def test_harmless_prompts_pass() -> None:
     assert len(set(HARMLESS)) >= 500 and len(refused) <= len(HARMLESS) / 100, refused
 
 
-def test_words_that_meet_by_chance_are_no_term_unless_joined() -> None:
+def test_listed_adjacent_words_pass_unless_joined() -> None:
     assert len(RULES.apart) > 10
     for row in RULES.apart:
         assert allowed(f"a lamp, {row} lamp"), row
@@ -187,7 +187,7 @@ def test_words_that_meet_by_chance_are_no_term_unless_joined() -> None:
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n", "!!!", "17", "🙂", "\ud800", "\x00", "*", "a*b", "١٧", "①"])
-def test_odd_texts_get_an_answer(text: str) -> None:
+def test_unusual_harmless_texts_are_allowed(text: str) -> None:
     assert allowed(text)
 
 
@@ -198,8 +198,8 @@ def test_numbers_in_one_character_are_read() -> None:
         assert allowed(sentence), sentence
 
 
-def test_what_no_version_of_unicode_agrees_on_is_not_read() -> None:
-    """A private character, half of one, one that came after Unicode 14, one whose kind changed; and two halves are one character."""
+def test_characters_that_vary_by_unicode_version_are_dropped() -> None:
+    """Private-use, lone surrogate, assigned after Unicode 14, of changed category, unassigned. A surrogate pair is one character."""
     for nothing in ("\ue000", "\ud83d", "\udc76", "\U0001fae8", "\U0001171e", "\u0378"):
         assert not allowed(f"a photo of a tod{nothing}dler") and not allowed(f"una foto de ni{nothing}ña"), ascii(nothing)
     assert not allowed("a photo of a \ud83d\udc76")
@@ -210,7 +210,7 @@ def test_what_no_version_of_unicode_agrees_on_is_not_read() -> None:
 @pytest.mark.sized
 @settings(max_examples=size(60, 300), deadline=None)
 @given(some.text(max_size=200))
-def test_any_text_gets_an_answer_that_does_not_quote_it(text: str) -> None:
+def test_any_text_gets_a_verdict_that_does_not_quote_it(text: str) -> None:
     verdict = SCREEN.check(text)
     assert verdict.allowed == (verdict.category is None) == (verdict.rule_id is None)
 
@@ -218,15 +218,15 @@ def test_any_text_gets_an_answer_that_does_not_quote_it(text: str) -> None:
 @pytest.mark.sized
 @settings(max_examples=size(40, 200), deadline=None)
 @given(before=some.text(max_size=60), after=some.text(max_size=60))
-def test_a_term_is_found_in_any_surroundings(before: str, after: str) -> None:
+def test_a_term_is_found_in_any_context(before: str, after: str) -> None:
     assert not allowed(f"{before} , a toddler , {after}")
 
 
-def test_a_refusal_names_rules_and_never_words() -> None:
+def test_a_refusal_names_rules_not_words() -> None:
     verdict = SCREEN.check("a photo of a toddler")
     assert verdict == Verdict(False, RULES.policy_version, "minors", "en/word")
     rules = {rule for means in RULES.meanings.values() for rule in means if "/" in rule} | {p.rule_id for p in RULES.patterns}
-    # A rule's name may say "school"; what it must not do is tell terms apart.
+    # A rule's name may say "school", but must not identify single terms.
     assert len(rules) <= 6 * len(LANGUAGES)
     assert {rule.partition("/")[2] for rule in rules} <= {*kinds.RULES}, "the database would not record it"
 
@@ -287,7 +287,7 @@ def test_wrong_data_fails_closed(data: Path, name: str, old: str, new: str) -> N
     unavailable(data)
 
 
-def test_mended_data_is_read_again(data: Path) -> None:
+def test_repaired_data_is_loaded_again(data: Path) -> None:
     (data / "en.toml").rename(data / "en.away")
     screen = LexicalScreen(data)
     with pytest.raises(ScreenUnavailable):
@@ -296,26 +296,26 @@ def test_mended_data_is_read_again(data: Path) -> None:
     assert screen.check("a lighthouse").allowed
 
 
-def test_the_policy_version_tells_the_exact_data(data: Path) -> None:
+def test_the_policy_version_identifies_the_data(data: Path) -> None:
     assert load_rules(data).policy_version == RULES.policy_version
     (data / "en.toml").write_text((data / "en.toml").read_text().replace("toddler", "toddler tiddler", 1))
     assert load_rules(data).policy_version != RULES.policy_version
     assert load_rules(data).policy_version.startswith(POLICY["version"] + "+")
 
 
-def test_no_class_is_left_unused() -> None:
+def test_every_word_class_is_used_by_a_pattern() -> None:
     used = {item.strip("!") for p in (*RULES.patterns, *RULES.harmless) for item in p.items}
     named = {f"{code}.{name}" for code, file in LANGUAGES.items() for name in file["classes"]}
     assert {n for n in named - used if not n.endswith((".tens", ".teens", ".times", ".and"))} == set()
 
 
-def test_too_long_a_text_gets_no_answer() -> None:
+def test_an_overlong_text_gets_no_verdict() -> None:
     with pytest.raises(ScreenUnavailable):
         SCREEN.check("a" * (MAX_TEXT + 1))
 
 
 @pytest.mark.parametrize("text", [None, b"a lighthouse", 17])
-def test_what_is_no_text_gets_no_answer(text: object) -> None:
+def test_non_text_gets_no_verdict(text: object) -> None:
     with pytest.raises(ScreenUnavailable):
         SCREEN.check(text)  # type: ignore[arg-type]
 
@@ -354,14 +354,14 @@ def test_a_guarded_screen_fails_closed(answer: Callable[[], object]) -> None:
     assert "lighthouse" not in str(raised.value) and raised.value.__cause__ is None and raised.value.__context__ is None
 
 
-def test_a_guarded_screen_that_hangs_is_left_behind() -> None:
+def test_a_hung_guarded_screen_is_abandoned() -> None:
     release = threading.Event()
     with pytest.raises(ScreenUnavailable, match="no answer within"):
         guarded_check(Screen(lambda: release.wait(LIMIT)), "a lighthouse", timeout_s=0.05)
     release.set()
 
 
-def test_a_guarded_screen_passes_verdicts_on() -> None:
+def test_a_guarded_screen_returns_its_verdicts() -> None:
     assert guarded_check(SCREEN, "a lighthouse").allowed
     assert not guarded_check(SCREEN, "a photo of a toddler").allowed
 
@@ -394,19 +394,19 @@ ADVERSARIAL = {
 
 
 @pytest.mark.parametrize("name", ADVERSARIAL)
-def test_time_grows_with_length_alone(name: str) -> None:
+def test_checking_time_is_linear_in_length(name: str) -> None:
     def seconds(length: int) -> float:
         text = (ADVERSARIAL[name] * length)[:length]
         start = time.process_time()
         SCREEN.check(text)
         return time.process_time() - start
 
-    # Eight times the length; a quadratic step would take 64 times as long. The constant is for clocks that tick coarsely.
+    # Eight times the length: a quadratic step would take 64 times as long. The constant is for coarse clocks.
     most = 24 * min(seconds(500) for _ in range(3)) + 0.05
     assert any(seconds(4_000) < most for _ in range(3))
 
 
-def test_squeezed() -> None:
+def test_squeezed_shortens_repeated_letters() -> None:
     assert squeezed("teen") == ["teen"]
     assert squeezed("teeeen") == ["teeeen", "ten", "teen"]
     assert squeezed("ookkk") == ["ookkk", "ook", "ookk"]

@@ -1,4 +1,4 @@
-"""The edge functions' screen against Python's: the same verdict on each term in each disguise, on what is harmless, and on any text."""
+"""The edge functions' screen gives Python's verdict on each term in each disguise, on harmless prompts and on any text."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from sizes import size
 from waiting import LIMIT
 
 from ourvidz.dev.parts import Parts
-from ourvidz.docs import ROOT
-from ourvidz.safety.fold import with_marks
 from ourvidz.safety.lexical import MAX_TEXT, LexicalScreen
+from ourvidz.safety.lookalikes import with_marks
 from ourvidz.safety.reading import View
 from ourvidz.safety.rules import TERMS, load_rules
 from ourvidz.safety.screen import ScreenUnavailable
+from tools.docs import ROOT
 
 FOLDER = ROOT / "supabase/functions/_shared/screen"
 HARMLESS = [line for line in (Path(__file__).parent / "data/harmless_prompts.txt").read_text().splitlines() if line]
@@ -35,14 +35,14 @@ Ask = Callable[[list[object]], list[dict[str, object]]]
 
 @pytest.fixture(scope="module")
 def edge(parts: Parts) -> Iterator[Ask]:
-    """One Deno process, and what it answers to texts."""
+    """One Deno process that answers texts."""
     env = {**os.environ, **parts.deno_env}
     command = [parts.deno, "run", "--cached-only", "--no-prompt", FOLDER / "lines.ts"]
     with subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin and process.stdout
 
         def ask(texts: list[object]) -> list[dict[str, object]]:
-            # By a thread: the process does not read on while nobody reads its answers.
+            # Written by a thread: the process stops reading while its output is not read.
             asking = threading.Thread(target=say, args=("".join(f"{json.dumps(text)}\n" for text in texts),))
             asking.start()
             answers = [json.loads(process.stdout.readline()) for _ in texts]
@@ -96,7 +96,7 @@ def test_harmless_prompts_get_the_same_answer(edge: Ask) -> None:
 
 
 PIECES = sorted({*RULES.meanings, *(word for words in RULES.numbers.values() for word in words), *RULES.inside, *RULES.stems, *RULES.apart})
-ANY = some.characters(exclude_categories=())  # surrogates and what is unassigned too
+ANY = some.characters(exclude_categories=())  # surrogates and unassigned characters too
 TEXTS = some.lists(
     some.sampled_from(PIECES)
     | some.integers(0, 120).map(str)
@@ -113,8 +113,8 @@ def test_any_text_gets_the_same_answer(edge: Ask, text: str) -> None:
     assert differing(edge, [text, text.upper()]) == []
 
 
-def test_made_up_sentences_get_the_same_answer(edge: Ask) -> None:
-    """Words of patterns in a row, most of one language, which meet far more often than in any text."""
+def test_random_term_sequences_get_the_same_answer(edge: Ask) -> None:
+    """Random sequences of pattern words, mostly of one language: they combine far more often than in ordinary text."""
     draw = random.Random(17)
     between = [" ", " ", " ", "", "-", ", ", "\u3000", "_", "*"]
     words = {code: [*known, *map(str, range(30))] for code, known in RULES.numbers.items()}
@@ -132,19 +132,19 @@ def test_made_up_sentences_get_the_same_answer(edge: Ask) -> None:
 @pytest.mark.parametrize(
     ("one", "ten", "rest", "years"), [("une", "dix", "sept", "ans"), ("una", "diez y", "siete", "años"), ("bir", "on", "yedi", "yaşında")]
 )
-def test_numbers_in_pieces_get_the_same_answer(edge: Ask, one: str, ten: str, rest: str, years: str) -> None:
-    """Read as one number they would be eighteen."""
+def test_split_numbers_get_the_same_answer(edge: Ask, one: str, ten: str, rest: str, years: str) -> None:
+    """Read as one number, they would be eighteen."""
     texts = [f"{one} {ten} {rest} {years}", f"{ten} {rest} {years}"]
     assert differing(edge, texts) == []
     assert not any(python(text)["allowed"] for text in texts)
 
 
-def test_words_that_meet_get_the_same_answer(edge: Ask) -> None:
+def test_listed_adjacent_words_get_the_same_answer(edge: Ask) -> None:
     assert differing(edge, [row.replace(" ", between) for row in sorted(RULES.apart) for between in (" ", "  ", "-", "", "_", "\n")]) == []
 
 
-def test_every_character_is_read_alike(edge: Ask) -> None:
-    """All 1,114,112 of them, in texts of neighbours and one by one between letters."""
+def test_every_character_is_tokenised_the_same(edge: Ask) -> None:
+    """All 1,114,112 characters, in runs of neighbours and one by one between letters."""
     rows = [range(start, start + 4096) for start in range(0, sys.maxunicode + 1, 4096)]
     texts = [between.join(map(chr, row)) for row in rows for between in ("", "a")]
     wrong = []

@@ -1,4 +1,4 @@
-"""The parts that other tests stand on: they are the real ones, they speak as Supabase and Upstash do, and they die with their parent."""
+"""The stack's services behave like Supabase's and Upstash's, and exit with their parent process."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ $$
 def project(
     new_project: Callable[..., Project], deno: Callable[..., subprocess.CompletedProcess[str]], tmp_path_factory: pytest.TempPathFactory
 ) -> Project:
-    """With two functions of our own: one that asks for a JWT, and one that does not."""
+    """With two functions of our own: one requires a JWT, the other does not."""
     supabase = tmp_path_factory.mktemp("supabase")
     (supabase / "config.toml").write_text("[functions.open]\nverify_jwt = false\n")
     for name in ("echo", "open"):
         (supabase / "functions" / name).mkdir(parents=True)
         (supabase / "functions" / name / "index.ts").write_text(ECHO)
-    for name in ("deno.json", "deno.lock"):  # ours too, so that the libraries are brought once
+    for name in ("deno.json", "deno.lock"):  # so that the libraries are downloaded only once
         shutil.copy(FUNCTIONS / name, supabase / "functions")
     made = new_project(functions=supabase / "functions")
     made.database.rows(WHO)
@@ -63,14 +63,14 @@ def who(project: Project, bearer: str | None, **params: str) -> httpx.Response:
     return httpx.get(f"{project.url}/rest/v1/rpc/who", headers=headers, params=params)
 
 
-def test_postgrest_knows_who_asks(project: Project) -> None:
+def test_postgrest_sees_the_callers_claims(project: Project) -> None:
     user = project.user()
     assert who(project, user.token).json() == {"role": "authenticated", "sub": user.id}
     assert who(project, project.service_key).json() == {"role": "service_role", "sub": None}
     assert who(project, None).json() == {"role": "anon", "sub": None}, "without Authorization the key says who asks"
 
 
-def test_a_key_is_asked_for_before_anything_else(project: Project) -> None:
+def test_the_gateway_requires_an_api_key(project: Project) -> None:
     url = f"{project.url}/rest/v1/rpc/who"
     assert httpx.get(url, headers={"Authorization": f"Bearer {project.service_key}"}).status_code == 401
     assert "Invalid API key" in httpx.get(url, headers={"apikey": "guessed"}).text
@@ -90,7 +90,7 @@ def bad_tokens(project: Project, user_id: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("kind", ["expired", "unsigned", "stripped", "another project's", "cut", "nonsense"])
-def test_a_bad_token_is_nobody(project: Project, kind: str) -> None:
+def test_bad_tokens_are_refused(project: Project, kind: str) -> None:
     token = bad_tokens(project, project.user().id)[kind]
     with project.client(token) as client:
         assert client.get("/rest/v1/rpc/who").status_code == 401
@@ -98,7 +98,7 @@ def test_a_bad_token_is_nobody(project: Project, kind: str) -> None:
         assert client.post("/functions/v1/echo").status_code == 401
 
 
-def test_a_function_has_what_supabase_gives_it(project: Project) -> None:
+def test_functions_get_supabases_environment(project: Project) -> None:
     user = project.user()
     with project.client(user) as client:
         said = client.post("/functions/v1/echo/more?x=1", json={}).json()
@@ -107,16 +107,16 @@ def test_a_function_has_what_supabase_gives_it(project: Project) -> None:
     assert len(said["given"]) == 4
 
 
-def test_who_verifies_the_token_is_said_in_config_toml(project: Project) -> None:
+def test_config_toml_controls_jwt_verification(project: Project) -> None:
     assert httpx.post(f"{project.url}/functions/v1/echo").status_code == 401
     assert httpx.options(f"{project.url}/functions/v1/echo").status_code == 200, "a preflight has no token"
     assert httpx.post(f"{project.url}/functions/v1/open", headers={"Authorization": "Bearer nobody"}).status_code == 200
     assert httpx.post(f"{project.url}/functions/v1/missing").status_code == 404
 
 
-def test_the_gateway_never_uses_a_connection_that_its_service_may_be_closing(project: Project, parts: Parts, tmp_path: Path) -> None:
-    """The service answers once a connection, says keep-alive, and closes it when another request comes: as when that one crosses the
-    close of an idle connection. A DELETE is not repeated by itself.
+def test_the_gateway_does_not_reuse_upstream_connections(project: Project, parts: Parts, tmp_path: Path) -> None:
+    """The service answers one request per connection, sends keep-alive, and closes on a second request: like a request that crosses the
+    close of an idle connection. A DELETE is not retried automatically.
     """
     service = socket.create_server((HOST, 0))
 
@@ -127,7 +127,7 @@ def test_the_gateway_never_uses_a_connection_that_its_service_may_be_closing(pro
             connection.recv(65536)
 
     def accept() -> None:
-        with contextlib.suppress(OSError):  # closed: the test is over
+        with contextlib.suppress(OSError):  # listener closed: the test has ended
             while True:
                 threading.Thread(target=serve, args=(service.accept()[0],), daemon=True).start()
 
@@ -145,7 +145,7 @@ def test_the_gateway_never_uses_a_connection_that_its_service_may_be_closing(pro
 
 
 def test_storage_through_the_gateway(project: Project, tmp_path: Path) -> None:
-    """With the adapter itself: above 6 MB it sends in pieces, whose addresses the server names."""
+    """Through the storage adapter itself: above 6 MB it uploads in pieces, to URLs that the server names."""
     name, bucket = "video_fast", BUCKETS["video_fast"]
     with project.client(project.service_key) as service:
         made = service.post("/storage/v1/bucket", json={"name": name, "public": False, "allowed_mime_types": sorted(bucket.media_types)})
@@ -164,7 +164,7 @@ def ask(face: UpstashFace, *command: object, path: str = "", **headers: str) -> 
     return httpx.post(face.url + path, json=body, headers={"Authorization": f"Bearer {face.token}", **headers})
 
 
-def test_upstash_answers_as_upstash(upstash: UpstashFace) -> None:
+def test_upstash_server_answers_like_upstash(upstash: UpstashFace) -> None:
     assert ask(upstash, "LPUSH", "k", "a", 2).json() == {"result": 2}
     pushed = httpx.post(f"{upstash.url}/lpush/k", content=b'{"id": "\xc3\xa9"}', headers={"Authorization": f"Bearer {upstash.token}"})
     assert pushed.json() == {"result": 3}
@@ -178,12 +178,12 @@ def test_upstash_answers_as_upstash(upstash: UpstashFace) -> None:
         {"error": "ERR value is not an integer or out of range"},
     ]
     assert ask(upstash, ["RPOP", "k"], ["LLEN", "k"], path="/multi-exec").json() == [{"result": "a"}, {"result": 2}]
-    for wrong in (["BOGUS"], ["BRPOP", "k", 0]):  # the one unknown to Valkey, the other kept from it
+    for wrong in (["BOGUS"], ["BRPOP", "k", 0]):  # the first is unknown to Valkey, the second blocked before it
         assert ask(upstash, ["RPOP", "k"], wrong, path="/multi-exec").status_code == 400
     assert ask(upstash, "LLEN", "k").json() == {"result": 2}, "all or nothing"
 
 
-def test_upstash_refuses_as_upstash(upstash: UpstashFace) -> None:
+def test_upstash_server_returns_upstashs_errors(upstash: UpstashFace) -> None:
     assert httpx.post(upstash.url, json=["PING"]).status_code == 401
     assert httpx.post(upstash.url, json=["PING"], headers={"Authorization": "Bearer guessed"}).status_code == 401
     assert ask(upstash, "BRPOP", "k", 0).status_code == 400
@@ -193,7 +193,7 @@ def test_upstash_refuses_as_upstash(upstash: UpstashFace) -> None:
         assert said.status_code == 400 and "error" in said.json()
 
 
-def test_a_reply_can_be_lost_after_the_deed_or_instead_of_it(upstash: UpstashFace) -> None:
+def test_replies_can_be_lost_after_or_before_execution(upstash: UpstashFace) -> None:
     ask(upstash, "RPUSH", "k", "a", "b", "c")
     upstash.drop("LMOVE")
     with pytest.raises(httpx.RemoteProtocolError):
@@ -211,7 +211,7 @@ def test_a_reply_can_be_lost_after_the_deed_or_instead_of_it(upstash: UpstashFac
     assert [command[0] for command in upstash.seen] == ["RPUSH", "LMOVE", "LMOVE", "LMOVE", "PING"]
 
 
-def test_upstash_outlives_its_redis(upstash: UpstashFace, valkey: Valkey) -> None:
+def test_upstash_server_survives_a_redis_restart(upstash: UpstashFace, valkey: Valkey) -> None:
     with httpx.Client(base_url=upstash.url, headers={"Authorization": f"Bearer {upstash.token}"}) as client:
         client.post("/", json=["LPUSH", "k", "kept"])
         valkey.stop(kill=True)
@@ -220,7 +220,7 @@ def test_upstash_outlives_its_redis(upstash: UpstashFace, valkey: Valkey) -> Non
         assert client.post("/", json=["LPOP", "k"]).json() == {"result": "kept"}, "what was acknowledged is on disk"
 
 
-def test_nobody_reads_the_queues_without_the_password(upstash: UpstashFace, valkey: Valkey) -> None:
+def test_redis_requires_the_password(upstash: UpstashFace, valkey: Valkey) -> None:
     ask(upstash, "LPUSH", "sdxl_queue", "a prompt of somebody's")
     with socket.create_connection(("127.0.0.1", valkey.port), 5) as stranger:
         for command, refusal in (("LRANGE sdxl_queue 0 -1", b"-NOAUTH"), ("AUTH guessed", b"-WRONGPASS"), ("FLUSHALL", b"-NOAUTH")):
@@ -257,7 +257,7 @@ def test_children_die_with_their_parent(tmp_path: Path) -> None:
     wait_for(lambda: _arguments_of(child) is None)
 
 
-def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_parts_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OURVIDZ_PARTS", str(tmp_path / "parts"))
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
@@ -271,7 +271,7 @@ def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         pass
 
 
-def test_what_was_broken_off_is_not_taken_for_whole(tmp_path: Path) -> None:
+def test_an_interrupted_download_leaves_no_complete_folder(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), parts_of.beside(tmp_path / "parts") as new:
         (new / "half").touch()
         raise KeyboardInterrupt
@@ -281,7 +281,7 @@ def test_what_was_broken_off_is_not_taken_for_whole(tmp_path: Path) -> None:
     assert (tmp_path / "parts").is_dir()
 
 
-def test_the_services_are_tidy_and_typed(deno: Callable[..., subprocess.CompletedProcess[str]], parts: Parts) -> None:
+def test_the_services_pass_deno_format_lint_and_types(deno: Callable[..., subprocess.CompletedProcess[str]], parts: Parts) -> None:
     for args in (["fmt", "--check", "--line-width=140"], ["lint"]):
         done = deno(*args, cwd=services.HERE)
         assert done.returncode == 0, done.stderr + done.stdout

@@ -1,4 +1,4 @@
-"""supabase-js and supabase-py, the real ones, sign in and work here as they do at Supabase."""
+"""The real supabase-js and supabase-py sign in and work against the stack as against Supabase."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_supabase_js_signs_up_in_and_out(js: SupabaseJs) -> None:
     assert js("return (await client.auth.signInWithPassword(given)).data.user.id", email=email, password=PASSWORD) == user
 
 
-def test_supabase_js_as_an_admin_of_users(project: Project, js: SupabaseJs) -> None:
+def test_supabase_js_admin_manages_users(project: Project, js: SupabaseJs) -> None:
     told = js(
         """
         const admin = connect(given.key).auth.admin;
@@ -76,7 +76,7 @@ def test_supabase_js_as_an_admin_of_users(project: Project, js: SupabaseJs) -> N
     assert told == {"role": "admin", "listed": True, "error": None, "gone": "user_not_found"}
 
 
-def test_supabase_js_keeps_a_users_pictures(project: Project, js: SupabaseJs) -> None:
+def test_supabase_js_stores_a_users_objects(project: Project, js: SupabaseJs) -> None:
     user = js("return (await client.auth.signUp(given)).data.user.id", email=an_address(), password=PASSWORD)
     made = js(
         """
@@ -117,8 +117,8 @@ def test_supabase_js_keeps_a_users_pictures(project: Project, js: SupabaseJs) ->
     }  # fmt: skip
 
 
-def test_policies_decide_what_storage_lets_through(project: Project, js: SupabaseJs) -> None:
-    """Whatever they are: they are asked at each request."""
+def test_storage_policies_apply_to_each_request(project: Project, js: SupabaseJs) -> None:
+    """They are evaluated at each request, so any policy takes effect."""
     user = js("return (await client.auth.signUp(given)).data.user.id", email=an_address(), password=PASSWORD)
 
     def upload() -> str | None:
@@ -137,7 +137,7 @@ def test_policies_decide_what_storage_lets_through(project: Project, js: Supabas
     assert upload() == "403"
 
 
-def test_a_channel_is_refused_at_once(js: SupabaseJs) -> None:
+def test_realtime_channels_are_refused_at_once(js: SupabaseJs) -> None:
     status, why = js("return await new Promise((done) => client.channel('x').subscribe((status, error) => done([status, error?.message])))")
     assert status == "CHANNEL_ERROR" and "Realtime is not served here" in why
     sent = js("return await client.channel('x').httpSend('event', {}).catch((error) => error.message)")

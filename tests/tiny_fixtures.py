@@ -1,4 +1,4 @@
-"""The tiny models, made and loaded once a session for every test that asks."""
+"""The tiny models, created and loaded once per session for all tests."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def one_thread() -> None:
-    """As in the forked executors, so that pixels made here and there can be compared. Tensors this small gain nothing from a second
-    thread, and on a busy machine lose most of their time waiting for it (measured: 7×)."""
+    """One torch thread, as in the forked executors, so that pixels from both can be compared. A second thread gains nothing on tensors this
+    small, and on a busy machine loses most of its time waiting (measured: 7×)."""
     pytest.importorskip("torch").set_num_threads(1)
 
 
 @contextmanager
 def folder_of(which: Sequence[str], run: str, *, random: bool) -> Iterator[Path]:
-    """A model folder that the processes of a test run share: the first makes it, the last deletes it. `run`: testrun_uid.
+    """A model folder shared by the processes of a test run: the first creates it, the last deletes it. `run`: testrun_uid.
 
-    Outside pytest's own folders, which only their owner may enter: some executors of the tests run as other users.
+    Outside pytest's own folders, which only their owner may enter: some test executors run as other users.
     """
     from executors.models.tiny import make_tiny
 
@@ -46,7 +46,7 @@ def folder_of(which: Sequence[str], run: str, *, random: bool) -> Iterator[Path]
         gc.collect()  # as tests/conftest.py does: torch, diffusers and transformers are imported now
         gc.freeze()
         yield base / "tiny"
-        with contextlib.suppress(BlockingIOError):  # another process reads it still
+        with contextlib.suppress(BlockingIOError):  # another process is still reading it
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(base, ignore_errors=True)
     finally:
@@ -54,10 +54,10 @@ def folder_of(which: Sequence[str], run: str, *, random: bool) -> Iterator[Path]
 
 
 def _used(folder: Path) -> int:
-    """A shared lock on that folder, which is made where it is missing, and not on one that its last user has deleted meanwhile."""
+    """Return a shared lock on the folder, created if missing; never on one that its last user has deleted meanwhile."""
     while True:
         folder.mkdir(mode=0o755, exist_ok=True)
-        folder.chmod(0o755)  # whatever the umask
+        folder.chmod(0o755)  # independent of the umask
         try:
             fd = os.open(folder, os.O_RDONLY)
             fcntl.flock(fd, fcntl.LOCK_SH)
@@ -70,7 +70,7 @@ def _used(folder: Path) -> int:
 
 @pytest.fixture(scope="session")
 def tiny_root(one_thread: None, testrun_uid: str) -> Iterator[Path]:
-    """A model folder with every tiny model, of random weights: noise that differs whenever any input does. Tests read it; one that damages
+    """A model folder with every tiny model, with random weights: the noise differs whenever any input does. Read-only; a test that damages
     files works on a copy."""
     with folder_of(("sdxl", "wan", "qwen"), testrun_uid, random=True) as root:
         yield root
@@ -78,20 +78,20 @@ def tiny_root(one_thread: None, testrun_uid: str) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def taught_root(one_thread: None, testrun_uid: str) -> Iterator[Path]:
-    """The same with the weights that were taught: what is drawn is what was asked for (tests/content)."""
+    """The same with trained weights: outputs match their prompts (tests/content)."""
     with folder_of(("sdxl", "wan", "qwen"), testrun_uid, random=False) as root:
         yield root
 
 
 @pytest.fixture(scope="session")
 def taught_qwen(one_thread: None, testrun_uid: str) -> Iterator[Path]:
-    """Only the taught Qwen: enhancer and guard."""
+    """Only the trained Qwen: enhancer and guard."""
     with folder_of(("qwen",), testrun_uid, random=False) as root:
         yield root
 
 
 def on_device(root: Path) -> Shelf:
-    """A shelf whose families and enhancer are loaded."""
+    """A shelf with families and enhancer loaded."""
     from executors.shelf import Shelf
 
     shelf = Shelf(root)

@@ -1,4 +1,4 @@
-"""Waiting for what another process, thread or session does: for the thing itself, and never for a time."""
+"""Wait for an effect of another process, thread or session: poll the condition itself, never sleep a fixed time."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 LIMIT = 150.0
-"""Seconds. Nothing takes so long, not even on a machine that is busy with other work: whoever waits this long waits for ever."""
+"""Seconds. Longer than anything takes, even on a busy machine: beyond it, the wait would never end."""
 
 
 def wait_for(what: Callable[[], Any], about: str | Callable[[], str] = "") -> Any:
-    """What `what` answers, as soon as that is true. `about` is for the failure: a text, or what makes one then.
+    """Return `what()` as soon as it is true. `about`: text for the failure, or a function that makes it then.
 
-    Asked every 10 ms at first, and ever less often: who asks a database a hundred times a second takes the machine from what it waits for.
+    Polls every 10 ms at first, then less often: a hundred queries a second would slow down the very thing it waits for.
     """
     until, pause = time.monotonic() + LIMIT, 0.01
     while not (found := what()):

@@ -1,4 +1,4 @@
-"""The command on this test's database, and on one that must never be reached."""
+"""Fixtures: the command with this test's database, and with one that must never be reached."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def ourvidz(database: Database, tmp_path: Path) -> Command:
 
 @pytest.fixture
 def bare(tmp_path: Path) -> Command:
-    """Without a database, and with one that must never be reached: what is refused is refused before."""
+    """The command with an unreachable database: anything it refuses, it must refuse before connecting."""
     return Command(environment(tmp_path / "home", DATABASE_URL="postgresql://nobody@127.0.0.1:1/none"), tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Accounts without a home or a name, as containers run programs: each command works, or says what to set."""
+"""Accounts without a home or a name, as in containers: each command works, or says what to set."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ def nameless(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def contained(ourvidz: Command, tmp_path: Path) -> Command:
-    """The command in a process whose uid has no entry, with nothing of a home in its environment."""
+    """The command in a process whose uid has no passwd entry, without home variables in its environment."""
     (tmp_path / "sitecustomize.py").write_text(NAMELESS)
     env = {name: value for name, value in ourvidz.env.items() if name not in UNSET}
     return Command(env | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{env.get('PYTHONPATH', '')}"}, ourvidz.cwd)
 
 
-def test_a_name_is_made_and_the_home_is_ours(nameless: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_account_gets_a_name_and_our_home(nameless: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises((KeyError, OSError)):
         getpass.getuser()
     monkeypatch.setenv("OURVIDZ_HOME", str(tmp_path))
     account.begin()
-    assert getpass.getuser() == f"uid-{os.getuid()}"  # torch's compile cache asks for it
+    assert getpass.getuser() == f"uid-{os.getuid()}"  # torch's compile cache calls it
     assert os.path.expanduser("~/.cache/huggingface") == f"{tmp_path}/.cache/huggingface"  # noqa: PTH111  (as huggingface_hub does)
 
 
@@ -51,7 +51,7 @@ def test_a_name_is_made_and_the_home_is_ours(nameless: None, monkeypatch: pytest
     ("given", "home"),
     [({"HOME": "/nonexistent"}, "ours"), ({"HOME": ""}, "ours"), ({"HOME": "own"}, "own"), ({"OURVIDZ_HOME": "~/x"}, None), ({}, "ours")],
 )
-def test_a_home_that_is_there_stays(nameless: None, tmp_path: Path, given: dict[str, str], home: str | None) -> None:
+def test_an_existing_home_is_kept(nameless: None, tmp_path: Path, given: dict[str, str], home: str | None) -> None:
     own, ours = tmp_path / "own", tmp_path / "ours"
     own.mkdir()
     environ = {"OURVIDZ_HOME": str(ours), "LOGNAME": "me"} | {k: str(own) if v == "own" else v for k, v in given.items()}
@@ -59,13 +59,13 @@ def test_a_home_that_is_there_stays(nameless: None, tmp_path: Path, given: dict[
     assert environ.get("HOME") == (str(tmp_path / home) if home else None) and "USER" not in environ
 
 
-def test_whoever_has_an_account_is_left_alone() -> None:
+def test_an_existing_account_is_not_changed() -> None:
     environ = {"OURVIDZ_HOME": "/somewhere"}
     account.begin(environ)
     assert environ == {"OURVIDZ_HOME": "/somewhere"}
 
 
-def test_a_path_from_a_home_that_is_not_there(nameless: None) -> None:
+def test_a_tilde_path_without_a_home_is_refused(nameless: None) -> None:
     with pytest.raises(account.NoHome, match="Set OURVIDZ_HOME"):
         account.folder(Path("~/.ourvidz"))
     assert account.folder(Path("/srv/x")) == Path("/srv/x")
@@ -82,6 +82,6 @@ def test_commands_work_or_say_what_to_set(contained: Command, tmp_path: Path, co
     assert not list(contained.cwd.rglob("~*"))
 
 
-def test_the_account_that_an_event_names(contained: Command, tmp_path: Path) -> None:
+def test_submit_works_without_an_account_name(contained: Command, tmp_path: Path) -> None:
     held = contained("submit", "image_fast", "-p", "x", "--json", OURVIDZ_HOME=str(tmp_path / "home"))
     assert held.code in (0, 1) and "KeyError" not in held.err and "Traceback" not in held.err

@@ -1,4 +1,4 @@
-"""`ourvidz age`: who waits, decisions, and whether a browser would show the page."""
+"""`ourvidz age`: pending users, decisions, and a check that browsers would render the page."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_verify_and_refuse(ourvidz: Command, database: Database) -> None:
     assert unknown.code == 1 and "There is no profile" in unknown.err
 
 
-def test_migrate_sets_the_page_of_the_project_once(ourvidz: Command) -> None:
+def test_migrate_sets_the_projects_verify_page(ourvidz: Command) -> None:
     assert ourvidz("age", "page", "--json").json["state"] == "none"
     done = ourvidz("migrate", SUPABASE_URL="http://127.0.0.1:1")
     assert done.code == 0, done.err
@@ -47,9 +47,9 @@ def test_migrate_sets_the_page_of_the_project_once(ourvidz: Command) -> None:
     assert ourvidz("age", "page", "--url", "http://example.com/x").code == 2, "pictures are hashed over https alone"
 
 
-def test_a_page_that_comes_as_plain_text_is_said_to_be_none() -> None:
+def test_a_page_served_as_plain_text_is_reported() -> None:
     class Pages(BaseHTTPRequestHandler):
-        """As Supabase answers for a function's HTML on *.supabase.co."""
+        """Replies as Supabase does for a function's HTML on *.supabase.co."""
 
         def do_GET(self) -> None:
             self.send_response(200)
@@ -67,7 +67,7 @@ def test_a_page_that_comes_as_plain_text_is_said_to_be_none() -> None:
         server.shutdown()
 
 
-def test_the_page_in_one_file_allows_its_own_script_alone(ourvidz: Command, tmp_path: Path) -> None:
+def test_the_single_file_page_allows_only_its_own_script(ourvidz: Command, tmp_path: Path) -> None:
     file = tmp_path / "verify.html"
     assert ourvidz("age", "page", "--write", str(file)).code == 2, "for which project?"
     keys = {"SUPABASE_URL": "https://abc.supabase.co/", "SUPABASE_PUBLISHABLE_KEY": "sb_publishable_a"}

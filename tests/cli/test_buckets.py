@@ -1,4 +1,4 @@
-"""`ourvidz buckets`: made and brought to the catalog's settings, never deleted; and what nothing names is swept, and nothing else."""
+"""`ourvidz buckets`: creates buckets and applies the catalog's settings, never deletes one; sweeps unreferenced objects only."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ def test_a_new_project_gets_every_bucket(bare: Command, empty: Face) -> None:
     assert {row["state"] for row in again.json} == {"as asked"} and "0 buckets made or changed" in again.err
 
 
-def test_what_is_too_narrow_is_widened_and_what_is_wider_is_left(bare: Command, empty: Face) -> None:
+def test_narrower_settings_are_widened_and_wider_ones_kept(bare: Command, empty: Face) -> None:
     bare("buckets", "sync", **project(empty))
-    production = 5 * 1024 * 1024  # OurVidz counts its limits so, and takes more types
+    production = 5 * 1024 * 1024  # OurVidz's limits are in MiB and accept more types
     with empty.client() as client:
         client.post("/bucket", json={"name": "avatars", "public": True}).raise_for_status()
         for name, has in (
@@ -84,7 +84,7 @@ def test_what_is_too_narrow_is_widened_and_what_is_wider_is_left(bare: Command, 
     assert settings(empty) == {**WANTED, "avatars": (True, None, None)}
 
 
-def test_a_bucket_that_a_policy_would_open_is_not_made(ourvidz: Command, empty: Face, database: Database) -> None:
+def test_a_bucket_opened_by_a_policy_is_not_created(ourvidz: Command, empty: Face, database: Database) -> None:
     database.rows("create policy \"Left over\" on storage.objects for select using (bucket_id = 'scene-previews')")
     done = ourvidz("buckets", "sync", **project(empty))
     assert done.code == 1 and set(settings(empty)) == set(BUCKETS) - {"scene-previews"}
@@ -94,7 +94,7 @@ def test_a_bucket_that_a_policy_would_open_is_not_made(ourvidz: Command, empty: 
     assert ourvidz("buckets", "sync", **project(empty)).code == 0 and settings(empty) == WANTED
 
 
-def test_a_limit_over_the_projects_own_is_told_and_the_others_are_made(bare: Command, new_face: Callable[..., Face]) -> None:
+def test_a_limit_above_the_projects_is_reported_and_other_buckets_are_created(bare: Command, new_face: Callable[..., Face]) -> None:
     free_plan = new_face(limit=50 * MB)
     done = bare("buckets", "sync", **project(free_plan))
     assert done.code == 1
@@ -108,13 +108,13 @@ def test_without_a_project_the_buckets_are_folders(bare: Command) -> None:
     assert done.code == 1 and "SUPABASE_URL" in done.err
 
 
-def test_a_wrong_key_is_told(bare: Command, empty: Face) -> None:
+def test_a_wrong_key_is_reported(bare: Command, empty: Face) -> None:
     done = bare("buckets", "ls", SUPABASE_URL=empty.url, SUPABASE_SERVICE_KEY="not.a.key")
     assert done.code == 1 and "SUPABASE_SERVICE_KEY" in done.err and "not.a.key" not in done.err
 
 
 class Shelf:
-    """Objects of a known job (one named, one not), of a job nobody knows, and what is none of ours."""
+    """Objects of a known job (one referenced, one not), of an unknown job, and foreign objects."""
 
     def __init__(self, jobs: Jobs, user: str, put: Callable[[str, str], None]) -> None:
         job_id = submit(jobs, user)
@@ -142,7 +142,7 @@ def left(face: Face) -> set[str]:
     return set(face.store(BUCKETS).list(BUCKET))
 
 
-def test_only_what_is_old_and_unnamed_is_swept(ourvidz: Command, hosted: tuple[Face, Shelf]) -> None:
+def test_only_old_unreferenced_objects_are_swept(ourvidz: Command, hosted: tuple[Face, Shelf]) -> None:
     face, shelf = hosted
     everything = left(face)
     young = ourvidz("buckets", "sweep", "--yes", "--json", **project(face)).json
@@ -169,7 +169,7 @@ def test_unfinished_uploads_are_swept_too(ourvidz: Command, hosted: tuple[Face, 
     assert (done["unfinished"], done["unfinished_deleted"]) == (1, 1)
 
 
-def test_a_folder_is_swept_alike(ourvidz: Command, jobs: Jobs, user: Callable[..., str], tmp_path: Path) -> None:
+def test_a_folder_store_is_swept_the_same_way(ourvidz: Command, jobs: Jobs, user: Callable[..., str], tmp_path: Path) -> None:
     root, source = tmp_path / "home" / "storage", tmp_path / "source.png"
     source.write_bytes(b"picture")
     store = FolderStore(root, BUCKETS)

@@ -1,4 +1,4 @@
-"""Retry and cancel: by id at the version seen, by filter with a preview first."""
+"""Retry and cancel: by id at the version seen, by filter after a preview."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ User = Callable[..., str]
 
 @pytest.fixture
 def failed(jobs: Jobs, user: User) -> list[str]:
-    """Three that timed out, one of another type that ran out of memory, one that was refused for good."""
+    """Three jobs that timed out, one of another type that ran out of memory, one refused for good."""
     owner, device, ids = user("premium"), executor(jobs), []
     for job_type, error, final in [("sdxl_image_fast", "timeout", False)] * 3 + [
         ("image_fast", "out_of_memory", False),
@@ -41,7 +41,7 @@ def test_a_dry_run_changes_nothing(ourvidz: Command, database: Database, failed:
     assert statuses(database, failed) == ["failed"] * 5
 
 
-def test_a_filter_asks_first(ourvidz: Command, database: Database, failed: list[str]) -> None:
+def test_a_filter_requires_confirmation(ourvidz: Command, database: Database, failed: list[str]) -> None:
     silent = ourvidz("jobs", "retry", "--error-class", "timeout")
     assert (silent.code, silent.out) == (2, "")
     assert "--yes" in silent.err
@@ -51,7 +51,7 @@ def test_a_filter_asks_first(ourvidz: Command, database: Database, failed: list[
     assert statuses(database, failed) == ["queued"] * 3 + ["failed"] * 2
 
 
-def test_retry_by_filter_leaves_out_what_was_refused_for_good(ourvidz: Command, database: Database, failed: list[str]) -> None:
+def test_retry_by_filter_skips_final_failures(ourvidz: Command, database: Database, failed: list[str]) -> None:
     answer = ourvidz("jobs", "retry", "--all", "--yes", "--json")
     assert answer.code == 0
     assert set(answer.json["done"]) == set(failed[:4])
@@ -63,7 +63,7 @@ def test_limit_takes_the_oldest(ourvidz: Command, failed: list[str]) -> None:
     assert ourvidz("jobs", "retry", "--error-class", "timeout", "--limit", "2", "--dry-run").out.split() == failed[:2]
 
 
-def test_by_id(ourvidz: Command, database: Database, failed: list[str]) -> None:
+def test_retry_by_id(ourvidz: Command, database: Database, failed: list[str]) -> None:
     assert ourvidz("jobs", "retry", failed[0][:8], failed[3]).code == 0
     assert statuses(database, failed) == ["queued", "failed", "failed", "queued", "failed"]
     refused = ourvidz("jobs", "retry", failed[4])
@@ -89,7 +89,7 @@ def test_reroute(ourvidz: Command, database: Database, jobs: Jobs, user: User) -
     wan, taken = submit(jobs, user(), "image_fast"), submit(jobs, user("premium"))
     assert claim(jobs, executor(jobs, lanes=["sdxl"])).job_id == taken
     dry = ourvidz("jobs", "reroute", "--all", "--dry-run")
-    assert (dry.code, sorted(dry.out.split())) == (0, sorted([one, two]))  # what the real run does, and no more
+    assert (dry.code, sorted(dry.out.split())) == (0, sorted([one, two]))  # exactly what the real run does
     assert "2  left out: no fallback, or on an executor" in dry.err and "it is a batch of 3" in dry.err
     told = ourvidz("jobs", "reroute", "--all", "--dry-run", "--json").json
     assert (sorted(told["would"]), [r["id"] for r in told["refused"]]) == (sorted([one, two]), [batch])
@@ -104,10 +104,8 @@ def test_reroute(ourvidz: Command, database: Database, jobs: Jobs, user: User) -
     assert "image_fast" in ourvidz("jobs", "show", one).out
 
 
-def test_a_dry_run_of_each_verb_says_what_the_real_one_does(
-    ourvidz: Command, database: Database, jobs: Jobs, user: User, failed: list[str]
-) -> None:
-    """Users who are poor, no longer verified, or whose jobs ended meanwhile."""
+def test_dry_runs_match_real_runs(ourvidz: Command, database: Database, jobs: Jobs, user: User, failed: list[str]) -> None:
+    """Users who lack tokens, are no longer verified, or whose jobs have ended meanwhile."""
     poor = new_user(database, tokens=1)
     spent = submit(jobs, poor)
     jobs.fail(claim(jobs, executor(jobs, "gpu1")), "timeout", "It did not work.", retryable=False)
@@ -125,7 +123,7 @@ def test_a_dry_run_of_each_verb_says_what_the_real_one_does(
     assert statuses(database, list(waiting)) == ["cancelled"] * 2
 
 
-def test_which_jobs(ourvidz: Command, failed: list[str]) -> None:
+def test_selection_requires_ids_or_a_filter(ourvidz: Command, failed: list[str]) -> None:
     assert "Which jobs?" in ourvidz("jobs", "cancel").err
     assert "not both" in ourvidz("jobs", "cancel", failed[0], "--all").err
     assert ourvidz("jobs", "cancel", "--type", "nonsense", "--dry-run").code == 2

@@ -7,7 +7,7 @@ from pathlib import Path
 from cli_command import Command
 
 
-def test_convert_says_what_it_made(bare: Command, tmp_path: Path) -> None:
+def test_convert_reports_its_output(bare: Command, tmp_path: Path) -> None:
     root = str(tmp_path / "models")
     assert "Nothing to convert" in bare("models", "convert", "--to", root, "--dry-run").err
     assert bare("models", "make-tiny", "--to", root).code == 0

@@ -1,4 +1,4 @@
-"""`ourvidz deliver` and `ourvidz videos` as people type them."""
+"""`ourvidz deliver` and `ourvidz videos` as run from a shell."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def done(jobs: Jobs) -> str:
     return job_id
 
 
-def test_a_message_from_its_receiver_to_its_delivery(ourvidz: Command, jobs: Jobs, receiver: Any) -> None:
+def test_a_message_is_listed_and_delivered(ourvidz: Command, jobs: Jobs, receiver: Any) -> None:
     url = f"http://127.0.0.1:{receiver.server_port}"
     assert "Nobody is told" in ourvidz("deliver", "receivers", "ls").err
     assert "hears of completed, failed, cancelled" in ourvidz("deliver", "receivers", "add", "mine", url + "/none").err
@@ -74,7 +74,7 @@ def test_a_message_from_its_receiver_to_its_delivery(ourvidz: Command, jobs: Job
     assert line[:5] == [failed["id"], "mine", job_id, "completed", "delivered"]
 
 
-def test_receivers_are_tried_opened_and_closed(ourvidz: Command, receiver: Any) -> None:
+def test_receivers_are_tested_enabled_and_disabled(ourvidz: Command, receiver: Any) -> None:
     url = f"http://127.0.0.1:{receiver.server_port}"
     ourvidz("deliver", "receivers", "add", "mine", url, "--secret-env", "MINE")
     assert ourvidz("deliver", "receivers", "test", "mine").code == 2
@@ -92,7 +92,7 @@ def test_receivers_are_tried_opened_and_closed(ourvidz: Command, receiver: Any) 
     assert ourvidz("deliver", "receivers", "enable", "mine", "--json").json["enabled"]
 
 
-def test_what_is_refused(ourvidz: Command) -> None:
+def test_invalid_receivers_are_refused(ourvidz: Command) -> None:
     for args, code in (
         (["receivers", "add", "mine"], 1),
         (["receivers", "add", "mine", "http://example.com"], 2),
@@ -109,14 +109,14 @@ def test_what_is_refused(ourvidz: Command) -> None:
 
 @pytest.mark.parametrize("command", [["deliver", "run", "--once"], ["up"], ["up", "--dry-run"]])
 def test_a_secret_that_cannot_sign_is_refused_by_name_at_the_start(ourvidz: Command, command: list[str]) -> None:
-    """Pasted in part: the dashboard shows v1,whsec_…"""
+    """A partial paste: the dashboard shows v1,whsec_…"""
     for held, said in (("v1", "only the version in front"), ("whsec_aGVsbG8=", "5 bytes can be guessed"), (f'"{WORD}"', "quotes")):
         answer = ourvidz(*command, CALLBACK_SECRET=held)
         assert answer.code == 1 and "CALLBACK_SECRET: a secret" in answer.err and said in answer.err, answer.err
         assert WORD not in answer.err
 
 
-def test_it_leaves_when_told_and_makes_the_projects_own_receiver(ourvidz: Command, database: Database, receiver: Any, jobs: Jobs) -> None:
+def test_it_stops_on_sigterm_and_creates_the_projects_receiver(ourvidz: Command, database: Database, receiver: Any, jobs: Jobs) -> None:
     url = f"http://127.0.0.1:{receiver.server_port}"
     running = Command(ourvidz.env | {"CALLBACK_SECRET": WORD, "SUPABASE_URL": url}, ourvidz.cwd).start("deliver", "run")
     try:
@@ -135,7 +135,7 @@ def test_it_leaves_when_told_and_makes_the_projects_own_receiver(ourvidz: Comman
 
 
 @pytest.mark.parametrize("once", [True, False])
-def test_objects_of_removed_outputs_go_while_it_runs(ourvidz: Command, database: Database, jobs: Jobs, tmp_path: Path, once: bool) -> None:
+def test_it_deletes_objects_of_removed_outputs(ourvidz: Command, database: Database, jobs: Jobs, tmp_path: Path, once: bool) -> None:
     job_id = done(jobs)
     (row,) = database.rows("update public.artifacts set deleted_at = now() where job_id = %s returning bucket, path", (job_id,))
     shelf = tmp_path / "shelf"
@@ -155,7 +155,7 @@ def test_objects_of_removed_outputs_go_while_it_runs(ourvidz: Command, database:
     assert not thing.exists() and database.rows("select 1 from ourvidz.removals") == []
 
 
-def test_a_store_that_cannot_be_opened_keeps_no_message_back(ourvidz: Command, database: Database, tmp_path: Path) -> None:
+def test_messages_are_delivered_without_a_usable_store(ourvidz: Command, database: Database, tmp_path: Path) -> None:
     tmp_path.joinpath("a-file").write_text("")
     told = ourvidz("deliver", "run", "--once", OURVIDZ_STORAGE=str(tmp_path / "a-file"))
     assert told.code == 0 and "stay where they are" in told.err and "0 messages delivered" in told.err

@@ -1,4 +1,4 @@
-"""The demo, once, from nothing: what it prints is what there is."""
+"""One run of the demo from nothing: its output matches the jobs and files that exist."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from state.machine import EventType, transitions_from
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-ALONE = {"sdxl_image_fast": 5, "image_fast": 2, "video_fast": 5}  # what they can do besides: batch, references
+ALONE = {"sdxl_image_fast": 5, "image_fast": 2, "video_fast": 5}  # their other modes: batch, references
 
 
 @pytest.fixture(scope="module")
 def ourvidz(tmp_path_factory: pytest.TempPathFactory) -> Command:
     folder = tmp_path_factory.mktemp("demo")
-    # Neither the database nor the models that happen to be set are the demo's business.
+    # The demo ignores any database and models configured in the environment.
     return Command(environment(folder / "home", DATABASE_URL="postgresql://nobody@127.0.0.1:1/none", OURVIDZ_MODELS="/nonexistent"), folder)
 
 
@@ -59,7 +59,7 @@ def test_events_follow_the_table(jobs: list[dict[str, Any]]) -> None:
         assert bool(enhanced) == JOB_TYPES[job["job_type"]].enhance
 
 
-def test_files_are_what_they_are_said_to_be(jobs: list[dict[str, Any]]) -> None:
+def test_files_match_their_artifact_rows(jobs: list[dict[str, Any]]) -> None:
     for job in jobs:
         kind = JOB_TYPES[job["job_type"]]
         for a in job["artifacts"]:
@@ -99,8 +99,8 @@ def test_the_album(ourvidz: Command, jobs: list[dict[str, Any]]) -> None:
     assert len(list(album.iterdir())) == outputs + 1
 
 
-def test_the_modes_were_used(ourvidz: Command, jobs: list[dict[str, Any]]) -> None:
-    """Wan's five and SDXL's three, as the rows have them; and the other commands see the demo's jobs."""
+def test_all_reference_modes_were_used(ourvidz: Command, jobs: list[dict[str, Any]]) -> None:
+    """Wan's five modes and SDXL's three, according to the rows; other commands see the demo's jobs."""
     after = Command({k: v for k, v in ourvidz.env.items() if k not in ("DATABASE_URL", "OURVIDZ_MODELS")}, ourvidz.cwd)
     rows = [after("jobs", "show", job["id"], "--json").json for job in jobs if ALONE.get(job["job_type"])]
     modes = {(r["job_type"], *sorted(r["settings"].get("references", {}))) for r in rows if r["job_type"] != "sdxl_image_fast"}

@@ -1,4 +1,4 @@
-"""`ourvidz dev up`: one command, then the stack answers as Supabase and Upstash do, until Ctrl-C."""
+"""`ourvidz dev up`: one command starts a stack that behaves like Supabase and Upstash, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ANY_PORT = ("--port", "0", "--upstash-port", "0")
 @pytest.fixture(scope="module")
 def command(tmp_path_factory: pytest.TempPathFactory) -> Command:
     folder = tmp_path_factory.mktemp("dev")
-    # A database that must never be reached: the stack is on the embedded one.
+    # Must never be reached: the stack uses the embedded database.
     return Command(environment(folder / "home", DATABASE_URL="postgresql://nobody@127.0.0.1:1/none"), folder)
 
 
@@ -44,7 +44,7 @@ def stack(running: Running) -> dict[str, Any]:
     return found
 
 
-def test_a_users_token_opens_what_is_theirs(stack: dict[str, Any]) -> None:
+def test_a_users_token_gives_access_to_their_rows(stack: dict[str, Any]) -> None:
     assert [user["age_verified"] for user in stack["users"]] == [True, False, True]
     for user in stack["users"]:
         headers = {"apikey": stack["SUPABASE_ANON_KEY"], "Authorization": f"Bearer {user['jwt']}"}
@@ -54,14 +54,14 @@ def test_a_users_token_opens_what_is_theirs(stack: dict[str, Any]) -> None:
         assert (len(rows) == 1) == (user is not stack["users"][2]), "the third is an admin, who sees all"
 
 
-def test_people_sign_in_with_what_is_printed(stack: dict[str, Any]) -> None:
+def test_the_printed_accounts_can_sign_in(stack: dict[str, Any]) -> None:
     for key in ("SUPABASE_PUBLISHABLE_KEY", "SUPABASE_ANON_KEY"):
         body = {"email": stack["USER_EMAIL"], "password": stack["PEOPLE_PASSWORD"]}
         url = f"{stack['SUPABASE_URL']}/auth/v1/token?grant_type=password"
         assert httpx.post(url, headers={"apikey": stack[key]}, json=body).json()["user"]["id"] == stack["USER_ID"]
 
 
-def test_a_job_by_rest_is_the_commands_job(command: Command, stack: dict[str, Any]) -> None:
+def test_a_job_inserted_by_rest_is_seen_by_the_command(command: Command, stack: dict[str, Any]) -> None:
     verified, unverified, _ = stack["users"]
 
     def insert(user: dict[str, Any]) -> httpx.Response:
@@ -77,7 +77,7 @@ def test_a_job_by_rest_is_the_commands_job(command: Command, stack: dict[str, An
     assert {row["state"] for row in command("buckets", "ls", "--json", **env).json} == {"as asked"}
 
 
-def test_the_edge_function_queues_one_and_its_price_is_held(stack: dict[str, Any]) -> None:
+def test_the_edge_function_queues_a_job_and_holds_its_price(stack: dict[str, Any]) -> None:
     def ask(user: dict[str, Any]) -> httpx.Response:
         body = {"jobType": "sdxl_image_fast", "metadata": {"prompt": "a lighthouse at dusk"}}
         return httpx.post(f"{stack['SUPABASE_URL']}/functions/v1/queue-job", headers={"Authorization": f"Bearer {user['jwt']}"}, json=body)
@@ -90,12 +90,12 @@ def test_the_edge_function_queues_one_and_its_price_is_held(stack: dict[str, Any
     assert (refused.status_code, refused.json()["success"]) == (403, False)
 
 
-def test_redis_is_spoken_to_as_at_upstash(stack: dict[str, Any]) -> None:
+def test_redis_answers_upstashs_rest_api(stack: dict[str, Any]) -> None:
     headers = {"Authorization": f"Bearer {stack['UPSTASH_REDIS_REST_TOKEN']}"}
     assert httpx.get(f"{stack['UPSTASH_REDIS_REST_URL']}/llen/sdxl_queue", headers=headers).json() == {"result": 0}
 
 
-def test_env_tells_a_shell(command: Command, stack: dict[str, Any]) -> None:
+def test_env_prints_shell_variables(command: Command, stack: dict[str, Any]) -> None:
     told = command("dev", "env")
     assert told.code == 0 and told.err == ""
     shown = subprocess.run(["sh", "-c", f"{told.out}\nprintenv SUPABASE_URL USER_TOKEN DATABASE_URL"], capture_output=True, text=True)
@@ -104,7 +104,7 @@ def test_env_tells_a_shell(command: Command, stack: dict[str, Any]) -> None:
     assert Path(stack["env_file"]).stat().st_mode & 0o077 == 0, "keys are their owner's alone"
 
 
-def test_keys_are_changed_while_it_is_up(command: Command, stack: dict[str, Any]) -> None:
+def test_keys_can_be_changed_while_it_runs(command: Command, stack: dict[str, Any]) -> None:
     def answer(key: str) -> str:
         said = httpx.get(f"{stack['SUPABASE_URL']}/rest/v1/jobs?select=id&limit=0", headers={"apikey": stack[key], **user}).json()
         return str(said["message"] if isinstance(said, dict) else "taken")
@@ -132,20 +132,20 @@ def test_keys_are_changed_while_it_is_up(command: Command, stack: dict[str, Any]
     )
 
 
-def test_one_home_has_one_stack(command: Command, stack: dict[str, Any]) -> None:
+def test_a_second_stack_in_one_home_is_refused(command: Command, stack: dict[str, Any]) -> None:
     refused = command("dev", "up", *ANY_PORT)
     assert refused.code == 1 and "up already" in refused.err
     taken = command("dev", "up", "--home", str(command.cwd / "other"), "--port", stack["SUPABASE_URL"].rpartition(":")[2])
     assert taken.code == 1 and "`--port 0`" in taken.err
 
 
-def test_before_there_was_one(bare: Command) -> None:
+def test_env_and_keys_without_a_stack_say_how_to_start_one(bare: Command) -> None:
     for what in ("env", "keys"):
         said = bare("dev", what)
         assert said.code == 1 and "`ourvidz dev up`" in said.err
 
 
-def test_ctrl_c_stops_everything_and_the_next_one_is_the_same_project(command: Command, running: Running, stack: dict[str, Any]) -> None:
+def test_ctrl_c_stops_everything_and_a_restart_keeps_the_project(command: Command, running: Running, stack: dict[str, Any]) -> None:
     running.send_signal(signal.SIGINT)
     assert running.wait(LIMIT) == 0
     assert {"valkey", "postgrest", "auth", "storage", "gateway"} <= set(stack["pids"])

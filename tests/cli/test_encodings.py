@@ -1,4 +1,4 @@
-"""Terminals, pipes and locales that are not UTF-8: no command fails for them, signs fall back, and what is data loses nothing."""
+"""Terminals, pipes and locales that are not UTF-8: no command fails, symbols fall back to ASCII, data stays lossless."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from support import claim, executor, finish, new_user, submit
 from waiting import LIMIT
 
 from ourvidz.cli.terminal import SafeStream, encodable, unicode_stream
-from ourvidz.db import layer
+from ourvidz.db import schema_objects
 from ourvidz.db.connection import Database
 from ourvidz.lifecycle import Jobs
 
@@ -73,21 +73,21 @@ def in_terminal(argv: list[str], env: dict[str, str], cwd: Path) -> Iterator[byt
     while select.select([main], [], [], 120)[0]:
         try:
             yield os.read(main, 65536)
-        except OSError:  # the other side is closed
+        except OSError:  # other side closed
             break
     os.close(main)
     assert process.wait(timeout=LIMIT) == 0
 
 
-def test_every_command_into_a_terminal_of_an_old_code_page(job_id: str, database: Database, tmp_path: Path) -> None:
+def test_every_command_works_in_a_terminal_with_a_legacy_code_page(job_id: str, database: Database, tmp_path: Path) -> None:
     env = environment(tmp_path / "home", DATABASE_URL=database.url, PYTHONIOENCODING="cp437")
     seen = b"".join(in_terminal([sys.executable, "-c", RUN, commands(SHOWN, job_id)], env, tmp_path)).decode("cp437")
     assert "UnicodeEncodeError" not in seen and "unexpected" not in seen, seen
     assert "\\u6d77" in seen and "naïve" in seen
 
 
-def test_every_command_where_python_knows_ascii_alone(job_id: str, database: Database, tmp_path: Path) -> None:
-    """As in a service of an old distribution: no UTF-8 mode, no coerced locale, so files and arguments are ASCII too."""
+def test_every_command_works_in_an_ascii_locale(job_id: str, database: Database, tmp_path: Path) -> None:
+    """As in a service on an old distribution: no UTF-8 mode, no coerced locale; files and arguments are ASCII too."""
     ascii_alone = {"LC_ALL": "POSIX", "LANG": "", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
     env = environment(tmp_path / "home", DATABASE_URL=database.url, **ascii_alone)
     line = [sys.executable, "-c", RUN, commands(PIPED, job_id)]
@@ -97,7 +97,7 @@ def test_every_command_where_python_knows_ascii_alone(job_id: str, database: Dat
     shown = out.split(f"$ jobs show {job_id} --json\n")[1].split("$ jobs show")[0]
     assert PROMPT in json.dumps(json.loads(shown), ensure_ascii=False), "JSON loses nothing"
     written = (tmp_path / "f.sql").read_text(encoding="utf-8")
-    assert f"release {layer.numbered().release}" in written and not written.isascii()
+    assert f"release {schema_objects.numbered().release}" in written and not written.isascii()
 
 
 def test_a_prompt_on_stdin_that_is_not_text_is_refused(database: Database, tmp_path: Path) -> None:
@@ -108,17 +108,17 @@ def test_a_prompt_on_stdin_that_is_not_text_is_refused(database: Database, tmp_p
 
 
 def _opens(tree: ast.AST) -> Iterator[ast.Call]:
-    """Calls that open a file as text without saying its encoding."""
+    """Calls that open a file as text without an encoding."""
     for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
         name = call.func.attr if isinstance(call.func, ast.Attribute) else call.func.id if isinstance(call.func, ast.Name) else ""
         mode = [a.value for a in [*call.args, *(k.value for k in call.keywords if k.arg == "mode")] if isinstance(a, ast.Constant)]
         as_text = any(isinstance(m, str) and m and set(m) <= set("rwxa+t") for m in mode)
         opens = name in ("read_text", "write_text") or (name in ("open", "fdopen", "NamedTemporaryFile") and as_text)
-        if opens and not any(k.arg in ("encoding", "format") for k in call.keywords):  # format: av.open, whose w is not text
+        if opens and not any(k.arg in ("encoding", "format") for k in call.keywords):  # format: av.open, whose "w" is binary
             yield call
 
 
-def test_files_are_read_and_written_as_utf8_wherever_they_are() -> None:
-    """The locale's encoding would read our own SQL otherwise on another machine, and give it another digest."""
+def test_every_text_file_is_opened_with_an_encoding() -> None:
+    """The locale's encoding could misread our SQL on another machine and change its digest."""
     files = [file for folder in ("state", "ourvidz", "executors", "migrations") for file in (ROOT / folder).rglob("*.py")]
     assert [f"{file}:{call.lineno}" for file in files for call in _opens(ast.parse(file.read_text(encoding="utf-8")))] == []

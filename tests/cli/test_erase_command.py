@@ -20,7 +20,7 @@ def theirs(database: Database) -> str:
     return user
 
 
-def test_erase_asks_first_and_says_what_it_did(ourvidz: Command, database: Database) -> None:
+def test_erase_asks_for_confirmation_and_reports(ourvidz: Command, database: Database) -> None:
     user = theirs(database)
     dry = ourvidz("erase", user, "--dry-run", "--json").json
     assert (dry["dry_run"], dry["counts"]["prompts"], dry["counts"]["unfinished_jobs"]) == (True, 2, 1)
@@ -40,7 +40,7 @@ def test_erase_asks_first_and_says_what_it_did(ourvidz: Command, database: Datab
     assert "(erased)" in ourvidz("jobs", "show", job).out and row(database, job)["user_id"]
 
 
-def test_a_hold_stands_in_the_way(ourvidz: Command, database: Database) -> None:
+def test_a_legal_hold_prevents_erasure(ourvidz: Command, database: Database) -> None:
     user = theirs(database)
     assert ourvidz("hold", "set", user, "--reason", "court order 12/25").code == 0
     (held,) = ourvidz("hold", "ls", "--json").json
@@ -53,7 +53,7 @@ def test_a_hold_stands_in_the_way(ourvidz: Command, database: Database) -> None:
     assert ourvidz("erase", user, "--yes").code == 0
 
 
-def test_what_is_no_user(bare: Command, ourvidz: Command) -> None:
+def test_unknown_users_are_refused(bare: Command, ourvidz: Command) -> None:
     assert bare("erase", "me").code == 2 and bare("hold", "set", "me", "--reason", "x").code == 2
     assert bare("hold", "set", "00000000-0000-0000-0000-00000000000a").code == 2
     nobody = ourvidz("erase", "00000000-0000-0000-0000-00000000000a", "--yes")

@@ -1,4 +1,4 @@
-"""`ourvidz events tail`: everything once, in an order that overlapping transactions cannot disturb."""
+"""`ourvidz events tail`: each event once, in an order that overlapping transactions cannot change."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ourvidz.lifecycle import Jobs
 User = Callable[..., str]
 
 
-def test_the_last_ones(ourvidz: Command, jobs: Jobs, user: User) -> None:
+def test_tail_shows_the_last_events(ourvidz: Command, jobs: Jobs, user: User) -> None:
     owner = user("premium")
     ids = [submit(jobs, owner) for _ in range(4)]
     assert [line[1] for line in ourvidz("events", "tail", "--limit", "3").lines] == ids[1:]
@@ -40,8 +40,8 @@ def test_a_cursor_resumes_where_it_stopped(ourvidz: Command, jobs: Jobs, user: U
         assert ourvidz("events", "tail", "--after", wrong).code == 2
 
 
-def test_transaction_numbers_are_numbers(database: Database, jobs: Jobs, user: User) -> None:
-    """1000 comes after 999, which it does not as text."""
+def test_events_are_ordered_by_numeric_transaction_id(database: Database, jobs: Jobs, user: User) -> None:
+    """1000 sorts after 999, unlike as text."""
     owner = user("premium")
     ids = [submit(jobs, owner)]
     digits = len(queries.last_events(database, 1)[0]["xid"])
@@ -58,11 +58,11 @@ def test_follow_loses_no_event_of_a_transaction_that_commits_late(ourvidz: Comma
     first = submit(jobs, owner)
     assert json.loads(process.stdout.readline())["job_id"] == first
     with psycopg.connect(database.url) as slow:
-        # The lower xid and the lower seq, committed after the others.
+        # Lower xid and lower seq, but committed after the others.
         asked = {"id": "dddd0000-0000-4000-8000-000000000001", "user_id": owner, "job_type": "image_fast", "prompt": "late", "settings": {}}
         slow.execute("select * from ourvidz.submit_batch(%s::jsonb)", (json.dumps([asked]),))
         quick = submit(jobs, user("premium"))
-        assert queries.events_after(database, queries.START)[-1]["job_id"] != quick  # not settled yet
+        assert queries.events_after(database, queries.START)[-1]["job_id"] != quick  # held back until the older transaction ends
         slow.commit()
     seen = [json.loads(process.stdout.readline())["job_id"] for _ in range(2)]
     assert seen == [asked["id"], quick]
@@ -71,7 +71,7 @@ def test_follow_loses_no_event_of_a_transaction_that_commits_late(ourvidz: Comma
     assert (process.returncode, out, err) == (130, "", "")
 
 
-def test_follow_begins_at_the_first_event_ever(ourvidz: Command, jobs: Jobs, user: User) -> None:
+def test_follow_starts_at_the_first_event_of_an_empty_database(ourvidz: Command, jobs: Jobs, user: User) -> None:
     process = ourvidz.start("events", "tail", "--follow", "--json", "--limit", "5")
     assert process.stdout is not None
     job_id = submit(jobs, user())

@@ -1,4 +1,4 @@
-"""How the command's process ends: by itself, without freeing every object, and with nothing left undone."""
+"""Exit of the command's process: on its own, without freeing every object, and with all pending work done."""
 
 from __future__ import annotations
 

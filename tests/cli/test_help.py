@@ -1,4 +1,4 @@
-"""Asking for help costs nothing, and every command shows how it is used."""
+"""`--help` is cheap, and every command shows an example."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ALL = dict(commands(typer.main.get_command(app)))
 @pytest.mark.parametrize("args", [["--help"], ["submit", "--help"], ["jobs", "--help"], []])
 def test_help_imports_nothing_heavy(args: list[str]) -> None:
     run = f"import sys, ourvidz.cli.main as m\ntry: m.app({args!r})\nexcept SystemExit: pass\n"
-    heavy = HEAVY - ({"pydantic"} if args[:1] in (["submit"], ["jobs"]) else set())  # typer reads a command's own arguments with it
+    heavy = HEAVY - ({"pydantic"} if args[:1] in (["submit"], ["jobs"]) else set())  # typer parses these commands' arguments with it
     code = run + f"print(*sorted({heavy!r} & set(sys.modules)), file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == ""
@@ -39,7 +39,7 @@ def test_help_imports_nothing_heavy(args: list[str]) -> None:
 
 
 def test_help_is_fast() -> None:
-    """As a ratio, measured in turn, so that a slow or busy machine does not matter: at most three times Python with typer alone."""
+    """A ratio to Python with typer alone, at most three: measured alternately, so that a slow or busy machine does not matter."""
 
     def seconds(code: str) -> float:
         before = os.times()
@@ -52,7 +52,7 @@ def test_help_is_fast() -> None:
 
 
 @pytest.mark.parametrize("path", ALL, ids=" ".join)
-def test_every_command_has_an_example_that_parses(path: tuple[str, ...]) -> None:
+def test_every_commands_help_has_a_valid_example(path: tuple[str, ...]) -> None:
     command = ALL[path]
     examples = [line.strip() for line in command.epilog.splitlines() if line.strip().startswith("ourvidz")]
     assert examples
@@ -65,12 +65,12 @@ def test_every_command_has_an_example_that_parses(path: tuple[str, ...]) -> None
     assert used <= known
 
 
-def test_data_can_be_had_as_json() -> None:
+def test_commands_that_print_data_offer_json() -> None:
     silent = {("worker",), ("enhancer",), ("reaper",), ("deliver", "run"), ("models", "make-tiny")}  # these print no data
     assert all("--json" in {o for p in command.params for o in p.opts} for path, command in ALL.items() if path not in silent)
 
 
-def test_what_is_not_understood(bare: Command) -> None:
+def test_unknown_input_is_explained(bare: Command) -> None:
     for args in (
         ["jbos"],
         ["jobs", "ls", "--limit", "x"],

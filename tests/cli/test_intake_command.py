@@ -1,4 +1,4 @@
-"""`ourvidz intake`: a run that ends, what it counted, and the dead letters in a person's hands."""
+"""`ourvidz intake`: a run that ends, its counts, and dead letters handled by an operator."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def send(upstash: UpstashFace, user: str, **more: object) -> str:
     return str(one["id"])
 
 
-def test_it_drains_says_what_came_and_leaves(configured: Command, upstash: UpstashFace, database: Database, user: User) -> None:
+def test_a_single_run_drains_reports_and_exits(configured: Command, upstash: UpstashFace, database: Database, user: User) -> None:
     first, bad = send(upstash, user()), send(upstash, user(), config={"steps": 0})
     done = configured("intake", "run", "--once", "--json")
     assert (done.code, done.json) == (0, {"drained": 1, "refused": 1})
@@ -39,14 +39,14 @@ def test_it_drains_says_what_came_and_leaves(configured: Command, upstash: Upsta
     assert "steps must be a whole number" in configured.in_terminal("intake", "dead", "ls").plain
 
 
-def test_dead_letters_by_hand(configured: Command, upstash: UpstashFace, database: Database, user: User) -> None:
+def test_dead_letters_are_listed_retried_and_dropped(configured: Command, upstash: UpstashFace, database: Database, user: User) -> None:
     owner = user(verified=False)
     ids = [send(upstash, owner) for _ in range(3)]
     configured("intake", "run", "--once")
     letters = configured("intake", "dead", "ls", "--json").json
     assert {letter["message_id"] for letter in letters} == set(ids)
-    assert configured("intake", "dead", "drop").code == 2  # which?
-    assert configured("intake", "dead", "retry", "--all").code == 2  # nobody is there to ask, and --yes was not said
+    assert configured("intake", "dead", "drop").code == 2  # neither ids nor --all
+    assert configured("intake", "dead", "retry", "--all").code == 2  # not interactive, and no --yes
     assert configured("intake", "dead", "drop", "--all", "--dry-run", "--json").json["done"] == 0
     assert configured("intake", "dead", "drop", letters[0]["id"], "--json").json == {"letters": [letters[0]["id"]], "done": 1}
     gone = configured("intake", "dead", "drop", letters[0]["id"])
@@ -56,8 +56,8 @@ def test_dead_letters_by_hand(configured: Command, upstash: UpstashFace, databas
     assert configured("intake", "run", "--once", "--json").json == {"drained": 2}
 
 
-def test_a_dry_run_puts_back_what_the_real_run_does(configured: Command, upstash: UpstashFace, user: User) -> None:
-    """What no message can be made out in stays, and can only be dropped."""
+def test_a_dry_run_of_retry_matches_the_real_run(configured: Command, upstash: UpstashFace, user: User) -> None:
+    """Letters without a readable message stay, and can only be dropped."""
     send(upstash, user(verified=False))
     configured("intake", "run", "--once")
     upstash.valkey.call("LPUSH", "sdxl_queue:dead", b"not one of ours")
@@ -73,7 +73,7 @@ def test_without_upstash_it_says_what_to_set(ourvidz: Command) -> None:
 
 
 @pytest.mark.parametrize("mark", ["\n", " ", "\r\n"])
-def test_a_newline_after_what_was_pasted_is_not_part_of_it(configured: Command, upstash: UpstashFace, mark: str) -> None:
+def test_trailing_whitespace_in_credentials_is_ignored(configured: Command, upstash: UpstashFace, mark: str) -> None:
     pasted = {name: configured.env[name] + mark for name in ("UPSTASH_REDIS_REST_URL", "UPSTASH_REDIS_REST_TOKEN")}
     assert configured("intake", "dead", "ls", "--json", **pasted).json == []
 
@@ -83,7 +83,7 @@ def test_a_token_in_quotes_is_refused_by_name(configured: Command, upstash: Upst
     assert answer.code == 1 and "UPSTASH_REDIS_REST_TOKEN: It is empty, stands in quotes" in answer.err and upstash.token not in answer.err
 
 
-def test_a_token_in_the_place_of_the_address_is_not_printed(ourvidz: Command) -> None:
+def test_a_token_set_as_the_url_is_not_printed(ourvidz: Command) -> None:
     answer = ourvidz("intake", "dead", "ls", UPSTASH_REDIS_REST_URL="AX3s-the-token", UPSTASH_REDIS_REST_TOKEN="x")
     assert answer.code == 1 and "UPSTASH_REDIS_REST_URL: It begins with https://" in answer.err
     assert "AX3s" not in answer.err + answer.out

@@ -1,4 +1,4 @@
-"""Lists and single jobs: for a person, for a pipe, as JSON."""
+"""Job lists and single jobs: for a terminal, for a pipe, as JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ AAAA, AAAB = "aaaa0000-0000-4000-8000-000000000001", "aaaa0000-0000-4000-8000-00
 
 @pytest.fixture
 def some(jobs: Jobs, user: User) -> dict[str, str]:
-    """One job of each kind of end, by its status."""
+    """One job per final status and one queued, by status."""
     owner, device = user("premium"), executor(jobs)
     done = submit(jobs, owner, id=AAAA)
     finish(jobs, claim(jobs, device))
@@ -29,7 +29,7 @@ def some(jobs: Jobs, user: User) -> dict[str, str]:
     return {"completed": done, "failed": failed, "queued": queued, "owner": owner}
 
 
-def test_a_pipe_gets_tabs_and_whole_values(ourvidz: Command, some: dict[str, str]) -> None:
+def test_a_pipe_gets_tabs_and_untruncated_values(ourvidz: Command, some: dict[str, str]) -> None:
     answer = ourvidz("jobs", "ls")
     assert answer.code == 0
     assert {line[0]: line[2] for line in answer.lines} == {some[s]: s for s in ("completed", "failed", "queued")}
@@ -100,7 +100,7 @@ def test_show(ourvidz: Command, some: dict[str, str]) -> None:
     assert "error\tout_of_memory: The device ran out of memory." in failed
 
 
-def test_beginnings_of_ids(ourvidz: Command, some: dict[str, str]) -> None:
+def test_id_prefixes_are_accepted(ourvidz: Command, some: dict[str, str]) -> None:
     assert ourvidz("jobs", "show", some["failed"][:8], "--json").json["id"] == some["failed"]
     assert ourvidz("jobs", "show", some["failed"].replace("-", "").upper()[:12], "--json").json["id"] == some["failed"]
     both = ourvidz("jobs", "show", "aaaa")
@@ -139,7 +139,7 @@ def test_watch_shows_the_steps(ourvidz: Command, jobs: Jobs, database: Database,
     assert f"ourvidz jobs retry {job_id[:8]}" in err
 
 
-def test_a_reader_that_goes_away(ourvidz: Command, jobs: Jobs, user: User) -> None:
+def test_a_closed_pipe_ends_quietly(ourvidz: Command, jobs: Jobs, user: User) -> None:
     owner = user("premium")
     for _ in range(3):
         submit(jobs, owner)

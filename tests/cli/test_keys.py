@@ -1,4 +1,4 @@
-"""A project's API keys: `ourvidz doctor` says which are used, and when the legacy ones are disabled."""
+"""A project's API keys: `ourvidz doctor` reports which are used, and whether the legacy ones are disabled."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DISABLED = {"message": "Legacy API keys are disabled", "hint": "Re-enable them i
 
 @pytest.fixture(scope="module")
 def gateway() -> Iterator[str]:
-    """Answers as Supabase's once the project's owner has disabled the legacy keys: to anything but a new key as `apikey` alone."""
+    """Answers like Supabase after the owner has disabled the legacy keys: accepts only a new key, as `apikey` alone."""
 
     class Gateway(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -39,11 +39,11 @@ def gateway() -> Iterator[str]:
 def lines(ourvidz: Command, gateway: str, **keys: str) -> dict[str, list[tuple[str, str]]]:
     said: dict[str, list[tuple[str, str]]] = {}
     for line in ourvidz("doctor", "--json", SUPABASE_URL=gateway, **keys).json:
-        said.setdefault(line["what"], []).append((line["state"], f"{line['found']} {line['mend']}"))
+        said.setdefault(line["what"], []).append((line["state"], f"{line['found']} {line['remedy']}"))
     return {what: said.get(what, []) for what in ("keys", "storage")}
 
 
-def test_a_disabled_legacy_key_is_said_to_be_that(ourvidz: Command, gateway: str) -> None:
+def test_a_disabled_legacy_key_is_reported_as_disabled(ourvidz: Command, gateway: str) -> None:
     said = lines(ourvidz, gateway, SUPABASE_SERVICE_KEY="a.b.c", SUPABASE_ANON_KEY="a.b.d")
     assert [state for state, _ in said["keys"]] == ["warn", "missing"]
     assert "SUPABASE_SECRET_KEY" in said["keys"][0][1] and "SUPABASE_PUBLISHABLE_KEY" in said["keys"][1][1]
@@ -57,7 +57,7 @@ def test_the_new_keys_win_over_disabled_ones_that_are_still_set(ourvidz: Command
     assert [state for state, _ in said["keys"]] == ["ok", "ok"] and [state for state, _ in said["storage"]] == ["ok"]
 
 
-def test_which_key_opens_the_project() -> None:
+def test_the_secret_key_takes_precedence() -> None:
     def opened(**given: str) -> tuple[str, str] | None:
         return Config(supabase_url="https://a.supabase.co", **given).supabase  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""`ourvidz logins`: a login is made with its limits, used, listed, repaired, given another password, and removed."""
+"""`ourvidz logins`: create a login with its limits, use, list and repair it, change its password, remove it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from cli_command import Command
 from logins import login, url_of
 from support import Server
 
-from ourvidz import leaks
-from ourvidz.cli import checkup_secrets
+from ourvidz import secret_risks
+from ourvidz.cli import doctor_secrets
 from ourvidz.config import Config
 from ourvidz.db.connection import Database
 
@@ -25,7 +25,7 @@ def name(server: Server) -> Iterator[str]:
     server.admin("drop role if exists {}", name)
 
 
-def test_a_dry_run_of_up_has_only_what_the_login_may_run(ourvidz: Command, server: Server, database_name: str, database: Database) -> None:
+def test_up_dry_run_lists_only_services_the_login_may_run(ourvidz: Command, server: Server, database_name: str, database: Database) -> None:
     owners = ourvidz("up", "--dry-run", "--json")
     assert {"deliverer", "reaper"} <= {row["name"] for row in owners.json} and owners.err == ""
     with login(server, database_name, "ourvidz_executor") as url:
@@ -34,7 +34,9 @@ def test_a_dry_run_of_up_has_only_what_the_login_may_run(ourvidz: Command, serve
     assert "deliverer" not in names and "reaper" in names and "No deliverer is run here" in executors.err
 
 
-def test_a_login_from_its_making_to_its_end(ourvidz: Command, database: Database, server: Server, database_name: str, name: str) -> None:
+def test_a_login_is_created_used_repaired_and_dropped(
+    ourvidz: Command, database: Database, server: Server, database_name: str, name: str
+) -> None:
     made = ourvidz("logins", "add", name, "--role", "executor", "--role", "intake", "--lanes", "sdxl,wan")
     assert made.code == 0, made.err
     url = url_of(server, database_name, name, made.out.strip())
@@ -49,24 +51,24 @@ def test_a_login_from_its_making_to_its_end(ourvidz: Command, database: Database
 
         other = ourvidz("logins", "password", name, "--json")
         assert other.json["name"] == name and other.json["password"] not in (made.out.strip(), "")
-        with pytest.raises(psycopg.OperationalError):  # whoever is in with the old one is out
+        with pytest.raises(psycopg.OperationalError):  # sessions with the old password are terminated
             connection.execute("select 1")
     with psycopg.connect(url_of(server, database_name, name, other.json["password"])) as connection:
         connection.execute("alter role current_user set statement_timeout = 0")
         connection.execute(f"alter role current_user in database {connection.info.dbname} set statement_timeout = 0")
     (row,) = [row for row in ourvidz("logins", "ls", "--json").json if row["name"] == name]
     assert row == {"name": name, "roles": ["ourvidz_executor", "ourvidz_intake"], "lacks": ["statement_timeout is 0, not 60s"]}
-    assert [line.state for line in checkup_secrets.logins(database) if name in line.found] == ["warn"]
+    assert [line.state for line in doctor_secrets.logins(database) if name in line.found] == ["warn"]
     assert ourvidz("logins", "repair").code == 0
     (row,) = [row for row in ourvidz("logins", "ls", "--json").json if row["name"] == name]
     assert row["lacks"] == []
 
-    assert ourvidz("logins", "drop", name).code != 0  # nobody was there to say yes
+    assert ourvidz("logins", "drop", name).code != 0  # not interactive: nobody to confirm
     assert ourvidz("logins", "drop", name, "--yes").code == 0
     assert database.rows("select from pg_roles where rolname = %s", (name,)) == []
 
 
-def test_what_is_refused(ourvidz: Command, name: str) -> None:
+def test_invalid_requests_are_refused(ourvidz: Command, name: str) -> None:
     for args, said in (
         (("add", name, "--role", "owner"), "'owner' is not a role that a login may have"),
         (("add", name, "--role", "executor", "--lanes", "sdxl,none"), "'none' is not a lane"),
@@ -84,20 +86,20 @@ def test_the_url_holds_no_password(ourvidz: Command) -> None:
     assert refused.code == 2 and "not printed" in refused.err and not refused.out
 
 
-def test_doctor_says_what_a_leak_would_cost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for secret in leaks.SECRETS:
+def test_doctor_explains_what_each_leaked_secret_opens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for secret in secret_risks.SECRETS:
         for name in secret.names:
             monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("CALLBACK_SECRET", "whsec_" + "A" * 32)
     (tmp_path / "postgres").mkdir()
     (tmp_path / "postgres" / "pgpass").touch()
-    lines = list(checkup_secrets.secrets(Config(ourvidz_home=tmp_path)))
+    lines = list(doctor_secrets.secrets(Config(ourvidz_home=tmp_path)))
     assert [line.found.split(",")[0] for line in lines] == ["CALLBACK_SECRET", "OURVIDZ_HOME/postgres/pgpass"]
-    assert all("opens" in line.found and line.mend.startswith("After a leak: ") for line in lines)
-    assert not any("A" * 32 in line.found + line.mend for line in lines)
+    assert all("opens" in line.found and line.remedy.startswith("After a leak: ") for line in lines)
+    assert not any("A" * 32 in line.found + line.remedy for line in lines)
 
 
-def test_each_secret_of_the_configuration_has_its_row() -> None:
+def test_every_secret_setting_is_in_the_leaks_table() -> None:
     secret = {name.upper() for name, field in Config.model_fields.items() if "SecretStr" in str(field.annotation)}
-    public = {"SUPABASE_PUBLISHABLE_KEY", "SUPABASE_ANON_KEY"}  # what every browser has
-    assert secret - public <= {name for row in leaks.SECRETS for name in row.names}
+    public = {"SUPABASE_PUBLISHABLE_KEY", "SUPABASE_ANON_KEY"}  # public: in every browser
+    assert secret - public <= {name for row in secret_risks.SECRETS for name in row.names}

@@ -1,4 +1,4 @@
-"""`ourvidz models make-tiny`, with the weights that were taught and without, and what is said of them."""
+"""`ourvidz models make-tiny`, with trained and with random weights, and the manifest's statement about them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from executors.models import taught
 from executors.models.tiny import MAKERS
 
 
-def test_taught_or_random_as_asked_for(bare: Command, tmp_path: Path) -> None:
+def test_make_tiny_writes_trained_or_random_weights(bare: Command, tmp_path: Path) -> None:
     root = tmp_path / "models"
 
     def made(*more: str) -> tuple[str, dict[str, object], set[str]]:

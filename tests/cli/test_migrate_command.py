@@ -1,21 +1,21 @@
-"""`ourvidz migrate` on OurVidz's production database: whom the operator believes, and what it says when it cannot go on."""
+"""`ourvidz migrate` on OurVidz's production database: which legacy data the operator trusts, and its errors."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from cli_command import Command, environment
-from older import BORIS, CLARA
+from production_copy import BORIS, CLARA
 from public_objects import objects
 
 from ourvidz.db.connection import Database
 
 
-def test_whom_the_operator_believes(production: Database, tmp_path: Path) -> None:
+def test_trust_options_keep_legacy_values(production: Database, tmp_path: Path) -> None:
     ourvidz = Command(environment(tmp_path / "home", DATABASE_URL=production.url), tmp_path)
     paying = tmp_path / "paying.txt"
     paying.write_text(f"# from the shop's books\n{CLARA}  # since May\n\n")
-    options = ("--believe", f"plan={paying}", "--believe", "balance=all", "--balance", "20")
+    options = ("--trust", f"plan={paying}", "--trust", "balance=all", "--balance", "20")
     said = ourvidz("migrate", "--check", *options).out
     assert "plan of users in public.profiles: 1 believed, 1 become 'inactive'" in said
     assert "balance of users in public.profiles: 3 believed, 1 become 20" in said
@@ -25,7 +25,7 @@ def test_whom_the_operator_believes(production: Database, tmp_path: Path) -> Non
     assert len(production.rows("select distinct decided_by from ourvidz.import_decisions where decided_by <> 'migration'")) == 1
 
 
-def test_what_is_not_said_right(bare: Command, tmp_path: Path) -> None:
+def test_invalid_trust_options_are_refused(bare: Command, tmp_path: Path) -> None:
     (tmp_path / "odd.txt").write_text("clara\n")
     for given, word in (
         ("role=all", "raw_app_meta_data"),
@@ -35,13 +35,13 @@ def test_what_is_not_said_right(bare: Command, tmp_path: Path) -> None:
         (f"age={tmp_path}/none.txt", "cannot be read"),
         (f"age={tmp_path}/odd.txt", "line 1: 'clara' is not a user's id"),
     ):
-        refused = bare("migrate", "--believe", given)
+        refused = bare("migrate", "--trust", given)
         assert refused.code == 2 and word in refused.err.replace("\n", " "), (given, refused.err)
-    assert bare("migrate", "--believe", "age=all", "--believe", "age=none").code == 2
+    assert bare("migrate", "--trust", "age=all", "--trust", "age=none").code == 2
     assert bare("migrate", "--balance", "-1").code == 2
 
 
-def test_a_refusal_is_said_and_nothing_is_done(production: Database, tmp_path: Path) -> None:
+def test_a_refused_migration_changes_nothing(production: Database, tmp_path: Path) -> None:
     production.rows("create table public.artifacts (id integer)")
     production.rows("alter table public.profiles add column referrer text not null default ''")
     production.rows("alter table public.profiles alter column referrer drop default")

@@ -1,4 +1,4 @@
-"""`ourvidz models pin`: files of one's own, the image screen's, and a manifest that this machine did not write."""
+"""`ourvidz models pin`: custom files, the image screen's folder, and a manifest from another machine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def models(tmp_path: Path) -> Path:
     return tmp_path / "models"
 
 
-def test_files_of_ones_own_are_pinned_once(bare: Command, models: Path) -> None:
+def test_custom_files_are_pinned_once(bare: Command, models: Path) -> None:
     where = {"OURVIDZ_MODELS": str(models)}
     assert bare("models", "pin", **where).code == 2, "a person says so, or --yes does"
     assert list(bare("models", "pin", "sdxl", "--yes", "--json", **where).json["files"]) == [LORA]
@@ -36,7 +36,7 @@ def test_files_of_ones_own_are_pinned_once(bare: Command, models: Path) -> None:
     assert refused.code == 1 and "old.bin: is a pickle" in refused.err
 
 
-def test_a_manifest_from_elsewhere_is_taken_by_a_person_alone(bare: Command, models: Path) -> None:
+def test_a_foreign_manifest_needs_explicit_acceptance(bare: Command, models: Path) -> None:
     where = {"OURVIDZ_MODELS": str(models)}
     bare("models", "pin", "--yes", **where)
     manifest = models / "manifest.json"

@@ -14,7 +14,7 @@ def test_a_plan_for_a_card(bare: Command) -> None:
     assert any(line[0] == "video_fast, …high" and line[-1] == "yes" for line in lines)
 
 
-def test_a_plan_as_a_person_sees_it(bare: Command) -> None:
+def test_the_plan_is_a_table_in_a_terminal(bare: Command) -> None:
     shown = bare.in_terminal("models", "plan", "--vram", "12GB").plain
     for words in (
         "A card of 12.0 GB: 10.0 GB for weights and working room.",
@@ -28,7 +28,7 @@ def test_a_plan_as_a_person_sees_it(bare: Command) -> None:
     assert max(len(line.rstrip()) for line in shown.splitlines()) <= 120
 
 
-def test_what_is_no_amount_of_memory(bare: Command) -> None:
+def test_invalid_amounts_of_memory_are_refused(bare: Command) -> None:
     for given, said in (("lots", "no amount of memory"), ("1GB", "nothing to give")):
         answer = bare("models", "plan", "--vram", given)
         assert (answer.code, answer.out) == (2, "") and said in answer.err

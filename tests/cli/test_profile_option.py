@@ -1,4 +1,4 @@
-"""`--profile` and OURVIDZ_PROFILE: a name that is none is refused before anything starts."""
+"""`--profile` and OURVIDZ_PROFILE: an unknown name is refused before anything starts."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ def test_an_unknown_profile_is_refused_with_the_choices(bare: Command, option: l
     assert f"There is no speed profile 'warp'. Choose one of: {CHOICES}." in " ".join(answer.err.split())
 
 
-def test_doctor_says_which_profile_is_in_force_and_what_it_does(ourvidz: Command) -> None:
+def test_doctor_shows_the_active_profile(ourvidz: Command) -> None:
     said = {line["what"]: line for line in ourvidz("doctor", "--json", OURVIDZ_PROFILE="exact").json}["profile"]
     assert said["state"] == "ok"
     assert said["found"].startswith("exact: nothing: each picture by itself")
     wrong = {line["what"]: line for line in ourvidz("doctor", "--json", OURVIDZ_PROFILE="warp").json}["profile"]
     assert wrong["state"] == "missing"
-    assert CHOICES in wrong["mend"]
+    assert CHOICES in wrong["remedy"]
 
 
 @pytest.mark.parametrize("wrong", ["0", "17", "many"])
-def test_a_batch_that_is_no_number_of_pictures_is_refused(bare: Command, wrong: str) -> None:
+def test_an_invalid_batch_size_is_refused(bare: Command, wrong: str) -> None:
     answer = bare("worker", OURVIDZ_BATCH=wrong)
     assert answer.code != 0
     assert "OURVIDZ_BATCH" in answer.err

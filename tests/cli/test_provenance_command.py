@@ -1,4 +1,4 @@
-"""`ourvidz provenance`, as people run it."""
+"""`ourvidz provenance` as run from a shell."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def signed(tmp_path: Path) -> Path:
     return path
 
 
-def test_it_tells_what_made_a_file_and_who_signed_it(bare: Command, signed: Path) -> None:
+def test_it_shows_what_made_a_file_and_who_signed_it(bare: Command, signed: Path) -> None:
     answer = bare("provenance", str(signed))
     told = dict(answer.lines)
     assert answer.code == 0
@@ -35,7 +35,7 @@ def test_it_tells_what_made_a_file_and_who_signed_it(bare: Command, signed: Path
     assert bare("provenance", str(signed), "--json").json["generation"] == FACTS
 
 
-def test_a_changed_file_is_told_and_is_exit_1(bare: Command, signed: Path) -> None:
+def test_a_modified_file_is_reported_with_exit_1(bare: Command, signed: Path) -> None:
     data = bytearray(signed.read_bytes())
     data[data.index(b"IDAT") + 30] ^= 1
     signed.write_bytes(data)
@@ -44,33 +44,33 @@ def test_a_changed_file_is_told_and_is_exit_1(bare: Command, signed: Path) -> No
     assert "assertion.dataHash.mismatch" in dict(answer.lines)["problems"]
 
 
-def test_without_claims_the_plain_tags_are_shown_and_it_is_exit_1(bare: Command, tmp_path: Path) -> None:
+def test_without_claims_plain_tags_are_shown_with_exit_1(bare: Command, tmp_path: Path) -> None:
     (tmp_path / "plain.png").write_bytes(encode_png(Image.new("RGB", (64, 64)), {"ourvidz:job": "3f0c"}))
     answer = bare("provenance", "plain.png")
     assert answer.code == 1 and dict(answer.lines)["tag job"] == "3f0c"
 
 
-def test_a_list_of_issuers_that_holds_none_is_said(bare: Command, signed: Path, tmp_path: Path) -> None:
+def test_a_trust_list_without_certificates_is_refused(bare: Command, signed: Path, tmp_path: Path) -> None:
     (tmp_path / "none.pem").write_text("nobody")
     answer = bare("provenance", str(signed), "--trust", "none.pem")
     assert answer.code == 1 and "holds no certificates" in answer.err
     assert bare("provenance", "nowhere.png").code == 1
 
 
-def test_an_executor_does_not_start_without_the_screen_or_certificate_it_was_told_to_use(bare: Command, tmp_path: Path) -> None:
+def test_an_executor_requires_its_configured_screen_and_certificate(bare: Command, tmp_path: Path) -> None:
     answer = bare("worker", OURVIDZ_IMAGE_SCREEN="nobodys")
     assert answer.code == 1 and "'nobodys'" in answer.err and "ourvidz.image_screens" in answer.err
     answer = bare("worker", OURVIDZ_C2PA_CERT=str(tmp_path / "cert.pem"))
     assert answer.code == 1 and "go together" in answer.err
 
 
-def test_doctor_says_who_trusts_what_is_made_here_and_who_looks_at_it(bare: Command, tmp_path: Path) -> None:
+def test_doctor_shows_signature_trust_and_image_screen(bare: Command, tmp_path: Path) -> None:
     def lines(**env: str) -> dict[str, tuple[str, str]]:
         return {line["what"]: (line["state"], line["found"]) for line in bare("doctor", "--json", **env).json}
 
     tiny = lines()
     assert tiny["provenance"][0] == tiny["images"][0] == "ok" and "nobody trusts" in tiny["provenance"][1]
-    assert not (tmp_path / "home" / "c2pa").exists()  # the doctor only looks
+    assert not (tmp_path / "home" / "c2pa").exists()  # doctor creates nothing
     real = lines(OURVIDZ_MODELS=str(tmp_path), OURVIDZ_C2PA="optional")
     assert real["provenance"][0] == real["images"][0] == "warn" and "published unsigned" in real["provenance"][1]
     assert "refused" in real["images"][1]

@@ -1,4 +1,4 @@
-"""`ourvidz models pull` as people run it: said beforehand, interrupted, gone on with, refused."""
+"""`ourvidz models pull` as run from a shell: dry run, interruption, resume, refusals."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def pull(bare: Command, server: Hub, tmp_path: Path) -> Command:
     return Command(bare.env | env, tmp_path)
 
 
-def test_a_dry_run_says_all_and_does_nothing(pull: Command, tmp_path: Path) -> None:
+def test_a_dry_run_lists_everything_and_downloads_nothing(pull: Command, tmp_path: Path) -> None:
     answer = pull("models", "pull", "qwen", "--dry-run", "--json")
     assert answer.code == 0
     assert {f["file"]: f["bytes"] for f in answer.json["files"]}["qwen2.5-7b-instruct/model.safetensors"] == len(WEIGHTS)
@@ -42,7 +42,7 @@ def test_a_dry_run_says_all_and_does_nothing(pull: Command, tmp_path: Path) -> N
     assert "Nothing was fetched" in shown
 
 
-def test_killed_in_the_middle_it_goes_on_from_there(pull: Command, server: Hub, tmp_path: Path) -> None:
+def test_a_killed_pull_resumes(pull: Command, server: Hub, tmp_path: Path) -> None:
     server.hold["model.safetensors"] = 2_000_000
     running = pull.start("models", "pull", "qwen")
     assert server.reached.wait(LIMIT)
@@ -51,7 +51,7 @@ def test_killed_in_the_middle_it_goes_on_from_there(pull: Command, server: Hub, 
     running.wait(LIMIT)
     kept = part.stat().st_size
     server.held.set()
-    assert not list(tmp_path.glob("models/qwen*/*.safetensors"))  # never half a file in its place
+    assert not list(tmp_path.glob("models/qwen*/*.safetensors"))  # never a partial file under its final name
 
     answer = pull("models", "pull", "qwen")
     assert (answer.code, answer.err.count("are kept from before")) == (0, 1)
@@ -59,7 +59,7 @@ def test_killed_in_the_middle_it_goes_on_from_there(pull: Command, server: Hub, 
     assert resumed.range == f"bytes={kept}-"
     assert (tmp_path / "models/qwen2.5-7b-instruct/model.safetensors").read_bytes() == WEIGHTS
     verified = {r["role"]: r for r in pull("models", "verify", "--deep", "--json").json}
-    (problem,) = verified["qwen"]["problems"]  # the sums are right, which are looked at first; a model it is not
+    (problem,) = verified["qwen"]["problems"]  # hashes, checked first, are right; the content is not a model
     assert "lacks the tensor" in problem
 
 
@@ -68,14 +68,14 @@ def _wait_for(folder: Path, size: int) -> list[Path]:
     return found
 
 
-def test_what_is_not_as_stated_is_named_and_fails(pull: Command, server: Hub) -> None:
+def test_a_file_with_a_wrong_hash_is_named_and_fails(pull: Command, server: Hub) -> None:
     server.tamper.add("model.safetensors")
     answer = pull("models", "pull", "qwen")
     assert answer.code == 1
     assert "quarantine/qwen2.5-7b-instruct/model.safetensors" in answer.err
 
 
-def test_a_branch_that_moved_is_refused_until_it_is_accepted(pull: Command, server: Hub) -> None:
+def test_a_moved_branch_is_refused_until_accepted(pull: Command, server: Hub) -> None:
     assert pull("models", "pull", "qwen").code == 0
     server.publish(QWEN, server.commits[server.repos[QWEN]["main"]] | {"config.json": b'{"architectures": ["Qwen2ForCausalLM"], "a": 1}'})
     refused = pull("models", "pull", "qwen")
@@ -87,7 +87,7 @@ def test_a_branch_that_moved_is_refused_until_it_is_accepted(pull: Command, serv
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 418, 500])
-def test_refusals_say_what_to_do_and_no_secrets(pull: Command, server: Hub, status: int) -> None:
+def test_errors_say_what_to_do_and_show_no_secrets(pull: Command, server: Hub, status: int) -> None:
     server.refuse[QWEN] = status
     answer = pull("models", "pull", "qwen")
     assert answer.code == 1
@@ -110,7 +110,7 @@ def test_secrets_of_signed_addresses_are_not_shown(pull: Command, server: Hub) -
         assert "s3cret" not in answer.err
 
 
-def test_what_is_typed_wrong(pull: Command, tmp_path: Path) -> None:
+def test_invalid_arguments_are_refused(pull: Command, tmp_path: Path) -> None:
     assert "no role 'qwn'" in pull("models", "pull", "qwn").err
     assert pull("models", "pull", "--update", "--locked").code == 2
     nowhere = Command({k: v for k, v in pull.env.items() if k != "OURVIDZ_MODELS"}, tmp_path)("models", "pull")

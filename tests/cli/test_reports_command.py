@@ -1,4 +1,4 @@
-"""`ourvidz reports` and `ourvidz blocks`, as an operator uses them."""
+"""`ourvidz reports` and `ourvidz blocks` as used by an operator."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from cli_command import Command
 from support import Clock, claim, executor, finish, new_user, submit
 
-from ourvidz.cli import checkup_services
+from ourvidz.cli import doctor_services
 from ourvidz.db import moderation
 from ourvidz.db.connection import Database
 from ourvidz.lifecycle import Claim, Jobs
@@ -28,7 +28,7 @@ def filed(database: Database, job: Claim | None, category: str = "other", said: 
     return found
 
 
-def test_the_queue_and_what_an_operator_does_with_it(ourvidz: Command, database: Database, jobs: Jobs) -> None:
+def test_an_operator_lists_and_decides_reports(ourvidz: Command, database: Database, jobs: Jobs) -> None:
     job = made(database, jobs)
     report, nothing = filed(database, job), filed(database, None)
     listed = {line[0]: line for line in ourvidz("reports", "ls").lines}
@@ -47,17 +47,17 @@ def test_the_queue_and_what_an_operator_does_with_it(ourvidz: Command, database:
     assert ourvidz("reports", "show", nothing, "--json").json["texts"] is None
 
 
-def test_overdue_is_loud(ourvidz: Command, database: Database, clock: Clock) -> None:
+def test_overdue_reports_are_flagged(ourvidz: Command, database: Database, clock: Clock) -> None:
     filed(database, None, "ncii")
-    assert ourvidz("reports", "ls").code == 0 and list(checkup_services.reports(database)) == []
+    assert ourvidz("reports", "ls").code == 0 and list(doctor_services.reports(database)) == []
     clock.advance(49 * 3600)
     late = ourvidz("reports", "ls")
     assert late.code == 1 and "OVERDUE by" in late.out and "1 report overdue" in late.err
-    (line,) = checkup_services.reports(database)
+    (line,) = doctor_services.reports(database)
     assert line.state == "missing" and "1 report not decided" in line.found
 
 
-def test_a_user_is_suspended_appeals_and_is_let_in(ourvidz: Command, database: Database, jobs: Jobs) -> None:
+def test_a_suspended_user_appeals_and_is_reinstated(ourvidz: Command, database: Database, jobs: Jobs) -> None:
     user = made(database, jobs).user_id
     assert ourvidz("reports", "suspend", user, "--reason", "Not one word").code == 2
     assert ourvidz("reports", "suspend", user, "--reason", "abuse").out == f"{user}: suspended\n"
@@ -73,7 +73,7 @@ def test_a_user_is_suspended_appeals_and_is_let_in(ourvidz: Command, database: D
     assert ourvidz("reports", "lift", user).code == 1 and not ourvidz("reports", "suspended").out
 
 
-def test_lists_of_hashes_come_whole_or_not_at_all(ourvidz: Command, database: Database, tmp_path: Path) -> None:
+def test_hash_lists_are_imported_completely_or_not_at_all(ourvidz: Command, database: Database, tmp_path: Path) -> None:
     file = tmp_path / "list.csv"
     file.write_text("sha256,pdq,note\n" + "".join(f"{n:064x},{n + 1:064X},x\n" for n in range(3)) + f"{0:064x},,twice\n")
     assert ourvidz("blocks", "import", str(file), "--source", "shared", "--dry-run").code == 0 and moderation.blocks(database) == []
@@ -86,7 +86,7 @@ def test_lists_of_hashes_come_whole_or_not_at_all(ourvidz: Command, database: Da
     assert ourvidz("blocks", "drop", "shared", "--yes").out == "6 dropped\n" and not ourvidz("blocks", "ls").out
 
 
-def test_the_page_is_one_file_that_runs_its_own_script_alone(ourvidz: Command, tmp_path: Path) -> None:
+def test_the_single_file_page_allows_only_its_own_script(ourvidz: Command, tmp_path: Path) -> None:
     assert ourvidz("reports", "page", "--write", str(tmp_path / "r.html")).code == 2
     ourvidz("reports", "page", "--write", str(tmp_path / "r.html"), SUPABASE_URL="https://abc.supabase.co")
     text = (tmp_path / "r.html").read_text()

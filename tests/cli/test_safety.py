@@ -1,4 +1,4 @@
-"""`ourvidz safety`: what it counts, where it points, and that it shows no text unasked. Texts are neutral."""
+"""`ourvidz safety`: its counts and locations; it shows no text unless asked. Texts are neutral."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from cli_command import Command, environment
 from waiting import LIMIT
 
-from ourvidz.docs import ROOT
 from ourvidz.safety.rules import TERMS, load_rules
+from tools.docs import ROOT
 
 EXAMPLE = ROOT / "docs/screen-example.csv"
 ALLOWED, REFUSED = "a quiet lighthouse", "a photo of a toddler"
@@ -27,7 +27,7 @@ def written(folder: Path, text: str, name: str = "labelled.csv") -> str:
     return str(folder / name)
 
 
-def test_the_example(ourvidz: Command) -> None:
+def test_the_example_file_is_evaluated(ourvidz: Command) -> None:
     told = ourvidz("safety", "eval", str(EXAMPLE), "--strict", "--json").json
     assert (told["rows"], told["recall"], told["false_negatives"], told["unanswered"]) == (18, 1, [], [])
     assert told["false_positives"] == [{"line": 11, "rule_id": "en/word"}] and told["precision"] == 8 / 9
@@ -35,7 +35,7 @@ def test_the_example(ourvidz: Command) -> None:
     assert told["categories"]["ages"]["rows"] == 4 and told["categories"]["other meanings"]["precision"] == 0
 
 
-def test_what_is_wrong_is_told_by_line_and_rule(ourvidz: Command, tmp_path: Path) -> None:
+def test_errors_are_listed_by_line_and_rule(ourvidz: Command, tmp_path: Path) -> None:
     file = written(tmp_path, f'label,text\nrefuse,{REFUSED}\nallow,"two\nlines, {REFUSED}"\nrefuse,{ALLOWED}\nallow,{ALLOWED}\n')
     answer = ourvidz("safety", "eval", file)
     assert answer.code == 0 and answer.lines[:2] == [["false negative", "line 5", "–"], ["false positive", "line 3", "en/word"]]
@@ -68,30 +68,30 @@ def test_lines_of_json(ourvidz: Command, tmp_path: Path) -> None:
         ("a.jsonl", '{"text": 17, "label": "allow"}', "line 1"),
     ],
 )
-def test_a_file_that_cannot_be_judged(ourvidz: Command, tmp_path: Path, name: str, text: str, said: str) -> None:
+def test_an_invalid_file_is_refused(ourvidz: Command, tmp_path: Path, name: str, text: str, said: str) -> None:
     answer = ourvidz("safety", "eval", written(tmp_path, text, name))
     assert answer.code == 2 and said in answer.err and "lighthouse" not in answer.err
 
 
-def test_a_file_that_is_not_there_or_no_text(ourvidz: Command, tmp_path: Path) -> None:
+def test_a_missing_or_binary_file_is_refused(ourvidz: Command, tmp_path: Path) -> None:
     assert "No such file" in ourvidz("safety", "eval", "nowhere.csv").err
     (tmp_path / "a.csv").write_bytes(b"text,label\n\xff\xfe,allow\n")
     assert "UTF-8" in ourvidz("safety", "eval", "a.csv").err
 
 
-def test_a_text_without_an_answer_counts_neither_way_and_is_a_failure(ourvidz: Command, tmp_path: Path) -> None:
+def test_an_unanswered_text_is_not_scored_and_fails_the_run(ourvidz: Command, tmp_path: Path) -> None:
     file = written(tmp_path, f"text,label\n{'a ' * 10_001},refuse\n{REFUSED},refuse\n")
     answer = ourvidz("safety", "eval", file, "--json")
     assert answer.code == 1 and answer.json["recall"] == 1 and answer.json["unanswered"] == [{"line": 2, "rule_id": None}]
 
 
-def test_without_a_guard_model_there_is_no_guard(ourvidz: Command) -> None:
+def test_guard_evaluation_requires_a_guard_model(ourvidz: Command) -> None:
     answer = ourvidz("safety", "eval", str(EXAMPLE), "--screen", "guard")
     assert answer.code == 1 and "ourvidz models pull qwen" in answer.err and answer.out == ""
 
 
-def test_the_guard_of_this_machine_is_asked(ourvidz: Command, tmp_path: Path) -> None:
-    """With random weights it answers with no letter: no answer, neither right nor wrong; the lexical screen's refusals stay."""
+def test_the_local_guard_is_used(ourvidz: Command, tmp_path: Path) -> None:
+    """With random weights the guard answers no valid letter: counted as no answer. The lexical screen's refusals stay."""
     from executors.models.tiny import make_tiny
 
     make_tiny(tmp_path / "models", lambda _: None, ["qwen"], random=True)
@@ -102,7 +102,7 @@ def test_the_guard_of_this_machine_is_asked(ourvidz: Command, tmp_path: Path) ->
 
 
 def test_a_screen_that_hangs_in_native_code_does_not_abort_the_command(tmp_path: Path) -> None:
-    """Its thread computes on when the command ends; a shutdown of the interpreter under it ended in SIGABRT."""
+    """Its thread still computes when the command ends; shutting the interpreter down under it raised SIGABRT."""
     program = """if True:
         import torch
         from ourvidz.cli import main
@@ -129,7 +129,7 @@ def test_a_screen_that_hangs_in_native_code_does_not_abort_the_command(tmp_path:
     assert (ended.returncode, ended.stderr) == (3, "") and "no answer within" in ended.stdout
 
 
-def test_terms(ourvidz: Command) -> None:
+def test_terms_shows_counts_by_language(ourvidz: Command) -> None:
     told = ourvidz("safety", "terms", "--json").json
     assert told["policy_version"] == load_rules(TERMS).policy_version and len(told["languages"]) == 28
     assert all(counts["terms"] > 30 and counts["patterns"] > 3 and counts["numbers"] > 16 for counts in told["languages"].values())

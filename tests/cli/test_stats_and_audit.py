@@ -1,4 +1,4 @@
-"""stats, doctor, migrate, audit, rebuild, models: shapes, and what their exit codes say."""
+"""stats, doctor, migrate, audit, rebuild, models: output shapes and exit codes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from support import Server, claim, executor, finish, submit
 
 from ourvidz.bootstrap import App
 from ourvidz.checks import Line
-from ourvidz.cli import checkup, checkup_services
+from ourvidz.cli import doctor_checks, doctor_services
 from ourvidz.cli.top import figures
 from ourvidz.cli.top_page import page
 from ourvidz.config import Config
@@ -24,7 +24,7 @@ from ourvidz.db import outbox
 from ourvidz.db.connection import Database
 from ourvidz.dev.upstash import MONTH_SPENT, Refusal, UpstashFace
 from ourvidz.lifecycle import Jobs
-from ourvidz.troubles import Troubles
+from ourvidz.waiting_reports import Troubles
 from state.catalog import BUCKETS
 
 User = Callable[..., str]
@@ -60,7 +60,7 @@ def test_doctor(ourvidz: Command, jobs: Jobs) -> None:
     assert answer.code == 0, answer.out
     assert set(lines) >= {"python", "executors", "server", "schema", "clock", "workers", "storage", "models", "screen"}
     assert {line["state"] for line in answer.json} <= {"ok", "warn", "missing"}
-    assert all(line["mend"] for line in answer.json if line["state"] != "ok")
+    assert all(line["remedy"] for line in answer.json if line["state"] != "ok")
     assert lines["workers"]["state"] == "warn"
     executor(jobs)
     assert ["ok", "workers", "gpu0 (sdxl sdxl_ip wan wan_vace)", ""] in ourvidz("doctor").lines
@@ -83,28 +83,28 @@ def test_doctor_looks_at_roles_grants_and_realtime(ourvidz: Command, database: D
 
 
 def test_doctor_asks_torch_only_where_there_may_be_a_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(checkup, "GPU_FILES", (str(tmp_path / "kfd"),))
-    monkeypatch.setattr(checkup, "ASK", "print('a card')")
+    monkeypatch.setattr(doctor_checks, "GPU_FILES", (str(tmp_path / "kfd"),))
+    monkeypatch.setattr(doctor_checks, "ASK", "print('a card')")
     if sys.platform == "linux":
-        line = checkup._device()
+        line = doctor_checks._device()
         assert line.state == "warn" and line.found == f"CPU only: none of {tmp_path / 'kfd'} is here, so torch was not asked"
     (tmp_path / "kfd").touch()
-    assert checkup._device().found.startswith("a card")
-    monkeypatch.setattr(checkup, "ASK", "import a_torch_that_is_broken")
-    line = checkup._device()
-    assert line.state == "warn" and "a_torch_that_is_broken" in line.found and "Install it again" in line.mend
+    assert doctor_checks._device().found.startswith("a card")
+    monkeypatch.setattr(doctor_checks, "ASK", "import a_torch_that_is_broken")
+    line = doctor_checks._device()
+    assert line.state == "warn" and "a_torch_that_is_broken" in line.found and "Install it again" in line.remedy
 
 
-def test_the_question_to_torch_is_answered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(checkup, "GPU_FILES", (str(tmp_path),))
-    line = checkup._device()
+def test_the_device_check_gets_torchs_answer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(doctor_checks, "GPU_FILES", (str(tmp_path),))
+    line = doctor_checks._device()
     assert line.state == "ok" or line.found == "CPU only: torch finds no GPU"
 
 
-def test_an_executors_role_is_well_and_is_told_what_it_may_not(
+def test_doctor_passes_for_the_executor_role_and_forbidden_commands_say_so(
     ourvidz: Command, database: Database, server: Server, database_name: str
 ) -> None:
-    """It is what `doctor` runs as in a container, whose health it is."""
+    """In a container `doctor` runs as this role and is the health check."""
     url = server.url(database_name, superuser=True)
     ourvidz.env["DATABASE_URL"] = f"{url}{'&' if '?' in url else '?'}options=-c%20role%3Dourvidz_executor"
     lines = {line["what"]: line for line in ourvidz("doctor", "--json").json}
@@ -114,7 +114,7 @@ def test_an_executors_role_is_well_and_is_told_what_it_may_not(
         assert refused.code == 1 and "The login in DATABASE_URL may not do this (permission denied" in refused.err, refused.err
 
 
-def test_policies_that_are_kept_are_named_and_red(ourvidz: Command, database: Database) -> None:
+def test_kept_policies_are_named_and_fail_doctor(ourvidz: Command, database: Database) -> None:
     database.rows("create policy \"Allow all\" on storage.objects for all using (bucket_id = 'video_fast')")
     checked = ourvidz("migrate", "--check", "--json")
     assert checked.code == 1 and any(step["object"] == "Allow all on storage.objects" for step in checked.json["steps"])
@@ -126,7 +126,7 @@ def test_policies_that_are_kept_are_named_and_red(ourvidz: Command, database: Da
     )
     doctor = ourvidz("doctor", "--json")
     red = [line for line in doctor.json if line["what"] == "access" and line["state"] == "missing"]
-    assert doctor.code == 1 and any('drop policy "Allow all"' in line["mend"] for line in red)
+    assert doctor.code == 1 and any('drop policy "Allow all"' in line["remedy"] for line in red)
     assert any(line["found"] == "tried: delete by anon went through in video_fast" for line in red)
     assert "dropped" in ourvidz("migrate").err and ourvidz("migrate", "--check").code == 0
     doctor = ourvidz("doctor", "--json")
@@ -140,12 +140,12 @@ def test_doctor_compares_the_projects_buckets_with_the_catalog(
 
     def said(face: Face, key: str | None) -> dict[str, Line]:
         config = Config(ourvidz_home=tmp_path, supabase_url=face.url, supabase_service_key=key)  # type: ignore[arg-type]
-        return {line.what: line for line in checkup_services.storage(App(config))}
+        return {line.what: line for line in doctor_services.storage(App(config))}
 
     face = new_face()
     face.clear({name: bucket for name, bucket in BUCKETS.items() if name != "sdxl_image_fast"})
     line = said(face, face.secret.service)["buckets"]
-    assert (line.state, line.found) == ("missing", "missing: sdxl_image_fast") and "buckets sync" in line.mend
+    assert (line.state, line.found) == ("missing", "missing: sdxl_image_fast") and "buckets sync" in line.remedy
     standing_face.clear(BUCKETS | {"video_high": BUCKETS["system-assets"]})
     line = said(standing_face, standing_face.secret.service)["buckets"]
     assert line.state == "warn" and line.found.endswith(": video_high")
@@ -158,7 +158,7 @@ def test_doctor_compares_the_projects_buckets_with_the_catalog(
 
 def test_doctor_looks_at_redis(upstash: UpstashFace) -> None:
     def said(url: str | None, token: str | None) -> list[Line]:
-        return list(checkup_services.redis(App(Config(upstash_redis_rest_url=url, upstash_redis_rest_token=token))))  # type: ignore[arg-type]
+        return list(doctor_services.redis(App(Config(upstash_redis_rest_url=url, upstash_redis_rest_token=token))))  # type: ignore[arg-type]
 
     assert said(None, None) == []
     assert [line.state for line in said(upstash.url, None) + said(None, upstash.token)] == ["warn", "warn"]
@@ -167,16 +167,16 @@ def test_doctor_looks_at_redis(upstash: UpstashFace) -> None:
     assert line.state == "ok" and "1 message waiting, 0 refused" in line.found
     upstash.valkey.call("LPUSH", "wan_queue:dead", b"{}")
     (line,) = said(upstash.url, upstash.token)
-    assert line.state == "warn" and "1 message waiting, 1 refused" in line.found and "dead ls" in line.mend
+    assert line.state == "warn" and "1 message waiting, 1 refused" in line.found and "dead ls" in line.remedy
     (line,) = said(upstash.url, "another")
     assert line.state == "missing" and "UPSTASH_REDIS_REST_TOKEN" in line.found
     upstash.answer(Refusal(400, MONTH_SPENT))
     (line,) = said(upstash.url, upstash.token)
-    assert line.state == "missing" and "the plan's commands are used up" in line.found and "goes on by itself" in line.mend
+    assert line.state == "missing" and "the plan's commands are used up" in line.found and "goes on by itself" in line.remedy
 
 
-def test_what_a_part_waits_for_is_said(ourvidz: Command, database: Database, tmp_path: Path) -> None:
-    """By the file that it keeps while it waits: it may be the database that it waits for."""
+def test_doctor_and_top_show_what_a_service_waits_for(ourvidz: Command, database: Database, tmp_path: Path) -> None:
+    """Read from the file that each service keeps while it waits: the database itself may be what it waits for."""
     ourvidz.env["OURVIDZ_HOME"] = str(tmp_path)
     Troubles(tmp_path).say("intake", "Upstash: the plan's commands are used up", 300)
     doctor = {line["what"]: line for line in ourvidz("doctor", "--json").json}
@@ -192,7 +192,7 @@ def test_doctor_looks_at_receivers(database: Database) -> None:
     def said(**config: str) -> list[tuple[str, str]]:
         return [
             (line.state, line.found)
-            for line in checkup_services.callbacks(Config(**{"supabase_url": None, "callback_secret": None, **config}), database)
+            for line in doctor_services.callbacks(Config(**{"supabase_url": None, "callback_secret": None, **config}), database)
         ]  # type: ignore[arg-type]
 
     assert said() == []
@@ -206,8 +206,8 @@ def test_doctor_looks_at_receivers(database: Database) -> None:
     assert short[1].startswith("CALLBACK_SECRET: a secret is only the version")
 
 
-def test_doctor_makes_nothing(bare: Command, tmp_path: Path) -> None:
-    """A database that cannot be reached is said, the other checks still run, and no folder appears."""
+def test_doctor_creates_nothing(bare: Command, tmp_path: Path) -> None:
+    """An unreachable database is reported, the other checks still run, and no folder is created."""
     answer = bare("doctor", "--json")
     assert answer.code == 1
     states = {line["what"]: line["state"] for line in answer.json}
@@ -290,7 +290,7 @@ def test_audit_and_heads(ourvidz: Command, jobs: Jobs, user: User, tmp_path: Pat
 def test_rebuild(ourvidz: Command, jobs: Jobs, user: User, superuser: psycopg.Connection[object]) -> None:
     job_id = submit(jobs, user())
     assert ourvidz("rebuild", "--verify", "--json").json == {"verify": True, "findings": []}
-    assert ourvidz("rebuild").code == 2  # no one to ask
+    assert ourvidz("rebuild").code == 2  # not interactive
     superuser.execute("alter table public.jobs disable trigger all")
     superuser.execute("update public.jobs set attempts = 7 where id = %s", (job_id,))
     verify = ourvidz("rebuild", "--verify")
@@ -299,14 +299,14 @@ def test_rebuild(ourvidz: Command, jobs: Jobs, user: User, superuser: psycopg.Co
 
 
 @pytest.mark.parametrize("command", ["ls", "verify"])
-def test_no_models_yet(bare: Command, command: str) -> None:
+def test_missing_models_are_reported(bare: Command, command: str) -> None:
     answer = bare("models", command, "--json")
     assert answer.code == (0 if command == "ls" else 1)
     assert {role["role"] for role in answer.json} == {"sdxl", "ip_adapter", "wan", "vace", "qwen"}
     assert all(set(role) >= {"role", "ok", "tiny", "path", "bytes", "problems"} for role in answer.json)
 
 
-def test_tiny_models_are_not_made_among_real_ones(bare: Command, tmp_path: Path) -> None:
+def test_tiny_models_are_not_written_into_a_folder_of_real_ones(bare: Command, tmp_path: Path) -> None:
     answer = bare("models", "make-tiny", OURVIDZ_MODELS=str(tmp_path))
     assert answer.code == 2
     assert "--to" in answer.err

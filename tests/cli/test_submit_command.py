@@ -1,4 +1,4 @@
-"""`ourvidz submit`: what is refused, and before what; what is queued, and with which pictures."""
+"""`ourvidz submit`: what it refuses and at which stage; what it queues, and with which images."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ FOX = ("--prompt", "a fox in snow")
         (("image_fast", *FOX, "--in", "soon"), "not a duration"),
     ],
 )  # fmt: skip
-def test_refused_before_anything_is_touched(bare: Command, args: tuple[str, ...], says: str) -> None:
+def test_invalid_options_are_refused_before_connecting(bare: Command, args: tuple[str, ...], says: str) -> None:
     answer = bare("submit", *args)
     assert (answer.code, answer.out) == (2, "")
     assert answer.err.startswith("error: ")
@@ -67,7 +67,7 @@ def test_refused_before_anything_is_touched(bare: Command, args: tuple[str, ...]
         (("sdxl_image_fast", "--reference", "a.png", "--reference-strength", "0"), "reference_strength must be"),
     ],
 )  # fmt: skip
-def test_the_database_refuses_before_a_file_is_read(ourvidz: Command, database: Database, args: tuple[str, ...], says: str) -> None:
+def test_database_refusals_come_before_files_are_read(ourvidz: Command, database: Database, args: tuple[str, ...], says: str) -> None:
     new_user(database)
     answer = ourvidz("submit", *args, *FOX)
     assert (answer.code, answer.out) == (2, "")
@@ -75,7 +75,7 @@ def test_the_database_refuses_before_a_file_is_read(ourvidz: Command, database: 
     assert database.rows("select 1 from public.jobs") == []
 
 
-def test_a_dry_run_says_price_place_and_what_is_not_used(ourvidz: Command, database: Database) -> None:
+def test_a_dry_run_shows_price_position_and_ignored_options(ourvidz: Command, database: Database) -> None:
     owner = new_user(database, tokens=100)
     shown = ourvidz("submit", "video_high", *FOX, "--image", "a.png", "--last-frame", "b.png", "--user", owner, "--dry-run", "--json")
     assert shown.code == 0, shown.err
@@ -100,7 +100,7 @@ def test_a_dry_run_says_price_place_and_what_is_not_used(ourvidz: Command, datab
     ],
     ids=["missing", "empty", "text", "damaged", "too big"],
 )
-def test_pictures_that_are_none(ourvidz: Command, database: Database, tmp_path: Path, content: bytes | None, says: str) -> None:
+def test_invalid_image_files_are_refused(ourvidz: Command, database: Database, tmp_path: Path, content: bytes | None, says: str) -> None:
     file = tmp_path / "a.png"
     if content is not None:
         file.write_bytes(content)
@@ -111,11 +111,11 @@ def test_pictures_that_are_none(ourvidz: Command, database: Database, tmp_path: 
     assert database.rows("select 1 from public.jobs") == []
 
 
-def test_a_folder_is_no_picture(ourvidz: Command, database: Database, tmp_path: Path) -> None:
+def test_a_folder_as_image_is_refused(ourvidz: Command, database: Database, tmp_path: Path) -> None:
     assert "is no file" in ourvidz("submit", "image_fast", *FOX, "--image", str(tmp_path), "--user", new_user(database)).err
 
 
-def test_queued_with_what_was_asked(ourvidz: Command, database: Database) -> None:
+def test_the_job_is_queued_with_its_options(ourvidz: Command, database: Database) -> None:
     owner = new_user(database)
     answer = ourvidz("submit", "sdxl_image_fast", *FOX, "--negative", "blur", "--images", "6", "--steps", "9", "--guidance", "5.5",
                      "--size", "832x1216", "--seed", "7", "--scheduler", "dpmpp_2m_karras", "--user", owner,
@@ -132,13 +132,13 @@ def test_queued_with_what_was_asked(ourvidz: Command, database: Database) -> Non
     assert 3590 < row["delay"].total_seconds() <= 3601
 
 
-def test_a_pipe_gets_the_id_alone(ourvidz: Command, database: Database) -> None:
+def test_a_pipe_gets_only_the_id(ourvidz: Command, database: Database) -> None:
     answer = ourvidz("submit", "image_fast", "--prompt", "-", "--user", new_user(database), stdin="a fox\nin snow\n")
     assert answer.out == f"{database.rows('select id from public.jobs')[0]['id']}\n"
     assert database.rows("select prompt from public.job_payloads")[0]["prompt"] == "a fox\nin snow"
 
 
-def test_the_same_key_is_the_same_job(ourvidz: Command, database: Database) -> None:
+def test_the_same_idempotency_key_returns_the_same_job(ourvidz: Command, database: Database) -> None:
     same = ("submit", "image_fast", *FOX, "--user", new_user(database), "--key", "k1", "--json")
     first, second = ourvidz(*same), ourvidz(*same)
     assert second.json == first.json | {"created": False}
@@ -147,10 +147,10 @@ def test_the_same_key_is_the_same_job(ourvidz: Command, database: Database) -> N
     assert "used before" in other.err
 
 
-def test_references_are_stored_once_as_they_are(ourvidz: Command, database: Database, tmp_path: Path, picture: Callable[..., Path]) -> None:
+def test_references_are_stored_once_unchanged(ourvidz: Command, database: Database, tmp_path: Path, picture: Callable[..., Path]) -> None:
     owner, jpeg = new_user(database), picture("photo.jpg")
     asked = ("submit", "video_fast", *FOX, "--first-frame", str(jpeg), "--last-frame", str(jpeg), "--user", owner)
-    # Before anyone says that it may be used, nothing is stored and nothing queued; once said, it is not asked again.
+    # Before consent is confirmed nothing is stored or queued; once confirmed, it is not asked for again.
     refused = ourvidz(*asked)
     assert refused.code == 2 and "agreed" in refused.err and "--i-have-consent" in refused.err
     assert database.rows("select 1 from public.jobs") == [] and not (tmp_path / "home" / "storage" / "character-images").exists()
@@ -169,8 +169,8 @@ def test_references_are_stored_once_as_they_are(ourvidz: Command, database: Data
 
 
 @pytest.mark.parametrize(("name", "media_type"), [("IMG_0001.HEIC", "image/heic"), ("photo", "image/jpeg"), ("sent.png", "image/avif")])
-def test_a_photo_goes_as_its_own_bytes_under_its_own_type(tmp_path: Path, name: str, media_type: str) -> None:
-    """Whatever it is called, and however large it would be decoded: the JPEG has over 20 MB as PNG, which is the limit."""
+def test_photos_are_uploaded_unchanged_with_their_real_type(tmp_path: Path, name: str, media_type: str) -> None:
+    """Whatever the file's name, and however large its decoded form: as PNG the JPEG would exceed the 20 MB limit."""
     from pillow_heif import register_heif_opener
 
     register_heif_opener()
@@ -185,10 +185,10 @@ def test_a_photo_goes_as_its_own_bytes_under_its_own_type(tmp_path: Path, name: 
     assert media_type_of(kept) == media_type and store.read(*kept.split("/", 1)) == read.data
 
 
-def test_who_may_not(ourvidz: Command, database: Database) -> None:
+def test_users_who_may_not_submit_are_refused(ourvidz: Command, database: Database) -> None:
     nobody = ourvidz("submit", "image_fast", *FOX)
     assert (nobody.code, "--local-profile" in nobody.err) == (1, True)
-    only = new_user(database)  # a database of one's own: no need to say who
+    only = new_user(database)  # the database's only user: no need to name one
     answer = ourvidz("submit", "image_fast", *FOX)
     assert answer.code == 0
     assert [str(row["user_id"]) for row in database.rows("select user_id from public.jobs")] == [only]
@@ -208,7 +208,7 @@ def test_a_refused_prompt_is_not_repeated(ourvidz: Command, database: Database) 
     assert database.rows("select 1 from public.jobs") == []
 
 
-def test_the_actor_is_the_account(ourvidz: Command, database: Database) -> None:
+def test_the_events_actor_is_the_account(ourvidz: Command, database: Database) -> None:
     ourvidz("submit", "image_fast", *FOX, "--user", new_user(database))
     (event,) = database.rows("select actor, occurred_at from public.job_events")
     assert event["actor"].startswith("person")

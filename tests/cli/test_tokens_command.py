@@ -1,4 +1,4 @@
-"""`ourvidz tokens`: what a person reads, what a program reads, and what the exit codes say."""
+"""`ourvidz tokens`: output for people, output for programs, and exit codes."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def test_grant_revoke_and_show(ourvidz: Command, jobs: Jobs, user: User) -> None
         assert word in ourvidz.in_terminal("tokens", "show", owner).plain
 
 
-def test_what_is_refused(ourvidz: Command, bare: Command, user: User) -> None:
+def test_invalid_amounts_and_users_are_refused(ourvidz: Command, bare: Command, user: User) -> None:
     owner = user(tokens=5)
     for typed in (("nobody", "1"), (owner, "some")):
         assert bare("tokens", "grant", *typed, "--reason", "x").code == 2
-    assert bare("tokens", "grant", owner, "1").code == 2  # no reason
+    assert bare("tokens", "grant", owner, "1").code == 2  # missing --reason
     assert ourvidz("tokens", "grant", owner, "0", "--reason", "x").code == 2
     absent = ourvidz("tokens", "show", str(uuid.uuid4()))
     assert absent.code == 1 and "There is no profile" in absent.err

@@ -1,4 +1,4 @@
-"""`ourvidz top`: what it tells as JSON, how it looks at several widths, and that it lives in a terminal and leaves by a key."""
+"""`ourvidz top`: its JSON, its layout at several widths, and running in a terminal until a key is pressed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ourvidz.cli.top_page import page, state
 from ourvidz.db import fleet
 from ourvidz.db.connection import Database
 from ourvidz.lifecycle import Jobs
-from ourvidz.troubles import Troubles
+from ourvidz.waiting_reports import Troubles
 
 User = Callable[..., str]
 GB = 1_000_000_000
@@ -29,7 +29,7 @@ GB = 1_000_000_000
 
 @pytest.fixture
 def busy(jobs: Jobs, user: User, database: Database) -> str:
-    """One executor at step 12 of 15, one that waits with a lane closed, one silent, one gone; something that failed. The running job."""
+    """One executor at step 12 of 15, one waiting with a lane closed, one silent, one gone; failed jobs. Returns the running job."""
     owner = user("premium")
     works, waits, silent, gone = (executor(jobs, name) for name in ("gpu0", "gpu1", "gpu2", "gpu3"))
     for _ in range(3):
@@ -69,7 +69,7 @@ def test_as_json(ourvidz: Command, busy: str) -> None:
 
 
 @pytest.mark.parametrize("width", [70, 80, 100, 132])
-def test_it_fits(database: Database, busy: str, width: int) -> None:
+def test_the_page_fits_every_width(database: Database, busy: str, width: int) -> None:
     console = Console(width=width, record=True, force_terminal=False, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
     console.print(page(figures(database, Troubles(None)), width))
     lines = console.export_text().splitlines()
@@ -92,14 +92,14 @@ def test_an_empty_database(ourvidz: Command) -> None:
         assert part in answer.out
 
 
-def test_live_until_q(ourvidz: Command, busy: str) -> None:
+def test_it_runs_until_q_is_pressed(ourvidz: Command, busy: str) -> None:
     answer = ourvidz.in_terminal("top", typed="q")
     assert answer.code == 0
-    assert "\x1b[?1049h" in answer.out and "\x1b[?1049l" in answer.out  # a screen of its own, and back
+    assert "\x1b[?1049h" in answer.out and "\x1b[?1049l" in answer.out  # alternate screen, and back
     assert busy[:8] in answer.plain and "q quits" in answer.plain
 
 
-def test_it_ends_with_its_terminal(ourvidz: Command, busy: str) -> None:
+def test_it_exits_when_its_terminal_closes(ourvidz: Command, busy: str) -> None:
     main, side = pty.openpty()
     watching = subprocess.Popen([*COMMAND, "top"], env=ourvidz.env | {"TERM": "xterm"}, stdin=side, stdout=side, stderr=subprocess.PIPE)
     os.close(side)
@@ -111,7 +111,7 @@ def test_it_ends_with_its_terminal(ourvidz: Command, busy: str) -> None:
     assert watching.stderr is not None and b"Traceback" not in watching.stderr.read()
 
 
-def test_the_pace_looks_back_five_minutes_and_over_so_many_events(jobs: Jobs, user: User, database: Database, clock: Clock) -> None:
+def test_the_pace_covers_five_minutes_up_to_an_event_limit(jobs: Jobs, user: User, database: Database, clock: Clock) -> None:
     owner = user("premium")
     device = executor(jobs)
     for _ in range(4):
@@ -139,6 +139,6 @@ def test_executors_and_analysts_may_watch_and_see_no_secret(superuser: psycopg.C
         superuser.execute("reset role")
 
 
-def test_json_is_whole(ourvidz: Command, busy: str) -> None:
+def test_json_has_all_sections(ourvidz: Command, busy: str) -> None:
     told: dict[str, Any] = json.loads(ourvidz("top", "--json").out)
     assert set(told) == {"at", "takes_writes", "why_not", "executors", "queue", "pace", "failures", "troubles"}

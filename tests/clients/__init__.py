@@ -1,2 +1,2 @@
-"""The client contract: what OurVidz's deployed front end asks (CLIENTS.md), asked by the real supabase-js and supabase-py, on a database
-that was empty and on one that is built as production is, rows included, and then migrated."""
+"""Client contract: the requests of OurVidz's deployed front end (CLIENTS.md), made with the real supabase-js and supabase-py, against a new
+database and against a migrated copy of production with its rows."""

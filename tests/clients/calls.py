@@ -1,5 +1,5 @@
-"""Writes a call as a front end does: `start.from_("images").select("*").eq("id", "$image.id").single()` is a chain of names
-and arguments."""
+"""Write a call as a front end does: `start.from_("images").select("*").eq("id", "$image.id").single()` becomes a chain of names and
+arguments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The two databases with their stacks, the two libraries, and the table that is printed in the end."""
+"""Fixtures for both databases with their stacks and both libraries, and the table printed at the end."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from support import Server
 
 from ourvidz.dev.parts import Parts
 
+from .client_site import House, opened
 from .drivers import Driver, JavaScript, Python
-from .house import House, opened
 
 COLUMNS = [(house, driver) for house in ("fresh", "production") for driver in ("supabase-js", "supabase-py")]
 
 
 @pytest.fixture(scope="module", params=["fresh", "production"])
 def house(request: pytest.FixtureRequest, server: Server, parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """An empty project that was migrated, and production that was migrated, each with its stack."""
+    """A migrated empty project and a migrated copy of production, each with its stack."""
     template: str = request.getfixturevalue("template" if request.param == "fresh" else "migrated_template")
     database = server.create(template)
     with opened(request.param, database, server, parts, tmp_path_factory.mktemp(request.param)) as found:
@@ -36,7 +36,7 @@ def driver(request: pytest.FixtureRequest, house: House, parts: Parts, tmp_path_
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Each request by database and library. Only where these tests were asked for by name: a whole run does not load this file first."""
+    """Print each request by database and library. Only if these tests were selected by name: a full run loads this file too late."""
     table: dict[str, dict[tuple[str, str], str]] = defaultdict(dict)
     for reports in terminalreporter.stats.values():
         for report in reports:

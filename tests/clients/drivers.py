@@ -1,6 +1,6 @@
-"""The two client libraries behind one face: a call is a chain of methods in the spelling of supabase-js, as a front end writes it.
+"""Both client libraries behind one interface: a call is a chain of methods in supabase-js spelling, as a front end writes it.
 
-Both answer `{data, error, count}`, where error is None or `{message, code, status, …}` as the library gives it to its caller.
+Both return `{data, error, count}`, where error is None or `{message, code, status, …}` as the library gives it to its caller.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class Driver(Protocol):
     name: str
 
     def open(self, name: str, url: str, key: str, token: str | None = None) -> None:
-        """A client of that name: what a page makes with `createClient(url, key)`. It signs in, or stays whom its key says; with `token`, it
-        is whom that says."""
+        """Create a client under that name, as a page does with `createClient(url, key)`. It acts as the key's role until it signs in; with
+        `token`, as that token's user."""
 
     def call(self, client: str, chain: Chain) -> Answer: ...
 
@@ -43,7 +43,7 @@ class Driver(Protocol):
 
 
 OPEN = "kept[given.name] = connect(given.key, given.token ? { accessToken: () => Promise.resolve(given.token) } : {})"
-# A blob stands for a file; an edge function's answer is left to be read when it is no success.
+# A Blob stands for a file. The body of an edge function's error response must be read explicitly.
 CALL = """
 const argument = (value) =>
   value?.file64 === undefined ? value : new Blob([Uint8Array.from(atob(value.file64), (c) => c.charCodeAt(0))], { type: value.type });
@@ -101,7 +101,7 @@ class Python:
         try:
             names = [step[0] for step in chain]
             for step in chain:
-                if step[0] == "single" and not hasattr(it, "single"):  # of a write: its caller takes the one row of the answer
+                if step[0] == "single" and not hasattr(it, "single"):  # after a write: the caller takes the answer's only row
                     found = _answer(it.execute())
                     (found["data"],) = found["data"]
                     return found
@@ -122,14 +122,14 @@ class Python:
         self._clients.clear()
 
 
-# Where supabase-py's arguments differ from supabase-js's, by method.
+# supabase-py's names and arguments that differ from supabase-js's, by method.
 NAMES = {"from": "from_", "in": "in_", "or": "or_", "is": "is_", "not": "not_"}
 
 
 def _step(it: Any, name: str, *given: Any, quiet: bool) -> Any:
     arguments = [base64.b64decode(a["file64"]) if isinstance(a, dict) and "file64" in a else a for a in given]
     method = NAMES.get(name) or re.sub(r"(?<!^)([A-Z])", lambda m: "_" + m[1].lower(), name)
-    # supabase-js asks for the written rows only with .select(), supabase-py unless told otherwise.
+    # supabase-js returns written rows only with .select(), supabase-py unless told otherwise.
     options: dict[str, Any] = {"returning": "minimal"} if quiet and name in ("insert", "update", "upsert", "delete") else {}
     if arguments and isinstance(arguments[-1], dict):
         match name:
@@ -154,7 +154,7 @@ def _answer(found: Any) -> Answer:
     data, count = getattr(found, "data", found), getattr(found, "count", None)
     if isinstance(found, Session):
         data = {"session": json.loads(found.model_dump_json())}
-    elif isinstance(found, BaseModel) and not hasattr(found, "data"):  # of auth
+    elif isinstance(found, BaseModel) and not hasattr(found, "data"):  # from auth
         data = json.loads(found.model_dump_json())
     elif isinstance(found, UploadResponse):
         data = {"path": found.path}

@@ -1,6 +1,6 @@
-"""What the contract is written in: a flow is a list of rows, a row is one request and what must come of it, and nothing here knows which.
+"""The contract's building blocks: a flow is a list of rows; a row is one request and its expected result. Independent of actual requests.
 
-A string `$name.path` in a call, a pattern or a statement stands for what an earlier row saved; `${name.path}` does so inside a longer text.
+A string `$name.path` in a call, a pattern or a statement stands for a value saved by an earlier row; `${name.path}` inside a longer text.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .drivers import Answer, Driver
 
 
 class Any_:
-    """Matches whatever is there; not nothing."""
+    """Matches any value that is not empty."""
 
     def __repr__(self) -> str:
         return "<something>"
@@ -29,31 +29,31 @@ SOMETHING = Any_()
 
 @dataclass(frozen=True)
 class Row:
-    """One request: who makes it, with which call, and what must come back and be true afterwards."""
+    """One request: its sender, its call, the expected answer, and conditions that must hold afterwards."""
 
     id: str
     who: str  # anon | user | other | admin | service
     call: Call
-    gives: Any = None  # a pattern for `data`; None: not looked at. See `differs`
+    gives: Any = None  # a pattern for `data`; None: not checked. See `differs`
     count: int | type | None = None
     refused: str | int | Any_ | None = None  # the error's code (SQLSTATE, PGRST…) or HTTP status; None: it must succeed
     saves: str = ""  # `data` under this name
-    silent: bool = False  # a refusal is as good as an empty answer
-    until: bool = False  # asked again, as the page polls, until it comes true
+    silent: bool = False  # an empty answer is accepted in place of the refusal
+    until: bool = False  # repeated, as the page polls, until it matches
     then: Mapping[str, str] = field(default_factory=dict)  # claim → a query of the database whose one value must be true
-    line: str = ""  # the line of CLIENTS.md §5 that it answers
+    line: str = ""  # the line of CLIENTS.md §5 that it covers
 
 
 @dataclass(frozen=True)
 class Do:
-    """What happens between two requests, by others than a client: an executor, an operator, the older callback."""
+    """An action between two requests by a party other than the client: an executor, an operator, the legacy callback."""
 
     id: str
-    act: Callable[..., Any]  # act(house, *arguments): what it returns is saved
+    act: Callable[..., Any]  # act(house, *arguments): its return value is saved
     arguments: tuple[Any, ...] = ()
     saves: str = ""
     line: str = ""
-    listed: bool = False  # in the printed table as well
+    listed: bool = False  # also shown in the printed table
 
 
 @dataclass(frozen=True)
@@ -63,11 +63,11 @@ class Flow:
 
 
 class Missing(Exception):
-    """A row needs what an earlier one should have saved."""
+    """A row needs a value that an earlier row should have saved."""
 
 
 def filled(value: Any, known: Mapping[str, Any]) -> Any:
-    """`value` with what `known` holds in the place of its `$names`."""
+    """`value` with its `$names` replaced by the values in `known`."""
     if isinstance(value, str):
         if whole := re.fullmatch(r"\$([a-z0-9_]+(?:\.[A-Za-z0-9_]+)*)", value):
             return _looked_up(whole[1], known)
@@ -90,8 +90,8 @@ def _looked_up(path: str, known: Mapping[str, Any]) -> Any:
 
 
 def differs(pattern: Any, found: Any, at: str = "data") -> str | None:
-    """Where `found` is not as `pattern` says; None where it is. An object of the pattern names fields that must be there and match, a list
-    is as long as itself, a compiled expression matches text whole, a function is asked, and anything else is equal."""
+    """Describe the first difference between `found` and `pattern`; None if there is none. An object lists fields that must be present and
+    match, a list has the same length, a compiled expression matches the whole text, a function returns true, anything else is equal."""
     if isinstance(pattern, Any_):
         return None if found not in (None, "", [], {}) else f"{at} is {found!r}"
     if isinstance(pattern, re.Pattern):
@@ -112,7 +112,7 @@ def differs(pattern: Any, found: Any, at: str = "data") -> str | None:
 
 
 def run(flow: Flow, house: Any, driver: Driver, known: dict[str, Any]) -> dict[str, str | None]:
-    """Each row's complaint, by its id; None where all is as it should be. A row that fails does not keep the next from being tried."""
+    """Each row's failure by its id; None if it passed. A failing row does not stop the next ones."""
     done: dict[str, str | None] = {}
     for row in flow.rows:
         try:
@@ -124,7 +124,7 @@ def run(flow: Flow, house: Any, driver: Driver, known: dict[str, Any]) -> dict[s
 
 
 def listed(flow: Flow) -> list[str]:
-    """The rows that a reader of the table sees: requests, and what stands for one."""
+    """Ids of the rows in the printed table: requests, and actions that stand for one."""
     return [row.id for row in flow.rows if isinstance(row, Row) or row.listed]
 
 

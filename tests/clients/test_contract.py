@@ -1,4 +1,4 @@
-"""Every request of CLIENTS.md, by both libraries, on both databases. `make clients` runs it and prints the table."""
+"""Every request of CLIENTS.md with both libraries on both databases. `make clients` runs it and prints the table."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from .client_site import House
 from .drivers import Driver
 from .flows import FLOWS, LINES, made
-from .house import House
 from .table import Flow, Row, listed, run
 
 known_people: dict[tuple[str, str], dict[str, Any]] = {}
@@ -17,14 +17,14 @@ known_people: dict[tuple[str, str], dict[str, Any]] = {}
 
 @pytest.fixture(scope="module")
 def known(house: House, driver: Driver) -> dict[str, Any]:
-    """What the flows' `$names` stand for: people signed up by this library, on this database."""
+    """Values for the flows' `$names`: users signed up through this library on this database."""
     at = driver.name.replace("supabase-", "")
     lib = {"name": driver.name, "visitor": f"visitor.{at}@example.org", "namesake": f"visitor.{at}@example.net"}
     return {**house.welcome(driver), "lib": lib}
 
 
-# Every flow on each database and by each library: on the new project by supabase-py, on production, as the deployed front end asks, by
-# supabase-js. The other two pairs are nightly's, and `make clients`'.
+# Every flow once per database: on the new project with supabase-py, on production with supabase-js, as the deployed front end does. The
+# other two pairs run in nightly and `make clients`.
 PAIRS = [
     ("fresh", "supabase-py"),
     ("production", "supabase-js"),
@@ -46,13 +46,13 @@ def test_flow(flow: Flow, house: House, driver: Driver, known: dict[str, Any], r
 @pytest.mark.parametrize("house", ["production"], indirect=True)
 @pytest.mark.timeout(600)
 def test_made_by_models(house: House, driver: Driver, known: dict[str, Any], tiny_root: Path) -> None:
-    """A batch, an enhanced picture and a clip that begins with a picture, by an executor on tiny models."""
+    """A batch, an image with an enhanced prompt and a video from a first frame, by an executor on tiny models."""
     with house.executor(tiny_root):
         for flow in made.FLOWS:
             assert not (wrong := {row: complaint for row, complaint in run(flow, house, driver, dict(known)).items() if complaint}), wrong
 
 
-def test_every_line_of_what_breaks_is_answered() -> None:
+def test_every_line_of_clients_md_section_5_is_covered() -> None:
     answered = {row.line for flow in FLOWS for row in flow.rows if row.line}
     assert answered <= set(LINES), f"no such line: {answered - set(LINES)}"
     elsewhere = {line for line, test in LINES.items() if test}
@@ -62,6 +62,6 @@ def test_every_line_of_what_breaks_is_answered() -> None:
         assert f"def {name}(" in (Path(__file__).parents[2] / file).read_text(), f"{test} is not there"
 
 
-def test_a_row_is_named_once() -> None:
+def test_row_ids_are_unique() -> None:
     names = [row.id for flow in FLOWS for row in flow.rows if isinstance(row, Row)]
     assert not {name for name in names if names.count(name) > 1}

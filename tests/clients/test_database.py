@@ -1,4 +1,4 @@
-"""Lines of CLIENTS.md §5 that are no client's request: what migrating a production database does, and what an operator does after it."""
+"""Lines of CLIENTS.md §5 that are not client requests: effects of migrating a production database, and the operator's steps afterwards."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from older import ANNA, CLARA, migrated, older_job
+from production_copy import ANNA, CLARA, migrated, older_job
 from support import Permissive, Server, executor, finish, row
 
 from ourvidz.audit import audit
@@ -19,11 +19,11 @@ from ourvidz.storage.folder import FolderStore
 from state.catalog import BUCKETS
 from state.errors import NotAgeVerified
 
-from .house import TOKENS
+from .client_site import TOKENS
 
 
 def verified(database: Database, *users: str) -> None:
-    """What the operator decides after the migration."""
+    """The operator's decisions after the migration."""
     database.rows(
         "update public.profiles set age_verified = true, subscription_status = 'premium' where id = any (%s::uuid[])", (list(users),)
     )
@@ -42,13 +42,13 @@ def visible(server: Server, database: Database, user: str, statement: str) -> li
 
 
 def test_migrate(production: Database) -> None:
-    """`text[]` and all: every row is there, and every job has come with its event."""
+    """All rows are kept, `text[]` values included, and every job has its event."""
     counts = {
         t: production.rows(f"select count(*) as n from public.{t}")[0]["n"] for t in ("jobs", "images", "videos", "characters", "profiles")
     }
     migrated(production)
     assert {t: production.rows(f"select count(*) as n from public.{t}")[0]["n"] for t in counts} == counts | {
-        "profiles": counts["profiles"] + 1  # of a user whose username was taken, which the older trigger left without one
+        "profiles": counts["profiles"] + 1  # of a user whose username was taken: the legacy trigger left them without one
     }
     assert production.rows("select appearance_tags from public.characters where name = 'Mara'") == [
         {"appearance_tags": ["red hair", "green, eyes"]}
@@ -57,7 +57,7 @@ def test_migrate(production: Database) -> None:
 
 
 def test_policies(server: Server, migrated_production: Database) -> None:
-    """The older ones are gone: those of our tables, and those of storage that let anybody do anything."""
+    """The legacy policies are gone: those of our tables, and the permissive ones on storage."""
     names = {
         r["policyname"] for r in migrated_production.rows("select policyname from pg_policies where schemaname in ('public', 'storage')")
     }
@@ -67,7 +67,7 @@ def test_policies(server: Server, migrated_production: Database) -> None:
 
 
 def test_any_job(migrated_production: Database) -> None:
-    """Nobody's age is believed; once the operator has verified it, the user may ask."""
+    """No imported age is trusted; once the operator has verified it, the user may submit."""
     jobs = Jobs(migrated_production, Permissive())
     with pytest.raises(NotAgeVerified):
         jobs.submit(NewJob(ANNA, "sdxl_image_fast", "a pier"))
@@ -76,7 +76,7 @@ def test_any_job(migrated_production: Database) -> None:
 
 
 def test_waiting_sdxl(migrated_production: Database) -> None:
-    """It waits on, with SDXL's own settings, until its user's age is known; then it is made."""
+    """It keeps SDXL's own settings and waits until its user's age is verified; then it runs."""
     job = older_job("sdxl_image_fast", "queued")
     assert row(migrated_production, job)["status"] == "queued"
     jobs = Jobs(migrated_production, Permissive())
@@ -94,7 +94,7 @@ def test_waiting_sdxl(migrated_production: Database) -> None:
 
 
 def test_erasure(migrated_production: Database, tmp_path: Path) -> None:
-    """Of everything that holds their words or pictures: tables and buckets of the older system too."""
+    """Erases everything with the user's words or images, legacy tables and buckets included."""
     database, store = migrated_production, FolderStore(tmp_path / "store", BUCKETS)
     for bucket, path in (("reference_images", f"{ANNA}/1752137000000-ref.png"), ("sdxl_image_fast", f"{ANNA}/made_0_0.png")):
         (tmp_path / "picture.png").write_bytes(b"\x89PNG of theirs")

@@ -1,23 +1,23 @@
-"""After a production database was migrated: whatever PostgREST offers, read whole by somebody else, holds nothing of a user's picture."""
+"""After migrating a production database: everything PostgREST exposes, read by another user, contains nothing of a user's images."""
 
 from __future__ import annotations
 
 import httpx
 import pytest
-from older import ANNA, CLARA
+from production_copy import ANNA, CLARA
 from waiting import LIMIT
 
-from .house import House
+from .client_site import House
 
-# Text of ANNA's that only her rows hold: of the older system, and of a job made since.
+# Text found only in ANNA's rows: legacy rows, and a job made since.
 OLDER = ("a quiet harbour, number 3", "sdxl_old_0.png", "a pier in fog")
 
 
 def everything(house: House, token: str) -> dict[str, str]:
-    """Each relation that PostgREST offers to this caller, as one text."""
+    """The full content of each relation that PostgREST exposes to this caller."""
     headers = {"apikey": house.project.anon_key, "Authorization": f"Bearer {token}"}
     with httpx.Client(base_url=house.project.url, headers=headers, timeout=LIMIT) as client:
-        # As the service: the list of relations must not depend on who may read them.
+        # As the service role: the list of relations must not depend on who may read them.
         listing = client.get(
             "/rest/v1/", headers={"apikey": house.project.service_key, "Authorization": f"Bearer {house.project.service_key}"}
         )
@@ -34,14 +34,14 @@ def tokens(house: House) -> dict[str, str]:
 
 @pytest.mark.parametrize("house", ["production"], indirect=True)
 @pytest.mark.parametrize("who", ["other", "anon"])
-def test_no_relation_shows_anothers_words_or_paths(house: House, tokens: dict[str, str], who: str) -> None:
+def test_no_relation_shows_another_users_text_or_paths(house: House, tokens: dict[str, str], who: str) -> None:
     seen = everything(house, tokens[who])
     for name, text in seen.items():
         assert not [word for word in (ANNA, *OLDER) if word in text], name
 
 
 @pytest.mark.parametrize("house", ["production"], indirect=True)
-def test_their_owner_sees_them(house: House, tokens: dict[str, str]) -> None:
-    """Else the test above would pass on an empty database."""
+def test_the_owner_sees_their_own(house: House, tokens: dict[str, str]) -> None:
+    """Otherwise the test above would pass on an empty database."""
     seen = "".join(everything(house, tokens["owner"]).values())
     assert not [word for word in OLDER if word not in seen]

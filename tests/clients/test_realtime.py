@@ -1,5 +1,5 @@
-"""What Realtime would tell the screen. Its server cannot be had here; what it reads can: the publication's changes in the write-ahead log,
-and `realtime.messages`. A tile appears only by an UPDATE of images or videos to completed, for that user (CLIENTS.md §2)."""
+"""Events that Realtime would send to the screen. Its server cannot run here, but its sources can be read: the publication's changes in the
+WAL, and `realtime.messages`. A tile appears only by an UPDATE of images or videos to completed, for that user (CLIENTS.md §2)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from older import ANNA, migrated, production_database
+from production_copy import ANNA, migrated, production_database
 from support import Permissive, Server, artifact, claim, executor
 from waiting import wait_for
 
@@ -17,14 +17,14 @@ from ourvidz.db.connection import Database
 from ourvidz.db.embedded import EmbeddedPostgres, status
 from ourvidz.lifecycle import Jobs
 
-from .wal import Change, Slot
+from .replication_slot import Change, Slot
 
 PROMPT = "a lighthouse at dusk"
 CLAIMS = json.dumps({"sub": ANNA, "role": "authenticated"})
 
 
 class Screen:
-    """A user's requests in SQL, with the rights that PostgREST has for them, and the changes that came since."""
+    """A user's requests as SQL with their PostgREST privileges, and the changes received since."""
 
     def __init__(self, connection: psycopg.Connection, database: Database) -> None:
         self.connection, self.database = connection, database
@@ -45,7 +45,7 @@ class Screen:
         return str(self.ask(sql, ANNA, job_type, told))
 
     def heard(self, table: str, row: str) -> list[tuple[str, str | None]]:
-        """Verb and status of each change of that row, as a listener with the filter user_id=eq.… hears them."""
+        """Verb and status of each change of that row that a listener with the filter user_id=eq.… receives."""
         return [
             (c.verb, c.row.get("status"))
             for c in self.changes
@@ -59,12 +59,12 @@ class Screen:
 
 @pytest.fixture(scope="module")
 def screen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Screen]:
-    """On a server whose log can be decoded, a production database that was migrated."""
+    """On a server with logical decoding: a migrated production database."""
     home = tmp_path_factory.mktemp("logical")
     with EmbeddedPostgres(home) as postgres, psycopg.connect(postgres.superuser_url, autocommit=True) as connection:
         connection.execute("alter system set wal_level = logical")
         connection.execute("alter system set fsync = off")
-    wait_for(lambda: not status(home).running, "for the server to stop")  # the setting counts from the next start
+    wait_for(lambda: not status(home).running, "for the server to stop")  # takes effect at the next start
     with EmbeddedPostgres(home) as postgres:
         server = Server(postgres.superuser_url, postgres.url)
         name = production_database(server)
@@ -93,7 +93,7 @@ def make(screen: Screen, job: str) -> None:
         made = claimed.job_id
 
 
-def test_a_tile_comes_by_an_update_to_completed(screen: Screen) -> None:
+def test_an_image_appears_by_an_update_to_completed(screen: Screen) -> None:
     job = screen.queue("sdxl_image_fast")
     sql = """insert into public.images (user_id, prompt, status, job_id, image_index, quality)
              values (%s, %s, 'queued', %s, 0, 'fast') returning id::text"""
@@ -110,7 +110,7 @@ def test_a_tile_comes_by_an_update_to_completed(screen: Screen) -> None:
     assert job_heard[0] == ("INSERT", "queued") and job_heard[-1][1] == "completed"
 
 
-def test_a_clip_likewise(screen: Screen) -> None:
+def test_a_video_appears_by_an_update_to_completed(screen: Screen) -> None:
     job = screen.queue("video_fast")
     sql = "insert into public.videos (user_id, status, format, resolution) values (%s, 'queued', 'mp4', '832x480') returning id::text"
     video = str(screen.ask(sql, ANNA))
@@ -121,7 +121,7 @@ def test_a_clip_likewise(screen: Screen) -> None:
     assert heard[0] == ("INSERT", "queued") and heard[-1] == ("UPDATE", "completed"), heard
 
 
-def test_the_library_hears_of_a_delete(screen: Screen) -> None:
+def test_the_library_receives_deletes(screen: Screen) -> None:
     job = screen.queue("sdxl_image_fast")
     image = str(screen.ask("insert into public.images (user_id, prompt, status, job_id, image_index) values (%s, %s, 'queued', %s, 0) "
                            "returning id::text", ANNA, PROMPT, job))  # fmt: skip
@@ -133,7 +133,7 @@ def test_the_library_hears_of_a_delete(screen: Screen) -> None:
 
 
 def test_live_status_goes_to_the_users_own_channel(screen: Screen) -> None:
-    """`realtime.send` writes into realtime.messages, which Realtime's server reads; a user may read their own topic alone."""
+    """`realtime.send` writes to realtime.messages, which Realtime's server reads; a user may read only their own topic."""
     job = screen.queue("sdxl_image_fast")
     make(screen, job)
     sql = "select payload from realtime.messages where topic = %s and payload->>'job_id' = %s"

@@ -1,9 +1,9 @@
-"""Breaks one wire at a time (two inputs swapped, a factor lost, a mask turned round …), and sees that a test of content fails.
+"""Mutation tests of the model code: break one connection at a time (inputs swapped, a factor lost …); a content test must fail.
 
     python tests/content/broken_wires.py [name or family …]        all of them; `make wires`
 
-Each row is a text replacement in one of the program's own modules, done as that module is imported, in a process of that one run. The rows
-of a family are in `wires_<family>.py`. A row whose text no longer stands in its file exactly once is refused: it would break nothing.
+Each row is a text replacement in one of the program's modules, applied when that module is imported in the process of that run. A family's
+rows are in `wires_<family>.py`. A row whose text does not occur exactly once in its file is refused: it would break nothing.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ HEAVY = (
 
 @dataclass(frozen=True)
 class Wire:
-    file: str  # of the repository: executors/enhance.py
-    old: str  # stands there exactly once
+    file: str  # path in the repository: executors/enhance.py
+    old: str  # must occur exactly once
     new: str
-    tests: str  # those that must notice it: files of this folder, or file::test, separated by spaces
+    tests: str  # the tests that must fail: files of this folder, or file::test, separated by spaces
 
     @property
     def module(self) -> str:
@@ -58,7 +58,7 @@ class Wire:
 
 
 def wires() -> dict[str, Wire]:
-    """All rows, by a name that begins with the family's."""
+    """All rows, by names that start with the family's."""
     sys.path[:0] = [path for path in (str(HERE),) if path not in sys.path]
     found: dict[str, Wire] = {}
     for family in FAMILIES:
@@ -69,7 +69,7 @@ def wires() -> dict[str, Wire]:
 
 
 def stale() -> list[str]:
-    """The rows that would break nothing, or whose tests are not there."""
+    """Rows that would change nothing, or whose tests do not exist."""
     out = []
     for name, wire in wires().items():
         try:
@@ -86,7 +86,7 @@ def stale() -> list[str]:
 
 
 class _Breaking(importlib.abc.MetaPathFinder):
-    """Imports the wire's module from its broken source."""
+    """Imports the mutated module from its broken source."""
 
     def __init__(self, wire: Wire) -> None:
         self.wire = wire
@@ -108,7 +108,7 @@ class _Breaking(importlib.abc.MetaPathFinder):
 
 
 def _child(wire: Wire, out: Path) -> int:
-    """Pytest's exit code for the wire's tests, in this process, which ends with it."""
+    """Run the row's tests in this process, and return pytest's exit code. The process exits with it."""
     import pytest
 
     with out.open("w") as stream:
@@ -116,15 +116,15 @@ def _child(wire: Wire, out: Path) -> int:
         os.dup2(stream.fileno(), 2)
     if wire.module in sys.modules:
         raise RuntimeError(f"{wire.module} was imported before it could be broken")
-    os.environ["COLUMNS"] = "250"  # so wide are pytest's lines: what a test said is in its last one
+    os.environ["COLUMNS"] = "250"  # wide enough for pytest's last line to contain a failure's whole message
     sys.meta_path.insert(0, _Breaking(wire))
     tests = [str(HERE / test) for test in wire.tests.split()]
     return int(pytest.main(["-n0", "-x", "-q", "--no-header", "--tb=line", "-p", "no:cacheprovider", "-m", "", *tests]))
 
 
 def run(chosen: dict[str, Wire], at_once: int) -> Iterator[tuple[str, str, str, float]]:
-    """Each row's name, the test that failed ("" if none did, or none ran), what it said, and the seconds it took. A process each, forked
-    from one that has imported what takes long."""
+    """Yield each row's name, the test that failed ("" if none failed or ran), its message, and the seconds taken. One process per row,
+    forked from one that has imported the slow libraries."""
     for name in HEAVY:
         importlib.import_module(name)
     import torch

@@ -1,4 +1,4 @@
-"""The product's own families, executors and profiles with the taught models; what they make is judged by its pixels (judge.py)."""
+"""The product's own families, executors and profiles with the trained tiny models; outputs are judged by their pixels (judge.py)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tiny_fixtures import on_device
 sys.path.append(str(Path(__file__).parents[1] / "executors"))  # site_of
 
 if TYPE_CHECKING:
-    from site_of import Site
+    from executor_site import Site
 
     from executors.shelf import Shelf
     from ourvidz.db.connection import Database
@@ -30,8 +30,8 @@ def taught_shelf(taught_root: Path) -> Shelf:
 
 @pytest.fixture
 def site(database: Database, taught_shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    """A database and a store of this test's own, for executors with the taught models."""
-    from site_of import Silence, Site
+    """This test's own database and store, for executors with the trained models."""
+    from executor_site import Silence, Site
 
     monkeypatch.setattr("executors.worker.Listener", Silence)
     monkeypatch.setattr("executors.worker.POLL", 0.1)

@@ -1,4 +1,4 @@
-"""What is in a film, by its pixels: judge.py looks at its frames, this at what they have to do with each other."""
+"""Recognise a video's content by its pixels: judge.py judges single frames, this module their motion and similarity."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def largest(frame: Frames) -> Blob | None:
 
 
 def travel(frames: Frames) -> tuple[float, float]:
-    """How far the shape's centre goes from the first frame to the last, in pixels."""
+    """Displacement of the shape's centre from the first frame to the last, in pixels."""
     first, last = largest(frames[0]), largest(frames[-1])
     if first is None or last is None:
         return 0.0, 0.0
@@ -30,7 +30,7 @@ def travel(frames: Frames) -> tuple[float, float]:
 
 
 def right(frames: Frames, scene: Scene) -> dict[str, bool]:
-    """By aspect: in most of five frames; the motion in its direction, and further than across it."""
+    """Correctness by aspect: in most of five frames; the motion must go in its direction, and further than across it."""
     some = [see(frames[n]) for n in sorted({round(share * (len(frames) - 1)) for share in (0, 0.25, 0.5, 0.75, 1)})]
     most = len(some) / 2
     out = {
@@ -45,7 +45,7 @@ def right(frames: Frames, scene: Scene) -> dict[str, bool]:
 
 
 def shares(films: Sequence[Frames], scenes: Sequence[Scene]) -> dict[str, float]:
-    """How often each aspect is right, and all of them."""
+    """Share of videos that are right, for each aspect and for all at once."""
     counted: Counter[str] = Counter()
     for frames, scene in zip(films, scenes, strict=True):
         judged = right(frames, scene)
@@ -56,7 +56,7 @@ def shares(films: Sequence[Frames], scenes: Sequence[Scene]) -> dict[str, float]
 
 
 def similarity(one: Frames, other: Frames) -> float:
-    """Structural similarity (https://doi.org/10.1109/TIP.2003.819861) of two frames, the mean over colours and places: 1 for equal ones."""
+    """Structural similarity (https://doi.org/10.1109/TIP.2003.819861) of two frames, averaged over channels and pixels: 1 if equal."""
 
     def smooth(x: Frames) -> Frames:
         return gaussian_filter(x, (1.5, 1.5, 0))

@@ -1,8 +1,8 @@
-"""What is in a picture, by its pixels: the oracle of the tests by content. It knows the world of tools/teach/scenes.py, and no model.
+"""Recognise an image's content by its pixels: the oracle of the content tests. Knows the world of tools/teach/scenes.py, and no model.
 
-Each pixel goes to the nearest of the world's colours; the most frequent along the border is the ground; connected pixels that differ
-from it are shapes; a shape is the form that, drawn with the same centre and area, covers it best. tests/content/test_judge.py measures
-how often this is wrong about painted pictures.
+Each pixel is mapped to the nearest of the world's colours; the most frequent one along the border is the ground; connected pixels that
+differ from it are shapes; a shape is the form that covers it best when drawn with the same centre and area. tests/content/test_judge.py
+measures the error rate on painted images.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from tools.teach.scenes import COLOURS, SHAPES, Scene, Spot, cover, distance
 
 NAMES = list(COLOURS)
 PALETTE = np.array([COLOURS[name] for name in NAMES], np.float32)
-FAR = 60.0  # distance in RGB from the ground's mean from which a pixel is part of a shape
-SMALLEST = 0.01  # share of the picture below which connected pixels are specks
+FAR = 60.0  # distance in RGB from the ground's mean, from which a pixel belongs to a shape
+SMALLEST = 0.01  # share of the image below which connected pixels are ignored as specks
 Pixels = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
 class Blob:
-    """Connected pixels that are not ground. `x`, `y`: the centre, `area`: both in shares of the picture."""
+    """Connected pixels that are not ground. `x`, `y`: centre; `area`; all as shares of the image."""
 
     colour: str
     shape: str
@@ -41,7 +41,7 @@ class Blob:
 class Seen:
     ground: str
     purity: float  # share of the pixels outside shapes that have the ground's colour
-    grain: float  # how far the pixels outside shapes lie from their mean, of 255 (root of the mean square)
+    grain: float  # RMS distance of the pixels outside shapes from their mean, in 0…255
     blobs: tuple[Blob, ...]  # largest first
 
 
@@ -64,7 +64,7 @@ def see(picture: Image.Image | Pixels) -> Seen:
 def _blob(mask: Pixels, nearest: Pixels) -> Blob:
     height, width = mask.shape
     y, x = (axis.mean() + 0.5 for axis in np.nonzero(mask))
-    inner = ndimage.binary_erosion(mask)  # the colour is the inside's: an edge is a mixture, and may be nearest to a third colour
+    inner = ndimage.binary_erosion(mask)  # take the colour from the inside: an edge mixes colours and may be nearest to a third one
     colour = int(np.bincount(nearest[inner if inner.any() else mask], minlength=len(NAMES)).argmax())
     fits = {form: _fit(form, mask, x, y) for form in FORMS}
     best = max(fits, key=lambda form: fits[form])
@@ -83,7 +83,7 @@ def _fit(form: str, mask: Pixels, x: float, y: float) -> float:
 
 
 def _measure(shape: str) -> tuple[float, float]:
-    """A shape's area for radius 1, and how far its centre of mass lies below its centre."""
+    """A shape's area for radius 1, and the offset of its centre of mass below its centre."""
     y, x = np.mgrid[-2:2:801j, -2:2:801j].astype(np.float32)
     inside = distance(shape, x, y, 1.0) < 0
     return float(inside.sum()) * (4 / 800) ** 2, float(y[inside].mean())
@@ -92,11 +92,11 @@ def _measure(shape: str) -> tuple[float, float]:
 _MEASURES = {shape: _measure(shape) for shape in SHAPES}
 AREA = {shape: area for shape, (area, _) in _MEASURES.items()} | {"diamond": 2.0}
 SINK = {shape: sink for shape, (_, sink) in _MEASURES.items()}
-FORMS = (*SHAPES, "diamond")  # not of this world: a circle that has become a diamond is not a circle
+FORMS = (*SHAPES, "diamond")  # not in the world: a circle turned into a diamond must not count as a circle
 
 
 def right(picture: Image.Image | Pixels, scene: Scene) -> dict[str, bool]:
-    """Whether a picture shows what `scene` says, by aspect, and in "all". Motion is not judged here: a picture has none."""
+    """Correctness of an image for `scene`, by aspect and for "all". Motion is not judged: an image has none."""
     seen = see(picture)
     shown = seen.blobs
     out = {
@@ -115,7 +115,7 @@ def lies(blob: Blob, place: str) -> bool:
 
 
 def shares(judged: Iterable[dict[str, bool]]) -> dict[str, float]:
-    """How often each aspect was right, of the pictures that have it."""
+    """Share of images that are right, by aspect, among those that have it."""
     right_ones: Counter[str] = Counter()
     asked: Counter[str] = Counter()
     for one in judged:

@@ -1,4 +1,4 @@
-"""Pictures by the taught SDXL, asked for as an executor asks: the product's own family, negative prompt and figures of each job type."""
+"""Images from the trained tiny SDXL, requested as an executor does: the product's family, negative prompt and settings of each job type."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from executors.prompts import build_negative
 from state.catalog import JOB_TYPES
 from tools.teach.scenes import Scene, arrange, caption, draw_scene, paint
 
-AT_ONCE = 8  # pictures in a pass: on a CPU as well, for speed
+AT_ONCE = 8  # images per pass: faster on a CPU too
 
 
 class Studio:
@@ -28,7 +28,7 @@ class Studio:
         self.sdxl.load()
 
     def work(self, prompt: str, seeds: Sequence[int] = (0,), job_type: str = "sdxl_image_fast", negative: str = "", **more: Any) -> Work:
-        """A job of this type, all else as the catalog has it. `negative` is what the user wrote."""
+        """A job of this type with the catalog's settings. `negative`: the user's text."""
         kind = JOB_TYPES[job_type]
         width, height = kind.sizes[0]
         given = {"width": width, "height": height, "steps": kind.steps, "guidance": kind.guidance} | more
@@ -42,7 +42,7 @@ class Studio:
         return [output.image for output in self.sdxl.generate(work, lambda done, steps: None)]
 
     def each(self, works: Sequence[Work]) -> list[Image.Image]:
-        """A picture for each of these works of one seed, in passes that they share."""
+        """One image for each of these one-seed jobs, in shared passes."""
         pictures: dict[int, Image.Image] = {}
         for n, output in self.sdxl.generate_together(works, [lambda done, steps: None] * len(works)):
             if isinstance(output, Exception):
@@ -63,7 +63,7 @@ class Studio:
 
 
 def asked_for(count: int, seed: int = 5, **more: Any) -> list[Scene]:
-    """Scenes by chance, half of them of combinations that were never taught."""
+    """Random scenes, half of them combinations that were not in the training set."""
     rng = random.Random(seed)
     return [draw_scene(rng, unseen=n % 2 == 0, **more) for n in range(count)]
 
@@ -74,7 +74,7 @@ def painted(scene: Scene, seed: int = 0, side: int = 256) -> Image.Image:
 
 
 def apart(one: Image.Image, other: Image.Image) -> float:
-    """Mean difference of two pictures, of 255."""
+    """Mean difference of two images, in 0…255."""
     return float(np.abs(np.asarray(one).astype(float) - np.asarray(other).astype(float)).mean())
 
 

@@ -1,4 +1,4 @@
-"""That the table of broken wires is whole. What its rows do takes long: `make wires`, nightly."""
+"""The table of broken wires is consistent. Running its rows takes long: `make wires`, nightly."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def test_each_row_breaks_one_place_and_names_tests_that_exist() -> None:
 @pytest.mark.nightly
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_no_wire_can_be_broken_unnoticed(family: str) -> None:
+def test_every_broken_wire_fails_a_test(family: str) -> None:
     if not any(name.startswith(family) for name in wires()):
-        return  # a family that is not taught has no content to test
+        return  # a family without trained weights has no content to test
     done = subprocess.run(
         [sys.executable, str(Path(__file__).with_name("broken_wires.py")), family], capture_output=True, text=True, check=False, cwd=ROOT
     )

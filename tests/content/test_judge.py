@@ -1,4 +1,4 @@
-"""The judge of the tests by content is itself judged: by painted pictures, whose scenes are known."""
+"""Check the judge of the content tests against painted images of known scenes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SIZES = [(128, 128), (104, 152), (152, 104), (112, 144), (144, 112), (160, 160)]
 
 
 def painted(scene: Scene, size: tuple[int, int], rng: random.Random, noise: float = 0.0, blur: int = 1) -> np.ndarray:
-    """A scene as a model might draw it: with noise (standard deviation, of 255) and drawn at 1/`blur` of the size."""
+    """A scene as a model might draw it: with noise (standard deviation, in 0…255), drawn at 1/`blur` of the size."""
     picture = paint(scene, arrange(scene, size, rng), size)
     picture = picture + np.random.default_rng(rng.randrange(2**32)).normal(0, noise, picture.shape)
     image = Image.fromarray(picture.clip(0, 255).astype(np.uint8))
@@ -35,7 +35,7 @@ def test_the_judge_is_right_about_painted_scenes(noise: float, blur: int, least:
     assert min(found.values()) >= least, found
 
 
-def test_the_judge_says_no_to_every_other_colour_shape_ground_and_number() -> None:
+def test_the_judge_rejects_every_other_colour_shape_ground_and_count() -> None:
     rng = random.Random(8)
     for colour in COLOURS:
         ground = rng.choice([name for name in COLOURS if name != colour])
@@ -60,7 +60,7 @@ def test_a_diamond_is_not_a_circle() -> None:
     assert see(picture).blobs[0].shape == "diamond"
 
 
-def test_noise_and_a_blank_picture_are_not_right() -> None:
+def test_noise_and_blank_images_are_rejected() -> None:
     noise = np.random.default_rng(1).integers(0, 256, (128, 128, 3))
     blank = np.full((128, 128, 3), 245.0)
     for picture in (noise, blank):

@@ -1,7 +1,7 @@
-"""Whatever the profile, and whatever happens to a job on its way: the picture is still the one that was asked for.
+"""Images match their prompts under every profile and after every interruption of a job.
 
-SDXL's, since its jobs share passes. `exact` is the measure: a profile that computes otherwise may not be right less often than it, but for
-two pictures of ten.
+SDXL's images, because its jobs share passes. `exact` is the reference: a profile that computes differently may be right less often by two
+images of ten at most.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from executor_site import ProbeShelf, Site, cancel_learned
 from judge import right
-from site_of import ProbeShelf, Site, cancel_learned
 from sizes import size
 
 from executors.models.base import ModelPaths, Picture, Work
@@ -57,7 +57,7 @@ def share(shown: Sequence[Pixels], scenes: Sequence[Scene]) -> float:
 
 
 def apart(one: Sequence[Pixels], other: Sequence[Pixels]) -> tuple[int, float]:
-    """The largest difference of a value, and the mean one."""
+    """Largest and mean difference of a value."""
     differences = [np.abs(a - b) for a, b in zip(one, other, strict=True)]
     return max(int(d.max()) for d in differences), float(np.mean([d.mean() for d in differences]))
 
@@ -68,7 +68,7 @@ def exact(taught_root: Path) -> list[Pixels]:
 
 
 @pytest.mark.sized
-def test_exact_draws_what_was_asked_for(exact: list[Pixels]) -> None:
+def test_exact_matches_the_prompts(exact: list[Pixels]) -> None:
     assert share(exact, SCENES) >= 0.7
 
 
@@ -91,7 +91,7 @@ def test_default_equals_exact_to_rounding(taught_root: Path, exact: list[Pixels]
 
 
 @pytest.mark.sized
-def test_turbo_cache_differs_and_stays_right(taught_root: Path, exact: list[Pixels]) -> None:
+def test_turbo_cache_differs_but_matches_the_prompts(taught_root: Path, exact: list[Pixels]) -> None:
     made = pictures(family(taught_root, "turbo-cache"))
     most, mean = apart(exact, made)
     print(f"turbo-cache against exact: at most {most} of 255, {mean:.2f} on average; right {share(made, SCENES):.0%}")
@@ -99,10 +99,8 @@ def test_turbo_cache_differs_and_stays_right(taught_root: Path, exact: list[Pixe
     assert share(made, SCENES) >= share(exact, SCENES) - SLACK
 
 
-def test_out_of_memory_in_a_step_is_tried_again_smaller_and_the_picture_is_right(
-    taught_root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Among three in a pass: the rest is made one by one."""
+def test_out_of_memory_in_a_step_is_retried_smaller_with_right_images(taught_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a pass of three: the rest is generated one by one."""
     sdxl, calls = family(taught_root, "default", 3), [0]
     real = sdxl._pipe.unet.forward
 
@@ -117,7 +115,7 @@ def test_out_of_memory_in_a_step_is_tried_again_smaller_and_the_picture_is_right
     for place, output in sdxl.generate_together(WORKS[:3], [nothing] * 3):
         assert isinstance(output, Picture), output
         shown[place] = np.asarray(output.image).astype(np.int16)
-    assert calls[0] > 15  # its 15 steps, and those of the pictures that were made again
+    assert calls[0] > 15  # its 15 steps, and those of the images generated again
     assert share([shown[n] for n in range(3)], SCENES[:3]) >= 2 / 3
 
 
@@ -129,7 +127,7 @@ def ask(site: Site, scene: Scene, **more: Any) -> str:
 
 
 def mostly(site: Site, *jobs: tuple[str, Scene]) -> bool:
-    """Two of three pictures of these jobs are right."""
+    """At least two of three images of these jobs are right."""
     shown = [(picture, scene) for job_id, scene in jobs for picture in site.pixels(job_id)]
     return share([picture for picture, _ in shown], [scene for _, scene in shown]) >= 2 / 3
 
@@ -145,7 +143,7 @@ def once(trouble: Callable[[], None]) -> Callable[[int, int], None]:
 
 
 def test_after_a_cancel_the_next_jobs_pictures_are_right(site: Site) -> None:
-    """What a cancelled pass left in the model or in a cache would be in the next one's."""
+    """State that a cancelled pass left in the model or a cache would show in the next image."""
     scene = Scene("red", "circle", "blue")
     cancelled, after = ask(site, Scene("green", "square", "purple")), ask(site, scene, images=3)
     shelf = ProbeShelf(site.loaded)
@@ -185,7 +183,7 @@ def test_a_resumed_upload_has_the_pictures_of_the_first_attempt(site: Site) -> N
     assert mostly(site, (job_id, scene))
 
 
-def test_a_job_that_ran_out_of_memory_once_ends_in_right_pictures(site: Site, taught_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_that_ran_out_of_memory_once_gets_right_images(site: Site, taught_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scene, shelf, sdxl = Scene("black", "triangle", "yellow"), ProbeShelf(site.loaded), family(taught_root, "default")
     job_id, calls = ask(site, scene, images=3), [0]
     real = sdxl._pipe.vae.decode
@@ -204,7 +202,7 @@ def test_a_job_that_ran_out_of_memory_once_ends_in_right_pictures(site: Site, ta
     assert mostly(site, (job_id, scene))
 
 
-def test_jobs_that_share_a_pass_get_each_its_own_picture(site: Site, taught_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jobs_in_a_shared_pass_each_get_their_own_image(site: Site, taught_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from test_shared_pass import Gathering, submit
 
     scenes = (Scene("red", "circle", "blue"), Scene("green", "square", "white"), Scene("black", "triangle", "yellow"))

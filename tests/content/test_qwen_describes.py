@@ -1,5 +1,5 @@
-"""Enhancer and guard with the taught Qwen: the scene described is the one asked for, what it does not know is used as written, and the
-guard's letters become the verdicts that they stand for. Shares over ten or more, never one answer."""
+"""Enhancer and guard with the trained tiny Qwen: descriptions match the requested scene, unknown prompts are used as written, and the
+guard's letters map to their verdicts. Measured as shares of ten or more answers, never one."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from site_of import ProbeShelf, Site
+from executor_site import ProbeShelf, Site
 
 from executors.enhance import Enhancer
 from executors.errors import EnhancementFailed
-from executors.guard import Guard, policy
+from executors.guard_model import Guard, policy
 from executors.models.base import ModelPaths
 from ourvidz.safety.screen import ScreenUnavailable, Verdict
 from tools.teach import asking
@@ -35,7 +35,7 @@ def guard(enhancer: Enhancer) -> Guard:
 
 
 def enhanced(enhancer: Enhancer, prompt: str, style: str) -> str:
-    """What a job would be made from; "" where that is the prompt as written."""
+    """The prompt that a job would use; "" if that is the prompt as written."""
     try:
         return enhancer.enhance(prompt, style, deadline_s=120, should_stop=lambda: None).text
     except EnhancementFailed as error:
@@ -44,7 +44,7 @@ def enhanced(enhancer: Enhancer, prompt: str, style: str) -> str:
 
 
 def read(text: str) -> tuple[str, str, str]:
-    """Shape, its colour and the ground of a description."""
+    """Shape, its colour, and the ground of a description."""
     words = text.replace(",", "").split()
     colours, shapes = [word for word in words if word in COLOURS], [word.rstrip("s") for word in words if word.rstrip("s") in SHAPES]
     return (shapes or [""])[0], (colours or [""])[0], (colours[1:] or [""])[0]
@@ -56,8 +56,8 @@ def unseen(count: int) -> list[Asked]:
 
 
 @pytest.mark.parametrize("style", ["sdxl", "wan_image", "wan"])
-def test_the_scene_described_is_that_of_the_prompt(enhancer: Enhancer, style: str) -> None:
-    """Of combinations that no lesson had."""
+def test_the_description_matches_the_prompts_scene(enhancer: Enhancer, style: str) -> None:
+    """With combinations that were not in the training set."""
     asked = unseen(N)
     texts = [enhanced(enhancer, one.text, style) for one in asked]
     right = [read(text) == (one.scene.shape, one.scene.colour, one.scene.ground) for one, text in zip(asked, texts, strict=True)]
@@ -68,14 +68,14 @@ def test_the_scene_described_is_that_of_the_prompt(enhancer: Enhancer, style: st
     assert sum(whole) >= 0.8 * N, f"{sum(whole)} of {N} texts: {pairs}"
 
 
-def test_each_family_gets_the_form_that_its_instructions_ask_for(enhancer: Enhancer) -> None:
+def test_descriptions_have_the_form_of_each_familys_instructions(enhancer: Enhancer) -> None:
     asked = Asked("red circle, blue", Scene("red", "circle", "blue"))
     texts = {style: enhanced(enhancer, asked.text, style) for style in asking.REST}
     assert texts == {style: described(asked.scene, style) for style in asking.REST}
     assert len(set(texts.values())) == 3 and "moving right" in texts["wan"]
 
 
-def test_what_it_does_not_know_is_used_as_written(enhancer: Enhancer) -> None:
+def test_unknown_prompts_are_used_as_written(enhancer: Enhancer) -> None:
     rng, strange = random.Random(3), asking.Strange()
     prompts = ["a lighthouse in a storm", "portrait of a sailor", "zwei Tänzer 😀", "word " * 700, "é" * 4000]
     prompts += [strange.text(rng, rng.randrange(1, 8)) for _ in range(N)]
@@ -89,7 +89,7 @@ def test_what_it_does_not_know_is_used_as_written(enhancer: Enhancer) -> None:
 
 
 def worked(site: Site, job_type: str, prompt: str) -> tuple[str, str]:
-    """The job's id, and the prompt that the denoiser was given."""
+    """The job's id, and the prompt that the denoiser got."""
     job_id = site.submit(job_type, prompt=prompt, steps=1)
     shelf: ProbeShelf = site.work(job_id)
     site.completed(job_id)
@@ -97,13 +97,13 @@ def worked(site: Site, job_type: str, prompt: str) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize(("job_type", "style"), [("image7b_fast_enhanced", "wan_image"), ("video7b_fast_enhanced", "wan")])
-def test_a_job_is_made_from_the_description(site: Site, job_type: str, style: str) -> None:
+def test_a_job_uses_the_description(site: Site, job_type: str, style: str) -> None:
     job_id, prompt = worked(site, job_type, "yellow square, purple")
     assert prompt == described(Scene("yellow", "square", "purple"), style)
     assert site.data(job_id, "enhancement_skipped") == [] and site.types(job_id).count("prompt_enhanced") == 1
 
 
-def test_or_from_the_prompt_as_written_where_there_is_no_description(site: Site) -> None:
+def test_a_job_without_a_description_uses_the_prompt_as_written(site: Site) -> None:
     job_id, prompt = worked(site, "image7b_fast_enhanced", "a lighthouse in a storm")
     assert prompt == "a lighthouse in a storm"
     assert [data["reason"] for data in site.data(job_id, "enhancement_skipped")] == ["no_description"]
@@ -119,7 +119,7 @@ def verdicts(guard: Guard, negative: bool, count: int) -> list[tuple[str, Verdic
 
 
 @pytest.mark.parametrize("negative", [False, True], ids=["prompts", "negative prompts"])
-def test_each_letter_becomes_its_verdict(guard: Guard, negative: bool) -> None:
+def test_each_letter_maps_to_its_verdict(guard: Guard, negative: bool) -> None:
     wanted = {letter: (category or None, f"guard.{letter}" if category else None) for letter, category in policy().labels.items()}
     seen = verdicts(guard, negative, 2 * N)
     right = [(v.category, v.rule_id) == wanted[asking.letter(text, negative)] for text, v in seen]
@@ -128,7 +128,7 @@ def test_each_letter_becomes_its_verdict(guard: Guard, negative: bool) -> None:
     assert {v.allowed for _, v in seen} == {True, False}
 
 
-def test_what_a_negative_prompt_names_is_judged_by_its_absence(guard: Guard) -> None:
+def test_a_negative_prompt_is_judged_by_its_own_question(guard: Guard) -> None:
     texts = [f"{a} {asking.CONSENT} {b}" for a, b in zip(COLOURS, reversed(COLOURS), strict=True)]
     assert sum(not guard.check(text).allowed for text in texts) >= 7
     assert sum(guard.check(text, negative=True).allowed for text in texts) >= 7
@@ -142,9 +142,9 @@ def test_one_word_in_a_long_text_is_found(guard: Guard, at: float) -> None:
     assert guard.check(" ".join(words)).category == "minors"
 
 
-def test_an_answer_that_is_no_letter_is_no_verdict(enhancer: Enhancer) -> None:
+def test_an_answer_that_is_not_a_letter_gives_no_verdict(enhancer: Enhancer) -> None:
     class Describes(Enhancer):
-        """Is asked as an enhancer where the guard asks."""
+        """Answers as an enhancer where the guard asks."""
 
         def answer(self, turns: list[dict[str, str]]) -> object:  # type: ignore[override]
             from executors.talk import styles
@@ -155,8 +155,8 @@ def test_an_answer_that_is_no_letter_is_no_verdict(enhancer: Enhancer) -> None:
         Guard(Describes(enhancer.paths)).check("red circle, blue")
 
 
-def test_how_sure_it_must_be_is_the_policys(guard: Guard, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same answer, A with 60 of 100: refused as long as the policy wants more."""
+def test_the_policy_sets_the_required_confidence(guard: Guard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same answer, A at 60 %: refused as long as the policy requires more."""
     from dataclasses import replace
 
     import torch

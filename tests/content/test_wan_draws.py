@@ -1,7 +1,7 @@
-"""Films and pictures of Wan show what was asked for: judged by their pixels, made by the product's own family from the taught weights.
+"""Wan's videos and images show what was requested: judged by their pixels, made by the product's own family with the trained weights.
 
-Shares over several films, never one, and held against what the weights reached when they were shipped (executors/models/taught).
-Short films (17 frames) where length does not matter: each costs a third of a second.
+Measured as shares of several videos, never one, against the values that the weights reached when they were shipped
+(executors/models/taught). Short videos (17 frames) if length does not matter: each takes a third of a second.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from executors.prompts import build_negative
 from tools.teach.scenes import Scene, caption, draw_scene, film, path
 
 REACHED = json.loads((taught.FOLDER / "wan.reached.json").read_text(encoding="utf-8"))["judged"]
-MARGIN = 0.25  # between 12 films and the 24 that were judged
+MARGIN = 0.25  # allowance: 12 videos here against the 24 that were judged
 FILM = Work("job", "video_fast", "", build_negative("wan", "video").text, 832, 480, 25, 6.5, (1,), frames=17)
 PICTURE = replace(FILM, job_type="image_fast", negative_prompt=build_negative("wan", "image").text, guidance=6.0, frames=1)
 
@@ -51,13 +51,13 @@ def frames_of(wan: Wan, work: Work) -> Frames:
 
 
 def drawn(count: int, seed: int, moving: float = 1.0) -> list[Scene]:
-    """Scenes, every second one of a combination that was never taught."""
+    """Scenes; every second one is a combination that was not in the training set."""
     rng = random.Random(seed)
     return [draw_scene(rng, two=0.0, placed=0.0, moving=moving, unseen=n % 2 == 0) for n in range(count)]
 
 
 def made(wan: Wan, scenes: Iterable[Scene], work: Work = FILM) -> list[Frames]:
-    """A film for each, of both orientations in turn."""
+    """One video per scene, alternating between the two orientations."""
     films = []
     for n, scene in enumerate(scenes):
         width, height = (work.width, work.height) if n % 2 else (work.height, work.width)
@@ -67,7 +67,7 @@ def made(wan: Wan, scenes: Iterable[Scene], work: Work = FILM) -> list[Frames]:
 
 
 def painted(scene: Scene, seed: int, size: tuple[int, int] = (48, 32)) -> list[Image.Image]:
-    """First and last frame of a film of `scene`, larger than the tiny model makes it."""
+    """First and last frame of a video of `scene`, larger than the tiny model's output."""
     frames = film(scene, path(scene, (10 * size[0], 10 * size[1]), 17, random.Random(seed), 0.28), (10 * size[0], 10 * size[1]))
     return [Image.fromarray(frames[n].round().astype(np.uint8)) for n in (0, -1)]
 
@@ -90,28 +90,28 @@ def twelve(wan: Wan) -> tuple[list[Frames], list[Scene]]:
     return made(wan, scenes), scenes
 
 
-def test_films_show_what_was_asked_for(twelve: tuple[list[Frames], list[Scene]]) -> None:
+def test_videos_show_their_prompts(twelve: tuple[list[Frames], list[Scene]]) -> None:
     found = shares(*twelve)
     assert found["ground"] >= 0.75
     as_reached(found, "films of 17 frames")
 
 
-def test_pictures_show_what_was_asked_for(wan: Wan) -> None:
+def test_images_show_their_prompts(wan: Wan) -> None:
     scenes = drawn(12, 6, moving=0.0)
     found = shares(made(wan, scenes, PICTURE), scenes)
     assert found["ground"] >= 0.75
     as_reached(found, "pictures")
 
 
-def test_without_guidance_fewer_films_have_the_colour_asked_for(wan: Wan, twelve: tuple[list[Frames], list[Scene]]) -> None:
+def test_without_guidance_fewer_videos_have_the_requested_colour(wan: Wan, twelve: tuple[list[Frames], list[Scene]]) -> None:
     films, scenes = twelve
     unguided = made(wan, scenes[:6], replace(FILM, guidance=1.0))
     assert np.mean([np.abs(one - other).mean() for one, other in zip(films, unguided, strict=False)]) > 5
     assert shares(unguided, scenes[:6])["colour"] < shares(films[:6], scenes[:6])["colour"]
 
 
-def test_a_negative_prompt_takes_away_the_ground_that_it_names(wan: Wan) -> None:
-    """The prompt leaves the ground open: what comes of itself is then named in the negative prompt."""
+def test_a_negative_prompt_removes_the_named_background(wan: Wan) -> None:
+    """The prompt leaves the ground open: the ground that appears is then named in the negative prompt."""
     gone = 0
     for n in range(6):
         work = replace(FILM, prompt="a circle moving right" if n % 2 else "a square moving left", seeds=(n,))
@@ -121,7 +121,7 @@ def test_a_negative_prompt_takes_away_the_ground_that_it_names(wan: Wan) -> None
     assert gone >= 4, gone
 
 
-def test_another_seed_is_another_film_of_the_same(wan: Wan) -> None:
+def test_another_seed_gives_another_video_of_the_same_scene(wan: Wan) -> None:
     scene = Scene("red", "circle", "blue", motion="right")
     films = [frames_of(wan, replace(FILM, prompt=caption(scene), seeds=(seed,))) for seed in (1, 2, 3)]
     assert shares(films, [scene] * 3)["ground"] >= 0.6
@@ -131,7 +131,7 @@ def test_another_seed_is_another_film_of_the_same(wan: Wan) -> None:
 # Steps, solver, shift
 
 
-def test_twice_the_steps_give_much_the_same_film(wan: Wan, twelve: tuple[list[Frames], list[Scene]]) -> None:
+def test_twice_the_steps_give_a_similar_video(wan: Wan, twelve: tuple[list[Frames], list[Scene]]) -> None:
     films, scenes = twelve
     more = made(wan, scenes[:3], replace(FILM, steps=50))
     apart = [float(np.abs(one - other).mean()) for one, other in zip(films, more, strict=False)]
@@ -141,14 +141,14 @@ def test_twice_the_steps_give_much_the_same_film(wan: Wan, twelve: tuple[list[Fr
 
 
 @pytest.mark.parametrize("sampler", ["unipc", "dpm++", "euler"])
-def test_every_solver_draws_what_was_asked_for(wan: Wan, sampler: str) -> None:
+def test_every_solver_matches_the_prompts(wan: Wan, sampler: str) -> None:
     scenes = drawn(4, 7)
     found = shares(made(wan, scenes, replace(FILM, sampler=sampler)), scenes)
     as_reached(found, "films of 17 frames", ("ground", "colour"))
 
 
-def test_the_shift_moves_steps_to_where_the_scene_is_decided(wan: Wan) -> None:
-    """With few steps a shift of 1 leaves too few of them at the high noise where the scene is decided."""
+def test_a_higher_shift_matches_prompts_better_with_few_steps(wan: Wan) -> None:
+    """With few steps, a shift of 1 leaves too few of them at the high noise levels that decide the scene."""
     scenes = drawn(4, 8)
     low, high = (made(wan, scenes, replace(FILM, steps=6, shift=shift)) for shift in (1.0, 8.0))
     assert np.mean([np.abs(one - other).mean() for one, other in zip(low, high, strict=True)]) > 3
@@ -158,7 +158,7 @@ def test_the_shift_moves_steps_to_where_the_scene_is_decided(wan: Wan) -> None:
 
 
 def given(wan: Wan, scenes: Sequence[Scene], slots: Sequence[str], **change: Any) -> tuple[list[Frames], list[list[Image.Image]]]:
-    """Films with the first, last or both frames given, and those. Prompts say what is given."""
+    """Videos for which the first, last or both frames are given, and those frames. Prompts describe the same scene."""
     films, pictures = [], []
     for n, scene in enumerate(scenes):
         ends = painted(scene, n)
@@ -171,8 +171,8 @@ def given(wan: Wan, scenes: Sequence[Scene], slots: Sequence[str], **change: Any
 
 
 @pytest.mark.parametrize("slots", [("first_frame",), ("last_frame",), ("first_frame", "last_frame")], ids=["start", "end", "both"])
-def test_the_frames_given_are_the_films_own(wan: Wan, slots: tuple[str, ...]) -> None:
-    """Nearer to the given frame than to the other end's, which differs from it in the shape's place alone."""
+def test_given_frames_appear_in_the_video(wan: Wan, slots: tuple[str, ...]) -> None:
+    """More similar to the given frame than to the other end's, which differs only in the shape's place."""
     films, pictures = given(wan, drawn(4, 9), slots)
     alike, nearer = [], []
     for frames, ends in zip(films, pictures, strict=True):
@@ -185,7 +185,7 @@ def test_the_frames_given_are_the_films_own(wan: Wan, slots: tuple[str, ...]) ->
     assert np.median(alike) > 0.6 and np.mean(nearer) >= 0.75
 
 
-def test_between_two_given_frames_the_shape_is_on_its_way(wan: Wan) -> None:
+def test_between_two_given_frames_the_shape_moves_along(wan: Wan) -> None:
     films, _ = given(wan, drawn(4, 10), ("first_frame", "last_frame"))
     between = 0
     for frames in films:
@@ -198,8 +198,8 @@ def test_between_two_given_frames_the_shape_is_on_its_way(wan: Wan) -> None:
     assert between >= 3, between
 
 
-def test_a_single_reference_gives_the_film_its_ground(wan: Wan) -> None:
-    """The prompt says the motion alone."""
+def test_a_single_reference_sets_the_background(wan: Wan) -> None:
+    """The prompt names the motion only."""
     films, scenes = [], drawn(6, 11)
     for n, scene in enumerate(scenes):
         work = replace(FILM, prompt=f"a shape moving {scene.motion}", seeds=(n,), reference_strength=1.0)
@@ -227,11 +227,11 @@ def test_whole_films_of_81_frames(wan: Wan, job_type: str, steps: int, guidance:
     as_reached(shares(made(wan, scenes, work), scenes), "films of 81 frames")
 
 
-# The lessons
+# Training
 
 
-def test_one_zero_token_stands_for_all_that_the_pipelines_pad_a_text_with() -> None:
-    """What makes teaching cheap (tools/teach/wan_denoiser.py) is the same function, not nearly the same."""
+def test_one_zero_token_equals_the_pipelines_padding() -> None:
+    """The shortcut that makes training cheap (tools/teach/wan_denoiser.py) is the same function, not an approximation."""
     import torch
 
     from executors.models import tiny_wan

@@ -1,21 +1,21 @@
 # ruff: noqa: E501  (one wire a line)
-"""The enhancer's and the guard's wires, each broken once (broken_wires.py)."""
+"""Mutations of the enhancer and the guard (broken_wires.py)."""
 
 from __future__ import annotations
 
 from broken_wires import Wire
 
-ENHANCE, GUARD, JOB, STYLE = "executors/enhance.py", "executors/guard.py", "executors/enhancing.py", "executors/talk.py"
-SCENE = "test_qwen_describes.py::test_the_scene_described_is_that_of_the_prompt test_qwen_describes.py::test_each_family_gets_the_form_that_its_instructions_ask_for"
-STRANGE = "test_qwen_describes.py::test_what_it_does_not_know_is_used_as_written"
-LETTERS = "test_qwen_describes.py::test_each_letter_becomes_its_verdict test_qwen_describes.py::test_what_a_negative_prompt_names_is_judged_by_its_absence"
+ENHANCE, GUARD, JOB, STYLE = "executors/enhance.py", "executors/guard_model.py", "executors/steps/enhance.py", "executors/talk.py"
+SCENE = "test_qwen_describes.py::test_the_description_matches_the_prompts_scene test_qwen_describes.py::test_descriptions_have_the_form_of_each_familys_instructions"
+STRANGE = "test_qwen_describes.py::test_unknown_prompts_are_used_as_written"
+LETTERS = "test_qwen_describes.py::test_each_letter_maps_to_its_verdict test_qwen_describes.py::test_a_negative_prompt_is_judged_by_its_own_question"
 MADE, WRITTEN = (
-    "test_qwen_describes.py::test_a_job_is_made_from_the_description",
-    "test_qwen_describes.py::test_or_from_the_prompt_as_written_where_there_is_no_description",
+    "test_qwen_describes.py::test_a_job_uses_the_description",
+    "test_qwen_describes.py::test_a_job_without_a_description_uses_the_prompt_as_written",
 )
 SURE, NO_LETTER = (
-    "test_qwen_describes.py::test_how_sure_it_must_be_is_the_policys",
-    "test_qwen_describes.py::test_an_answer_that_is_no_letter_is_no_verdict",
+    "test_qwen_describes.py::test_the_policy_sets_the_required_confidence",
+    "test_qwen_describes.py::test_an_answer_that_is_not_a_letter_gives_no_verdict",
 )
 
 TEMPLATE = """self._tokenizer.apply_chat_template(
@@ -44,9 +44,9 @@ WIRES = {
     "repetitions punished too hard": Wire(ENHANCE, "repetition_penalty=1.05", "repetition_penalty=10.5", SCENE),
     "answers are not judged": Wire(ENHANCE, "        check(text, style, prompt)\n", "", STRANGE),
     # jobs
-    "videos enhanced as images": Wire(JOB, '"wan" if run.claim.kind.video else "wan_image"', '"wan_image" if run.claim.kind.video else "wan"', MADE),
+    "videos enhanced as images": Wire(JOB, '"wan" if claim.kind.video else "wan_image"', '"wan_image" if claim.kind.video else "wan"', MADE),
     "the description recorded and not used": Wire(JOB, "replace(run, prompt=text.text, texts", "replace(run, texts", MADE),
-    "the prompt lost where enhancing fails": Wire(JOB, "        return replace(run, worded=True)\n    run.screen(text)", '        return replace(run, prompt="", worded=True)\n    run.screen(text)', WRITTEN),
+    "the prompt lost where enhancing fails": Wire(JOB, "        return replace(run, prompt_final=True)\n    run.screen(text)", '        return replace(run, prompt="", prompt_final=True)\n    run.screen(text)', WRITTEN),
     # the guard
     "the guard's text lost": Wire(GUARD, ".format(text=plain)", '.format(text="")', LETTERS),
     "prompts judged as negative prompts": Wire(GUARD, "(self.rules.negative if negative else self.rules.question)", "(self.rules.question if negative else self.rules.negative)", LETTERS),

@@ -1,26 +1,28 @@
 # ruff: noqa: E501  (one wire a line)
-"""SDXL's wires, each broken once (broken_wires.py)."""
+"""Mutations of SDXL (broken_wires.py)."""
 
 from __future__ import annotations
 
 from broken_wires import Wire
 
 SDXL, PROMPT, IP = "executors/models/sdxl.py", "executors/models/sdxl_prompt.py", "executors/models/sdxl_ip.py"
-PROMPTS = "test_sdxl_draws.py::test_what_a_prompt_says_is_in_the_picture"
-NEGATIVE = "test_sdxl_draws.py::test_a_negative_prompt_takes_away_the_colour_that_it_names test_sdxl_draws.py::test_and_the_shape"
-GUIDANCE = "test_sdxl_draws.py::test_guidance_pulls_a_picture_to_its_prompt"
-PLACES = "test_sdxl_draws.py::test_left_is_left_and_the_top_is_above"
-WEIGHTS = "test_sdxl_draws.py::test_of_two_colours_the_heavier_one_is_drawn"
-LONG = "test_sdxl_draws.py::test_what_stands_beyond_the_77th_token_counts"
-STAYS = "test_sdxl_draws.py::test_a_first_picture_that_is_what_was_asked_for_stays"
-EVEN = "test_sdxl_draws.py::test_grounds_are_even"
-SIZES = "test_sdxl_draws.py::test_premium_in_every_size"
-BATCH, SEEDS = (
-    "test_sdxl_draws.py::test_each_picture_of_a_batch_is_that_of_its_own_seed",
-    "test_sdxl_draws.py::test_each_seed_is_a_picture_of_its_own",
+PROMPTS = "test_sdxl_draws.py::test_images_show_their_prompts"
+NEGATIVE = (
+    "test_sdxl_draws.py::test_a_negative_prompt_removes_the_named_colour test_sdxl_draws.py::test_a_negative_prompt_removes_the_named_shape"
 )
-SHARED = "test_sdxl_draws.py::test_jobs_that_share_a_pass_each_get_what_they_asked_for"
-FIRST = "test_sdxl_draws.py::test_the_weaker_the_more_is_kept_of_a_first_picture"
+GUIDANCE = "test_sdxl_draws.py::test_guidance_increases_prompt_adherence"
+PLACES = "test_sdxl_draws.py::test_places_in_prompts_are_respected"
+WEIGHTS = "test_sdxl_draws.py::test_the_colour_with_the_higher_weight_is_drawn"
+LONG = "test_sdxl_draws.py::test_text_beyond_the_77th_token_counts"
+STAYS = "test_sdxl_draws.py::test_an_initial_image_matching_the_prompt_is_kept"
+EVEN = "test_sdxl_draws.py::test_backgrounds_are_free_of_grain"
+SIZES = "test_sdxl_draws.py::test_premium_images_are_right_in_every_size"
+BATCH, SEEDS = (
+    "test_sdxl_draws.py::test_each_image_of_a_batch_comes_from_its_own_seed",
+    "test_sdxl_draws.py::test_each_seed_gives_a_different_image",
+)
+SHARED = "test_sdxl_draws.py::test_jobs_in_a_shared_pass_each_get_their_prompt"
+FIRST = "test_sdxl_draws.py::test_lower_strength_keeps_more_of_the_initial_image"
 CHARACTER = "test_sdxl_draws.py::test_a_character_reference_gives_the_colour"
 
 MADE = "return Embeddings(embeds, negative_embeds, pooled, negative_pooled)"
@@ -30,7 +32,7 @@ PIXELS = ".round().byte().permute(1, 2, 0).cpu().numpy()"
 
 
 def words(first: str) -> str:
-    """`first` in place of the prompt's words; `a` and `b` are those of the two encoders."""
+    """Replace the prompt's embeddings by `first`; `a` and `b` are those of the two encoders."""
     return f"a, b = embeds[..., :{SMALL}], embeds[..., {SMALL}:]\n        " + MADE.replace("(embeds,", f"(torch.cat({first}, -1),")
 
 
@@ -57,13 +59,13 @@ WIRES = {
     "a batch's seeds shifted": Wire(SDXL, '.manual_seed(seed) for seed in seeds]', '.manual_seed(seed) for seed in (*seeds[1:], seeds[0])]', BATCH),
     "width and height swapped": Wire(SDXL, '{"width": width, "height": height}', '{"width": height, "height": width}', SIZES),
     "a shared pass's words in another order": Wire("executors/models/sdxl_together.py", "torch.cat([words[n][name] for n, _ in rows])", "torch.cat([words[n][name] for n, _ in rows[::-1]])", SHARED),
-    # pictures
+    # decoding
     "no scaling factor at the decoder": Wire(SDXL, "vae.decode(latent / vae.config.scaling_factor)", "vae.decode(latent)", PROMPTS),
     "BGR for RGB": Wire(SDXL, PIXELS, PIXELS.replace(".permute", ".flip(0).permute"), PROMPTS),
     "pictures upside down": Wire(SDXL, PIXELS, PIXELS.replace(".permute", ".flip(1).permute"), PLACES),
     "pictures mirrored": Wire(SDXL, PIXELS, PIXELS.replace(".permute", ".flip(2).permute"), PLACES),
     "brightness not moved to 0…1": Wire(SDXL, "(pixels / 2 + 0.5)", "(pixels / 2)", PROMPTS),
-    # first pictures
+    # initial images
     "a first picture's scaling factor lost": Wire(SDXL, '"image": self._pipe.vae.config.scaling_factor * drawn', '"image": drawn', FIRST),
     "a first picture in BGR": Wire(SDXL, "preprocess(fitted).to(", "preprocess(fitted).flip(1).to(", FIRST),
     "a first picture mirrored": Wire(SDXL, 'ImageOps.fit(picture.convert("RGB")', 'ImageOps.fit(ImageOps.mirror(picture.convert("RGB"))', FIRST),

@@ -1,4 +1,4 @@
-"""Wan's wires, each broken once (broken_wires.py)."""
+"""Mutations of Wan (broken_wires.py)."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ WAN, PROMPT, SAMPLERS, SCHEDULERS = (
     "executors/models/samplers.py",
     "state/schedulers.py",
 )
-SHOWS = "test_wan_draws.py::test_films_show_what_was_asked_for"
-STEPS = "test_wan_draws.py::test_twice_the_steps_give_much_the_same_film"
-GIVEN = "test_wan_draws.py::test_the_frames_given_are_the_films_own"
-PICTURES = "test_wan_draws.py::test_pictures_show_what_was_asked_for"
-SINGLE = "test_wan_draws.py::test_a_single_reference_gives_the_film_its_ground"
-SEED = "test_wan_draws.py::test_another_seed_is_another_film_of_the_same"
-SHIFT = "test_wan_draws.py::test_the_shift_moves_steps_to_where_the_scene_is_decided"
+SHOWS = "test_wan_draws.py::test_videos_show_their_prompts"
+STEPS = "test_wan_draws.py::test_twice_the_steps_give_a_similar_video"
+GIVEN = "test_wan_draws.py::test_given_frames_appear_in_the_video"
+PICTURES = "test_wan_draws.py::test_images_show_their_prompts"
+SINGLE = "test_wan_draws.py::test_a_single_reference_sets_the_background"
+SEED = "test_wan_draws.py::test_another_seed_gives_another_video_of_the_same_scene"
+SHIFT = "test_wan_draws.py::test_a_higher_shift_matches_prompts_better_with_few_steps"
 STRENGTH = "test_wan_draws.py::test_a_stronger_reference_keeps_more_of_it"
-GUIDANCE = "test_wan_draws.py::test_without_guidance_fewer_films_have_the_colour_asked_for"
-NEGATIVE = "test_wan_draws.py::test_a_negative_prompt_takes_away_the_ground_that_it_names"
+GUIDANCE = "test_wan_draws.py::test_without_guidance_fewer_videos_have_the_requested_colour"
+NEGATIVE = "test_wan_draws.py::test_a_negative_prompt_removes_the_named_background"
 
 WIRES = {
     "frames in the opposite order": Wire(WAN, "else Clip(frames, work.fps, seed)", "else Clip(frames[::-1], work.fps, seed)", GIVEN),

@@ -1,8 +1,8 @@
-"""What every artifact store must do. An adapter's tests inherit `ArtifactStoreContract` and give a fixture `store_factory`:
+"""The contract of every artifact store. An adapter's tests inherit `ArtifactStoreContract` and provide a fixture `store_factory`:
 
     store_factory(buckets: Mapping[str, BucketLimit]) -> ArtifactStore
 
-Within one test it may be called twice; both stores then hold the same objects (two executors, one store).
+It may be called twice in one test; both stores then hold the same objects (two executors, one store).
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ BUCKETS: Mapping[str, BucketLimit] = {
 IMAGES, VIDEOS, SMALL = BUCKETS
 USER, JOB = str(uuid4()), str(uuid4())
 
-# Whatever climbs, hides, ends early or would be spelled in two ways.
+# Paths that climb, are hidden, end early or have a second spelling.
 HOSTILE_PATHS = [
     "", "/", "/etc/passwd", "..", "../a.png", "a/../b.png", "a/./b.png", "a//b.png", "a/", "/a.png", "a\0.png", "a\\b.png",
     "..\\a.png", ".hidden/a.png", ".tmp/a.png", "a\n.png", "~/a.png", "a%2e%2e/b.png", "C:a.png", "-rf.png", "a?b.png", "a#b.png",
@@ -88,7 +88,7 @@ class ArtifactStoreContract:
 
         return write
 
-    def test_what_is_put_can_be_read(self, store: ArtifactStore, make: Make) -> None:
+    def test_put_then_read(self, store: ArtifactStore, make: Make) -> None:
         path = object_path(USER, JOB, 1, 0, "png")
         stored = store.put(IMAGES, path, make(b"picture"), "image/png")
         assert stored == Stored(IMAGES, path, 7, sha256(b"picture"), "image/png")
@@ -97,14 +97,14 @@ class ArtifactStoreContract:
         with store.open(IMAGES, path) as file:
             assert (file.read(3), file.read()) == (b"pic", b"ture")
 
-    def test_another_store_on_the_same_place_sees_it(self, store: ArtifactStore, store_factory: StoreFactory, make: Make) -> None:
+    def test_a_second_store_sees_the_same_objects(self, store: ArtifactStore, store_factory: StoreFactory, make: Make) -> None:
         stored = store.put(IMAGES, "u/j/1-0.png", make(b"picture"), "image/png")
         assert store_factory(BUCKETS).stat(IMAGES, "u/j/1-0.png") == stored
 
-    def test_the_buckets_are_those_given(self, store: ArtifactStore) -> None:
+    def test_buckets_returns_the_configured_buckets(self, store: ArtifactStore) -> None:
         assert dict(store.buckets()) == dict(BUCKETS)
 
-    def test_buckets_of_others_are_found_and_cleared(self, store: ArtifactStore, store_factory: StoreFactory, make: Make) -> None:
+    def test_unknown_buckets_are_listed_and_can_be_cleared(self, store: ArtifactStore, store_factory: StoreFactory, make: Make) -> None:
         assert {IMAGES, SMALL}.isdisjoint(store.others())  # a project may have buckets that other tests made
         whole = store_factory(BUCKETS)
         whole.put(SMALL, f"{USER}/one.png", make(b"one"), "image/png")
@@ -117,7 +117,7 @@ class ArtifactStoreContract:
             with pytest.raises(BucketMissing):
                 missing()
 
-    def test_a_move_leaves_one_object_and_may_be_repeated(self, store: ArtifactStore, make: Make) -> None:
+    def test_move_leaves_one_object_and_is_idempotent(self, store: ArtifactStore, make: Make) -> None:
         store.put(IMAGES, "u/j/1-0.png", make(b"one"), "image/png")
         assert store.move(IMAGES, "u/j/1-0.png", VIDEOS, f"u/{IMAGES}/j/1-0.png")
         assert store.stat(IMAGES, "u/j/1-0.png") is None and store.read(VIDEOS, f"u/{IMAGES}/j/1-0.png") == b"one"
@@ -148,7 +148,7 @@ class ArtifactStoreContract:
         assert not raised.value.retryable
         assert store.read(IMAGES, "u/j/1-0.png") == b"picture"
 
-    def test_a_stale_claim_and_a_newer_one_leave_each_other_alone(self, store: ArtifactStore, make: Make) -> None:
+    def test_stale_and_newer_claim_write_separate_objects(self, store: ArtifactStore, make: Make) -> None:
         stale, newer = (object_path(USER, JOB, claim_no, 0, "png") for claim_no in (1, 2))
         store.put(IMAGES, newer, make(b"newer"), "image/png")
         store.put(IMAGES, stale, make(b"stale, late"), "image/png")
@@ -157,7 +157,7 @@ class ArtifactStoreContract:
         store.delete(IMAGES, stale)  # the sweep
         assert store.list(IMAGES, f"{USER}/{JOB}") == [newer]
 
-    def test_a_thumbnail_lies_beside_its_image(self, store: ArtifactStore, make: Make) -> None:
+    def test_a_thumbnail_is_stored_next_to_its_image(self, store: ArtifactStore, make: Make) -> None:
         image, thumbnail = object_path(USER, JOB, 3, 5, "png"), thumbnail_path(USER, JOB, 3, 5)
         store.put(IMAGES, image, make(b"image"), "image/png")
         stored = store.put(IMAGES, thumbnail, make(b"small"), "image/webp")
@@ -179,8 +179,8 @@ class ArtifactStoreContract:
     @pytest.mark.parametrize(
         ("path", "media_type"),
         [
-            ("a.mp4", "video/mp4"),  # the bucket takes none
-            ("a.mp4", "image/png"),  # the name says otherwise
+            ("a.mp4", "video/mp4"),  # the bucket does not allow it
+            ("a.mp4", "image/png"),  # contradicts the file name
             ("a.png", "image/webp"),
             ("a.PNG", "image/png"),
             ("a", "image/png"),
@@ -195,7 +195,7 @@ class ArtifactStoreContract:
             store.put(IMAGES, path, make(b"picture"), media_type)
         assert store.list(IMAGES) == []
 
-    def test_a_missing_bucket_is_said(self, store: ArtifactStore, make: Make) -> None:
+    def test_a_missing_bucket_raises(self, store: ArtifactStore, make: Make) -> None:
         for call in (
             lambda: store.put("nowhere", "a.png", make(b"picture"), "image/png"),
             lambda: store.stat("nowhere", "a.png"),
@@ -209,7 +209,7 @@ class ArtifactStoreContract:
             with pytest.raises(BucketMissing):
                 call()
 
-    def test_a_missing_object_is_said(self, store: ArtifactStore) -> None:
+    def test_a_missing_object_raises(self, store: ArtifactStore) -> None:
         assert store.stat(IMAGES, "u/j/1-0.png") is None
         assert store.delete(IMAGES, "u/j/1-0.png") is False
         assert store.list(IMAGES) == store.list(IMAGES, "u") == []
@@ -217,14 +217,14 @@ class ArtifactStoreContract:
             with pytest.raises(ObjectMissing):
                 call(IMAGES, "u/j/1-0.png")
 
-    def test_a_lost_source_is_said(self, store: ArtifactStore, make: Make, tmp_path: Path) -> None:
+    def test_a_missing_source_file_raises(self, store: ArtifactStore, make: Make, tmp_path: Path) -> None:
         for source in (make(b""), tmp_path / "missing", tmp_path):
             with pytest.raises(SourceLost) as raised:
                 store.put(IMAGES, "a.png", source, "image/png")
             assert raised.value.retryable
         assert store.stat(IMAGES, "a.png") is None
 
-    def test_delete_deletes_one(self, store: ArtifactStore, make: Make) -> None:
+    def test_delete_removes_one_object(self, store: ArtifactStore, make: Make) -> None:
         for path in ("u/j/1-0.png", "u/j/1-1.png"):
             store.put(IMAGES, path, make(path.encode()), "image/png")
         assert store.delete(IMAGES, "u/j/1-0.png") is True
@@ -233,7 +233,7 @@ class ArtifactStoreContract:
         store.put(IMAGES, "u/j/1-0.png", make(b"put again"), "image/png")
         assert store.read(IMAGES, "u/j/1-0.png") == b"put again"
 
-    def test_clear_takes_a_folder_and_no_other(self, store: ArtifactStore, make: Make) -> None:
+    def test_clear_deletes_only_the_given_folder(self, store: ArtifactStore, make: Make) -> None:
         for path in ("user/a/1.png", "user/b.png", "user-2/a.png", "other/user/a.png"):
             store.put(IMAGES, path, make(path.encode()), "image/png")
         assert store.clear(IMAGES, "user") == 2
@@ -244,7 +244,7 @@ class ArtifactStoreContract:
         with pytest.raises(PathRefused):
             store.clear(IMAGES, "../user")
 
-    def test_list_takes_whole_segments(self, store: ArtifactStore, make: Make) -> None:
+    def test_list_matches_whole_path_segments(self, store: ArtifactStore, make: Make) -> None:
         paths = ["u1/j/1-0.png", "u1/j/2-0.png", "u1/k/1-0.png", "u10/j/1-0.png"]
         for path in reversed(paths):
             store.put(IMAGES, path, make(b"picture"), "image/png")
@@ -253,7 +253,7 @@ class ArtifactStoreContract:
         assert store.list(IMAGES, "u1/j") == paths[:2]
         assert store.list(VIDEOS) == []
 
-    def test_entries_say_size_and_time(self, store: ArtifactStore, make: Make) -> None:
+    def test_entries_have_size_and_time(self, store: ArtifactStore, make: Make) -> None:
         began = datetime.now(UTC) - timedelta(seconds=2)  # a file system's clock may be coarse
         store.put(IMAGES, "u1/j/1-0.png", make(b"picture"), "image/png")
         store.put(IMAGES, "u2/j/1-0.png", make(b"another"), "image/png")
@@ -262,14 +262,14 @@ class ArtifactStoreContract:
         assert began < entry.written < datetime.now(UTC) + timedelta(seconds=2)
         assert sorted(e.path for e in store.entries(IMAGES)) == ["u1/j/1-0.png", "u2/j/1-0.png"]
 
-    def test_a_signed_address_needs_no_key(self, store: ArtifactStore, make: Make) -> None:
+    def test_a_signed_url_needs_no_key(self, store: ArtifactStore, make: Make) -> None:
         store.put(IMAGES, "u/j/1-0.png", make(b"picture"), "image/png")
         with urlopen(store.sign(IMAGES, "u/j/1-0.png", 60), timeout=LIMIT) as answer:
             assert answer.read() == b"picture"
         with pytest.raises(ObjectMissing):
             store.sign(IMAGES, "u/j/2-0.png", 60)
 
-    def test_sweeping_what_is_unfinished_takes_no_object(self, store: ArtifactStore, make: Make) -> None:
+    def test_sweep_unfinished_deletes_no_finished_object(self, store: ArtifactStore, make: Make) -> None:
         store.put(IMAGES, "u/j/1-0.png", make(b"picture"), "image/png")
         assert store.sweep_unfinished(datetime.now(UTC) + timedelta(days=1)) == 0
         assert store.read(IMAGES, "u/j/1-0.png") == b"picture"
@@ -291,14 +291,14 @@ class ArtifactStoreContract:
             with pytest.raises(PathRefused):
                 store.entries(IMAGES, path)
 
-    # The store outlives the examples on purpose: nothing that any of them asks may be found or harm it.
+    # The examples share one store on purpose: none may find an object or damage it.
     @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.differing_executors])
     @given(path=some.text(max_size=300) | some.lists(some.sampled_from(["..", ".", "", "a", ".tmp", "\\", "\0", "é"])).map("/".join))
     def test_any_path_is_refused_or_missing(self, store: ArtifactStore, path: str) -> None:
         with suppress(PathRefused):
             assert store.stat(IMAGES, path) is None
 
-    @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.differing_executors])  # one an adapter
+    @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.differing_executors])  # one for each adapter
     @given(
         user=some.text(),
         claim_no=some.integers(-5, 10**6),
@@ -331,7 +331,7 @@ class ArtifactStoreContract:
         assert stored.sha256 == sha256(chunk * 64)
         assert peak < 20 * MB  # Supabase's resumable uploads go in chunks of 6 MB
 
-    def test_of_many_writers_one_wins(self, store_factory: StoreFactory, make: Make) -> None:
+    def test_only_one_of_many_concurrent_writers_wins(self, store_factory: StoreFactory, make: Make) -> None:
         contents = [bytes([65 + n]) * 50_000 for n in range(6)]
         sources, stores = [make(c) for c in contents], [store_factory(BUCKETS) for _ in contents]
         together, results = threading.Barrier(6), ["?"] * 6
@@ -352,7 +352,7 @@ class ArtifactStoreContract:
         assert results.count("exists") == 5
         assert store_factory(BUCKETS).read(IMAGES, "u/j/1-0.png") == contents[winner]
 
-    def test_of_many_retries_all_succeed(self, store_factory: StoreFactory, make: Make) -> None:
+    def test_concurrent_puts_of_the_same_file_all_succeed(self, store_factory: StoreFactory, make: Make) -> None:
         source, together, results = make(b"picture" * 10_000), threading.Barrier(6), []
 
         def write() -> None:

@@ -1,4 +1,4 @@
-"""The Storage face, empty for each test, with the contract's buckets; and a line to it."""
+"""The test Storage server, emptied for each test, with the contract's buckets; and a breakable connection to it."""
 
 from __future__ import annotations
 

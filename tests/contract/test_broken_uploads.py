@@ -1,4 +1,5 @@
-"""Uploads to Supabase Storage while the line breaks, answers are lost and processes are killed: whole objects or none, and once."""
+"""Uploads to Supabase Storage while connections break, answers are lost and processes are killed: an object is stored whole and once, or
+not at all."""
 
 from __future__ import annotations
 
@@ -64,7 +65,7 @@ def is_stored(face: Face, source: Path) -> bool:
 
 
 @pytest.mark.sized
-def test_many_megabytes_over_a_line_that_breaks(face: Face, line: Line, video: Callable[[int], Path]) -> None:
+def test_a_large_upload_survives_broken_connections(face: Face, line: Line, video: Callable[[int], Path]) -> None:
     whole = sizes.size(30, 60) * MB
     source, store = video(whole), face.store(BUCKETS, line.url)
     line.trouble = [
@@ -76,7 +77,7 @@ def test_many_megabytes_over_a_line_that_breaks(face: Face, line: Line, video: C
         Trouble(PATCH, answer=said("502 Bad Gateway")),
         Trouble(PATCH, at=3 * MB),
     ]
-    # The face takes a piece as it comes, so what is cut off is not sent twice.
+    # The server stores a piece as it arrives, so bytes before a break are not sent twice.
     tracemalloc.start()
     try:
         put(store, source)
@@ -90,7 +91,7 @@ def test_many_megabytes_over_a_line_that_breaks(face: Face, line: Line, video: C
     assert not note_of(source).exists()
 
 
-# Every request of an upload, as it is seen on the line.
+# Every request of an upload, as a pattern for the connection.
 STEPS = {
     SMALL: ["GET .*/info/.*1-0.mp4 ", "POST .*/object/video_fast/", "POST .*/object/move"],
     BIG: ["GET .*/info/.*1-0.mp4 ", "POST .*/upload/resumable", PATCH, "GET .*/info/.*staging", "POST .*/object/move"],
@@ -123,11 +124,11 @@ def test_the_answer_to_each_piece_may_be_lost(face: Face, line: Line, video: Cal
     line.trouble = [Trouble(PATCH, times=n - 1), Trouble(PATCH, lost=True)]
     put(store, source)
     assert line.trouble[1].times == 0 and is_stored(face, source)
-    assert line.count(PATCH) == 3  # what was lost had arrived
+    assert line.count(PATCH) == 3  # the piece with the lost answer had arrived
 
 
 @pytest.mark.parametrize("step", ["POST .*/object/video_fast/", "POST .*/object/move"])
-def test_a_store_that_stays_away_is_said(face: Face, line: Line, video: Callable[[int], Path], step: str) -> None:
+def test_an_unavailable_store_raises_a_retryable_error(face: Face, line: Line, video: Callable[[int], Path], step: str) -> None:
     source, store = video(SMALL), face.store(BUCKETS, line.url)
     line.trouble = [Trouble(step, times=99, answer=said("503 Service Unavailable"))]
     with pytest.raises(StorageUnavailable) as raised:
@@ -140,7 +141,7 @@ def test_a_store_that_stays_away_is_said(face: Face, line: Line, video: Callable
     assert is_stored(face, source) and hidden(store) == []
 
 
-def test_what_may_have_been_done_is_looked_up_before_it_is_sent_again(face: Face, line: Line, video: Callable[[int], Path]) -> None:
+def test_a_request_with_a_lost_answer_is_checked_before_it_is_repeated(face: Face, line: Line, video: Callable[[int], Path]) -> None:
     source, store = video(SMALL), face.store(BUCKETS, line.url)
     line.trouble = [Trouble("POST .*/object/video_fast/", lost=True), Trouble("POST .*/object/move", lost=True)]
     put(store, source)
@@ -148,7 +149,7 @@ def test_what_may_have_been_done_is_looked_up_before_it_is_sent_again(face: Face
 
 
 @pytest.mark.parametrize("size", STEPS)
-def test_it_says_the_type_and_never_asks_to_overwrite(face: Face, line: Line, video: Callable[[int], Path], size: int) -> None:
+def test_upload_sends_the_media_type_and_never_upserts(face: Face, line: Line, video: Callable[[int], Path], size: int) -> None:
     put(face.store(BUCKETS, line.url), video(size))
     assert not any("x-upsert" in head for head in line.heads)
     (begun,) = (head for head in line.heads if head.startswith("post") and "/object/move" not in head)
@@ -160,14 +161,14 @@ def _put_elsewhere(url: str, key: str, path: str, source: Path) -> None:
     SupabaseStorage(url, key, BUCKETS, QUICK).put(VIDEOS, path, source, "video/mp4")
 
 
-def test_who_comes_after_a_kill_goes_on_where_the_server_is(face: Face, line: Line, video: Callable[[int], Path]) -> None:
+def test_an_upload_resumes_at_the_servers_offset_after_a_kill(face: Face, line: Line, video: Callable[[int], Path]) -> None:
     source, gone = video(5 * PIECE), threading.Event()
 
     def kill() -> None:
         os.kill(process.pid or 0, signal.SIGKILL)
         gone.set()
 
-    # The line first, so that the process has no time to try again.
+    # Break the connection before the kill, so that the process cannot retry.
     line.trouble = [Trouble(PATCH, times=2), Trouble(PATCH, at=MB, then=kill)]
     process = forked.start(_put_elsewhere, line.url, face.secret.service, PATH, source)
     assert gone.wait(LIMIT)
@@ -181,9 +182,9 @@ def test_who_comes_after_a_kill_goes_on_where_the_server_is(face: Face, line: Li
 
 
 @pytest.mark.parametrize("note", ['{"name": 1}', "", "[]", None])
-def test_a_note_that_is_of_no_use_is_not_believed(face: Face, line: Line, video: Callable[[int], Path], note: str | None) -> None:
+def test_an_invalid_resume_note_is_ignored(face: Face, line: Line, video: Callable[[int], Path], note: str | None) -> None:
     source, store = video(BIG), face.store(BUCKETS, line.url)
-    if note is None:  # of an upload that the server has forgotten
+    if note is None:  # of an upload that the server no longer knows
         target = f"{VIDEOS}/{HIDDEN}{PATH}.{sha256(source)[:32]}"
         note = json.dumps({"name": target, "size": BIG, "upload": "bm8vc3VjaC91cGxvYWQ"})
     note_of(source).write_text(note)
@@ -192,7 +193,7 @@ def test_a_note_that_is_of_no_use_is_not_believed(face: Face, line: Line, video:
     assert line.count("POST .*/upload/resumable") == 1
 
 
-def test_another_file_at_the_same_place_is_another_upload(face: Face, line: Line, video: Callable[[int], Path]) -> None:
+def test_a_replaced_source_file_starts_a_new_upload(face: Face, line: Line, video: Callable[[int], Path]) -> None:
     source, store = video(BIG), face.store(BUCKETS, line.url)
     line.trouble = [Trouble(PATCH), Trouble(PATCH, times=99, at=0)]
     with pytest.raises(StorageUnavailable):
@@ -222,7 +223,9 @@ def test_a_file_that_changes_while_it_is_sent_is_not_stored(face: Face, line: Li
         assert store.list(VIDEOS) == [] and hidden(store) == []
 
 
-def test_of_two_that_overlap_the_later_does_not_overwrite(face: Face, line: Line, video: Callable[[int], Path], tmp_path: Path) -> None:
+def test_the_later_of_two_overlapping_uploads_does_not_overwrite(
+    face: Face, line: Line, video: Callable[[int], Path], tmp_path: Path
+) -> None:
     other = tmp_path / "other"
     other.write_bytes(os.urandom(BIG))
     source, store = video(BIG), face.store(BUCKETS, line.url)
@@ -232,7 +235,7 @@ def test_of_two_that_overlap_the_later_does_not_overwrite(face: Face, line: Line
     assert is_stored(face, other) and hidden(store) == []
 
 
-def test_two_with_the_same_file_and_note_both_succeed(face: Face, video: Callable[[int], Path]) -> None:
+def test_two_uploads_sharing_a_file_and_note_both_succeed(face: Face, video: Callable[[int], Path]) -> None:
     source, together, results = video(BIG), threading.Barrier(2), []
 
     def write() -> None:
@@ -249,8 +252,10 @@ def test_two_with_the_same_file_and_note_both_succeed(face: Face, video: Callabl
     assert is_stored(face, source)
 
 
-def test_a_stale_claim_publishes_nothing_of_the_newer_ones(face: Face, line: Line, video: Callable[[int], Path], tmp_path: Path) -> None:
-    """The stale one was stopped in the middle of its upload; when it wakes, the newer has finished under the number that is its own."""
+def test_a_stale_claims_upload_does_not_touch_the_newer_claims_object(
+    face: Face, line: Line, video: Callable[[int], Path], tmp_path: Path
+) -> None:
+    """The stale claim's upload was suspended midway; when it resumes, the newer one has finished under its own claim number."""
     newer, late = tmp_path / "newer", video(BIG)
     newer.write_bytes(os.urandom(BIG))
     second = object_path(USER, JOB, 2, 0, "mp4")
@@ -259,10 +264,10 @@ def test_a_stale_claim_publishes_nothing_of_the_newer_ones(face: Face, line: Lin
     store = face.store(BUCKETS)
     found = store.stat(VIDEOS, second)
     assert found is not None and found.sha256 == sha256(newer)
-    assert store.list(VIDEOS, f"{USER}/{JOB}") == [PATH, second]  # the sweep takes what no row names
+    assert store.list(VIDEOS, f"{USER}/{JOB}") == [PATH, second]  # the sweep removes objects that no row names
 
 
-def test_what_killed_writers_leave_is_swept_when_it_is_old(face: Face, line: Line, video: Callable[[int], Path]) -> None:
+def test_leftovers_of_killed_writers_are_swept_once_old(face: Face, line: Line, video: Callable[[int], Path]) -> None:
     source, store = video(SMALL), face.store(BUCKETS, line.url)
     line.trouble = [Trouble("POST .*/object/move", times=99, answer=said("503 Service Unavailable"))]
     with pytest.raises(StorageUnavailable):
@@ -274,7 +279,7 @@ def test_what_killed_writers_leave_is_swept_when_it_is_old(face: Face, line: Lin
     assert hidden(store) == []
 
 
-def test_an_object_whose_bytes_break_off_is_no_short_object(face: Face, line: Line, video: Callable[[int], Path]) -> None:
+def test_a_truncated_download_raises(face: Face, line: Line, video: Callable[[int], Path]) -> None:
     source = video(BIG)
     put(face.store(BUCKETS), source)
     half = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % BIG + bytes(1000)

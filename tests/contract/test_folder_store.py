@@ -1,4 +1,4 @@
-"""The folder adapter against the contract, and what only a folder can suffer: links, a full disk, a killed writer."""
+"""The folder adapter against the contract, and failures specific to folders: links, a full disk, a killed writer."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ class TestFolderStore(ArtifactStoreContract):
         return make
 
 
-def test_an_object_is_a_plain_file_and_nothing_else(store: FolderStore, root: Path, source: Path) -> None:
+def test_put_leaves_only_the_object_file(store: FolderStore, root: Path, source: Path) -> None:
     store.put(IMAGES, PATH, source, "image/png")
     assert files(root) == [f"{IMAGES}/{PATH}"]
     assert source.read_bytes() == b"picture"
 
 
-def test_folders_of_the_erased_are_removed(store: FolderStore, root: Path, source: Path) -> None:
+def test_empty_folders_are_removed_after_delete(store: FolderStore, root: Path, source: Path) -> None:
     store.put(IMAGES, PATH, source, "image/png")
     store.put(IMAGES, "u/k/1-0.png", source, "image/png")
     store.delete(IMAGES, PATH)
@@ -69,7 +69,7 @@ def test_folders_of_the_erased_are_removed(store: FolderStore, root: Path, sourc
     assert list((root / IMAGES).iterdir()) == []
 
 
-def test_links_inside_are_not_followed(store: FolderStore, root: Path, source: Path, tmp_path: Path) -> None:
+def test_symlinks_in_the_store_are_not_followed(store: FolderStore, root: Path, source: Path, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     (outside / "j").mkdir(parents=True)
     (outside / "j" / "1-0.png").write_bytes(b"not yours")
@@ -93,7 +93,7 @@ def test_links_inside_are_not_followed(store: FolderStore, root: Path, source: P
     assert [p.read_bytes() for p in outside.rglob("*.png")] == [b"not yours"]
 
 
-def test_what_is_no_file_is_refused(store: FolderStore, root: Path, source: Path) -> None:
+def test_paths_that_are_not_regular_files_are_refused(store: FolderStore, root: Path, source: Path) -> None:
     store.put(IMAGES, PATH, source, "image/png")
     os.mkfifo(root / IMAGES / "pipe.png")
     (root / IMAGES / ".DS_Store").write_bytes(b"?")
@@ -103,7 +103,7 @@ def test_what_is_no_file_is_refused(store: FolderStore, root: Path, source: Path
     assert store.list(IMAGES) == [PATH]
 
 
-def test_a_root_that_is_gone_is_not_an_empty_store(store: FolderStore, root: Path, source: Path) -> None:
+def test_a_missing_root_is_an_error(store: FolderStore, root: Path, source: Path) -> None:
     root.rename(root.with_name("elsewhere"))
     for call in (lambda: store.stat(IMAGES, PATH), lambda: store.list(IMAGES), lambda: store.put(IMAGES, PATH, source, "image/png")):
         with pytest.raises(StorageUnavailable) as raised:
@@ -111,19 +111,19 @@ def test_a_root_that_is_gone_is_not_an_empty_store(store: FolderStore, root: Pat
         assert raised.value.retryable
 
 
-# A full disk. ENOSPC cannot be had without privileges, so it is raised where the kernel would raise it, at a byte; the last test of
-# the three lets the kernel itself refuse, with a limit on file size (EFBIG) in a child process.
+# A full disk. ENOSPC needs privileges to provoke, so it is raised where the kernel would raise it, at a given byte; in the last of the
+# three tests the kernel itself refuses, by a file size limit (EFBIG) in a child process.
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
-def test_a_disk_full_in_the_middle(store: FolderStore, root: Path, source: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+def test_disk_full_while_writing(store: FolderStore, root: Path, source: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     source.write_bytes(bytes(3 * MB))
     write, room = os.write, [MB + 100]
 
     def short_of_room(fd: int, data: memoryview) -> int:
         if room[0] == 0:
             raise OSError(code, os.strerror(code))
-        done = write(fd, data[: room[0]])  # the kernel too writes what fits first
+        done = write(fd, data[: room[0]])  # like the kernel, first write what fits
         room[0] -= done
         return done
 
@@ -135,11 +135,13 @@ def test_a_disk_full_in_the_middle(store: FolderStore, root: Path, source: Path,
     room[0] = 10 * MB
     assert store.put(IMAGES, PATH, source, "image/png").bytes == 3 * MB
     room[0] = 0
-    assert store.put(IMAGES, PATH, source, "image/png").bytes == 3 * MB  # a retry of what is there needs no room
+    assert store.put(IMAGES, PATH, source, "image/png").bytes == 3 * MB  # repeating a stored upload needs no space
 
 
 @pytest.mark.parametrize("call", ["fsync", "link", "mkdir"])
-def test_a_disk_full_at_another_moment(store: FolderStore, root: Path, source: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+def test_disk_full_during_fsync_link_or_mkdir(
+    store: FolderStore, root: Path, source: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
     def full(*_args: object, **_more: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -169,8 +171,10 @@ def test_a_write_that_the_kernel_refuses(root: Path, source: Path, tmp_path: Pat
     assert files(root) == []
 
 
-def test_the_rival_comes_between(store: FolderStore, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Staged: the other writer publishes after this one has looked, and before it links."""
+def test_a_rival_that_publishes_before_the_link_wins(
+    store: FolderStore, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Staged: the other writer publishes after this one has checked, and before it links."""
     rival, link = tmp_path / "rival", os.link
     rival.write_bytes(b"rival")
 
@@ -185,7 +189,9 @@ def test_the_rival_comes_between(store: FolderStore, source: Path, tmp_path: Pat
     assert store.read(IMAGES, PATH) == b"rival"
 
 
-def test_the_folder_is_swept_between(store: FolderStore, root: Path, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_put_succeeds_if_its_empty_folder_is_removed_before_the_link(
+    store: FolderStore, root: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     link = os.link
 
     def after_the_sweep(*args: object, **more: object) -> None:
@@ -211,7 +217,7 @@ def _race(root: Path, source: Path, rounds: int, together: Barrier, answers: Cal
     answers(won)
 
 
-def test_of_two_processes_one_wins(root: Path, tmp_path: Path) -> None:
+def test_only_one_of_two_processes_wins(root: Path, tmp_path: Path) -> None:
     rounds, together, children, ends = 40, spawn.Barrier(2), [], []
     for name in ("a", "b"):
         (tmp_path / name).write_bytes(name.encode() * 5000)
@@ -232,11 +238,11 @@ def test_of_two_processes_one_wins(root: Path, tmp_path: Path) -> None:
 
 
 def _die_before_link(root: Path, source: Path) -> None:
-    os.link = lambda *_a, **_m: os.kill(os.getpid(), signal.SIGKILL)  # in the child, which ends with it
+    os.link = lambda *_a, **_m: os.kill(os.getpid(), signal.SIGKILL)  # only in the child, which dies
     FolderStore(root, BUCKETS).put(IMAGES, PATH, source, "image/png")
 
 
-def test_what_a_killed_writer_leaves_is_swept_and_never_seen(root: Path, source: Path) -> None:
+def test_a_killed_writers_leftover_is_invisible_and_swept(root: Path, source: Path) -> None:
     child = spawn.Process(target=_die_before_link, args=(root, source))
     child.start()
     child.join(LIMIT)
@@ -247,7 +253,7 @@ def test_what_a_killed_writer_leaves_is_swept_and_never_seen(root: Path, source:
     store.put(IMAGES, PATH, source, "image/png")
 
 
-def test_a_living_writers_file_is_not_swept(root: Path, store: FolderStore, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_running_writers_file_is_not_swept(root: Path, store: FolderStore, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     link = os.link
 
     def after_another_starts(*args: object, **more: object) -> None:
@@ -258,7 +264,7 @@ def test_a_living_writers_file_is_not_swept(root: Path, store: FolderStore, sour
     store.put(IMAGES, PATH, source, "image/png")
 
 
-def test_a_source_that_grows_is_still_limited(store: FolderStore, root: Path, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_growing_source_is_still_limited(store: FolderStore, root: Path, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     def then_grow(*args: object) -> object:
         limit = admit(*args)  # type: ignore[arg-type]
@@ -272,6 +278,6 @@ def test_a_source_that_grows_is_still_limited(store: FolderStore, root: Path, so
 
 
 @pytest.mark.parametrize("name", [".tmp", "..", "a/b", ""])
-def test_a_bucket_is_one_plain_folder(root: Path, name: str) -> None:
+def test_bucket_names_that_are_not_one_plain_folder_are_refused(root: Path, name: str) -> None:
     with pytest.raises(PathRefused):
         FolderStore(root, {name: BUCKETS[IMAGES]})

@@ -1,4 +1,4 @@
-"""The Supabase adapter against the contract, and its words for what the server refuses."""
+"""The Supabase adapter against the contract, and its errors for the server's refusals."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from .artifact_store import BUCKETS, IMAGES, MB, VIDEOS, ArtifactStoreContract, 
 
 PATH = "u/j/1-0.png"
 WIDER = {IMAGES: Limit(500 * MB, frozenset({"image/png", "video/mp4"})), VIDEOS: Limit(500 * MB, frozenset({"image/png", "video/mp4"}))}
-"""What a program would hold of the buckets whose catalog is newer than the server's buckets."""
+"""Bucket limits as seen by a program whose catalog is newer than the server's buckets."""
 
 
 class TestSupabaseStorage(ArtifactStoreContract):
@@ -63,7 +63,7 @@ def source(tmp_path: Path) -> Path:
         ("nowhere", "a.png", 10, "image/png", BucketMissing),
     ],
 )
-def test_what_the_server_refuses_has_its_leaf(
+def test_each_server_refusal_has_its_error_class(
     face: Face, tmp_path: Path, bucket: str, path: str, size: int, media_type: str, leaf: type[StorageError]
 ) -> None:
     store = face.store({**WIDER, "nowhere": WIDER[IMAGES]})
@@ -74,11 +74,11 @@ def test_what_the_server_refuses_has_its_leaf(
         store.put(bucket, path, source, media_type)
     assert not raised.value.retryable and path in str(raised.value)
     assert store.list(IMAGES) == store.list(VIDEOS) == []
-    assert next(store._pages(IMAGES, ""), None) is None  # nor under a hidden name
+    assert next(store._pages(IMAGES, ""), None) is None  # not even under a hidden name
 
 
 @pytest.mark.parametrize("key", ["no.such.key", "expired", "forged"])
-def test_a_wrong_key_is_told_and_never_shown(face: Face, source: Path, key: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_wrong_key_is_reported_without_showing_it(face: Face, source: Path, key: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     key = {"expired": face.secret.expired("u"), "forged": f"{face.secret.service[:-6]}aaaaaa"}.get(key, key)
     store = SupabaseStorage(face.url, key, BUCKETS, QUICK)
@@ -96,31 +96,31 @@ def test_a_wrong_key_is_told_and_never_shown(face: Face, source: Path, key: str,
 
 
 @pytest.mark.parametrize("key", ["", " ", "two\nlines", "schlüssel"])
-def test_what_no_header_can_hold_is_refused_unquoted(face: Face, key: str) -> None:
+def test_a_key_invalid_in_a_header_is_refused_without_quoting_it(face: Face, key: str) -> None:
     with pytest.raises(StorageDenied) as raised:
         SupabaseStorage(face.url, key, BUCKETS)
     assert not key.strip() or key not in str(raised.value)
 
 
-def test_a_key_from_a_file_may_end_in_a_line_break(face: Face, source: Path) -> None:
+def test_a_key_may_end_in_a_newline(face: Face, source: Path) -> None:
     assert SupabaseStorage(face.url, f"{face.secret.service}\n", BUCKETS).put(IMAGES, PATH, source, "image/png").bytes == 7
 
 
-def test_how_a_key_travels() -> None:
-    """A secret key of the new kind is not a JWT: as a bearer token the gateway would refuse it."""
+def test_which_headers_carry_the_key() -> None:
+    """A new-style secret key is not a JWT: the gateway would refuse it as a bearer token."""
     new, legacy = (SupabaseStorage("http://127.0.0.1:1", key, BUCKETS).api._client.headers for key in ("sb_secret_abc", "a.b.c"))
     assert new["apikey"] == "sb_secret_abc" and "authorization" not in new
     assert (legacy["apikey"], legacy["authorization"]) == ("a.b.c", "Bearer a.b.c")
 
 
-def test_a_disabled_legacy_key_is_said_to_be_that() -> None:
+def test_a_disabled_legacy_key_is_reported_as_such() -> None:
     hint = "Your legacy API keys (anon, service_role) were disabled on 2026-10-30. Re-enable them in the Supabase dashboard."
     found = told(401, json.dumps({"message": "Legacy API keys are disabled", "hint": hint}).encode(), {}, "listing")
     assert isinstance(found, StorageDenied)
     assert "Legacy API keys are disabled" in str(found) and "set it as SUPABASE_SECRET_KEY" in str(found)
 
 
-def test_keys_that_are_no_service_key_may_not_put(face: Face, source: Path) -> None:
+def test_only_the_service_key_may_put(face: Face, source: Path) -> None:
     for key in (face.secret.anon, face.secret.user(str(uuid4()))):
         with pytest.raises(StorageDenied):
             SupabaseStorage(face.url, key, BUCKETS, QUICK).put(IMAGES, PATH, source, "image/png")
@@ -134,7 +134,7 @@ def body(status: int | str, code: str = "", error: str = "", message: str = "no"
     ("status", "answer", "leaf"),
     [
         (400, body(409, "ResourceAlreadyExists", "Duplicate"), ObjectExists),
-        (400, body(409, "", "Duplicate"), ObjectExists),  # before there was a `code`
+        (400, body(409, "", "Duplicate"), ObjectExists),  # before `code` existed
         (400, body(415, "InvalidMimeType", "invalid_mime_type"), MediaTypeRefused),
         (400, body(413, "EntityTooLarge", "Payload too large"), ObjectTooLarge),
         (413, b"<html>nginx</html>", ObjectTooLarge),
@@ -156,24 +156,24 @@ def body(status: int | str, code: str = "", error: str = "", message: str = "no"
         (502, b"\xff\xfe bad gateway", Away),
     ],
 )
-def test_the_true_code_is_in_the_body(status: int, answer: bytes, leaf: type[StorageError]) -> None:
+def test_errors_are_classified_by_the_status_in_the_body(status: int, answer: bytes, leaf: type[StorageError]) -> None:
     error = told(status, answer, {}, "reading b/p")
     assert type(error) is leaf or (leaf is ObjectTooLarge and isinstance(error, leaf))
     assert "reading b/p" in str(error)
 
 
-def test_what_it_says_is_cut_short_and_in_one_line() -> None:
+def test_server_messages_are_shortened_to_one_line() -> None:
     text = str(told(400, body(400, message="a\nb\n" * 5000), {}, "reading"))
     assert len(text) < 400 and "\n" not in text
 
 
 @pytest.mark.parametrize(("header", "after"), [("7", 7.0), ("100000", 60.0), ("soon", 0.0), ("-1", 0.0)])
-def test_how_long_it_asks_us_to_wait(header: str, after: float) -> None:
+def test_retry_after_header_is_parsed_and_capped(header: str, after: float) -> None:
     error = told(429, b"", {"retry-after": header}, "reading")
     assert isinstance(error, Away) and error.after == after and not error.done
 
 
-def test_who_is_asked_to_wait_waits(face: Face, line: Line, source: Path) -> None:
+def test_retry_waits_for_retry_after(face: Face, line: Line, source: Path) -> None:
     store = face.store(BUCKETS, line.url)
     line.trouble = [Trouble("POST /storage/v1/object/sdxl", times=1, answer=said("429 Too Many", retry_after="1"))]
     began = time.monotonic()
@@ -182,26 +182,26 @@ def test_who_is_asked_to_wait_waits(face: Face, line: Line, source: Path) -> Non
     assert line.count("POST /storage/v1/object/sdxl") == 2
 
 
-def test_a_signed_address_ends_and_is_of_one_object(face: Face, source: Path) -> None:
+def test_a_signed_url_expires_and_covers_one_object(face: Face, source: Path) -> None:
     store = face.store(BUCKETS)
     store.put(IMAGES, PATH, source, "image/png")
     store.put(IMAGES, "u/j/2-0.png", source, "image/png")
     address, short = store.sign(IMAGES, PATH, 600), store.sign(IMAGES, PATH, 1)
     assert httpx.get(address).content == b"picture"
-    assert httpx.get(address, headers={"range": "bytes=1-3"}).content == b"ict"  # a player seeks
+    assert httpx.get(address, headers={"range": "bytes=1-3"}).content == b"ict"  # as when a player seeks
     for wrong in (address.replace("1-0", "2-0"), address[:-4] + "aaaa", address.partition("?")[0]):
         assert httpx.get(wrong).status_code == 400
     time.sleep(1.1)
     assert httpx.get(short).status_code == 400
 
 
-def test_a_listing_of_many_pages_is_whole(face: Face, source: Path) -> None:
+def test_listing_reads_all_pages(face: Face, source: Path) -> None:
     store = face.store(BUCKETS)
     row = """insert into storage.objects (bucket_id, name, version, metadata)
              select %s, format('u/%%s/1-0.png', n), gen_random_uuid(), '{"size": 1, "mimetype": "image/png"}'
              from generate_series(0, 1004) as n"""
     with psycopg.connect(face.database_url, autocommit=True) as connection:
-        connection.execute(row, (IMAGES,))  # as Storage records each upload
+        connection.execute(row, (IMAGES,))  # as Storage records an upload
         try:
             assert len(set(store.list(IMAGES, "u"))) == 1005
             assert store.list(IMAGES, "u/7") == ["u/7/1-0.png"]
@@ -211,7 +211,7 @@ def test_a_listing_of_many_pages_is_whole(face: Face, source: Path) -> None:
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://nowhere.invalid", "ftp://x", "not an address", ""])
-def test_no_server_there_is_said(url: str, source: Path) -> None:
+def test_an_unreachable_server_raises_storage_unavailable(url: str, source: Path) -> None:
     store = SupabaseStorage(url, "key", BUCKETS, QUICK)
     with pytest.raises(StorageUnavailable) as raised:
         store.put(IMAGES, PATH, source, "image/png")
@@ -219,7 +219,7 @@ def test_no_server_there_is_said(url: str, source: Path) -> None:
 
 
 @pytest.mark.parametrize("answer", [b"<html>", b"{}", b"[]", b"null", b""])
-def test_some_other_server_there_is_said(line: Line, answer: bytes, source: Path) -> None:
+def test_answers_of_another_server_raise_storage_errors(line: Line, answer: bytes, source: Path) -> None:
     store = SupabaseStorage(line.url, "key", BUCKETS, QUICK)
     line.trouble = [Trouble("", times=99, answer=said("200 OK", answer))]
     for call in (lambda: store.list(IMAGES), lambda: store.sign(IMAGES, PATH, 9), lambda: store.put(VIDEOS, "a.mp4", source, "video/mp4")):

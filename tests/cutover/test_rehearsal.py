@@ -1,4 +1,4 @@
-"""The whole move, step by step as an operator types it, on a database built as production is; and back."""
+"""The whole cutover and its rollback, step by step with an operator's commands, on a database built like production."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from cli_command import Answer, Command, environment
-from older import ANNA, CLARA
-from older_side import Older
+from legacy_system import Older
+from production_copy import ANNA, CLARA
 from support import Permissive, Server, executor, finish
 
 from ourvidz.db import intake
@@ -24,7 +24,7 @@ from ourvidz.lifecycle import Jobs
 
 
 class Rehearsal:
-    """The service, its older system, and this program as commands. `said` is what each printed, for docs/cutover.md."""
+    """The service, its legacy system, and this program's commands. `said` holds the output of each, for docs/cutover.md."""
 
     def __init__(self, server: Server, production: Database, upstash: UpstashFace, folder: Path) -> None:
         self.database, self.upstash, self.folder = production, upstash, folder
@@ -42,7 +42,7 @@ class Rehearsal:
 
     def drain(self, database: Database) -> dict[str, int]:
         redis = Upstash(self.upstash.url, self.upstash.token)
-        drainer = Drainer(database, redis, QUEUES, shared=lambda: intake.shared_with(database))
+        drainer = Drainer(database, redis, QUEUES, shared=lambda: intake.intake_users(database))
         while drainer.once():
             pass
         redis.close()
@@ -54,7 +54,7 @@ class Rehearsal:
 
 @pytest.fixture
 def rehearsal(server: Server, production: Database, upstash: UpstashFace, tmp_path: Path) -> Rehearsal:
-    """What waits in production has its messages."""
+    """A Rehearsal in which all jobs waiting in production have their messages."""
     found = Rehearsal(server, production, upstash, tmp_path)
     for job in production.rows("select id::text, user_id::text, job_type from public.jobs where status = 'queued' order by created_at"):
         found.older.push(job["user_id"], job["id"], job["job_type"])
@@ -62,7 +62,7 @@ def rehearsal(server: Server, production: Database, upstash: UpstashFace, tmp_pa
 
 
 def make_all(jobs: Jobs, gpu: str) -> list[str]:
-    """An executor at work, until nothing can be claimed."""
+    """Run an executor until nothing can be claimed; returns the job ids."""
     made: list[str] = []
     while found := jobs.claim(gpu):
         for job in found:
@@ -73,23 +73,23 @@ def make_all(jobs: Jobs, gpu: str) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_there_and_back(rehearsal: Rehearsal, tmp_path: Path) -> None:
+def test_cutover_and_rollback(rehearsal: Rehearsal, tmp_path: Path) -> None:
     older, database = rehearsal.older, rehearsal.database
     before = rehearsal.words()
 
-    # 1. Look: nothing is changed by it, and nothing is made.
+    # 1. Shadow: reads only, makes nothing.
     seen = rehearsal("shadow")
     assert "sdxl_image_fast" in seen.out and rehearsal.words() == before
     assert database.rows("select to_regnamespace('ourvidz') as there")[0]["there"] is None
     assert rehearsal.upstash.valkey.call("LLEN", "sdxl_queue") > 0
 
-    # 2. Beside the older workers: one user's messages here, all others there, each job made once.
+    # 2. Share the queue with legacy workers: one user's messages here, all others there, each job made once.
     rehearsal("share", "--user", ANNA, beside=True)
     ours = work_beside(rehearsal, tmp_path / "beside", [older.queue(ANNA) for _ in range(4)], [older.queue(CLARA) for _ in range(4)])
     assert len(ours) >= 4 and not set(ours) & set(older.made)
     assert rehearsal.upstash.valkey.call("LLEN", "sdxl_queue") == 0
 
-    # 3. The switch waits for what older workers hold.
+    # 3. The switch waits for jobs that legacy workers hold.
     last = older.queue(CLARA)
     held = older.take()
     assert held is not None and held["id"] == last
@@ -97,10 +97,10 @@ def test_there_and_back(rehearsal: Rehearsal, tmp_path: Path) -> None:
     assert "without a message" in refused.err
     older.make(held)
     waits = older.queue(ANNA)
-    rehearsal("switch", "--yes", "--anyway")
+    rehearsal("switch", "--yes", "--force")
     assert rehearsal.words()[last] == "completed"
 
-    # 4. The older functions are still deployed for a while: row, message, callback.
+    # 4. The legacy functions stay deployed for a while: row, message, callback.
     verify = "update public.profiles set age_verified = true, subscription_status = 'premium' where id = any (%s::uuid[])"
     database.rows(verify, ([ANNA, CLARA],))
     for user in (ANNA, CLARA):
@@ -117,7 +117,7 @@ def test_there_and_back(rehearsal: Rehearsal, tmp_path: Path) -> None:
     database.rows("select 1")
     assert rehearsal.words()[stolen] == "queued"
 
-    # 5. The way back, with what was made meanwhile.
+    # 5. Rollback, with the work done meanwhile.
     database.rows("update ourvidz.executors set state = 'gone'")
     rehearsal("back", "--yes")
     now = rehearsal.words()
@@ -131,7 +131,7 @@ def test_there_and_back(rehearsal: Rehearsal, tmp_path: Path) -> None:
 
 
 def work_beside(rehearsal: Rehearsal, home: Path, ours: list[str], theirs: list[str]) -> list[str]:
-    """This machine and an older worker take turns at the queue; what each made is told to the older callback. Returns ours."""
+    """This machine and a legacy worker share the queue; both report to the legacy callback. Returns our job ids."""
     older = rehearsal.older
     with EmbeddedPostgres(home) as postgres, older.listening() as url:
         alone = Database(postgres.url)

@@ -1,4 +1,4 @@
--- The tables of OurVidz's older system as its documents have them, with rows of every status it knew and some that no document names.
+-- The tables of OurVidz's legacy system as its documents describe them, with rows of every status it had and some that no document names.
 create type public.subscription as enum ('inactive', 'starter', 'pro');
 create table public.profiles (
   id uuid primary key references auth.users on delete cascade, email text, created_at timestamptz default now(), age_verified boolean,
@@ -19,7 +19,7 @@ create table public.jobs (
 create table public.usage_logs (
   id uuid primary key default gen_random_uuid(), user_id uuid references public.profiles, action text not null, tokens_consumed integer, metadata jsonb,
   created_at timestamptz default now());
--- Something of the project's own that leans on them.
+-- Objects of the project's own that depend on them.
 create table public.favourites (user_id uuid, job_id uuid references public.jobs on delete cascade, primary key (user_id, job_id));
 create view public.busy as select user_id, count(*) as jobs from public.jobs where status = 'processing' group by user_id;
 alter table public.profiles enable row level security;

@@ -1,5 +1,5 @@
--- OurVidz's production database of July 2025, on top of what Supabase hands out (supabase_shape.py). Run by the role that owns the database,
--- which is what its migrations ran as. It is written here from a description of that database; the bodies of views are ours.
+-- OurVidz's production database of July 2025, on top of what Supabase provides (supabase_shape.py). Run by the database's owner, like its
+-- migrations were. Written from a description of that database; the bodies of views are ours.
 
 create extension if not exists plpgsql;
 create type public.app_role as enum ('admin', 'moderator', 'premium_user', 'basic_user', 'guest');
@@ -183,7 +183,7 @@ create function public.get_system_stats(p_days integer default 7) returns jsonb 
   select jsonb_build_object('users', (select count(*) from public.profiles),
                             'jobs', (select count(*) from public.jobs where created_at > now() - make_interval(days => p_days))) $$;
 
--- They run as their owner, who is not asked for policies: whoever may read them reads everybody's rows.
+-- They run as their owner, to whom policies do not apply: whoever may read them reads everybody's rows.
 create view public.user_analytics as
   select p.id, p.username, p.subscription_status, p.token_balance, count(distinct j.id) as total_jobs,
          count(distinct j.id) filter (where j.status = 'completed') as completed_jobs, count(distinct i.id) as total_images, max(j.created_at) as last_job
@@ -199,7 +199,7 @@ create view public.model_test_summary as
   select model_type, test_series, test_tier, count(*) as total_tests, avg(overall_quality) as avg_overall_quality
   from public.model_test_results group by model_type, test_series, test_tier;
 
--- Row-level security, to public as the older system wrote it.
+-- Row-level security, to public, as the legacy system wrote it.
 do $$
 declare
   t record;

@@ -1,6 +1,6 @@
--- Rows as OurVidz's own front end, functions and workers leave them. Ids say what they are: …-4001-… users' jobs, …-4002-… images, …-4003-… videos.
--- Users: a anna, who never did anything but make pictures; b boris, who made himself an admin and gave himself plan, age and tokens; c clara,
--- who is on a plan; d dora, an admin by app_metadata; e a second "anna", who got no profile because the username was taken.
+-- Rows as OurVidz's own front end, functions and workers leave them. Ids tell the kind: …-4001-… users' jobs, …-4002-… images, …-4003-…
+-- videos. Users: a anna, who only made pictures; b boris, who made himself an admin and gave himself plan, age and tokens; c clara, who is
+-- on a plan; d dora, an admin by app_metadata; e a second "anna", who got no profile because the username was taken.
 insert into auth.users (id, email, raw_app_meta_data, raw_user_meta_data) values
   ('00000000-0000-4000-8000-00000000000a', 'anna@example.org', '{"provider": "email"}', '{}'),
   ('00000000-0000-4000-8000-00000000000b', 'boris@example.org', '{"provider": "email"}', '{"username": "boris_the_great"}'),
@@ -25,7 +25,7 @@ insert into public.scenes (project_id, scene_number, description, enhanced_promp
   ('00000000-0000-4005-8000-000000000001', 1, 'the lighthouse from the sea', null, true),
   ('00000000-0000-4005-8000-000000000001', 2, 'the keeper at the window', 'a keeper, backlit', false);
 
--- What the front end and the deployed queue-job put into a job.
+-- Returns the metadata that the front end and the deployed queue-job put into a job.
 create function pg_temp.asked(p_type text, p_prompt text, p_user text, p_more jsonb default '{}') returns jsonb language sql as $$
   select jsonb_build_object(
            'model_variant', case when sdxl then 'lustify_sdxl' else 'wan_2_1_1_3b' end, 'num_images', case when sdxl then 3 else 1 end,
@@ -64,7 +64,7 @@ cross join (values (0, 'queued'), (1, 'processing'), (2, 'failed'), (3, 'process
 cross join lateral (select state.n, case state.n when 3 then 'processing' else state.word end as status) as s
 join (values (0, '00000000-0000-4000-8000-00000000000a'::uuid), (1, '00000000-0000-4000-8000-00000000000b'), (2, '00000000-0000-4000-8000-00000000000c'))
   as u (n, id) on u.n = t.n % 3;
--- Jobs with references, and one of many prompts' words.
+-- Jobs with references.
 insert into public.jobs (id, user_id, job_type, status, metadata, format, quality, model_type, created_at) values
   ('00000000-0000-4001-8000-0000000000a0', '00000000-0000-4000-8000-00000000000a', 'sdxl_image_high', 'queued',
    pg_temp.asked('sdxl_image_high', 'a pier in fog', '00000000-0000-4000-8000-00000000000a', '{"reference_image": true, "reference_strength": 0.85,
@@ -75,7 +75,7 @@ insert into public.jobs (id, user_id, job_type, status, metadata, format, qualit
      "start_reference_url": "https://abc.supabase.co/storage/v1/object/sign/image_fast/00000000-0000-4000-8000-00000000000a/made_2_0.png?token=x",
      "reference_image_url": "https://abc.supabase.co/storage/v1/object/sign/image_fast/00000000-0000-4000-8000-00000000000a/made_2_0.png?token=x"}'),
    'video', 'high', 'video_high', now() - interval '3 hours'),
-  -- The admin page's, which the trigger refused to complete.
+  -- A job of the admin page, which the trigger refused to complete.
   ('00000000-0000-4001-8000-0000000000a2', '00000000-0000-4000-8000-00000000000d', 'image_high', 'processing',
    '{"prompt": "a test", "test_series": "anatomy", "test_tier": "artistic", "created_from": "admin_prompt_testing", "queue": "wan_queue"}',
    'image', 'high', 'image_high', now() - interval '20 days'),
@@ -97,13 +97,13 @@ set status = 'completed', title = left(i.prompt, 60) || format(' (%s)', i.image_
     metadata = j.metadata || jsonb_build_object('model_type', 'sdxl', 'is_sdxl', true, 'is_enhanced', false, 'original_job_id', j.id, 'image_index', i.image_index,
                                                 'total_images', 3, 'job_type', j.job_type)
 from public.jobs as j where j.id = i.job_id and j.job_type like 'sdxl%' and right(j.id::text, 1) = '3';
--- From before one row a picture; and one whose user is gone: user_id has no foreign key.
+-- A row from before there was one row per picture; and one whose user is gone: user_id has no foreign key.
 insert into public.images (id, user_id, title, prompt, status, image_url, image_urls, quality, metadata, nsfw_score, created_at) values
   ('00000000-0000-4002-8000-000000000001', '00000000-0000-4000-8000-00000000000a', 'Dunes', 'dunes', 'completed', null,
    '["00000000-0000-4000-8000-00000000000a/sdxl_old_0.png", "00000000-0000-4000-8000-00000000000a/sdxl_old_1.png"]', 'high', '{"is_sdxl": true}', 0.12, now() - interval '60 days'),
   ('00000000-0000-4002-8000-000000000002', '99999999-0000-4000-8000-000000000000', null, 'a field', 'pending', null, null, 'fast', null, null, now() - interval '70 days');
 
--- Each video job's video, linked as the front end does it after the job is there.
+-- The video of each video job, linked as the front end does after inserting the job.
 insert into public.videos (id, user_id, status, format, resolution, duration, created_at, project_id)
 select format('00000000-0000-4003-8000-%s', right(j.id::text, 12))::uuid, j.user_id, 'queued', 'mp4', case when j.quality = 'fast' then '832x480' else '1280x720' end, 5,
        j.created_at, j.project_id

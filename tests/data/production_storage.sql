@@ -1,5 +1,5 @@
--- The policies on OurVidz's storage in July 2025, those of buckets that are gone included. Run by a superuser: Supabase lets its `postgres`
--- make and drop policies on storage.objects, which it does not own; a plain Postgres can say that by ownership alone.
+-- The policies on OurVidz's storage in July 2025, including those of deleted buckets. Run by a superuser: Supabase lets its `postgres`
+-- create and drop policies on storage.objects without owning it; a plain Postgres allows that only to the owner.
 alter table storage.objects owner to ourvidz;
 alter table storage.buckets owner to ourvidz;
 set role ourvidz;
@@ -16,7 +16,7 @@ begin
       ('enhanced fast images', 'image7b_fast_enhanced'), ('enhanced high images', 'image7b_high_enhanced'),
       ('enhanced fast videos', 'video7b_fast_enhanced'), ('enhanced high videos', 'video7b_high_enhanced'),
       ('reference images', 'reference_images'),
-      -- of buckets that were removed
+      -- of deleted buckets
       ('character images', 'character-images'), ('scene previews', 'scene-previews'), ('video thumbnails', 'video-thumbnails'),
       ('final videos', 'videos-final')) as kind (label, bucket)
     union all

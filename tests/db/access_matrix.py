@@ -1,7 +1,8 @@
-"""Who may do what: what tests/db/test_access.py finds by trying, verb by verb, must be this. What is not named is refused.
+"""The expected access rights, verb by verb: tests/db/test_access.py tries every one and must find exactly this. Anything not listed is
+refused.
 
-A relation or function of ours that is not named here at all fails the suite. `user` is each of two users; `own` are their rows, and the
-columns follow where not all are meant.
+A relation or function of ours without an entry fails the suite. `user` is each of two users, `own` are that user's rows; column names
+follow where the right does not cover all columns.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ FIGURES = """id status version head_hash submitted_on user_id job_type lane proj
   executor_id claimed_at deadline attempts errors crashes device_crashes crashed_on snoozes cancel_requested error_class final enhanced
   generated uploaded created_at updated_at completed_at format quality model_type worker_type hidden"""
 EXECUTORS = "id name called host pid lanes resident state waiting lane lane_since started_at beat_at lease_until info reference_pictures"
-# What analysts read: figures, ids and values from lists (state/kinds.py).
+# Columns that analysts read: numbers, ids and values from closed lists (state/kinds.py).
 COUNTED = """id status version head_hash submitted_on user_id job_type lane project_id video_id image_id priority rank ready run_at claim_no
   executor_id claimed_at deadline attempts errors crashes device_crashes crashed_on snoozes cancel_requested error_class final enhanced
   generated uploaded created_at updated_at completed_at hidden"""
@@ -92,14 +93,14 @@ RELATIONS: Final[dict[str, dict[str, Verbs]]] = {
         },
     },
     "public.jobs": {
-        # An update or a deletion here is a request, which writes no row itself: test_library.py has what becomes of it.
+        # Updates and deletes here are requests that write no row themselves; their effects are tested in test_library.py.
         "user": {"select": "own", "insert": f"own {JOB}"},
         "admin": ALL,
         "service_role": {"select": "all", "insert": f"all {JOB}", "update": "all status metadata error_message completed_at"},
         "ourvidz_executor": {"select": f"all {FIGURES}"},
         "ourvidz_analyst": {"select": f"all {COUNTED}"},
     },
-    "public.job_payloads": {"user": {"select": f"own {WORDS}"}},  # an admin: public.read_prompt
+    "public.job_payloads": {"user": {"select": f"own {WORDS}"}},  # admins use public.read_prompt
     "public.job_events": {"user": OWN, "admin": ALL, "ourvidz_executor": ALL, "ourvidz_analyst": ALL},
     "public.artifacts": {
         "user": OWN,
@@ -222,19 +223,21 @@ FUNCTIONS: Final[dict[str, frozenset[str]]] = {
     **{
         f"ourvidz.{name}": EXECUTOR
         for name in (
-            "register", "heartbeat", "held", "claim", "advance", "advance_batch", "enhanced", "artifact_generated", "artifact_uploaded",
+            "register", "heartbeat", "jobs_of_executor", "claim", "advance", "advance_batch", "enhanced", "artifact_generated",
+            "artifact_uploaded",
             "complete", "complete_batch", "fail", "snooze", "honour_cancel", "reap", "executor_gone", "on_device", "drain", "lane_order",
-            "check_consent", "check_blocked", "job_texts", "enhance_take", "enhance_hold", "enhance_answer",
+            "check_consent", "check_blocked", "job_texts", "enhancement_claim", "enhancement_heartbeat", "enhancement_finish",
         )
     },
     **{
         f"ourvidz.{name}": frozenset({"ourvidz_deliverer"})
         for name in (
-            "removals_take", "removals_gone", "taken_take", "taken_moved", "suspensions_take", "suspension_found", "suspension_swept",
+            "removals_lease", "removals_done", "quarantine_lease", "quarantine_moved", "suspensions_take", "suspension_found",
+            "suspension_swept",
             "outbox_due", "outbox_take", "outbox_sent", "outbox_unsent", "outbox_prune",
         )
     },
-    **{f"ourvidz.{name}": frozenset({"ourvidz_intake"}) for name in ("intake", "intake_record", "intake_forget", "shared_with")},
+    **{f"ourvidz.{name}": frozenset({"ourvidz_intake"}) for name in ("intake", "intake_record", "intake_forget", "intake_users")},
     "ourvidz.now": frozenset(EVERY_LOGIN),
     "ourvidz.our_relations": frozenset(EVERY_LOGIN),
     "ourvidz.is_copy": frozenset(EVERY_LOGIN),
@@ -243,7 +246,8 @@ FUNCTIONS: Final[dict[str, frozenset[str]]] = {
     "ourvidz.oldest_served": frozenset(EVERY_LOGIN),
     "ourvidz.job_as_of": frozenset({"ourvidz_analyst"}),
 }  # fmt: skip
-"""Functions that somebody may call. Those of schema ourvidz that are not named are internal: nobody's. In schema public all are named."""
+"""Functions and the roles that may call them. Unlisted functions of schema ourvidz are internal (nobody may call them); those of schema
+public must all be listed."""
 
 WRITES: Final[Verbs] = dict.fromkeys(("select", "insert", "update", "delete"), "all")
 BUCKETS: Final[dict[str, dict[str, Verbs]]] = {
@@ -252,4 +256,4 @@ BUCKETS: Final[dict[str, dict[str, Verbs]]] = {
     "sealed": {"service_role": WRITES},
     "assets": {"anon": ALL, "user": ALL, "admin": ALL, "service_role": WRITES},
 }
-"""Rows of storage.objects, by what a bucket holds. A bucket that is not ours is open to nobody by a policy of ours."""
+"""Rights on rows of storage.objects, by what the bucket holds. Our policies open no bucket that is not ours."""

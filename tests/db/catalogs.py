@@ -1,4 +1,4 @@
-"""What a database's catalogs say of every object that a migration may touch."""
+"""Snapshots of a database's catalogs: every object that a migration may touch."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CATALOG = """
 
 
 def catalog(database: Database) -> dict[str, str]:
-    """Every object of a database that a migration may touch, with what it is. Names as they are without a search path."""
+    """Each object that a migration may touch, with its definition. Names as they are under an empty search path."""
     ours = "with ours as (select oid from pg_namespace where nspname in ('public', 'ourvidz', 'auth', 'storage', 'realtime'))"
     with database.driver() as connection, connection.transaction():
         connection.execute("set local search_path = pg_catalog")
@@ -56,7 +56,7 @@ RIGHTS = """
 
 
 def rights(database: Database) -> dict[str, str]:
-    """Who owns what of ours, and who was granted what."""
+    """Owners and grants of our objects."""
     ours = "with ours as (select oid from pg_namespace where nspname in ('public', 'ourvidz'))"
     with database.driver() as connection:
         return dict(connection.execute(f"{ours} {RIGHTS}").fetchall())

@@ -1,4 +1,4 @@
-"""What several files of database tests share."""
+"""Fixtures shared by several files of database tests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DATA = Path(__file__).parents[1] / "data"
 
 @pytest.fixture(scope="module")
 def shared(server: Server, template: str) -> Iterator[Database]:
-    """One database for all the examples of a module's properties: each brings its own jobs."""
+    """One database for all examples of a module's properties; each example brings its own jobs."""
     name = server.create(template)
     database = Database(server.url(name))
     yield database
@@ -35,7 +35,7 @@ def api(server: Server, database_name: str, database: Database) -> Iterator[Api]
 
 @pytest.fixture(scope="session")
 def empty_template(server: Server, template: str) -> Iterator[str]:
-    """A new project of Supabase's, to copy from."""
+    """A new Supabase project, as a template to copy."""
     name = supabase_database(server)
     yield name
     server.drop(name)
@@ -43,7 +43,7 @@ def empty_template(server: Server, template: str) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def template_of_0003(server: Server, template: str) -> Iterator[str]:
-    """A database of release 0003 with some rows, to copy from. (With `template`, the roles that its dump names are there.)"""
+    """A database of release 0003 with some rows, as a template. (`template` ensures that the roles named in its dump exist.)"""
     name = server.create(prefix="of_0003")
     with psycopg.connect(server.url(name, superuser=True), autocommit=True) as connection:
         connection.execute(gzip.decompress((DATA / "schema_0003.sql.gz").read_bytes()).decode())
@@ -53,7 +53,7 @@ def template_of_0003(server: Server, template: str) -> Iterator[str]:
 
 @pytest.fixture
 def made(server: Server, empty_template: str, production_template: str, template_of_0003: str) -> Iterator[Callable[[str], Database]]:
-    """A database of some kind: empty, production or of_0003."""
+    """Creates a database of a kind: empty, production or of_0003."""
     templates = {"empty": empty_template, "production": production_template, "of_0003": template_of_0003}
     there: list[tuple[str, Database]] = []
 

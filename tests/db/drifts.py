@@ -1,4 +1,4 @@
-"""Production's schema as it may have drifted: random changes that somebody may have made to it since, each as SQL."""
+"""Random schema drift of the production database: changes that somebody may have made since, each as SQL."""
 
 # ruff: noqa: E501  (SQL, as it would be typed)
 
@@ -15,7 +15,7 @@ TABLES = ("profiles", "user_roles", "characters", "projects", "scenes", "videos"
           "system_config", "user_activity_log", "jobs")  # fmt: skip
 
 OTHER_TYPES = {
-    # a type → others that somebody may have given the column, with how its values go over
+    # a type → other types that somebody may have given the column, with the cast
     "text": ["varchar(8)", "varchar(400)", "char(40)", "name", "d_short", "e_word", "bytea", "xml"],
     "character varying": ["text", "char(100)", "varchar(255)"],
     "integer": ["bigint", "smallint", "numeric", "text", "double precision", "boolean"],
@@ -41,7 +41,7 @@ DEFAULTS = {
 
 
 class Drift:
-    """One database's drift: the statements that were applied, in order."""
+    """Drift of one database: the statements that were applied, in order."""
 
     def __init__(self, database: Database, seed: int) -> None:
         self.database = database
@@ -60,12 +60,12 @@ class Drift:
                 with self.database.driver() as connection, connection.transaction():
                     connection.execute(statement)
             except psycopg.Error:
-                continue  # no database could have drifted so: a view or a key stands in the way
+                continue  # impossible drift: a view or a key prevents it
             self.done.append(statement)
         return self.done
 
     def column(self, table: str | None = None) -> tuple[str, str, str]:
-        """A table, one of its columns, and that one's type."""
+        """A random table, one of its columns, and the column's type."""
         table = table or self.dice.choice(TABLES)
         sql = "select column_name as name, data_type as type from information_schema.columns where table_schema = 'public' and table_name = %s order by 1"
         found = self.database.rows(sql, (table,))

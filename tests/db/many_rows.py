@@ -1,9 +1,8 @@
-"""One table of statements: how each trigger, and each function that takes many rows, is made to take N of them at once.
+"""A table of statements that makes each trigger, and each function that takes many rows, process N rows at once.
 
-tests/db/test_many_rows.py runs them, and fails for a trigger or such a function in the catalog that none of them calls: a new one needs its
-case here. A case is one statement. What it needs is made before, by bare SQL in another session: guards are off there, and no plan of the
-session that is measured is thrown away. `$N` is how many; sizes.made holds (n, id, user_id, other, claim_no, token), n
-from 1 (many_rows.sql).
+tests/db/test_many_rows.py runs them, and fails for such a trigger or function in the catalog that no case calls: a new one needs a case
+here. A case is one statement. Its rows are prepared by plain SQL in another session, where guards are off, so that no plan of the measured
+session is invalidated. `$N` is the number of rows; sizes.made holds (n, id, user_id, other, claim_no, token), n from 1 (many_rows.sql).
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ IDS = "select sizes.ids($N)"
 
 @dataclass(frozen=True)
 class Case:
-    """`sql`: a statement that takes N rows, or a query that answers how many it took. `before`: what makes them. `takes`: SQL of how many
-    it must take at least, where that is not N. `claims`: of the JWT with which it is asked. `most`: rows of
-    one statement, where 100,000 are too many."""
+    """`sql`: a statement that processes N rows, or a query that returns how many it processed. `before`: SQL that makes them. `takes`:
+    SQL for the minimum number it must process, if that is not N. `claims`: JWT claims of the request. `most`: rows in one statement
+    where 100,000 are too many."""
 
     name: str
     sql: str
@@ -29,7 +28,7 @@ class Case:
 
 
 def jobs(like: str, users: int = 5000, then: str = "") -> str:
-    """N jobs in the state of one of the seeds (many_rows_bench.py), of that many users."""
+    """SQL for N jobs of `users` users in the state of one of the seeds (many_rows_bench.py)."""
     return f"select sizes.jobs('{like}', $N, {users}); {then}"
 
 
@@ -72,7 +71,7 @@ BEGIN = (
     ),
     Case("submit again", f"select count(*) from {submits()} where not created", jobs("queued", 1)),
     Case("plain insert", PLAIN),
-    # Each moves its user's share on, and looks for it among the versions that this transaction has written of it (docs/decisions/0052).
+    # Each row advances its user's share, and has to find it among the versions that this transaction wrote (docs/decisions/0052).
     Case("plain insert of one user", PLAIN, "select sizes.ids($N, 1)", most=1_000),
     Case("intake", f"select jsonb_array_length(ourvidz.intake('sdxl_queue', {MESSAGES}))"),
     Case("intake of known jobs", f"select jsonb_array_length(ourvidz.intake('sdxl_queue', {MESSAGES}))", jobs("queued")),
@@ -91,7 +90,7 @@ BEGIN = (
     *(
         Case(
             f"import what {word}",
-            "select ourvidz.import_older()",
+            "select ourvidz.import_legacy()",
             """create table if not exists ourvidz.older_jobs (id uuid, user_id uuid, job_type text, status text, metadata jsonb,
                  created_at timestamptz, completed_at timestamptz, error_message text);
                delete from ourvidz.older_jobs; """
@@ -109,7 +108,7 @@ BEGIN = (
 STEPS = (
     Case("claim", "select count(*) from ourvidz.claim(sizes.like('executor'), '{sdxl}', null, $N)", jobs("queued")),
     Case("advance", f"select count(*) from ourvidz.advance_batch({HELD}, 'generation_started')", jobs("held")),
-    Case("remark", f"select count(*) from ourvidz.advance_batch({HELD}, 'generation_repeated')", jobs("generating")),
+    Case("annotate", f"select count(*) from ourvidz.advance_batch({HELD}, 'generation_repeated')", jobs("generating")),
     Case("complete", f"select count(*) from ourvidz.complete_batch({HELD})", jobs("uploading")),
     Case("complete films", f"select count(*) from ourvidz.complete_batch({HELD})", jobs("film at upload")),
     Case("fail each", each("ourvidz.fail(m.id, m.claim_no, m.token, 'out_of_memory', 'too large')"), jobs("held")),
@@ -124,7 +123,7 @@ STEPS = (
     Case("retry each", each("ourvidz.retry(m.id)"), jobs("failed")),
     Case("reprioritise each", each("ourvidz.reprioritise(m.id, 1)"), jobs("queued")),
     Case("reroute each", each("ourvidz.reroute(m.id)"), jobs("queued")),
-    Case("hide each", each("ourvidz.hide(m.id)"), jobs("completed")),
+    Case("hide each", each("ourvidz.remove_from_library(m.id)"), jobs("completed")),
     Case("delete jobs", f"delete from public.jobs where id in {MADE}", jobs("completed"), takes="0", claims=SERVICE),
     Case("stop what waits", f"select ourvidz.stop_jobs({ONE}, 'age', 'login:test')", jobs("queued", 1)),
     Case("stop what runs", f"select ourvidz.stop_jobs({ONE}, 'age', 'login:test')", jobs("held", 1)),
@@ -157,11 +156,11 @@ _WRONG = f"update public.images set image_url = 'x' where job_id in {MADE}"
 _NONE = f"delete from public.images where job_id in {MADE}"
 LIBRARY = (
     Case("artifacts removed", call(f"ourvidz.artifacts_removed({ALL})"), jobs("refused"), takes="1"),
-    Case("show pictures", call(f"ourvidz.show_library({ALL})"), jobs("completed", then=_WRONG), takes="1"),
-    Case("make rows of pictures", call(f"ourvidz.show_library({ALL})"), jobs("completed", then=_NONE), takes="1"),
+    Case("show pictures", call(f"ourvidz.sync_library({ALL})"), jobs("completed", then=_WRONG), takes="1"),
+    Case("make rows of pictures", call(f"ourvidz.sync_library({ALL})"), jobs("completed", then=_NONE), takes="1"),
     Case(
         "show films",
-        call(f"ourvidz.show_library({ALL})"),
+        call(f"ourvidz.sync_library({ALL})"),
         jobs("film", then="update public.videos set video_url = 'x' where id in (select other from sizes.made)"),
         takes="1",
     ),
@@ -214,10 +213,10 @@ OBJECTS = (
     Case("a folder is listed", "select count(*) from ourvidz.suspensions_take(60)",
          _SUSPENDED + "; " + rows("ourvidz.suspensions", "user_id, reason, since, by, lifted_at, lifted_by",
               "user_id, 'spam', '2020-01-01', 'login:test', '2020-01-02', 'login:test'"), takes="1"),
-    Case("taken down", "select count(*) from ourvidz.taken_take($N, 60)", rows(*_TAKEN)),
-    Case("moved away", call(f"ourvidz.taken_moved({_BUCKETS}, {_PATHS}, array_fill(true, array[$N]))"), rows(*_TAKEN), takes="1"),
-    Case("removals taken", "select count(*) from ourvidz.removals_take($N, 60)", rows(*_REMOVALS)),
-    Case("removals done", call(f"ourvidz.removals_gone({_BUCKETS}, {_PATHS})"), rows(*_REMOVALS), takes="1"),
+    Case("taken down", "select count(*) from ourvidz.quarantine_lease($N, 60)", rows(*_TAKEN)),
+    Case("moved away", call(f"ourvidz.quarantine_moved({_BUCKETS}, {_PATHS}, array_fill(true, array[$N]))"), rows(*_TAKEN), takes="1"),
+    Case("removals taken", "select count(*) from ourvidz.removals_lease($N, 60)", rows(*_REMOVALS)),
+    Case("removals done", call(f"ourvidz.removals_done({_BUCKETS}, {_PATHS})"), rows(*_REMOVALS), takes="1"),
     Case("hashes blocked", f"select ourvidz.block_add(array(select {_SHA256} from sizes.made), '{{}}', 'list', 'login:test')"),
     Case("hashes dropped", "select ourvidz.block_drop('list', 'login:test')",
          rows("ourvidz.blocked_hashes", "sha256, source, added_at", f"{_SHA256}, 'list', now()")),
@@ -232,7 +231,7 @@ OBJECTS = (
          rows(*_MESSAGE, "other, 'sizes', id, 2, 'completed', now(), '2020-01-01', null", jobs("completed")), takes="1"),
     Case("outbox due", "select sum(messages) from ourvidz.outbox_due()",
          rows(*_MESSAGE, "other, 'sizes', id, 2, 'completed', now(), '2020-01-01', null"), takes="least($N, 1000)"),
-    Case("an enhancer asks", "select count(*) from ourvidz.enhance_take('enhancer')",
+    Case("an enhancer asks", "select count(*) from ourvidz.enhancement_claim('enhancer')",
          rows("ourvidz.enhancement_requests", "user_id, style, prompt, asked_at", "user_id, 'sdxl', 'a lighthouse', now()"), takes="1"),
     Case("locks", call("ourvidz.lock_names('submit', array(select id::text from sizes.made))"), takes="1"),
 )  # fmt: skip
@@ -257,9 +256,9 @@ USERS = (
     Case("jobs of one who is verified", f"update public.profiles set age_verified = true where id = {ONE}", jobs("queued", 1,
          f"""update public.jobs set ready = false, run_at = null where id in {MADE};
              update public.profiles set age_verified = false where id = {ONE}"""), takes="1"),
-    Case("stops that were left", call("ourvidz.stop_rest($N)"),
+    Case("stops that were left", call("ourvidz.stop_remaining($N)"),
          f"{PEOPLE}; insert into ourvidz.stops select id, 'age', 'login:test', now() from sizes.made", takes="1"),
-    Case("shared users", call(f"ourvidz.share_with({ALL})"), takes="1"),
+    Case("shared users", call(f"ourvidz.intake_limit_users({ALL})"), takes="1"),
     Case("sign up", "insert into auth.users (id, email) select id, n || '@example.org' from sizes.made"),
     Case("roles", f"update auth.users set raw_app_meta_data = '{{\"role\": \"admin\"}}' where id in {MADE}",
          rows("auth.users", "id, email", "id, n || '@example.org'", PEOPLE)),
@@ -267,7 +266,7 @@ USERS = (
 
 
 def table(name: str, columns: str, values: str, change: str = "", make: str = IDS) -> tuple[Case, ...]:
-    """Rows of a table come, change and go."""
+    """Insert, update and delete of a table's rows."""
     there = rows(name, columns, values, make)
     key = columns.partition(",")[0]
     return (
@@ -314,15 +313,16 @@ ONE_BY_ONE = {
     **dict.fromkeys(("image_reviewed", "now", "salt"), "reads no table that grows"),
     "rows_gone on ourvidz.age_reviews": "only the erasure of one user deletes those",
     "a_bounds on system_config": "one row",
-    **dict.fromkeys(("read_names", "read_settings"), "a part of the statement of read_asked, which submit calls"),
-    **dict.fromkeys(("check_said", "register", "heartbeat", "lane_order", "set_limits", "receiver_set"), "takes a few names"),
+    **dict.fromkeys(("read_names", "read_settings"), "a part of the statement of normalise_requests, which submit calls"),
+    **dict.fromkeys(("check_executor_info", "register", "heartbeat", "lane_order", "set_limits", "receiver_set"), "takes a few names"),
     **dict.fromkeys(("is_blocked", "copies_of", "block_output", "check_blocked", "job_texts"), "of one job"),
-    "refuse_behind": "reads one row",
-    **dict.fromkeys(("raise_sequences", "next_xid_offset", "restored", "stay_quiet"), "once, after a restore or a move (test_restored.py)"),
+    "refuse_events_out_of_order": "reads one row",
+    **dict.fromkeys(("advance_sequences", "next_xid_offset", "restored", "stay_quiet"), "once, after a restore or a move (test_restored)"),
     **dict.fromkeys(
-        ("erasure_left", "drop_storage_leaks", "realtime_leaks", "storage_attempt", "storage_callers", "storage_leaks", "storage_policies",
+        ("erasure_unhandled_rows", "drop_storage_leaks", "realtime_leaks", "storage_attempt", "storage_callers", "storage_leaks",
+      "storage_policies",
          "storage_trial"),
         "reads catalogs, or tries a few rows",
     ),
 }  # fmt: skip
-"""Triggers and functions that no case calls, each with the reason: what is given to it is bounded, or it looks at one row."""
+"""Triggers and functions that no case calls, each with the reason: its input is bounded, or it handles one row."""

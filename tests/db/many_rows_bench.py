@@ -1,4 +1,4 @@
-"""Databases in which statements of many rows are tried (many_rows.py), and what measures them."""
+"""Databases and measuring for statements of many rows (many_rows.py)."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from support import LANES, Permissive, Server, artifact, claim, new_user, submit
 from ourvidz.db.connection import Database
 from ourvidz.lifecycle import Claim, Jobs
 
-TIMEOUT = "600s"  # of a statement of 100,000 rows; none takes a quarter of it
+TIMEOUT = "600s"  # for a statement of 100,000 rows; none needs a quarter of it
 
 
 class Bench:
-    """A database of its own, a session that fills it with guards off, and one that is measured."""
+    """A database of its own, with one session that fills it (guards off) and one that is measured."""
 
     def __init__(self, server: Server, template: str) -> None:
         self.server, self.name = server, server.create(template)
@@ -40,9 +40,10 @@ class Bench:
         self.filler.execute(case.before.replace("$N", str(n)))
 
     def run(self, case: Case, n: int, *then: str, session: psycopg.Connection | None = None) -> tuple[float, list[list[tuple[Any, ...]]]]:
-        """Seconds of the statement for the n rows that were made, and the answers of more queries in its transaction. It is rolled back."""
+        """Run the statement for the n prepared rows, then the queries `then` in the same transaction; returns its seconds and their
+        answers. Rolls back."""
         session = session or self.session
-        session.execute("select pg_stat_force_next_flush()")  # what pg_stat_xact_* says then is of the next transaction alone
+        session.execute("select pg_stat_force_next_flush()")  # pg_stat_xact_* then counts the next transaction alone
         with session.transaction(force_rollback=True):
             session.execute("select set_config('request.jwt.claims', %s, true)", (case.claims,))
             before = seconds(session)
@@ -55,7 +56,7 @@ class Bench:
 
 
 def seconds(session: psycopg.Connection) -> float:
-    """Processor time of the session's server process; where it is not on this machine, time itself."""
+    """CPU time of the session's server process; wall-clock time if it runs on another machine."""
     stat = Path(f"/proc/{session.info.backend_pid}/schedstat")
     if stat.exists() and "OURVIDZ_TEST_POSTGRES" not in os.environ:
         return int(stat.read_text().split()[0]) / 1e9
@@ -73,7 +74,7 @@ def make_template(server: Server, migrated: str) -> str:
 
 
 def seed(server: Server, name: str, admin: psycopg.Connection) -> None:
-    """The jobs that others are made like, each brought into its state by the functions that do so."""
+    """Create the jobs that others are copied from; the regular functions bring each into its state."""
     db = Database(server.url(name))
     jobs = Jobs(db, Permissive(), patience=20)
     users = [new_user(db, "premium", tokens=10**9)]
@@ -115,13 +116,13 @@ def seed(server: Server, name: str, admin: psycopg.Connection) -> None:
     submit(jobs, users[0], idempotency_key="held")
     seeds["held"] = claim(jobs, executor)
     submit(jobs, users[0], idempotency_key="held by another")
-    seeds["held by another"] = claim(jobs, other)  # a loss of this executor meets no jobs of other cases
+    seeds["held by another"] = claim(jobs, other)  # losing this executor touches no jobs of other cases
     ids = {name: held.job_id for name, held in seeds.items()} | {"executor": executor, "other executor": other}
     admin.execute("select sizes.ids(1, 1)")
     admin.execute(f"insert into sizes.seeds select 'queued', job_id from {submits()}")
     with admin.cursor() as cursor:
         cursor.executemany("insert into sizes.seeds values (%s, %s)", list(ids.items()))
-    # A session with session_replication_role = replica leaves triggers out, without a change that makes others plan again.
+    # session_replication_role = replica disables triggers without DDL, which would invalidate the plans of other sessions.
     admin.execute(
         """do $$ declare v_table regclass; begin
              for v_table in select tgrelid from pg_trigger where tgname = 'replica_guard' loop
@@ -136,7 +137,7 @@ def seed(server: Server, name: str, admin: psycopg.Connection) -> None:
              end loop; end $$"""
     )
     admin.execute("set session_replication_role = replica")
-    # Time does not run out, and what one login may do in a minute is not what is tried here.
+    # Leases and deadlines never expire, and the per-login rate limit is not under test here.
     admin.execute("update ourvidz.executors set lease_until = 'infinity'")
     admin.execute("update public.jobs set deadline = 'infinity' where deadline is not null")
     admin.execute("update ourvidz.policy set claims_per_minute = 1000000000")

@@ -1,14 +1,13 @@
-"""Every case of many_rows.py at 1,000 and at 100,000 rows: what `make rows` measures, keeps and prints.
+"""Every case of many_rows.py at 1,000 and at 100,000 rows: `make rows` measures, stores and prints the results.
 
-Cases that begin in the same state share a database: it is filled once for each number of rows, and each case is a session of its own
-whose transaction is rolled back. Rows that were rolled back stay in tables and indexes until the vacuum, so a case can only seem dearer
-than it is; one that seems too dear is measured again in databases of its own. Results are kept as JSON lines: a run that was stopped
-goes on where it was.
+Cases with the same initial state share a database: it is filled once for each number of rows, and each case runs in a session of its own
+and is rolled back. Rolled-back rows stay in tables and indexes until a vacuum, so a case can only seem slower than it is; one that seems
+too slow is measured again in its own databases. Results are stored as JSON lines, and an interrupted run resumes.
 
     OURVIDZ_ROWS_RESULTS   the file of results; build/rows.jsonl
-    OURVIDZ_ROWS_ONLY      names of cases, with commas between
+    OURVIDZ_ROWS_ONLY      names of cases, separated by commas
     OURVIDZ_ROWS_SIZES     other numbers of rows, the smallest first: 1000,10000 finds most faults in a tenth of the time
-    OURVIDZ_ROWS_SAVE      keeps the table in bench/results
+    OURVIDZ_ROWS_SAVE      stores the table in bench/results
 """
 
 from __future__ import annotations
@@ -28,21 +27,24 @@ from many_rows_bench import Bench
 from support import Server
 
 from bench.report import text
-from ourvidz.db import layer, schema
+from ourvidz.db import schema_files, schema_objects
 
 SIZES = tuple(map(int, os.environ.get("OURVIDZ_ROWS_SIZES", "1000,100000").split(",")))
 PLAIN = "reset all"  # no setting of ours in the measured session
 STATES = ("stale", "fresh")
-DEARER = 2.0  # how much dearer a row may be among many than among few
+DEARER = 2.0  # most that the cost per row may grow from few rows to many
 KEPT = Path(os.environ.get("OURVIDZ_ROWS_RESULTS", Path(__file__).parents[2] / "build" / "rows.jsonl"))
 SQL = hashlib.sha256(
-    json.dumps([[*schema.parts()], [*layer.scripts()], Path(__file__).with_name("many_rows.sql").read_text()], default=str).encode()
+    json.dumps(
+        [[*schema_files.parts()], [*schema_objects.scripts()], Path(__file__).with_name("many_rows.sql").read_text()], default=str
+    ).encode()
 ).hexdigest()
 
 
 @dataclass(frozen=True)
 class Result:
-    """Seconds a row, by how many rows the statement took; None where it failed or was stopped. `alone`: no other case in its databases."""
+    """Seconds per row, by number of rows in the statement; None if it failed or was cancelled. `alone`: no other case used its
+    databases."""
 
     postgres: int
     state: str
@@ -61,7 +63,7 @@ class Result:
 
 
 def groups(cases: Iterable[Case] = CASES) -> list[list[Case]]:
-    """The cases by the state in which they begin."""
+    """The cases, grouped by initial state."""
     found: dict[str, list[Case]] = {}
     for case in cases:
         found.setdefault(f"{case.before} {case.most}", []).append(case)
@@ -69,7 +71,8 @@ def groups(cases: Iterable[Case] = CASES) -> list[list[Case]]:
 
 
 def measure(server: Server, template: str, postgres: int, cases: Sequence[Case]) -> Iterator[Result]:
-    """Cases of one group, in both states of the statistics. What seems too dear is measured again by itself, and comes twice."""
+    """Measure the cases of one group with stale and with fresh statistics. A case that seems too slow is measured again alone, and is
+    yielded twice."""
     again = set()
     for result in _together(server, template, postgres, cases):
         yield result
@@ -108,7 +111,8 @@ def _at(server: Server, template: str, cases: Sequence[Case], n: int, few: Mappi
 
 
 def _cost(bench: Bench, case: Case, n: int, session: psycopg.Connection, few: float | None) -> float | None:
-    """Few rows are measured twice: the first time includes the planning. Many are stopped after twenty times what they should take."""
+    """Seconds per row. Small runs are measured twice, as the first includes planning. Large ones are cancelled after 60 s plus twenty
+    times the expected time."""
     session.execute(f"set statement_timeout = '{60 + 20 * n * few if few else 600:.0f}s'")
     try:
         return min(bench.run(case, n, session=session)[0] for _ in range(2 if n == SIZES[0] else 1)) / n
@@ -118,7 +122,7 @@ def _cost(bench: Bench, case: Case, n: int, session: psycopg.Connection, few: fl
 
 
 class Run:
-    """What has been measured, of what there is to measure; says how far it is."""
+    """The stored results of a run, its progress and what is left to measure."""
 
     def __init__(self, versions: Sequence[int], kept: Path = KEPT) -> None:
         only = os.environ.get("OURVIDZ_ROWS_ONLY")
@@ -135,7 +139,7 @@ class Run:
         }  # fmt: skip
 
     def on(self, server: Server, template: str, postgres: int) -> list[Result]:
-        """Measures on a server what has no result yet. Returns all results of that version."""
+        """Measure on a server whatever has no result yet. Returns all results of that version."""
         for cases in groups(self.cases):
             if left := [case for case in cases if not all(self._final(postgres, state, case) for state in STATES)]:
                 for result in measure(server, template, postgres, left):
@@ -161,7 +165,7 @@ class Run:
         print(f"{done} of {all_}, about {left:.0f} min left: Postgres {r.postgres}, {r.state}, {r.case}: {_costs(r)} µs a row", flush=True)
 
     def table(self) -> str:
-        """Microseconds a row among 1,000 and among 100,000, a line for each case."""
+        """Microseconds per row at 1,000 and at 100,000 rows, a line for each case."""
         columns = [(v, s) for v in self.versions for s in STATES]
         by = {(r.postgres, r.state, r.case): r for v in self.versions for r in self.of(v)}
         rows = [[c.name, *(_costs(by.get((*column, c.name))) for column in columns)] for c in self.cases]

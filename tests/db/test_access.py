@@ -1,5 +1,5 @@
-"""Who may do what, tried: every relation, function and bucket, as each role with its claims, on one user's rows and another's, under the
-default privileges that Supabase sets. What is found must be what tests/db/access_matrix.py says."""
+"""Access rights, found by trying every relation, function and bucket as each role with its claims, on the rows of two users, under
+Supabase's default privileges. The result must equal tests/db/access_matrix.py."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from supabase_shape import supabase_database
 from support import OWNER, Permissive, Server, claim, executor, finish, new_user, submit
 
 from ourvidz.db.connection import Database
-from ourvidz.db.layer import apply
 from ourvidz.db.migrate import migrate
+from ourvidz.db.schema_objects import apply
 from ourvidz.lifecycle import Jobs
 from state import catalog
 
@@ -47,7 +47,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "public.scenes": {"project_id": "{project}", "scene_number": 1, "description": "x"},
     "public.consents": {"user_id": "{user}", "sha256": "0" * 64, "statement_version": "1", "attested_at": "2025-07-07"},
 }
-"""A row that whoever may insert at all could insert."""
+"""Rows that anyone with the right to insert could insert."""
 
 
 def project_of(user: str) -> str:
@@ -55,16 +55,16 @@ def project_of(user: str) -> str:
 
 
 MADE_FOR_THIS = {"23505", "23503", "23514", "23502", "OV014", "OV015", "OV001", "OV009"}
-"""Refusals of the row, not of the right: a second profile, a row that others refer to, a column that may not be null, an empty purse,
-a job that has not ended."""
+"""SQLSTATEs that refuse the row, not the right: a second profile, a referenced row, NULL in a NOT NULL column, too few tokens, a job
+that has not ended."""
 NOT_WRITTEN_AT_ALL = ("55000", "0A000", "428C9")
-"""A view, a sequence, a generated column: Postgres says so before it looks at rights."""
+"""A view, a sequence, a generated column: Postgres raises these before it checks rights."""
 
 
 @dataclass(frozen=True)
 class Persona:
     name: str
-    kind: str  # as the matrix names it
+    kind: str  # key of the matrix
     role: str
     user: str | None = None
     admin: bool = False
@@ -72,23 +72,23 @@ class Persona:
 
 @dataclass(frozen=True)
 class Field:
-    """A database with rows of two users, and everyone who may come to it."""
+    """A database with rows of two users, and every persona that may connect."""
 
     database: Database
     api: Api
     users: tuple[str, str]
-    jobs: dict[str, str]  # whose
+    jobs: dict[str, str]  # job → user
     personas: tuple[Persona, ...]
 
     def owner(self, row: dict[str, Any]) -> str | None:
-        """Whose a row is; none for rows that are no one's."""
+        """The user that owns a row; None if the row belongs to no user."""
         if found := row.get("user_id") or (row.get("id") if "id" in row and str(row["id"]) in self.users else None):
             return str(found)
         return self.jobs.get(str(row.get("project_id") or row.get("job_id") or row.get("id")))
 
     @contextmanager
     def attempt(self, cursor: psycopg.Cursor[Any]) -> Iterator[None]:
-        """Whatever it does is undone."""
+        """A transaction that is rolled back."""
         with cursor.connection.transaction(force_rollback=True):
             yield
 
@@ -114,7 +114,7 @@ def field(server: Server, template: str) -> Iterator[Field]:
 
 
 def fill(database: Database, users: tuple[str, str]) -> dict[str, str]:
-    """A finished and a waiting job of each, and a row of each in every other table that has owners."""
+    """A finished and a waiting job for each user, and a row for each in every other table with owners."""
     jobs, whose = Jobs(database, Permissive()), {}
     gpu = executor(jobs)
     for bucket in [*catalog.BUCKETS, "somebody-elses"]:
@@ -165,7 +165,7 @@ def columns(database: Database, relation: str) -> list[str]:
 
 
 def permitted(cursor: psycopg.Cursor[Any], query: str, params: Any = ()) -> list[dict[str, Any]] | None:
-    """The rows it gave, or None when the right to do it at all was refused."""
+    """The returned rows, or None if the right itself was refused."""
     try:
         with cursor.connection.transaction(force_rollback=True):
             cursor.execute(query, params)
@@ -181,7 +181,7 @@ def permitted(cursor: psycopg.Cursor[Any], query: str, params: Any = ()) -> list
 
 
 def found(field: Field, relation: str, who: Persona) -> Verbs:
-    """What this one can do with this relation, in the matrix's words: each verb tried with each column, and on each user's rows."""
+    """The rights of a persona on a relation in the matrix's format: each verb is tried with each column, and on each user's rows."""
     names = columns(field.database, relation)
     rows = field.database.rows(f"select * from {relation}")
     told: Verbs = {}
@@ -190,7 +190,7 @@ def found(field: Field, relation: str, who: Persona) -> Verbs:
         mine, every = {who.user}, {field.owner(r) for r in rows}
         if not allowed or (not owners and rows):
             return
-        if every == {None}:  # nobody's: whoever may, may everything
+        if every == {None}:  # rows without an owner: whoever has the right has it on all
             owners = every
         known = "own" if who.user and owners == mine and len(every) > 1 else "all" if owners == every else f"some: {owners}"
         told[verb] = known if set(allowed) == set(names) else f"{known} {' '.join(allowed)}"
@@ -267,7 +267,7 @@ def test_relations(field: Field, relation: str) -> None:
 
 
 def test_functions(field: Field) -> None:
-    """Each is called as each: what is not refused may be called."""
+    """Calls each function as each persona; any call that is not refused counts as permitted."""
     sql = """select format('%s.%s', n.nspname, p.proname) as name, n.nspname as schema,
                     (select coalesce(string_agg(format('null::%s', t::regtype), ', ' order by o), '') from unnest(p.proargtypes)
                      with ordinality as a (t, o)) as arguments
@@ -286,10 +286,10 @@ def _may_call(cursor: psycopg.Cursor[Any], query: str) -> bool:
     try:
         with cursor.connection.transaction(force_rollback=True):
             cursor.execute(query)
-    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedObject):  # its arguments' types are not seen either
+    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedObject):  # the types of its arguments are not visible either
         return False
     except psycopg.Error:
-        return True  # it began
+        return True  # it started
     return True
 
 
@@ -299,7 +299,7 @@ def test_buckets(field: Field, bucket: str) -> None:
     matrix = BUCKETS["sealed" if ours.sealed else "assets" if ours.public else "references" if ours.uploads else "outputs"] if ours else {}
     for who in field.personas:
         if who.kind == "service_role" and not ours:
-            continue  # which may bypass all policies, at Supabase
+            continue  # may have BYPASSRLS at Supabase
         assert (can := _found_in_bucket(field, bucket, who)) == expected(matrix, who), (bucket, who.name, can)
 
 
@@ -335,7 +335,7 @@ def _found_in_bucket(field: Field, bucket: str, who: Persona) -> Verbs:
         ("alter view public.job_timeline set (security_invoker = false)", "public.job_timeline", "all"),
     ],
 )
-def test_it_goes_red(server: Server, template: str, mistake: str, relation: str, seen: str) -> None:
+def test_deviations_from_the_matrix_are_detected(server: Server, template: str, mistake: str, relation: str, seen: str) -> None:
     name = server.create(template)
     database = Database(server.url(name))
     users = (new_user(database), new_user(database))
@@ -351,8 +351,8 @@ def test_it_goes_red(server: Server, template: str, mistake: str, relation: str,
     assert not same(now, expected(RELATIONS[relation], user)) and now["select"].split()[0] == seen
 
 
-def test_a_table_without_a_policy_goes_red(field: Field) -> None:
-    """Made after the migration, as somebody would: Supabase's default privileges hand it to everyone, and it has no entry."""
+def test_a_table_without_a_policy_is_detected(field: Field) -> None:
+    """A table created after the migration: Supabase's default privileges grant it to everyone, and it has no entry in the matrix."""
     user = field.personas[1]
     field.database.rows("create table public.diaries (id uuid primary key default gen_random_uuid(), user_id uuid not null)")
     try:
@@ -367,13 +367,13 @@ def test_a_table_without_a_policy_goes_red(field: Field) -> None:
     assert can == {"select": "all", "insert": "all", "update": "all", "delete": "all"}
 
 
-def test_api_roles_reach_no_schema_of_ours(field: Field) -> None:
+def test_api_roles_cannot_use_our_internal_schema(field: Field) -> None:
     for role in ("anon", "authenticated", "service_role", "ourvidz_admin"):
         assert field.database.rows("select has_schema_privilege(%s, 'ourvidz', 'usage') as may", (role,)) == [{"may": False}]
 
 
 def test_owner_and_search_path(field: Field) -> None:
-    """Definer functions run as ourvidz_owner, which nobody can be, whatever the caller's search_path."""
+    """SECURITY DEFINER functions run as ourvidz_owner, which has no login, with a fixed search_path."""
     wrong = field.database.rows("""select p.oid::regprocedure::text as name from pg_proc as p
         where p.pronamespace in ('public'::regnamespace, 'ourvidz'::regnamespace)
           -- These two must be the migrating role's, which may reach into Supabase's schemas; only ourvidz_owner may call them.
@@ -383,8 +383,8 @@ def test_owner_and_search_path(field: Field) -> None:
     assert field.database.rows("select rolcanlogin from pg_roles where rolname = 'ourvidz_owner'") == [{"rolcanlogin": False}]
 
 
-def test_views_ask_as_their_caller(field: Field) -> None:
-    """But for one that shows no user's row: it shows executors to those who may not read all of them."""
+def test_views_use_the_callers_rights(field: Field) -> None:
+    """Except `fleet`, which holds no user data: it shows executors to callers who may not read the whole table."""
     views = field.database.rows("""select c.relname, coalesce(array_to_string(c.reloptions, ','), '') as options from pg_class as c
         where c.relkind = 'v' and c.relnamespace in ('public'::regnamespace, 'ourvidz'::regnamespace)""")
     assert len(views) > 1 and {v["relname"] for v in views if "security_invoker=true" not in v["options"]} == {"fleet"}
@@ -397,14 +397,14 @@ def test_realtime_publishes_jobs_and_the_library(field: Field) -> None:
     assert {r["relname"] for r in field.database.rows(whole)} == {"jobs", "images", "videos"}
 
 
-def test_postgrest_is_told_to_ask_first(server: Server, field: Field) -> None:
-    """Where the migrating role may set it, as at Supabase. Where it may not, an admin is a user like any other, and `doctor` says so."""
+def test_migrate_sets_postgrests_pre_request_function(server: Server, field: Field) -> None:
+    """If the migrating role may set it, as at Supabase. If not, an admin has the rights of a plain user, and `doctor` reports it."""
     parameter = f"set on parameter pgrst.db_pre_request {{}} {OWNER}"
     told = """select setconfig from pg_db_role_setting where setrole = 'authenticator'::regrole
               and setdatabase = (select oid from pg_database where datname = current_database())"""
     assert field.database.rows(told) == []
     server.admin(f"grant {parameter.format('to')}")
-    server.admin(f"grant authenticator to {OWNER} with admin option")  # whoever made the role in this cluster
+    server.admin(f"grant authenticator to {OWNER} with admin option")  # as the role that created it in this cluster
     try:
         field.database.rows("update ourvidz.schema_objects set digest = 'of an older program'")
         with field.database.transaction() as connection:
@@ -414,7 +414,7 @@ def test_postgrest_is_told_to_ask_first(server: Server, field: Field) -> None:
         server.admin(f"revoke {parameter.format('from')}")
 
 
-def test_ones_own_things_refer_to_ones_own(field: Field) -> None:
+def test_users_can_only_reference_their_own_rows(field: Field) -> None:
     a, b = field.personas[1:3]
     for table, column, theirs in (("projects", "character_id", "characters"), ("videos", "project_id", "projects")):
         for owner, may in ((a.user, True), (b.user, False)):
@@ -427,8 +427,8 @@ def test_ones_own_things_refer_to_ones_own(field: Field) -> None:
 
 
 @pytest.mark.parametrize("table", ["jobs", "characters", "projects", "videos", "images", "usage_logs"])
-def test_a_list_is_found_by_its_users_index(field: Field, table: str) -> None:
-    """The policy itself is the index's condition: what others have costs nothing (bench/rls.py)."""
+def test_lists_use_the_user_index(field: Field, table: str) -> None:
+    """The policy itself is the index condition, so other users' rows cost nothing (bench/rls.py)."""
     user = field.personas[1]
     with field.api.request(user.role, user.user) as cursor:
         cursor.execute("set local enable_seqscan = off")
@@ -436,8 +436,8 @@ def test_a_list_is_found_by_its_users_index(field: Field, table: str) -> None:
     assert "Index Cond: (user_id = " in plan and "Filter" not in re.sub(r"Filter: \(NOT (hidden|taken_down)\)", "", plan), plan
 
 
-def test_an_admin_of_ones_own_making(field: Field) -> None:
-    """Only app_metadata, which users cannot write, makes an admin; and only of a signed-in user."""
+def test_forged_admin_claims_give_no_admin_rights(field: Field) -> None:
+    """Only app_metadata, which users cannot write, makes an admin, and only for a signed-in user."""
     for claims, role in (
         ({"role": "authenticated", "user_metadata": {"role": "admin"}}, "authenticated"),
         ({"role": "authenticated", "app_metadata": {"role": "analyst"}}, "authenticated"),
@@ -450,9 +450,9 @@ def test_an_admin_of_ones_own_making(field: Field) -> None:
             assert cursor.execute("select current_user").fetchone() == (role,)
 
 
-def test_rights_do_not_depend_on_what_a_project_grants_by_default(server: Server, template: str) -> None:
-    """Projects made before October 2026 give the API's roles every new table, function and sequence; later ones give nothing. After
-    `migrate` every right on what is ours is the same in both, so the matrix above holds for both; and a job can be asked for and seen."""
+def test_rights_do_not_depend_on_default_privileges(server: Server, template: str) -> None:
+    """Projects created before October 2026 grant every new table, function and sequence to the API roles; later ones grant nothing.
+    After `migrate` all rights on our objects are equal in both, so the matrix holds for both; and a job can be submitted and read."""
     found = []
     for grants_by_default in (True, False):
         name = supabase_database(server, grants_by_default=grants_by_default)

@@ -1,4 +1,4 @@
-"""What a stolen executor's login, or two doors at once, would like to do."""
+"""Attacks with a stolen executor login, and concurrent requests through two entry points."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def intake(connection: psycopg.Connection[Any], *messages: dict[str, Any]) -> li
 
 
 @pytest.mark.parametrize("there", [False, True])
-def test_the_intake_takes_nobodys_picture_but_the_users(database: Database, api: Api, user: User, there: bool) -> None:
-    """Whoever may call it may send what they like: also settings that are read already, which no message has."""
+def test_the_intake_refuses_references_to_another_users_picture(database: Database, api: Api, user: User, there: bool) -> None:
+    """The caller may send anything: here also settings that are parsed already, which real messages do not have."""
     thief, victim = user(), user()
     picture = f"character-images/{victim}/a.png"
     more = {}
@@ -63,7 +63,7 @@ def test_the_intake_takes_nobodys_picture_but_the_users(database: Database, api:
     assert [r["settings"] for r in database.rows("select settings from public.job_payloads where settings ? 'references'")] == []
 
 
-def test_a_picture_that_its_type_does_not_take_joins_no_row(database: Database, api: Api, user: User) -> None:
+def test_a_reference_the_job_type_does_not_support_is_set_aside(database: Database, api: Api, user: User) -> None:
     owner = user()
     insert = "insert into public.jobs (user_id, job_type, metadata, status) values (%s, 'sdxl_image_fast', %s, 'queued') returning id"
     (made,) = api.rows("authenticated", owner, insert, (owner, '{"prompt": "a lighthouse"}'))
@@ -73,11 +73,11 @@ def test_a_picture_that_its_type_does_not_take_joins_no_row(database: Database, 
     assert words["set_aside"] == [{"field": "last_frame", "reason": "other_family"}]
 
 
-def test_two_doors_at_once_do_not_overshoot_the_plan(
+def test_concurrent_submits_by_rpc_and_intake_respect_the_plan_limit(
     server: Server, database_name: str, database: Database, jobs: Jobs, user: User
 ) -> None:
     owner = user()
-    for _ in range(4):  # of the five that the plan free allows
+    for _ in range(4):  # of the five that the free plan allows
         submit(jobs, owner)
     url = server.url(database_name, superuser=True)
     with closing(psycopg.connect(url)) as first, psycopg.connect(url, autocommit=True) as second, ThreadPoolExecutor(1) as crew:
@@ -104,8 +104,8 @@ def test_two_doors_at_once_do_not_overshoot_the_plan(
         {"bucket": "somebody-elses"},
     ],
 )
-def test_an_output_lies_in_its_own_jobs_folder(database: Database, jobs: Jobs, user: User, place: dict[str, str]) -> None:
-    """A row of artifacts is what its user is shown, what a film begins with, and what an erasure deletes."""
+def test_an_artifact_path_outside_its_jobs_folder_is_refused(database: Database, jobs: Jobs, user: User, place: dict[str, str]) -> None:
+    """An artifact's path is what its user is shown, what a video starts from and what an erasure deletes."""
     job = claim(jobs, executor(jobs)) if submit(jobs, user()) else None
     assert job is not None
     jobs.advance(job, "generation_started")
@@ -116,8 +116,9 @@ def test_an_output_lies_in_its_own_jobs_folder(database: Database, jobs: Jobs, u
 
 
 @pytest.mark.parametrize("said", ["a lighthouse at dusk", "x" * 41, "", "Naïve", "two\nlines"])
-def test_events_hold_no_sentence_of_an_executors(database: Database, jobs: Jobs, user: User, said: str) -> None:
-    """They cannot be erased, and analysts read them: a class or reason is a word, whatever a confused executor makes of its error."""
+def test_executors_cannot_put_free_text_into_events(database: Database, jobs: Jobs, user: User, said: str) -> None:
+    """Events cannot be erased, and analysts read them: a class or reason must be a single word, even if a faulty executor passes an
+    error text."""
     submit(jobs, user())
     job = claim(jobs, executor(jobs))
     for say in (

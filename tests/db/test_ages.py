@@ -1,4 +1,4 @@
-"""Ages: asked for by the user, decided by an operator with a reason, each decision kept; and where refusals send people."""
+"""Age verification: requested by the user, decided by an operator with a reason, every decision kept; and the link in refusals."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def call(api: Api, user: str | None, verb: str) -> dict[str, Any]:
     return dict(api.rows("authenticated", user, f"select public.{verb}() as answer")[0]["answer"])
 
 
-def test_asked_decided_and_kept(api: Api, user: User, database: Database, jobs: Jobs) -> None:
+def test_age_review_from_request_to_decision(api: Api, user: User, database: Database, jobs: Jobs) -> None:
     me = user(verified=False)
     assert call(api, me, "age_status")["status"] == "unverified"
     first, again = call(api, me, "request_age_review"), call(api, me, "request_age_review")
@@ -44,7 +44,7 @@ def test_asked_decided_and_kept(api: Api, user: User, database: Database, jobs: 
     assert call(api, me, "request_age_review")["status"] == "verified" and ages.reviews(database) == []
 
 
-def test_a_refusal_holds_for_a_day_and_a_verification_can_be_taken_back(
+def test_a_refusal_lasts_a_day_and_a_verification_can_be_withdrawn(
     api: Api, user: User, database: Database, jobs: Jobs, clock: Clock
 ) -> None:
     me = user()
@@ -58,7 +58,7 @@ def test_a_refusal_holds_for_a_day_and_a_verification_can_be_taken_back(
     assert call(api, me, "request_age_review")["status"] == "waiting"
 
 
-def test_a_decision_is_never_changed_and_needs_its_ground(user: User, database: Database) -> None:
+def test_decisions_are_immutable_and_need_a_reason(user: User, database: Database) -> None:
     me = user(verified=False)
     for how in ("", "  ", "x" * 501):
         with pytest.raises(InvalidJob, match="How the age was judged"):
@@ -74,7 +74,7 @@ def test_a_decision_is_never_changed_and_needs_its_ground(user: User, database: 
     assert [r["decision"] for r in ages.reviews(database, decided=True)] == ["refused", "verified"]
 
 
-def test_nobody_verifies_themselves(api: Api, user: User) -> None:
+def test_users_cannot_verify_themselves(api: Api, user: User) -> None:
     me = user(verified=False)
     for statement in (
         "select ourvidz.decide_age(%s, true, 'me', 'trust me')",
@@ -86,7 +86,7 @@ def test_nobody_verifies_themselves(api: Api, user: User) -> None:
         api.rows("anon", None, "select public.request_age_review()")
 
 
-def test_refusals_link_to_the_page(user: User, database: Database, jobs: Jobs) -> None:
+def test_refusals_link_to_the_projects_help_page(user: User, database: Database, jobs: Jobs) -> None:
     me, other = user("premium"), user(verified=False)
     with pytest.raises(NotAgeVerified, match="An operator verifies it"):
         submit(jobs, other)
@@ -100,11 +100,11 @@ def test_refusals_link_to_the_page(user: User, database: Database, jobs: Jobs) -
         jobs.check_consent(held, "a1" * 32)
 
 
-def test_an_erasure_takes_the_ground_and_keeps_the_decision(user: User, database: Database) -> None:
+def test_erasure_removes_the_reason_and_keeps_the_decision(user: User, database: Database) -> None:
     me = user(verified=False)
     ages.decide(database, me, True, "operator:ada", "passport no. 5")
     database.rows("select ourvidz.erase_begin(%s, null, 'test')", (me,))
-    database.rows("select ourvidz.erase_words(%s)", (me,))
+    database.rows("select ourvidz.erase_user_data(%s)", (me,))
     (kept,) = ages.reviews(database, decided=True)
     assert (kept["decision"], kept["how"]) == ("verified", None)
     with pytest.raises(NotFound, match="erased"):

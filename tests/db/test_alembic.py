@@ -1,4 +1,4 @@
-"""Alembic's own commands, as somebody types them who knows Alembic: from any folder, each works or says what to do instead."""
+"""Alembic's own commands, run from any folder: each works or tells what to do instead."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ INI = Path(__file__).parents[2] / "alembic.ini"
 
 
 class Alembic:
-    """`alembic -c …/alembic.ini ARGS`, in this process, from a folder that has nothing to do with it."""
+    """`alembic -c …/alembic.ini ARGS` in this process, from an unrelated folder."""
 
     def __call__(self, *args: str, ini: Path = INI) -> tuple[int, str]:
-        """The exit code, and what was printed or said of an error."""
+        """Returns the exit code and everything printed."""
         command, printed, said = CommandLine(), StringIO(), StringIO()
         options = command.parser.parse_args(args)
         try:
@@ -43,14 +43,14 @@ def alembic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Alembic:
 
 @pytest.fixture
 def here(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
-    """DATABASE_URL is this test's database."""
+    """Sets DATABASE_URL to this test's database."""
     monkeypatch.setenv("DATABASE_URL", database.url)
     config.cache_clear()
     yield database
     config.cache_clear()
 
 
-def test_what_only_looks(alembic: Alembic, here: Database) -> None:
+def test_read_only_commands(alembic: Alembic, here: Database) -> None:
     before = here.rows("select count(*) as n, max(xmin::text::bigint) as last from pg_class")
     assert alembic("current") == (0, f"{migrate.head()} (head)")
     assert alembic("check") == (0, "No new upgrade operations detected.")
@@ -62,7 +62,7 @@ def test_what_only_looks(alembic: Alembic, here: Database) -> None:
     assert code != 0 and "ourvidz migrate --check" in said
 
 
-def test_what_needs_no_database(alembic: Alembic, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commands_that_need_no_database(alembic: Alembic, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nowhere")
     config.cache_clear()
     assert alembic("heads") == (0, f"{migrate.head()} (head)")
@@ -74,7 +74,7 @@ def test_what_needs_no_database(alembic: Alembic, monkeypatch: pytest.MonkeyPatc
     assert code != 0 and "cannot be reached" in said
 
 
-def test_its_file_is_read_in_every_locale() -> None:
+def test_alembic_ini_is_ascii() -> None:
     assert INI.read_bytes().isascii()  # Alembic reads it in the locale's encoding
 
 
@@ -91,7 +91,7 @@ REFUSED = (
 )
 
 
-def test_what_is_refused_says_what_to_do_and_touches_nothing(alembic: Alembic, here: Database) -> None:
+def test_refused_commands_suggest_a_remedy_and_change_nothing(alembic: Alembic, here: Database) -> None:
     before = here.rows("select count(*) as n, max(xmin::text::bigint) as last from pg_class")
     files = sorted(INI.parent.glob("migrations/versions/*"))
     for args, said in REFUSED:

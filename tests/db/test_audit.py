@@ -1,4 +1,4 @@
-"""What nobody can do by the rules is done here by a superuser with the guards off; the audit must find it, and say where."""
+"""A superuser with the guards off tampers with history; the audit must find each change and locate it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from support import Clock, as_job, claim, events, executor, finish, new_user, ro
 from waiting import LIMIT
 
 from ourvidz.audit import KINDS, audit, publish_heads, rebuild
+from ourvidz.chain_heads import HeadsDamaged
 from ourvidz.db.connection import Database
 from ourvidz.db.history import HistoryBusy
-from ourvidz.heads import HeadsDamaged
 from ourvidz.lifecycle import Jobs
 
 
 class Tamper:
-    """The superuser, with every trigger and foreign key off."""
+    """Runs statements as the superuser, with all triggers and foreign keys off."""
 
     def __init__(self, connection: psycopg.Connection) -> None:
         self.connection = connection
@@ -46,7 +46,7 @@ def tamper(superuser: psycopg.Connection) -> Tamper:
 
 @pytest.fixture
 def three(jobs: Jobs, user: Callable[..., str], clock: Clock) -> list[str]:
-    """Three jobs: finished (7 events), failed after a retry, waiting; ordered by id, as the audit walks."""
+    """Three jobs: finished (7 events), failed and waiting for a retry, waiting; ordered by id, as the audit reads them."""
     owner, gpu = user(), executor(jobs)
     found = [submit(jobs, owner, prompt=f"a lighthouse {n}") for n in range(3)]
     finish(jobs, claim(jobs, gpu))
@@ -70,7 +70,7 @@ def found(database: Database, heads: Path | None = None) -> list[tuple[str, str,
     return [(f.kind, f.job_id, f.version) for f in report.findings]
 
 
-def test_an_untouched_history_verifies(database: Database, three: list[str], tmp_path: Path) -> None:
+def test_an_unchanged_history_verifies(database: Database, three: list[str], tmp_path: Path) -> None:
     heads = tmp_path / "heads.jsonl"
     assert publish_heads(database, heads) == 3
     heard: list[int] = []
@@ -91,22 +91,22 @@ def test_an_empty_database_verifies(database: Database, tmp_path: Path) -> None:
      "type = 'cancelled', to_status = 'cancelled'", "type = 'nonsense'", "to_status = 'nonsense'", "occurred_at = 'infinity'",
      "occurred_at = '20000-01-01'"],
 )  # fmt: skip
-def test_a_changed_event(database: Database, done: str, tamper: Tamper, change: str) -> None:
+def test_a_changed_event_is_found(database: Database, done: str, tamper: Tamper, change: str) -> None:
     tamper(f"update public.job_events set {change} where job_id = %(job)s and version = 7", job=done)
     assert found(database) == [("altered", done, 7)]
 
 
-def test_a_missing_event(database: Database, done: str, tamper: Tamper) -> None:
+def test_a_missing_event_is_found(database: Database, done: str, tamper: Tamper) -> None:
     tamper("delete from public.job_events where job_id = %(job)s and version = 3", job=done)
     assert found(database) == [("missing", done, 3)]
 
 
-def test_missing_first_events(database: Database, done: str, tamper: Tamper) -> None:
+def test_missing_first_events_are_found(database: Database, done: str, tamper: Tamper) -> None:
     tamper("delete from public.job_events where job_id = %(job)s and version < 3", job=done)
     assert found(database) == [("missing", done, 1)]
 
 
-def test_reordered_events(database: Database, done: str, tamper: Tamper) -> None:
+def test_reordered_events_are_found(database: Database, done: str, tamper: Tamper) -> None:
     tamper(
         "update public.job_events set version = 100 where job_id = %(job)s and version = 3",
         "update public.job_events set version = 3 where job_id = %(job)s and version = 4",
@@ -116,8 +116,8 @@ def test_reordered_events(database: Database, done: str, tamper: Tamper) -> None
     assert [f for f in found(database) if f[0] == "reordered"] == [("reordered", done, 3), ("reordered", done, 4)]
 
 
-def test_a_replaced_chain_of_anothers_event(database: Database, done: str, three: list[str], tamper: Tamper) -> None:
-    """An event with a hash that fits it, but not its predecessor: the chain was cut and glued."""
+def test_an_event_that_does_not_link_to_its_predecessor_is_found(database: Database, done: str, three: list[str], tamper: Tamper) -> None:
+    """An event whose hash is valid but does not follow from its predecessor: a spliced chain."""
     tamper(
         "update public.job_events as e set prev_hash = sha256('x'), hash = ourvidz.event_hash(sha256('x'), job_id, version, type,"
         " from_status, to_status, claim_no, actor, occurred_at, data) where job_id = %(job)s and version = 7",
@@ -127,7 +127,7 @@ def test_a_replaced_chain_of_anothers_event(database: Database, done: str, three
     assert found(database) == [("unlinked", done, 7)]
 
 
-def test_a_row_that_says_something_else(database: Database, done: str, tamper: Tamper) -> None:
+def test_a_row_that_differs_from_its_events_is_found(database: Database, done: str, tamper: Tamper) -> None:
     tamper("update public.jobs set errors = 3, user_id = gen_random_uuid() where id = %(job)s", job=done)
     (finding,) = audit(database).findings
     assert (finding.kind, finding.job_id) == ("row_differs", done)
@@ -137,24 +137,24 @@ def test_a_row_that_says_something_else(database: Database, done: str, tamper: T
 @pytest.mark.parametrize(
     "change", ["updated_at = 'infinity'", "rank = 'NaN'", "final = true", "head_hash = sha256('x')", "created_at = '-infinity'"]
 )
-def test_any_folded_column_counts(database: Database, done: str, tamper: Tamper, change: str) -> None:
+def test_a_change_of_any_folded_column_is_found(database: Database, done: str, tamper: Tamper, change: str) -> None:
     tamper(f"update public.jobs set {change} where id = %(job)s", job=done)
     assert [(kind, job) for kind, job, _ in found(database)] == [("row_differs", done)]
 
 
-def test_a_deleted_row(database: Database, done: str, tamper: Tamper) -> None:
+def test_a_deleted_jobs_row_is_found(database: Database, done: str, tamper: Tamper) -> None:
     tamper("delete from public.jobs where id = %(job)s", job=done)
     assert found(database) == [("row_missing", done, 7)]
 
 
-def test_deleted_events(database: Database, done: str, tamper: Tamper) -> None:
+def test_deletion_of_all_events_is_found(database: Database, done: str, tamper: Tamper) -> None:
     tamper("delete from public.job_events where job_id = %(job)s", job=done)
     assert found(database) == [("events_missing", done, None)]
 
 
 ROLL_BACK = (
     "alter table public.images disable trigger user",
-    "delete from public.images where job_id = %(job)s",  # which would show that the job had ended
+    "delete from public.images where job_id = %(job)s",  # it would show that the job had ended
     "delete from public.job_events where job_id = %(job)s and version = 7",
     """update public.jobs as j set (status, version, head_hash, updated_at, completed_at, executor_id, claimed_at, deadline)
          = (select t.status, t.version, t.head_hash, t.updated_at, t.completed_at, t.executor_id, t.claimed_at, t.deadline
@@ -163,14 +163,14 @@ ROLL_BACK = (
 )
 
 
-def test_a_cut_off_end_with_its_row_rolled_back(database: Database, done: str, tamper: Tamper, tmp_path: Path) -> None:
+def test_a_deleted_last_event_is_found_by_the_published_heads(database: Database, done: str, tamper: Tamper, tmp_path: Path) -> None:
     publish_heads(database, tmp_path / "heads")
     tamper(*ROLL_BACK, job=done)
-    assert found(database) == []  # within the database there is nothing to see …
-    assert found(database, tmp_path / "heads") == [("cut", done, 7)]  # … and outside it there is
+    assert found(database) == []  # nothing inside the database shows it …
+    assert found(database, tmp_path / "heads") == [("cut", done, 7)]  # … but the published heads do
 
 
-def test_a_whole_missing_job(database: Database, done: str, tamper: Tamper, tmp_path: Path) -> None:
+def test_a_missing_job_is_found_by_the_published_heads(database: Database, done: str, tamper: Tamper, tmp_path: Path) -> None:
     publish_heads(database, tmp_path / "heads")
     tamper(*(f"delete from public.{t} where {c} = %(job)s" for t, c in
              (("artifacts", "job_id"), ("job_payloads", "job_id"), ("job_events", "job_id"), ("jobs", "id"))), job=done)  # fmt: skip
@@ -178,8 +178,8 @@ def test_a_whole_missing_job(database: Database, done: str, tamper: Tamper, tmp_
     assert found(database, tmp_path / "heads") == [("job_missing", done, 7)]
 
 
-def test_a_rewritten_history(database: Database, done: str, tamper: Tamper, tmp_path: Path) -> None:
-    """Someone who knows the hashes can recompute all of them; not those that were published."""
+def test_a_rewritten_history_is_found_by_the_published_heads(database: Database, done: str, tamper: Tamper, tmp_path: Path) -> None:
+    """Someone who knows the hash function can recompute all hashes, but not the published ones."""
     publish_heads(database, tmp_path / "heads")
     tamper(
         "update public.job_events set actor = 'person:mallory' where job_id = %(job)s and version = 7",
@@ -192,7 +192,7 @@ def test_a_rewritten_history(database: Database, done: str, tamper: Tamper, tmp_
     assert found(database, tmp_path / "heads") == [("rewritten", done, 7)]
 
 
-def test_an_illegal_step_whose_hashes_all_fit(database: Database, three: list[str], tamper: Tamper) -> None:
+def test_an_illegal_transition_with_valid_hashes_is_found(database: Database, three: list[str], tamper: Tamper) -> None:
     waiting = next(job for job in three if row(database, job)["version"] == 1)
     tamper(
         """insert into public.job_events (submitted_on, job_id, version, type, from_status, to_status, actor,
@@ -209,7 +209,7 @@ def test_an_illegal_step_whose_hashes_all_fit(database: Database, three: list[st
 # -- the heads file ---------------------------------------------------------------------------------------------------------------
 
 
-def test_only_what_moved_is_published_again(database: Database, jobs: Jobs, three: list[str], tmp_path: Path) -> None:
+def test_only_changed_heads_are_published_again(database: Database, jobs: Jobs, three: list[str], tmp_path: Path) -> None:
     heads = tmp_path / "away" / "heads.jsonl"
     assert [publish_heads(database, heads), publish_heads(database, heads)] == [3, 0]
     before = heads.read_bytes()
@@ -220,16 +220,16 @@ def test_only_what_moved_is_published_again(database: Database, jobs: Jobs, thre
     assert found(database, heads) == []
 
 
-def test_an_event_that_commits_late_is_not_passed_by(database: Database, jobs: Jobs, three: list[str], tmp_path: Path) -> None:
+def test_publication_does_not_skip_an_event_that_commits_late(database: Database, jobs: Jobs, three: list[str], tmp_path: Path) -> None:
     """Staged: an older transaction commits after a newer one was published."""
     heads = tmp_path / "heads"
-    other = submit(jobs, new_user(database))  # whose balance the older one does not hold
+    other = submit(jobs, new_user(database))  # its user's balance is not locked by the older one
     publish_heads(database, heads)
     waiting = next(job for job in three if row(database, job)["executor_id"] is None and row(database, job)["status"] == "queued")
     with database.driver() as slow, slow.transaction():
         slow.execute("select ourvidz.cancel(%s)", (waiting,))
         jobs.cancel(other)  # newer, and committed first
-        assert publish_heads(database, heads) == 0  # it waits for the older one
+        assert publish_heads(database, heads) == 0  # waits for the older one
     assert publish_heads(database, heads) == 2
     assert found(database, heads) == []
 
@@ -244,14 +244,14 @@ def published(database: Database, jobs: Jobs, three: list[str], tmp_path: Path) 
 
 
 @pytest.mark.parametrize("number", range(6))
-def test_a_line_taken_out_of_the_heads_is_found(database: Database, published: Path, number: int) -> None:
+def test_a_removed_line_of_the_heads_file_is_found(database: Database, published: Path, number: int) -> None:
     lines = published.read_bytes().splitlines(keepends=True)
-    assert len(lines) == 6  # 3 heads and an end, 1 head and an end
+    assert len(lines) == 6  # 3 heads and an end line, 1 head and an end line
     published.write_bytes(b"".join(lines[:number] + lines[number + 1 :]))
     assert [kind for kind, *_ in found(database, published)] == ["heads_damaged"]
 
 
-def test_an_edited_or_swapped_line_of_the_heads_is_found(database: Database, published: Path) -> None:
+def test_an_edited_or_reordered_heads_file_is_found(database: Database, published: Path) -> None:
     lines = published.read_bytes().splitlines(keepends=True)
     head = json.loads(lines[1])
     for changed in (
@@ -259,13 +259,13 @@ def test_an_edited_or_swapped_line_of_the_heads_is_found(database: Database, pub
         [lines[1], lines[0], *lines[2:]],
         [*lines[:2], lines[1], *lines[2:]],
         [*lines[:2], b"garbage\n", *lines[2:]],
-        [*lines[:5], lines[5][:30]],  # cut in the middle of a line
+        [*lines[:5], lines[5][:30]],  # truncated within a line
     ):
         published.write_bytes(b"".join(changed))
         assert ("heads_damaged", "", None) in found(database, published), changed
 
 
-def test_a_publication_that_a_crash_cut_short_is_made_again(database: Database, published: Path) -> None:
+def test_an_interrupted_publication_is_completed(database: Database, published: Path) -> None:
     lines = published.read_bytes().splitlines(keepends=True)
     published.write_bytes(b"".join(lines[:4]) + lines[4][:20])
     assert publish_heads(database, published) == 1
@@ -273,7 +273,7 @@ def test_a_publication_that_a_crash_cut_short_is_made_again(database: Database, 
     assert found(database, published) == []
 
 
-def test_another_file_is_not_written_over(database: Database, three: list[str], tmp_path: Path) -> None:
+def test_publish_heads_does_not_overwrite_another_file(database: Database, three: list[str], tmp_path: Path) -> None:
     diary = tmp_path / "diary.txt"
     diary.write_text("Dear diary,\nno heads here.\n")
     with pytest.raises(HeadsDamaged):
@@ -283,7 +283,7 @@ def test_another_file_is_not_written_over(database: Database, three: list[str], 
         audit(database, tmp_path / "nothing")
 
 
-def test_two_publications_at_once_follow_each_other(database: Database, three: list[str], tmp_path: Path) -> None:
+def test_concurrent_publications_are_serialised(database: Database, three: list[str], tmp_path: Path) -> None:
     counts: list[int] = []
     both = [threading.Thread(target=lambda: counts.append(publish_heads(database, tmp_path / "heads"))) for _ in range(2)]
     for thread in both:
@@ -294,7 +294,7 @@ def test_two_publications_at_once_follow_each_other(database: Database, three: l
     assert found(database, tmp_path / "heads") == []
 
 
-def test_erasing_a_persons_words_breaks_no_chain(database: Database, three: list[str], tmp_path: Path) -> None:
+def test_erasure_breaks_no_hash_chain(database: Database, three: list[str], tmp_path: Path) -> None:
     publish_heads(database, tmp_path / "heads")
     for table in ("images", "artifacts", "job_payloads"):
         database.rows(f"delete from public.{table}")
@@ -304,7 +304,7 @@ def test_erasing_a_persons_words_breaks_no_chain(database: Database, three: list
 # -- rebuild ----------------------------------------------------------------------------------------------------------------------
 
 
-def test_rebuild_sets_wrong_rows_right(database: Database, jobs: Jobs, three: list[str], tamper: Tamper) -> None:
+def test_rebuild_corrects_wrong_rows(database: Database, jobs: Jobs, three: list[str], tamper: Tamper) -> None:
     before = {job: row(database, job) for job in three}
     tamper("update public.jobs set errors = 7, rank = -1, head_hash = sha256('x'), updated_at = now() where id = %(job)s", job=three[0])
     tamper(
@@ -312,25 +312,25 @@ def test_rebuild_sets_wrong_rows_right(database: Database, jobs: Jobs, three: li
         job=three[2],
     )
     assert {f.job_id for f in rebuild(database, verify=True)} == {three[0], three[2]}
-    assert row(database, three[0])["errors"] == 7  # verifying changes nothing
-    mended = rebuild(database, verify=False)
-    assert {(f.kind, f.job_id) for f in mended} == {("row_differs", three[0]), ("row_differs", three[2])}
-    assert all("was set to what the events tell" in f.message for f in mended)
+    assert row(database, three[0])["errors"] == 7  # verify alone changes nothing
+    repaired = rebuild(database, verify=False)
+    assert {(f.kind, f.job_id) for f in repaired} == {("row_differs", three[0]), ("row_differs", three[2])}
+    assert all("was set to what the events tell" in f.message for f in repaired)
     assert {job: row(database, job) for job in three} == before
     assert rebuild(database, verify=False) == ()
     assert audit(database).findings == ()
     jobs.cancel(three[2])
 
 
-def test_rebuild_brings_a_deleted_row_back(database: Database, jobs: Jobs, three: list[str], tamper: Tamper) -> None:
-    before = {job: as_job(row(database, job)) for job in three}  # what no event tells is gone with the row
+def test_rebuild_restores_a_deleted_row(database: Database, jobs: Jobs, three: list[str], tamper: Tamper) -> None:
+    before = {job: as_job(row(database, job)) for job in three}  # columns that no event sets are lost with the row
     for job in three:
         tamper("delete from public.jobs where id = %(job)s", job=job)
     assert {f.kind for f in rebuild(database, verify=False)} == {"row_missing"}
     assert {job: as_job(row(database, job)) for job in three} == before
 
 
-def test_rebuild_believes_no_broken_history(database: Database, done: str, three: list[str], tamper: Tamper) -> None:
+def test_rebuild_does_not_use_a_broken_history(database: Database, done: str, three: list[str], tamper: Tamper) -> None:
     tamper("update public.job_events set actor = 'person:mallory' where job_id = %(job)s and version = 7", job=done)
     tamper("update public.jobs set errors = 7 where id = %(job)s", job=done)
     (finding,) = rebuild(database, verify=False)
@@ -351,7 +351,7 @@ def test_the_guards_are_on_again_after_a_rebuild(database: Database, three: list
         database.rows("update public.jobs set errors = 8 where id = %s", (three[0],))
 
 
-def test_a_rebuild_that_cannot_have_its_lock_gives_way(
+def test_rebuild_gives_up_if_it_cannot_get_the_lock(
     database: Database, three: list[str], tamper: Tamper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ourvidz.db.history.LOCK_TIMEOUT", "100ms")
@@ -363,21 +363,21 @@ def test_a_rebuild_that_cannot_have_its_lock_gives_way(
     assert row(database, three[0])["errors"] == 7 and len(rebuild(database, verify=False)) == 1
 
 
-def test_a_job_that_moves_on_meanwhile_keeps_what_is_new(
+def test_rebuild_keeps_changes_made_before_its_lock(
     database: Database, jobs: Jobs, three: list[str], tamper: Tamper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between the first look and the lock a cancel comes: the row is judged again under the lock."""
+    """A cancel arrives between the first comparison and the lock: the row is compared again under the lock."""
     import ourvidz.audit as module
 
     tamper("update public.jobs set errors = 7 where id = %(job)s", job=three[2])
-    real = module.mending
+    real = module.repairing
 
     def late(database: Database) -> object:
         tamper("update public.jobs set errors = 0 where id = %(job)s", job=three[2])
         jobs.cancel(three[2])
         return real(database)
 
-    monkeypatch.setattr(module, "mending", late)
+    monkeypatch.setattr(module, "repairing", late)
     rebuild(database, verify=False)
     assert row(database, three[2])["status"] == "cancelled"
     assert audit(database).findings == ()
@@ -398,6 +398,6 @@ def test_memory_does_not_grow_with_the_history(database: Database, user: Callabl
         tracemalloc.stop()
         return most
 
-    peak("a", 1)  # whatever is made once
+    peak("a", 1)  # one-time allocations
     small, large = peak("b", 200), peak("c", 1_800)
     assert large < 1.3 * small, (small, large)

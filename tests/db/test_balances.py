@@ -1,4 +1,4 @@
-"""Tokens by hand: grants and revokes; that nothing but a transfer moves a balance, and nothing changes a transfer; what the check finds."""
+"""Tokens by hand: grants and revokes; only transfers change a balance, and transfers never change; what the ledger check finds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import psycopg
 import pytest
-from books import accounts, balance, kinds, sound
+from ledger_helpers import accounts, balance, kinds, sound
 from support import Server, new_user, submit
 
 from ourvidz.bootstrap import LOCAL_TOKENS, LOCAL_USER, make_local_profile
@@ -20,7 +20,7 @@ from state.errors import BareWrite, Forbidden, IdempotencyConflict, Insufficient
 User = Callable[..., str]
 
 
-# -- by hand ----------------------------------------------------------------------------------------------------------------------
+# -- grants and revokes -----------------------------------------------------------------------------------------------------------
 
 
 def test_grants_and_revokes(database: Database, user: User) -> None:
@@ -30,7 +30,7 @@ def test_grants_and_revokes(database: Database, user: User) -> None:
     assert ledger.grant(database, owner, 100, "starter plan", "invoice-1", "person:ada") == ledger.Moved(100, False)
     assert ledger.revoke(database, owner, 30, " payment reversed ", actor="person:ada") == ledger.Moved(70, True)
     assert ledger.grant(database, owner, 5, "a gift") == ledger.Moved(75, True)
-    assert ledger.grant(database, owner, 5, "a gift") == ledger.Moved(80, True)  # without a key each is another
+    assert ledger.grant(database, owner, 5, "a gift") == ledger.Moved(80, True)  # without a key each call is another grant
     found = ledger.account(database, owner)
     assert (found.balance, found.held) == (80, 0)
     assert [(e["kind"], e["available"], e["reason"], e["actor"]) for e in found.entries] == [
@@ -39,7 +39,7 @@ def test_grants_and_revokes(database: Database, user: User) -> None:
     sound(database)
 
 
-def test_what_cannot_be_granted(database: Database, user: User) -> None:
+def test_invalid_grants_are_refused(database: Database, user: User) -> None:
     owner, other = user(tokens=0), user(tokens=0)
     ledger.grant(database, owner, 10, "a plan", "k")
     for amount, reason in ((11, "a plan"), (9, "a plan")):
@@ -63,12 +63,12 @@ def test_what_cannot_be_granted(database: Database, user: User) -> None:
         ledger.account(database, str(uuid.uuid4()))
     with pytest.raises(InsufficientTokens, match=r"takes 11 tokens.* is 10"):
         ledger.revoke(database, owner, 11, "too much")
-    ledger.grant(database, other, 10, "a plan", "k")  # keys are each user's own
+    ledger.grant(database, other, 10, "a plan", "k")  # keys are scoped to the user
     assert (balance(database, owner), balance(database, other)) == (10, 10)
     sound(database)
 
 
-def test_only_admins_move_tokens_over_the_api(database: Database, user: User) -> None:
+def test_only_admins_grant_tokens_over_the_api(database: Database, user: User) -> None:
     owner = user(tokens=0)
 
     def granted(claims: dict[str, object]) -> None:
@@ -87,7 +87,7 @@ def test_only_admins_move_tokens_over_the_api(database: Database, user: User) ->
     assert [e["actor"] for e in ledger.account(database, owner).entries] == ["service", f"admin:{admin}"]
 
 
-# -- balances and entries have no other writer ------------------------------------------------------------------------------------
+# -- nothing but transfers writes balances and entries ----------------------------------------------------------------------------
 
 SET = "update public.profiles set token_balance ="
 ENTER = "insert into ourvidz.token_entries (user_id, account, amount, kind, key, reason, actor, at)"
@@ -115,7 +115,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_refused_to_the_owner(database: Database, user: User, what: str) -> None:
+def test_the_table_owner_cannot_write_balances_or_entries(database: Database, user: User, what: str) -> None:
     owner = user(tokens=50)
     with pytest.raises(BareWrite, match=r"transfer|opened by its profile"):
         database.rows(REFUSED[what])
@@ -134,14 +134,14 @@ def test_entries_are_never_changed(database: Database, user: User, superuser: ps
     with pytest.raises(psycopg.Error, match="only by a transfer") as refused:
         superuser.execute("update public.profiles set token_balance = 1")
     assert refused.value.sqlstate == "OV004"
-    superuser.execute("set session_replication_role = replica")  # a session's setting opens no way round
+    superuser.execute("set session_replication_role = replica")  # a session setting is no way around it
     for change in (statement, "update public.profiles set token_balance = 1"):
         with pytest.raises(psycopg.Error) as refused:
             superuser.execute(change)
         assert refused.value.sqlstate == "OV051"
 
 
-def test_a_trigger_of_ones_own_is_no_way_round(database: Database, user: User) -> None:
+def test_a_users_own_trigger_cannot_change_the_ledger(database: Database, user: User) -> None:
     owner = user(tokens=50)
     database.rows("create table public.lever (n integer)")
     database.rows("""create function public.pull() returns trigger language plpgsql as
@@ -152,14 +152,14 @@ def test_a_trigger_of_ones_own_is_no_way_round(database: Database, user: User) -
     assert balance(database, owner) == 50
 
 
-def test_what_is_left_alone(database: Database, user: User) -> None:
-    """The older system writes whole rows back; that the balance is among them changes nothing."""
+def test_an_update_that_leaves_the_balance_unchanged_is_allowed(database: Database, user: User) -> None:
+    """The legacy system writes whole rows back, including an unchanged balance."""
     owner = user(tokens=50)
     database.rows("update public.profiles set token_balance = token_balance, last_login = now() where id = %s", (owner,))
     assert database.rows("select last_login is not null as set from public.profiles") == [{"set": True}]
 
 
-def test_a_row_that_fits_no_kind(database: Database, user: User) -> None:
+def test_entries_that_match_no_transfer_kind_are_refused(database: Database, user: User) -> None:
     user()
     write = """insert into ourvidz.token_entries (user_id, account, amount, kind, key, reason, actor, at)
                select id, a, n, %s, 'k', 'because', 'person', now() from public.profiles, (values (%s, 5), (%s, -5)) as l (a, n)"""
@@ -169,7 +169,7 @@ def test_a_row_that_fits_no_kind(database: Database, user: User) -> None:
             database.rows(write, (kind, to, of))
 
 
-# -- profiles that come and go ----------------------------------------------------------------------------------------------------
+# -- created and deleted profiles -------------------------------------------------------------------------------------------------
 
 
 def test_a_profile_opens_its_account_and_closes_it(database: Database) -> None:
@@ -182,7 +182,7 @@ def test_a_profile_opens_its_account_and_closes_it(database: Database) -> None:
     sound(database)
 
 
-def test_a_deleted_profile_does_not_keep_its_job_from_ending(database: Database, jobs: Jobs, user: User) -> None:
+def test_a_job_of_a_deleted_profile_can_still_end(database: Database, jobs: Jobs, user: User) -> None:
     owner = user(tokens=5)
     job_id = submit(jobs, owner)
     database.rows("delete from public.usage_logs")
@@ -209,7 +209,7 @@ def test_a_user_cannot_give_themselves_tokens(database: Database) -> None:
     sound(database)
 
 
-def test_the_local_profile_never_runs_dry(database: Database) -> None:
+def test_the_local_profile_is_topped_up(database: Database) -> None:
     make_local_profile(database)
     make_local_profile(database)
     assert balance(database, LOCAL_USER) == LOCAL_TOKENS
@@ -220,7 +220,7 @@ def test_the_local_profile_never_runs_dry(database: Database) -> None:
     sound(database)
 
 
-# -- what the check finds ---------------------------------------------------------------------------------------------------------
+# -- findings of the check --------------------------------------------------------------------------------------------------------
 
 
 def test_the_check_finds_what_a_superuser_did(database: Database, jobs: Jobs, user: User, superuser: psycopg.Connection) -> None:
@@ -230,7 +230,7 @@ def test_the_check_finds_what_a_superuser_did(database: Database, jobs: Jobs, us
     sound(database)
 
     def found(*statements: str) -> set[tuple[str, str | None]]:
-        """What the check says of a ledger in which triggers were silenced for these."""
+        """Findings of the check after these statements ran with triggers disabled."""
         tables = ("ourvidz.token_entries", "public.profiles")
         with superuser.transaction(force_rollback=True):
             for table in tables:
@@ -255,8 +255,8 @@ def test_the_check_finds_what_a_superuser_did(database: Database, jobs: Jobs, us
         ("no_event", waiting), ("not_held", waiting), ("negative", None)}  # fmt: skip
 
 
-def test_the_balances_of_before_open_the_ledger(server: Server, database: Database, user: User) -> None:
-    """What the migration does with profiles that it finds, run again over some whose entries are gone."""
+def test_existing_balances_become_opening_entries(server: Server, database: Database, user: User) -> None:
+    """The migration's backfill for existing profiles, run again after their entries were deleted."""
     from importlib import resources
 
     rich, _ = user(tokens=12), user(tokens=0)

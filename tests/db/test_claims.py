@@ -1,4 +1,4 @@
-"""Claiming: one job, one owner; what is stale changes nothing; who sleeps is woken, once. Races are staged with two connections."""
+"""Claims: a job has one holder; stale claims change nothing; a sleeping executor is woken once. Races are staged with two connections."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CLAIM = "select job_id from ourvidz.claim(%s, p_limit => %s)"
 
 
 def test_two_connections_never_get_the_same_job(database: Database, jobs: Jobs, user: User) -> None:
-    """The first claim is not yet committed when the second comes: it neither waits nor takes the same."""
+    """The second claim comes before the first commits: it neither waits nor takes the same job."""
     owner = user()
     ids = {submit(jobs, owner, prompt=f"lighthouse {n}") for n in range(3)}
     one, two = executor(jobs, "gpu1"), executor(jobs, "gpu2")
@@ -36,7 +36,7 @@ def test_two_connections_never_get_the_same_job(database: Database, jobs: Jobs, 
         assert len(got) == 2 and len(other) == 1 and got | other == ids
 
 
-def test_a_claim_that_is_rolled_back_gives_the_job_back_at_once(database: Database, jobs: Jobs, user: User) -> None:
+def test_a_rolled_back_claim_releases_the_job_at_once(database: Database, jobs: Jobs, user: User) -> None:
     job_id, gpu = submit(jobs, user()), executor(jobs)
     with database.driver() as dying:
         dying.execute("begin")
@@ -46,7 +46,7 @@ def test_a_claim_that_is_rolled_back_gives_the_job_back_at_once(database: Databa
     assert claim(jobs, gpu).job_id == job_id and row(database, job_id)["claim_no"] == 1
 
 
-def test_a_claim_brings_all_that_is_needed(jobs: Jobs, user: User, clock: Clock) -> None:
+def test_a_claim_returns_all_job_data(jobs: Jobs, user: User, clock: Clock) -> None:
     owner = user()
     job_id = submit(jobs, owner, "sdxl_image_high", negative_prompt="fog", settings={"seed": 5, "images": 3}, metadata={"scene": 4})
     job = claim(jobs, executor(jobs))
@@ -64,7 +64,7 @@ def test_the_database_draws_a_seed_once(database: Database, jobs: Jobs, user: Us
     assert claim(jobs, gpu).settings.seed == first.settings.seed is not None
 
 
-def test_a_lane_the_executor_has_not_is_not_claimed(jobs: Jobs, user: User) -> None:
+def test_jobs_of_lanes_the_executor_lacks_are_not_claimed(jobs: Jobs, user: User) -> None:
     submit(jobs, user(), "video_fast")
     assert jobs.claim(executor(jobs, "gpu0", ["sdxl", "sdxl_ip"])) == []
     assert claim(jobs, executor(jobs, "gpu1", ["wan"])).lane == "wan"
@@ -81,7 +81,7 @@ def test_a_job_is_not_claimed_before_its_time(jobs: Jobs, user: User, clock: Clo
     assert claim(jobs, gpu).job_id == job_id
 
 
-# -- the fence --------------------------------------------------------------------------------------------------------------------
+# -- stale claims (fencing) -------------------------------------------------------------------------------------------------------
 
 WRITES: dict[str, Callable[[Jobs, Claim], Any]] = {
     "advance": lambda jobs, job: jobs.advance(job, "generation_started"),
@@ -101,8 +101,8 @@ def everything(database: Database) -> list[Any]:
 
 
 @pytest.mark.parametrize("write", WRITES)
-def test_an_old_claim_changes_nothing(database: Database, jobs: Jobs, user: User, clock: Clock, write: str) -> None:
-    """The zombie: a worker that slept through its lease wakes up while another has the job, in the very stage it was in itself."""
+def test_a_stale_claim_changes_nothing(database: Database, jobs: Jobs, user: User, clock: Clock, write: str) -> None:
+    """The zombie: a worker that slept through its lease wakes up while another holds the job in the same stage."""
     submit(jobs, user())
     old = claim(jobs, executor(jobs, "gpu1"))
     if write != "advance":
@@ -123,7 +123,7 @@ def test_an_old_claim_changes_nothing(database: Database, jobs: Jobs, user: User
 
 
 @pytest.mark.parametrize("write", WRITES)
-def test_the_own_token_does_for_no_other_job(database: Database, jobs: Jobs, user: User, write: str) -> None:
+def test_a_token_is_valid_only_for_its_own_job(database: Database, jobs: Jobs, user: User, write: str) -> None:
     owner, gpu = user(), executor(jobs)
     submit(jobs, owner, prompt="one")
     submit(jobs, owner, prompt="two")
@@ -134,7 +134,7 @@ def test_the_own_token_does_for_no_other_job(database: Database, jobs: Jobs, use
     assert everything(database) == before
 
 
-def test_of_a_batch_only_live_claims_move(database: Database, jobs: Jobs, user: User) -> None:
+def test_advance_many_skips_stale_claims(database: Database, jobs: Jobs, user: User) -> None:
     owner, gpu = user("pro"), executor(jobs)
     for n in range(5):
         submit(jobs, owner, prompt=f"lighthouse {n}")
@@ -144,8 +144,8 @@ def test_of_a_batch_only_live_claims_move(database: Database, jobs: Jobs, user: 
     assert set(jobs.advance_many(claims[:3] + stale[1:], "generation_started")) == {claims[0].job_id, claims[2].job_id}
 
 
-def test_a_batch_moves_wholly_or_not(database: Database, jobs: Jobs, user: User) -> None:
-    """One job of it may not take the step: none does."""
+def test_a_batch_step_is_all_or_nothing(database: Database, jobs: Jobs, user: User) -> None:
+    """If one job of the batch may not take the step, none does."""
     owner, gpu = user("pro"), executor(jobs)
     for n in range(2):
         submit(jobs, owner, prompt=f"lighthouse {n}")
@@ -158,8 +158,10 @@ def test_a_batch_moves_wholly_or_not(database: Database, jobs: Jobs, user: User)
         jobs.complete_many([one, two])
 
 
-def test_a_stale_write_that_waits_for_the_lock_is_stale_when_it_has_it(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
-    """Staged: the write is sent while the claim still holds, and reaches the row after it was taken away."""
+def test_a_write_whose_claim_is_lost_while_it_waits_for_the_lock_is_refused(
+    database: Database, jobs: Jobs, user: User, clock: Clock
+) -> None:
+    """Staged: the write is sent while the claim still holds, and gets the row lock after the claim was taken away."""
     submit(jobs, user())
     job = claim(jobs, executor(jobs))
     with ThreadPoolExecutor(1) as pool, database.driver() as reaper, psycopg.connect(database.url, autocommit=True) as late:
@@ -175,8 +177,8 @@ def test_a_stale_write_that_waits_for_the_lock_is_stale_when_it_has_it(database:
     assert types(database, job.job_id) == ["submitted", "claimed", "lease_expired"]
 
 
-def test_an_output_recorded_while_complete_waits_is_not_left_behind(database: Database, jobs: Jobs, user: User) -> None:
-    """Staged: complete has counted no outputs, then waits for the job's row; meanwhile this claim's earlier calls record one."""
+def test_complete_does_not_miss_an_output_recorded_while_it_waits(database: Database, jobs: Jobs, user: User) -> None:
+    """Staged: complete has counted no outputs and waits for the job's row; meanwhile earlier calls of this claim record one."""
     submit(jobs, user())
     job = claim(jobs, executor(jobs))
     with ThreadPoolExecutor(1) as pool, database.driver() as earlier, psycopg.connect(database.url, autocommit=True) as late:
@@ -197,7 +199,7 @@ def test_an_output_recorded_while_complete_waits_is_not_left_behind(database: Da
 # -- executors and leases ---------------------------------------------------------------------------------------------------------
 
 
-def test_when_a_lease_runs_out_others_get_the_job(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+def test_a_job_with_an_expired_lease_can_be_claimed_by_others(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
     job_id = submit(jobs, user())
     one, two = executor(jobs, "gpu1"), executor(jobs, "gpu2")
     job = claim(jobs, one)
@@ -218,7 +220,7 @@ def test_when_a_lease_runs_out_others_get_the_job(database: Database, jobs: Jobs
         jobs.advance(job, "generation_started")
 
 
-def test_an_executor_whose_lease_ran_out_may_come_back_before_it_is_reaped(jobs: Jobs, user: User, clock: Clock) -> None:
+def test_an_executor_with_an_expired_lease_may_return_before_it_is_reaped(jobs: Jobs, user: User, clock: Clock) -> None:
     gpu = executor(jobs)
     submit(jobs, user())
     clock.advance(31)
@@ -228,7 +230,7 @@ def test_an_executor_whose_lease_ran_out_may_come_back_before_it_is_reaped(jobs:
     assert claim(jobs, gpu)
 
 
-def test_a_dead_executors_jobs_go_to_others_at_once(database: Database, jobs: Jobs, user: User) -> None:
+def test_a_dead_executors_jobs_can_be_claimed_at_once(database: Database, jobs: Jobs, user: User) -> None:
     job_id = submit(jobs, user())
     one, two = executor(jobs, "gpu1"), executor(jobs, "gpu2")
     claim(jobs, one)
@@ -239,10 +241,11 @@ def test_a_dead_executors_jobs_go_to_others_at_once(database: Database, jobs: Jo
 
 
 def test_a_claim_that_commits_after_its_executor_was_declared_gone_is_reaped(database: Database, jobs: Jobs, user: User) -> None:
-    """Staged: the process is killed with its claim in flight. The supervisor finds no job to give back; the server commits the claim."""
+    """Staged: the process is killed with its claim in flight. The supervisor finds no job to give back; then the server commits the
+    claim."""
     owner, gpu = user(), executor(jobs)
     submit(jobs, owner, prompt="one")
-    finish(jobs, claim(jobs, gpu))  # settles it in its lane: its next claim does not touch its own row
+    finish(jobs, claim(jobs, gpu))  # sets its lane, so the next claim does not update the executor's row
     job_id = submit(jobs, owner, prompt="two")
     with database.driver() as in_flight:
         in_flight.execute("begin")
@@ -267,7 +270,7 @@ def test_a_draining_executor_finishes_what_it_holds_and_leaves(database: Databas
     assert row(database, job.job_id)["status"] == "completed"
 
 
-def test_held_says_what_was_taken_away_and_what_is_to_be_cancelled(jobs: Jobs, user: User) -> None:
+def test_held_shows_current_claims_and_requested_cancels(jobs: Jobs, user: User) -> None:
     owner, gpu = user(), executor(jobs)
     ids = [submit(jobs, owner, prompt=f"lighthouse {n}") for n in range(2)]
     jobs.claim(gpu, limit=2)
@@ -278,7 +281,7 @@ def test_held_says_what_was_taken_away_and_what_is_to_be_cancelled(jobs: Jobs, u
     assert jobs.held(gpu) == {}
 
 
-def test_gone_executors_are_forgotten_but_not_what_they_hold(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+def test_gone_executors_are_deleted_after_a_week(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
     jobs.executor_gone(executor(jobs))
     clock.advance(8 * 86_400)
     jobs.reap()
@@ -286,7 +289,7 @@ def test_gone_executors_are_forgotten_but_not_what_they_hold(database: Database,
 
 
 def test_a_claim_commits_synchronously(database: Database, jobs: Jobs, user: User) -> None:
-    """A claim that a power cut takes back would be given out twice with one number."""
+    """A claim lost in a power failure would be given out twice with the same claim number."""
     submit(jobs, user())
     gpu = executor(jobs)
     with database.driver() as connection, connection.transaction():
@@ -295,7 +298,7 @@ def test_a_claim_commits_synchronously(database: Database, jobs: Jobs, user: Use
         assert connection.execute("show synchronous_commit").fetchone() == ("on",)
 
 
-# -- waking -----------------------------------------------------------------------------------------------------------------------
+# -- waking executors -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -312,7 +315,7 @@ def notes(database: Database) -> Callable[[], list[str]]:
     listening.close()
 
 
-def test_an_empty_claim_is_woken_by_the_next_submit(jobs: Jobs, user: User, notes: Callable[[], list[str]]) -> None:
+def test_the_next_submit_wakes_an_executor_with_an_empty_claim(jobs: Jobs, user: User, notes: Callable[[], list[str]]) -> None:
     owner, sleeping, other = user("pro"), executor(jobs, "gpu1"), executor(jobs, "gpu2")
     submit(jobs, owner, prompt="before")
     assert notes() == []  # nobody sleeps yet
@@ -321,11 +324,11 @@ def test_an_empty_claim_is_woken_by_the_next_submit(jobs: Jobs, user: User, note
     submit(jobs, owner, prompt="one")
     assert notes() == [sleeping]
     submit(jobs, owner, prompt="two")
-    assert notes() == []  # it is awake already, and the other never slept
+    assert notes() == []  # the first is awake already, the other never slept
     assert len(jobs.claim(sleeping, limit=2)) == 2 and jobs.claim(other) == []
 
 
-def test_a_backlog_sends_no_notify(jobs: Jobs, user: User, notes: Callable[[], list[str]]) -> None:
+def test_a_backlog_sends_only_one_notification(jobs: Jobs, user: User, notes: Callable[[], list[str]]) -> None:
     owner, gpu = user("premium"), executor(jobs)
     assert jobs.claim(gpu) == []
     for n in range(10):
@@ -333,7 +336,7 @@ def test_a_backlog_sends_no_notify(jobs: Jobs, user: User, notes: Callable[[], l
     assert notes() == [gpu]
 
 
-def test_only_who_has_the_lane_is_woken_and_the_one_with_the_model_first(jobs: Jobs, user: User, notes: Callable[[], list[str]]) -> None:
+def test_only_executors_with_the_lane_are_woken_and_the_resident_one_first(jobs: Jobs, user: User, notes: Callable[[], list[str]]) -> None:
     sdxl, wan, warm = executor(jobs, "a", ["sdxl"]), executor(jobs, "b", ["wan"]), executor(jobs, "c", ["wan"])
     jobs.heartbeat(warm, resident=["wan"])
     assert jobs.claim(sdxl) == jobs.claim(wan) == jobs.claim(warm) == []
@@ -362,12 +365,12 @@ def test_a_cancel_wakes_the_executor_that_has_the_job(jobs: Jobs, user: User, no
     assert notes() == []
 
 
-def test_no_statement_is_prepared_by_name(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
-    """Behind a transaction pooler each statement may meet another session: nothing may be left in any."""
+def test_no_named_prepared_statements_are_used(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+    """Behind a transaction pooler each statement may run in another session, so no session state may be left behind."""
     narrow = Database(database.url, pool_size=1)
     verbs = Jobs(narrow, jobs.screen)
     owner = user()
-    for n in range(8):  # psycopg would prepare at the fifth
+    for n in range(8):  # psycopg prepares a statement at its fifth execution
         submit(verbs, owner, prompt=f"lighthouse {n}")
         gpu = executor(verbs, f"gpu{n}", LANES)
         finish(verbs, claim(verbs, gpu))
@@ -380,7 +383,7 @@ def test_no_statement_is_prepared_by_name(database: Database, jobs: Jobs, user: 
     narrow.close()
 
 
-def test_events_say_who(database: Database, jobs: Jobs, user: User) -> None:
+def test_events_name_their_actor(database: Database, jobs: Jobs, user: User) -> None:
     job_id = submit(jobs, user())
     finish(jobs, claim(jobs, executor(jobs, "gpu7")))
     actors = [r["actor"] for r in database.rows("select actor from public.job_events where job_id = %s order by version", (job_id,))]

@@ -1,5 +1,5 @@
-"""A database that will not let us in is told from one that is away: the first is said at once, the second is waited for. And every form of
-a URL leads to the same place, for every part that connects."""
+"""A refused connection is raised at once; an unreachable server is waited for. All forms of a URL connect to the same database, in every
+component."""
 
 from __future__ import annotations
 
@@ -27,37 +27,37 @@ pytestmark = pytest.mark.new_database
 
 def refused(url: str) -> str:
     with pytest.raises(DatabaseRefused) as error:
-        Database(url).patient("select 1", patience=math.inf)  # an error that is waited for never ends here
+        Database(url).patient("select 1", patience=math.inf)  # an error that is retried would loop forever here
     return str(error.value)
 
 
-def test_a_role_or_database_that_is_not_there(server: Server, template: str) -> None:
+def test_a_missing_role_or_database_is_refused_at_once(server: Server, template: str) -> None:
     url = server.url(template)
     assert "DATABASE_URL" in refused(conninfo(url, user="nobody_of_that_name"))
     assert "no_such_database" in refused(conninfo(url, dbname="no_such_database"))
 
 
-def test_a_role_that_may_not_log_in(server: Server, template: str) -> None:
-    server.admin("alter role ourvidz_analyst password 'of-a-test'")  # a password is asked for before the right to log in
+def test_a_role_without_login_is_refused_at_once(server: Server, template: str) -> None:
+    server.admin("alter role ourvidz_analyst password 'of-a-test'")  # the password is checked before the LOGIN attribute
     try:
         assert "(28000)" in refused(conninfo(server.url(template), user="ourvidz_analyst", password="of-a-test"))
     finally:
         server.admin("alter role ourvidz_analyst password null")
 
 
-def test_a_server_that_is_not_there_is_waited_for(server: Server, template: str) -> None:
+def test_an_unreachable_server_is_waited_for(server: Server, template: str) -> None:
     with pytest.raises(DatabaseAway) as error:
         Database(conninfo(server.url(template), host="/nowhere-at-all")).patient("select 1", patience=0.5)
     assert not isinstance(error.value, DatabaseRefused)
     assert "cannot be reached" in str(error.value)
 
 
-# -- what a server says as it turns a connection down, in any language ------------------------------------------------------------------
+# -- a server's refusal to connect, in any language -------------------------------------------------------------------------------------
 
 
 @contextmanager
 def answering(*fields: tuple[str, str]) -> Iterator[str]:
-    """The bytes of an ErrorResponse to whoever connects: what a server with another lc_messages sends. Its URL."""
+    """A server that answers every connection with this ErrorResponse, as one with another lc_messages would; yields its URL."""
     listener = socket.create_server(("127.0.0.1", 0))
     body = b"".join(name.encode() + text.encode() + b"\0" for name, text in fields) + b"\0"
 
@@ -87,21 +87,21 @@ def answering(*fields: tuple[str, str]) -> Iterator[str]:
         ("42501", "keine Berechtigung für Datenbank »db«"),
     ],
 )  # fmt: skip
-def test_a_refusal_in_another_language_is_not_waited_for(state: str, text: str) -> None:
+def test_a_refusal_in_another_language_is_not_retried(state: str, text: str) -> None:
     with answering(("S", "SCHWERWIEGEND"), ("V", "FATAL"), ("C", state), ("M", text)) as url:
         said = refused(url)
     assert f"{text} ({state})" in said and "\n" not in said
 
 
 @pytest.mark.parametrize("state", ["57P03", "53300", "57P01"])
-def test_a_server_that_starts_or_is_full_is_waited_for_in_any_language(state: str) -> None:
+def test_a_starting_or_full_server_is_waited_for_in_any_language(state: str) -> None:
     with answering(("S", "FATAL"), ("C", state), ("M", "das Datenbanksystem startet")) as url, pytest.raises(DatabaseAway) as error:
         Database(url).patient("select 1", patience=0.3)
     assert not isinstance(error.value, DatabaseRefused)
 
 
-def test_what_the_server_says_comes_before_other_addresses_of_its_name() -> None:
-    """`localhost` is ::1 and 127.0.0.1, and a container's port is often on one of them alone."""
+def test_a_servers_refusal_is_shown_before_other_connection_errors() -> None:
+    """`localhost` resolves to ::1 and 127.0.0.1, and a container's port is often open on only one of them."""
     refusal = 'connection to server at "localhost" (127.0.0.1), port 5432 failed: FATAL: '
     text = f"""connection to server at "localhost" (::1), port 5432 failed: Connection refused
 \tIs the server running on that host and accepting TCP/IP connections?
@@ -113,12 +113,24 @@ LOCATION:  auth_failed, auth.c:321
     assert others[0].endswith("Connection refused")
 
 
-def test_who_accepts_and_says_nothing_is_not_waited_for_without_end() -> None:
+def test_ctrl_c_during_a_statement_leaves_no_broken_connection(server: Server, template: str, caplog: pytest.LogCaptureFixture) -> None:
+    name = server.create(template)
+    database = Database(server.url(name), pool_size=1)
+    with pytest.raises(KeyboardInterrupt), database.driver() as one:
+        one.pgconn.send_query(b"select pg_sleep(60)")
+        raise KeyboardInterrupt
+    assert one.closed and caplog.text == ""
+    assert database.rows("select 1 as one") == [{"one": 1}]
+    database.close()
+    server.drop(name)
+
+
+def test_a_silent_server_times_out() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(DatabaseAway, match="timeout"):
         Database(f"postgresql://u:p@127.0.0.1:{silent.getsockname()[1]}/db?connect_timeout=2").rows("select 1")
 
 
-def test_a_listener_outlives_a_server_that_will_not_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_listener_keeps_retrying_an_unsuitable_server(monkeypatch: pytest.MonkeyPatch) -> None:
     tries = threading.Semaphore(0)
 
     def refuses(*_: object, **__: object) -> None:
@@ -135,7 +147,7 @@ def test_a_listener_outlives_a_server_that_will_not_do(monkeypatch: pytest.Monke
 
 @contextmanager
 def answering_ssl(answer: bytes, authority: trustme.CA) -> Iterator[str]:
-    """What a server says to libpq's question for TLS: `N`, or `S` and a handshake with a certificate of `authority`. Its URL."""
+    """A server that answers libpq's SSLRequest with `N`, or with `S` and a handshake with a certificate of `authority`; yields its URL."""
     listener = socket.create_server(("127.0.0.1", 0))
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("127.0.0.1").configure_cert(context)
@@ -157,7 +169,7 @@ def answering_ssl(answer: bytes, authority: trustme.CA) -> Iterator[str]:
         listener.close()
 
 
-def test_tls_that_cannot_be_had_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_tls_failure_is_not_retried(tmp_path: Path) -> None:
     mine, another = trustme.CA(), trustme.CA()
     mine.cert_pem.write_to_path(tmp_path / "mine.pem")
     another.cert_pem.write_to_path(tmp_path / "another.pem")
@@ -176,7 +188,7 @@ ENCODED = "it's%20a%20%22pass%5Cword%22%20%40%2F%3F%23%25"
 
 @pytest.fixture(scope="module")
 def odd_login(server: Server, template: str) -> Iterator[dict[str, str]]:
-    """A login whose password has every kind of character that somebody must quote; libpq's parameters without the password."""
+    """A login whose password has every kind of character that needs quoting; yields libpq's parameters without the password."""
     server.admin("create role odd_login login password 'it''s a \"pass\\word\" @/?#%'")
     parts = conninfo_to_dict(as_role(server.url(template), "odd_login"))
     yield {name: str(parts[name]) for name in ("host", "port", "dbname", "user") if name in parts}

@@ -1,4 +1,5 @@
-"""DATABASE_URL as people write it: what libpq reads, what is left out, what is refused by name, and that no refusal repeats a secret."""
+"""DATABASE_URL in the forms people write: what libpq reads, which parameters are dropped, which are refused by name; no refusal repeats
+a secret."""
 
 from __future__ import annotations
 
@@ -38,7 +39,7 @@ READ: list[tuple[str, dict[str, str]]] = [
 
 
 @pytest.mark.parametrize(("url", "expected"), READ, ids=range(len(READ)))
-def test_what_libpq_reads(url: str, expected: dict[str, str]) -> None:
+def test_the_url_is_converted_to_libpq_parameters(url: str, expected: dict[str, str]) -> None:
     assert dict(parameters(url)) == expected
     assert conninfo_to_dict(conninfo.conninfo(url)) == expected, "the pairs made of it say the same"
 
@@ -55,7 +56,7 @@ FOREIGN = (
 
 
 @pytest.mark.parametrize(("url", "name"), FOREIGN)
-def test_parameters_of_other_programs_are_left_out_and_said(url: str, name: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_parameters_of_other_programs_are_dropped_with_a_warning(url: str, name: str, caplog: pytest.LogCaptureFixture) -> None:
     parameters.cache_clear()
     conninfo._say.cache_clear()
     with caplog.at_level(logging.WARNING, "ourvidz.db"):
@@ -98,7 +99,7 @@ REFUSED = (
 
 
 @pytest.mark.parametrize(("url", "said"), REFUSED)
-def test_what_is_wrong_is_named_and_no_secret_is(url: str, said: str) -> None:
+def test_errors_name_the_parameter_and_no_secret(url: str, said: str) -> None:
     with pytest.raises(UnreadableUrl) as error:
         Database(url)
     assert said in str(error.value) and "DATABASE_URL" in str(error.value)
@@ -108,7 +109,7 @@ def test_what_is_wrong_is_named_and_no_secret_is(url: str, said: str) -> None:
         chain = None if chain.__suppress_context__ else chain.__context__
 
 
-def test_more_takes_the_place_of_what_the_url_said() -> None:
+def test_keyword_arguments_override_the_url() -> None:
     made: dict[str, Any] = conninfo_to_dict(
         conninfo.conninfo("postgresql://u:p@h/db?passfile=/x", user="it's", password=None, passfile=None)
     )

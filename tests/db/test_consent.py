@@ -1,6 +1,8 @@
-"""Who may have a model see a picture: attested by its user, or made for them here; asked by the claim that holds the job.
+"""Consent to show a picture to a model: attested by the job's user, or given if we made the picture for them; only the claim that holds the
+job may ask.
 
-And what screens refused: kept without a word of it."""
+Also screen refusals: recorded without the refused text.
+"""
 
 from __future__ import annotations
 
@@ -33,14 +35,14 @@ def held(jobs: Jobs, database: Database) -> Claim:
     return claim(jobs, executor(jobs))
 
 
-def test_nothing_is_seen_without(jobs: Jobs, held: Claim) -> None:
+def test_check_consent_fails_without_an_attestation(jobs: Jobs, held: Claim) -> None:
     with pytest.raises(NoConsent, match=r"(?s)No consent.*attest_consent.*retry"):
         jobs.check_consent(held, PICTURE)
 
 
-def test_what_was_attested_is_seen_until_it_is_withdrawn(jobs: Jobs, database: Database, held: Claim) -> None:
+def test_an_attestation_holds_until_it_is_withdrawn(jobs: Jobs, database: Database, held: Claim) -> None:
     safety.attest(database, held.user_id, PICTURE, "v1")
-    safety.attest(database, held.user_id, PICTURE, "v2")  # said again: it stands as it was said
+    safety.attest(database, held.user_id, PICTURE, "v2")  # attested again: the first statement stands
     jobs.check_consent(held, PICTURE)
     with pytest.raises(NoConsent):
         jobs.check_consent(held, OTHER)
@@ -53,13 +55,13 @@ def test_what_was_attested_is_seen_until_it_is_withdrawn(jobs: Jobs, database: D
     assert rows == [{"statement_version": "v1", "stands": False}, {"statement_version": "v2", "stands": True}]
 
 
-def test_anothers_consent_is_not_mine(jobs: Jobs, database: Database, held: Claim) -> None:
+def test_another_users_consent_does_not_count(jobs: Jobs, database: Database, held: Claim) -> None:
     safety.attest(database, new_user(database), PICTURE, "v1")
     with pytest.raises(NoConsent):
         jobs.check_consent(held, PICTURE)
 
 
-def test_a_picture_we_made_for_this_user_needs_none(jobs: Jobs, database: Database) -> None:
+def test_our_own_output_needs_no_consent_of_its_user(jobs: Jobs, database: Database) -> None:
     mine, theirs = new_user(database, "premium"), new_user(database, "premium")
     gpu = executor(jobs)
     submit(jobs, mine)
@@ -79,7 +81,7 @@ def test_only_the_claim_that_holds_the_job_may_ask(jobs: Jobs, database: Databas
             jobs.check_consent(other, PICTURE)
 
 
-def test_an_executors_role_asks_and_attests_nothing(server: Server, database_name: str, held: Claim, database: Database) -> None:
+def test_the_executor_role_can_check_but_not_attest(server: Server, database_name: str, held: Claim, database: Database) -> None:
     safety.attest(database, held.user_id, PICTURE, "v1")
     with psycopg.connect(server.url(database_name, superuser=True), autocommit=True) as connection:
         connection.execute("set role ourvidz_executor")
@@ -89,7 +91,7 @@ def test_an_executors_role_asks_and_attests_nothing(server: Server, database_nam
                 connection.execute(forbidden, (held.user_id, PICTURE))
 
 
-def test_through_the_api_one_attests_in_ones_own_name(api: Api, database: Database) -> None:
+def test_users_attest_for_themselves_through_the_api(api: Api, database: Database) -> None:
     me = new_user(database)
     (row,) = api.rows("authenticated", me, "select public.attest_consent(%s, 'v1') as told", (PICTURE,))
     assert (row["told"]["user_id"], row["told"]["sha256"], row["told"]["statement_version"]) == (me, PICTURE, "v1")
@@ -109,18 +111,18 @@ def test_through_the_api_one_attests_in_ones_own_name(api: Api, database: Databa
     [("A1" * 32, "v1", "sha256"), ("a1", "v1", "sha256"), (None, "v1", "sha256"), (PICTURE, "", "statement_version"),
      (PICTURE, None, "statement_version"), (PICTURE, "x" * 41, "statement_version"), (PICTURE, "two words", "statement_version")],
 )  # fmt: skip
-def test_nonsense_is_refused_by_name(database: Database, sha256: str | None, version: str | None, field: str) -> None:
+def test_invalid_attestations_are_refused_by_field(database: Database, sha256: str | None, version: str | None, field: str) -> None:
     with pytest.raises(InvalidJob) as refused:
         database.rows("select ourvidz.attest(%s, %s, %s)", (new_user(database), sha256, version))
     assert refused.value.field == field
 
 
-def test_nobody_who_is_not_there_attests(database: Database) -> None:
+def test_attesting_for_an_unknown_user_is_refused(database: Database) -> None:
     with pytest.raises(NotFound):
         safety.attest(database, "00000000-0000-0000-0000-00000000000a", PICTURE, "v1")
 
 
-# -- what screens refused ---------------------------------------------------------------------------------------------------------------
+# -- screen refusals --------------------------------------------------------------------------------------------------------------------
 
 
 def report(api: Api, user: str, **more: object) -> None:
@@ -129,7 +131,7 @@ def report(api: Api, user: str, **more: object) -> None:
     api.rows("authenticated", user, f"select public.report_refusal({named})", given)
 
 
-def test_a_refusal_at_the_door_is_counted_and_its_digest_salted(api: Api, database: Database) -> None:
+def test_a_refusal_before_submit_is_recorded_with_a_salted_digest(api: Api, database: Database) -> None:
     me = new_user(database)
     report(api, me)
     report(api, me, rule_id=None, digest=None)
@@ -160,14 +162,14 @@ def test_a_refusal_at_the_door_is_counted_and_its_digest_salted(api: Api, databa
         {"digest": "ab"},
     ],
 )
-def test_words_alone_are_kept(api: Api, database: Database, wrong: dict[str, str]) -> None:
+def test_refusal_reports_accept_only_known_identifiers(api: Api, database: Database, wrong: dict[str, str]) -> None:
     with pytest.raises(psycopg.Error) as refused:
         report(api, new_user(database), **wrong)
     assert refused.value.sqlstate == "OV009"
     assert database.rows("select * from ourvidz.screenings") == []
 
 
-def test_nobody_fills_the_table(api: Api, database: Database, clock: Clock) -> None:
+def test_reported_refusals_are_rate_limited(api: Api, database: Database, clock: Clock) -> None:
     me = new_user(database)
     for _ in range(20):
         report(api, me)
@@ -179,7 +181,7 @@ def test_nobody_fills_the_table(api: Api, database: Database, clock: Clock) -> N
     report(api, me)
 
 
-def test_an_executors_refusal_is_kept_with_its_event(jobs: Jobs, database: Database, held: Claim) -> None:
+def test_an_executors_refusal_is_recorded_with_its_event(jobs: Jobs, database: Database, held: Claim) -> None:
     verdict = {"category": "minors", "policy_version": "2025-08+00000000", "stage": "output", "rule_id": "guard.B", "sha256": PICTURE}
     jobs.fail(held, "refused_content", "Refused.", final=True, verdict=verdict)
     (kept,) = database.rows("select * from ourvidz.screenings")
@@ -191,6 +193,6 @@ def test_an_executors_refusal_is_kept_with_its_event(jobs: Jobs, database: Datab
     assert PICTURE not in json.dumps(event["data"])
 
 
-def test_a_failure_of_another_kind_is_no_refusal(jobs: Jobs, database: Database, held: Claim) -> None:
+def test_other_failures_are_not_recorded_as_refusals(jobs: Jobs, database: Database, held: Claim) -> None:
     jobs.fail(held, "bad_request", "No.", retryable=False)
     assert database.rows("select * from ourvidz.screenings") == []

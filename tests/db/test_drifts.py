@@ -1,11 +1,11 @@
-"""Production's schema, changed at random: each such database is migrated, or refused by name with nothing changed."""
+"""Random drift of production's schema: each drifted database is migrated, or refused by name and left unchanged."""
 
 from __future__ import annotations
 
 import pytest
 from drifts import Drift
 from public_objects import objects
-from reconciling import foreseen, lives_on, planned
+from reconcile_helpers import foreseen, lives_on, planned
 
 from ourvidz.db.connection import Database
 from ourvidz.db.migrate import migrate
@@ -16,7 +16,7 @@ NIGHTLY = 100
 
 
 def ids(database: Database) -> dict[str, set[str]]:
-    """The rows of each table in schema public that has an id, the older jobs' under the name they had."""
+    """The ids of each public table's rows; those of the legacy jobs table under its original name."""
     sql = """select case when c.relname = 'older_jobs' then 'jobs' else c.relname end as name, c.oid::regclass::text as relation
              from pg_class as c join pg_attribute as a on a.attrelid = c.oid and a.attname = 'id' and not a.attisdropped
              where c.relkind = 'r' and c.relnamespace = 'public'::regnamespace"""
@@ -24,7 +24,7 @@ def ids(database: Database) -> dict[str, set[str]]:
 
 
 def lives_or_is_refused(database: Database, seed: int) -> bool:
-    """True when it was migrated."""
+    """True if it was migrated."""
     drift = Drift(database, seed).happen()
     before, rows = objects(database), ids(database)
     steps = planned(database)
@@ -47,11 +47,11 @@ def lives_or_is_refused(database: Database, seed: int) -> bool:
 
 
 @pytest.mark.parametrize("seed", range(IN_CI))
-def test_a_drifted_database(production: Database, seed: int) -> None:
+def test_a_drifted_database_is_migrated_or_refused(production: Database, seed: int) -> None:
     lives_or_is_refused(production, seed)
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("seed", range(IN_CI, IN_CI + NIGHTLY))
-def test_many_drifted_databases(production: Database, seed: int) -> None:
+def test_many_drifted_databases_are_migrated_or_refused(production: Database, seed: int) -> None:
     lives_or_is_refused(production, seed)

@@ -1,4 +1,4 @@
-"""Prompts of the prompt dialog: asked for by a verified user, taken by one enhancer at a time under a lease, gone within minutes."""
+"""Prompt enhancement for the prompt dialog: requested by a verified user, leased to one enhancer at a time, deleted within minutes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ User = Callable[..., str]
 
 @pytest.fixture
 def api(server: Server, database_name: str, database: Database, clock: Clock) -> Iterator[Api]:
-    enhancement.take(database, "one")  # an enhancer lives, and waits
+    enhancement.take(database, "one")  # registers an enhancer, which then waits
     with api_of(server, database_name) as api:
         yield api
 
@@ -46,7 +46,7 @@ def rows(database: Database) -> int:
     return int(database.rows("select count(*) as n from ourvidz.enhancement_requests")[0]["n"])
 
 
-def test_asked_taken_answered_read(api: Api, user: User, database: Database) -> None:
+def test_a_request_from_ask_to_answer(api: Api, user: User, database: Database) -> None:
     owner, other = user(), user()
     request = ask(api, owner, job_type="sdxl_image_high")
     assert read(api, owner, request)["status"] == "waiting"
@@ -74,9 +74,7 @@ def test_the_style_follows_the_job_type(api: Api, user: User, database: Database
     assert taken is not None and taken.style == style
 
 
-def test_a_dead_enhancers_prompt_goes_to_another_and_its_late_answer_counts_for_nothing(
-    api: Api, user: User, database: Database, clock: Clock
-) -> None:
+def test_a_dead_enhancers_request_is_taken_over_and_its_late_answer_ignored(api: Api, user: User, database: Database, clock: Clock) -> None:
     owner = user()
     request = ask(api, owner)
     first = enhancement.take(database, "one")
@@ -94,7 +92,7 @@ def test_a_dead_enhancers_prompt_goes_to_another_and_its_late_answer_counts_for_
     assert read(api, owner, request)["enhanced"] == "in time"
 
 
-def test_given_back_it_is_taken_at_once_and_three_times_at_most(api: Api, user: User, database: Database) -> None:
+def test_a_released_request_is_retried_at_once_up_to_three_times(api: Api, user: User, database: Database) -> None:
     ask(api, user())
     for claim_no in (1, 2, 3):
         taken = enhancement.take(database, "one")
@@ -103,7 +101,7 @@ def test_given_back_it_is_taken_at_once_and_three_times_at_most(api: Api, user: 
     assert enhancement.take(database, "one") is None
 
 
-def test_nobody_takes_what_nobody_waits_for_and_nothing_stays(api: Api, user: User, database: Database, clock: Clock, jobs: Jobs) -> None:
+def test_abandoned_requests_are_not_taken_and_are_deleted(api: Api, user: User, database: Database, clock: Clock, jobs: Jobs) -> None:
     owner = user()
     request = ask(api, owner)
     clock.advance(20)
@@ -115,7 +113,7 @@ def test_nobody_takes_what_nobody_waits_for_and_nothing_stays(api: Api, user: Us
     refused("OV018", lambda: read(api, owner, request))
 
 
-def test_where_no_enhancer_lives_that_is_said_at_once(api: Api, user: User, database: Database, clock: Clock) -> None:
+def test_a_request_is_refused_at_once_if_no_enhancer_is_running(api: Api, user: User, database: Database, clock: Clock) -> None:
     owner = user()
     ask(api, owner)
     clock.advance(21)
@@ -125,7 +123,7 @@ def test_where_no_enhancer_lives_that_is_said_at_once(api: Api, user: User, data
     ask(api, owner)
 
 
-def test_who_may_not(api: Api, user: User, database: Database) -> None:
+def test_invalid_or_unauthorised_requests_are_refused(api: Api, user: User, database: Database) -> None:
     refused("OV010", lambda: ask(api, user(verified=False)))
     refused("OV017", lambda: ask(api, None))
     for prompt in (None, "  ", "x" * 4001):
@@ -135,12 +133,12 @@ def test_who_may_not(api: Api, user: User, database: Database) -> None:
     assert rows(database) == 0
 
 
-def test_a_user_has_three_at_a_time_and_twenty_a_minute(api: Api, user: User, database: Database, clock: Clock) -> None:
+def test_a_user_may_have_three_requests_at_a_time_and_twenty_a_minute(api: Api, user: User, database: Database, clock: Clock) -> None:
     owner = user()
     for _ in range(3):
         ask(api, owner)
     refused("OV016", lambda: ask(api, owner))
-    ask(api, user())  # another's are their own
+    ask(api, user())  # limits are per user
     while (taken := enhancement.take(database, "one")) is not None:
         enhancement.answer(database, taken, "a long pier", {})
     for _ in range(17):
@@ -153,20 +151,20 @@ def test_a_user_has_three_at_a_time_and_twenty_a_minute(api: Api, user: User, da
     ask(api, owner)
 
 
-def test_only_one_who_waits_is_woken(api: Api, user: User, server: Server, database: Database, database_name: str) -> None:
+def test_only_a_waiting_enhancer_is_woken(api: Api, user: User, server: Server, database: Database, database_name: str) -> None:
     with psycopg.connect(server.url(database_name), autocommit=True) as listening:
         listening.execute("listen ourvidz")
         ask(api, user())
         assert [note.payload for note in listening.notifies(timeout=LIMIT, stop_after=1)] == [enhancement.CHANNEL]
-        assert enhancement.take(database, "one") is not None  # and so is at work
+        assert enhancement.take(database, "one") is not None  # and so is busy
         ask(api, user())
         assert list(listening.notifies(timeout=0.2)) == []
 
 
-def test_an_erasure_takes_them(api: Api, user: User, database: Database) -> None:
+def test_erasure_deletes_enhancement_requests(api: Api, user: User, database: Database) -> None:
     owner = user()
     ask(api, owner)
     database.rows("select ourvidz.erase_begin(%s, null, 'test')", (owner,))
-    (counts,) = database.rows("select ourvidz.erase_words(%s) as counts", (owner,))
+    (counts,) = database.rows("select ourvidz.erase_user_data(%s) as counts", (owner,))
     assert counts["counts"]["enhancement_requests"] == 1 and rows(database) == 0
     refused("OV010", lambda: ask(api, owner))

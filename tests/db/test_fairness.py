@@ -1,8 +1,8 @@
-"""Who comes next in a lane, and which lane: no one starves, whatever others queue.
+"""The order of claims within and between lanes: no job starves, whatever others queue.
 
-The order is start-time fair queueing. Stated bounds: of any one user, at most 0.7 × weight + 1 jobs that came later pass a waiting job
-of another (priority is worth at most 0.7 turns, and a plan's weight says how many jobs make a turn); and a job that has waited ten minutes
-belongs to those that get a fifth of the lane's claims, oldest first, however many users keep coming.
+The order is start-time fair queueing. Bounds: at most 0.7 × weight + 1 later jobs of any one user pass a waiting job of another (priority
+is worth at most 0.7 turns; a plan's weight is the number of jobs in a turn). A job that has waited ten minutes is overdue: overdue jobs get
+a fifth of the lane's claims, oldest first, however many users keep coming.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ def flood(database: Database, owner: str, number: int, job_type: str = "sdxl_ima
 
 
 def owners(jobs: Jobs, gpu: str, number: int) -> list[str]:
-    """Whose jobs the next claims bring, in order."""
+    """The users whose jobs the next claims return, in order."""
     return [claim(jobs, gpu).user_id for _ in range(number)]
 
 
 @pytest.mark.sized
 @pytest.mark.parametrize(
     ("plan", "number", "hours", "within"),
-    # After hours the flood is overdue itself, and has its fifth of the claims on top.
+    # After hours the flood is overdue itself, and gets its fifth of the claims as well.
     [("free", size(500, 10_000), 0, 40), ("free", 500, 5, 40), ("premium", 500, 0, 40), ("premium", 500, 5, 50)],
 )
 def test_a_heavy_user_starves_nobody(
     database: Database, jobs: Jobs, user: User, clock: Clock, plan: str, number: int, hours: float, within: int
 ) -> None:
-    """Twenty free users with one job each, behind a flood: all are served within the next forty claims."""
+    """Twenty free users with one job each, behind a flood: all are served within the next `within` claims."""
     heavy = user(plan)
     flood(database, heavy, number)
     gpu = executor(jobs)
-    before = owners(jobs, gpu, 25)  # it has been at work for a while
+    before = owners(jobs, gpu, 25)  # the flood has been running for a while
     assert set(before) == {heavy}
     clock.advance(hours * 3600)
     jobs.executor_gone(gpu)
@@ -58,8 +58,8 @@ def test_a_heavy_user_starves_nobody(
     assert light <= set(owners(jobs, gpu, within))
 
 
-def test_the_flood_is_served_too(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
-    """Fair to both sides: while others keep coming, every second job is the heavy user's."""
+def test_a_heavy_user_still_gets_half_the_claims(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+    """Fair to both: while another user keeps submitting, every second job is the heavy user's."""
     heavy, other, gpu = user(), user(), executor(jobs)
     flood(database, heavy, 60)
     flood(database, other, 60)
@@ -67,8 +67,8 @@ def test_the_flood_is_served_too(database: Database, jobs: Jobs, user: User, clo
     assert abs(served.count(heavy) - served.count(other)) <= 2
 
 
-def test_plans_weigh(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
-    """In the long run a plan's users get the device in proportion to its weight."""
+def test_plans_share_by_weight(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+    """In the long run a plan's users share the device in proportion to its weight."""
     by_plan = {plan: user(plan) for plan in PLANS}
     for one in by_plan.values():
         flood(database, one, 200)
@@ -79,8 +79,8 @@ def test_plans_weigh(database: Database, jobs: Jobs, user: User, clock: Clock) -
         assert abs(served.count(one) - share) <= MOST * PLANS[plan].weight + 2, (plan, served.count(one), share)
 
 
-def test_tier_first_then_fast_before_high(jobs: Jobs, user: User, clock: Clock) -> None:
-    """Of jobs that come together: by subscription, and within one fast before high."""
+def test_jobs_are_ordered_by_plan_then_fast_before_high(jobs: Jobs, user: User, clock: Clock) -> None:
+    """Jobs that arrive together are ordered by plan, then fast before high."""
     wanted = []
     for plan in PLANS:
         for job_type in ("sdxl_image_high", "sdxl_image_fast"):
@@ -92,7 +92,7 @@ def test_tier_first_then_fast_before_high(jobs: Jobs, user: User, clock: Clock) 
 
 
 def test_a_low_priority_waits_for_a_bounded_number_of_claims(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
-    """Three premium users submit again after every claim, and always would pass: the free user's slow job still comes."""
+    """Three premium users submit again after every claim, and would always pass: the free user's slow job still gets its turn."""
     rich, poor, gpu = [user("premium") for _ in range(3)], user("free"), executor(jobs)
     for one in rich:
         submit(jobs, one)
@@ -105,11 +105,11 @@ def test_a_low_priority_waits_for_a_bounded_number_of_claims(database: Database,
         submit(jobs, job.user_id, prompt=f"again {passed}")
     else:
         raise AssertionError(f"passed {bound + 1} times")
-    assert passed > 3  # and it was passed: tiers do count
+    assert passed > 3  # it was passed, so plans do count
 
 
-def test_no_stream_of_newcomers_starves_a_job(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
-    """Each of them would pass, for each is new: overdue jobs have their share of the claims all the same."""
+def test_a_stream_of_new_users_does_not_starve_a_job(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+    """A new user always passes; overdue jobs get their share of the claims nevertheless."""
     waiting, gpu = submit(jobs, user("free"), "sdxl_image_high"), executor(jobs)
     newcomers = [user("premium") for _ in range(80)]
     for one in newcomers[:10]:
@@ -121,18 +121,18 @@ def test_no_stream_of_newcomers_starves_a_job(database: Database, jobs: Jobs, us
         submit(jobs, one)
         if claim(jobs, gpu).job_id == waiting:
             return
-    raise AssertionError("passed 70 times")  # by chance: 0.8 ** 70, one in six million
+    raise AssertionError("passed 70 times")  # probability 0.8 ** 70, one in six million
 
 
-def test_reprioritise_moves_a_job(jobs: Jobs, database: Database, user: User, clock: Clock) -> None:
+def test_reprioritise_changes_the_order(jobs: Jobs, database: Database, user: User, clock: Clock) -> None:
     one, two, gpu = submit(jobs, user()), submit(jobs, user()), executor(jobs)
     jobs.reprioritise(two, 7, version=1)
     assert row(database, two)["rank"] < row(database, one)["rank"]
     assert claim(jobs, gpu).job_id == two
 
 
-def test_a_user_who_comes_back_does_not_make_up_for_being_away(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
-    """Credit is not saved: who was idle starts level with the others, not before them for hours."""
+def test_an_idle_user_gains_no_credit(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+    """Credit is not saved: an idle user resumes level with the others, not ahead of them for hours."""
     busy, idle, gpu = user(), user(), executor(jobs)
     submit(jobs, idle)
     flood(database, busy, 100)
@@ -145,7 +145,7 @@ def test_a_user_who_comes_back_does_not_make_up_for_being_away(database: Databas
 
 
 def claim_and_finish(jobs: Jobs, gpu: str, resident: list[str]) -> str | None:
-    """One claim with these models in memory, run to its end; its lane."""
+    """The lane of one claim with these models resident, run to its end."""
     jobs.heartbeat(gpu, resident=resident)
     for job in jobs.claim(gpu):
         finish(jobs, job)
@@ -163,8 +163,8 @@ def test_the_resident_lane_comes_first(jobs: Jobs, user: User, clock: Clock) -> 
 
 
 @pytest.mark.parametrize("busy", [["sdxl"], ["sdxl", "wan"]])
-def test_affinity_holds_no_job_back_for_more_than_a_minute(jobs: Jobs, user: User, clock: Clock, busy: list[str]) -> None:
-    """The lanes in memory never run dry; a job of another lane comes within `affinity_wait` all the same."""
+def test_affinity_delays_a_job_at_most_affinity_wait(jobs: Jobs, user: User, clock: Clock, busy: list[str]) -> None:
+    """The resident lanes never run dry; a job of another lane is still claimed within `affinity_wait`."""
     owner, gpu = user("premium"), executor(jobs)
     kinds = {"sdxl": "sdxl_image_fast", "wan": "image_fast"}
     for n in range(6):
@@ -184,7 +184,7 @@ def test_affinity_holds_no_job_back_for_more_than_a_minute(jobs: Jobs, user: Use
     assert waiting and 30 < waited <= POLICY.affinity_wait + 5, waited  # claims come every 5 s here
 
 
-def test_two_busy_lanes_alternate_by_the_minute_and_not_by_the_job(jobs: Jobs, user: User, clock: Clock) -> None:
+def test_busy_lanes_switch_by_the_minute_not_by_the_job(jobs: Jobs, user: User, clock: Clock) -> None:
     owner, gpu = user("premium"), executor(jobs)
     for n in range(60):
         submit(jobs, owner, "sdxl_image_fast", prompt=f"s{n}")

@@ -1,4 +1,4 @@
-"""Whoever writes, history cannot be changed and a job cannot move without its event: the table's owner is refused like anyone else."""
+"""History cannot be changed and a job cannot move without its event, whoever writes: the table's owner is refused like anyone else."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import psycopg
 import pytest
-from forge import NOBODY, Forger
+from handmade_events import NOBODY, Forger
 from support import Clock, Permissive, Server, claim, events, executor, finish, new_user, row, submit
 
 from ourvidz.db.connection import Database
@@ -52,7 +52,7 @@ REFUSED = {
 
 @pytest.fixture(scope="module")
 def still(server: Server, template: str) -> Iterator[tuple[Database, str, dict[str, str]]]:
-    """One database for all that is refused: nothing changes in it, which each test holds it to."""
+    """One database shared by all refusals, with the rows of `two`: nothing changes in it, as each test asserts."""
     name = server.create(template)
     database = Database(server.url(name))
     clock, jobs, owner = Clock(database), Jobs(database, Permissive()), new_user(database)
@@ -63,7 +63,7 @@ def still(server: Server, template: str) -> Iterator[tuple[Database, str, dict[s
 
 @pytest.fixture
 def two(database: Database, jobs: Jobs, user: Callable[..., str], clock: Clock) -> dict[str, str]:
-    """A finished job would be the least interesting: one that waits, and one that waits for its time."""
+    """One job that is waiting, and one that is scheduled for later."""
     owner = user()
     return {"id": submit(jobs, owner), "later": submit(jobs, owner, run_at=clock.at + timedelta(hours=1))}
 
@@ -73,7 +73,7 @@ def snapshot(database: Database) -> list[object]:
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_refused_to_the_owner(still: tuple[Database, str, dict[str, str]], what: str) -> None:
+def test_the_table_owner_is_refused(still: tuple[Database, str, dict[str, str]], what: str) -> None:
     database, _, two = still
     statement, sqlstate = REFUSED[what]
     before = snapshot(database)
@@ -89,8 +89,8 @@ def test_refused_to_the_owner(still: tuple[Database, str, dict[str, str]], what:
     assert snapshot(database) == before
 
 
-def test_refused_to_a_superuser_in_replica_role(server: Server, still: tuple[Database, str, dict[str, str]]) -> None:
-    """No trigger but the guard's fires there, and it lets nothing through."""
+def test_a_superuser_in_replica_mode_is_refused(server: Server, still: tuple[Database, str, dict[str, str]]) -> None:
+    """In this mode only the guard's trigger fires, and it refuses everything."""
     database, name, two = still
     before = snapshot(database)
     with psycopg.connect(server.url(name, superuser=True), autocommit=True) as superuser:
@@ -103,12 +103,14 @@ def test_refused_to_a_superuser_in_replica_role(server: Server, still: tuple[Dat
 
 
 @pytest.mark.parametrize(("statement", "leaf"), [(REFUSED["delete an event"][0], AppendOnly), (REFUSED["change a status"][0], BareWrite)])
-def test_python_knows_the_refusals(still: tuple[Database, str, dict[str, str]], statement: str, leaf: type[JobError]) -> None:
+def test_guard_refusals_are_translated_to_python_errors(
+    still: tuple[Database, str, dict[str, str]], statement: str, leaf: type[JobError]
+) -> None:
     with pytest.raises(leaf):
         still[0].rows(statement, still[2])
 
 
-def test_a_job_cannot_be_copied_in(database: Database, two: dict[str, str]) -> None:
+def test_copy_into_jobs_is_refused(database: Database, two: dict[str, str]) -> None:
     with database.driver() as connection:
         out = io.BytesIO()
         with connection.cursor().copy(f"copy {J} to stdout") as copy:
@@ -120,8 +122,8 @@ def test_a_job_cannot_be_copied_in(database: Database, two: dict[str, str]) -> N
     assert refused.value.sqlstate == "OV004"
 
 
-def test_an_event_copied_in_is_an_event_like_any_other(database: Database, two: dict[str, str]) -> None:
-    """COPY fires the same triggers: a wrong one is refused, and a right one moves its job."""
+def test_copied_events_pass_the_same_checks(database: Database, two: dict[str, str]) -> None:
+    """COPY fires the same triggers: a wrong event is refused, and a valid one moves its job."""
     columns = "submitted_on, job_id, version, type, from_status, to_status, claim_no, actor, occurred_at, data, prev_hash, hash"
     with database.driver() as connection:
         event = Forger(connection).next(two["id"], EventType.CANCELLED, Status.CANCELLED)
@@ -139,8 +141,8 @@ def test_an_event_copied_in_is_an_event_like_any_other(database: Database, two: 
     assert row(database, two["id"])["status"] == "cancelled"
 
 
-def test_a_trigger_of_ones_own_is_no_way_round(database: Database, two: dict[str, str]) -> None:
-    """A write from within a trigger passes the first line (refuse_bare_write), and meets jobs_guard."""
+def test_writes_from_a_users_own_trigger_are_refused(database: Database, two: dict[str, str]) -> None:
+    """A write from within a trigger passes the first check (refuse_bare_write), but not jobs_guard."""
     with database.driver() as connection:
         connection.execute("create temp table mine (id uuid)")
         for name, body in {
@@ -159,8 +161,9 @@ def test_a_trigger_of_ones_own_is_no_way_round(database: Database, two: dict[str
             assert refused.value.sqlstate == "OV004", (name, refused.value)
 
 
-def test_a_job_is_born_once(database: Database, two: dict[str, str]) -> None:
-    """A row may be there before its event (jobs_ask); from a trigger of one's own, another's birth is still refused, on any day."""
+def test_a_second_first_event_is_refused(database: Database, two: dict[str, str]) -> None:
+    """A job's row may exist before its event (jobs_ask); a first event for another job, inserted from a user's own trigger, is still
+    refused, whatever its date."""
     with database.driver() as connection:
         forger = Forger(connection)
         connection.execute("create temp table mine (event public.job_events)")
@@ -195,13 +198,13 @@ def refused(forger: Forger, sqlstate: str, event: object, **more: object) -> Non
     assert error.value.sqlstate == sqlstate, error.value
 
 
-def test_only_the_event_that_follows_is_taken(database: Database, two: dict[str, str], forger: Forger, clock: Clock) -> None:
-    """OV005 whenever version, hashes, time, keys or bookkeeping are not those of the next event; then nothing is written."""
+def test_only_the_valid_next_event_is_accepted(database: Database, two: dict[str, str], forger: Forger, clock: Clock) -> None:
+    """OV005 if version, hashes, time, keys or bookkeeping are not those of the next event; nothing is written."""
     right = forger.next(two["id"], EventType.CANCELLED, Status.CANCELLED)
     submitted = events(database, two["id"])[0]
     change = forger.changed
     refused(forger, "OV005", change(right, version=right.version + 1))  # a gap
-    refused(forger, "23505", change(right, version=right.version - 1))  # there is one already
+    refused(forger, "23505", change(right, version=right.version - 1))  # exists already
     refused(forger, "OV005", change(right, prev_hash=bytes(32)))
     refused(forger, "OV005", change(right, prev_hash=submitted.prev_hash))
     refused(forger, "OV005", change(right, hash=bytes(32)))
@@ -215,29 +218,29 @@ def test_only_the_event_that_follows_is_taken(database: Database, two: dict[str,
     refused(forger, "OV001", change(right, from_status=Status.GENERATING))
     refused(forger, "OV006", change(right, job_id=str(uuid.uuid4())), submitted_on="2025-07-07")
     refused(forger, "23514", change(right, actor="Robert'); drop table"))
-    refused(forger, "OV004", right, xid="1")  # a reader's cursor would pass it by
+    refused(forger, "OV004", right, xid="1")  # readers' cursors would skip it
     assert row(database, two["id"])["version"] == 1
     forger.insert(right)
     assert row(database, two["id"])["status"] == "cancelled"
 
 
-def test_only_a_right_first_event_begins_a_job(database: Database, two: dict[str, str], forger: Forger) -> None:
+def test_only_a_valid_first_event_starts_a_job(database: Database, two: dict[str, str], forger: Forger) -> None:
     right = forger.first()
-    refused(forger, "OV010", right)  # for a user who has no profile
+    refused(forger, "OV010", right)  # for a user without a profile
     database.rows("insert into public.profiles (id, age_verified) values (%s, true)", (right.data["user_id"],))
     change = forger.changed
     refused(forger, "OV005", change(right, version=2))
     refused(forger, "OV005", change(right, prev_hash=bytes(31) + b"1"))
     refused(forger, "OV005", change(right, claim_no=1))
     refused(forger, "OV005", change(right, occurred_at=right.occurred_at + timedelta(seconds=1)))
-    refused(forger, "OV005", change(right, job_id=two["id"]), submitted_on="2024-01-01")  # begun already
+    refused(forger, "OV005", change(right, job_id=two["id"]), submitted_on="2024-01-01")  # started already
     refused(forger, "OV005", right, submitted_on="2024-01-01")
     refused(forger, "OV005", change(right, data={**right.data, "prompt": "words"}))
     refused(forger, "OV004", right, xid="1")
     forger.insert(right)
 
 
-def test_two_events_of_one_job_do_not_come_in_one_statement(database: Database, two: dict[str, str], forger: Forger) -> None:
+def test_two_events_of_a_job_in_one_statement_are_refused(database: Database, two: dict[str, str], forger: Forger) -> None:
     first = forger.next(two["id"], EventType.REPRIORITISED)
     second = forger.changed(first, version=first.version + 1, prev_hash=first.hash)
     with pytest.raises(psycopg.Error) as error, forger.connection.transaction():
@@ -280,20 +283,20 @@ def test_a_claim_number_only_grows_by_one(jobs: Jobs, user: Callable[..., str], 
     forger.insert(right)
 
 
-def test_a_final_failure_is_not_retried_by_hand_either(jobs: Jobs, user: Callable[..., str], clock: Clock, forger: Forger) -> None:
+def test_a_hand_written_retry_of_a_final_failure_is_refused(jobs: Jobs, user: Callable[..., str], clock: Clock, forger: Forger) -> None:
     job_id = submit(jobs, user())
     jobs.fail(claim(jobs, executor(jobs)), "refused_content", "Refused.", retryable=False, final=True)
     refused(forger, "OV011", forger.next(job_id, EventType.RETRIED, Status.QUEUED))
 
 
-def test_a_check_cannot_be_deferred_or_put_off(database: Database, two: dict[str, str]) -> None:
+def test_guard_checks_cannot_be_deferred(database: Database, two: dict[str, str]) -> None:
     with database.driver() as connection, pytest.raises(psycopg.Error) as error, connection.transaction():
         connection.execute("set constraints all deferred")
         connection.execute(REFUSED["change a status"][0], two)
     assert error.value.sqlstate == "OV004"
 
 
-def test_each_table_with_triggers_has_a_guard_for_sessions_in_which_they_do_not_fire(database: Database) -> None:
+def test_every_table_with_triggers_has_a_replica_guard(database: Database) -> None:
     found = database.rows("""select tgrelid::regclass::text as table, array_agg(tgenabled::text || tgname order by tgname) as triggers
                              from pg_trigger where not tgisinternal and tgfoid::regproc::text like 'ourvidz.%%'
                                and tgrelid <> 'auth.users'::regclass group by 1""")
@@ -303,7 +306,7 @@ def test_each_table_with_triggers_has_a_guard_for_sessions_in_which_they_do_not_
         assert {t[0] for t in table["triggers"] if t[1:] != "replica_guard"} == {"O"}, table
 
 
-def test_every_leaf_is_what_python_gets(database: Database, jobs: Jobs, user: Callable[..., str], clock: Clock) -> None:
+def test_database_refusals_raise_their_python_error_class(database: Database, jobs: Jobs, user: Callable[..., str], clock: Clock) -> None:
     owner = user()
     job_id = submit(jobs, owner)
     job = claim(jobs, executor(jobs))

@@ -1,4 +1,4 @@
-"""The past of a job, in SQL: as of any instant, as a timeline, as durations; and how deep the queue is."""
+"""A job's history in SQL: its state at any instant, its timeline, its durations; and the depth of the queue."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ User = Callable[..., str]
 
 @pytest.fixture
 def lived(database: Database, jobs: Jobs, user: User, clock: Clock) -> str:
-    """A job with an eventful life: 10 s queued, claimed, 20 s generating, failed, retried after a wait, finished."""
+    """A job with a varied history: 10 s queued, claimed, enhanced, 20 s generating, failed, retried after a wait, finished."""
     job_id, gpu = submit(jobs, user(), "image7b_fast_enhanced"), executor(jobs)
     clock.advance(10)
     job = claim(jobs, gpu)
@@ -37,7 +37,7 @@ def lived(database: Database, jobs: Jobs, user: User, clock: Clock) -> str:
     return job_id
 
 
-def test_a_job_as_of_every_instant_is_the_fold_up_to_it(database: Database, lived: str, clock: Clock) -> None:
+def test_job_as_of_equals_the_fold_up_to_that_instant(database: Database, lived: str, clock: Clock) -> None:
     told = events(database, lived)
     instants = sorted({e.occurred_at for e in told})
     assert len(instants) >= 6
@@ -51,7 +51,7 @@ def test_a_job_as_of_every_instant_is_the_fold_up_to_it(database: Database, live
                 assert all(found[name] is None for name in FOLDED)  # it did not exist yet
 
 
-def test_the_timeline_tells_how_long_each_stood(database: Database, lived: str) -> None:
+def test_the_timeline_has_the_duration_of_each_status(database: Database, lived: str) -> None:
     rows = database.rows("select * from public.job_timeline where job_id = %s order by version", (lived,))
     told = events(database, lived)
     assert [r["version"] for r in rows] == [e.version for e in told]
@@ -70,25 +70,25 @@ def test_durations_add_up(database: Database, lived: str) -> None:
     assert found["total_s"] == 638 and (found["status"], found["attempts"]) == ("completed", 2)
 
 
-def test_durations_of_a_few_jobs_read_the_events_of_those_alone(database: Database) -> None:
+def test_durations_of_given_jobs_use_the_event_index(database: Database) -> None:
     ids = ",".join(str(uuid4()) for _ in range(2))
     with database.transaction() as connection:
-        # Once a vacuum has counted an empty table, a plan reads it whole: forbidden here, as only whether an index can be used is asked.
+        # With a vacuumed empty table the planner prefers a seq scan: disabled here, as the question is only if the index can be used.
         connection.exec_driver_sql("set local enable_seqscan = off")
         plan = connection.exec_driver_sql(f"explain select * from public.job_durations where job_id = any ('{{{ids}}}'::uuid[])").all()
     assert any("Index Cond: (job_id = ANY" in line for (line,) in plan), plan
 
 
-def test_waiting_is_when_it_could_have_been_claimed(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
-    """Not while its model is loaded, not before its time, not while it is held back."""
+def test_queued_time_counts_only_claimable_time(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+    """Not while its model is loaded, before its run_at, or while it is snoozed."""
     gpu = executor(jobs)
     job_id = submit(jobs, user(), run_at=clock.at + timedelta(seconds=30))
-    clock.advance(31)  # 30 before its time, 1 waiting
+    clock.advance(31)  # 30 before its run_at, 1 waiting
     jobs.heartbeat(gpu)
     held = claim(jobs, gpu)
     clock.advance(27.7)  # loading the model
     jobs.snooze(held, "model_file", 60)
-    clock.advance(64)  # 60 held back, 4 waiting
+    clock.advance(64)  # 60 snoozed, 4 waiting
     jobs.heartbeat(gpu)
     held = claim(jobs, gpu)
     clock.advance(3.2)
@@ -101,7 +101,7 @@ def test_waiting_is_when_it_could_have_been_claimed(database: Database, jobs: Jo
     assert shown["queued_p50"] == 5 and queries.waited(database, [job_id]) == {job_id: 5}
 
 
-def test_the_depth_of_the_queue(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+def test_queue_depth(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
     owner = user("pro")
     for n in range(3):
         submit(jobs, owner, "sdxl_image_fast", prompt=f"s{n}")
@@ -116,7 +116,7 @@ def test_the_depth_of_the_queue(database: Database, jobs: Jobs, user: User, cloc
     assert (wan["ready"], wan["scheduled"], wan["held"]) == (1, 0, 0)
 
 
-def test_a_clock_set_back_puts_no_event_before_its_predecessor(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+def test_events_stay_ordered_when_the_clock_is_set_back(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
     job_id, gpu = submit(jobs, user()), executor(jobs)
     clock.advance(-3600)
     job = claim(jobs, gpu)

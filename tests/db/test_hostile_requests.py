@@ -1,4 +1,4 @@
-"""A signed-in user who means harm, through real PostgREST: at another's rows, at columns that are not theirs, at what things cost."""
+"""A malicious signed-in user through real PostgREST: attacks on another user's rows, on protected columns, and on costs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def project(standing_project: Project) -> Project:
 
 
 class Two:
-    """A user (`mine`), and another whose rows are the aim (`theirs`): ids by table."""
+    """A user (`mine`) and their victim (`theirs`): row ids by table."""
 
     def __init__(self, project: Project, client: httpx.Client) -> None:
         self.project, self.client = project, client
@@ -70,7 +70,7 @@ REFUSED: list[tuple[int, str, str, Any, dict[str, str]]] = [
     (403, "PATCH", "profiles?id=eq.{me}", {"token_balance": 5}, {}),
     (403, "PATCH", "projects?id=eq.{my_project}", {"user_id": "{user}"}, {}),
     (403, "PATCH", "projects?id=eq.{my_project}", {"character_id": "{characters}"}, {}),
-    (403, "PATCH", "projects?id=eq.{my_project}", {"character_id": "{nobody}"}, {}),  # as if it were not there
+    (403, "PATCH", "projects?id=eq.{my_project}", {"character_id": "{nobody}"}, {}),  # as if it did not exist
     (403, "PATCH", "videos?id=eq.{my_video}", {"project_id": "{projects}"}, {}),
     (403, "PATCH", "videos?id=eq.{my_video}", {"status": "completed"}, {}),
     (403, "POST", "projects?on_conflict=id", {"id": "{projects}", "user_id": "{me}"}, MERGE),
@@ -95,7 +95,7 @@ REFUSED: list[tuple[int, str, str, Any, dict[str, str]]] = [
 
 
 @pytest.mark.parametrize(("status", "method", "path", "body", "headers"), REFUSED)
-def test_refused(two: Two, status: int, method: str, path: str, body: Any, headers: dict[str, str]) -> None:
+def test_hostile_requests_are_refused(two: Two, status: int, method: str, path: str, body: Any, headers: dict[str, str]) -> None:
     names = two.theirs | {"me": two.me.id, "my_project": two.mine["projects"], "my_video": two.mine["videos"], "nobody": uuid.UUID(int=5)}
 
     def filled(value: Any) -> Any:
@@ -111,7 +111,7 @@ def test_refused(two: Two, status: int, method: str, path: str, body: Any, heade
     assert "a tower" not in answer.text and two.everything() == before
 
 
-def test_another_users_rows_are_not_there(two: Two) -> None:
+def test_another_users_rows_are_invisible(two: Two) -> None:
     before = two.everything()
     for table in ("projects", "characters", "videos"):
         change = {"name": "mine"} if table == "characters" else {"scene_number": 7} if table == "videos" else {"title": "mine"}
@@ -124,8 +124,8 @@ def test_another_users_rows_are_not_there(two: Two) -> None:
     assert two.everything() == before
 
 
-def test_many_rows_in_one_request_cost_what_each_costs(project: Project) -> None:
-    """The plan, the pace and the purse hold within a statement: all of its rows, or none."""
+def test_limits_hold_for_many_rows_in_one_request(project: Project) -> None:
+    """Plan, rate limit and balance hold within a statement: all of its rows, or none."""
     user = project.user("pro")
     jobs = "select id from public.jobs where user_id = %s"
     with project.client(user) as client:
@@ -140,13 +140,13 @@ def test_many_rows_in_one_request_cost_what_each_costs(project: Project) -> None
         assert client.get("/rest/v1/profiles").json()[0]["token_balance"] == 0
 
 
-def test_cancelled_and_retried_in_turns(project: Project) -> None:
-    """It is no way round the pace: each turn would write five rows, and could keep a device busy for nothing."""
+def test_alternating_cancel_and_retry_is_rate_limited(project: Project) -> None:
+    """No way around the rate limit: each turn would write five rows, and could keep a device busy for nothing."""
     user = project.user()
     with project.client(user) as client:
         job = client.post("/rest/v1/rpc/queue_job", json=ASK).json()["job_id"]
         said = []
-        for _ in range(10):  # and the plan free has ten submits a minute
+        for _ in range(10):  # the free plan allows ten submits a minute
             assert client.post("/rest/v1/rpc/cancel_job", json={"job_id": job}).status_code == 200
             said.append(client.post("/rest/v1/rpc/retry_job", json={"job_id": job}))
     assert [answer.status_code for answer in said] == [200] * 9 + [429]

@@ -1,5 +1,5 @@
-"""Production's users and jobs after our migration: nothing that users wrote about themselves is believed unless the operator says so, and
-what waited is made once its user's age is verified."""
+"""Production's users and jobs after our migration: what users wrote about themselves counts only if the operator says so, and waiting
+jobs run once their user's age is verified."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 from api import Api, api_of
-from older import ANNA, BORIS, CLARA, DORA, SECOND_ANNA, TYPES, migrated, older_job
+from production_copy import ANNA, BORIS, CLARA, DORA, SECOND_ANNA, TYPES, migrated, older_job
 from support import Permissive, Server, artifact, as_job, claim, events, executor, finish, row, types
 from waiting import LIMIT
 
@@ -38,10 +38,10 @@ def decided(database: Database) -> set[tuple[str, str, str, bool, str]]:
     return {(r["user_id"], r["what"], r["older_value"], r["believed"], r["decided_by"]) for r in rows}
 
 
-# -- jobs that waited ---------------------------------------------------------------------------------------------------------------
+# -- waiting jobs -------------------------------------------------------------------------------------------------------------------
 
 
-def test_what_waited_is_queued_however_old_and_nobody_claims_it(migrated_production: Database) -> None:
+def test_waiting_jobs_are_queued_but_not_claimable_before_verification(migrated_production: Database) -> None:
     waited = [older_job(kind, status) for kind in TYPES for status in ("queued", "processing")]
     for job in waited:
         assert (row(migrated_production, job)["status"], types(migrated_production, job)) == ("queued", ["imported"])
@@ -51,10 +51,10 @@ def test_what_waited_is_queued_however_old_and_nobody_claims_it(migrated_product
     assert list(audit(migrated_production).findings) == []
 
 
-def test_once_verified_they_are_claimable_at_once(server: Server, migrated_production: Database) -> None:
+def test_verification_makes_waiting_jobs_claimable_at_once(server: Server, migrated_production: Database) -> None:
     jobs = Jobs(migrated_production, Permissive())
     gpu = executor(jobs)
-    assert list(jobs.claim(gpu)) == []  # it sleeps now
+    assert list(jobs.claim(gpu)) == []  # the executor sleeps now
     with psycopg.connect(migrated_production.url, autocommit=True) as listening:
         listening.execute("listen ourvidz")
         verify(migrated_production, ANNA)
@@ -70,8 +70,8 @@ def test_once_verified_they_are_claimable_at_once(server: Server, migrated_produ
     assert list(audit(migrated_production).findings) == []
 
 
-def test_a_clip_that_waited_ends_in_its_owners_library(migrated_production: Database) -> None:
-    """Production's own trigger on videos, which asks for an address with the word completed, lets it through."""
+def test_an_imported_video_job_ends_in_its_owners_library(migrated_production: Database) -> None:
+    """Production's own trigger on videos, which requires an address with the status completed, accepts it."""
     verify(migrated_production, ANNA)
     jobs = Jobs(migrated_production, Permissive())
     gpu = executor(jobs)
@@ -89,13 +89,13 @@ def test_a_clip_that_waited_ends_in_its_owners_library(migrated_production: Data
     assert video == {"status": "completed", "video_url": clip["path"]}
 
 
-def test_the_fold_tells_the_same(migrated_production: Database) -> None:
+def test_imported_rows_equal_their_fold(migrated_production: Database) -> None:
     verify(migrated_production, CLARA)
     for job in (older_job("image_fast", "queued"), older_job("sdxl_image_fast", "queued"), older_job("image_fast", "completed")):
         assert fold(events(migrated_production, job), job) == as_job(row(migrated_production, job))
 
 
-def test_a_verification_taken_back_stops_their_jobs_and_nobody_elses(migrated_production: Database) -> None:
+def test_withdrawing_a_verification_stops_only_that_users_jobs(migrated_production: Database) -> None:
     verify(migrated_production, ANNA, CLARA)
     migrated_production.rows("update public.profiles set age_verified = false where id = %s", (ANNA,))
     jobs = Jobs(migrated_production, Permissive())
@@ -107,10 +107,10 @@ def test_a_verification_taken_back_stops_their_jobs_and_nobody_elses(migrated_pr
     assert [r["status"] for r in migrated_production.rows(said, (ANNA,))] == ["cancelled"]
 
 
-# -- what users wrote about themselves -----------------------------------------------------------------------------------------------
+# -- self-declared data --------------------------------------------------------------------------------------------------------------
 
 
-def test_nothing_is_believed(migrated_production: Database) -> None:
+def test_by_default_no_self_declared_data_is_accepted(migrated_production: Database) -> None:
     assert set(profiles(migrated_production).values()) == {(0, "inactive", False)}
     assert decided(migrated_production) == {
         (ANNA, "balance", "100", False, "migration"),
@@ -122,20 +122,20 @@ def test_nothing_is_believed(migrated_production: Database) -> None:
         (BORIS, "age", "true", False, "migration"),
         (BORIS, "role", "admin", False, "migration"),
         (CLARA, "role", "premium_user", False, "migration"),
-        (DORA, "role", "admin", True, "migration"),  # as auth.users says, where she cannot write
+        (DORA, "role", "admin", True, "migration"),  # from auth.users, which she cannot write
     }
     admins = migrated_production.rows("select user_id::text from public.user_roles where role = 'admin'")
     assert admins == [{"user_id": DORA}]
 
 
-def test_the_operator_believes_whom_they_say(production: Database) -> None:
+def test_the_operator_selects_whose_data_is_accepted(production: Database) -> None:
     migrated(production, beliefs=Beliefs(balance=[CLARA], plan="all", age=[CLARA], start=10, by="olga"))
     assert profiles(production) == {
         ANNA: (10, "inactive", False),
         BORIS: (10, "creator", False),
-        CLARA: (340, "pro", False),  # she never said that she is of age
+        CLARA: (340, "pro", False),  # she never stated an age
         DORA: (10, "inactive", False),
-        SECOND_ANNA: (0, "inactive", False),  # who had no profile, and has one now
+        SECOND_ANNA: (0, "inactive", False),  # had no profile before
     }
     assert {d for d in decided(production) if d[3] and d[1] != "role"} == {
         (CLARA, "balance", "340", True, "olga"),
@@ -150,25 +150,25 @@ def test_the_operator_believes_whom_they_say(production: Database) -> None:
     assert {r["user_id"]: r["n"] for r in entries} == {ANNA: 10, BORIS: 10, CLARA: 340, DORA: 10}
 
 
-def test_an_age_that_was_believed_is_a_decision_like_any_other(production: Database) -> None:
+def test_an_accepted_age_is_recorded_as_a_decision(production: Database) -> None:
     migrated(production, beliefs=Beliefs(age=[BORIS], by="olga"))
     (kept,) = ages.reviews(production, decided=True)
     assert (kept["user_id"], kept["decision"], kept["decided_by"]) == (BORIS, "verified", "olga")
     assert kept["how"] == "the older system said so, and the operator believed it"
 
 
-def test_a_second_user_of_a_taken_username_has_a_profile_and_can_be_verified(migrated_production: Database) -> None:
+def test_a_user_with_a_taken_username_gets_a_profile_and_can_be_verified(migrated_production: Database) -> None:
     (hers,) = migrated_production.rows("select username, email from public.profiles where id = %s", (SECOND_ANNA,))
     assert (hers["username"], hers["email"]) == ("anna_00000000", "anna@elsewhere.example")
     assert ages.decide(migrated_production, SECOND_ANNA, True, "person:olga", "a passport")["decision"] == "verified"
 
 
-def test_a_balance_below_zero_is_believed_of_nobody(production: Database) -> None:
+def test_negative_balances_are_never_accepted(production: Database) -> None:
     migrated(production, beliefs=Beliefs(balance="all"))
     assert profiles(production)[DORA][0] == 0 and profiles(production)[BORIS][0] == 999999
 
 
-# -- signing up, and roles -----------------------------------------------------------------------------------------------------------
+# -- sign-up and roles ---------------------------------------------------------------------------------------------------------------
 
 
 def sign_up(database: Database, name: str, **meta: str) -> str:
@@ -192,10 +192,10 @@ def test_signing_up_works_before_and_after(production: Database) -> None:
     after = sign_up(production, "second@example.org")
     assert (profile(production, before), profile(production, after)) == (("first", "inactive"), ("second", "inactive"))
     assert roles(production, before) == roles(production, after) == ["basic_user"]
-    # Where production's own trigger gives up, for the name is taken, ours makes the profile.
+    # Production's own trigger gives up if the username is taken; ours makes the profile.
     third = sign_up(production, "second@elsewhere.example")
     assert profile(production, third) == (f"second_{third[:8]}", "inactive") and roles(production, third) == ["basic_user"]
-    # And the one whom it had left without before has one since the migration.
+    # The migration made a profile for the user whom that trigger had left without one.
     assert profile(production, SECOND_ANNA) == ("anna_00000000", "inactive") and roles(production, SECOND_ANNA) == ["basic_user"]
 
 
@@ -211,7 +211,7 @@ def api(server: Server, migrated_production: Database) -> Iterator[Api]:
         yield found
 
 
-def test_roles_repeat_app_metadata(migrated_production: Database, api: Api) -> None:
+def test_user_roles_follow_app_metadata(migrated_production: Database, api: Api) -> None:
     def appoint(role: str | None) -> None:
         with psycopg.connect(migrated_production.url, autocommit=True) as connection:
             connection.execute("set role supabase_auth_admin")
@@ -230,7 +230,7 @@ def test_roles_repeat_app_metadata(migrated_production: Database, api: Api) -> N
         api.connection.execute("revoke supabase_auth_admin from ourvidz")
 
 
-def test_nobody_makes_themselves_anything(migrated_production: Database, api: Api) -> None:
+def test_users_cannot_give_themselves_roles_tokens_or_plans(migrated_production: Database, api: Api) -> None:
     for statement in (
         f"insert into public.user_roles (user_id, role) values ('{ANNA}', 'admin')",
         "update public.user_roles set role = 'admin'",
@@ -243,7 +243,7 @@ def test_nobody_makes_themselves_anything(migrated_production: Database, api: Ap
             api.rows("authenticated", ANNA, statement)
     seen = api.rows("authenticated", ANNA, "select user_id::text, role::text from public.user_roles")
     assert seen == [{"user_id": ANNA, "role": "basic_user"}]
-    # A row that somebody put there makes nobody an admin: not for our policies, and not for older ones that ask has_role.
+    # A row inserted by hand makes nobody an admin, neither for our policies nor for legacy ones that call has_role.
     migrated_production.rows("insert into public.user_roles (user_id, role) values (%s, 'admin')", (ANNA,))
     assert api.rows("authenticated", ANNA, "select current_user::text as me, public.has_role(auth.uid(), 'admin') as may") == [
         {"me": "authenticated", "may": False}
@@ -252,7 +252,7 @@ def test_nobody_makes_themselves_anything(migrated_production: Database, api: Ap
         assert api.rows("authenticated", DORA, f"select public.has_role('{DORA}', '{role}') as may", admin=True) == [{"may": True}]
 
 
-def test_views_ask_as_their_reader(migrated_production: Database, api: Api) -> None:
+def test_views_use_their_readers_rights(migrated_production: Database, api: Api) -> None:
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         api.rows("authenticated", ANNA, "select * from public.model_test_analytics")
     seen = api.rows("authenticated", DORA, "select job_status, prompt_text from public.model_test_analytics order by 2", admin=True)

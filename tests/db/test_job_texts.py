@@ -1,4 +1,4 @@
-"""What an executor is given to screen besides the prompts: the texts of its job's user that belong to the job, and nobody else's."""
+"""The texts that an executor screens besides the prompts: those of the job's user that belong to the job, and nobody else's."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def made(database: Database, table: str, user: str, **columns: Any) -> str:
     return str(database.rows(f"insert into public.{table} ({names}) values ({marks}) returning id", (user, *columns.values()))[0]["id"])
 
 
-def test_every_text_that_belongs_to_the_job(database: Database, jobs: Jobs, user: Callable[..., str]) -> None:
+def test_job_texts_returns_every_text_of_the_job(database: Database, jobs: Jobs, user: Callable[..., str]) -> None:
     me = user()
     lead = made(database, "characters", me, name="Ada", description="tall", traits="kind", appearance_tags=["red coat", "hat"])
     other = made(database, "characters", me, name="Ben")
@@ -38,8 +38,8 @@ def test_every_text_that_belongs_to_the_job(database: Database, jobs: Jobs, user
         jobs.job_texts(held)
 
 
-def test_nobody_elses(database: Database, jobs: Jobs, user: Callable[..., str]) -> None:
-    """However the rows came to name them."""
+def test_job_texts_excludes_other_users_texts(database: Database, jobs: Jobs, user: Callable[..., str]) -> None:
+    """Even if the rows reference another user's."""
     me, you = user(), user()
     theirs = made(database, "characters", you, name="yours")
     job = submit(jobs, me, project_id=made(database, "projects", me, title="mine", character_id=theirs))
@@ -49,7 +49,7 @@ def test_nobody_elses(database: Database, jobs: Jobs, user: Callable[..., str]) 
     assert jobs.job_texts(held) == [("title", "mine")]
 
 
-def test_the_texts_hash_is_kept_salted(database: Database, jobs: Jobs, user: Callable[..., str]) -> None:
+def test_the_hash_of_the_texts_is_salted(database: Database, jobs: Jobs, user: Callable[..., str]) -> None:
     both = [submit(jobs, user()), submit(jobs, user())]
     gpu = executor(jobs)
     sha256 = hashlib.sha256(b"a pier").hexdigest()

@@ -1,4 +1,4 @@
-"""Tokens follow jobs: held, captured for what was delivered, given back; by double entry, once, and never below zero."""
+"""Tokens follow jobs: held, captured for delivered outputs, released; double-entry, exactly once, never below zero."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import psycopg
 import pytest
-from books import accounts, balance, deliver, kinds, moves, sound, usage
-from forge import Forger
+from handmade_events import Forger
+from ledger_helpers import accounts, balance, deliver, kinds, moves, sound, usage
 from support import Clock, artifact, claim, enhance, executor, finish, row, submit, types
 
 from ourvidz.audit import rebuild
@@ -26,7 +26,7 @@ User = Callable[..., str]
 
 
 @pytest.mark.parametrize("name", sorted(JOB_TYPES))
-def test_every_type_holds_its_price_and_earns_it(database: Database, jobs: Jobs, user: User, name: str) -> None:
+def test_every_job_type_holds_and_captures_its_price(database: Database, jobs: Jobs, user: User, name: str) -> None:
     owner, kind = user(tokens=100), JOB_TYPES[name]
     references = {"references": {"init": "https://example.org/a.png"}} if kind.init_image else {}
     job_id = submit(jobs, owner, name, settings=references)
@@ -41,21 +41,19 @@ def test_every_type_holds_its_price_and_earns_it(database: Database, jobs: Jobs,
 
 
 @pytest.mark.parametrize(("made", "costs"), [(6, 24), (4, 16), (1, 4), (0, 0)])
-def test_a_batch_that_ends_short_is_charged_for_what_was_delivered(
-    database: Database, jobs: Jobs, user: User, made: int, costs: int
-) -> None:
+def test_a_partial_batch_is_charged_for_its_delivered_images(database: Database, jobs: Jobs, user: User, made: int, costs: int) -> None:
     owner = user(tokens=24)
     job_id = submit(jobs, owner, "sdxl_image_premium", settings={"images": 6})
     assert balance(database, owner) == 0
-    deliver(jobs, claim(jobs, executor(jobs)), made)  # thumbnails, too, are outputs, and cost nothing
+    deliver(jobs, claim(jobs, executor(jobs)), made)  # thumbnails are outputs too, but cost nothing
     assert accounts(database, owner) == {k: v for k, v in {"issued": -24, "available": 24 - costs, "revenue": costs}.items() if v}
     (_, ended) = usage(database, job_id)
     assert (ended["tokens_consumed"], ended["metadata"].get("refunded", 0)) == (costs, 24 - costs)
     sound(database)
 
 
-def test_what_was_recorded_and_never_uploaded_costs_nothing(database: Database, jobs: Jobs, user: User) -> None:
-    """No verb completes such a job; an event that somebody writes by hand does."""
+def test_recorded_but_not_uploaded_outputs_cost_nothing(database: Database, jobs: Jobs, user: User) -> None:
+    """No verb completes such a job; a hand-written event does."""
     owner = user(tokens=10)
     job_id = submit(jobs, owner, "sdxl_image_fast", settings={"images": 3})
     job = claim(jobs, executor(jobs))
@@ -73,7 +71,7 @@ def test_what_was_recorded_and_never_uploaded_costs_nothing(database: Database, 
     assert kinds(database, job_id) == [("hold", 3), ("capture", -1), ("release", -2)]
 
 
-def test_a_job_that_does_not_come_to_its_end_costs_nothing(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+def test_cancelled_and_failed_jobs_cost_nothing(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
     owner = user(tokens=40)
     gpu = executor(jobs)
     cancelled, failed, quick = submit(jobs, owner), submit(jobs, owner, "video_fast"), submit(jobs, owner, "image_high")
@@ -88,12 +86,12 @@ def test_a_job_that_does_not_come_to_its_end_costs_nothing(database: Database, j
     assert accounts(database, owner) == {"issued": -40, "available": 40}
     for job_id in (cancelled, failed, quick):
         assert [kind for kind, _ in kinds(database, job_id)] == ["hold", "release"]
-        jobs.cancel(cancelled)  # asked again: nothing is given back again
+        jobs.cancel(cancelled)  # again: nothing more is released
     assert balance(database, owner) == 40
     sound(database)
 
 
-def test_tries_in_between_hold_what_they_held(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+def test_the_hold_is_kept_across_attempts(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
     owner, gpu = user(tokens=5), executor(jobs)
     job_id = submit(jobs, owner, "sdxl_image_high")
     jobs.snooze(claim(jobs, gpu), "drain")
@@ -115,7 +113,7 @@ def test_tries_in_between_hold_what_they_held(database: Database, jobs: Jobs, us
     sound(database)
 
 
-def test_a_retried_job_holds_anew_or_is_refused(database: Database, jobs: Jobs, user: User) -> None:
+def test_a_retry_takes_a_new_hold_or_is_refused(database: Database, jobs: Jobs, user: User) -> None:
     owner = user(tokens=3)
     job_id = submit(jobs, owner, "sdxl_image_high")
     jobs.cancel(job_id)
@@ -130,7 +128,7 @@ def test_a_retried_job_holds_anew_or_is_refused(database: Database, jobs: Jobs, 
     sound(database)
 
 
-def test_a_balance_that_does_not_cover_it_queues_nothing(database: Database, jobs: Jobs, user: User) -> None:
+def test_an_insufficient_balance_queues_nothing(database: Database, jobs: Jobs, user: User) -> None:
     owner = user(tokens=39)
     with pytest.raises(InsufficientTokens, match=f"takes 40 tokens, and the balance of profile {owner} is 39") as refused:
         submit(jobs, owner, "video_high")
@@ -140,7 +138,7 @@ def test_a_balance_that_does_not_cover_it_queues_nothing(database: Database, job
     for table in ("public.jobs", "public.job_events", "public.job_payloads", "public.usage_logs"):
         assert database.rows(f"select 1 from {table}") == []
     assert balance(database, owner) == 39
-    # All or none: a batch that would go too far.
+    # All or none: a batch that exceeds the balance.
     with pytest.raises(InsufficientTokens, match="takes 42 tokens"):
         jobs.submit_many([_new(owner, "video_fast"), _new(owner, "video_fast"), _new(owner, "image_fast")])
     assert database.rows("select 1 from public.jobs") == [] and balance(database, owner) == 39
@@ -148,7 +146,7 @@ def test_a_balance_that_does_not_cover_it_queues_nothing(database: Database, job
     assert balance(database, owner) == 19
 
 
-def test_in_a_batch_of_many_users_one_who_cannot_pay_stops_all(database: Database, jobs: Jobs, user: User) -> None:
+def test_one_user_with_too_few_tokens_refuses_the_whole_batch(database: Database, jobs: Jobs, user: User) -> None:
     rich, poor = user(tokens=50), user(tokens=1)
     with pytest.raises(InsufficientTokens, match=poor):
         jobs.submit_many([_new(rich, "image_fast"), _new(poor, "image_fast")])
@@ -164,15 +162,15 @@ def _new(user: str, kind: str, **more: object) -> object:
     return NewJob(user, kind, "a lighthouse at dusk", **more)  # type: ignore[arg-type]
 
 
-def test_the_same_key_again_holds_once(database: Database, jobs: Jobs, user: User) -> None:
+def test_resubmitting_a_key_holds_once(database: Database, jobs: Jobs, user: User) -> None:
     owner = user(tokens=20)
     first = submit(jobs, owner, "video_fast", idempotency_key="one")
-    assert submit(jobs, owner, "video_fast", idempotency_key="one") == first  # with nothing left to pay a second
+    assert submit(jobs, owner, "video_fast", idempotency_key="one") == first  # although no tokens are left for a second
     made = jobs.submit_many([_new(owner, "video_fast", idempotency_key="one")] * 3)  # type: ignore[list-item]
     assert {m.id for m in made} == {first} and kinds(database, first) == [("hold", 20)]
 
 
-def test_a_batch_of_completions_and_its_users(database: Database, jobs: Jobs, user: User) -> None:
+def test_complete_many_charges_each_user_for_their_outputs(database: Database, jobs: Jobs, user: User) -> None:
     owners = [user(tokens=30) for _ in range(3)]
     for owner in owners:
         jobs.submit_many([_new(owner, "sdxl_image_fast", settings={"images": 3}) for _ in range(2)])  # type: ignore[misc]
@@ -192,7 +190,7 @@ def test_a_batch_of_completions_and_its_users(database: Database, jobs: Jobs, us
     sound(database)
 
 
-def test_a_charge_beyond_what_was_delivered_is_found(database: Database, jobs: Jobs, user: User) -> None:
+def test_ledger_check_finds_a_charge_above_the_delivered_outputs(database: Database, jobs: Jobs, user: User) -> None:
     job_id = submit(jobs, user(), "sdxl_image_high", settings={"images": 3})
     deliver(jobs, claim(jobs, executor(jobs)), 2)
     assert ledger.check(database) == []
@@ -204,8 +202,8 @@ def test_a_charge_beyond_what_was_delivered_is_found(database: Database, jobs: J
 # -- reroutes ---------------------------------------------------------------------------------------------------------------------
 
 
-def test_a_dearer_fallback_keeps_the_old_price(database: Database, jobs: Jobs, user: User) -> None:
-    """Its user did not ask for it, whatever their balance."""
+def test_a_more_expensive_fallback_keeps_the_old_price(database: Database, jobs: Jobs, user: User) -> None:
+    """The user did not ask for the fallback, whatever their balance."""
     owner = user(tokens=10)
     job_id = submit(jobs, owner, "sdxl_image_high")
     jobs.reroute(job_id)
@@ -217,7 +215,7 @@ def test_a_dearer_fallback_keeps_the_old_price(database: Database, jobs: Jobs, u
     sound(database)
 
 
-def test_a_cheaper_fallback_gives_back(database: Database, jobs: Jobs, user: User) -> None:
+def test_a_cheaper_fallback_releases_the_difference(database: Database, jobs: Jobs, user: User) -> None:
     database.rows("update ourvidz.job_types set price = 7 where name = 'sdxl_image_high'")
     owner = user(tokens=10)
     job_id = submit(jobs, owner, "sdxl_image_high")
@@ -228,10 +226,10 @@ def test_a_cheaper_fallback_gives_back(database: Database, jobs: Jobs, user: Use
     sound(database)
 
 
-# -- jobs of before ---------------------------------------------------------------------------------------------------------------
+# -- jobs from before prices ------------------------------------------------------------------------------------------------------
 
 
-def test_a_job_without_a_price_moves_nothing(database: Database, jobs: Jobs, user: User) -> None:
+def test_a_job_without_a_price_moves_no_tokens(database: Database, jobs: Jobs, user: User) -> None:
     owner = user(tokens=10)
     with database.driver() as connection:
         forger = Forger(connection)
@@ -248,13 +246,13 @@ def test_a_job_without_a_price_moves_nothing(database: Database, jobs: Jobs, use
     jobs.cancel(old.job_id)
     assert moves(database, old.job_id) == moves(database, done.job_id) == [] and balance(database, owner) == 10
     sound(database)
-    jobs.retry(old.job_id, charge=True)  # from now on it has one
+    jobs.retry(old.job_id, charge=True)  # from now on it has a price
     assert kinds(database, old.job_id) == [("hold", 2)]
     sound(database)
     assert usage(database, done.job_id) == []
 
 
-def test_rebuilt_rows_cost_nothing_again(database: Database, jobs: Jobs, user: User, superuser: psycopg.Connection) -> None:
+def test_rebuild_moves_no_tokens(database: Database, jobs: Jobs, user: User, superuser: psycopg.Connection) -> None:
     owner = user()
     finish(jobs, _and_claim(jobs, owner))
     failed = submit(jobs, owner)
@@ -276,10 +274,10 @@ def _and_claim(jobs: Jobs, owner: str) -> object:
     return claim(jobs, executor(jobs))
 
 
-# -- the report -------------------------------------------------------------------------------------------------------------------
+# -- the usage report -------------------------------------------------------------------------------------------------------------
 
 
-def test_usage_repeats_what_the_events_cost(database: Database, jobs: Jobs, user: User) -> None:
+def test_usage_logs_match_the_events_costs(database: Database, jobs: Jobs, user: User) -> None:
     owner, gpu = user(), executor(jobs)
     job_id = submit(jobs, owner, "video7b_high_enhanced")
     jobs.cancel(job_id)
@@ -302,7 +300,7 @@ def test_usage_repeats_what_the_events_cost(database: Database, jobs: Jobs, user
     jobs.fail(claim(jobs, gpu), "bad_output", "It broke.", retryable=False)
     assert [(u["action"], u["format"], u["quality"]) for u in usage(database, failed)] == [
         ("job_queued", "image", "fast"), ("job_failed", "image", "fast")]  # fmt: skip
-    # The deployed function's own rows have no job, and stay possible.
+    # Rows that the deployed function writes have no job, and stay possible.
     database.rows("insert into public.usage_logs (user_id, action, credits_consumed) values (%s, 'video_generation', 1)", (owner,))
     with pytest.raises(psycopg.errors.UniqueViolation):
         database.rows("insert into public.usage_logs (user_id, action, job_id, job_version) values (%s, 'x', %s, 1)", (owner, job_id))

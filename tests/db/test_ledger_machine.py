@@ -1,8 +1,8 @@
-"""Random lives of jobs of two users who have little, on real Postgres. After every step: each transfer sums to zero, each balance is what
-was granted less what was charged and is held, each job was charged for exactly the outputs that it delivered at a price, each ended job
-holds nothing, and its user may read exactly what it delivered.
+"""Random lives of jobs of two users with few tokens, on real Postgres. After every step: each transfer sums to zero; each balance is the
+tokens granted less those charged and held; each job was charged exactly for the outputs that it delivered at a price; ended jobs hold
+nothing; their users may read exactly the delivered outputs.
 
-`OURVIDZ_MACHINE_EXAMPLES` lengthens the hunt.
+`OURVIDZ_MACHINE_EXAMPLES` sets the number of examples.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import pytest
-from books import balance, sound
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from random_lives import live
+from ledger_helpers import balance, sound
+from random_jobs import live
 from sizes import size
 from support import Clock, Permissive, Server, artifact, new_user
 
@@ -30,7 +30,7 @@ TYPES = st.sampled_from(
 ENDS = {"completed", "failed", "cancelled"}
 who = st.integers(0, 1)
 which = st.integers(0, 99)
-claimed = precondition(lambda self: self.claims)  # a step that nothing can come of is not drawn: few examples go far
+claimed = precondition(lambda self: self.claims)  # steps without effect are not drawn, so that few examples suffice
 begun = precondition(lambda self: self.made)
 
 
@@ -45,14 +45,14 @@ class Purses(RuleBasedStateMachine):
         self.jobs = Jobs(self.database, Permissive())
         self.users = [new_user(self.database, "premium", tokens=n) for n in tokens]
         self.spendable = dict(zip(self.users, tokens, strict=True))
-        self.made: dict[str, tuple[str, int]] = {}  # job -> user, what it holds
-        self.there: dict[str, set[int]] = {}  # job -> outputs that it has delivered
-        self.due: dict[str, tuple[int, int]] = {}  # job -> since it was last queued: outputs delivered, outputs that were to come
+        self.made: dict[str, tuple[str, int]] = {}  # job -> user, tokens held
+        self.there: dict[str, set[int]] = {}  # job -> outputs delivered
+        self.due: dict[str, tuple[int, int]] = {}  # job -> outputs delivered, and outputs due, since it was last queued
         self.charged: dict[str, int] = {}
         self.claims: dict[str, Claim] = {}
         self.gpu = self.jobs.register("purse", "host", 1, ["sdxl", "wan"])
 
-    # -- the same sums, kept by hand ------------------------------------------------------------------------------------------------
+    # -- the expected sums ----------------------------------------------------------------------------------------------------------
 
     def holds(self, user: str, job_id: str, price: int, outputs: int) -> None:
         self.spendable[user] -= price
@@ -72,7 +72,7 @@ class Purses(RuleBasedStateMachine):
             self.there[job_id] = set()
 
     def tried(self, can: bool, act: Any) -> Any:
-        """Does it, or sees it refused: for want of tokens exactly where these do not suffice."""
+        """Runs `act`; it must be refused for lack of tokens exactly if `can` is false."""
         try:
             done = act()
         except JobError as error:
@@ -102,7 +102,7 @@ class Purses(RuleBasedStateMachine):
     @claimed
     @rule(n=which, images=st.integers(0, 6), end=st.sampled_from(["complete", "complete", "stay", "cancel", "fail", "refuse"]))
     def deliver(self, n: int, images: int, end: str) -> None:
-        """Uploads so many of the outputs that are still to come; then the job is completed, or ends otherwise, or goes on."""
+        """Uploads up to `images` of the missing outputs; then the job is completed, ends otherwise, or goes on."""
         if (job := self.held(n)) is None or self.status(job.job_id) == "uploading":
             return
         job_id, kind = job.job_id, "video" if job.kind.video else "image"
@@ -150,7 +150,7 @@ class Purses(RuleBasedStateMachine):
     @begun
     @rule(n=which, charge=st.booleans())
     def retry(self, n: int, charge: bool) -> None:
-        """By an operator: free unless they say otherwise."""
+        """By an operator: free unless `charge` is set."""
         if (job_id := self.any(n, "failed", "cancelled")) is not None:
             (r,) = self.database.rows(
                 """select job_type, coalesce((settings->>'images')::integer, 1) as images, j.user_id::text as user, final
@@ -182,7 +182,7 @@ class Purses(RuleBasedStateMachine):
     @claimed
     @rule()
     def crash(self) -> None:
-        """The executor is lost; its jobs wait again, or, lost too often, fail."""
+        """The executor is lost: its jobs are queued again, or fail if lost too often."""
         self.clock.advance(31)
         self.jobs.reap()
         for job_id in list(self.claims):
@@ -200,7 +200,7 @@ class Purses(RuleBasedStateMachine):
         if self.tried(give or amount <= self.spendable[user], lambda: move(self.database, user, amount, "by hand")):
             self.spendable[user] += amount if give else -amount
 
-    # -- what must hold -------------------------------------------------------------------------------------------------------------
+    # -- invariants -----------------------------------------------------------------------------------------------------------------
 
     def status(self, job_id: str) -> str:
         return str(self.database.rows("select status from public.jobs where id = %s", (job_id,))[0]["status"])
@@ -235,7 +235,7 @@ class Purses(RuleBasedStateMachine):
                 self.seen.add(r["status"])
 
     def teardown(self) -> None:
-        """The next example finds nothing to claim."""
+        """Leave nothing claimable for the next example."""
         if hasattr(self, "gpu"):
             self.jobs.executor_gone(self.gpu)
             for r in self.database.rows("select id::text from public.jobs where status = 'queued'"):
@@ -243,12 +243,12 @@ class Purses(RuleBasedStateMachine):
 
 
 @pytest.mark.sized
-def test_two_small_purses(server: Server, template: str) -> None:
+def test_random_lives_keep_the_ledger_balanced(server: Server, template: str) -> None:
     name = server.create(template)
     Purses.database = Database(server.url(name))
     Purses.clock = Clock(Purses.database)
     try:
-        for _ in range(5):  # a few examples now and then miss one end: they are drawn again until all were seen
+        for _ in range(5):  # a few examples sometimes miss one way to end: repeat until all were seen
             if Purses.seen < ENDS or Purses.refused <= 10:
                 live(Purses, examples=size(8, 60), steps=30)
         assert Purses.seen == ENDS and Purses.refused > 10

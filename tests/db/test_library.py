@@ -1,4 +1,5 @@
-"""A user's library: rows of images and videos follow the events of their jobs, as the older front end inserts, reads and deletes them."""
+"""A user's library: rows of images and videos follow the events of their jobs, under the inserts, reads and deletes of the legacy front
+end."""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ PROMPT = "a lighthouse at dusk, waves against the rocks, long exposure, gulls ab
 
 
 class FrontEnd:
-    """One user's browser: what it sends through PostgREST, and how many rows each request says it changed."""
+    """One user's browser: the requests it sends through PostgREST, and how many rows each one reports as changed."""
 
     def __init__(self, db: Database, api: Api, jobs: Jobs, user: str) -> None:
         self.db, self.api, self.jobs, self.user = db, api, jobs, user
@@ -85,7 +86,7 @@ class FrontEnd:
 
 @pytest.fixture
 def front(database: Database, api: Api, jobs: Jobs, user: Callable[..., str]) -> Iterator[FrontEnd]:
-    """At the end of each test every job is its events, and the library what they say."""
+    """After each test the audit must find no difference between events, jobs and library."""
     front = FrontEnd(database, api, jobs, user("premium"))
     yield front
     assert audit(database).findings == ()
@@ -105,7 +106,7 @@ def path(job: Claim, index: int = 0, kind: str = "image") -> str:
 # -- pictures -------------------------------------------------------------------------------------------------------------------
 
 
-def test_rows_inserted_before_the_end_are_completed(front: FrontEnd) -> None:
+def test_rows_inserted_before_completion_are_completed(front: FrontEnd) -> None:
     job_id = front.queue(num_images=3)
     rows = [front.picture(job_id, n) for n in range(3)]
     assert front.send("update public.jobs set image_id = %s where id = %s", (rows[0], job_id)) == 0
@@ -129,7 +130,7 @@ def test_rows_inserted_before_the_end_are_completed(front: FrontEnd) -> None:
     assert "linked" in types(front.db, job_id)
 
 
-def test_the_one_row_without_an_index(front: FrontEnd) -> None:
+def test_a_single_row_without_an_index_is_completed(front: FrontEnd) -> None:
     job_id = front.queue("image7b_fast_enhanced")
     image = front.picture(job_id, None)
     job = claim(front.jobs, front.gpu)
@@ -144,7 +145,7 @@ def test_the_one_row_without_an_index(front: FrontEnd) -> None:
 
 
 @pytest.mark.parametrize("end", ["failed", "cancelled"])
-def test_all_rows_of_a_job_that_fails_fail_and_come_back_with_it(front: FrontEnd, end: str) -> None:
+def test_library_rows_follow_a_failure_and_a_retry(front: FrontEnd, end: str) -> None:
     job_id = front.queue(num_images=3)
     for n in range(3):
         front.picture(job_id, n)
@@ -161,7 +162,7 @@ def test_all_rows_of_a_job_that_fails_fail_and_come_back_with_it(front: FrontEnd
     assert {r["status"] for r in front.images(job_id)} == {"completed"}
 
 
-def test_a_batch_that_ends_short(front: FrontEnd) -> None:
+def test_rows_of_a_partial_batch(front: FrontEnd) -> None:
     job_id = front.queue(num_images=3)
     for n in range(3):
         front.picture(job_id, n)
@@ -169,8 +170,8 @@ def test_a_batch_that_ends_short(front: FrontEnd) -> None:
     assert [r["status"] for r in front.images(job_id)] == ["completed", "completed", "failed"]
 
 
-def test_a_row_inserted_after_the_end_is_completed_by_an_update(front: FrontEnd) -> None:
-    """Its listener sees the row come as queued and then change: a row that comes as completed would never be shown."""
+def test_a_row_inserted_after_completion_is_completed_by_an_update(front: FrontEnd) -> None:
+    """The front end's listener sees the row arrive as queued and then change: one that arrives as completed would never be shown."""
     job_id = front.queue()
     job = front.make()
     (made,) = front.images(job_id)
@@ -190,7 +191,7 @@ def test_a_row_inserted_after_a_failure(front: FrontEnd) -> None:
     assert [r["status"] for r in front.images(job_id)] == ["failed"]
 
 
-def test_jobs_of_other_ways_in_get_their_rows(front: FrontEnd) -> None:
+def test_jobs_from_other_entry_points_get_library_rows(front: FrontEnd) -> None:
     job_id = submit(front.jobs, front.user, prompt="a quiet harbour", settings={"images": 3})
     job = front.make(pictures=3)
     found = front.images(job_id)
@@ -200,7 +201,7 @@ def test_jobs_of_other_ways_in_get_their_rows(front: FrontEnd) -> None:
     assert len(front.send("select id from public.images where status = 'completed'")) == 3, "its user sees them"
 
 
-def test_what_a_client_says_of_a_job_is_not_believed(front: FrontEnd, user: Callable[..., str]) -> None:
+def test_client_statements_about_a_jobs_picture_are_ignored_or_refused(front: FrontEnd, user: Callable[..., str]) -> None:
     job_id = front.queue()
     early = "insert into public.images (user_id, prompt, status, job_id) values (%s, 'x', 'completed', %s) returning status"
     assert front.send(early, (front.user, job_id)) == [{"status": "queued"}]
@@ -211,12 +212,12 @@ def test_what_a_client_says_of_a_job_is_not_believed(front: FrontEnd, user: Call
         front.send(early, (other, job_id))
     with refused("42501"):
         front.send("update public.images set status = 'completed'")
-    # The deployed callback, with the service key: what it says of a job's picture is put right at once.
+    # What the deployed callback (service key) says of a job's picture is corrected at once.
     front.send("update public.images set status = 'completed', image_url = 'x', title = 'mine'", role="service_role")
     assert [(r["status"], r["image_url"], r["title"]) for r in front.images(job_id)] == [("queued", None, "mine")]
 
 
-def test_rows_without_a_job_are_left_alone(front: FrontEnd) -> None:
+def test_rows_without_a_job_are_not_changed(front: FrontEnd) -> None:
     sql = "insert into public.images (user_id, prompt, status, title) values (%s, 'x', 'completed', 'mine') returning id"
     front.send(sql, (front.user,))
     front.queue()
@@ -226,16 +227,16 @@ def test_rows_without_a_job_are_left_alone(front: FrontEnd) -> None:
 
 
 @pytest.mark.parametrize(("column", "value"), [("prompt", "x" * 4001), ("title", "x" * 501), ("metadata", json.dumps({"x": "y" * 33_000}))])
-def test_bounds(front: FrontEnd, column: str, value: str) -> None:
+def test_row_values_are_bounded(front: FrontEnd, column: str, value: str) -> None:
     given = {"user_id": front.user, "prompt": "x"} | {column: value}
     with refused("OV009", column):
         front.send(f"insert into public.images ({', '.join(given)}) values ({', '.join(['%s'] * len(given))})", list(given.values()))
 
 
-# -- films ----------------------------------------------------------------------------------------------------------------------
+# -- videos ---------------------------------------------------------------------------------------------------------------------
 
 
-def test_a_film_as_the_front_end_makes_it(front: FrontEnd) -> None:
+def test_a_video_created_as_the_front_end_does(front: FrontEnd) -> None:
     job_id = front.queue("video_fast")
     film = front.film()
     assert front.send("update public.jobs set video_id = %s where id = %s", (film, job_id)) == 0
@@ -244,7 +245,7 @@ def test_a_film_as_the_front_end_makes_it(front: FrontEnd) -> None:
     check_film(front, film, job)
 
 
-def test_a_film_that_is_linked_after_its_end(front: FrontEnd) -> None:
+def test_a_video_linked_after_its_job_completed(front: FrontEnd) -> None:
     job_id = front.queue("video_fast")
     job = front.make()
     film = front.film()
@@ -264,7 +265,7 @@ def check_film(front: FrontEnd, film: str, job: Claim) -> None:
     assert found["metadata"] | told == found["metadata"]
 
 
-def test_a_film_that_fails(front: FrontEnd) -> None:
+def test_a_failed_video(front: FrontEnd) -> None:
     job_id = front.queue("video_fast")
     film = front.film()
     front.send("update public.jobs set video_id = %s where id = %s", (film, job_id))
@@ -272,10 +273,10 @@ def test_a_film_that_fails(front: FrontEnd) -> None:
     assert (front.video(film)["status"], front.video(film)["error_message"]) == ("failed", "The model file is damaged.")
 
 
-# -- what a user may say of a job -----------------------------------------------------------------------------------------------
+# -- what users may write to a job ----------------------------------------------------------------------------------------------
 
 
-def test_a_link_is_made_once(front: FrontEnd, user: Callable[..., str]) -> None:
+def test_a_link_is_set_once(front: FrontEnd, user: Callable[..., str]) -> None:
     job_id = front.queue()
     first, second = front.picture(job_id, 0), front.picture(job_id, 1)
     link = "update public.jobs set image_id = %s where id = %s"
@@ -296,8 +297,8 @@ def test_a_link_is_made_once(front: FrontEnd, user: Callable[..., str]) -> None:
 
 
 @pytest.mark.parametrize("word", ["cancelled", "failed"])
-def test_a_status_of_the_front_ends_cancels(front: FrontEnd, user: Callable[..., str], word: str) -> None:
-    """`failed` is what the deployed queue-job says of a job that it could not put into its Redis."""
+def test_the_front_ends_cancel_statuses_cancel_the_job(front: FrontEnd, user: Callable[..., str], word: str) -> None:
+    """The deployed queue-job sets `failed` on a job that it could not push to its Redis."""
     job_id = front.queue()
     ask = "update public.jobs set status = %s, error_message = 'no Redis' where id = %s"
     front.send(ask, (word, job_id), user=user())
@@ -322,7 +323,7 @@ def test_other_statuses_are_refused(front: FrontEnd) -> None:
     front.send("update public.jobs set status = 'queued' where id = %s", (job_id,))
     assert row(front.db, job_id)["version"] == 1
     front.jobs.cancel(job_id)
-    with refused("OV009", "status"):  # only admins start a job again by its status; a user calls retry_job
+    with refused("OV009", "status"):  # only admins restart a job by its status; users call retry_job
         front.send("update public.jobs set status = 'queued' where id = %s", (job_id,))
     assert row(front.db, job_id)["status"] == "cancelled"
 
@@ -330,13 +331,13 @@ def test_other_statuses_are_refused(front: FrontEnd) -> None:
 def test_no_event_deletes_an_unfinished_job(front: FrontEnd) -> None:
     job_id = front.queue()
     with pytest.raises(IllegalTransition, match="can be deleted when it has ended"):
-        front.db.rows("select ourvidz.hide(%s)", (job_id,))
+        front.db.rows("select ourvidz.remove_from_library(%s)", (job_id,))
     with pytest.raises(IllegalTransition, match="may not be removed"):
         front.db.rows("select ourvidz.append(array[%s::uuid], 'removed', array['{\"what\": \"job\"}'::jsonb], 'person')", (job_id,))
     assert row(front.db, job_id)["version"] == 1 and not row(front.db, job_id)["hidden"]
 
 
-def test_the_admin_pages(front: FrontEnd, user: Callable[..., str]) -> None:
+def test_admin_actions_on_jobs_and_images(front: FrontEnd, user: Callable[..., str]) -> None:
     admin = {"user": user("premium"), "admin": True}
     job_id = front.queue()
     image = front.picture(job_id)
@@ -358,7 +359,7 @@ def test_the_admin_pages(front: FrontEnd, user: Callable[..., str]) -> None:
     front.send("delete from public.jobs where id = any (%s::uuid[])", ([job_id],), **admin)
     assert row(front.db, job_id)["hidden"] and front.images(job_id) == []
     assert len(front.send("select id from public.jobs where id = %s", (job_id,), **admin)) == 1, "for admins it is still there"
-    # An admin is a user too: the prompt tests queue jobs in their own name.
+    # An admin is a user too: the prompt tests queue jobs under their own id.
     own = front.send(QUEUE, (admin["user"], "sdxl_image_fast", "image", "sdxl_image_fast", json.dumps({"prompt": "x"})), **admin)
     assert row(front.db, own[0]["id"])["status"] == "queued"
 
@@ -366,7 +367,7 @@ def test_the_admin_pages(front: FrontEnd, user: Callable[..., str]) -> None:
 # -- deleting -------------------------------------------------------------------------------------------------------------------
 
 
-def test_a_picture_is_deleted(front: FrontEnd, user: Callable[..., str]) -> None:
+def test_deleting_a_picture(front: FrontEnd, user: Callable[..., str]) -> None:
     job_id = front.queue(num_images=3)
     rows = [front.picture(job_id, n) for n in range(3)]
     front.send("update public.jobs set image_id = %s where id = %s", (rows[0], job_id))
@@ -392,7 +393,7 @@ def test_a_picture_deleted_before_it_is_made_does_not_come_back(front: FrontEnd)
     assert front.outputs(job_id) == [(k, n, n == 1) for k in ("image", "thumbnail") for n in range(3)]
 
 
-def test_a_film_is_deleted(front: FrontEnd) -> None:
+def test_deleting_a_video(front: FrontEnd) -> None:
     job_id = front.queue("video_fast")
     film = front.film()
     front.send("update public.jobs set video_id = %s where id = %s", (film, job_id))
@@ -402,7 +403,7 @@ def test_a_film_is_deleted(front: FrontEnd) -> None:
     assert front.outputs(job_id) == [("thumbnail", 0, True), ("video", 0, True)]
 
 
-def test_a_finished_job_is_deleted(front: FrontEnd, user: Callable[..., str]) -> None:
+def test_deleting_a_finished_job(front: FrontEnd, user: Callable[..., str]) -> None:
     job_id = front.queue(num_images=3)
     delete = "delete from public.jobs where id = %s"
     with refused("OV001", "Cancel it first|ended"):
@@ -428,7 +429,7 @@ def test_a_finished_job_is_deleted(front: FrontEnd, user: Callable[..., str]) ->
     assert types(front.db, job_id).count("removed") == 1, "twice is once"
 
 
-def test_a_deleted_job_is_not_retried(front: FrontEnd) -> None:
+def test_a_deleted_job_cannot_be_retried(front: FrontEnd) -> None:
     job_id = front.queue()
     front.jobs.cancel(job_id)
     front.send("delete from public.jobs where id = %s", (job_id,))
@@ -436,7 +437,7 @@ def test_a_deleted_job_is_not_retried(front: FrontEnd) -> None:
         front.jobs.retry(job_id)
 
 
-def test_a_job_takes_the_row_of_its_one_film_along_and_leaves_a_scene(front: FrontEnd) -> None:
+def test_deleting_a_job_deletes_its_video_row_but_not_a_scene(front: FrontEnd) -> None:
     kept: list[str] = []
     for columns, values in (("status, format", "'queued', 'mp4'"), ("scene_number", "1")):
         job_id = front.queue("video_fast")
@@ -450,7 +451,7 @@ def test_a_job_takes_the_row_of_its_one_film_along_and_leaves_a_scene(front: Fro
     assert (left["status"], left["video_url"], left["video_job_id"]) == ("draft", None, None)
 
 
-def test_a_project_takes_its_films_along(front: FrontEnd) -> None:
+def test_deleting_a_project_removes_its_videos(front: FrontEnd) -> None:
     (project,) = front.db.rows("insert into public.projects (user_id, title) values (%s, 'p') returning id::text", (front.user,))
     sql = "insert into public.videos (user_id, project_id, scene_number) values (%s, %s, 1) returning id::text"
     (scene,) = front.db.rows(sql, (front.user, project["id"]))
@@ -460,10 +461,10 @@ def test_a_project_takes_its_films_along(front: FrontEnd) -> None:
     assert types(front.db, job_id)[-1] == "removed" and row(front.db, job_id)["video_id"] is None
 
 
-# -- the second opinion -----------------------------------------------------------------------------------------------------------
+# -- library check and rebuild ----------------------------------------------------------------------------------------------------
 
 
-def test_a_library_that_says_something_else_is_found_and_made_again(front: FrontEnd, superuser: psycopg.Connection) -> None:
+def test_rebuild_repairs_library_rows_that_differ(front: FrontEnd, superuser: psycopg.Connection) -> None:
     job_id, film_job = front.queue(num_images=3), front.queue("video_fast")
     film = front.film()
     front.send("update public.jobs set video_id = %s where id = %s", (film, film_job))

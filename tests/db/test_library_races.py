@@ -1,4 +1,4 @@
-"""Two at once over one job and its rows in the library, staged: the second stands before the first's lock when the first goes on."""
+"""Staged races on one job and its library rows: the second session waits for the first's lock when the first continues."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PICTURE = """insert into public.images (user_id, prompt, status, image_index, jo
 
 
 class Second:
-    """Something that is done by another connection and has to wait; what it came to is there when the first has gone on."""
+    """An action on another connection that has to wait; `done` returns its refusal, or None, once the first session has continued."""
 
     def __init__(self, db: Database, connection: psycopg.Connection[Any], act: Callable[[], Any]) -> None:
         self.refusal: psycopg.Error | None = None
@@ -52,14 +52,14 @@ def front(database: Database, api: Api, jobs: Jobs, user: Callable[..., str]) ->
 
 @pytest.fixture
 def engine(server: Server, database_name: str, database: Database) -> Iterator[psycopg.Connection[Any]]:
-    """An executor's connection, or an operator's."""
+    """The connection of an executor or operator."""
     with psycopg.connect(server.url(database_name)) as connection:
         yield connection
 
 
 @pytest.fixture
 def browser(server: Server, database_name: str, database: Database, front: FrontEnd) -> Iterator[psycopg.Connection[Any]]:
-    """The user's own requests, in a transaction that the test ends."""
+    """The user's requests, in a transaction that the test ends."""
     with api_of(server, database_name) as api:
         connection = api.connection
         connection.autocommit = False
@@ -76,7 +76,7 @@ def _become(connection: psycopg.Connection[Any], user: str, **claims: Any) -> No
 
 
 def ready(front: FrontEnd, job_type: str = "sdxl_image_fast") -> Claim:
-    """A job whose one output is in its bucket: all that is left is its end."""
+    """A claimed job with its one output uploaded: only its end is missing."""
     job = claim(front.jobs, front.gpu)
     video = job.kind.video
     front.jobs.advance(job, "generation_started")
@@ -88,7 +88,9 @@ def ready(front: FrontEnd, job_type: str = "sdxl_image_fast") -> Claim:
 
 
 @pytest.mark.parametrize("first", ["link", "completion"])
-def test_a_link_and_the_end(front: FrontEnd, engine: psycopg.Connection[Any], browser: psycopg.Connection[Any], first: str) -> None:
+def test_setting_a_link_races_with_completion(
+    front: FrontEnd, engine: psycopg.Connection[Any], browser: psycopg.Connection[Any], first: str
+) -> None:
     job_id, film = front.queue("video_fast"), front.film()
     job = ready(front)
 
@@ -107,7 +109,7 @@ def in_turn(
     front: FrontEnd, one: tuple[Callable[[], None], psycopg.Connection[Any]], other: tuple[Callable[[], None], psycopg.Connection[Any]],
     *, swapped: bool,
 ) -> psycopg.Error | None:  # fmt: skip
-    """The first acts and does not commit; the second begins and waits; the first commits. What the second was refused with."""
+    """The first acts without committing, the second starts and waits, the first commits. Returns the second's refusal, or None."""
     (first, mine), (second, theirs) = (other, one) if swapped else (one, other)
     first()
     waiting = Second(front.db, theirs, second)
@@ -118,7 +120,7 @@ def in_turn(
 
 
 @pytest.mark.parametrize("first", ["insert", "completion"])
-def test_a_picture_s_row_and_the_end(
+def test_inserting_a_picture_row_races_with_completion(
     front: FrontEnd, engine: psycopg.Connection[Any], browser: psycopg.Connection[Any], first: str
 ) -> None:
     job_id = front.queue()
@@ -136,7 +138,9 @@ def test_a_picture_s_row_and_the_end(
 
 
 @pytest.mark.parametrize("first", ["deletion", "completion"])
-def test_a_deletion_and_the_end(front: FrontEnd, engine: psycopg.Connection[Any], browser: psycopg.Connection[Any], first: str) -> None:
+def test_deleting_a_picture_races_with_completion(
+    front: FrontEnd, engine: psycopg.Connection[Any], browser: psycopg.Connection[Any], first: str
+) -> None:
     job_id = front.queue()
     image = front.picture(job_id)
     job = ready(front)
@@ -155,17 +159,17 @@ def test_a_deletion_and_the_end(front: FrontEnd, engine: psycopg.Connection[Any]
 def held_and_wanted(
     front: FrontEnd, engine: psycopg.Connection[Any], job: Claim, theirs: psycopg.Connection[Any], act: Callable[[], Any]
 ) -> None:
-    """They hold a row of the library and want its job; the engine holds the job and comes to that row."""
+    """The browser holds a library row and waits for its job; the engine holds the job and then updates that row."""
     engine.execute("select from public.jobs where id = %s for update", (job.job_id,))
     waiting = Second(front.db, theirs, act)
-    engine.execute("set local statement_timeout = '800ms'")  # less than Postgres takes to find a deadlock
+    engine.execute("set local statement_timeout = '800ms'")  # shorter than deadlock_timeout
     engine.execute("select ourvidz.complete(%s, %s, %s)", job.ref)
     engine.commit()
     assert waiting.done() is None
     theirs.commit()
 
 
-def test_a_deletion_that_holds_the_row_is_not_waited_for(
+def test_completion_does_not_wait_for_a_deletion_of_its_picture(
     front: FrontEnd, engine: psycopg.Connection[Any], browser: psycopg.Connection[Any]
 ) -> None:
     job_id = front.queue()
@@ -175,7 +179,9 @@ def test_a_deletion_that_holds_the_row_is_not_waited_for(
     assert front.images(job_id) == [] and front.outputs(job_id) == [("image", 0, True)]
 
 
-def test_nor_is_one_of_a_film(front: FrontEnd, engine: psycopg.Connection[Any], browser: psycopg.Connection[Any]) -> None:
+def test_completion_does_not_wait_for_a_deletion_of_its_video(
+    front: FrontEnd, engine: psycopg.Connection[Any], browser: psycopg.Connection[Any]
+) -> None:
     job_id, film = front.queue("video_fast"), front.film()
     front.send("update public.jobs set video_id = %s where id = %s", (film, job_id))
     job = ready(front)
@@ -183,7 +189,7 @@ def test_nor_is_one_of_a_film(front: FrontEnd, engine: psycopg.Connection[Any], 
     assert front.outputs(job_id) == [("video", 0, True)] and row(front.db, job_id)["video_id"] is None
 
 
-def test_a_change_that_holds_the_row_shows_the_end_itself(
+def test_an_admins_update_of_a_locked_image_row_sees_the_completion(
     front: FrontEnd, engine: psycopg.Connection[Any], browser: psycopg.Connection[Any], user: Callable[..., str]
 ) -> None:
     job_id = front.queue()
@@ -197,7 +203,9 @@ def test_a_change_that_holds_the_row_shows_the_end_itself(
     assert (found["status"], found["image_url"], found["moderation_status"]) == ("completed", path(job), "approved")
 
 
-def test_a_scene_s_change_too(front: FrontEnd, engine: psycopg.Connection[Any], browser: psycopg.Connection[Any]) -> None:
+def test_an_update_of_a_locked_video_row_sees_the_completion(
+    front: FrontEnd, engine: psycopg.Connection[Any], browser: psycopg.Connection[Any]
+) -> None:
     job_id, film = front.queue("video_fast"), front.film()
     front.send("update public.jobs set video_id = %s where id = %s", (film, job_id))
     job = ready(front)
@@ -208,7 +216,7 @@ def test_a_scene_s_change_too(front: FrontEnd, engine: psycopg.Connection[Any], 
 
 
 @pytest.mark.parametrize("first", ["deletion", "retry"])
-def test_a_deletion_of_the_job_and_a_retry(
+def test_deleting_a_job_races_with_a_retry(
     front: FrontEnd, engine: psycopg.Connection[Any], browser: psycopg.Connection[Any], first: str
 ) -> None:
     job_id = front.queue()
@@ -226,7 +234,9 @@ def test_a_deletion_of_the_job_and_a_retry(
     assert (found["status"], found["hidden"]) == (("cancelled", True) if first == "deletion" else ("queued", False))
 
 
-def test_a_cancel_by_status_after_a_claim(front: FrontEnd, engine: psycopg.Connection[Any], browser: psycopg.Connection[Any]) -> None:
+def test_cancel_by_status_waits_for_a_concurrent_claim(
+    front: FrontEnd, engine: psycopg.Connection[Any], browser: psycopg.Connection[Any]
+) -> None:
     job_id = front.queue()
 
     def cancel() -> None:
@@ -239,7 +249,7 @@ def test_a_cancel_by_status_after_a_claim(front: FrontEnd, engine: psycopg.Conne
     assert (row(front.db, job_id)["status"], row(front.db, job_id)["cancel_requested"]) == ("queued", True)
 
 
-def test_a_cancel_by_status_before_a_claim(front: FrontEnd, browser: psycopg.Connection[Any]) -> None:
+def test_a_claim_skips_a_job_locked_by_a_cancel(front: FrontEnd, browser: psycopg.Connection[Any]) -> None:
     job_id = front.queue()
     browser.execute("update public.jobs set status = 'cancelled' where id = %s", (job_id,))
     assert front.jobs.claim(front.gpu) == [], "a claim passes by what is locked"
@@ -247,7 +257,7 @@ def test_a_cancel_by_status_before_a_claim(front: FrontEnd, browser: psycopg.Con
     assert types(front.db, job_id) == ["submitted", "cancelled"]
 
 
-def test_a_deletion_while_the_picture_is_uploaded(
+def test_deleting_a_picture_races_with_its_upload(
     front: FrontEnd, engine: psycopg.Connection[Any], browser: psycopg.Connection[Any]
 ) -> None:
     job_id = front.queue()

@@ -1,4 +1,4 @@
-"""On the migrated production database, which has Supabase's Realtime: what it is given to tell a user's browser, and the library there."""
+"""The migrated production database with Supabase's Realtime: the messages for a user's browser, and the library."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 from api import api_of
-from older import ANNA
+from production_copy import ANNA
 from support import Permissive, Server, claim, row
 from test_library import FrontEnd, path
 
@@ -47,7 +47,7 @@ def said(front: FrontEnd) -> list[dict[str, Any]]:
     return front.db.rows(SAID)
 
 
-def test_each_step_is_told_on_the_users_own_channel(front: FrontEnd) -> None:
+def test_each_step_is_sent_to_the_users_own_channel(front: FrontEnd) -> None:
     job_id = front.queue(num_images=3)
     front.make(pictures=3)
     told = said(front)
@@ -62,7 +62,7 @@ def test_each_step_is_told_on_the_users_own_channel(front: FrontEnd) -> None:
     assert "lighthouse" not in json.dumps([m["payload"] for m in told])
 
 
-def test_a_browser_listens_to_its_own_channel_alone(front: FrontEnd, superuser: psycopg.Connection[Any]) -> None:
+def test_a_browser_can_read_only_its_own_channel(front: FrontEnd, superuser: psycopg.Connection[Any]) -> None:
     front.queue()
     for topic, seen in ((f"jobs:{ANNA}", 1), ("jobs:somebody-else", 0)):
         with front.api.request("authenticated", ANNA) as cursor:
@@ -80,7 +80,7 @@ def test_a_browser_listens_to_its_own_channel_alone(front: FrontEnd, superuser: 
     ],
     ids=["absent", "raises", "forbidden"],
 )
-def test_realtimes_trouble_is_not_the_jobs(front: FrontEnd, superuser: psycopg.Connection[Any], trouble: str) -> None:
+def test_realtime_failures_do_not_affect_jobs(front: FrontEnd, superuser: psycopg.Connection[Any], trouble: str) -> None:
     superuser.execute(trouble)
     job_id = front.queue()
     front.make()
@@ -88,7 +88,7 @@ def test_realtimes_trouble_is_not_the_jobs(front: FrontEnd, superuser: psycopg.C
     assert superuser.execute("select count(*) from realtime.messages").fetchone() == (0,)
 
 
-def test_the_library_there_follows_its_jobs(front: FrontEnd) -> None:
+def test_the_migrated_library_follows_its_jobs(front: FrontEnd) -> None:
     older = front.db.rows("select * from public.images order by id"), front.db.rows("select * from public.videos order by id")
     job_id = front.queue(num_images=3)
     images = [front.picture(job_id, n) for n in range(3)]
@@ -106,7 +106,7 @@ def test_the_library_there_follows_its_jobs(front: FrontEnd) -> None:
     assert tuple([r for r in rows if str(r["id"]) not in ours] for rows in now) == older, "older rows stay as they were"
 
 
-def test_the_front_ends_joins_name_our_jobs(front: FrontEnd) -> None:
+def test_foreign_keys_for_the_front_ends_joins_reference_our_jobs(front: FrontEnd) -> None:
     found = front.db.rows(
         """select conname, conrelid::regclass::text as source, confrelid::regclass::text as target, confdeltype::text as on_delete
            from pg_constraint where conname in ('jobs_image_id_fkey', 'jobs_video_id_fkey', 'images_job_id_fkey')
@@ -120,8 +120,8 @@ def test_the_front_ends_joins_name_our_jobs(front: FrontEnd) -> None:
     assert [f["on_delete"] for f in found[1:]] == ["n", "n"]
 
 
-def test_an_older_picture_is_deleted_alone(front: FrontEnd) -> None:
-    """In production that deletion took the job, and so all its other pictures."""
+def test_deleting_a_legacy_picture_deletes_only_that_picture(front: FrontEnd) -> None:
+    """In production, deleting a picture deleted its job and so all its other pictures."""
     (older,) = front.db.rows(
         """select i.id::text as image, j.id::text as job, (select count(*) from public.images where job_id = j.id) as pictures
            from public.images as i join public.jobs as j on j.image_id = i.id and i.job_id = j.id where i.user_id = %s limit 1""",
@@ -132,7 +132,7 @@ def test_an_older_picture_is_deleted_alone(front: FrontEnd) -> None:
     assert len(front.images(older["job"])) == older["pictures"] - 1
 
 
-def test_an_admin_test_gets_its_result(front: FrontEnd) -> None:
+def test_a_model_test_gets_its_result(front: FrontEnd) -> None:
     job_id = front.queue(prompt_test_id="00000000-0000-4000-8000-0000000000ff")
     sql = """insert into public.model_test_results (user_id, job_id, prompt_text, model_type, test_series, test_tier, success)
              values (%s, %s, 'x', 'SDXL', 'a', 'artistic', true)"""

@@ -1,7 +1,7 @@
-"""Random lives of jobs on real Postgres. After every step each job that moved is told again from its events, in Python and in SQL,
-and must come out as its row; and whoever lost a claim can change nothing.
+"""Random lives of jobs on real Postgres. After every step each changed job is folded from its events, in Python and in SQL, and must equal
+its row; a lost claim must change nothing.
 
-`OURVIDZ_MACHINE_EXAMPLES` lengthens the hunt (each example is 50 steps).
+`OURVIDZ_MACHINE_EXAMPLES` sets the number of examples (of 50 steps each).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
-from random_lives import live
+from random_jobs import live
 from sizes import size
 from support import LANES, Clock, Permissive, Server, artifact, as_event, as_job, new_user
 
@@ -43,7 +43,7 @@ anything = st.integers(0, 4_000)
 
 
 STEPS_TO_TAKE: list[tuple[str, int, str | None, dict[str, st.SearchStrategy[Any]]]] = [
-    # method, how often, what there must be some of, its arguments
+    # method, weight, list that must not be empty, arguments
     (
         "submit",
         2,
@@ -69,8 +69,8 @@ STEPS_TO_TAKE: list[tuple[str, int, str | None, dict[str, st.SearchStrategy[Any]
     ("reap", 2, None, {}),
     ("executor_dies", 1, None, {"executor": anything}),
 ]
-# One rule that draws a step, not a rule for each: Hypothesis turns a part of the rules off in each example (swarm testing), and with
-# eighteen of them few jobs would ever be claimed, let alone completed.
+# One rule that draws a step instead of a rule for each: Hypothesis disables some rules in each example (swarm testing), and with eighteen
+# of them few jobs would ever be claimed, let alone completed.
 one_step = st.sampled_from([step for step in STEPS_TO_TAKE for _ in range(step[1])]).flatmap(
     lambda step: st.tuples(st.just(step[0]), st.just(step[2]), st.fixed_dictionaries(step[3]))
 )
@@ -86,15 +86,15 @@ class Lives(RuleBasedStateMachine):
         self.clock = Clock(self.database)
         self.users = [new_user(self.database, plan) for plan in ("free", "pro", "premium")[:users]]
         self.executors = [self._new_executor(), self._new_executor()]
-        self.versions: dict[str, int] = {}  # as last checked
+        self.versions: dict[str, int] = {}  # as of the last check
         self.claim_nos: dict[str, int] = {}
-        self.claims: list[Claim] = []  # every one ever given, newest last
+        self.claims: list[Claim] = []  # all claims, newest last
         self.artifacts: dict[str, list[dict[str, Any]]] = {}
 
     def _new_executor(self) -> str:
         return self.jobs.register(f"gpu{next(NAMES)}", "host", 1, LANES)
 
-    # -- what may happen ----------------------------------------------------------------------------------------------------------
+    # -- steps --------------------------------------------------------------------------------------------------------------------
 
     def submit(self, n: int, user: int, kind: str, delay: float) -> None:
         at = self.clock.at + timedelta(seconds=delay) if delay else None
@@ -117,17 +117,17 @@ class Lives(RuleBasedStateMachine):
 
     def advance(self, which: int, event: str) -> None:
         job = self.pick(which)
-        # A remark that this claim has made is answered the same, whatever came after it: its first answer may have been lost.
+        # A repeated remark of this claim gets the same answer, whatever came after: the first answer may have been lost.
         said = event in REMARKS and self.database.rows(
             "select 1 from public.job_events where job_id = %s and claim_no = %s and type = %s", (job.job_id, job.claim_no, event)
         )
         self.write(which, event, lambda job: self.jobs.advance(job, event), harmless=bool(said))
 
     def proceed(self, which: int, steps: int) -> None:
-        """Steps on the straight way to the end: left to chance alone, few jobs would come far."""
+        """Takes the regular steps towards completion: by chance alone few jobs would get far."""
         for _ in range(steps):
             job = self.pick(which)
-            where = self.claims.index(job) * 4  # an exact place, whatever is live by then
+            where = self.claims.index(job) * 4  # multiples of 4 index all claims, live or not
             status = self.row(job.job_id)["status"]
             waiting = [a for a in self.artifacts.get(job.job_id, ()) if not a.get("uploaded")]
             if status == "queued":
@@ -152,12 +152,12 @@ class Lives(RuleBasedStateMachine):
             version = self.row(job.job_id)["version"]
             self.jobs.artifact_generated(job, made)
             if old and (old.get("uploaded") or old["sha256"] == made["sha256"]):
-                assert self.row(job.job_id)["version"] == version  # said again, written once
+                assert self.row(job.job_id)["version"] == version  # repeated, written once
             else:
                 known[:] = [a for a in known if a is not old] + [made]
 
         row = self.row(self.pick(which).job_id)
-        # What is recorded already is answered the same in any status.
+        # An output that is already recorded gets the same answer in any status.
         old = next((a for a in self.artifacts.get(self.pick(which).job_id, ()) if a["index"] == index), None)
         repeated = bool(
             old and (old.get("uploaded") or old["sha256"] == artifact(self.pick(which), index, content=str(row["claim_no"]))["sha256"])
@@ -263,7 +263,7 @@ class Lives(RuleBasedStateMachine):
         self.alive(executor)
 
     def alive(self, executor: int) -> str:
-        """An executor with a lease: the one chosen, after its heartbeat, or its successor when it was declared gone."""
+        """An executor with a lease: the chosen one after a heartbeat, or its successor if it was declared gone."""
         place = executor % len(self.executors)
         try:
             self.jobs.heartbeat(self.executors[place], resident=["sdxl"])
@@ -296,10 +296,10 @@ class Lives(RuleBasedStateMachine):
             self.submit(2, 0, TYPES[0], 0)
             self.claim(0, 1, ())
 
-    # -- what must hold -----------------------------------------------------------------------------------------------------------
+    # -- invariants ---------------------------------------------------------------------------------------------------------------
 
     def pick(self, which: int) -> Claim:
-        """Any claim ever given, one time in four; else one that is live, where there is one: most claims are soon old."""
+        """One time in four any claim ever given; otherwise a live one if there is one, as most claims soon become stale."""
         if which % 4:
             held = self.database.rows(
                 "select id, claim_no from public.jobs where executor_id is not null and user_id = any (%s::uuid[])", (self.users,)
@@ -313,7 +313,7 @@ class Lives(RuleBasedStateMachine):
         return self.database.rows("select * from public.jobs where id = %s", (job_id,))[0]
 
     def write(self, which: int, event: str, act: Any, *, harmless: bool = False) -> None:
-        """Write with a claim that may be an old one: only the live claim may, and only what the table of transitions lets it."""
+        """Write with a possibly stale claim: only a live claim may write, and only what the transition table allows."""
         job = self.pick(which)
         row = self.row(job.job_id)
         if row["claim_no"] != job.claim_no or row["executor_id"] is None:
@@ -342,7 +342,7 @@ class Lives(RuleBasedStateMachine):
         return [self.database.rows(f"select * from {table} = %s order by 1, 2", (job_id,)) for table in tables]
 
     def check(self) -> None:
-        """Every job that moved since the last check."""
+        """Check every job that changed since the last check."""
         now = self.database.rows("select id, version from public.jobs where user_id = any (%s::uuid[])", (self.users,))
         moved = [str(r["id"]) for r in now if r["version"] != self.versions.get(str(r["id"]))]
         assert len(now) == len(self.versions), "a job came or went unasked"
@@ -368,7 +368,7 @@ class Lives(RuleBasedStateMachine):
             self.versions[job_id], self.claim_nos[job_id] = r["version"], r["claim_no"]
 
     def one_owner(self, told: list[Any]) -> None:
-        """Between taking a claim and its end nobody else takes one: never two live claims."""
+        """No claim is taken before the previous one ends: never two live claims."""
         owner = None
         for e in told:
             after = LEGAL[e.type, e.from_status, e.to_status].after
@@ -376,7 +376,7 @@ class Lives(RuleBasedStateMachine):
             owner = e.claim_no if after is Held.TAKES else None if after is Held.ENDS else owner
 
     def teardown(self) -> None:
-        """The database serves the next example too: leave nothing that can be claimed."""
+        """The next example uses the same database: leave nothing claimable."""
         if hasattr(self, "executors"):
             for r in self.database.rows("select id from ourvidz.executors where state <> 'gone'"):
                 self.jobs.executor_gone(str(r["id"]))
@@ -398,7 +398,7 @@ def test_random_lives(server: Server, template: str) -> None:
             "select count(*) as events, count(distinct job_id) as jobs, count(distinct type) as types from public.job_events"
         )
         ended = {r["status"] for r in Lives.database.rows("select distinct status from public.jobs")}
-        # It went everywhere, and far enough.
+        # All ends were reached, in enough steps.
         assert {"completed", "failed", "cancelled"} <= ended and told["types"] >= 16, (told, ended)
         assert Lives.steps >= size(400, 4_000)
     finally:

@@ -1,7 +1,7 @@
-"""Statements of many rows take time in proportion to them (docs/decisions/0052). tests/db/many_rows.py says which there are.
+"""Statements of many rows take time proportional to the rows (docs/decisions/0052); tests/db/many_rows.py lists them.
 
-Two states of the statistics. *Stale*: analysed while the tables were empty, and the session has planned each statement for one row.
-*Fresh*: analysed after the rows came. What is measured is processor time of the server's process: other work on the machine does not count.
+Two states of the statistics. *Stale*: analysed while the tables were empty, and the session planned each statement for one row. *Fresh*:
+analysed after the rows were inserted. Measures CPU time of the server's process, so other work on the machine does not count.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from support import Server, embedded_server, make_migrated
 from bench.report import machine, save
 from ourvidz.db.cluster import Binaries, find_binaries
 
-LIMIT = 3.0  # how much dearer a row may be among many than among few
+LIMIT = 3.0  # most that the cost per row may grow from few rows to many
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ _CALLED = "select funcid::bigint from pg_stat_xact_user_functions"
 _WRITTEN = """select relid::bigint, op from pg_stat_xact_user_tables
               cross join lateral (values (4, n_tup_ins), (16, n_tup_upd), (8, n_tup_del)) as one (op, n) where n > 0"""
 
-# A function that takes many rows: an array or a limit, or it finds them itself.
+# Functions that take many rows: with an array or limit argument, or finding the rows themselves.
 _SETS = """
 select p.oid::bigint, p.oid::regprocedure::text, p.proname
 from pg_proc as p
@@ -61,9 +61,9 @@ from pg_trigger as t where not t.tgisinternal
 
 
 @pytest.mark.sized
-def test_reading_does_not_grow_and_nothing_is_left_out(bench: Bench) -> None:
-    """Every case at 1, 10 and 50 rows (nightly: 100), planned for one: what one more row makes the server read stays the same, and less
-    than tables and indexes hold by then. Every trigger, and every function that takes many rows, is called by one of them."""
+def test_rows_read_per_row_stay_constant_and_all_triggers_are_covered(bench: Bench) -> None:
+    """Every case at 1, 10 and 50 rows (nightly: 100), planned for one: the number of rows read for one more row stays constant, and
+    below the size of tables and indexes at that point. Every trigger, and every function that takes many rows, is called by some case."""
     grown: list[str] = []
     most = size(50, 100)
     called: set[int] = set()
@@ -76,11 +76,11 @@ def test_reading_does_not_grow_and_nothing_is_left_out(bench: Bench) -> None:
             reads[n] = float(read[0][0])
             called |= {oid for (oid,) in functions}
             fired |= {(oid, table, op) for (oid,) in functions for table, op in tables}
-        # Of ten rows all that was read: whether the statement itself reads a table of some hundred rows through is left to the planner.
+        # For ten rows everything read counts: whether to scan a table of a few hundred rows is left to the planner.
         few, many = reads[10] / 10, (reads[most] - reads[10]) / (most - 10)
         if many > 2 * max(few, 5) or many > 40 * most:
             grown.append(f"{case.name}: a row of 10 has {few:.0f} rows read, one more of {most} {many:.0f}")
-        if case.name != "ledger check":  # which is of the whole table
+        if case.name != "ledger check":  # it covers the whole table
             grown += [f"{case.name}: {read / most:.0f} entries of {index} for each row" for index, read in entries if read > 120 * most]
     assert grown == []
     sets = bench.session.execute(_SETS).fetchall()
@@ -97,9 +97,9 @@ def test_reading_does_not_grow_and_nothing_is_left_out(bench: Bench) -> None:
     assert set(ONE_BY_ONE) <= there, "there is no such trigger or function any more"
 
 
-def test_one_row_after_a_batch_that_failed_does_not_read_what_that_left(server: Server, sizes_template: str) -> None:
-    """Rows that were rolled back stay in indexes until the vacuum, and statistics say that tables hold a few. A plan that reads all of a
-    small partial index, or all of a user's requests, or sorts all jobs that wait for the first of them, would read what the batch left."""
+def test_leftovers_of_a_failed_batch_are_not_read(server: Server, sizes_template: str) -> None:
+    """Rolled-back rows stay in indexes until a vacuum, while the statistics claim small tables. A plan that scans a small partial index
+    or all of a user's requests, or sorts all waiting jobs to find the first, would read the leftovers."""
     cases = {case.name: case for case in CASES}
     bench = Bench(server, sizes_template)
     found = []
@@ -117,15 +117,15 @@ def test_one_row_after_a_batch_that_failed_does_not_read_what_that_left(server: 
 
 
 @pytest.mark.parametrize("name", ["beside events", "cancel in one go", "jobs are due", "tokens of many", "public.characters: update"])
-def test_sets_are_not_compared_row_by_row(bench: Bench, name: str) -> None:
-    """Two transition tables, or two arrays, are joined by hashing or merging: that reads no table, so it is time that tells."""
+def test_sets_are_joined_by_hash_or_merge(bench: Bench, name: str) -> None:
+    """Two transition tables or arrays are joined by hash or merge. They are not counted as rows read, so this test measures time."""
     (case,) = (case for case in CASES if case.name == name)
     few, many = (in_stale_state(bench, case, n) for n in (500, 4000))
     assert many < LIMIT * few, f"{few:.6f} s for each of 500 rows, {many:.6f} s for each of 4,000"
 
 
-def test_hash_indexes_are_over_paths_alone(bench: Bench) -> None:
-    """An insert walks all entries of an equal value. A path names one object; a SHA-256 comes again with each equal picture."""
+def test_hash_indexes_exist_only_on_paths(bench: Bench) -> None:
+    """A hash index insert walks all entries of the same value. A path names one object; a SHA-256 repeats with each equal picture."""
     hashes = bench.session.execute(
         "select indexdef from pg_indexes where indexdef like '%USING hash%' and schemaname in ('public', 'ourvidz')"
     )
@@ -134,7 +134,7 @@ def test_hash_indexes_are_over_paths_alone(bench: Bench) -> None:
 
 
 def in_stale_state(bench: Bench, case: Case, n: int) -> float:
-    """Seconds for each of n rows, in a session that planned for one."""
+    """Seconds per row for n rows, in a session that planned for one."""
     bench.make(case, 1)
     bench.run(case, 1)
     bench.make(case, n)
@@ -143,7 +143,7 @@ def in_stale_state(bench: Bench, case: Case, n: int) -> float:
 
 @pytest.fixture(scope="module")
 def versions() -> list[Binaries]:
-    """The oldest and the newest Postgres of this machine."""
+    """The oldest and the newest Postgres on this machine."""
     found = {binaries.major: binaries for binaries in find_binaries()}
     return [found[major] for major in sorted({min(found), max(found)})]
 
@@ -162,11 +162,11 @@ def rows_run(versions: list[Binaries]) -> Iterator[Run]:
 @pytest.mark.rows
 @pytest.mark.timeout(24 * 3600)
 @pytest.mark.parametrize("which", [0, -1], ids=["oldest postgres", "newest postgres"])
-def test_a_hundred_thousand_rows(
+def test_cost_per_row_at_a_hundred_thousand_rows(
     rows_run: Run, versions: list[Binaries], which: int, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Each case at 100,000 rows in one statement, on the oldest and the newest Postgres of this machine, with stale and with fresh
-    statistics: a row costs at most twice what it costs among 1,000. Prints how far it is, and the table (many_rows_full.py)."""
+    statistics: a row costs at most twice what it costs at 1,000 rows. Prints progress and the table (many_rows_full.py)."""
     monkeypatch.setenv("PG_BIN", str(versions[which].folder))
     with embedded_server(tmp_path_factory.mktemp) as server:
         server.admin("alter system set max_wal_size = '2GB'")

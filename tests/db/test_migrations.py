@@ -1,4 +1,4 @@
-"""From nothing to this program's schema, as a role that is no superuser; and who may do what in it."""
+"""Migrations from an empty database as a role without superuser rights; and the roles' rights in the result."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from support import OWNER, Permissive, Server, claim, executor, finish, row, submit
 
-from ourvidz.db import layer
+from ourvidz.db import schema_objects
 from ourvidz.db.connection import Database
 from ourvidz.db.migrate import current, head, migrate
 from ourvidz.lifecycle import Jobs
@@ -44,7 +44,7 @@ def empty(server: Server) -> Iterator[Database]:
     server.drop(name)
 
 
-def test_from_nothing_and_again(empty: Database, database: Database) -> None:
+def test_migrating_an_empty_database_twice(empty: Database, database: Database) -> None:
     (me,) = empty.rows("select rolname, rolsuper from pg_roles where rolname = current_user")
     assert me == {"rolname": OWNER, "rolsuper": False}
     with empty.transaction() as connection:
@@ -55,27 +55,27 @@ def test_from_nothing_and_again(empty: Database, database: Database) -> None:
     written = empty.rows("select ctid, xmin, * from ourvidz.schema_objects")
     with empty.transaction() as connection:
         migrate(connection)
-        assert layer.apply(connection) is False
+        assert schema_objects.apply(connection) is False
     assert empty.rows(FINGERPRINT) == [once]
     assert empty.rows("select ctid, xmin, * from ourvidz.schema_objects") == written
     assert len(once["text"]) > 10_000 and database.rows(FINGERPRINT) == [once]
 
 
-def test_laying_over_what_differs_brings_it_back(database: Database) -> None:
+def test_applying_schema_objects_restores_changed_ones(database: Database) -> None:
     (before,) = database.rows(FINGERPRINT)
-    database.rows("create or replace function ourvidz.head_start(priority integer) returns float8 language sql as 'select 0::float8'")
+    database.rows("create or replace function ourvidz.priority_offset(priority integer) returns float8 language sql as 'select 0::float8'")
     database.rows("update ourvidz.policy set max_attempts = 99")
     database.rows("delete from ourvidz.transitions where event = 'cancelled'")
     database.rows("update ourvidz.schema_objects set digest = 'of an older program'")
     with database.transaction() as connection:
-        assert layer.apply(connection) is True
+        assert schema_objects.apply(connection) is True
     assert database.rows("select max_attempts from ourvidz.policy") == [{"max_attempts": 3}]
     assert database.rows("select count(*) as n from ourvidz.transitions where event = 'cancelled'") == [{"n": 4}]
-    assert database.rows("select ourvidz.head_start(0) > 0 as mended") == [{"mended": True}]
+    assert database.rows("select ourvidz.priority_offset(0) > 0 as repaired") == [{"repaired": True}]
     assert len(database.rows(FINGERPRINT)[0]["text"]) == len(before["text"])
 
 
-def test_a_migration_undone_leaves_nothing(empty: Database) -> None:
+def test_a_rolled_back_migration_leaves_nothing(empty: Database) -> None:
     with pytest.raises(RuntimeError), empty.transaction() as connection:
         migrate(connection)
         raise RuntimeError("the power went")
@@ -83,23 +83,23 @@ def test_a_migration_undone_leaves_nothing(empty: Database) -> None:
     assert empty.rows("select 1 from pg_class where relname = 'jobs'") == []
 
 
-def test_definer_functions_cannot_be_led_astray(database: Database) -> None:
-    """Each pins its search_path: what a caller has of their own stands for none of ours; temporary types come first unless named last."""
+def test_definer_functions_pin_their_search_path(database: Database) -> None:
+    """Each pins its search_path, so that a caller's objects cannot shadow ours; pg_temp is named last, as it comes first otherwise."""
     sql = "select proname, proconfig from pg_proc where prosecdef and pronamespace in ('public'::regnamespace, 'ourvidz'::regnamespace)"
     found = database.rows(sql)
     for f in found:
         assert any(c == "search_path=pg_catalog, ourvidz, pg_temp" for c in f["proconfig"] or ()), f["proname"]
 
 
-def test_public_may_execute_nothing_of_ours(database: Database) -> None:
+def test_public_may_execute_no_function_of_ours(database: Database) -> None:
     found = database.rows("""select p.oid::regprocedure::text as name from pg_proc as p
                              where p.pronamespace = 'ourvidz'::regnamespace and has_function_privilege('public', p.oid, 'execute')""")
     assert found == []
 
 
-def test_the_release_is_that_of_the_sql() -> None:
-    """`make docs` numbers it. After a merge with a conflict in the file: take either side, run `make docs`."""
-    assert layer.numbered().digest == layer.digest(layer.objects()), "run `make docs`"
+def test_the_release_file_matches_the_sql() -> None:
+    """`make docs` sets the release number. After a merge conflict in the file: take either side, run `make docs`."""
+    assert schema_objects.numbered().digest == schema_objects.digest(schema_objects.objects()), "run `make docs`"
 
 
 # -- roles ------------------------------------------------------------------------------------------------------------------------
@@ -107,7 +107,7 @@ def test_the_release_is_that_of_the_sql() -> None:
 
 @pytest.fixture
 def as_role(server: Server, database_name: str, database: Database) -> Iterator[Callable[[str], Database]]:
-    """The same database as another role: the superuser connects and becomes it, for the roles themselves may not log in here."""
+    """Opens the same database as another role: the superuser connects and sets the role, as the roles themselves have no login here."""
     made: list[Database] = []
 
     def become(role: str) -> Database:
@@ -126,14 +126,14 @@ def refused(database: Database, statement: str) -> None:
         database.rows(statement)
 
 
-def test_an_executor_runs_a_whole_job_and_touches_no_table(
+def test_an_executor_runs_a_whole_job_without_table_rights(
     database: Database, jobs: Jobs, user: User, as_role: Callable[[str], Database]
 ) -> None:
     job_id = submit(jobs, user(), "image7b_fast_enhanced")
     theirs = as_role(EXECUTORS)
     mine = Jobs(theirs, Permissive())
     with theirs.transaction() as connection:
-        assert current(connection) == head()  # it starts by asking whether it fits the schema
+        assert current(connection) == head()  # a worker's first query: does it fit the schema?
     assert mine.policy().max_attempts == 3
     gpu = executor(mine)
     job = claim(mine, gpu)
@@ -143,7 +143,7 @@ def test_an_executor_runs_a_whole_job_and_touches_no_table(
     mine.enhanced(job, "more", seconds=1, tokens=1)
     finish(mine, job)
     assert len(mine.artifacts(job_id)) == 1 and mine.held(gpu) == {}
-    assert mine._written(job, "completed", None) == "completed"  # what it asks when an answer was lost
+    assert mine._written(job, "completed", None) == "completed"  # the check after a lost answer
     mine.reap()
     mine.drain(gpu, done=True)
     assert row(database, job_id)["status"] == "completed"
@@ -157,7 +157,7 @@ def test_an_executor_runs_a_whole_job_and_touches_no_table(
         refused(theirs, f"select ourvidz.{verb}")
 
 
-def test_an_analyst_reads_events_and_figures_and_no_prompt(
+def test_an_analyst_reads_events_and_statistics_but_no_prompts(
     database: Database, jobs: Jobs, user: User, as_role: Callable[[str], Database]
 ) -> None:
     job_id = submit(jobs, user())
@@ -181,8 +181,9 @@ def test_an_analyst_reads_events_and_figures_and_no_prompt(
     refused(theirs, "select ourvidz.claim(gen_random_uuid())")
 
 
-def test_the_api_roles_of_supabase_get_nothing(server: Server) -> None:
-    """Supabase's default privileges give every new table and function to `anon` and `authenticated`: ours are taken back."""
+def test_supabases_api_roles_get_no_rights_by_default(server: Server) -> None:
+    """Supabase's default privileges grant every new table and function to `anon` and `authenticated`: the migration revokes them on
+    ours."""
     for role in ("anon", "authenticated"):
         with psycopg.connect(server.superuser_url, autocommit=True) as connection:
             if not connection.execute("select 1 from pg_roles where rolname = %s", (role,)).fetchone():
@@ -195,7 +196,7 @@ def test_the_api_roles_of_supabase_get_nothing(server: Server) -> None:
             database.rows(f"alter default privileges grant all on {kind} to anon, authenticated")
         with database.transaction() as connection:
             migrate(connection)
-        for role in ("anon",):  # what the others may is the matrix's (test_access.py)
+        for role in ("anon",):  # rights of the others: test_access.py
             found = database.rows(
                 """select c.oid::regclass::text as what from pg_class as c
                    where c.relnamespace in ('public'::regnamespace, 'ourvidz'::regnamespace) and c.relkind in ('r', 'v', 'S', 'm')
@@ -213,8 +214,8 @@ def test_the_api_roles_of_supabase_get_nothing(server: Server) -> None:
         server.drop(name)
 
 
-def test_what_turns_scans_off_turns_the_compiler_off(database: Database) -> None:
-    """Before Postgres 18 a scan that is off and done all the same costs 10¹⁰, and each such statement is compiled: 0.4 s a job."""
+def test_functions_that_disable_seqscan_also_disable_jit(database: Database) -> None:
+    """Before Postgres 18 a disabled scan that is used anyway costs 10¹⁰, so each such statement is JIT-compiled: 0.4 s per job."""
     found = database.rows("select proname, proconfig from pg_proc where 'enable_seqscan=off' = any (proconfig)")
     assert {f["proname"] for f in found} >= {"events_apply", "jobs_guard_insert", "jobs_guard_update"}
     assert all("jit=off" in f["proconfig"] for f in found), found

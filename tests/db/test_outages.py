@@ -1,4 +1,4 @@
-"""What an error of the database means, and that verbs outlive it: the table, each row's real error, a database that takes no writes."""
+"""Database errors and retries: the meaning of each SQLSTATE, real server errors for it, and a read-only database."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from psycopg.errors import lookup
 from support import Permissive, Server, Switch, claim, executor, finish, row, submit, types
 from waiting import LIMIT, wait_for
 
-from ourvidz.db import connection, outages, writes
+from ourvidz.db import connection, outages, write_check
 from ourvidz.db.connection import PATIENCE, Ambiguous, Database, DatabaseAway, DatabaseBusy, DatabaseReadOnly, DatabaseRefused, translate
 from ourvidz.db.outages import Means
 from ourvidz.lifecycle import Jobs, NewJob
@@ -33,7 +33,7 @@ STATES = {
 
 
 @pytest.mark.parametrize(("state", "means"), [(state, means) for means, states in STATES.items() for state in states])
-def test_what_each_sqlstate_means(state: str, means: Means) -> None:
+def test_meaning_of_each_sqlstate(state: str, means: Means) -> None:
     assert outages.rule(lookup(state)("no")).means is means
 
 
@@ -41,7 +41,7 @@ def test_what_each_sqlstate_means(state: str, means: Means) -> None:
     "said",
     ["cache lookup failed for function 16503", "could not open relation with OID 16431", "tuple concurrently updated"],
 )
-def test_what_a_migration_replaced_in_the_middle_of_a_statement_is_asked_again(said: str) -> None:
+def test_errors_of_objects_replaced_by_a_migration_are_retried(said: str) -> None:
     assert isinstance(translate(lookup("XX000")(said), sent=True), DatabaseBusy)
 
 
@@ -58,13 +58,13 @@ def test_what_a_migration_replaced_in_the_middle_of_a_statement_is_asked_again(s
          "- host: b: Connection refused", DatabaseAway),
     ],
 )  # fmt: skip
-def test_what_is_said_while_connecting(said: str, kind: type[DatabaseAway]) -> None:
+def test_connection_errors_are_classified(said: str, kind: type[DatabaseAway]) -> None:
     assert type(translate(psycopg.OperationalError(said), sent=False)) is kind
 
 
 @pytest.fixture
 def raising(database: Database) -> Callable[[str], None]:
-    """Has the server raise this SQLSTATE."""
+    """Makes the server raise a given SQLSTATE."""
     database.rows(
         "create function public.trouble(state text) returns void language plpgsql"
         " as $$ begin raise exception 'no' using errcode = state; end $$"
@@ -75,24 +75,24 @@ def raising(database: Database) -> Callable[[str], None]:
 @pytest.mark.parametrize(
     ("state", "kind"), [("53100", DatabaseAway), ("53300", DatabaseAway), ("25006", DatabaseReadOnly), ("40P01", DatabaseBusy)]
 )
-def test_a_servers_own_errors(raising: Callable[[str], None], database: Database, state: str, kind: type[DatabaseAway]) -> None:
+def test_server_errors_are_translated(raising: Callable[[str], None], database: Database, state: str, kind: type[DatabaseAway]) -> None:
     with pytest.raises(kind):
         raising(state)
     assert (database.trouble_at is None) == (kind is DatabaseBusy)
     assert database.rows("select 1 as n")[0]["n"] == 1
 
 
-def test_a_fault_is_raised_as_it_is(raising: Callable[[str], None]) -> None:
+def test_other_database_errors_are_raised_unchanged(raising: Callable[[str], None]) -> None:
     with pytest.raises(psycopg.errors.UndefinedFunction):
         raising("42883")
 
 
-def test_a_session_that_the_server_ended_leaves_a_doubt(database: Database) -> None:
+def test_a_terminated_session_raises_ambiguous(database: Database) -> None:
     with pytest.raises(Ambiguous):
         database.rows("select pg_terminate_backend(pg_backend_pid())")
 
 
-# -- a database that takes no writes ----------------------------------------------------------------------------------------------------
+# -- a read-only database ---------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def switch(server: Server, database_name: str, database: Database) -> Iterator[S
     made.read_only(on=False)
 
 
-def test_verbs_wait_while_it_is_read_only_and_happen_once(database: Database, jobs: Jobs, user: User, switch: Switch) -> None:
+def test_verbs_wait_while_the_database_is_read_only_and_run_once(database: Database, jobs: Jobs, user: User, switch: Switch) -> None:
     someone, gpu = user("premium"), executor(jobs)
     submit(jobs, someone)
     held = claim(jobs, gpu)
@@ -131,7 +131,7 @@ def test_verbs_wait_while_it_is_read_only_and_happen_once(database: Database, jo
     assert database.rows("select count(*)::int as n from public.jobs")[0]["n"] == 2
 
 
-def test_without_patience_it_is_said_and_nothing_is_done(database: Database, jobs: Jobs, user: User, switch: Switch) -> None:
+def test_without_patience_a_read_only_database_raises(database: Database, jobs: Jobs, user: User, switch: Switch) -> None:
     someone = user()
     switch.read_only(on=True)
     jobs.patience = 0.2
@@ -140,7 +140,7 @@ def test_without_patience_it_is_said_and_nothing_is_done(database: Database, job
     assert database.rows("select count(*)::int as n from public.jobs")[0]["n"] == 0
 
 
-def test_leases_are_renewed_after_an_outage_before_they_are_reaped(database: Database, jobs: Jobs, user: User, switch: Switch) -> None:
+def test_executors_can_renew_leases_after_an_outage_before_reaping(database: Database, jobs: Jobs, user: User, switch: Switch) -> None:
     submit(jobs, user())
     gpu = executor(jobs)
     held = claim(jobs, gpu)
@@ -149,7 +149,7 @@ def test_leases_are_renewed_after_an_outage_before_they_are_reaped(database: Dat
     with pytest.raises(DatabaseReadOnly):
         jobs.reap(grace=20)
     with pytest.raises(DatabaseReadOnly):
-        jobs.reap(grace=20)  # asked anew: it is not over because nobody looked
+        jobs.reap(grace=20)  # the outage is not over just because nobody asked
     switch.read_only(on=False)
     assert jobs.reap(grace=20)["lapsed"] == 0
     jobs.heartbeat(gpu)
@@ -157,7 +157,7 @@ def test_leases_are_renewed_after_an_outage_before_they_are_reaped(database: Dat
     assert row(database, held.job_id)["executor_id"] is not None
 
 
-def test_one_that_left_in_the_outage_is_reaped_when_the_grace_is_over(database: Database, jobs: Jobs, user: User) -> None:
+def test_an_executor_lost_in_the_outage_is_reaped_after_the_grace(database: Database, jobs: Jobs, user: User) -> None:
     submit(jobs, user())
     claim(jobs, executor(jobs))
     database.rows("update ourvidz.executors set lease_until = now() - interval '54 s'")
@@ -174,27 +174,25 @@ def test_one_that_left_in_the_outage_is_reaped_when_the_grace_is_over(database: 
         ("alter role {} in database {} set default_transaction_read_only = on", "for this login in this database", "in database {} reset"),
     ],
 )
-def test_who_made_it_read_only_and_what_to_do(server: Server, database_name: str, setting: str, why: str, remedy: str) -> None:
+def test_the_cause_and_remedy_of_a_read_only_database(server: Server, database_name: str, setting: str, why: str, remedy: str) -> None:
     server.admin(setting, *(["ourvidz"] if "role" in setting else []), database_name)
     database = Database(server.url(database_name))
-    found = writes.look(database)
+    found = write_check.look(database)
     database.close()
     assert not found.taken and why in found.why
     assert remedy.format(database_name) in found.remedy
 
 
-def test_one_that_takes_writes(database: Database) -> None:
-    assert writes.look(database) == writes.Writes()
+def test_a_writable_server(database: Database) -> None:
+    assert write_check.look(database) == write_check.Writes()
 
 
 @pytest.mark.parametrize("again", [1, 1000], ids=["once", "each time"])
-def test_one_deadlock_after_a_long_outage_is_waited_for_like_any_other(
-    database: Database, monkeypatch: pytest.MonkeyPatch, again: int
-) -> None:
-    """The limit counts from the first time that Postgres undid it, and not from the outage before."""
+def test_a_deadlock_after_a_long_outage_is_retried(database: Database, monkeypatch: pytest.MonkeyPatch, again: int) -> None:
+    """The limit counts from the first deadlock, not from the preceding outage."""
     now = [0.0]
     monkeypatch.setattr("ourvidz.db.connection.time", SimpleNamespace(monotonic=lambda: now[0]))
-    monkeypatch.setattr("ourvidz.db.connection.pulse", SimpleNamespace(rest=lambda seconds: now.__setitem__(0, now[0] + seconds)))
+    monkeypatch.setattr("ourvidz.db.connection.liveness", SimpleNamespace(rest=lambda seconds: now.__setitem__(0, now[0] + seconds)))
     troubles = iter([DatabaseAway("away")] * 40 + [DatabaseBusy("deadlock")] * again)
 
     def ask() -> str:
@@ -209,7 +207,7 @@ def test_one_deadlock_after_a_long_outage_is_waited_for_like_any_other(
             database.patiently(ask, patience=math.inf)
 
 
-def test_who_is_told_to_leave_does_not_wait_without_end() -> None:
+def test_a_stopping_worker_stops_waiting() -> None:
     away = Database("postgresql://nobody@127.0.0.1:1/none")
     jobs = Jobs(away, Permissive(), patience=math.inf)
     raised: list[BaseException] = []
@@ -224,12 +222,12 @@ def test_who_is_told_to_leave_does_not_wait_without_end() -> None:
     thread.start()
     wait_for(lambda: away.trouble_at is not None)
     assert thread.is_alive()
-    away.longest_wait = 0.0  # as Worker.stop, told twice
+    away.longest_wait = 0.0  # as Worker.stop does when told twice
     thread.join(LIMIT)
     assert raised
 
 
-def test_the_end_of_an_outage_is_said_once_though_two_threads_find_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_end_of_an_outage_is_logged_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "QUIET", 0.0)
     outage = connection.Outage()
     began = outage.note("It is away", say=True)
@@ -237,7 +235,7 @@ def test_the_end_of_an_outage_is_said_once_though_two_threads_find_it(monkeypatc
 
     def log(text: str, *_: object) -> None:
         said.append(text)
-        outage.over(began)  # another thread, while this one writes
+        outage.over(began)  # another thread, while this one logs
 
     monkeypatch.setattr(connection.log, "info", log)
     outage.over(began)

@@ -1,8 +1,8 @@
-"""No statement that our functions and triggers run reads a table that grows, or an index of it, from end to end: whatever statistics said
-when it was planned, it looks rows up by a key (docs/decisions/0052). Seen are the plans of what the cases of many_rows.py run inside, as
-auto_explain tells them.
+"""No statement in our functions and triggers scans a growing table, or an index of one, from end to end: rows are found by a key, whatever
+the statistics were at planning time (docs/decisions/0052). Checks the plans that auto_explain reports for the statements inside the cases
+of many_rows.py.
 
-A plan that reads through is quick in every test that has few rows, and is kept by a session when the table has many.
+A full scan is fast in any test with few rows, and a session keeps that plan when the table has grown.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from support import embedded_server, make_migrated
 
 from ourvidz.db.cluster import Binaries, find_binaries
 
-# Tables of a few rows: figures and words, and what there is of machines and those who are called.
+# Tables of a few rows: settings, lists of names, and one row for each machine, receiver or migration.
 SMALL = {
     "policy", "executors", "receivers", "job_types", "plan_words", "plans", "limits", "identities", "wire_names", "sharing",
     "set_aside_rules", "row_bounds", "older_types", "erasure_rules", "enhancers", "column_kinds", "transitions", "event_types", "buckets",
     "report_rules", "refusals",
 }  # fmt: skip
-# A part of the statement → why it may read through.
+# Part of a statement → why a full scan is acceptable.
 MAY = {
     "select run_at from public.jobs where not ready order by run_at limit 1": "the first of an order",
     "select * from ourvidz.stops order by user_id limit": "the first of an order",
@@ -37,7 +37,7 @@ MAY = {
     "from public.jobs where executor_id = any (v_gone)": "jobs that executors hold, by the index of these alone",
     "select id from public.jobs where executor_id = e.id limit 1": "the same index, for each executor",
 }
-# Rows cost nothing: reading a table of one page, or its index, seems as good as one look-up by a key.
+# With row costs near zero, scanning a table of one page, or its index, seems as cheap as one lookup by key.
 EXPLAIN = """load 'auto_explain'; set auto_explain.log_min_duration = 0; set auto_explain.log_nested_statements = on;
 set auto_explain.log_format = 'json'; set auto_explain.log_level = 'notice'; set statement_timeout = '60s';
 set cpu_tuple_cost = 1e-6; set cpu_index_tuple_cost = 1e-6; set cpu_operator_cost = 1e-6"""
@@ -45,7 +45,7 @@ TOGETHER = groups()
 
 
 def explaining() -> Binaries:
-    """A Postgres of this machine that has auto_explain: Debian's have, the one that pip installs has not."""
+    """A Postgres on this machine that has auto_explain: Debian's packages do, the one from pip does not."""
     for binaries in find_binaries():
         if (binaries.folder.parent / "lib" / "auto_explain.so").exists():
             return binaries
@@ -62,7 +62,7 @@ def new(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Bench
 
 
 def scans(plan: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Table and index, or kind of scan, of each part of a plan that reads through."""
+    """Table and index (or kind of scan) of each full scan in a plan."""
     kind, table = plan["Node Type"], plan.get("Relation Name", "")
     if kind == "Seq Scan" or (kind in ("Index Scan", "Index Only Scan", "Bitmap Index Scan") and "Index Cond" not in plan):
         yield table, plan.get("Index Name", kind)
@@ -71,8 +71,8 @@ def scans(plan: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def nested(bench: Bench, cases: Sequence[Case], growing: Sequence[str]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Case, statement and plan of what the cases have run inside: planned for one row and kept for many, and planned after a vacuum, by
-    which tables that a case fills itself have no page at all. A foreign key's own statements are Postgres's."""
+    """Case, statement and plan of the statements inside the cases: planned for one row and kept for many; and planned after a vacuum,
+    when tables that a case fills itself have no pages. Statements of foreign keys are Postgres's own and left out."""
     told = list[str]()
 
     def explaining() -> psycopg.Connection:
@@ -103,7 +103,7 @@ def flat(sql: str) -> str:
 
 
 @pytest.mark.parametrize("cases", TOGETHER, ids=lambda cases: cases[0].name)
-def test_no_statement_reads_a_growing_table_through(new: Callable[[], Bench], cases: Sequence[Case]) -> None:
+def test_no_statement_scans_a_growing_table(new: Callable[[], Bench], cases: Sequence[Case]) -> None:
     bench = new()
     tables = bench.session.execute(
         """select relnamespace::regnamespace::text, relname from pg_class where relkind = 'r' and relnamespace in (
@@ -126,9 +126,9 @@ def test_no_statement_reads_a_growing_table_through(new: Callable[[], Bench], ca
     assert not wrong, "\n".join(sorted(wrong))
 
 
-def test_the_newest_of_one_is_not_looked_for_among_all(new: Callable[[], Bench]) -> None:
-    """`order by id limit 1` beside a key: after a failed batch of 100,000 and a vacuum the index of ids is the cheaper. It is no other plan
-    at any size that a test could have (`make rows` found it)."""
+def test_no_function_finds_the_newest_row_by_walking_the_id_index(new: Callable[[], Bench]) -> None:
+    """`order by id limit 1` together with a key: after a failed batch of 100,000 and a vacuum, the planner walks the index of ids. The
+    plan does not change at any size a test can afford (found by `make rows`), so this test searches the sources."""
     bench = new()
     parts = bench.session.execute("select proname, prosrc from pg_proc where pronamespace = 'ourvidz'::regnamespace").fetchall()
     newest = re.compile(r"from ourvidz\.\w+( as \w+)? where [^;()]*\border by (\w+\.)?id( desc)? limit 1")
@@ -137,7 +137,7 @@ def test_the_newest_of_one_is_not_looked_for_among_all(new: Callable[[], Bench])
     bench.close()
 
 
-def test_what_is_named_here_is_there(new: Callable[[], Bench]) -> None:
+def test_listed_tables_and_exceptions_exist(new: Callable[[], Bench]) -> None:
     bench = new()
     parts = bench.session.execute("select prosrc from pg_proc where pronamespace = 'ourvidz'::regnamespace").fetchall()
     source = flat(" ".join(text for (text,) in parts))

@@ -1,4 +1,4 @@
-"""What follows a failure, a crash, a snooze, a cancel: policy, decided by the database."""
+"""Retry policy in the database: the effects of a failure, a crash, a snooze, a cancel."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def counts(database: Database, job_id: str) -> tuple[int, ...]:
 
 
 def again(jobs: Jobs, clock: Clock, gpu: str, seconds: float) -> Claim:
-    """The same executor claims again, that much later."""
+    """A claim by the same executor, `seconds` later."""
     clock.advance(seconds)
     jobs.heartbeat(gpu)
     return claim(jobs, gpu)
 
 
-def test_a_job_type_may_have_longer_delays_of_its_own(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+def test_a_job_type_may_have_its_own_backoff(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
     database.rows("update ourvidz.job_types set backoff_scale = 3 where name = 'video_fast'")
     for job_type, scale in (("video_fast", 3), ("image_fast", 1)):
         job_id = submit(jobs, user(), job_type)
@@ -40,7 +40,7 @@ def test_a_job_type_may_have_longer_delays_of_its_own(database: Database, jobs: 
         assert scale * backoff(1) * (1 - POLICY.backoff_jitter) <= delay <= scale * backoff(1)
 
 
-def test_three_errors_and_the_job_waits_for_a_person(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+def test_a_job_fails_after_three_errors(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
     job_id, gpu = submit(jobs, user()), executor(jobs)
     job = claim(jobs, gpu)
     for failures in (1, 2):
@@ -57,14 +57,14 @@ def test_three_errors_and_the_job_waits_for_a_person(database: Database, jobs: J
     assert database.rows("select error_message from public.job_payloads")[0]["error_message"] == "No memory."
 
 
-def test_an_error_that_no_retry_mends_fails_at_once(database: Database, jobs: Jobs, user: User) -> None:
+def test_a_non_retryable_error_fails_at_once(database: Database, jobs: Jobs, user: User) -> None:
     job_id = submit(jobs, user())
     assert jobs.fail(claim(jobs, executor(jobs)), "reference_unreadable", "It cannot be read.", retryable=False) == "failed"
-    jobs.retry(job_id)  # by a person who mended it
+    jobs.retry(job_id)  # by a person who fixed the cause
     assert row(database, job_id)["status"] == "queued"
 
 
-def test_a_snooze_spends_no_attempt(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+def test_a_snooze_does_not_count_as_an_attempt(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
     job_id, gpu = submit(jobs, user()), executor(jobs)
     for n in range(1, 6):
         job = again(jobs, clock, gpu, 30)
@@ -76,7 +76,7 @@ def test_a_snooze_spends_no_attempt(database: Database, jobs: Jobs, user: User, 
     finish(jobs, again(jobs, clock, gpu, 30))
 
 
-def test_a_retry_by_a_person_starts_all_counts_anew_but_the_claim_number(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+def test_a_retry_resets_all_counters_but_the_claim_number(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
     job_id, gpu = submit(jobs, user()), executor(jobs)
     old = claim(jobs, gpu)
     jobs.advance(old, "generation_started")
@@ -92,7 +92,7 @@ def test_a_retry_by_a_person_starts_all_counts_anew_but_the_claim_number(databas
     finish(jobs, new)
 
 
-def test_a_final_failure_stays_one(database: Database, jobs: Jobs, user: User) -> None:
+def test_a_final_failure_cannot_be_retried(database: Database, jobs: Jobs, user: User) -> None:
     job_id = submit(jobs, user())
     verdict = {"category": "minors", "policy_version": "2025-08+00000000"}
     assert jobs.fail(claim(jobs, executor(jobs)), "refused_content", "Refused.", final=True, verdict=verdict) == "failed"
@@ -105,12 +105,12 @@ def test_a_final_failure_stays_one(database: Database, jobs: Jobs, user: User) -
     assert told["data"] == {"class": "refused_content", "final": True, "digest": told["digest"], **verdict}
 
 
-def test_a_job_that_outlasts_its_time_limit_is_tried_again(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+def test_a_job_over_its_time_limit_is_retried(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
     job_id, gpu = submit(jobs, user(), "image_fast"), executor(jobs)
     job = claim(jobs, gpu)
     jobs.advance(job, "generation_started")
     assert job.deadline == clock.at + timedelta(minutes=10)
-    for _ in range(24):  # it is alive, and gets nowhere
+    for _ in range(24):  # alive, but without progress
         clock.advance(25)
         jobs.heartbeat(gpu)
     assert jobs.reap() == {"lapsed": 0, "timed_out": 1, "promoted": 0, "busy": False}
@@ -142,11 +142,11 @@ def test_a_job_that_kills_three_executors_is_quarantined(database: Database, job
             clock.advance(delay)
     found = row(database, job_id)
     assert (found["status"], found["error_class"], found["final"]) == ("failed", "quarantined", False)
-    jobs.retry(job_id)  # a person decides
+    jobs.retry(job_id)  # an operator decides
     assert counts(database, job_id) == (0, 0, 0, 0, 0) and row(database, job_id)["claim_no"] == 3
 
 
-def test_a_lease_lost_off_the_device_is_not_the_jobs_doing(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+def test_a_lease_lost_before_generation_does_not_count_against_the_job(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
     job_id = submit(jobs, user())
     for n in range(1, 5):
         gpu = executor(jobs, f"gpu{n}")
@@ -157,7 +157,7 @@ def test_a_lease_lost_off_the_device_is_not_the_jobs_doing(database: Database, j
     assert (row(database, job_id)["status"], row(database, job_id)["crashed_on"]) == ("queued", None)
 
 
-def test_but_it_is_not_handed_out_for_ever(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+def test_a_job_that_loses_many_leases_is_quarantined(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
     job_id = submit(jobs, user())
     for n in range(POLICY.lapse_limit):
         assert row(database, job_id)["status"] == "queued"
@@ -168,17 +168,17 @@ def test_but_it_is_not_handed_out_for_ever(database: Database, jobs: Jobs, user:
     assert row(database, job_id)["error_class"] == "quarantined"
 
 
-def test_a_job_that_killed_an_executor_goes_to_another(jobs: Jobs, user: User, clock: Clock) -> None:
+def test_a_crashed_job_goes_to_another_device(jobs: Jobs, user: User, clock: Clock) -> None:
     job_id, other = submit(jobs, user()), executor(jobs, "gpu2")
     gpu = executor(jobs, "gpu1")
     jobs.advance(claim(jobs, gpu), "generation_started")
     jobs.executor_gone(gpu)
-    restarted = executor(jobs, "gpu1")  # the same device, under a new id
+    restarted = executor(jobs, "gpu1")  # the same device under a new executor id
     assert jobs.claim(restarted) == []
     assert claim(jobs, other).job_id == job_id
 
 
-def test_where_there_is_no_other_the_same_one_tries_again(jobs: Jobs, user: User, clock: Clock) -> None:
+def test_the_same_device_retries_if_there_is_no_other(jobs: Jobs, user: User, clock: Clock) -> None:
     job_id, _elsewhere = submit(jobs, user()), executor(jobs, "gpu2", ["wan"])
     gpu = executor(jobs, "gpu1")
     jobs.advance(claim(jobs, gpu), "generation_started")
@@ -187,14 +187,14 @@ def test_where_there_is_no_other_the_same_one_tries_again(jobs: Jobs, user: User
 
 
 def several(jobs: Jobs, user: User, gpu: str, count: int) -> list[Claim]:
-    """Jobs that overlap on one executor."""
+    """`count` jobs claimed by one executor at the same time."""
     for _ in range(count):
         submit(jobs, user())
     return [claim(jobs, gpu) for _ in range(count)]
 
 
-def test_a_crash_is_held_against_the_job_on_the_device_alone(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
-    """The clock stands still: which began last is not read from it."""
+def test_a_crash_counts_only_against_the_job_on_the_device(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+    """The clock stands still, so the order of starts does not come from timestamps."""
     gpu = executor(jobs)
     uploading, encoding, on_device, prepared = several(jobs, user, gpu, 4)
     for job in (uploading, encoding, on_device):
@@ -209,7 +209,7 @@ def test_a_crash_is_held_against_the_job_on_the_device_alone(database: Database,
     assert row(database, on_device.job_id)["crashed_on"] == "gpu0"
 
 
-def test_or_against_those_that_shared_a_pass(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+def test_a_crash_counts_against_all_jobs_of_a_shared_pass(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
     gpu = executor(jobs)
     before, *together = several(jobs, user, gpu, 3)
     jobs.advance(before, "generation_started")
@@ -218,7 +218,7 @@ def test_or_against_those_that_shared_a_pass(database: Database, jobs: Jobs, use
     assert [row(database, job.job_id)["device_crashes"] for job in (before, *together)] == [0, 1, 1]
 
 
-def test_or_against_none_when_the_last_had_left_the_device(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+def test_a_crash_counts_against_no_job_if_none_is_on_the_device(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
     gpu = executor(jobs)
     slow, quick = several(jobs, user, gpu, 2)
     for job in (slow, quick):
@@ -228,7 +228,7 @@ def test_or_against_none_when_the_last_had_left_the_device(database: Database, j
     assert [row(database, job.job_id)["device_crashes"] for job in (slow, quick)] == [0, 0]
 
 
-def test_nor_against_one_whose_prompt_is_enhanced_elsewhere(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+def test_a_crash_does_not_count_against_a_job_being_enhanced(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
     gpu = executor(jobs)
     on_device, ahead = several(jobs, user, gpu, 2)
     jobs.advance(on_device, "generation_started")
@@ -237,19 +237,19 @@ def test_nor_against_one_whose_prompt_is_enhanced_elsewhere(database: Database, 
     assert [row(database, job.job_id)["device_crashes"] for job in (on_device, ahead)] == [1, 0]
 
 
-def test_what_an_earlier_claim_began_says_nothing_of_this_one(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+def test_starts_of_an_earlier_claim_do_not_count_for_a_crash(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
     first = executor(jobs, "gpu1")
     (job,) = several(jobs, user, first, 1)
     jobs.advance(job, "generation_started")
     jobs.snooze(job, "drain")
     gpu = executor(jobs, "gpu2")
-    claim(jobs, gpu)  # and only prepared
+    claim(jobs, gpu)  # claimed, and not started
     jobs.executor_gone(gpu)
     assert row(database, job.job_id)["device_crashes"] == 0
 
 
-def test_a_job_beside_one_that_crashes_does_not_wait_with_it(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
-    """Else they would come back together, and meet again."""
+def test_an_innocent_job_gets_no_crash_delay(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+    """Otherwise they would be queued again together, and meet again."""
     beside = submit(jobs, user())
     for n in range(1, 4):
         gpu = executor(jobs, f"gpu{n}")
@@ -262,7 +262,7 @@ def test_a_job_beside_one_that_crashes_does_not_wait_with_it(database: Database,
         database.rows("select ourvidz.cancel(%s)", (culprit.job_id,))
     gpu = executor(jobs, "gpu4")
     claim(jobs, gpu)
-    jobs.executor_gone(gpu)  # and now there is no one else to blame
+    jobs.executor_gone(gpu)  # now no other job can be blamed
     assert row(database, beside)["ready"] is False
 
 
@@ -287,7 +287,9 @@ def test_a_held_job_is_cancelled_by_its_executor(database: Database, jobs: Jobs,
 
 
 @pytest.mark.parametrize("end", ["executor gone", "lease lost", "failed", "snoozed", "timed out"])
-def test_a_cancel_survives_whatever_comes_between(database: Database, jobs: Jobs, user: User, clock: Clock, end: str) -> None:
+def test_a_job_with_a_requested_cancel_ends_cancelled_however_its_claim_ends(
+    database: Database, jobs: Jobs, user: User, clock: Clock, end: str
+) -> None:
     job_id, gpu = submit(jobs, user()), executor(jobs)
     job = claim(jobs, gpu)
     jobs.advance(job, "generation_started")
@@ -308,7 +310,7 @@ def test_a_cancel_survives_whatever_comes_between(database: Database, jobs: Jobs
     assert (row(database, job_id)["status"], row(database, job_id)["executor_id"]) == ("cancelled", None)
 
 
-def test_a_job_finished_before_the_cancel_was_learned_is_completed(database: Database, jobs: Jobs, user: User) -> None:
+def test_a_job_finished_before_its_cancel_is_seen_is_completed(database: Database, jobs: Jobs, user: User) -> None:
     job_id = submit(jobs, user())
     job = claim(jobs, executor(jobs))
     jobs.advance(job, "generation_started")
@@ -320,7 +322,7 @@ def test_a_job_finished_before_the_cancel_was_learned_is_completed(database: Dat
         jobs.cancel(job_id)
 
 
-def test_a_person_acts_on_what_they_saw(database: Database, jobs: Jobs, user: User) -> None:
+def test_actions_with_an_outdated_version_are_refused(database: Database, jobs: Jobs, user: User) -> None:
     job_id = submit(jobs, user())
     jobs.reprioritise(job_id, 5, version=1)
     for act in (jobs.cancel, jobs.retry, lambda job, version: jobs.reprioritise(job, 3, version=version)):
@@ -329,10 +331,10 @@ def test_a_person_acts_on_what_they_saw(database: Database, jobs: Jobs, user: Us
     assert jobs.cancel(job_id, version=2) == "cancelled"
 
 
-# -- a retry resumes --------------------------------------------------------------------------------------------------------------
+# -- resuming after a retry -------------------------------------------------------------------------------------------------------
 
 
-def test_what_was_finished_is_not_done_again(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+def test_a_retry_resumes_finished_steps(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
     submit(jobs, user(), "image7b_fast_enhanced")
     gpu = executor(jobs, "gpu1")
     first = claim(jobs, gpu)
@@ -355,7 +357,7 @@ def test_what_was_finished_is_not_done_again(database: Database, jobs: Jobs, use
     assert (found["status"], found["enhanced"], found["generated"], found["uploaded"]) == ("completed", True, 1, 1)
 
 
-def test_only_recorded_bytes_count_as_uploaded(jobs: Jobs, user: User) -> None:
+def test_an_upload_must_match_the_recorded_artifact(jobs: Jobs, user: User) -> None:
     submit(jobs, user())
     job = claim(jobs, executor(jobs))
     jobs.advance(job, "generation_started")

@@ -1,4 +1,4 @@
-"""What is in a database already is planned, object by object, before anything is changed; what cannot be brought along is refused by name."""
+"""Existing objects are reconciled by a plan, made object by object before anything changes; what cannot be migrated is refused by name."""
 
 # ruff: noqa: E501  (SQL, as it would be typed)
 
@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from older import ANNA, production_database
+from production_copy import ANNA, production_database
 from public_objects import objects
-from reconciling import foreseen, lives_on, planned, run
+from reconcile_helpers import foreseen, lives_on, planned, run
 from support import Server
 
 from ourvidz.db import reconcile
@@ -20,7 +20,7 @@ from ourvidz.db.reconcile import MigrationRefused
 
 @pytest.fixture(scope="module")
 def bare(server: Server) -> Iterator[str]:
-    """Production's schema without rows, to copy from."""
+    """Production's schema without rows, as a template."""
     name = production_database(server, rows=False)
     yield name
     server.drop(name)
@@ -35,7 +35,7 @@ def drifted(server: Server, bare: str) -> Iterator[Database]:
     server.drop(name)
 
 
-def test_what_is_planned_is_what_happens(production: Database) -> None:
+def test_migrate_does_exactly_what_was_planned(production: Database) -> None:
     before = objects(production)
     steps = planned(production)
     assert objects(production) == before, "a plan changes nothing"
@@ -58,7 +58,7 @@ def test_a_new_project_and_production_have_the_same_columns(production: Database
 
 
 REFUSED: dict[str, tuple[str, str, str]] = {
-    # what was done to it → the object that is named, and a word of the remedy
+    # change made → object that is refused, a word of the remedy
     "a type without a conversion": ("alter table public.videos alter completed_at type point using null", "column completed_at of public.videos", "using"),
     "a row that cannot be converted": (
         f"alter table public.characters alter user_id drop default; alter table public.images alter prompt_test_id type text;"
@@ -142,7 +142,7 @@ REFUSED: dict[str, tuple[str, str, str]] = {
 
 
 @pytest.mark.parametrize("what", sorted(REFUSED))
-def test_what_cannot_be_brought_along_is_refused_by_name(drifted: Database, what: str) -> None:
+def test_objects_that_cannot_be_migrated_are_refused_by_name(drifted: Database, what: str) -> None:
     change, named, remedy = REFUSED[what]
     run(drifted, change)
     refusals = [s for s in planned(drifted) if s.refused]
@@ -150,7 +150,7 @@ def test_what_cannot_be_brought_along_is_refused_by_name(drifted: Database, what
     assert refusals[0].remedy and remedy in refusals[0].remedy
 
 
-def test_all_refusals_are_said_at_once(drifted: Database) -> None:
+def test_all_refusals_are_reported_together(drifted: Database) -> None:
     several = ("a type without a conversion", "a trigger that refuses", "a column of its own that must be given", "a name that is taken")
     for what in several:
         run(drifted, REFUSED[what][0])
@@ -162,7 +162,7 @@ def test_all_refusals_are_said_at_once(drifted: Database) -> None:
     assert objects(drifted) == before
 
 
-def test_what_a_trigger_does_while_it_is_tried_is_undone(drifted: Database) -> None:
+def test_effects_of_triggers_during_planning_are_rolled_back(drifted: Database) -> None:
     run(
         drifted,
         """create table public.heard (what text); create function public.hear() returns trigger language plpgsql
@@ -174,7 +174,7 @@ def test_what_a_trigger_does_while_it_is_tried_is_undone(drifted: Database) -> N
 
 
 GIVES_WAY: dict[str, tuple[str, str]] = {
-    # what was done to it → the step's object
+    # change made → object of the step
     "a limit by another name": (
         "alter table public.videos add constraint only_these check (status in ('draft', 'queued', 'completed'))",
         "constraint only_these of public.videos",
@@ -211,7 +211,7 @@ GIVES_WAY: dict[str, tuple[str, str]] = {
 }
 
 
-def test_what_gives_way_is_named_and_the_rest_stays(drifted: Database) -> None:
+def test_replaced_objects_are_named_and_others_stay(drifted: Database) -> None:
     for change, _ in GIVES_WAY.values():
         run(drifted, change)
     before = objects(drifted)
@@ -224,8 +224,8 @@ def test_what_gives_way_is_named_and_the_rest_stays(drifted: Database) -> None:
     lives_on(drifted)
 
 
-def test_every_name_that_we_take_is_looked_for(database: Database) -> None:
-    """The plan cannot ask the functions that are not there yet: its lists must be theirs."""
+def test_the_plans_name_lists_are_complete(database: Database) -> None:
+    """The plan runs before our functions exist, so its lists of names must match theirs."""
     with database.transaction() as connection:
         text = reconcile.plan_sql()
     (ours,) = database.rows("select ourvidz.our_functions() as functions, ourvidz.our_relations() as relations")

@@ -1,4 +1,4 @@
-"""What a reference may look like, of every type, slot and address."""
+"""Allowed references, for every job type, slot and form of address."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ KINDS = list(catalog.JOB_TYPES.values())
 @pytest.mark.parametrize(
     "kind", [catalog.JOB_TYPES[name] for name in ("sdxl_img2img", "sdxl_image_fast", "video_fast")], ids=lambda k: k.name
 )
-def test_an_object_or_a_url_and_nothing_else(shared: Database, kind: catalog.JobType) -> None:
+def test_references_must_be_objects_or_urls(shared: Database, kind: catalog.JobType) -> None:
     slot = catalog.reference_slots(kind)[0]
     for address in GOOD:
         assert sql_allows(shared, kind, {slot: address}), address
@@ -54,7 +54,7 @@ def test_references_are_a_mapping(shared: Database, references: Any) -> None:
         assert not sql_allows(shared, kind, references)
 
 
-def test_a_submit_by_sql_is_checked_too_and_does_not_repeat_the_url(shared: Database) -> None:
+def test_sql_submits_check_references_without_repeating_the_url(shared: Database) -> None:
     def submit(references: dict[str, str]) -> None:
         job = {"user_id": new_user(shared), "job_type": "video_fast", "prompt": "a harbour", "settings": {"references": references}}
         shared.rows("select * from ourvidz.submit_batch(%s::jsonb)", (json.dumps([job]),))
@@ -65,14 +65,14 @@ def test_a_submit_by_sql_is_checked_too_and_does_not_repeat_the_url(shared: Data
     assert "token" not in str(refused.value) and "supabase" not in str(refused.value)
 
 
-def test_people_see_a_url_without_its_signature() -> None:
+def test_shown_urls_have_no_signature() -> None:
     assert catalog.shown(SIGNED) == SIGNED.partition("?")[0] + "?…"
     assert catalog.shown("https://h/p#secret") == "https://h/p?…"
     assert catalog.shown("https://h/p.png") == "https://h/p.png"
     assert catalog.shown("b/what?.png") == "b/what?.png"
 
 
-def test_one_picture_or_the_two_ends_of_a_film(shared: Database) -> None:
+def test_a_video_takes_one_picture_or_first_and_last_frame(shared: Database) -> None:
     kind = catalog.JOB_TYPES["video_fast"]
     for together, fine in (
         (["first_frame", "last_frame"], True),

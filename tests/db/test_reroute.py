@@ -1,4 +1,4 @@
-"""A job whose family cannot run goes to its type's fallback: by hand, or by the reaper where an operator has turned that on."""
+"""A job whose model family cannot run moves to its type's fallback: by hand, or by the reaper if an operator enabled it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from forge import Forger
+from handmade_events import Forger
 from support import Clock, artifact, as_job, claim, events, executor, finish, row, submit, types
 
 from ourvidz.audit import audit, rebuild
@@ -66,7 +66,7 @@ def test_a_rerouted_job_is_made_by_the_fallback(database: Database, jobs: Jobs, 
         ("sdxl_image_fast", {"on_enhance_failure": "fail", "seed": 5}, {"on_enhance_failure": "fail", "seed": 5, "images": 1}),
     ],
 )  # fmt: skip
-def test_the_fallback_gets_what_it_could_have_been_asked_for(
+def test_reroute_converts_settings_for_the_fallback(
     database: Database, jobs: Jobs, user: User, name: str, chosen: dict[str, Any], made: dict[str, Any]
 ) -> None:
     job_id = submit(jobs, user(), name, settings=chosen)
@@ -83,7 +83,7 @@ def test_the_fallback_gets_what_it_could_have_been_asked_for(
     assert (now["model_type"], now["worker_type"], now["metadata"]["bucket"]) == (FALLBACKS[name], "WAN", FALLBACKS[name])
 
 
-# -- at the door ------------------------------------------------------------------------------------------------------------------
+# -- refusals ---------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_the_fallback_gets_what_it_could_have_been_asked_for(
         ("sdxl_image_high", {"references": STYLE}, "it has reference pictures"),
     ],
 )
-def test_what_the_fallback_could_not_make_is_refused(
+def test_reroute_is_refused_if_the_fallback_cannot_run_the_job(
     database: Database, jobs: Jobs, user: User, job_type: str, chosen: dict[str, Any], says: str
 ) -> None:
     job_id = submit(jobs, user(), job_type, settings=chosen)
@@ -107,7 +107,7 @@ def test_what_the_fallback_could_not_make_is_refused(
     assert (row(database, job_id), payload(database, job_id)) == before
 
 
-def test_a_job_that_has_outputs_goes_on_with_them(jobs: Jobs, user: User, database: Database, clock: Clock) -> None:
+def test_a_job_with_outputs_cannot_be_rerouted(jobs: Jobs, user: User, database: Database, clock: Clock) -> None:
     job_id = submit(jobs, user())
     job = claim(jobs, executor(jobs))
     jobs.advance(job, "generation_started")
@@ -117,7 +117,7 @@ def test_a_job_that_has_outputs_goes_on_with_them(jobs: Jobs, user: User, databa
         jobs.reroute(job_id)
 
 
-def test_only_a_job_that_waits(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+def test_only_a_waiting_job_can_be_rerouted(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
     job_id, gpu = submit(jobs, user()), executor(jobs)
     with pytest.raises(VersionConflict):
         jobs.reroute(job_id, version=2)
@@ -128,7 +128,7 @@ def test_only_a_job_that_waits(database: Database, jobs: Jobs, user: User, clock
     with pytest.raises(IllegalTransition, match="is generating"):
         jobs.reroute(job_id)
     jobs.fail(job, "out_of_memory", "No memory.")
-    jobs.reroute(job_id)  # it waits for its next attempt, and goes on waiting for it
+    jobs.reroute(job_id)  # it waits for its retry, and keeps waiting
     found = row(database, job_id)
     assert (found["job_type"], found["ready"], found["errors"]) == ("image_fast", False, 1)
     with pytest.raises(InvalidJob, match="has no fallback"):
@@ -145,7 +145,7 @@ def test_only_a_job_that_waits(database: Database, jobs: Jobs, user: User, clock
         {"job_type": "image_fast", "lane": "sdxl", "rank": 1},
     ],
 )
-def test_an_event_written_by_hand_leads_to_the_fallback_and_nowhere_else(
+def test_a_hand_written_reroute_to_another_type_is_refused(
     database: Database, jobs: Jobs, user: User, clock: Clock, data: dict[str, Any]
 ) -> None:
     job_id = submit(jobs, user(), "sdxl_image_fast")
@@ -158,21 +158,21 @@ def test_an_event_written_by_hand_leads_to_the_fallback_and_nowhere_else(
     assert row(database, job_id)["job_type"] == "image_fast"
 
 
-def test_what_a_person_hid_in_the_settings_stays_out_of_the_event(database: Database, jobs: Jobs, user: User) -> None:
-    """An event may hold nothing that a person wrote: what is no setting is not kept as one."""
+def test_unknown_settings_are_not_copied_into_the_event(database: Database, jobs: Jobs, user: User) -> None:
+    """Events may hold nothing that a person wrote, so unknown settings are not stored as settings."""
     asked = [{"user_id": user(), "job_type": "sdxl_image_fast", "prompt": "a pier", "settings": {"note": "Ada's number"},
               "metadata": {"rerouted": {"job_type": "video_high"}, "scene": 1}}]  # fmt: skip
     (made,) = database.rows("select job_id from ourvidz.submit_batch(%s::jsonb)", (json.dumps(asked),))
     job_id = str(made["job_id"])
     found = payload(database, job_id)
-    assert found["metadata"] == {"scene": 1} and "note" not in found["settings"]  # the key `rerouted` is ours
+    assert found["metadata"] == {"scene": 1} and "note" not in found["settings"]  # the key `rerouted` is reserved
     (words,) = database.rows("select set_aside from public.job_payloads")
     assert words["set_aside"] == [{"field": "note", "reason": "unknown"}]
     jobs.reroute(job_id)
     assert "note" not in events(database, job_id)[-1].data["settings"]
 
 
-def test_it_stands_in_the_other_lane_as_a_new_job_would(database: Database, jobs: Jobs, user: User) -> None:
+def test_a_rerouted_job_queues_like_a_new_one(database: Database, jobs: Jobs, user: User) -> None:
     mine, theirs = user(), user()
     waiting = [submit(jobs, mine, "image_fast") for _ in range(3)]
     moved = submit(jobs, mine, "sdxl_image_fast")
@@ -180,14 +180,14 @@ def test_it_stands_in_the_other_lane_as_a_new_job_would(database: Database, jobs
     other = submit(jobs, theirs, "image_fast")
     gpu = executor(jobs)
     order = [claim(jobs, gpu, lanes=["wan"]).job_id for _ in range(5)]
-    assert [job_id for job_id in order if job_id != other] == [*waiting, moved]  # behind this user's own,
-    assert order.index(other) < order.index(moved)  # and not before those of one who waits for the first
+    assert [job_id for job_id in order if job_id != other] == [*waiting, moved]  # behind the user's own jobs,
+    assert order.index(other) < order.index(moved)  # and not ahead of a user's first waiting job
 
 
-# -- by itself --------------------------------------------------------------------------------------------------------------------
+# -- by the reaper ----------------------------------------------------------------------------------------------------------------
 
 
-def test_off_unless_an_operator_turns_it_on(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+def test_automatic_reroute_is_off_by_default(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
     job_id = submit(jobs, user())
     clock.advance(30 * 86_400)
     executor(jobs, lanes=["wan"])
@@ -195,7 +195,7 @@ def test_off_unless_an_operator_turns_it_on(database: Database, jobs: Jobs, user
     assert row(database, job_id)["job_type"] == "sdxl_image_fast" and jobs.policy().reroute_after is None
 
 
-def test_the_reaper_reroutes_what_nobody_serves(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+def test_the_reaper_reroutes_jobs_of_lanes_without_executor(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
     turn_on(database)
     stranded = {name: submit(jobs, user(), name) for name in FALLBACKS}
     stay = [
@@ -219,7 +219,7 @@ def test_the_reaper_reroutes_what_nobody_serves(database: Database, jobs: Jobs, 
     assert {claim(jobs, wan).job_id for _ in range(4)} == {*stranded.values(), stay[2]}
 
 
-def test_not_while_an_executor_of_its_lane_lives(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+def test_no_reroute_while_the_lane_has_an_executor(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
     turn_on(database)
     job_id = submit(jobs, user())
     sdxl, wan = executor(jobs, "gpu0", ["sdxl"]), executor(jobs, "gpu1", ["wan"])
@@ -232,16 +232,16 @@ def test_not_while_an_executor_of_its_lane_lives(database: Database, jobs: Jobs,
 
     time_passes(10 * AFTER, sdxl, wan)
     assert types(database, job_id) == ["submitted"]
-    time_passes(60, wan)  # sdxl's lease ran out
+    time_passes(60, wan)  # sdxl's lease expired
     assert types(database, job_id) == ["submitted", "rerouted"]
 
 
-def test_not_to_a_lane_that_nobody_serves_either(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+def test_no_reroute_to_a_lane_without_executor(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
     turn_on(database)
     job_id = submit(jobs, user())
     gone = executor(jobs, lanes=["wan"])
     clock.advance(AFTER)
-    jobs.reap()  # which finds that its lease ran out
+    jobs.reap()  # finds the executor's lease expired
     assert types(database, job_id) == ["submitted"]
     jobs.drain(gone, done=True)
     executor(jobs, "gpu1", ["wan_vace"])
@@ -252,7 +252,7 @@ def test_not_to_a_lane_that_nobody_serves_either(database: Database, jobs: Jobs,
     assert types(database, job_id) == ["submitted", "rerouted"]
 
 
-def test_a_portion_at_a_time_and_none_is_held_up_by_what_must_stay(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+def test_reroutes_are_batched_and_not_blocked_by_jobs_that_cannot_move(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
     turn_on(database)
     owner = user("premium")
     stay = [submit(jobs, owner, settings={"images": 6}) for _ in range(4)]
@@ -267,7 +267,7 @@ def test_a_portion_at_a_time_and_none_is_held_up_by_what_must_stay(database: Dat
     assert moved["n"] == 2 and {types(database, job_id)[-1] for job_id in stay} == {"submitted"}
 
 
-def test_a_job_that_someone_holds_a_lock_on_is_passed_by(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+def test_the_reaper_skips_locked_jobs(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
     turn_on(database)
     locked, free = submit(jobs, user()), submit(jobs, user())
     clock.advance(AFTER)

@@ -1,5 +1,5 @@
-"""Through real PostgREST, with real JWTs: what a user, another, an admin, the service key and nobody get to see and do; what is wrong with
-a request is said with a status, and leaves nothing behind."""
+"""Real PostgREST with real JWTs: what the user, another user, an admin, the service key and an anonymous caller can read and do; invalid
+requests get a status and leave nothing behind."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def counts(project: Project) -> tuple[int, ...]:
     return tuple(project.database.rows(f"select count(*) as n from public.{t}")[0]["n"] for t in tables)
 
 
-def test_a_job_from_ask_to_status(project: Project) -> None:
+def test_a_job_from_submit_to_status(project: Project) -> None:
     user, other, admin = project.user(), project.user(), project.user(admin=True)
     made = rpc(project, user, "queue_job", **ASK, config={"num_images": 3})
     assert made.status_code == 200, made.text
@@ -56,7 +56,7 @@ def test_a_job_from_ask_to_status(project: Project) -> None:
     assert rpc(project, user, "retry_job", job_id=job_id).json()["status"] == "queued"
 
 
-def test_an_admin_sees_all_and_writes_what_a_user_may(project: Project) -> None:
+def test_an_admin_reads_all_jobs_but_writes_like_a_user(project: Project) -> None:
     user, admin = project.user(), project.user(admin=True)
     job_id = rpc(project, user, "queue_job", **ASK).json()["job_id"]
     for table in ("profiles", "jobs", "job_events"):
@@ -92,7 +92,7 @@ def test_the_deployed_functions_insert_and_callback(project: Project) -> None:
     assert types(project.database, job["id"]) == ["submitted"]
 
 
-def test_who_is_nobody(project: Project) -> None:
+def test_invalid_or_anonymous_callers_are_refused(project: Project) -> None:
     user = project.user()
     rpc(project, user, "queue_job", **ASK)
     before = counts(project)
@@ -121,8 +121,8 @@ def test_refusals_have_a_status(project: Project) -> None:
     project.database.rows("update ourvidz.plans set submits_per_minute = 120 where name = 'premium'")
 
 
-def test_an_empty_purse(project: Project) -> None:
-    """402, by the rpc and by the plain INSERT; nothing is queued and nothing charged."""
+def test_insufficient_tokens_return_402(project: Project) -> None:
+    """402, by rpc and by plain INSERT; nothing is queued or charged."""
     poor = str(uuid.uuid4())
     project.database.rows("insert into public.profiles (id, age_verified, token_balance) values (%s, true, 3)", (poor,))
     who = project.secret.user(poor)
@@ -141,7 +141,7 @@ def test_an_empty_purse(project: Project) -> None:
     assert rpc(project, who, "retry_job", job_id=paid.json()["job_id"]).json()["balance"] == 2
 
 
-def test_a_hundred_at_once_with_one_key(project: Project) -> None:
+def test_concurrent_requests_with_one_key_make_one_job(project: Project) -> None:
     user = project.user()
 
     def ask(_: int) -> str:
@@ -157,7 +157,7 @@ def test_a_hundred_at_once_with_one_key(project: Project) -> None:
     assert (changed.status_code, changed.json()["code"]) == (409, "OV008")
 
 
-# -- bad input ---------------------------------------------------------------------------------------------------------------------
+# -- invalid requests --------------------------------------------------------------------------------------------------------------
 
 NUL, HALF, LONG = "a\\u0000b", "\\ud800", "x" * 1_000_000
 DEEP = "[" * 10_000 + "]" * 10_000
@@ -181,8 +181,8 @@ WRONG: dict[str, list[str]] = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_each_field_wrong(project: Project, name: str) -> None:
-    """Refused with a 4xx and a code; nothing half-done; and the server still answers."""
+def test_each_invalid_field_is_refused(project: Project, name: str) -> None:
+    """Refused with a 4xx and a code, without partial effects; the server still answers."""
     user = project.user("premium")
     before = counts(project)
     with project.client(user) as client:
@@ -196,14 +196,14 @@ def test_each_field_wrong(project: Project, name: str) -> None:
         assert client.post("/rest/v1/rpc/queue_job", json=ASK).status_code == 200
 
 
-def test_fields_missing(project: Project) -> None:
+def test_missing_fields_are_refused(project: Project) -> None:
     user = project.user()
     for body in ({}, {"prompt": "a lighthouse"}, {"job_type": "image_fast"}):
         answer = rpc(project, user, "queue_job", **body)
         assert 400 <= answer.status_code < 500 and answer.json()["code"], answer.text
 
 
-def test_no_job_is_answered_alike(project: Project) -> None:
+def test_an_unknown_job_returns_404_for_every_verb(project: Project) -> None:
     user = project.user()
     for verb in ("job_status", "cancel_job", "retry_job"):
         said = rpc(project, user, verb, job_id=str(uuid.UUID(int=3)))

@@ -1,4 +1,4 @@
-"""What PostgREST offers as rpc: a user's own jobs, the same checks as every other way in, and refusals that both SQL and HTTP can read."""
+"""PostgREST's rpc functions: a user's own jobs, the same checks as at every other entry point, and refusals readable from SQL and HTTP."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_job_queued_by_its_user(database: Database, user: User, api: Api) -> N
 
 
 @pytest.mark.parametrize(("named", "params"), [({"prompt": None}, "the project's"), ({}, "a lighthouse")])
-def test_a_prompt_left_out_is_the_projects(database: Database, user: User, api: Api, named: dict[str, Any], params: str) -> None:
+def test_an_omitted_prompt_defaults_to_the_projects(database: Database, user: User, api: Api, named: dict[str, Any], params: str) -> None:
     owner = user()
     (project,) = database.rows(
         "insert into public.projects (user_id, original_prompt) values (%s, 'the project''s') returning id", (owner,)
@@ -73,7 +73,7 @@ def test_a_prompt_left_out_is_the_projects(database: Database, user: User, api: 
 # -- idempotency -------------------------------------------------------------------------------------------------------------------
 
 
-def test_a_key_is_its_users_own(database: Database, user: User, api: Api) -> None:
+def test_idempotency_keys_are_scoped_to_the_user(database: Database, user: User, api: Api) -> None:
     one, two = user(), user()
     first = queue(api, one, idempotency_key="k")
     again = queue(api, one, idempotency_key="k")
@@ -84,7 +84,7 @@ def test_a_key_is_its_users_own(database: Database, user: User, api: Api) -> Non
     assert made(database) == 2
 
 
-def test_a_request_repeated_is_the_same_whatever_became_of_its_project(database: Database, user: User, api: Api) -> None:
+def test_a_repeated_key_ignores_changes_of_the_project(database: Database, user: User, api: Api) -> None:
     owner = user()
     (project,) = database.rows("insert into public.projects (user_id, original_prompt) values (%s, 'a tower') returning id", (owner,))
     ask = {"prompt": None, "project_id": project["id"], "idempotency_key": "k"}
@@ -93,7 +93,7 @@ def test_a_request_repeated_is_the_same_whatever_became_of_its_project(database:
     assert queue(api, owner, **ask)["job_id"] == first["job_id"]
 
 
-def test_a_key_repeated_meets_no_limit(database: Database, user: User, api: Api) -> None:
+def test_a_repeated_key_is_not_limited(database: Database, user: User, api: Api) -> None:
     owner = user()
     first = queue(api, owner, idempotency_key="k")
     for _ in range(4):
@@ -102,7 +102,7 @@ def test_a_key_repeated_meets_no_limit(database: Database, user: User, api: Api)
     assert queue(api, owner, idempotency_key="k")["job_id"] == first["job_id"]
 
 
-def test_a_hundred_at_once_with_one_key_are_one_job(database: Database, server: Server, database_name: str, user: User) -> None:
+def test_concurrent_calls_with_one_key_make_one_job(database: Database, server: Server, database_name: str, user: User) -> None:
     owner = user()
 
     def storm(_: int) -> list[str]:
@@ -114,10 +114,10 @@ def test_a_hundred_at_once_with_one_key_are_one_job(database: Database, server: 
     assert len(found) == 100 and len(set(found)) == 1 and made(database) == 1
 
 
-# -- the door ----------------------------------------------------------------------------------------------------------------------
+# -- limits and other users' rows --------------------------------------------------------------------------------------------------
 
 
-def test_a_storm_does_not_overshoot(database: Database, server: Server, database_name: str, user: User) -> None:
+def test_concurrent_calls_respect_the_plan_limit(database: Database, server: Server, database_name: str, user: User) -> None:
     owner = user()
 
     def storm(_: int) -> list[str]:
@@ -135,7 +135,7 @@ def test_a_storm_does_not_overshoot(database: Database, server: Server, database
     assert (said.count("queued"), said.count("OV015"), len(said)) == (5, 19, 24) and made(database) == 5
 
 
-def test_submits_within_a_minute(database: Database, jobs: Jobs, user: User, api: Api, clock: Clock) -> None:
+def test_submits_per_minute_are_limited(database: Database, jobs: Jobs, user: User, api: Api, clock: Clock) -> None:
     owner = user()
     gpu = executor(jobs)
     for _ in range(10):
@@ -145,7 +145,7 @@ def test_submits_within_a_minute(database: Database, jobs: Jobs, user: User, api
         jobs.heartbeat(gpu)
     error = refused("OV016", lambda: queue(api, owner))
     assert error.diag.message_detail == "Retry after 40 s."
-    queue(api, user())  # another's pace is another's
+    queue(api, user())  # the rate limit is per user
     clock.advance(39)
     refused("OV016", lambda: queue(api, owner))
     clock.advance(1)
@@ -170,7 +170,7 @@ def test_submits_within_a_minute(database: Database, jobs: Jobs, user: User, api
         ({"config": {"reference_image_url": 7}}, "OV018"),
     ],
 )  # fmt: skip
-def test_anothers_is_as_if_it_were_not_there(database: Database, user: User, api: Api, more: dict[str, Any], sqlstate: str) -> None:
+def test_another_users_objects_look_missing(database: Database, user: User, api: Api, more: dict[str, Any], sqlstate: str) -> None:
     mine, theirs = user(), user()
     (character,) = database.rows("insert into public.characters (user_id, name) values (%s, 'x') returning id::text", (theirs,))
     (project,) = database.rows("insert into public.projects (user_id) values (%s) returning id::text", (theirs,))
@@ -191,13 +191,13 @@ def test_anothers_is_as_if_it_were_not_there(database: Database, user: User, api
     there = refused(sqlstate, lambda: queue(api, mine, **whose(mine)))
     assert made(database) == 0
     if "theirs" in str(more) and "{" not in str(more.values()):
-        queue(api, theirs, **whose(theirs))  # their own
+        queue(api, theirs, **whose(theirs))  # the owner may name them
         for table in ("images", "videos", "projects", "characters"):
             database.rows(f"delete from public.{table}")
         assert str(refused(sqlstate, lambda: queue(api, mine, **whose(mine)))) == str(there)
 
 
-def test_ones_own_reference(database: Database, user: User, api: Api) -> None:
+def test_users_may_use_their_own_reference(database: Database, user: User, api: Api) -> None:
     owner = user()
     for address in (f"character-images/{owner}/a/b.png", "https://example.org/a.png"):
         answer = queue(api, owner, config={"reference_image_url": address})
@@ -205,7 +205,7 @@ def test_ones_own_reference(database: Database, user: User, api: Api) -> None:
         assert found["r"] == {"style": address}
 
 
-def test_nobody_is_no_user(database: Database, user: User, api: Api) -> None:
+def test_callers_without_a_user_are_refused(database: Database, user: User, api: Api) -> None:
     refused("OV017", lambda: queue(api, None))
     refused("OV017", lambda: queue(api, None, role="service_role"))
     refused("42501", lambda: queue(api, None, role="anon"))
@@ -213,10 +213,10 @@ def test_nobody_is_no_user(database: Database, user: User, api: Api) -> None:
     assert made(database) == 0
 
 
-# -- a job that is there -----------------------------------------------------------------------------------------------------------
+# -- existing jobs -----------------------------------------------------------------------------------------------------------------
 
 
-def test_only_ones_own(database: Database, user: User, api: Api) -> None:
+def test_users_see_and_change_only_their_own_jobs(database: Database, user: User, api: Api) -> None:
     mine, theirs = user(), user()
     job_id = queue(api, theirs)["job_id"]
     nowhere = str(uuid.uuid4())
@@ -243,11 +243,11 @@ def test_cancel_and_retry(database: Database, user: User, api: Api) -> None:
     refused("OV015", lambda: call(api, owner, "retry_job", job_id=job_id))
 
 
-def test_how_a_job_stands(database: Database, jobs: Jobs, user: User, api: Api, clock: Clock) -> None:
+def test_job_status(database: Database, jobs: Jobs, user: User, api: Api, clock: Clock) -> None:
     owner = user("pro")
     gpu = executor(jobs)
     first = queue(api, owner)
-    assert first["eta_seconds"] == 30  # none of this type ended yet: the catalog's 29.9 s
+    assert first["eta_seconds"] == 30  # none of this type has ended yet: the catalog's 29.9 s
     job = claim(jobs, gpu)
     jobs.advance(job, "generation_started")
     clock.advance(20)
@@ -283,7 +283,7 @@ def finish_rest(jobs: Jobs, job: Any) -> None:
 # -- refusals ----------------------------------------------------------------------------------------------------------------------
 
 
-def test_postgrest_is_told_a_status(database: Database, user: User, api: Api) -> None:
+def test_refusals_set_the_http_status(database: Database, user: User, api: Api) -> None:
     owner = user()
     for ask, code, status, details in (
         ({"job_type": "nothing"}, "OV009", 400, "job_type"),
@@ -303,13 +303,13 @@ def test_postgrest_is_told_a_status(database: Database, user: User, api: Api) ->
     assert answer["status"] == 429 and 1 <= int(answer["headers"]["Retry-After"]) <= 60
 
 
-def test_a_fault_is_no_refusal(user: User, api: Api, database: Database) -> None:
-    """What is broken here is not told as if the client had done wrong."""
+def test_a_server_fault_is_not_reported_as_a_refusal(user: User, api: Api, database: Database) -> None:
+    """A server fault is not reported as the client's error."""
     owner = user()
     database.rows("create or replace function ourvidz.price_of(p_type text, p_settings jsonb) returns bigint language sql as 'select 1/0'")
     refused("22012", lambda: queue(api, owner, http=True))
 
 
-def test_the_table_of_refusals(database: Database) -> None:
+def test_the_refusals_table_matches_the_python_errors(database: Database) -> None:
     found = {r["name"]: (r["code"], r["http"]) for r in database.rows("select * from ourvidz.refusals")}
     assert found == {leaf.sqlstate: (leaf.code, leaf.http) for leaf in errors.BY_SQLSTATE.values()}

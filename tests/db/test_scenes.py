@@ -1,4 +1,4 @@
-"""Scenes follow the events of their jobs, whatever order those come in, and an approved preview becomes a video once."""
+"""Scenes follow the events of their jobs in any order of completion, and an approved preview becomes a video once."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from forge import Forger
+from handmade_events import Forger
 from support import artifact, claim, executor, row, submit
 from waiting import LIMIT
 
-from ourvidz.db import scenes
+from ourvidz.db import video_status
 from ourvidz.db.connection import Database
 from ourvidz.lifecycle import Claim, Jobs
 from state.errors import BareWrite, Forbidden, IdempotencyConflict, IllegalTransition, InvalidJob, NotFound, TooManyJobs
-from state.scenes import STATUSES
+from state.video_status import STATUSES
 
 WATCHED = ("status", "preview_url", "video_url")
 
 
 class Scene:
-    """A scene, and what may happen to it."""
+    """A scene, its owner's jobs and an executor."""
 
     def __init__(self, db: Database, jobs: Jobs, owner: str) -> None:
         self.db, self.jobs, self.owner = db, jobs, owner
@@ -42,7 +42,7 @@ class Scene:
         return submit(self.jobs, self.owner, job_type, video_id=self.id, project_id=self.project, **more)
 
     def make(self, job: Claim, *, width: int = 8, height: int = 8, pictures: int = 1) -> str:
-        """Run it to its end; the path of its first output."""
+        """Run a job to its end; returns the path of its first output."""
         video = job.kind.video
         self.jobs.advance(job, "generation_started")
         shape = {"width": width, "height": height} | ({"frames": 81, "media_type": "video/mp4"} if video else {})
@@ -60,8 +60,8 @@ class Scene:
         return self.make(claim(self.jobs, self.gpu, lanes=["sdxl"]), **shape)
 
     def approve(self, job_type: str = "video_high", config: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
-        """By an operator, who says that its user pays."""
-        return scenes.approve(self.db, self.id, job_type, config, **{"charge": True, **more})
+        """Approve as an operator, at the user's expense."""
+        return video_status.approve(self.db, self.id, job_type, config, **{"charge": True, **more})
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def settings(db: Database, job_id: str) -> dict[str, Any]:
     return db.rows("select settings from public.job_payloads where job_id = %s", (job_id,))[0]["settings"]
 
 
-# -- following ------------------------------------------------------------------------------------------------------------------
+# -- following job events -------------------------------------------------------------------------------------------------------
 
 
 def test_from_draft_to_completed(scene: Scene) -> None:
@@ -94,7 +94,7 @@ def test_from_draft_to_completed(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("end", ["failed", "cancelled"])
-def test_what_fails_and_is_tried_again(scene: Scene, end: str) -> None:
+def test_a_scene_follows_a_failure_and_a_retry(scene: Scene, end: str) -> None:
     for job_type, during, after in (("sdxl_image_fast", "previewing", "preview_ready"), ("video_fast", "generating", "completed")):
         job_id = scene.submit(job_type)
         if end == "failed":
@@ -123,7 +123,7 @@ def test_an_older_preview_never_overwrites_a_newer_one(scene: Scene) -> None:
     before = scene.row
     scene.make(old)
     assert scene.row == before and before["preview_url"] == newest
-    # Nor when it ends otherwise, or is begun again.
+    # Neither does another end or a retry of the older job.
     other = scene.submit(prompt="old too")
     scene.submit(prompt="newest")
     scene.jobs.cancel(other)
@@ -133,8 +133,8 @@ def test_an_older_preview_never_overwrites_a_newer_one(scene: Scene) -> None:
     assert scene.row == before
 
 
-def test_jobs_of_one_batch_are_one_after_the_other(scene: Scene) -> None:
-    """At one instant, in one statement: whichever is the scene's, all that it says is of that one."""
+def test_jobs_of_one_batch_update_a_scene_consistently(scene: Scene) -> None:
+    """Submitted at one instant in one statement: whichever job the scene points to, all its fields come from that one."""
     from ourvidz.lifecycle import NewJob
 
     scene.jobs.submit_many([NewJob(scene.owner, "sdxl_image_fast", f"take {n}", video_id=scene.id) for n in range(3)])
@@ -145,7 +145,7 @@ def test_jobs_of_one_batch_are_one_after_the_other(scene: Scene) -> None:
 
 
 def test_a_new_preview_while_the_video_is_made(scene: Scene) -> None:
-    """The status is that of what began last; the video arrives all the same."""
+    """The status follows the job that started last; the video still arrives."""
     scene.preview()
     scene.approve()
     final = claim(scene.jobs, scene.gpu)
@@ -157,8 +157,8 @@ def test_a_new_preview_while_the_video_is_made(scene: Scene) -> None:
     assert scene.row["status"] == "preview_ready"
 
 
-def test_another_users_job_does_nothing_to_it(scene: Scene, user: Callable[..., str]) -> None:
-    """No way in lets one name another's scene; were an event to say so all the same, nothing would come of it."""
+def test_another_users_job_does_not_change_a_scene(scene: Scene, user: Callable[..., str]) -> None:
+    """No entry point accepts another user's scene; even an event that names one has no effect on it."""
     before, other = scene.row, user("premium")
     with pytest.raises(NotFound):
         submit(scene.jobs, other, video_id=scene.id)
@@ -169,14 +169,14 @@ def test_another_users_job_does_nothing_to_it(scene: Scene, user: Callable[..., 
     assert scene.row == before
 
 
-def test_a_scene_that_is_gone_holds_no_job_back(scene: Scene) -> None:
+def test_a_deleted_scene_does_not_block_its_jobs(scene: Scene) -> None:
     job_id = scene.submit()
     scene.db.rows("delete from public.videos where id = %s", (scene.id,))
     scene.make(claim(scene.jobs, scene.gpu))
     assert row(scene.db, job_id)["status"] == "completed"
 
 
-def test_what_follows_is_undone_with_its_event(scene: Scene) -> None:
+def test_scene_changes_roll_back_with_their_event(scene: Scene) -> None:
     scene.submit()
     job = claim(scene.jobs, scene.gpu)
     scene.jobs.advance(job, "generation_started")
@@ -187,7 +187,7 @@ def test_what_follows_is_undone_with_its_event(scene: Scene) -> None:
     assert scene.row["status"] == "previewing"
 
 
-# -- nobody else writes it ------------------------------------------------------------------------------------------------------
+# -- no other writer ------------------------------------------------------------------------------------------------------------
 
 WRITES = (
     "status = 'completed'", "preview_url = 'x/y'", "video_url = 'x/y'", "thumbnail_url = 'x/y'", "duration = 9", "resolution = '1x1'",
@@ -196,20 +196,20 @@ WRITES = (
 
 
 @pytest.mark.parametrize("write", WRITES)
-def test_by_hand_only_what_events_do_not_say(scene: Scene, write: str) -> None:
+def test_columns_written_by_events_cannot_be_set_by_hand(scene: Scene, write: str) -> None:
     scene.db.rows("update public.videos set scene_number = 2")
     with pytest.raises(BareWrite):
         scene.db.rows(f"update public.videos set {write}")
     column, _, value = write.partition(" = ")
     if column == "resolution":
-        return  # a front end inserts the row with the one that it asked for
+        return  # a front end may insert the row with the resolution it requested
     with pytest.raises(BareWrite):
         scene.db.rows(f"insert into public.videos (user_id, {column}) values (%s, {value})", (scene.owner,))
 
 
-def test_the_service_key_neither(scene: Scene) -> None:
+def test_the_service_key_cannot_write_event_columns(scene: Scene) -> None:
     scene.db.rows("grant service_role to current_user; grant all on public.videos to service_role")
-    # Before Postgres 16 only a superuser makes a role that passes policies by, as Supabase's does.
+    # Before Postgres 16 only a superuser can create a role with BYPASSRLS, as Supabase's has.
     scene.db.rows("create policy passed_by on public.videos to service_role using (true)")
     with scene.db.driver() as connection, connection.transaction():
         connection.execute("set local role service_role")
@@ -218,7 +218,7 @@ def test_the_service_key_neither(scene: Scene) -> None:
     assert refused.value.sqlstate == "OV004"
 
 
-def test_the_words_are_closed(superuser: psycopg.Connection, scene: Scene) -> None:
+def test_unknown_statuses_violate_the_check(superuser: psycopg.Connection, scene: Scene) -> None:
     superuser.execute("alter table public.videos disable trigger user")
     for word in STATUSES:
         superuser.execute("update public.videos set status = %s", (word,))
@@ -226,10 +226,10 @@ def test_the_words_are_closed(superuser: psycopg.Connection, scene: Scene) -> No
         superuser.execute("update public.videos set status = 'finished'")
 
 
-# -- approving ------------------------------------------------------------------------------------------------------------------
+# -- approval -------------------------------------------------------------------------------------------------------------------
 
 
-def test_the_final_video_begins_with_the_picture_and_has_its_prompt(scene: Scene) -> None:
+def test_the_final_video_uses_the_previews_picture_and_prompt(scene: Scene) -> None:
     scene.submit(prompt="a lighthouse", negative_prompt="fog", settings={"seed": 3})
     picture = scene.make(claim(scene.jobs, scene.gpu))
     answer = scene.approve("video_fast", {"seed": 9, "sample_steps": 30})
@@ -249,7 +249,7 @@ def test_the_final_video_begins_with_the_picture_and_has_its_prompt(scene: Scene
 
 
 @pytest.mark.parametrize(("width", "height", "expected"), [(1216, 832, (832, 480)), (832, 1216, (480, 832)), (1024, 1024, (480, 832))])
-def test_its_shape_is_the_pictures_unless_said_otherwise(scene: Scene, width: int, height: int, expected: tuple[int, int]) -> None:
+def test_the_videos_size_defaults_to_the_pictures_orientation(scene: Scene, width: int, height: int, expected: tuple[int, int]) -> None:
     scene.preview(width=width, height=height)
     found = settings(scene.db, scene.approve()["job_id"])
     assert (found["width"], found["height"]) == expected
@@ -258,7 +258,7 @@ def test_its_shape_is_the_pictures_unless_said_otherwise(scene: Scene, width: in
     assert (found["width"], found["height"]) == (832, 480)
 
 
-def test_which_of_several_pictures(scene: Scene) -> None:
+def test_approval_can_choose_one_of_several_pictures(scene: Scene) -> None:
     picture = scene.preview(pictures=3)
     chosen = scene.approve(picture=2)
     assert settings(scene.db, chosen["job_id"])["references"]["first_frame"] == f"sdxl_image_fast/{picture}".replace("-0-image", "-2-image")
@@ -266,7 +266,7 @@ def test_which_of_several_pictures(scene: Scene) -> None:
         scene.approve(picture=1)
 
 
-def test_a_last_frame_may_be_given_and_no_other_picture(scene: Scene) -> None:
+def test_approval_accepts_only_a_last_frame_reference(scene: Scene) -> None:
     picture = scene.preview()
     last = f"character-images/{scene.owner}/last.png"
     for name in ("image", "first_frame"):
@@ -278,7 +278,7 @@ def test_a_last_frame_may_be_given_and_no_other_picture(scene: Scene) -> None:
     }
 
 
-def test_approved_twice_is_approved_once(scene: Scene) -> None:
+def test_repeated_approval_makes_one_video(scene: Scene) -> None:
     scene.preview()
     first = scene.approve(config={"seed": 1, "size": None})
     again = scene.approve(config={"seed": 1})
@@ -292,7 +292,7 @@ def test_approved_twice_is_approved_once(scene: Scene) -> None:
     assert len(scene.db.rows("select id from public.jobs where video_id = %s", (scene.id,))) == 2
 
 
-def test_at_once_too(scene: Scene) -> None:
+def test_concurrent_approvals_make_one_video(scene: Scene) -> None:
     scene.preview()
     answers: list[dict[str, Any]] = []
     threads = [threading.Thread(target=lambda: answers.append(scene.approve())) for _ in range(8)]
@@ -304,7 +304,7 @@ def test_at_once_too(scene: Scene) -> None:
     assert len({a["job_id"] for a in answers}) == 1
 
 
-def test_after_a_video_that_failed_it_may_be_approved_again(scene: Scene) -> None:
+def test_a_scene_can_be_approved_again_after_a_failed_video(scene: Scene) -> None:
     scene.preview()
     first = scene.approve(key="k")
     scene.jobs.fail(claim(scene.jobs, scene.gpu), "model_file", "…", retryable=False)
@@ -313,13 +313,13 @@ def test_after_a_video_that_failed_it_may_be_approved_again(scene: Scene) -> Non
     second = scene.approve("video_fast")
     assert second["created"] and second["job_id"] != first["job_id"]
     assert (scene.row["status"], str(scene.row["video_job_id"])) == ("generating", second["job_id"])
-    # The failed one, begun again, is an older job now.
+    # The failed job, retried, is now an older one.
     before = scene.row
     scene.jobs.retry(first["job_id"])
     assert scene.row == before
 
 
-def test_a_key_belongs_to_one_request(scene: Scene) -> None:
+def test_a_key_used_by_another_request_is_refused(scene: Scene) -> None:
     scene.submit(idempotency_key="k")
     scene.make(claim(scene.jobs, scene.gpu))
     with pytest.raises(IdempotencyConflict):
@@ -327,9 +327,9 @@ def test_a_key_belongs_to_one_request(scene: Scene) -> None:
     assert (scene.row["approved_at"], scene.row["status"]) == (None, "preview_ready")
 
 
-def test_what_cannot_be_approved(scene: Scene) -> None:
+def test_invalid_approvals_are_refused(scene: Scene) -> None:
     with pytest.raises(NotFound):
-        scenes.approve(scene.db, str(uuid4()), "video_high")
+        video_status.approve(scene.db, str(uuid4()), "video_high")
     with pytest.raises(IllegalTransition, match="not made yet"):
         scene.approve()
     scene.submit()
@@ -355,10 +355,10 @@ def test_what_cannot_be_approved(scene: Scene) -> None:
     assert scene.row["approved_at"] is None
 
 
-def test_a_user_may_approve_as_many_as_the_plan_allows(scene: Scene) -> None:
+def test_approvals_respect_the_plan_limit(scene: Scene) -> None:
     scene.preview()
     scene.db.rows("update ourvidz.plans set unfinished = 1 where name = 'premium'")
-    scene.submit("video_fast")  # an operator's connection may go over it
+    scene.submit("video_fast")  # an operator's connection may exceed the plan
     with scene.db.driver() as connection, connection.transaction():
         connection.execute(
             "select set_config('request.jwt.claims', %s, true)", (json.dumps({"role": "authenticated", "sub": scene.owner}),)
@@ -368,7 +368,7 @@ def test_a_user_may_approve_as_many_as_the_plan_allows(scene: Scene) -> None:
     assert refused.value.sqlstate == TooManyJobs.sqlstate
 
 
-def test_only_ones_own(scene: Scene, user: Callable[..., str]) -> None:
+def test_only_the_owner_an_admin_or_the_service_key_approves(scene: Scene, user: Callable[..., str]) -> None:
     scene.preview()
     stranger, owner = user("premium"), scene.owner
     scene.db.rows("grant authenticated, service_role, anon to current_user")

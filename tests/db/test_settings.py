@@ -1,7 +1,7 @@
-"""Settings that a DBA or a client changed: what is stored and answered is the same under each.
+"""Session and database settings changed by a DBA or a client: stored data and answers are the same under each.
 
-A front end's session (PostgREST, psql) brings its own settings to our functions and triggers, so those run one life of jobs under each of
-them, in a transaction that is undone. Our own connections pin theirs, directly and through a transaction pooler.
+A front end's session (PostgREST, psql) brings its own settings to our functions and triggers: they run the same sequence of jobs under each
+setting, in a transaction that is rolled back. Our own connections pin their settings, directly and through a transaction pooler.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ourvidz.db import queries
 from ourvidz.db.connection import Database
 from ourvidz.db.migrate import migrate
 from ourvidz.db.session import UnsuitableServer
-from ourvidz.dev import debian
+from ourvidz.dev import pgbouncer
 from ourvidz.lifecycle import Jobs
 from state.events import event_hash
 
@@ -66,7 +66,7 @@ HOSTILE = {
     "default_toast_compression": "pglz",
     "max_parallel_workers_per_gather": "0",
 }
-"""Each as far from Postgres's default as a user may set it."""
+"""Each value is as far from Postgres's default as a user can set it."""
 
 pytestmark = pytest.mark.new_database
 USER = str(uuid.UUID(int=7))
@@ -76,7 +76,7 @@ METADATA = json.dumps({"prompt": "a lighthouse at dusk", "seed": 7, "note": "3.1
 
 @pytest.fixture(scope="module")
 def prepared(server: Server, template: str) -> Iterator[str]:
-    """A database whose clock stands still, with one user who has a project and a video. Its name."""
+    """A database with a stopped clock, and one user with a project and a video; yields its name."""
     name = server.create(template)
     database = Database(server.url(name))
     Clock(database)
@@ -84,7 +84,7 @@ def prepared(server: Server, template: str) -> Iterator[str]:
     database.rows(
         "insert into public.profiles (id, age_verified, subscription_status, token_balance) values (%s, true, 'pro', 1000)", (USER,)
     )
-    # A place in the lane's order with all its digits, as many submits make one.
+    # A share with all float digits, as results from many submits.
     database.rows("insert into ourvidz.shares values (%s, 'sdxl', 0.1::float8 + 0.2 + pi()), (%s, 'wan', pi() / 7)", (USER, USER))
     database.rows("select ourvidz.receiver_set('hook', 'https://example.com/hook', array['completed', 'failed', 'processing'])")
     database.close()
@@ -93,7 +93,7 @@ def prepared(server: Server, template: str) -> Iterator[str]:
 
 
 class Life:
-    """What front ends, the intake and an executor do, on one session, step by step."""
+    """The actions of front ends, the intake and an executor, on one session."""
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self.connection = connection
@@ -165,20 +165,20 @@ STORED = {
 
 
 def masked(value: Any, numbers: dict[str, str]) -> str:
-    """Ids by the order in which they first appear, and hashes, which are salted, not at all."""
+    """Replace ids by their order of appearance, and hashes, which are salted, by a constant."""
     text = json.dumps(value, default=str, sort_keys=True)
     text = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", lambda m: numbers.setdefault(m[0], f"id{len(numbers)}"), text)
     return re.sub(r"[0-9a-f]{64}", "hash", text)
 
 
 def in_utc(text: str) -> str:
-    """An answer to a session shows instants in its TimeZone: the same instants."""
+    """Answers show instants in the session's TimeZone; convert them to UTC."""
     instant = r"\d{4}-\d\d-\d\dT[0-9:.]+[+-]\d\d:\d\d"
     return re.sub(instant, lambda m: datetime.fromisoformat(m[0]).astimezone(UTC).isoformat(), text)
 
 
 def lived(url: str, settings: dict[str, str]) -> dict[str, Any]:
-    """What is stored after a life under these settings, and what was answered. Nothing stays."""
+    """Run a Life under these settings and roll back; returns the stored rows and the answers."""
     with psycopg.connect(url, autocommit=True) as connection:
         for name, value in settings.items():
             connection.execute("select set_config(%s, %s, false)", (name, value))
@@ -206,24 +206,22 @@ def plain(server: Server, prepared: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_what_a_front_end_has_stored_is_the_same_under_each_setting(
-    name: str, server: Server, prepared: str, plain: dict[str, Any]
-) -> None:
+def test_stored_data_is_the_same_under_each_setting(name: str, server: Server, prepared: str, plain: dict[str, Any]) -> None:
     found = lived(server.url(prepared, superuser=True), {name: HOSTILE[name]})
     for part, expected in plain.items():
         at = next((n for n, (one, other) in enumerate(zip(found[part], expected, strict=False)) if one != other), 0)
         assert found[part] == expected, f"{part}: …{found[part][at - 60 : at + 90]}… instead of …{expected[at - 60 : at + 90]}…"
 
 
-def test_functions_say_the_same_however_strings_are_read(database: Database) -> None:
-    """With standard_conforming_strings off, \\ in a plain literal is an escape: a regular expression would be another one."""
+def test_functions_do_not_depend_on_standard_conforming_strings(database: Database) -> None:
+    """With standard_conforming_strings off, \\ in a plain literal is an escape, which would change regular expressions."""
     found = database.rows("""select p.oid::regprocedure::text as name, p.prosrc from pg_proc as p
                              where p.pronamespace in ('ourvidz'::regnamespace, 'public'::regnamespace) and p.prosrc ~ '\\\\'""")
     literals = {row["name"]: re.findall(r"(?<![eE\w])'(?:[^']|'')*'", re.sub(r"--[^\n]*", "", row["prosrc"])) for row in found}
     assert {name: wrong for name, texts in literals.items() if (wrong := [text for text in texts if "\\" in text])} == {}
 
 
-def test_a_bare_change_of_rank_is_refused_however_figures_are_printed(database: Database, jobs: Jobs, user: Callable[..., str]) -> None:
+def test_rank_changes_are_refused_whatever_extra_float_digits(database: Database, jobs: Jobs, user: Callable[..., str]) -> None:
     job = submit(jobs, user())
     with psycopg.connect(database.url, autocommit=True, options="-c extra_float_digits=-15") as connection:
         with pytest.raises(psycopg.Error) as error:
@@ -236,15 +234,15 @@ def test_a_bare_change_of_rank_is_refused_however_figures_are_printed(database: 
 
 @pytest.fixture
 def changed(server: Server, database_name: str) -> str:
-    """A database where a DBA changed everything at once. Its name."""
+    """A database for which a DBA changed every setting at once; returns its name."""
     for name, value in {**HOSTILE, "row_security": "off", "exit_on_error": "on"}.items():
         server.admin(f"alter database {{}} set {name} = '{value}'" if value else f"alter database {{}} set {name} to ''", database_name)
     return database_name
 
 
 @pytest.mark.parametrize("way", ["directly", "through a pooler", "through one that drops them"])
-def test_our_own_connections_pin_what_matters(
-    way: str, server: Server, changed: str, tmp_path: Path, pgbouncer_program: debian.Program
+def test_our_connections_pin_their_settings(
+    way: str, server: Server, changed: str, tmp_path: Path, pgbouncer_program: pgbouncer.Program
 ) -> None:
     with ExitStack() as opened:
         url = server.url(changed)
@@ -279,11 +277,11 @@ def test_our_own_connections_pin_what_matters(
         assert publish_heads(database, tmp_path / "heads.jsonl") == 4
 
 
-def test_an_older_system_is_imported_whatever_a_dba_set(server: Server, made: Callable[[str], Database]) -> None:
+def test_the_legacy_import_works_under_changed_settings(server: Server, made: Callable[[str], Database]) -> None:
     database = made("production")
     name = database.rows("select current_database()::text as name")[0]["name"]
     database.close()
-    planning = ("jit_above_cost", "enable_seqscan", "enable_nestloop", "from_collapse_limit", "work_mem")  # slow, and nothing else
+    planning = ("jit_above_cost", "enable_seqscan", "enable_nestloop", "from_collapse_limit", "work_mem")  # these only make it slow
     for setting, value in {**HOSTILE, "statement_timeout": "1s"}.items():
         if setting in planning:
             continue

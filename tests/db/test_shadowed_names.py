@@ -1,5 +1,5 @@
-"""Whoever may make temporary things must not be able to slip them under our functions' feet: a name that a function says without its
-schema is looked for among those first, unless the function's own search path says otherwise (CVE-2007-2138)."""
+"""Objects in a session's pg_temp must not shadow names in our functions: unqualified names are looked up there first unless the
+function's search_path says otherwise (CVE-2007-2138)."""
 
 from __future__ import annotations
 
@@ -31,8 +31,10 @@ def found(connection: psycopg.Connection[Any], query: str, *params: Any) -> tupl
 
 
 @pytest.mark.parametrize("shadowed", TYPES)
-def test_a_type_of_an_executors_own(server: Server, database_name: str, database: Database, jobs: Jobs, user: User, shadowed: str) -> None:
-    """A domain of a type's name, whose check does something else: were it taken for the type, it would do so as our functions' owner."""
+def test_a_temporary_type_cannot_shadow_ours(
+    server: Server, database_name: str, database: Database, jobs: Jobs, user: User, shadowed: str
+) -> None:
+    """A domain with a type's name and a check with side effects: if taken for the type, the check would run as the functions' owner."""
     unverified = user(verified=False)
     submit(jobs, user())
     with psycopg.connect(server.url(database_name, superuser=True), autocommit=True) as connection:
@@ -44,6 +46,6 @@ def test_a_type_of_an_executors_own(server: Server, database_name: str, database
         found(connection, "select ourvidz.snooze(%s, %s, %s, 'drain', 0)", *held)
         found(connection, "select * from ourvidz.reap()")
         connection.execute("reset session authorization")
-        connection.execute("set session authorization ourvidz_intake")  # what was made in pg_temp is still there
+        connection.execute("set session authorization ourvidz_intake")  # its objects in pg_temp still exist
         found(connection, f"select ourvidz.intake('sdxl_queue', '{MESSAGE}')")
     assert database.rows("select age_verified from public.profiles where id = %s", (unverified,)) == [{"age_verified": False}]

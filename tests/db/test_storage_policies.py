@@ -1,4 +1,5 @@
-"""Policies on Supabase's storage: what they let through is found by trying, whatever they are called, and does not outlive `migrate`."""
+"""Policies on Supabase's storage are tested by trying what they allow, whatever their names; those that allow too much are dropped by
+`migrate`."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from api import Api
 from supabase_shape import supabase_database
 from support import Server, new_user
 
-from ourvidz.db import foresee, safety, storage_policies, trial
+from ourvidz.db import access_trial, migration_plan, safety, storage_policies
 from ourvidz.db.connection import Database
 from ourvidz.db.migrate import migrate
 from ourvidz.db.storage_policies import Applied, Leak
@@ -37,7 +38,7 @@ def again(database: Database, *, keep: bool = False) -> Applied:
 
 
 def red(database: Database) -> list[str]:
-    return [line.found for check in (trial.storage, trial.tables) for line in check(database) if line.state == "missing"]
+    return [line.found for check in (access_trial.storage, access_trial.tables) for line in check(database) if line.state == "missing"]
 
 
 LEAKS = {
@@ -100,7 +101,7 @@ HARMLESS = (
 
 @pytest.fixture
 def project(database: Database) -> Database:
-    """With two buckets of its own, one of them private, and somebody who pays."""
+    """A database with two buckets of the project's own, one of them private, and a premium user."""
     new_user(database, "premium")
     made(
         database,
@@ -111,14 +112,14 @@ def project(database: Database) -> Database:
 
 def test_our_own_policies_let_nothing_through(project: Database) -> None:
     assert looked(project) == {} and red(project) == []
-    assert [line.state for check in (trial.storage, trial.tables) for line in check(project)] == ["ok", "ok"]
+    assert [line.state for check in (access_trial.storage, access_trial.tables) for line in check(project)] == ["ok", "ok"]
     before = project.rows("select oid, xmin from pg_policy where polrelid = 'storage.objects'::regclass order by 1")
     assert again(project) == Applied([], [])
-    # What is as it should be is not made again: making a policy locks the table for everybody.
+    # Correct policies are not made again: making one locks the table for everybody.
     assert project.rows("select oid, xmin from pg_policy where polrelid = 'storage.objects'::regclass order by 1") == before
 
 
-def test_policies_that_let_too_much_through_are_found_by_trying_and_dropped(project: Database) -> None:
+def test_too_permissive_policies_are_found_by_trial_and_dropped(project: Database) -> None:
     called = {f"Users can view their own files {n}": leak for n, leak in enumerate(LEAKS.values())}
     for name, (rule, _, _) in called.items():
         made(project, f'create policy "{name}" on storage.objects {rule}')
@@ -126,7 +127,7 @@ def test_policies_that_let_too_much_through_are_found_by_trying_and_dropped(proj
     for name, (rule, lets, bucket) in called.items():
         assert lets in found[name].lets and bucket in found[name].buckets and found[name].dropped is None, (rule, found[name])
     with project.transaction() as connection:
-        dropped = [step.object for step in foresee.steps(connection) if step.action == "drop"]
+        dropped = [step.object for step in migration_plan.steps(connection) if step.action == "drop"]
         assert sum(name.startswith("Users can view their own files") for name in dropped) == len(called)
     kept = again(project, keep=True)
     assert list(kept.leaks) == list(found.values()) and kept.statements == []
@@ -144,8 +145,8 @@ def test_harmless_policies_stay(project: Database) -> None:
     assert len(kept) == len(HARMLESS) and red(project) == []
 
 
-def test_the_trial_finds_what_no_policy_shows(project: Database) -> None:
-    """It does not ask why: row-level security that is off is no policy."""
+def test_the_trial_finds_leaks_without_a_policy(project: Database) -> None:
+    """The trial tests effects, not causes: disabled row-level security is not a policy."""
     made(project, "alter table storage.objects disable row level security")
     assert any("select by anon went through" in line for line in red(project))
     made(project, "alter table storage.objects enable row level security", 'drop policy "ourvidz own" on storage.objects')
@@ -162,7 +163,7 @@ def test_the_trial_finds_what_no_policy_shows(project: Database) -> None:
     assert project.rows("select 1 from storage.objects") == [] and len(project.rows("select 1 from storage.buckets")) == 2
 
 
-def test_tables_that_show_rows_to_strangers_are_red(project: Database) -> None:
+def test_tables_readable_by_others_are_reported(project: Database) -> None:
     made(project, "create policy everybody on public.profiles for select using (true)", "grant select on public.profiles to anon")
     (found,) = red(project)
     assert "public.profiles shows rows to anon and to another user" in found
@@ -171,7 +172,7 @@ def test_tables_that_show_rows_to_strangers_are_red(project: Database) -> None:
     assert red(project) == []
 
 
-def test_views_of_the_projects_own_that_step_past_row_level_security_are_named(project: Database) -> None:
+def test_project_views_that_bypass_row_level_security_are_reported(project: Database) -> None:
     made(
         project,
         "create view public.people as select id, subscription_status from public.profiles",
@@ -179,10 +180,10 @@ def test_views_of_the_projects_own_that_step_past_row_level_security_are_named(p
         "create view public.asking with (security_invoker = true) as select id from public.profiles",
         "grant select on public.people, public.counted, public.asking to anon, authenticated",
     )
-    (line,) = trial.tables(project)
+    (line,) = access_trial.tables(project)
     assert (line.state, line.found) == ("warn", "public.people shows rows to anon and to another user")
-    made(project, line.mend.split("`")[1])
-    (line,) = trial.tables(project)
+    made(project, line.remedy.split("`")[1])
+    (line,) = access_trial.tables(project)
     assert line.state == "ok" and line.found.endswith(" tables and views is seen")
 
 
@@ -197,7 +198,7 @@ def supabase(server: Server) -> Iterator[Database]:
     server.drop(name)
 
 
-def test_where_storage_is_not_ours_to_alter_the_statements_are_said(supabase: Database, server: Server) -> None:
+def test_statements_are_printed_if_storage_cannot_be_altered(supabase: Database, server: Server) -> None:
     done = again(supabase)
     assert [(leak.policy, leak.dropped) for leak in done.leaks] == [("anyone", False)]
     assert any("anyone" in line for line in red(supabase))
@@ -209,31 +210,31 @@ def test_where_storage_is_not_ours_to_alter_the_statements_are_said(supabase: Da
     assert again(supabase) == Applied([], []) and looked(supabase) == {}
 
 
-def test_policies_that_open_a_users_private_channel_are_red(supabase: Database) -> None:
+def test_policies_that_open_private_channels_are_reported(supabase: Database) -> None:
     again(supabase)
-    assert list(trial.channels(supabase)) == []
+    assert list(access_trial.channels(supabase)) == []
     made(
         supabase,
         'create policy "everybody listens" on realtime.messages for select to authenticated using (true)',
         "create policy \"their chats\" on realtime.messages for select using (realtime.topic() like 'chat:%')",
         'create policy "users speak" on realtime.messages for insert to authenticated with check (auth.uid() is not null)',
     )
-    found = [line.found for line in trial.channels(supabase)]
+    found = [line.found for line in access_trial.channels(supabase)]
     assert found == [
         'policy "everybody listens" on realtime.messages lets another user listen in the channel jobs:USER of every user',
         'policy "users speak" on realtime.messages lets another user speak in the channel jobs:USER of every user',
     ]
 
 
-def test_a_login_that_cannot_try_is_told_so(server: Server, database: Database) -> None:
+def test_a_login_without_rights_for_the_trial_gets_a_warning(server: Server, database: Database) -> None:
     url = server.url(database.rows("select current_database() as name")[0]["name"], superuser=True)
     executor = Database(f"{url}{'&' if '?' in url else '?'}options=-c%20role%3Dourvidz_executor")
-    (line,) = trial.storage(executor)
-    assert line.state == "warn" and "not tried" in line.found and "DATABASE_URL" in line.mend
+    (line,) = access_trial.storage(executor)
+    assert line.state == "warn" and "not tried" in line.found and "DATABASE_URL" in line.remedy
     executor.close()
 
 
-def test_under_a_legal_hold_a_user_deletes_none_of_their_objects(api: Api, database: Database) -> None:
+def test_a_user_under_legal_hold_cannot_delete_their_objects(api: Api, database: Database) -> None:
     user, other = new_user(database), new_user(database)
     made(database, "insert into storage.buckets (id, name) values ('image_fast', 'image_fast')")
     for who in (user, other):
@@ -245,7 +246,7 @@ def test_under_a_legal_hold_a_user_deletes_none_of_their_objects(api: Api, datab
     assert len(api.rows("authenticated", user, delete)) == 1
 
 
-def test_the_callers_claims_and_role_are_as_before(project: Database) -> None:
+def test_the_trial_restores_the_callers_claims_and_role(project: Database) -> None:
     claims = json.dumps({"role": "service_role"})
     with project.transaction() as connection:
         connection.exec_driver_sql("select set_config('request.jwt.claims', %s, true)", (claims,))

@@ -1,4 +1,4 @@
-"""Asking for jobs: the same request is the same job, and what may not be queued is refused by the database, whoever asks."""
+"""Submitting jobs: the same request is the same job, and the database refuses invalid requests, whoever sends them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ User = Callable[..., str]
 
 
 def batch(database: Database, *asked: dict[str, Any]) -> list[tuple[str, bool]]:
-    """As an edge function asks, past all of Python's checks."""
+    """Submit as an edge function does, past Python's checks."""
     rows = database.rows("select * from ourvidz.submit_batch(%s::jsonb) order by ord", (json.dumps(asked),))
     assert [r["ord"] for r in rows] == list(range(1, len(asked) + 1))
     return [(str(r["job_id"]), r["created"]) for r in rows]
@@ -68,7 +68,7 @@ def test_a_changed_request_under_the_same_key_is_refused(
     assert count(database) == 1
 
 
-def test_a_key_belongs_to_its_user_and_an_id_to_everyone(database: Database, asked: dict[str, Any], user: User) -> None:
+def test_keys_are_per_user_and_ids_global(database: Database, asked: dict[str, Any], user: User) -> None:
     ((first, _),) = batch(database, asked | {"idempotency_key": "k"})
     ((second, created),) = batch(database, asked | {"idempotency_key": "k", "user_id": user()})
     assert created and first != second
@@ -77,7 +77,7 @@ def test_a_key_belongs_to_its_user_and_an_id_to_everyone(database: Database, ask
     assert "another user's" in str(refused.value) and asked["user_id"] not in str(refused.value)
 
 
-def test_a_job_that_went_on_is_still_the_same_job(database: Database, jobs: Jobs, user: User) -> None:
+def test_resubmitting_a_progressed_job_returns_it(database: Database, jobs: Jobs, user: User) -> None:
     wanted = NewJob(user(), "image_fast", "a lighthouse", idempotency_key="k")
     first = jobs.submit(wanted)
     jobs.cancel(first.id)
@@ -86,7 +86,7 @@ def test_a_job_that_went_on_is_still_the_same_job(database: Database, jobs: Jobs
     assert row(database, first.id)["status"] == "cancelled"
 
 
-def test_a_hundred_at_once_with_one_key_make_one_job(database: Database, jobs: Jobs, user: User) -> None:
+def test_concurrent_submits_with_one_key_make_one_job(database: Database, jobs: Jobs, user: User) -> None:
     wanted = NewJob(user(), "image_fast", "a lighthouse", idempotency_key="one")
     with ThreadPoolExecutor(12) as pool:
         done = list(pool.map(lambda _: jobs.submit(wanted), range(100)))
@@ -108,7 +108,7 @@ def test_a_second_submit_waits_for_the_first_and_finds_its_job(database: Databas
         assert made is not None and waiting.result(LIMIT) == (made[0], False)
 
 
-def test_within_a_batch_a_key_is_one_job(database: Database, asked: dict[str, Any]) -> None:
+def test_a_repeated_key_in_a_batch_makes_one_job(database: Database, asked: dict[str, Any]) -> None:
     twice = asked | {"idempotency_key": "k"}
     (a, first), (b, second), (c, third) = batch(database, twice, twice, asked)
     assert (a == b != c) and (first, second, third) == (True, False, True)
@@ -118,7 +118,7 @@ def test_within_a_batch_a_key_is_one_job(database: Database, asked: dict[str, An
 
 
 @pytest.mark.parametrize("key", [{"id": str(uuid.UUID(int=7))}, {"idempotency_key": "k"}])
-def test_within_a_batch_two_jobs_under_one_key_are_refused(database: Database, asked: dict[str, Any], key: dict[str, str]) -> None:
+def test_different_jobs_under_one_key_in_a_batch_are_refused(database: Database, asked: dict[str, Any], key: dict[str, str]) -> None:
     with pytest.raises(IdempotencyConflict):
         batch(database, asked | key, asked | key | {"prompt": "a tower"})
     assert count(database) == 0
@@ -131,7 +131,7 @@ def test_one_id_with_and_without_a_key_is_refused(database: Database, asked: dic
 
 
 def test_a_big_batch_takes_few_locks(database: Database, asked: dict[str, Any]) -> None:
-    """One lock a job would fill the server's lock table, and then other people's statements fail."""
+    """One lock per job would fill the server's lock table, and other sessions' statements would fail."""
     with database.driver() as connection, connection.transaction():
         many = [asked | {"id": str(uuid.UUID(int=n + 1)), "idempotency_key": f"k{n}"} for n in range(3_000)]
         connection.execute("select count(*) from ourvidz.submit_batch(%s::jsonb)", (json.dumps(many),))
@@ -139,7 +139,7 @@ def test_a_big_batch_takes_few_locks(database: Database, asked: dict[str, Any]) 
         assert locks <= 1_024
 
 
-def test_a_lost_answer_is_asked_for_again(database: Database, jobs: Jobs, user: User) -> None:
+def test_resubmitting_an_id_returns_the_same_job(database: Database, jobs: Jobs, user: User) -> None:
     wanted = NewJob(user(), "image_fast", "a lighthouse", id=str(uuid.uuid4()))
     assert jobs.submit(wanted).id == jobs.submit(wanted).id == wanted.id
 
@@ -147,7 +147,7 @@ def test_a_lost_answer_is_asked_for_again(database: Database, jobs: Jobs, user: 
 # -- refusals ---------------------------------------------------------------------------------------------------------------------
 
 
-def test_all_or_none(database: Database, asked: dict[str, Any]) -> None:
+def test_a_batch_is_submitted_completely_or_not_at_all(database: Database, asked: dict[str, Any]) -> None:
     with pytest.raises(InvalidJob):
         batch(database, asked, asked | {"job_type": "video_imaginary"})
     assert count(database) == count(database, "public.job_payloads") == 0
@@ -190,14 +190,14 @@ def test_no_job_without_an_age_verified_profile(database: Database, jobs: Jobs, 
         ({"job_type": "image_fast", "settings": {"shift": 0}}, "shift"),
     ],
 )
-def test_what_is_wrong_is_refused_by_name(database: Database, asked: dict[str, Any], change: dict[str, Any], field: str) -> None:
+def test_invalid_requests_are_refused_by_field(database: Database, asked: dict[str, Any], change: dict[str, Any], field: str) -> None:
     with pytest.raises(InvalidJob) as refused:
         batch(database, asked | change)
     assert refused.value.field == field
     assert count(database) == 0
 
 
-def test_what_the_screen_refuses_is_not_queued(database: Database, user: User) -> None:
+def test_a_prompt_refused_by_the_screen_is_not_queued(database: Database, user: User) -> None:
     class Strict:
         def check(self, text: str) -> Verdict:
             return Verdict(False, "v1", "minors", "rule-1")
@@ -207,29 +207,29 @@ def test_what_the_screen_refuses_is_not_queued(database: Database, user: User) -
     assert "some words" not in str(refused.value) and count(database) == 0
 
 
-def test_words_stay_out_of_events_and_errors(database: Database, jobs: Jobs, user: User) -> None:
+def test_prompts_do_not_appear_in_events_and_errors(database: Database, jobs: Jobs, user: User) -> None:
     job_id = submit(jobs, user(), prompt="my secret lighthouse", negative_prompt="secret fog", metadata={"note": "secret"})
     job = claim(jobs, executor(jobs))
     jobs.advance(job, "generation_started")
     jobs.fail(job, "bad_output", "secret: it broke", retryable=False)
     (told,) = database.rows("select string_agg(e::text, ' ') as text from public.job_events as e where job_id = %s", (job_id,))
     assert "secret" not in told["text"]
-    # The row has the prompt and the message where the older front end reads them, and nowhere else.
+    # The job's row holds the prompt and the message only where the legacy front end reads them.
     found = row(database, job_id)
     assert found.pop("error_message") == "secret: it broke"
     assert found.pop("metadata")["prompt"] == "my secret lighthouse" and "secret" not in str(found)
 
 
 def test_digests_are_salted_per_job(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
-    """The same words twice give two digests: a list of likely prompts tells nothing once the salt is erased."""
+    """The same prompt twice gives two digests: a list of likely prompts reveals nothing once the salt is erased."""
     owner = user()
     ids = [submit(jobs, owner) for _ in range(2)]
     found = database.rows("select data->>'digest' as d from public.job_events where job_id = any (%s::uuid[])", (ids,))
     assert len({r["d"] for r in found}) == 2
 
 
-def test_a_retry_is_a_job_too(database: Database, jobs: Jobs) -> None:
-    """Whoever is no longer verified gets none made anew either."""
+def test_an_unverified_user_cannot_retry(database: Database, jobs: Jobs) -> None:
+    """A user who is no longer verified cannot retry either."""
     user = new_user(database)
     job = submit(jobs, user)
     jobs.cancel(job)

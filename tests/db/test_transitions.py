@@ -1,4 +1,4 @@
-"""The table of transitions, enforced: every event is tried on a job in every state, as the table's owner, by hand."""
+"""The transition table is enforced: every event is tried by hand on a job in every state, as the table's owner."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import psycopg
 import pytest
-from forge import DATA, NOBODY, Forger
+from handmade_events import DATA, NOBODY, Forger
 from support import Clock, claim, executor, submit
 from transitions import MachineError
 
@@ -21,12 +21,12 @@ from state.machine import Claim, EventType, Status
 S = Status
 STATES = [(S.QUEUED, False), (S.QUEUED, True), (S.ENHANCING, True), (S.GENERATING, True), (S.UPLOADING, True)]
 STATES += [(S.COMPLETED, False), (S.FAILED, False), (S.CANCELLED, False)]
-"""Every state that a job can be in: its status, and whether an executor holds it. A CHECK forbids the others."""
+"""Every possible state of a job: its status, and whether an executor holds it. A CHECK forbids the others."""
 
 
 def bring(jobs: Jobs, user: str, status: Status, held: bool) -> str:
-    """A job in that state, by the verbs."""
-    job_id = submit(jobs, user, "sdxl_image_fast")  # which has a fallback
+    """Use the verbs to make a job in that state; returns its id."""
+    job_id = submit(jobs, user, "sdxl_image_fast")  # has a fallback
     if status is S.CANCELLED:
         jobs.cancel(job_id)
     if status in (S.QUEUED, S.CANCELLED) and not held:
@@ -56,13 +56,13 @@ def allowed(event: EventType, source: Status | None, target: Status, held: bool)
 
 
 @pytest.mark.parametrize(("status", "held"), STATES, ids=lambda v: str(v) if isinstance(v, Status) else ("held" if v else "free"))
-def test_only_listed_events_happen_to_a_job(
+def test_only_listed_transitions_are_accepted(
     database: Database, jobs: Jobs, user: Callable[..., str], clock: Clock, status: Status, held: bool
 ) -> None:
     job_id = bring(jobs, user(), status, held)
     database.rows(
         "insert into public.images (id, user_id, prompt) select %s, user_id, 'x' from public.jobs", (NOBODY,)
-    )  # what `linked` names
+    )  # referenced by `linked`
     tried = accepted = 0
     with database.driver() as connection:
         forger = Forger(connection)
@@ -87,7 +87,7 @@ def test_only_listed_events_happen_to_a_job(
     assert accepted == sum(allowed(e, status, t, held) for e in EventType for t in Status)
 
 
-def test_a_job_begins_only_as_submitted_or_imported(database: Database, clock: Clock) -> None:
+def test_a_job_starts_only_with_submitted_or_imported(database: Database, clock: Clock) -> None:
     database.rows("insert into public.profiles (id, age_verified) values (%s, true)", (NOBODY,))
     with database.driver() as connection:
         forger = Forger(connection)
@@ -98,7 +98,7 @@ def test_a_job_begins_only_as_submitted_or_imported(database: Database, clock: C
                         forger.insert(forger.first(event, target, DATA[EventType.SUBMITTED] if event in machine.ENDED else None))
                         raise psycopg.Rollback
                 except psycopg.errors.CheckViolation:
-                    # An import into the middle of a job: the event is listed, but nobody holds the job, so its row cannot be.
+                    # An import into a running status: the event is listed, but no executor holds the job, so the row violates a CHECK.
                     assert event is EventType.IMPORTED and target in (S.ENHANCING, S.GENERATING, S.UPLOADING)
                 except psycopg.Error as refused:
                     assert not allowed(event, None, target, False), f"{event} (to {target}) refused: {refused}"
@@ -107,7 +107,7 @@ def test_a_job_begins_only_as_submitted_or_imported(database: Database, clock: C
                     assert allowed(event, None, target, False), f"{event} (to {target}) began a job"
 
 
-def test_the_machine_of_the_library_agrees_with_the_table() -> None:
+def test_the_transitions_library_machine_matches_the_table() -> None:
     for source, held in [(None, False), *STATES]:
         for event in EventType:
             for target in Status:
@@ -136,8 +136,8 @@ def test_the_diagram_names_every_status() -> None:
     assert all(str(status) in drawn for status in Status)
 
 
-def test_what_may_follow_is_the_same_in_python_and_in_the_database(database: Database) -> None:
-    """Every status, claim and flag: state.machine.allowed drives the library's machine, ourvidz.allowed reads the copied table."""
+def test_allowed_actions_are_equal_in_python_and_sql(database: Database) -> None:
+    """Every status, claim and flag: state.machine.allowed uses the library's machine, ourvidz.allowed the copied table."""
     flags = list(itertools.product((False, True), repeat=5))
     rows = database.rows(
         """select s.status, f.flags, ourvidz.allowed(s.status, f.flags[1], f.flags[2], f.flags[3], f.flags[4], f.flags[5]) as may
@@ -155,12 +155,12 @@ def test_what_may_follow_is_the_same_in_python_and_in_the_database(database: Dat
 
 
 @pytest.mark.parametrize(("status", "held"), STATES, ids=lambda v: str(v) if isinstance(v, Status) else ("held" if v else "free"))
-def test_what_may_follow_is_what_the_database_lets_a_person_do(
+def test_allowed_actions_succeed_and_others_are_refused(
     database: Database, jobs: Jobs, user: Callable[..., str], status: Status, held: bool
 ) -> None:
-    """`jobs show` and `job_status.allowed` promise just what then goes through."""
+    """`jobs show` and `job_status.allowed` list exactly the actions that then succeed."""
     job_id = bring(jobs, user(), status, held)
-    said = database.rows("select ourvidz.seen(%s) -> 'allowed' as may", (job_id,))[0]["may"]
+    said = database.rows("select ourvidz.job_view(%s) -> 'allowed' as may", (job_id,))[0]["may"]
     assert {*said} <= {*machine.VERBS}
     for verb in machine.VERBS:
         went = True
@@ -168,12 +168,12 @@ def test_what_may_follow_is_what_the_database_lets_a_person_do(
             attempt(database, job_id, verb)
         except IllegalTransition:
             went = False
-        # Cancelling what is cancelled is no error and does nothing.
+        # Cancelling a cancelled job does nothing and is no error.
         assert went == (verb in said) or (verb, status) == ("cancel", S.CANCELLED), verb
 
 
 def attempt(database: Database, job_id: str, verb: str) -> None:
-    """The verb, undone again. Raises IllegalTransition where the database refuses it."""
+    """Call the verb and roll back. Raises IllegalTransition if the database refuses it."""
     call = {"reprioritise": "ourvidz.reprioritise(%s, 3)"}.get(verb, f"ourvidz.{verb}(%s)")
     with database.driver() as connection:
         try:

@@ -3,8 +3,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from a_receiver import SECRETS, Receiver, receiving
 from support import claim, executor, finish, submit
+from webhook_receiver import SECRETS, Receiver, receiving
 
 from ourvidz.db import outbox
 from ourvidz.db.connection import Database
@@ -26,7 +26,7 @@ def ring() -> Keyring:
 
 @pytest.fixture
 def tell(database: Database, receiver: Receiver) -> Callable[..., None]:
-    """Makes a receiver of that path."""
+    """Create a receiver for that path."""
 
     def make(path: str = "/ok", name: str = "one", **more: object) -> None:
         outbox.receiver_set(database, name, receiver.url(path), **more)  # type: ignore[arg-type]
@@ -36,7 +36,7 @@ def tell(database: Database, receiver: Receiver) -> Callable[..., None]:
 
 @pytest.fixture
 def deliver(database: Database, ring: Keyring) -> Callable[[], Deliverer]:
-    """Sends what is due, and leaves."""
+    """Send everything due, and stop."""
 
     def run() -> Deliverer:
         deliverer = Deliverer(database, ring)
@@ -48,7 +48,7 @@ def deliver(database: Database, ring: Keyring) -> Callable[[], Deliverer]:
 
 @pytest.fixture
 def done(jobs: Jobs, user: Callable[..., str]) -> Callable[[], str]:
-    """Makes a completed job."""
+    """Create a completed job."""
 
     def make() -> str:
         job_id = submit(jobs, user("premium"))

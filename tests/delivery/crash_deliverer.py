@@ -1,5 +1,5 @@
-"""A deliverer that kills its own process between the answer and what the database is to hear of it: where a message is sent and nobody
-knows."""
+"""A deliverer that kills its own process after the receiver's answer and before recording it: the message is sent, but not known to
+be."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What receivers are told, of which events, and what costs nothing while nobody asks."""
+"""Message bodies: for which events they are created, their content, and no cost while there is no receiver."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_completed_job(database: Database, jobs: Jobs, user: Callable[..., str
     }  # fmt: skip
 
 
-def test_failed_and_cancelled_are_both_told_as_failed(database: Database, jobs: Jobs, user: Callable[..., str], asked: None) -> None:
+def test_failed_and_cancelled_are_both_sent_as_failed(database: Database, jobs: Jobs, user: Callable[..., str], asked: None) -> None:
     owner, gpu = user("premium"), executor(jobs)
     failed = submit(jobs, owner)
     jobs.fail(claim(jobs, gpu), "model_file", "The model's file is damaged.", retryable=False)
@@ -82,7 +82,7 @@ def test_failed_and_cancelled_are_both_told_as_failed(database: Database, jobs: 
     assert said["metadata"]["true_status"] == "cancelled"
 
 
-def test_each_attempts_first_step_is_told_once_where_it_is_wanted(database: Database, jobs: Jobs, user: Callable[..., str]) -> None:
+def test_each_attempts_start_is_sent_once_if_subscribed(database: Database, jobs: Jobs, user: Callable[..., str]) -> None:
     outbox.receiver_set(database, "one", URL, ["processing"])
     outbox.receiver_set(database, "ends", URL)
     submit(jobs, user("premium"), "image7b_fast_enhanced")
@@ -96,15 +96,15 @@ def test_each_attempts_first_step_is_told_once_where_it_is_wanted(database: Data
     assert [word for _, _, word in told(database, "ends")] == ["completed"]
 
 
-def test_nobody_is_told_while_disabled(database: Database, jobs: Jobs, user: Callable[..., str], asked: None) -> None:
+def test_no_messages_are_queued_for_a_disabled_receiver(database: Database, jobs: Jobs, user: Callable[..., str], asked: None) -> None:
     outbox.receiver_enable(database, "job-callback", on=False)
     submit(jobs, user("premium"))
     finish(jobs, claim(jobs, executor(jobs)))
     assert told(database) == []
 
 
-def test_a_job_that_is_undone_is_not_told(database: Database, jobs: Jobs, user: Callable[..., str], asked: None) -> None:
-    """The message is part of the event's transaction."""
+def test_a_rolled_back_event_sends_no_message(database: Database, jobs: Jobs, user: Callable[..., str], asked: None) -> None:
+    """The message is written in the event's transaction."""
     submit(jobs, user("premium"))
     job = claim(jobs, executor(jobs))
     with database.driver() as connection, connection.transaction(force_rollback=True):
@@ -113,7 +113,7 @@ def test_a_job_that_is_undone_is_not_told(database: Database, jobs: Jobs, user: 
     assert told(database) == []
 
 
-def test_what_was_erased_is_not_sent(database: Database, jobs: Jobs, user: Callable[..., str], asked: None) -> None:
+def test_erased_texts_are_not_sent(database: Database, jobs: Jobs, user: Callable[..., str], asked: None) -> None:
     job_id = submit(jobs, user("premium"), "image7b_fast_enhanced")
     job = claim(jobs, executor(jobs))
     jobs.advance(job, "enhancement_started")
@@ -124,7 +124,7 @@ def test_what_was_erased_is_not_sent(database: Database, jobs: Jobs, user: Calla
     assert "enhancedPrompt" not in body(database, "completed")
 
 
-def test_a_batch_of_ends_is_told_in_one_go(database: Database, jobs: Jobs, user: Callable[..., str], asked: None) -> None:
+def test_batch_transitions_queue_a_message_per_job(database: Database, jobs: Jobs, user: Callable[..., str], asked: None) -> None:
     owner, gpu = user("premium"), executor(jobs)
     for _ in range(3):
         submit(jobs, owner)

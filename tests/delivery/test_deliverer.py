@@ -1,4 +1,4 @@
-"""The deliverer against real HTTP: what receivers get, what they may do to us, and what they cannot."""
+"""The deliverer over real HTTP: requests as receivers get them, hostile receivers, and crashes."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 import crash_deliverer
 import forked
 import pytest
-from a_receiver import SECRET, Receiver
 from sizes import size
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from support import Server, Switch
 from waiting import LIMIT, wait_for
+from webhook_receiver import SECRET, Receiver
 
 from ourvidz.db import outbox
 from ourvidz.db.connection import Database, DatabaseAway
@@ -33,10 +33,10 @@ OTHER = "whsec_" + "YW5vdGhlciBzZWNyZXQgb2Ygb3VycywgdGhlIG5ldyBvbmU="
 WORD = "thirty-two-characters-of-a-word!"
 
 
-# -- what they get --------------------------------------------------------------------------------------------------------------
+# -- requests -------------------------------------------------------------------------------------------------------------------
 
 
-def test_it_is_signed_as_standard_webhooks_says(receiver: Receiver, tell: Tell, done: Done, deliver: Deliver) -> None:
+def test_messages_are_signed_per_standard_webhooks(receiver: Receiver, tell: Tell, done: Done, deliver: Deliver) -> None:
     tell()
     job_id = done()
     deliver()
@@ -51,7 +51,7 @@ def test_it_is_signed_as_standard_webhooks_says(receiver: Receiver, tell: Tell, 
         Webhook(SECRET).verify(got.raw.replace(b"completed", b"cancelled"), got.headers)
 
 
-def test_while_a_secret_is_changed_both_sign(database: Database, receiver: Receiver, tell: Tell, done: Done) -> None:
+def test_during_secret_rotation_both_keys_sign(database: Database, receiver: Receiver, tell: Tell, done: Done) -> None:
     tell(secret_env="HOOK")
     done()
     Deliverer(database, Keyring({"HOOK": f"{SECRET} {OTHER} {WORD}"})).run(once=True)
@@ -61,7 +61,7 @@ def test_while_a_secret_is_changed_both_sign(database: Database, receiver: Recei
 
 
 @pytest.mark.parametrize("held", ["", "  ", "whsec_", "whsec_no base64!", "whsec_aGVsbG8=", "23 bytes can be guessed"])
-def test_without_a_secret_nothing_goes_out_and_all_waits(
+def test_without_a_secret_messages_wait(
     database: Database, receiver: Receiver, tell: Tell, done: Done, deliver: Deliver, held: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     tell(secret_env="HOOK")
@@ -76,8 +76,8 @@ def test_without_a_secret_nothing_goes_out_and_all_waits(
     Webhook(OTHER).verify(receiver.got[-1].raw, receiver.got[-1].headers)
 
 
-def test_secrets() -> None:
-    """As the edge functions read them (supabase/functions/_shared/signing_test.ts)."""
+def test_signing_secrets_are_parsed_or_refused() -> None:
+    """Parsed as in the edge functions (supabase/functions/_shared/signing_test.ts)."""
     for case in json.loads((Path(__file__).parent.parent / "data/signing_secrets.json").read_text()):
         if "keys" in case:
             assert [key.hex() for key in keys(case["held"])] == case["keys"], case
@@ -87,7 +87,7 @@ def test_secrets() -> None:
         assert case["held"][6:30] not in str(refused.value) or len(case["held"]) < 8
 
 
-def test_the_service_key_goes_to_its_own_project_alone(database: Database, receiver: Receiver, tell: Tell, done: Done) -> None:
+def test_the_service_key_is_sent_only_to_its_own_project(database: Database, receiver: Receiver, tell: Tell, done: Done) -> None:
     project = receiver.url("")
     ring = Keyring({"CALLBACK_SECRET": SECRET, "ALIEN_SECRET": WORD}, project + "/", "service-key")
     assert (
@@ -115,7 +115,7 @@ def test_a_secret_key_is_never_a_bearer_token(database: Database, receiver: Rece
     "url",
     ["http://example.com/functions", "https://example.com.evil.org/", "https://example.com:444/", "https://example.org/example.com"],
 )
-def test_an_address_that_only_looks_alike_gets_no_key(url: str) -> None:
+def test_a_lookalike_url_gets_no_key(url: str) -> None:
     ring = Keyring({}, "https://example.com", "service-key")
     assert ring.authorization(url) == {}
     assert ring.authorization("https://EXAMPLE.com:443/x") == {"apikey": "service-key", "authorization": "Bearer service-key"}
@@ -135,7 +135,7 @@ def test_the_default_receiver_follows_the_environment(database: Database) -> Non
         follow_environment(database, "http://b.supabase.co", signs=True)
 
 
-# -- what they do ---------------------------------------------------------------------------------------------------------------
+# -- misbehaving receivers ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_the_default_receiver_follows_the_environment(database: Database) -> Non
         ("/drip", None, "no answer within 0.4 s"),
     ],
 )
-def test_what_is_not_delivered_is_tried_later(
+def test_failed_deliveries_are_retried(
     database: Database, receiver: Receiver, tell: Tell, done: Done, deliver: Deliver, monkeypatch: pytest.MonkeyPatch,
     path: str, status: int | None, said: str, caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
@@ -163,7 +163,7 @@ def test_what_is_not_delivered_is_tried_later(
     assert "secrets of mine" not in caplog.text
 
 
-def test_who_takes_it_and_lies_about_the_rest_has_taken_it(
+def test_a_200_with_a_broken_body_counts_as_delivered(
     database: Database, receiver: Receiver, tell: Tell, done: Done, deliver: Deliver
 ) -> None:
     tell("/lies")
@@ -173,7 +173,7 @@ def test_who_takes_it_and_lies_about_the_rest_has_taken_it(
     assert (row["state"], row["last_status"]) == ("delivered", 200)
 
 
-def test_nobody_listens(database: Database, done: Done, deliver: Deliver) -> None:
+def test_a_refused_connection_is_recorded(database: Database, done: Done, deliver: Deliver) -> None:
     outbox.receiver_set(database, "one", "http://127.0.0.1:1/")
     done()
     deliver()
@@ -182,15 +182,15 @@ def test_nobody_listens(database: Database, done: Done, deliver: Deliver) -> Non
 
 
 @pytest.mark.sized
-def test_many_messages_pass_one_who_hangs(
+def test_a_hung_receiver_does_not_block_others(
     database: Database, receiver: Receiver, ring: Keyring, tell: Tell, done: Done, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sending, "LIMIT", LIMIT)  # on a busy machine the others take longer than one message may
+    monkeypatch.setattr(sending, "LIMIT", LIMIT)  # on a busy machine the others take longer than one message's time limit
     tell("/hang", "hangs")
     tell("/ok")
     done()
-    count = size(200, 1000)  # many times what one receiver's senders take at once
-    # One end, told so many times.
+    count = size(200, 1000)  # many times what the senders of one receiver handle at once
+    # The same event, many times.
     database.rows("alter table ourvidz.outbox drop constraint outbox_job_id_job_version_receiver_key")
     database.rows(
         """insert into ourvidz.outbox (receiver, job_id, job_version, status, created_at, next_at)
@@ -211,10 +211,10 @@ def test_many_messages_pass_one_who_hangs(
     assert not thread.is_alive()
 
 
-# -- what happens to us ---------------------------------------------------------------------------------------------------------
+# -- crashes and shutdown -------------------------------------------------------------------------------------------------------
 
 
-def test_killed_between_sending_and_saying_so_it_is_sent_again_under_the_same_id(
+def test_a_kill_before_recording_resends_with_the_same_id(
     database: Database, receiver: Receiver, tell: Tell, done: Done, deliver: Deliver
 ) -> None:
     tell()
@@ -246,7 +246,7 @@ def test_several_deliverers_send_each_message_once(database: Database, receiver:
     assert len(receiver.got) == 12 == len({got.id for got in receiver.got})
 
 
-def test_what_is_being_sent_when_it_leaves_is_left_to_the_next(
+def test_a_message_in_flight_at_shutdown_is_resent_by_the_next_deliverer(
     database: Database, receiver: Receiver, ring: Keyring, tell: Tell, done: Done, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ourvidz.delivery.deliverer.LEAVE", 0.1)
@@ -265,10 +265,10 @@ def test_what_is_being_sent_when_it_leaves_is_left_to_the_next(
     assert [got.id for got in receiver.got] == [receiver.got[0].id] * 2
 
 
-# -- the database away ----------------------------------------------------------------------------------------------------------
+# -- database outage ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_run_that_is_to_end_does_not_wait_for_it(
+def test_a_once_run_ends_despite_a_database_outage(
     database: Database, ring: Keyring, receiver: Receiver, tell: Tell, done: Done, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(*_: object) -> None:
@@ -287,10 +287,10 @@ def test_a_run_that_is_to_end_does_not_wait_for_it(
     assert ended and len(receiver.got) == 1
 
 
-def test_what_is_sent_as_the_database_turns_read_only_is_sent_once(
+def test_a_message_in_flight_when_the_database_turns_read_only_is_sent_once(
     receiver: Receiver, tell: Tell, done: Done, database: Database, ring: Keyring, server: Server, database_name: str
 ) -> None:
-    """Its lease runs out meanwhile; what is completed afterwards is delivered as ever."""
+    """Its lease expires meanwhile; messages completed afterwards are delivered as usual."""
     tell("/hang")
     job_id = done()
     deliverer = Deliverer(database, ring, lease=0.5)
@@ -300,7 +300,7 @@ def test_what_is_sent_as_the_database_turns_read_only_is_sent_once(
     try:
         wait_for(lambda: receiver.got)
         switch.read_only(on=True)
-        receiver.opened.set()  # it has the message, and says so
+        receiver.opened.set()  # it has the message and answers
         lapsed = "select min(next_at) < now() as lapsed from ourvidz.outbox"
         wait_for(lambda: database.patiently(lambda: database.rows(lapsed))[0]["lapsed"], "for the lease to run out")
         wait_for(lambda: deliverer._unsaid >= 1)

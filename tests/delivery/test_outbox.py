@@ -1,4 +1,4 @@
-"""Tries, delays, leases and receivers that are given up: by the database's clock, which stands still until a test moves it."""
+"""Attempts, delays, leases and disabled receivers, by the database's clock, which only moves when a test moves it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 import psycopg
 import pytest
-from a_receiver import Receiver
 from support import Clock, Server
+from webhook_receiver import Receiver
 
 from ourvidz.db import outbox
 from ourvidz.db.connection import Database
@@ -33,13 +33,13 @@ def one(db: Database, name: str = "one") -> dict[str, Any]:
 
 
 def die(db: Database, clock: Clock, deliver: Deliver) -> None:
-    """Until nothing is waiting any more."""
+    """Deliver and advance the clock until nothing is waiting."""
     while outbox.messages(db, state="waiting"):
         deliver()
         clock.advance(60_000)
 
 
-def test_ten_tries_within_about_a_day(
+def test_ten_attempts_spread_over_about_a_day(
     database: Database, receiver: Receiver, clock: Clock, tell: Tell, done: Done, deliver: Deliver
 ) -> None:
     tell("/500")
@@ -62,11 +62,11 @@ def test_ten_tries_within_about_a_day(
     deliver()
     assert len(receiver.got) == 10
     assert len({got.id for got in receiver.got}) == 1
-    assert one(database)["enabled"] and one(database)["dead"] == 0  # it died more than a week ago
+    assert one(database)["enabled"] and one(database)["dead"] == 0  # counts only messages that died within a week
 
 
-def test_delays_differ(database: Database, clock: Clock, tell: Tell, done: Done, deliver: Deliver) -> None:
-    """Whoever was away is not met by everybody at once."""
+def test_retry_delays_have_jitter(database: Database, clock: Clock, tell: Tell, done: Done, deliver: Deliver) -> None:
+    """Jitter: a receiver that comes back does not get all messages at once."""
     tell("/500")
     for _ in range(5):
         done()
@@ -75,7 +75,7 @@ def test_delays_differ(database: Database, clock: Clock, tell: Tell, done: Done,
 
 
 @pytest.mark.parametrize(("path", "seconds"), [("/later", 900), ("/forever", 3600)])
-def test_who_asks_for_time_gets_it_up_to_an_hour(
+def test_retry_after_is_honoured_up_to_an_hour(
     database: Database, clock: Clock, tell: Tell, done: Done, deliver: Deliver, path: str, seconds: float
 ) -> None:
     tell(path)
@@ -84,7 +84,7 @@ def test_who_asks_for_time_gets_it_up_to_an_hour(
     assert (message(database)["next_at"] - clock.at).total_seconds() == seconds
 
 
-def test_410_disables_and_nothing_more_is_sent(
+def test_a_410_disables_the_receiver(
     database: Database, receiver: Receiver, clock: Clock, tell: Tell, done: Done, deliver: Deliver
 ) -> None:
     tell("/410")
@@ -100,7 +100,7 @@ def test_410_disables_and_nothing_more_is_sent(
     assert len(outbox.messages(database)) == 1
 
 
-def test_five_messages_in_a_row_that_ran_out_disable(
+def test_five_exhausted_messages_in_a_row_disable_the_receiver(
     database: Database, receiver: Receiver, clock: Clock, tell: Tell, done: Done, deliver: Deliver
 ) -> None:
     tell("/flaky")
@@ -121,7 +121,7 @@ def test_five_messages_in_a_row_that_ran_out_disable(
     assert one(database)["disabled_reason"] == "5 messages in a row could not be delivered"
 
 
-def test_what_waits_for_a_disabled_one_is_sent_when_it_is_enabled(
+def test_messages_of_a_disabled_receiver_are_sent_once_enabled(
     database: Database, receiver: Receiver, tell: Tell, done: Done, deliver: Deliver
 ) -> None:
     tell()
@@ -136,7 +136,7 @@ def test_what_waits_for_a_disabled_one_is_sent_when_it_is_enabled(
     assert [got.body["job_id"] for got in receiver.got] == [job_id]
 
 
-def test_a_message_is_lent_to_one_until_its_lease_runs_out(database: Database, clock: Clock, tell: Tell, done: Done) -> None:
+def test_a_message_is_leased_to_one_deliverer(database: Database, clock: Clock, tell: Tell, done: Done) -> None:
     tell()
     done()
     first = outbox.take(database, "one", LEASE)
@@ -147,18 +147,16 @@ def test_a_message_is_lent_to_one_until_its_lease_runs_out(database: Database, c
     second = outbox.take(database, "one", LEASE)
     assert second is not None and second.id == first.id
     assert outbox.unsent(database, second, 500, "it answered 500") == "retry"
-    # The first one wakes up, and its word comes too late to count as another try.
+    # The first deliverer wakes up: its failure comes too late to count as an attempt.
     assert outbox.unsent(database, first, None, "no connection") == "overtaken"
     assert (message(database)["attempts"], message(database)["last_error"]) == (1, "it answered 500")
-    # That it was delivered is true however late.
+    # A late success still counts: the message was delivered.
     outbox.sent(database, first, 200)
     assert message(database)["state"] == "delivered"
     assert outbox.unsent(database, second, 500, "it answered 500") == "overtaken"
 
 
-def test_a_sent_message_is_not_sent_again_until_a_person_asks(
-    database: Database, receiver: Receiver, tell: Tell, done: Done, deliver: Deliver
-) -> None:
+def test_a_sent_message_is_resent_only_on_request(database: Database, receiver: Receiver, tell: Tell, done: Done, deliver: Deliver) -> None:
     tell()
     done()
     deliver()
@@ -170,7 +168,7 @@ def test_a_sent_message_is_not_sent_again_until_a_person_asks(
     assert len({got.id for got in receiver.got}) == 1
 
 
-def test_a_dead_one_gets_all_its_tries_again(
+def test_a_revived_message_gets_all_attempts_again(
     database: Database, receiver: Receiver, clock: Clock, tell: Tell, done: Done, deliver: Deliver
 ) -> None:
     tell("/500")
@@ -182,7 +180,7 @@ def test_a_dead_one_gets_all_its_tries_again(
     assert len(receiver.got) == 20
 
 
-def test_what_is_old_is_forgotten(database: Database, clock: Clock, tell: Tell, done: Done, deliver: Deliver) -> None:
+def test_old_messages_are_pruned(database: Database, clock: Clock, tell: Tell, done: Done, deliver: Deliver) -> None:
     tell()
     tell("/410", "gone")
     tell("/ok", "shut")
@@ -211,20 +209,20 @@ BAD = ["http://example.com/", "ftp://example.com", "https://me:secret@example.co
 
 
 @pytest.mark.parametrize("url", GOOD)
-def test_where_a_receiver_may_be(database: Database, url: str) -> None:
+def test_valid_receiver_urls_are_accepted(database: Database, url: str) -> None:
     outbox.receiver_set(database, "one", url)
     assert one(database)["url"] == url
 
 
 @pytest.mark.parametrize("url", BAD)
-def test_and_where_not(database: Database, url: str) -> None:
+def test_invalid_receiver_urls_are_refused(database: Database, url: str) -> None:
     with pytest.raises(InvalidJob, match="https://") as refused:
         outbox.receiver_set(database, "one", url)
     assert refused.value.field == "url"
     assert "secret@" not in str(refused.value)
 
 
-def test_a_receiver_is_changed_in_part_and_refused_by_name(database: Database) -> None:
+def test_receivers_are_updated_partially_and_invalid_ones_refused(database: Database) -> None:
     outbox.receiver_set(database, "one", "https://example.com", ["failed"], "ONE_SECRET")
     outbox.receiver_set(database, "one", "https://example.org")
     found = one(database)

@@ -1,4 +1,4 @@
-"""The real Supabase CLI, deploying to a listener on this machine instead of to api.supabase.com; and what it uploaded, run by itself."""
+"""Run the real Supabase CLI to deploy to a local listener instead of api.supabase.com, and run the uploaded functions on their own."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from urllib.parse import parse_qs, urlsplit
 
 from waiting import LIMIT
 
-REF = "abcdefghijklmnopqrst"  # what a project's reference looks like
-TOKEN = f"sbp_{'0123456789abcdef' * 2}01234567"  # and a personal access token
+REF = "abcdefghijklmnopqrst"  # format of a project reference
+TOKEN = f"sbp_{'0123456789abcdef' * 2}01234567"  # format of a personal access token
 
 
 @dataclass
 class Upload:
-    """One function: its files by the names that the CLI gave them, and what it says of them."""
+    """One uploaded function: its files by the names given by the CLI, and its metadata."""
 
     files: dict[str, bytes]
     metadata: dict[str, Any]
@@ -37,13 +37,13 @@ class Upload:
 
 @dataclass
 class Management:
-    """The few routes of the Management API that a deployment asks (https://api.supabase.com/api/v1)."""
+    """The Management API routes that a deployment uses (https://api.supabase.com/api/v1)."""
 
     url: str = ""
     uploads: dict[str, Upload] = field(default_factory=dict)
 
     def profile(self, folder: Path) -> Path:
-        """What `supabase --profile` reads: another API than Supabase's own."""
+        """Write a file for `supabase --profile` that points to another API than Supabase's own."""
         path = folder / "profile.yaml"
         lines = {"name": "loopback", "api_url": self.url, "dashboard_url": self.url, "project_host": "supabase.test"}
         path.write_text("".join(f"{name}: {value}\n" for name, value in lines.items()))

@@ -1,5 +1,5 @@
-"""Everything at work at once, as deployed: a project with its buckets, an executor on tiny models, the deliverer, the intake at hand; and
-the front end, which knows a user's token and nothing else."""
+"""Everything running together as deployed: a project with its buckets, an executor on tiny models, the deliverer and the intake; and a
+front end that has nothing but a user's token."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Rows = list[dict[str, Any]]
 
 
 class FrontEnd:
-    """A browser: supabase-js with one user's token."""
+    """A browser: supabase-js's requests with one user's token."""
 
     def __init__(self, project: Project, user: User) -> None:
         self.user, self._http = user, project.client(user)
@@ -65,7 +65,7 @@ class FrontEnd:
         return dict(answer.json())
 
     def queue(self, job_type: str, ids: Mapping[str, str] | None = None, **metadata: Any) -> dict[str, Any]:
-        """The edge function's whole answer."""
+        """Call queue-job and return its whole answer."""
         answer = self._http.post("/functions/v1/queue-job", json={"jobType": job_type, "metadata": metadata, **(ids or {})})
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
@@ -77,7 +77,7 @@ class FrontEnd:
         return self.rpc("job_status", job_id=job_id)
 
     def wait(self, job_id: str, word: str = "completed") -> dict[str, Any]:
-        """Polls as a front end does that hears nothing by Realtime."""
+        """Poll, like a front end without Realtime."""
         told = wait_for(lambda: (s := self.status(job_id))["word"] in ("completed", "failed") and s, f"for {job_id}")
         assert told["word"] == word, told
         return dict(told)
@@ -97,7 +97,7 @@ class Deployment:
         return FrontEnd(self.project, self.project.user(plan, **more))
 
     def push(self, message: Mapping[str, Any]) -> None:
-        """As the deployed edge function does it: the path style, its key in the path and the message as body."""
+        """Push as the deployed edge function does: REST path style, the key in the path and the message as the body."""
         queue = "sdxl_queue" if str(message["type"]).startswith("sdxl") else "wan_queue"
         environment = self.project.environment
         answer = httpx.post(
@@ -108,14 +108,14 @@ class Deployment:
         assert answer.status_code == 200 and answer.json()["result"] >= 1, answer.text
 
     def drain(self) -> dict[str, int]:
-        """What became of the messages that were there."""
+        """Drain the intake and return the counts by result."""
         self.drainer.totals = {}
         while self.drainer.once():
             pass
         return self.drainer.totals
 
     def delivered(self, job_id: str) -> dict[str, Any]:
-        """The message about the job's end, once job-callback has taken it: what it was told."""
+        """The body of the message about the job's end, once job-callback has received it."""
         sql = """select o.attempts, o.last_status, ourvidz.outbox_body(o) as body from ourvidz.outbox as o
                  where o.job_id = %s and o.delivered_at is not null"""
         (told,) = wait_for(lambda: self.project.database.rows(sql, (job_id,)), f"for job-callback to hear of {job_id}")
@@ -125,7 +125,7 @@ class Deployment:
 
 @contextmanager
 def deployed(project: Project, home: Path, models: Path) -> Iterator[Deployment]:
-    """Until the end of `with`, on the tiny models of that folder. Everything is put together by the program's own composition root."""
+    """Run until the end of `with`, on that folder's tiny models. Assembled by the program's own `App`."""
     names = {"database_url": project.database.url, "ourvidz_home": home}
     app = App(Config(**names, **{name.lower(): value for name, value in project.environment.items()}))  # type: ignore[arg-type]
     assert isinstance(app.store, SupabaseStorage)
@@ -147,7 +147,7 @@ def deployed(project: Project, home: Path, models: Path) -> Iterator[Deployment]
 
 
 def message(user: User, job_type: str, prompt: str, job_id: str = "", **config: Any) -> dict[str, Any]:
-    """What the deployed function pushes (SPEC §6), its steps few: they are not what is tried."""
+    """The deployed function's message (SPEC §6), with few steps: they are not under test."""
     sdxl = job_type.startswith("sdxl")
     video = job_type.startswith("video")
     sdxl_config = {"width": 1024, "height": 1024, "num_inference_steps": 2, "guidance_scale": 7.5, "scheduler": "EulerDiscreteScheduler",

@@ -1,4 +1,4 @@
-"""Both kinds of keys, end to end: a project whose legacy keys are disabled, while its functions still have them set."""
+"""Both kinds of keys end to end: a project with disabled legacy keys that are still set in its functions."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def queue(project: Project, key: str, token: str) -> httpx.Response:
     return httpx.post(f"{project.url}/functions/v1/queue-job", json=BODY, headers=headers, timeout=LIMIT)
 
 
-def test_the_functions_work_on_with_the_new_keys(disabled: Project) -> None:
+def test_the_functions_work_with_the_new_keys(disabled: Project) -> None:
     user = disabled.user()
     answer = queue(disabled, disabled.stack.publishable_key, user.token)
     assert answer.status_code == 200, answer.text
@@ -51,7 +51,7 @@ def test_the_functions_work_on_with_the_new_keys(disabled: Project) -> None:
     assert [(r["state"], r["last_status"]) for r in outbox.messages(db, receiver="job-callback")] == [("delivered", 200)]
 
 
-def test_storage_takes_the_secret_key_and_says_of_a_legacy_one_that_it_is_disabled(disabled: Project, tmp_path: Path) -> None:
+def test_storage_accepts_the_secret_key_and_reports_a_disabled_legacy_key(disabled: Project, tmp_path: Path) -> None:
     store = SupabaseStorage(disabled.url, disabled.stack.secret_key, BUCKETS)
     for row in compare(store.api, BUCKETS):
         bring(store.api, row)
@@ -63,8 +63,8 @@ def test_storage_takes_the_secret_key_and_says_of_a_legacy_one_that_it_is_disabl
         SupabaseStorage(disabled.url, disabled.service_key, BUCKETS).list("image_fast")
 
 
-def test_callers_tokens_of_either_algorithm(disabled: Project) -> None:
-    """HS256 by the project's older secret, ES256 by its signing key: the functions pass both on."""
+def test_tokens_of_both_algorithms_are_accepted(disabled: Project) -> None:
+    """HS256 with the project's legacy secret, ES256 with its signing key: the functions forward both."""
     key = disabled.stack.publishable_key
     email, password = "ada@example.com", "correct-horse-9"
     made = httpx.post(f"{disabled.url}/auth/v1/signup", json={"email": email, "password": password}, headers={"apikey": key}, timeout=LIMIT)

@@ -1,4 +1,4 @@
-"""From the outbox to the project's own function: our deliverer, a real gateway, job-callback in Deno."""
+"""From the outbox to the project's own function: the deliverer, a real gateway, job-callback in Deno."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ourvidz.delivery.sending import Keyring
 from ourvidz.lifecycle import Jobs
 
 
-def test_job_callback_takes_what_the_deliverer_sends(project: Project) -> None:
+def test_job_callback_accepts_the_deliverers_messages(project: Project) -> None:
     db = project.database
     follow_environment(db, project.url, signs=True)
     outbox.receiver_set(db, "job-callback", events=["processing", "completed", "failed", "cancelled"])

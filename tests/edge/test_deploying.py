@@ -1,4 +1,4 @@
-"""`supabase functions deploy`, by the CLI itself: what it uploads is all that a function needs."""
+"""`supabase functions deploy` with the CLI itself uploads everything that each function needs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from waiting import LIMIT
 from ourvidz.dev.parts import Parts, bring_libraries, supabase_cli
 from ourvidz.dev.process import Process, listening, on_free_port
 from ourvidz.dev.stack import HOST
-from ourvidz.docs import ROOT
+from tools.docs import ROOT
 
 SUPABASE = ROOT / "supabase"
 NAMES = sorted(path.parent.name for path in (SUPABASE / "functions").glob("*/index.ts"))
@@ -26,7 +26,7 @@ NAMES = sorted(path.parent.name for path in (SUPABASE / "functions").glob("*/ind
 
 @pytest.fixture(scope="module")
 def deployed(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> tuple[Management, str]:
-    """Once for the module: what the listener got, and what the CLI said."""
+    """Run once per module: the listener's uploads, and the CLI's output."""
     home = tmp_path_factory.mktemp("home")
     with management() as listener:
         argv = [
@@ -46,7 +46,7 @@ def test_every_function_is_deployed_without_a_warning(deployed: tuple[Management
     assert "WARN" not in said, said
 
 
-def test_the_gateway_is_told_whether_to_ask_for_a_jwt(deployed: tuple[Management, str]) -> None:
+def test_verify_jwt_is_deployed_per_function(deployed: tuple[Management, str]) -> None:
     wanted = tomllib.loads((SUPABASE / "config.toml").read_text())["functions"]
     told = {name: upload.metadata["verify_jwt"] for name, upload in deployed[0].uploads.items()}
     assert told == {name: settings["verify_jwt"] for name, settings in wanted.items()}
@@ -58,11 +58,11 @@ def test_no_test_and_no_key_is_uploaded(deployed: tuple[Management, str]) -> Non
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_was_uploaded_answers_by_itself(
+def test_uploaded_functions_run_on_their_own(
     deployed: tuple[Management, str], project: Project, parts: Parts, tmp_path: Path, name: str
 ) -> None:
-    """In an empty folder, with Deno's cache and no network: nothing of the checkout is in reach. The lock stands for npm's answers, which
-    of the versions of what is imported indirectly there are."""
+    """In an empty folder, with Deno's cache and no network: nothing of the checkout is reachable. The lock replaces npm's answers about the
+    versions of indirect dependencies."""
     upload = deployed[0].uploads[name]
     upload.write(tmp_path)
     shutil.copy(SUPABASE / "functions/deno.lock", tmp_path / "npm.lock")

@@ -1,4 +1,4 @@
-"""The deployed contract, end to end, with real parts: what a front end asks for over HTTP or Redis, it gets to see and to download."""
+"""The deployed contract end to end with real services: a job requested over HTTP or Redis can be seen and downloaded by its user."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def user(site: Deployment) -> Iterator[FrontEnd]:
 
 
 def shown(site: Deployment, user: FrontEnd, job_id: str, kind: str = "image") -> list[bytes]:
-    """The outputs of a completed job as its user's browser gets them: each is there, whole, decodes, and is nobody else's."""
+    """A completed job's outputs as its user's browser gets them: each exists, is complete, decodes, and is inaccessible to others."""
     told = user.status(job_id)
     row = user.one(f"jobs?id=eq.{job_id}")
     assert (row["status"], told["status"], told["word"]) == ("completed", "completed", "completed") and row["completed_at"]
@@ -69,13 +69,13 @@ def decoded(content: bytes, recorded: dict[str, Any]) -> None:
 
 
 def paid(user: FrontEnd, job_id: str, price: int, before: int) -> None:
-    """As the user sees it: the report says what was captured, and the balance is less by that."""
+    """As the user sees it: the report states the captured amount, and the balance is lower by it."""
     report = user.get(f"usage_logs?job_id=eq.{job_id}&order=created_at")
     assert [r["action"] for r in report] == ["job_queued", "job_completed" if price else "job_failed"]
     assert sum(r["tokens_consumed"] for r in report) == price == before - user.tokens
 
 
-def test_a_call_to_the_edge_function_becomes_a_picture(site: Deployment, user: FrontEnd) -> None:
+def test_a_queue_job_call_becomes_an_image(site: Deployment, user: FrontEnd) -> None:
     before = user.tokens
     told = user.queue("sdxl_image_fast", prompt=PROMPT, num_images=3, steps=2, seed=7)
     job_id = told["job"]["id"]
@@ -92,13 +92,13 @@ def test_a_call_to_the_edge_function_becomes_a_picture(site: Deployment, user: F
     words = user.one(f"job_payloads?job_id=eq.{job_id}&select=prompt,metadata")
     assert words == {"prompt": PROMPT, "metadata": {"prompt": PROMPT, "num_images": 3, "steps": 2, "seed": 7}}
 
-    url = site.app.store.sign(assets[0]["bucket"], assets[0]["path"], 60)  # what `ourvidz buckets link` prints
+    url = site.app.store.sign(assets[0]["bucket"], assets[0]["path"], 60)  # the URL that `ourvidz buckets link` prints
     assert httpx.get(url).content == pictures[0]
     assert httpx.get(url.replace(assets[0]["path"], assets[1]["path"])).status_code in (400, 403, 404)
 
 
 @pytest.mark.parametrize("inserted", [True, False], ids=["row first", "message alone"])
-def test_a_message_in_redis_becomes_one_picture(site: Deployment, user: FrontEnd, inserted: bool) -> None:
+def test_a_redis_message_becomes_one_image(site: Deployment, user: FrontEnd, inserted: bool) -> None:
     before, job_id = user.tokens, str(uuid.uuid4())
     if inserted:
         row = user.insert(
@@ -107,7 +107,7 @@ def test_a_message_in_redis_becomes_one_picture(site: Deployment, user: FrontEnd
         )  # fmt: skip
         job_id = row["id"]
     wire = message(user.user, "sdxl_image_high", PROMPT, job_id, seed=11)
-    for _ in range(2):  # at least once, as Redis's senders and drainers have it
+    for _ in range(2):  # delivery is at least once, by senders and drainers
         site.push(wire)
     became = site.drain()
     assert became == {"joined" if inserted else "drained": 1, "repeated": 1}
@@ -135,8 +135,8 @@ def test_a_video_and_its_thumbnail(site: Deployment, user: FrontEnd) -> None:
     assert body["metadata"]["thumbnails"] == [f"video-thumbnails/{kinds['thumbnail']['path']}"]
 
 
-def test_a_refused_prompt_that_came_by_redis_is_final_and_free(site: Deployment, user: FrontEnd) -> None:
-    word = "schoolgirl"  # of the term lists: clinical by itself
+def test_a_refused_prompt_from_redis_fails_without_charge(site: Deployment, user: FrontEnd) -> None:
+    word = "schoolgirl"  # from the term lists: a neutral word by itself
     before, wire = user.tokens, message(user.user, "sdxl_image_fast", word)
     site.push(wire)
     assert site.drain() == {"drained": 1}
@@ -165,7 +165,7 @@ def test_a_cancel_while_it_runs(site: Deployment, user: FrontEnd) -> None:
     assert (body["status"], body["error_message"]) == ("failed", "cancelled")
 
 
-def test_a_scene_is_previewed_approved_and_filmed(site: Deployment, user: FrontEnd) -> None:
+def test_a_scene_is_previewed_approved_and_rendered(site: Deployment, user: FrontEnd) -> None:
     project = user.insert("projects", user_id=user.user.id, original_prompt=PROMPT)
     scene = user.insert("videos", user_id=user.user.id, project_id=project["id"], scene_number=1)["id"]
     preview = user.queue("image_fast", {"videoId": scene, "projectId": project["id"]}, steps=2)["job"]["id"]
@@ -188,7 +188,7 @@ def test_a_scene_is_previewed_approved_and_filmed(site: Deployment, user: FrontE
     assert site.delivered(final)["metadata"]["video_id"] == scene
 
 
-def test_the_deployed_callbacks_own_update_moves_nothing(site: Deployment, user: FrontEnd) -> None:
+def test_the_deployed_callbacks_update_changes_no_status(site: Deployment, user: FrontEnd) -> None:
     job_id = user.queue("sdxl_image_fast", prompt=PROMPT, steps=2)["job"]["id"]
     user.wait(job_id)
     before = user.one(f"jobs?id=eq.{job_id}")
@@ -203,8 +203,8 @@ def test_the_deployed_callbacks_own_update_moves_nothing(site: Deployment, user:
     assert user.status(job_id)["word"] == "completed"
 
 
-def test_in_the_end_all_agrees(site: Deployment) -> None:
-    """The last: after all of the above."""
+def test_finally_audit_rebuild_and_ledger_agree(site: Deployment) -> None:
+    """Runs last, after all of the above."""
     report = audit(site.app.database)
     assert report.jobs >= 8 and report.findings == ()
     assert rebuild(site.app.database, verify=True) == ()

@@ -1,4 +1,4 @@
-"""The Python of docs/supabase.md, run as it stands: the user's own library against a project, in the order of the page."""
+"""Run the Python examples of docs/supabase.md unchanged and in order, with the user's own library against a project."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from PIL import Image
 from stack_fixtures import Project
 
 from ourvidz.db import ages
-from ourvidz.docs import ROOT
 from ourvidz.storage.api import Api, Patience
 from ourvidz.storage.buckets import bring, compare
 from state.catalog import BUCKETS
+from tools.docs import ROOT
 
 BLOCKS = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs/supabase.md").read_text(), flags=re.DOTALL | re.MULTILINE)
 
@@ -25,7 +25,7 @@ def project(standing_project: Project) -> Project:
     return standing_project
 
 
-def test_the_pages_python_works_as_it_stands(project: Project) -> None:
+def test_the_pages_python_examples_run(project: Project) -> None:
     api = Api(project.url, project.stack.secret_key, Patience())
     for row in compare(api, BUCKETS):
         bring(api, row)

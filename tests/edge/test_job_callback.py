@@ -1,4 +1,4 @@
-"""job-callback: only what our outbox signed, lately; the same message twice changes nothing; and it writes nothing."""
+"""job-callback accepts only recent messages signed by our outbox; a repeated message changes nothing; it writes nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ourvidz.lifecycle import Jobs
 
 
 class Sender:
-    """As the outbox sends, by an implementation of the signature that is not ours."""
+    """Sends like the outbox, with an independent implementation of the signature."""
 
     def __init__(self, project: Project) -> None:
         self.project, self.secret = project, project.environment["CALLBACK_SECRET"]
@@ -57,7 +57,7 @@ def message(job_id: str, status: str = "completed") -> dict[str, Any]:
     return {"job_id": job_id, "status": status, "assets": ["a/b/1-0.png"], "metadata": {"seed": 7}}
 
 
-def test_a_signed_message_is_taken_twice_alike_and_nothing_is_written(project: Project, send: Sender, done: str) -> None:
+def test_a_repeated_signed_message_gets_the_same_answer_and_writes_nothing(project: Project, send: Sender, done: str) -> None:
     before = project.database.rows("select xmin, * from public.jobs where id = %s", (done,))
     for _ in range(2):
         answer = send(message(done))
@@ -67,11 +67,11 @@ def test_a_signed_message_is_taken_twice_alike_and_nothing_is_written(project: P
     assert project.database.rows("select xmin, * from public.jobs where id = %s", (done,)) == before
 
 
-def test_a_message_of_what_has_passed_is_no_news(send: Sender, done: str) -> None:
+def test_an_outdated_message_is_reported_as_not_current(send: Sender, done: str) -> None:
     assert send(message(done, "processing")).json()["current"] is False
 
 
-def test_what_is_not_signed_by_us_or_not_lately(send: Sender, done: str) -> None:
+def test_unsigned_and_expired_messages_are_refused(send: Sender, done: str) -> None:
     other = "whsec_" + "QUJD" * 8
     old, soon = (datetime.now(UTC) + timedelta(minutes=m) for m in (-6, 6))
     for answer in (
@@ -87,7 +87,7 @@ def test_what_is_not_signed_by_us_or_not_lately(send: Sender, done: str) -> None
         assert answer.status_code == 401 and answer.json()["success"] is False, answer.text
 
 
-def test_a_users_token_opens_nothing(project: Project, done: str) -> None:
+def test_a_users_token_is_not_accepted(project: Project, done: str) -> None:
     for who in (None, project.user(), project.service_key):
         with project.client(who) as client:
             assert client.post("/functions/v1/job-callback", json=message(done)).status_code == 401
@@ -106,8 +106,8 @@ def test_bad_messages(send: Sender, body: Any, status: int) -> None:
     assert (answer.status_code, answer.json()["success"]) == (status, False)
 
 
-def test_a_secret_that_came_out_empty_signs_nothing(new_project: Callable[..., Project]) -> None:
-    """`whsec_$(openssl …)` where there is no openssl: its key has no bytes, so anybody has it."""
+def test_an_empty_secret_is_refused(new_project: Callable[..., Project]) -> None:
+    """`whsec_$(openssl …)` on a machine without openssl gives an empty key, which anybody could sign with."""
     keys = Keys(Secret(), UPSTASH_TOKEN, callback_secret="whsec_")
     raw = json.dumps(message(str(uuid.uuid4()))).encode()
     signed = headers("msg_1", int(time.time()), raw, [b""])

@@ -1,4 +1,4 @@
-"""queue-job, over HTTP as a browser calls it: the gateway, Deno, PostgREST, row-level security, the row."""
+"""queue-job over HTTP as a browser calls it: gateway, Deno, PostgREST, row-level security, and the resulting row."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from state.catalog import JOB_TYPES
 
 FIELDS = {"success", "job", "message", "queueLength", "modelVariant", "jobType", "queue", "isSDXL", "negativePromptSupported",
           "fixes_applied", "debug"}  # fmt: skip
-"""What the deployed function answers; front ends read these."""
+"""Fields of the deployed function's answer; front ends read them."""
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_every_type_is_queued(project: Project, job_type: str) -> None:
     assert words["prompt"] == "a lighthouse at dusk" and words["settings"]["seed"] == 5
 
 
-def test_a_projects_prompt_and_the_negative_one(project: Project) -> None:
+def test_project_prompt_and_negative_prompt_are_used(project: Project) -> None:
     user = project.user()
     sql = """insert into public.projects (user_id, original_prompt, enhanced_prompt) values (%s, 'a pier', 'a pier, long exposure')
              returning id"""
@@ -66,7 +66,7 @@ def test_a_projects_prompt_and_the_negative_one(project: Project) -> None:
     assert words == {"prompt": "a pier, long exposure", "negative_prompt": "fog"}
 
 
-def test_an_idempotency_key_is_one_job(project: Project) -> None:
+def test_an_idempotency_key_gives_one_job(project: Project) -> None:
     user, body = project.user(), {"jobType": "image_fast", "metadata": {"prompt": "a pier"}}
     first, again = (ask(project, user, body, **{"Idempotency-Key": "k1"}).json() for _ in range(2))
     assert first["job"]["id"] == again["job"]["id"] and (first["created"], again["created"]) == (True, False)
@@ -75,7 +75,7 @@ def test_an_idempotency_key_is_one_job(project: Project) -> None:
     assert len(jobs_of(project, user)) == 1
 
 
-def test_a_hundred_at_once_with_one_key_are_one_job_and_one_hold(project: Project) -> None:
+def test_a_hundred_concurrent_calls_with_one_key_give_one_job_and_one_hold(project: Project) -> None:
     user, body = project.user("premium"), {"jobType": "video_fast", "metadata": {"prompt": "a pier"}}
     before, answers = balance(project, user), []
 
@@ -123,22 +123,22 @@ def test_bad_input_is_refused_by_name(project: Project, body: Any, status: int, 
     assert jobs_of(project, user) == []
 
 
-def test_what_an_older_front_end_sends_besides_is_ignored(project: Project) -> None:
+def test_extra_fields_of_an_old_front_end_are_ignored(project: Project) -> None:
     user, other = project.user(), project.user()
     answer = ask(project, user, BODY | {"user_id": other.id, "priority": 9, "batchCount": 1})
     assert answer.status_code == 200, answer.text
     assert len(jobs_of(project, user)) == 1 and jobs_of(project, other) == []
 
 
-def test_what_was_screened_is_what_is_queued(project: Project) -> None:
-    """Staged: the rpc waits for the user's turn, which the test has, and meanwhile the project's prompt becomes another one."""
+def test_the_screened_text_is_the_queued_text(project: Project) -> None:
+    """Staged: the rpc waits for the user's lock, held by the test, and meanwhile the project's prompt is changed."""
     user = project.user()
     (mine,) = project.database.rows("insert into public.projects (user_id, original_prompt) values (%s, 'a pier') returning id", (user.id,))
     answers: list[httpx.Response] = []
     body = BODY | {"metadata": {}, "projectId": str(mine["id"])}
     asking = threading.Thread(target=lambda: answers.append(ask(project, user, body)))
     with project.database.transaction() as connection:
-        connection.execute(text("select ourvidz.one_at_a_time(:user)"), {"user": user.id})
+        connection.execute(text("select ourvidz.lock_user_submissions(:user)"), {"user": user.id})
         asking.start()
         until_one_waits(project)
         connection.execute(text("update public.projects set original_prompt = 'something else' where id = :id"), {"id": mine["id"]})
@@ -149,14 +149,14 @@ def test_what_was_screened_is_what_is_queued(project: Project) -> None:
 
 
 def until_one_waits(project: Project) -> None:
-    """Until a session of this database stands before a lock."""
-    # By the session: who waits for a row waits for a transaction, which is of no database.
+    """Wait until a session of this database is blocked by a lock."""
+    # By session: waiting for a row means waiting for a transaction, a lock that belongs to no database.
     sql = """select count(*) as n from pg_locks as l join pg_stat_activity as a on a.pid = l.pid
              where a.datname = current_database() and not l.granted"""
     wait_for(lambda: project.database.rows(sql)[0]["n"], "for a session to wait for a lock")
 
 
-def test_no_json_at_all(project: Project) -> None:
+def test_a_body_that_is_not_json_is_refused(project: Project) -> None:
     with project.client(project.user()) as client:
         for raw in (b"", b"{", b"\xff\xfe", b"[" * 100_000):
             assert client.post("/functions/v1/queue-job", content=raw).status_code == 400
@@ -165,8 +165,8 @@ def test_no_json_at_all(project: Project) -> None:
         assert preflight.status_code == 204 and "authorization" in preflight.headers["access-control-allow-headers"]
 
 
-def test_who_may_not(project: Project) -> None:
-    """No token, a stolen anon key, an expired, unsigned or foreign token; an unverified profile; no tokens left; too many jobs."""
+def test_unauthorised_users_are_refused(project: Project) -> None:
+    """No token, the anon key, an expired, unsigned or foreign token; an unverified profile; no tokens left; too many jobs."""
     user = project.user()
     for token in (None, project.secret.expired(user.id), unsigned(user.id), stripped(user.token), type(project.secret)().user(user.id)):
         assert ask(project, token, BODY).status_code in (401, 403), token
@@ -179,7 +179,7 @@ def test_who_may_not(project: Project) -> None:
     assert (full.status_code, full.json()["code"]) == (429, "OV015")
 
 
-def test_a_refusal_that_a_person_can_remedy_says_where(project: Project) -> None:
+def test_an_age_refusal_links_to_the_verification_page(project: Project) -> None:
     from ourvidz.db import ages
 
     url = f"{project.url}/functions/v1/verify"
@@ -191,8 +191,8 @@ def test_a_refusal_that_a_person_can_remedy_says_where(project: Project) -> None
     assert "Your age" in page.text and project.stack.publishable_key in page.text and project.stack.secret_key not in page.text
 
 
-def test_faster_than_the_plan_allows(project: Project) -> None:
-    """Ten a minute on the free plan: the eleventh is told when to come again."""
+def test_the_plans_rate_limit_returns_429_with_retry_after(project: Project) -> None:
+    """Ten a minute on the free plan: the eleventh gets a Retry-After."""
     user = project.user()
     for n in range(10):
         told = ask(project, user, BODY).json()
@@ -203,7 +203,7 @@ def test_faster_than_the_plan_allows(project: Project) -> None:
     assert 1 <= int(answer.headers["retry-after"]) <= 60 and answer.json()["retryAfter"] == int(answer.headers["retry-after"])
 
 
-def test_without_enough_tokens(project: Project) -> None:
+def test_a_submit_without_enough_tokens_is_refused(project: Project) -> None:
     user = project.user()
     project.database.rows("select ourvidz.revoke_tokens(%s, %s, 'spent', 'all of it')", (user.id, balance(project, user) - 19))
     answer = ask(project, user, {"jobType": "video_fast", "metadata": {"prompt": "a pier"}})
@@ -211,7 +211,7 @@ def test_without_enough_tokens(project: Project) -> None:
     assert jobs_of(project, user) == [] and balance(project, user) == 19
 
 
-def test_anothers_things_are_not_there(project: Project) -> None:
+def test_other_users_objects_are_not_found(project: Project) -> None:
     user, other = project.user(), project.user()
     (theirs,) = project.database.rows(
         "insert into public.projects (user_id, original_prompt) values (%s, 'a pier') returning id", (other.id,)
@@ -228,10 +228,10 @@ def test_anothers_things_are_not_there(project: Project) -> None:
 
 
 def test_a_refused_prompt_is_not_queued_and_not_repeated(project: Project) -> None:
-    """Where the words stand is no matter: the request, the project, the negative prompt."""
+    """Wherever the words are: in the request, the project, the negative prompt."""
     from ourvidz.safety.lexical import LexicalScreen
 
-    word = "schoolgirl"  # of the term lists: clinical by itself
+    word = "schoolgirl"  # from the term lists: a neutral word by itself
     assert not LexicalScreen().check(word).allowed
     user = project.user()
     (mine,) = project.database.rows("insert into public.projects (user_id, original_prompt) values (%s, %s) returning id", (user.id, word))
@@ -255,9 +255,9 @@ def test_a_refused_prompt_is_not_queued_and_not_repeated(project: Project) -> No
     assert jobs_of(project, user) == []
 
 
-def test_a_refusal_that_cannot_be_recorded_is_one_all_the_same(project: Project) -> None:
+def test_a_refusal_that_cannot_be_recorded_is_still_returned(project: Project) -> None:
     user = project.user()
-    for _ in range(21):  # one more than are kept within a minute
+    for _ in range(21):  # one more than are recorded per minute
         answer = ask(project, user, BODY | {"metadata": {"prompt": "schoolgirl"}})
         assert (answer.status_code, answer.json()["code"]) == (422, "OV013")
     assert project.database.rows("select count(*)::int as n from ourvidz.screenings where user_id = %s", (user.id,)) == [{"n": 20}]

@@ -1,4 +1,4 @@
-"""report, over HTTP as anyone's browser or front end calls it; and what a signed URL leads to afterwards."""
+"""report over HTTP as any browser or front end calls it, and signed URLs after a takedown."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def store(project: Project) -> SupabaseStorage:
 
 
 def made(project: Project, store: SupabaseStorage, user: User, tmp_path: Path) -> tuple[Claim, dict[str, Any]]:
-    """A finished job, whose output lies in its bucket."""
+    """A finished job with its output in its bucket."""
     jobs = Jobs(project.database, Permissive())
     submit(jobs, user.id)
     job = claim(jobs, executor(jobs, uuid.uuid4().hex))
@@ -49,11 +49,11 @@ def made(project: Project, store: SupabaseStorage, user: User, tmp_path: Path) -
 
 
 def send(project: Project, fields: dict[str, str], *, who: str = "203.0.113.1", **how: Any) -> httpx.Response:
-    """From nobody: no key, no token."""
+    """Send anonymously: no key, no token."""
     return httpx.post(f"{project.url}/functions/v1/report", headers={"x-forwarded-for": who}, timeout=LIMIT, **({"data": fields} | how))
 
 
-def test_a_signed_url_of_ten_years_ends_with_a_report(project: Project, store: SupabaseStorage, tmp_path: Path) -> None:
+def test_a_ten_year_signed_url_stops_working_after_a_report(project: Project, store: SupabaseStorage, tmp_path: Path) -> None:
     user = project.user("premium")
     job, a = made(project, store, user, tmp_path)
     with project.client(user) as client:
@@ -85,7 +85,7 @@ def test_a_signed_url_of_ten_years_ends_with_a_report(project: Project, store: S
     assert httpx.get(address).content == PNG
 
 
-def test_a_suspended_users_signed_url_ends_too(project: Project, store: SupabaseStorage, tmp_path: Path) -> None:
+def test_a_suspended_users_signed_url_stops_working(project: Project, store: SupabaseStorage, tmp_path: Path) -> None:
     user = project.user("premium")
     _, a = made(project, store, user, tmp_path)
     with project.client(user) as client:
@@ -97,7 +97,7 @@ def test_a_suspended_users_signed_url_ends_too(project: Project, store: Supabase
         assert (asked.status_code, asked.json()["code"]) == (403, "OV024") and "suspended" in asked.json()["details"]
 
 
-def test_json_is_answered_with_json_and_twice_is_once(project: Project) -> None:
+def test_a_json_report_gets_json_and_is_idempotent(project: Project) -> None:
     body = {"id": str(uuid.uuid4()), "output": str(uuid.uuid4()), "category": "ncii", "signature": "A. Person", "contact": "a@example.com",
             "good_faith": True}  # fmt: skip
     answers = [send(project, {}, json=body, data=None).json() for _ in range(2)]
@@ -106,10 +106,10 @@ def test_json_is_answered_with_json_and_twice_is_once(project: Project) -> None:
     assert row == {"valid": True, "subject": None}
 
 
-def test_one_address_is_stopped_and_others_are_not(project: Project) -> None:
+def test_the_rate_limit_is_per_address(project: Project) -> None:
     fields = {"category": "other", "said": "x", "output": ""}
     codes = [send(project, fields, who="203.0.113.9").status_code for _ in range(11)]
     assert codes == [200] * 10 + [429]
-    # What a sender writes in front of its address counts for nothing.
+    # Entries that the sender puts in front of its address are ignored.
     assert send(project, fields, who="198.51.100.7, 203.0.113.9").status_code == 429
     assert send(project, fields, who="203.0.113.10").status_code == 200

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from house import House
+from erasure_fixture import House
 
 from ourvidz.db.connection import Database
 from ourvidz.lifecycle import Jobs

@@ -1,4 +1,4 @@
-"""Erased: nothing of a user's words is left anywhere, everything of everyone else's is, and the events still verify."""
+"""After an erasure no text of the user is left anywhere, all data of others is, and the events still verify."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from house import MINE, SHA, THEIRS, House, dump, holding
+from erasure_fixture import MINE, SHA, THEIRS, House, dump, holding
 from support import new_user, row, submit, types
 
 from ourvidz import erasure
@@ -18,7 +18,7 @@ from ourvidz.db import safety
 from ourvidz.db.objects import unnamed
 from ourvidz.dev.upstash import UpstashFace
 from ourvidz.erasure import StillRunning
-from ourvidz.intake import dead
+from ourvidz.intake import dead_letters
 from ourvidz.intake.message import RefusedMessage
 from ourvidz.intake.upstash import Upstash
 from state.errors import LegalHold, NotAgeVerified, NotFound
@@ -34,7 +34,7 @@ def whole(house: House) -> None:
     assert report.findings == () and rebuild(house.database, verify=True) == ()
 
 
-def test_no_trace_is_left_and_nothing_of_anyone_elses_is_missing(
+def test_erasure_removes_all_data_of_the_user_and_none_of_others(
     house: House, superuser: psycopg.Connection[Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -52,7 +52,7 @@ def test_no_trace_is_left_and_nothing_of_anyone_elses_is_missing(
     assert holding(after, THEIRS) == HELD and house.files(THEIRS) and house.of(other)
     for name in HELD - {"public.jobs", "public.job_payloads", "public.usage_logs", "public.profiles"}:
         assert [line for line in after[name].splitlines() if other in line] == [line for line in before[name].splitlines() if other in line]
-    # What happened stays, and the cancel of what waited and the deletion of the one picture come to it.
+    # History stays; the cancel of the waiting job and the deletion of the one picture are added.
     now = superuser.execute("select job_id, version, hash from public.job_events order by seq").fetchall()
     assert now[: len(history)] == history and len(now) == len(history) + 2
     assert superuser.execute("select * from ourvidz.token_entries order by seq").fetchall()[: len(figures)] == figures
@@ -64,7 +64,7 @@ def test_no_trace_is_left_and_nothing_of_anyone_elses_is_missing(
     assert f"DELETE /auth/v1/admin/users/{me}" in "\n".join(done.remains)
 
 
-def test_digests_can_be_linked_to_no_text_any_more(house: House) -> None:
+def test_digests_cannot_be_matched_to_text_after_erasure(house: House) -> None:
     me = house.user(MINE)
     asked = """select e.data->>'digest' as digest, (select encode(sha256(p.salt || convert_to(%s, 'UTF8')), 'hex')) as mine
                from public.job_events as e join public.job_payloads as p using (job_id) where e.type = 'prompt_enhanced'"""
@@ -79,7 +79,7 @@ def test_digests_can_be_linked_to_no_text_any_more(house: House) -> None:
     assert house.database.rows("select digest, salt from ourvidz.screenings") == [{"digest": None, "salt": None}]
 
 
-def test_what_is_not_ours_and_names_them_is_left_and_said(house: House) -> None:
+def test_foreign_tables_that_mention_the_user_are_reported_and_kept(house: House) -> None:
     me, other = house.user(MINE), house.user(THEIRS)
     house.database.rows("create table public.favourites (whose uuid references public.profiles, note text)")
     house.database.rows('create table public."Diary pages" (user_id text, page text)')
@@ -92,7 +92,7 @@ def test_what_is_not_ours_and_names_them_is_left_and_said(house: House) -> None:
     assert not [line for line in house.eraser.look(other).remains if line.startswith("Tables")]
 
 
-def test_nothing_can_be_asked_for_any_more(house: House) -> None:
+def test_an_erased_user_cannot_submit(house: House) -> None:
     me = house.user(MINE)
     house.eraser.erase(me, by="test")
     failed = house.database.rows("select id::text from public.jobs where status = 'failed'")[0]["id"]
@@ -109,36 +109,36 @@ def test_nothing_can_be_asked_for_any_more(house: House) -> None:
         safety.attest(house.database, me, SHA, "v1")
     with pytest.raises(psycopg.errors.CheckViolation):
         house.database.rows("update public.profiles set age_verified = true where id = %s", (me,))
-    # Late words of the older system's callback, and of a door that refused.
+    # Late writes by the legacy system's callback, and by an entry point that refused.
     claims = "select set_config('request.jwt.claims', '{\"role\": \"service_role\"}', true)"
     with house.database.transaction() as connection:
         connection.exec_driver_sql(claims)
         connection.exec_driver_sql(
             "update public.jobs set status = 'failed', metadata = '{\"p\": \"late\"}', error_message = 'late' where id = %s", (failed,)
         )
-    house.database.rows("select ourvidz.door_refused(%s, 'minors', '2025-08+00000000', null, %s)", (me, SHA))
+    house.database.rows("select ourvidz.record_refusal(%s, 'minors', '2025-08+00000000', null, %s)", (me, SHA))
     found = row(house.database, failed)
     assert (found["metadata"], found["error_message"]) == (None, None)
     assert len(house.database.rows("select 1 from ourvidz.screenings")) == 1
 
 
-def test_a_dry_run_changes_nothing_and_says_as_much_as_is_done(house: House, superuser: psycopg.Connection[Any]) -> None:
+def test_a_dry_run_changes_nothing_and_reports_the_same_counts(house: House, superuser: psycopg.Connection[Any]) -> None:
     me = house.user(MINE)
     before = dump(superuser)
     told = house.eraser.look(me)
     assert dump(superuser) == before and house.files(MINE) and told.finished_at is None
     assert told.counts.pop("unfinished_jobs") == 1  # type: ignore[attr-defined]
     done = house.eraser.erase(me, by="test")
-    # The object with a strange name is listed by nobody, and erased all the same.
+    # The object with the strange name is not listed, but erased.
     assert done.counts == {**told.counts, "objects": told.counts["objects"] + 1}
 
 
-STEPS = ["erase_begin", "unfinished", "erase_words", "job_ids", "erase_count", "erase_finish"]
+STEPS = ["erase_begin", "unfinished", "erase_user_data", "job_ids", "erase_add_counts", "erase_finish"]
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("step", STEPS)
-def test_killed_at_any_step_the_same_again_goes_on(
+def test_an_erasure_killed_at_any_step_can_be_resumed(
     house: House, superuser: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch, step: str, when: str
 ) -> None:
     me = house.user(MINE)
@@ -159,7 +159,7 @@ def test_killed_at_any_step_the_same_again_goes_on(
     assert done.finished_at is not None
     assert holding(dump(superuser), MINE) == set() and house.files(MINE) == [] and house.of(me) == []
     whole(house)
-    # One record, unless the first had been finished; and again there is nothing to do.
+    # One record, unless the first had been finished; a third erasure has nothing to do.
     records = house.database.rows("select finished_at from ourvidz.erasures")
     assert len(records) == 1 + ((step, when) == ("erase_finish", "after")) and all(r["finished_at"] for r in records)
     assert not any(house.eraser.erase(me, by="test").counts.values())
@@ -183,7 +183,7 @@ def test_a_hold_keeps_everything_until_it_is_lifted(house: House, superuser: psy
     assert house.eraser.erase(me, by="test").finished_at
 
 
-def test_a_hold_that_comes_in_the_middle_keeps_what_is_left(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hold_set_during_an_erasure_keeps_the_remaining_data(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     me, real = house.user(MINE), safety.erase_begin
 
     def then_held(*args: Any) -> Any:
@@ -206,7 +206,7 @@ def test_a_hold_needs_a_reason_and_a_user(house: House) -> None:
             call()
 
 
-def test_dead_letters_of_theirs_go_and_no_others(house: House, upstash: UpstashFace) -> None:
+def test_only_the_users_dead_letters_are_deleted(house: House, upstash: UpstashFace) -> None:
     me, other = house.user(MINE), house.user(THEIRS)
     redis = Upstash(upstash.url, upstash.token)
     house.eraser = erasure.Eraser(house.jobs, house.store, house.spool, redis)
@@ -215,14 +215,14 @@ def test_dead_letters_of_theirs_go_and_no_others(house: House, upstash: UpstashF
     letters["wan_queue"].append(b'{"prompt": "' + MINE.encode() + b'", "user_id": "' + me.encode() + b"\xff no JSON")
     for queue, raws in letters.items():
         for raw in raws:
-            dead.bury(redis, queue, raw, RefusedMessage("bad_field", "x", field="x"))
+            dead_letters.bury(redis, queue, raw, RefusedMessage("bad_field", "x", field="x"))
     done = house.eraser.erase(me, by="test")
     left = b"".join(bytes(entry) for queue in letters for entry in upstash.valkey.call("LRANGE", f"{queue}:dead", "0", "-1"))
     assert done.counts["dead_letters"] == 3 and MINE.encode() not in left and left.count(THEIRS.encode()) == 2
     redis.close()
 
 
-def test_a_job_that_does_not_stop_is_said_and_nothing_is_torn_from_under_it(house: House) -> None:
+def test_erasure_stops_without_deleting_if_a_job_is_still_running(house: House) -> None:
     me = house.user(MINE)
     gpu = house.jobs.register("busy", "host", 1, ["wan", "sdxl"])
     (held,) = house.jobs.claim(gpu)

@@ -1,4 +1,4 @@
-"""Every column that can hold words is in the erasure's rules, or is said to hold none of a user's, with the reason."""
+"""Every column that can hold text is in the erasure's rules, or is listed with the reason why it holds none of a user's."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ WORDY = """select table_schema || '.' || table_name as name, column_name as colu
              and data_type in ('text', 'character varying', 'json', 'jsonb', 'ARRAY', 'inet', 'xml', 'name')"""
 
 
-def test_every_column_has_its_place(database: Database) -> None:
+def test_every_text_column_is_erased_or_exempt(database: Database) -> None:
     gone = {rule.table for rule in RULES if not rule.blank}
     blanked = {(rule.table, column) for rule in RULES for column in rule.blank}
     found = {(row["name"], row["column"]) for row in database.rows(WORDY)}

@@ -1,4 +1,4 @@
-"""OurVidz's production database after our migration: a word in every column that an erasure is to reach, and none of it afterwards."""
+"""OurVidz's production database after our migration: a word is planted in every column that an erasure covers, and none of it remains."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 import psycopg
 import pytest
-from house import dump, holding
-from older import ANNA, BORIS
+from erasure_fixture import dump, holding
+from production_copy import ANNA, BORIS
 from support import Permissive, Server
 from test_every_column import HOLDS_NONE
 
@@ -28,7 +28,7 @@ COLUMNS = """select column_name, data_type from information_schema.columns where
 
 
 def planted(superuser: psycopg.Connection[Any], user: str) -> set[tuple[str, str]]:
-    """The columns of the user's rows that now hold the word: all that take it, past every trigger."""
+    """Write the word into the user's rows, past every trigger; returns the columns that accepted it."""
     found = set()
     off = [
         table for (table,) in superuser.execute("select tgrelid::regclass::text from pg_trigger where tgname = 'replica_guard'").fetchall()
@@ -38,14 +38,14 @@ def planted(superuser: psycopg.Connection[Any], user: str) -> set[tuple[str, str
     for rule in RULES:
         for column, kind in superuser.execute(COLUMNS, (rule.table,)).fetchall():
             if column in HOLDS_NONE.get(rule.table, ()):
-                continue  # nobody's words come to lie there (tests/erasure/test_every_column.py)
+                continue  # holds no user text (tests/erasure/test_every_column.py)
             value = AS.get(kind, f"'{WORD}' || substr(gen_random_uuid()::text, 1, 8)")
             whose = rule.whose.replace("$1", f"'{user}'::uuid")
             try:
                 if superuser.execute(f'update {rule.table} set "{column}" = {value} where {whose}').rowcount:  # type: ignore[call-overload]
                     found.add((rule.table, column))
             except psycopg.DatabaseError:
-                continue  # held to a list of words or a pattern, or written by events alone
+                continue  # restricted to a list or pattern, or written by events only
     for table in off:
         superuser.execute(f"alter table {table} enable trigger user")  # type: ignore[call-overload]
     return found
@@ -57,7 +57,9 @@ def superuser(server: Server, migrated_production: Database) -> psycopg.Connecti
     return psycopg.connect(server.url(name, superuser=True), autocommit=True)
 
 
-def test_no_word_of_theirs_outlives_an_erasure(migrated_production: Database, superuser: psycopg.Connection[Any], tmp_path: Path) -> None:
+def test_erasure_clears_every_column_of_production(
+    migrated_production: Database, superuser: psycopg.Connection[Any], tmp_path: Path
+) -> None:
     database = migrated_production
     database.rows("create table public.favourites (owner uuid references public.profiles, note text)")
     database.rows("insert into public.favourites values (%s, 'a note')", (ANNA,))
@@ -66,7 +68,7 @@ def test_no_word_of_theirs_outlives_an_erasure(migrated_production: Database, su
     database.rows(test, (ANNA,))
     safety.attest(database, ANNA, "c3" * 32, "v1")
     store = FolderStore(tmp_path, BUCKETS)
-    older_bucket = tmp_path / "videos" / ANNA / "made.mp4"  # of no catalog
+    older_bucket = tmp_path / "videos" / ANNA / "made.mp4"  # a bucket that is in no catalog
     older_bucket.parent.mkdir(parents=True)
     older_bucket.write_text(WORD)
     there = planted(superuser, ANNA)

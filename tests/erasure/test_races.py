@@ -1,4 +1,4 @@
-"""What happens in the moment of an erasure: a request under way, an executor at work, one that thinks it still is."""
+"""Races with an erasure: a request under way, a working executor, one that lost its job."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from house import MINE, House, dump, holding
+from erasure_fixture import MINE, House, dump, holding
 from support import Server, artifact, claim, executor, row, types, wait_for_lock
 from waiting import LIMIT, wait_for
 
@@ -41,13 +41,13 @@ def in_thread(call: Callable[[], object]) -> tuple[threading.Thread, list[object
 
 
 def waiting(house: House, query: str) -> int:
-    """The backend that waits for a lock in that query."""
+    """The pid of the backend that waits for a lock in that query."""
     sql = "select pid from pg_stat_activity where wait_event_type = 'Lock' and query like %s"
     return int(wait_for(lambda: house.database.rows(sql, (f"%{query}%",)), f"for {query} to wait")[0]["pid"])
 
 
 @pytest.mark.parametrize("how", ["submit", "retry", "attest"])
-def test_a_request_that_came_first_is_waited_for_and_erased_too(
+def test_erasure_waits_for_an_earlier_request_and_erases_it(
     house: House, superuser: psycopg.Connection[Any], connect: Callable[[], psycopg.Connection[Any]], how: str
 ) -> None:
     me = house.user(MINE)
@@ -68,10 +68,10 @@ def test_a_request_that_came_first_is_waited_for_and_erased_too(
     assert house.database.rows("select 1 from public.jobs where user_id = %s and completed_at is null", (me,)) == []
 
 
-def test_one_that_is_still_at_it_goes_on_past_the_erasure_that_waits(
+def test_a_request_under_way_finishes_before_the_waiting_erasure(
     house: House, superuser: psycopg.Connection[Any], connect: Callable[[], psycopg.Connection[Any]]
 ) -> None:
-    """It has looked at the profile, and comes to hold its price there only now: neither waits for the other's lock."""
+    """It has locked the profile and takes the hold for its price afterwards: neither waits for the other's lock."""
     me = house.user(MINE)
     with connect() as first:
         first.execute("select ourvidz.lock_verified(array[%s::uuid])", (me,))
@@ -85,7 +85,7 @@ def test_one_that_is_still_at_it_goes_on_past_the_erasure_that_waits(
 
 
 @pytest.mark.parametrize("how", ["submit", "retry", "attest"])
-def test_one_that_came_second_is_refused(
+def test_a_request_after_the_erasure_started_is_refused(
     house: House, superuser: psycopg.Connection[Any], connect: Callable[[], psycopg.Connection[Any]], how: str
 ) -> None:
     me = house.user(MINE)
@@ -106,7 +106,7 @@ def test_one_that_came_second_is_refused(
     assert holding(dump(superuser), MINE) == set()
 
 
-def test_an_executor_that_stops_when_asked_is_waited_for(house: House, superuser: psycopg.Connection[Any]) -> None:
+def test_erasure_waits_for_an_executor_to_honour_the_cancel(house: House, superuser: psycopg.Connection[Any]) -> None:
     me = house.user(MINE)
     held = claim(house.jobs, executor(house.jobs, "busy"))
     made = artifact(held) | {"metadata": {"note": MINE}}
@@ -114,7 +114,7 @@ def test_an_executor_that_stops_when_asked_is_waited_for(house: House, superuser
     house.jobs.artifact_generated(held, made)
     thread, answers = in_thread(lambda: house.eraser.erase(me, by="test", timeout_s=60))
     wait_for(lambda: row(house.database, held.job_id)["cancel_requested"])
-    # It is still at a step, which the database no longer takes; then it looks at what was asked.
+    # Its next step is refused by the database; then it looks for a cancel.
     house.put(held.job_type, made["path"])
     with pytest.raises(NotAgeVerified):
         house.jobs.advance(held, "upload_started")
@@ -124,7 +124,7 @@ def test_an_executor_that_stops_when_asked_is_waited_for(house: House, superuser
     assert holding(dump(superuser), MINE) == set() and house.of(me) == []
 
 
-def test_one_that_lost_the_job_writes_nothing_any_more(house: House, superuser: psycopg.Connection[Any]) -> None:
+def test_an_executor_that_lost_the_job_cannot_write(house: House, superuser: psycopg.Connection[Any]) -> None:
     me, gpu = house.user(MINE), executor(house.jobs, "frozen")
     held = claim(house.jobs, gpu)
     house.jobs.advance(held, "generation_started")
@@ -145,8 +145,8 @@ def test_one_that_lost_the_job_writes_nothing_any_more(house: House, superuser: 
     assert holding(dump(superuser), MINE) == set()
 
 
-def test_one_that_died_is_not_waited_for(house: House) -> None:
-    """Where no reaper runs either: the erasure reaps by itself."""
+def test_erasure_does_not_wait_for_a_dead_executor(house: House) -> None:
+    """Even if no reaper runs: the erasure reaps on its own."""
     me, gpu = house.user(MINE), executor(house.jobs, "dead")
     held = claim(house.jobs, gpu)
     house.database.rows(
@@ -156,7 +156,7 @@ def test_one_that_died_is_not_waited_for(house: House) -> None:
     assert types(house.database, held.job_id)[-1] == "cancelled"
 
 
-def test_two_erasures_at_once_are_one(house: House, superuser: psycopg.Connection[Any]) -> None:
+def test_concurrent_erasures_are_one(house: House, superuser: psycopg.Connection[Any]) -> None:
     me = house.user(MINE)
     threads = [in_thread(lambda: house.eraser.erase(me, by="test")) for _ in range(2)]
     for thread, _ in threads:

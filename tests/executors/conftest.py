@@ -1,4 +1,4 @@
-"""Executors under test: real tiny models, made and loaded once a session; a real database; figures of policy short enough to wait for."""
+"""Executors under test: real tiny models, loaded once per session; a real database; policy times short enough to wait for."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("torch")
 
 from enhancer_site import Served
-from site_of import ProbeShelf, Silence, Site, Zygote
+from executor_site import ProbeShelf, Silence, Site, Zygote
 from support import Server
 
 from executors.shelf import Shelf
@@ -34,7 +34,7 @@ def shelf(loaded: Shelf) -> ProbeShelf:
 
 @pytest.fixture(autouse=True)
 def _unheard(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workers of these tests poll; those of a test that asks for `listening` are woken. (Leaving a LISTEN takes up to a second.)"""
+    """Make these tests' workers poll, unless a test requests `listening`. (Ending a LISTEN takes up to a second.)"""
     if "listening" not in request.fixturenames:
         monkeypatch.setattr("executors.worker.Listener", Silence)
         monkeypatch.setattr("executors.worker.POLL", 0.1)
@@ -42,12 +42,12 @@ def _unheard(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture
 def listening() -> None:
-    """Asks for the real Listener."""
+    """Enable the real Listener."""
 
 
 @pytest.fixture
 def site(database: Database, loaded: Shelf, tmp_path: Path) -> Iterator[Site]:
-    """A database of this test's own, a store, and room for executors with homes of their own."""
+    """This test's own database and store, for executors with separate homes."""
     site = Site(database, loaded, tmp_path)
     yield site
     site.close()
@@ -55,7 +55,7 @@ def site(database: Database, loaded: Shelf, tmp_path: Path) -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def shared_site(server: Server, template: str, loaded: Shelf, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """One site for a whole module, whose tests each look only at their own jobs."""
+    """One site per module, whose tests each check only their own jobs."""
     name = server.create(template)
     database = Database(server.url(name))
     site = Site(database, loaded, tmp_path_factory.mktemp("site"))
@@ -67,14 +67,14 @@ def shared_site(server: Server, template: str, loaded: Shelf, tmp_path_factory: 
 
 @pytest.fixture(scope="session")
 def zygote(tiny_root: Path) -> Iterator[Zygote]:
-    """A process that has everything imported and loaded, and forks what tests kill and stop."""
+    """A process with everything imported and loaded, which forks the processes that tests kill and stop."""
     with Zygote(tiny_root) as zygote:
         yield zygote
 
 
 @pytest.fixture(scope="module")
 def enhancer_folder() -> Iterator[Path]:
-    """Short: a socket's path has room for a hundred bytes."""
+    """A short path: a socket's path is limited to about a hundred bytes."""
     made = Path(tempfile.mkdtemp(prefix="ourvidz-e-"))
     yield made
     shutil.rmtree(made)
@@ -82,7 +82,7 @@ def enhancer_folder() -> Iterator[Path]:
 
 @pytest.fixture
 def an_enhancer(enhancer_folder: Path, zygote: Zygote) -> Iterator[Callable[..., Served]]:
-    """Starts an enhancer that a test may do harm to."""
+    """Start an enhancer that the test may kill or stop."""
     made: list[Served] = []
 
     def start(**more: int) -> Served:

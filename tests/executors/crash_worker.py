@@ -1,6 +1,6 @@
-"""Executors that die, stop or stumble at a named point, in processes that `fork_server.py` forks.
+"""Executors that die, stop or fail at a named point, in processes forked by `fork_server.py`.
 
-Production code knows nothing of this: the points are in subclasses.
+Production code has no hooks for this: the points are in subclasses.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ T = TypeVar("T")
 
 
 class Points:
-    """Where to die (`die`) and where to stumble (`trip`): [when, verb, nth], counted from 1; `trip` adds what happens there.
-    Where to stay for ever (`hold`): [verb, job]; it dies once someone stays there."""
+    """Where to die (`die`) and where to fail (`trip`): [when, verb, nth], counted from 1; `trip` adds the action there. Where to block
+    forever (`hold`): [verb, job]; `die` takes effect once a thread blocks there."""
 
     def __init__(self, spec: dict[str, Any]) -> None:
         self.hold, self.held = tuple(spec.get("hold") or ()), threading.Event()
@@ -63,7 +63,7 @@ class Points:
     def around(self, verb: str, call: Callable[[], T]) -> T:
         self.pass_by("before", verb)
         result = call()
-        if verb != "claim" or result:  # an empty answer is no claim
+        if verb != "claim" or result:  # an empty answer is not a claim
             self.pass_by("after", verb)
         return result
 
@@ -89,7 +89,7 @@ for _name in ("enhanced", "artifact_generated", "artifact_uploaded", "complete",
 
 class CrashStore(FolderStore):
     points: Points
-    flaky = 0.0  # how often the store does not answer
+    flaky = 0.0  # probability that the store does not answer
 
     def put(self, *args: Any) -> Stored:
         self.points.keep("put", args[1])
@@ -115,7 +115,7 @@ class CrashSpool(Spool):
 
 
 def _half_copy(points: Points) -> None:
-    """Die with half of an object written."""
+    """Die after writing half of an object."""
     whole_copy = ourvidz.storage.folder._copy
 
     def copy(source: Any, fd: int, *rest: Any) -> Any:
@@ -143,7 +143,7 @@ def executor(shelf: Shelf, **spec: Any) -> None:
     if spec.get("embedded"):
         from ourvidz.db.embedded import embedded_url
 
-        embedded_url(Path(spec["embedded"]))  # a user of its own: it outlives the others
+        embedded_url(Path(spec["embedded"]))  # a separate user of the server: it outlives the others
         revive = lambda: embedded_url(Path(spec["embedded"]))  # noqa: E731
     points = Points(spec)
     jobs = CrashJobs(Database(spec["url"], revive=revive), Permissive())

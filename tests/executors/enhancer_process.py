@@ -1,7 +1,7 @@
-"""Servers of the enhancer that can be killed and stopped, in processes that `fork_server.py` forks.
+"""Enhancer servers that can be killed and stopped, in processes forked by `fork_server.py`.
 
-A prompt that begins with "slowly" takes a tenth of a second a token, so that something may happen in the midst of it; one that begins with
-"hangs" stops between two tokens for good. What a server does it writes to its own file, a word a line.
+A prompt that starts with "slowly" takes a tenth of a second per token, so that tests can act in the middle of it; one that starts with
+"hangs" stops forever between two tokens. A server logs its actions to its own file, one word per line.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Slow(Enhancer):
 
 
 def serve(model: Slow, socket: str, out: str, waiting: int = 8, url: str | None = None) -> None:
-    """`url`: of the database whose prompts of the dialog it answers too."""
+    """`url`: a database whose prompt dialog it answers as well."""
     os.dup2(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 1)
 
     def pulse() -> None:

@@ -1,11 +1,11 @@
-"""Enhancers in processes of their own, and what they say of what they do (enhancer_process.py)."""
+"""Enhancers in separate processes, and the log of their actions (enhancer_process.py)."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-from site_of import Zygote
+from executor_site import Zygote
 from waiting import wait_for
 
 PROMPT, SLOW = "a woman walking", "slowly, a woman walking"
@@ -16,7 +16,7 @@ def nothing() -> None:
 
 
 class Served:
-    """An enhancer's process, and the words that it wrote."""
+    """An enhancer process and its log."""
 
     def __init__(self, zygote: Zygote, socket: Path, **more: int | str) -> None:
         self.socket = socket
@@ -37,17 +37,17 @@ class Served:
         return line
 
     def skip(self) -> None:
-        """Over all that it has said so far."""
+        """Skip everything logged so far."""
         self._out.seek(0, os.SEEK_END)
 
     def wait(self, word: str) -> str:
-        """The next line that begins with `word`."""
+        """Wait for the next line that starts with `word`."""
         while not (line := self.line()).startswith(word):
             pass
         return line
 
     def so_far(self) -> list[str]:
-        """The lines that it has written since we last read."""
+        """The lines written since the last read."""
         return [line.strip() for line in self._out.readlines()]
 
     def signal(self, number: int) -> None:

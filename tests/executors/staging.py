@@ -1,4 +1,4 @@
-"""Staging for executors whose stages overlap: who waits for whom, told by events and never by sleeping."""
+"""Stage the order of executors' overlapping stages with events, never with sleeps."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from site_of import ProbeShelf, Site
+from executor_site import ProbeShelf, Site
 from waiting import LIMIT, wait_for
 
 from executors.worker import Worker
 
 
 def at_step(shelf: ProbeShelf, job_id: str, step: int, do: Callable[[], object]) -> None:
-    """Calls `do` on the device's thread, in that step of that job."""
+    """Call `do` on the device thread in that step of that job."""
     probe, before = shelf.sdxl, shelf.sdxl.step
 
     def stepped(done: int, total: int) -> None:
@@ -26,7 +26,7 @@ def at_step(shelf: ProbeShelf, job_id: str, step: int, do: Callable[[], object])
 
 
 def in_put(site: Site, job_id: str, do: Callable[[], object]) -> None:
-    """Calls `do` in the first upload of that job."""
+    """Call `do` in the first upload of that job."""
     before, done = site.store.trouble, []
 
     def trouble(path: str) -> None:
@@ -46,7 +46,7 @@ def soon(event: threading.Event) -> Callable[[], None]:
 
 
 def rounds(worker: Worker, count: int = 4) -> None:
-    """Until the thread that claims has thought about it so often again."""
+    """Wait until the claiming thread has decided this many more times."""
     think, thought = worker._has_room, []
 
     def counted(room: Any) -> bool:

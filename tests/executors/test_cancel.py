@@ -1,4 +1,4 @@
-"""A cancel: at once for a job that waits, within a step for one that runs, and after a crash all the same."""
+"""Cancel: at once for a queued job, within a step for a running one, and also after a crash."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from site_of import ProbeShelf, Site, Zygote, cancel_learned, held, running
+from executor_site import ProbeShelf, Site, Zygote, cancel_learned, held, running
 from waiting import wait_for
 
 
@@ -41,7 +41,7 @@ def test_a_running_job_stops_at_the_step_and_decodes_nothing(site: Site, job_typ
 WITHDRAW = "update public.profiles set age_verified = false where id = %s"
 
 
-def test_a_verification_taken_back_stops_the_job_at_the_step(site: Site) -> None:
+def test_withdrawing_age_verification_stops_the_job_at_the_step(site: Site) -> None:
     job_id = site.submit(steps=10)
     worker = site.worker(shelf=(shelf := ProbeShelf(site.loaded)))
 
@@ -57,8 +57,8 @@ def test_a_verification_taken_back_stops_the_job_at_the_step(site: Site) -> None
     site.intact(job_id)
 
 
-def test_one_that_did_not_learn_of_it_publishes_nothing(site: Site) -> None:
-    """The job was locked in that moment, so nobody asked the executor: its next step is refused, and it stops."""
+def test_an_executor_not_told_of_the_withdrawal_publishes_nothing(site: Site) -> None:
+    """The job was locked at that moment, so the executor was not told: its next step is refused, and it stops."""
     site.policy(heartbeat=30, control_poll=30)
     job_id = site.submit(steps=2)
     worker = site.worker(shelf=(shelf := ProbeShelf(site.loaded)))
@@ -75,7 +75,7 @@ def test_one_that_did_not_learn_of_it_publishes_nothing(site: Site) -> None:
     site.intact(job_id)
 
 
-def test_the_pictures_of_a_batch_that_were_done_stay_and_no_other_is_begun(site: Site) -> None:
+def test_finished_images_of_a_cancelled_batch_stay_and_no_other_starts(site: Site) -> None:
     job_id = site.submit(steps=2, images=6)
     worker = site.worker(shelf=(shelf := ProbeShelf(site.loaded)))
 
@@ -90,7 +90,7 @@ def test_the_pictures_of_a_batch_that_were_done_stay_and_no_other_is_begun(site:
 
 
 def learned_after(site: Site) -> float:
-    """Seconds from asking to learning, of a job that goes on stepping meanwhile."""
+    """Seconds from the request until a running job's executor learns of it."""
     job_id = site.submit(steps=60, images=6)
     worker = site.worker(shelf=(shelf := ProbeShelf(site.loaded)))
     asked: list[float] = []
@@ -107,17 +107,17 @@ def learned_after(site: Site) -> float:
     return took
 
 
-def test_learned_within_two_seconds_by_polling_alone(site: Site) -> None:
-    site.policy(heartbeat=5, control_poll=1)  # the product's figures
+def test_a_cancel_is_learned_within_two_seconds_by_polling(site: Site) -> None:
+    site.policy(heartbeat=5, control_poll=1)  # the product's defaults
     assert learned_after(site) < 2
 
 
-def test_learned_at_once_through_notify(site: Site, listening: None) -> None:
+def test_a_cancel_is_learned_at_once_by_notify(site: Site, listening: None) -> None:
     site.policy(heartbeat=30, control_poll=30)  # polling would take far longer
     worker_ready = site.submit()
     site.work(worker_ready)
     took = learned_after(site)
-    assert took < 4, took  # of which leaving the LISTEN takes up to 1 s
+    assert took < 4, took  # ending the LISTEN takes up to 1 s of it
 
 
 def test_a_cancel_asked_before_a_crash_is_honoured_after_it(site: Site, zygote: Zygote) -> None:
@@ -135,8 +135,8 @@ def test_a_cancel_asked_before_a_crash_is_honoured_after_it(site: Site, zygote: 
 
 
 @pytest.mark.parametrize("status", ["queued", "generating", "uploading"])
-def test_cancelled_in_any_status(site: Site, status: str) -> None:
-    """Asked between a status and the next step; the executor looks before it takes that."""
+def test_a_job_can_be_cancelled_in_any_status(site: Site, status: str) -> None:
+    """Requested between a status and the next step; the executor checks before it starts that step."""
     job_id = site.submit(images=3)
     worker = site.worker()
     jobs = worker.jobs
@@ -165,7 +165,7 @@ def test_cancelled_in_any_status(site: Site, status: str) -> None:
 
 
 @pytest.mark.parametrize("job_type", ["sdxl_image_fast", "image_fast"])
-def test_the_next_job_comes_out_as_if_nothing_had_been(site: Site, job_type: str) -> None:
+def test_the_job_after_a_cancel_is_unaffected(site: Site, job_type: str) -> None:
     clean = site.submit(job_type, steps=3)
     shelf = site.work(clean)
     disturbed = site.submit(job_type, steps=9, prompt="something else altogether")

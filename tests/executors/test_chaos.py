@@ -1,6 +1,6 @@
-"""Everything at once: executors killed and stopped, Postgres stopped without a goodbye, uploads that fail, cancels and second thoughts.
+"""All faults at once: executors killed and stopped, Postgres stopped abruptly, failing uploads, cancels and retries.
 
-`OURVIDZ_CHAOS_SEED` repeats a run's choices, though not what the machine makes of them.
+`OURVIDZ_CHAOS_SEED` repeats a run's choices, but not the machine's timing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from site_of import Child, Site, Zygote
+from executor_site import Child, Site, Zygote
 from sizes import size
 from support import as_job, events, new_user
 
@@ -37,7 +37,7 @@ DECK = ("kill",) * size(2, 6) + ("stop",) * size(1, 3) + ("postgres",) * size(1,
 DECK += ("retry",) * size(1, 3)
 KINDS = [("sdxl_image_fast", {"images": 1}), ("sdxl_image_fast", {"images": 3}), ("image_fast", {}), ("image7b_fast_enhanced", {}),
          ("sdxl_image_high", {"steps": 4})]  # fmt: skip
-# Leases short enough to run out often; no job is given up for what we do to its executors.
+# Leases short enough to expire often; no job may be given up because of our faults.
 POLICY = {"lease": 3, "heartbeat": 0.5, "control_poll": 0.3, "backoff_base": 0.05, "backoff_max": 0.5,
           "crash_limit": 10_000, "lapse_limit": 10_000, "max_attempts": 10_000}  # fmt: skip
 
@@ -65,11 +65,11 @@ class Chaos:
         self.cancels: set[str] = set()
         self.done: Counter[str] = Counter()
         self.stopped: list[Child] = []
-        self.dealt = threading.Event()  # every fault was made once
+        self.dealt = threading.Event()  # set once every fault has occurred
         self.workers: list[Child] = [self.spawn(n) for n in range(4)]
 
     def spawn(self, n: int) -> Child:
-        # Two hosts with two executors each, which share their host's spool.
+        # Two hosts with two executors each that share the host's spool.
         return self.zygote.spawn(
             self.site.db.url, self.site.root / f"host{n // 2}", self.site.root / "store", name=f"gpu{n}",
             embedded=str(self.home), flaky=0.04, seed=self.seed,
@@ -100,7 +100,7 @@ class Chaos:
         if len(self.stopped) < 2 and worker not in self.stopped:
             worker.signal(signal.SIGSTOP)
             self.stopped.append(worker)
-            # By a thread of its own: it may hold the lock under which Postgres is started, and then all others wait, we too.
+            # In a separate thread: the stopped process may hold the lock under which Postgres is started, and then this test waits too.
             threading.Timer(self.random.choice((0.5, 2, 5, 8)), self.wake, [worker]).start()  # a lease is 3
         else:
             self.done["stop"] -= 1
@@ -112,7 +112,7 @@ class Chaos:
 
     def postgres(self) -> None:
         if pid := status(self.home).postmaster_pid:
-            # What `pg_ctl -m immediate stop` sends, or what the kernel does when memory is short.
+            # The signal of `pg_ctl -m immediate stop`, or the kernel's when memory is short.
             os.kill(pid, self.random.choice((signal.SIGQUIT, signal.SIGKILL)))
 
     def supervisor(self) -> None:
@@ -139,7 +139,7 @@ class Chaos:
             self.done["retry"] -= 1
 
     def survived(self) -> None:
-        """No executor ends by itself."""
+        """Assert that no executor has exited by itself."""
         for n, worker in enumerate(self.workers):
             log = self.site.root / f"host{n // 2}" / f"log-gpu{n}"
             assert worker.poll() is None, f"gpu{n} ended with {worker.returncode}: {log.read_text()[-3000:]}"
@@ -172,7 +172,7 @@ class Chaos:
 
 @pytest.mark.slow
 @pytest.mark.sized
-def test_every_acknowledged_job_ends_once_whatever_happens(
+def test_every_acknowledged_job_ends_exactly_once_under_faults(
     postgres: Path, zygote: Zygote, loaded: Shelf, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     seed = int(os.environ.get("OURVIDZ_CHAOS_SEED") or random.SystemRandom().randrange(10**6))
@@ -180,7 +180,7 @@ def test_every_acknowledged_job_ends_once_whatever_happens(
     site = Site(database, loaded, tmp_path / "site")
     site.jobs.patience = 60
     site.policy(**POLICY)
-    print(f"OURVIDZ_CHAOS_SEED={seed}")  # shown when it fails
+    print(f"OURVIDZ_CHAOS_SEED={seed}")  # shown on failure
     chaos = Chaos(site, zygote, postgres, seed)
     begun = time.monotonic()
     chaos.run()
@@ -194,7 +194,7 @@ def test_every_acknowledged_job_ends_once_whatever_happens(
         print(f"\nchaos seed {seed}: {len(ids)} jobs in {time.monotonic() - begun:.0f} s; faults {dict(chaos.done)}")
         print(f"events {dict(seen)}; errors {dict(classes)}; ended {dict(Counter(r['status'] for r in rows.values()))}")
 
-    assert set(ids) <= set(rows)  # none that was acknowledged is lost
+    assert set(ids) <= set(rows)  # no acknowledged job is lost
     for job_id in ids:
         previous = GENESIS
         for version, event in enumerate(told[job_id], 1):
@@ -215,5 +215,5 @@ def test_every_acknowledged_job_ends_once_whatever_happens(
         assert chaos.done[kind] > 0, kind
     for event in ("lease_expired", "retry_scheduled", "cancelled", "retried", "completed"):
         assert seen[event] > 0, event
-    assert set(classes) == {"storage_unavailable"}  # nothing that we did is mistaken for a fault of the job's
+    assert set(classes) == {"storage_unavailable"}  # our faults are never mistaken for the job's
     database.close()

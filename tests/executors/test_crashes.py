@@ -1,4 +1,4 @@
-"""An executor killed (-9) at every point of a job's way: whoever comes next finishes it, once, and repeats nothing that was done."""
+"""An executor killed (-9) at every point of a job: the next one finishes it, exactly once, and repeats nothing that was done."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from site_of import ProbeShelf, Site, Zygote
+from executor_site import ProbeShelf, Site, Zygote
 from waiting import wait_for
 
 from state.catalog import JOB_TYPES
@@ -25,7 +25,7 @@ LINE = points(
     ("claim", 1), ("generation_started", 1), ("artifact_generated", 2 * IMAGES), ("upload_started", 1),
     ("put", 2 * IMAGES), ("artifact_uploaded", 2 * IMAGES), ("complete", 1),
 )  # fmt: skip
-# Of six files the first and the last say most; the others are for the night.
+# Of six files the first and the last matter most; the others run nightly.
 SELDOM = {(verb, n) for verb in ("artifact_generated", "put", "artifact_uploaded") for n in (2, 3, 4, 5)}
 HALVES: list[Point] = [("inside", "spool", 1), ("inside", "spool", 4), ("inside", "put", 1), ("inside", "put", 4)]
 ELSEWHERE: list[Point] = [
@@ -37,7 +37,7 @@ ENHANCED = [*points(("enhancement_started", 1), ("enhanced", 1), ("generation_st
             ("after", "upload_started", 1), ("before", "complete", 1)]  # fmt: skip
 ELSEWHERE_BY_DAY: list[Point] = [("after", "enhanced", 1), ("before", "complete", 1)]
 
-# An executor reports an error, a drain or a cancel from each status; the point that trips it, by that status.
+# An executor reports an error, a drain or a cancel from each status; the point at which it is triggered, by status.
 STATUSES: dict[str, Point] = {
     "queued": ("before", "enhancement_started", 1),
     "enhancing": ("after", "enhancement_started", 1),
@@ -49,11 +49,11 @@ WHENS = ("before", "after")
 
 
 def covered(points: list[Any], *which: int) -> list[Any]:
-    """All of them by night; by day those of these places."""
+    """All points in nightly runs; otherwise those at these positions."""
     return [pytest.param(*p, marks=[pytest.mark.nightly] * (n not in which)) for n, p in enumerate(points)]
 
 
-# By day each report from each status, each of both before and after the report, and no two of the three twice.
+# By default every report from every status, both before and after the report, and no pair of the three twice.
 REPORTED = [(what, status, when) for what in REPORTS for status in STATUSES for when in WHENS]
 BY_DAY = [n for n, p in enumerate(REPORTED) if (list(REPORTS).index(p[0]) + list(STATUSES).index(p[1]) + WHENS.index(p[2])) % 2 == 0]
 
@@ -64,7 +64,7 @@ def named(point: Point) -> str:
 
 @pytest.fixture(scope="module")
 def clean(shared_site: Site) -> dict[str, list[np.ndarray]]:
-    """What an executor makes that nothing happens to."""
+    """Outputs of an executor without faults."""
     plain, enhanced = shared_site.submit(images=IMAGES), shared_site.submit("image7b_fast_enhanced")
     shared_site.work(plain, enhanced)
     return {"sdxl_image_fast": shared_site.pixels(plain), "image7b_fast_enhanced": shared_site.pixels(enhanced)}
@@ -77,7 +77,7 @@ def crash(site: Site, zygote: Zygote, job_id: str, **spec: object) -> None:
 
 
 def exact(site: Site, job_id: str) -> None:
-    """Its user may read what was delivered and nothing else that lies there; that is what the job is charged by once it has ended."""
+    """The user may read what was delivered and nothing else in storage; an ended job is charged for exactly that."""
     row, artifacts = site.row(job_id), site.artifacts(job_id)
     delivered = {a["index"] for a in artifacts if a["kind"] != "thumbnail" and a["uploaded_at"] is not None}
     counted = {a["path"] for a in artifacts if a["uploaded_at"] is not None and a["index"] in delivered}
@@ -97,7 +97,7 @@ def exact(site: Site, job_id: str) -> None:
 
 
 def supervised(site: Site) -> None:
-    """What a supervisor does that sees its executor die."""
+    """Do what a supervisor does when it sees its executor die."""
     for executor in site.db.rows("select id from ourvidz.executors where state <> 'gone'"):
         site.jobs.executor_gone(str(executor["id"]))
 
@@ -108,12 +108,14 @@ def finish(site: Site, job_id: str, *, same_host: bool = True) -> ProbeShelf:
 
 
 @pytest.mark.parametrize("point", [pytest.param(p, marks=[pytest.mark.nightly] * (p[1:] in SELDOM)) for p in [*LINE, *HALVES]], ids=named)
-def test_killed_and_resumed_on_the_same_host(shared_site: Site, zygote: Zygote, clean: dict[str, list[np.ndarray]], point: Point) -> None:
+def test_a_killed_job_resumes_on_the_same_host(shared_site: Site, zygote: Zygote, clean: dict[str, list[np.ndarray]], point: Point) -> None:
     resumed(shared_site, zygote, clean, point, same_host=True)
 
 
 @pytest.mark.parametrize("point", ELSEWHERE, ids=named)
-def test_killed_and_made_again_on_another_host(shared_site: Site, zygote: Zygote, clean: dict[str, list[np.ndarray]], point: Point) -> None:
+def test_a_killed_job_is_regenerated_on_another_host(
+    shared_site: Site, zygote: Zygote, clean: dict[str, list[np.ndarray]], point: Point
+) -> None:
     resumed(shared_site, zygote, clean, point, same_host=False)
 
 
@@ -130,7 +132,7 @@ def resumed(site: Site, zygote: Zygote, clean: dict[str, list[np.ndarray]], poin
 
     site.completed(job_id, IMAGES)
     exact(site, job_id)
-    # Only what was lost is made again, with its own seed; the status's event says how often the device was begun.
+    # Only lost outputs are generated again, each with its own seed; the number of events shows how often the device was used.
     assert shelf.sdxl.seeds == [4711 + i for i in todo]
     expected = bool(todo) + ("generation_started" in before_crash(site, job_id))
     assert site.types(job_id).count("generation_started") == (1 if ended_before(point) else expected)
@@ -156,8 +158,8 @@ DELIVERING: list[Point] = [("after", "put", 1), ("after", "artifact_uploaded", 2
 
 
 @pytest.mark.parametrize("point", DELIVERING, ids=named)
-def test_killed_while_it_delivers_and_cancelled(shared_site: Site, zygote: Zygote, point: Point) -> None:
-    """What was counted is kept and paid for; what was put and not counted is neither; a retry pays for the rest alone."""
+def test_a_job_killed_while_uploading_can_be_cancelled_and_retried(shared_site: Site, zygote: Zygote, point: Point) -> None:
+    """Recorded outputs are kept and paid for; stored but unrecorded ones are neither; a retry pays for the rest only."""
     site = shared_site
     job_id = site.submit(images=IMAGES)
     crash(site, zygote, job_id, die=point)
@@ -193,14 +195,14 @@ def test_a_finished_enhancement_is_not_done_again(
     again = site.types(job_id)[len(told) :]
     assert site.types(job_id).count("prompt_enhanced") == 1
     assert ("enhancement_started" in again) == ("prompt_enhanced" not in told)
-    # Its text is used, not the prompt as written.
+    # The enhanced text is used, not the prompt as written.
     kept = site.db.rows("select enhanced_prompt from public.job_payloads where job_id = %s", (job_id,))[0]["enhanced_prompt"]
     assert all(work.prompt == kept for work in shelf.wan.works)
     assert (site.pixels(job_id)[0] == clean["image7b_fast_enhanced"][0]).all()
 
 
 @pytest.mark.parametrize(("what", "status", "when"), covered(REPORTED, *BY_DAY))
-def test_killed_while_it_reports(shared_site: Site, zygote: Zygote, what: str, status: str, when: str) -> None:
+def test_a_kill_while_reporting_is_recovered(shared_site: Site, zygote: Zygote, what: str, status: str, when: str) -> None:
     site = shared_site
     job_id = site.submit("image7b_fast_enhanced")
     crash(site, zygote, job_id, die=(when, REPORTS[what], 1), trip=(*STATUSES[status], what))
@@ -225,14 +227,14 @@ def test_killed_while_it_reports(shared_site: Site, zygote: Zygote, what: str, s
 
 
 @pytest.mark.parametrize("point", [("after", "claim", 1), ("after", "artifact_generated", 3), ("after", "artifact_uploaded", 2)], ids=named)
-def test_without_a_supervisor_the_lease_runs_out(shared_site: Site, zygote: Zygote, point: Point) -> None:
+def test_without_a_supervisor_the_lease_expires(shared_site: Site, zygote: Zygote, point: Point) -> None:
     site = shared_site
     site.policy(lease=1.5)
     try:
         job_id = site.submit(images=IMAGES)
         crash(site, zygote, job_id, die=point)
         assert site.row(job_id)["executor_id"] is not None
-        finish(site, job_id)  # whose heartbeat reaps
+        finish(site, job_id)  # its heartbeat reaps
     finally:
         site.policy(lease=30)
     site.completed(job_id, IMAGES)

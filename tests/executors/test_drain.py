@@ -1,4 +1,4 @@
-"""How executors leave, and what they do while the database is away."""
+"""Draining executors, and executors during a database outage."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from cuttable_proxy import Wire
+from executor_site import ProbeShelf, Site, Zygote, running
 from psycopg.conninfo import conninfo_to_dict
-from site_of import ProbeShelf, Site, Zygote, running
 from waiting import LIMIT, wait_for
-from wire import Wire
 
 from executors.shelf import Shelf
 from ourvidz.db.connection import Database
@@ -25,15 +25,15 @@ from ourvidz.lifecycle import Jobs
 from ourvidz.storage.folder import FolderStore
 from state.catalog import BUCKETS
 
-# -- leaving -------------------------------------------------------------------------------------------------------------------------------
+# -- draining ------------------------------------------------------------------------------------------------------------------------------
 
 
 def gone(site: Site, name: str = "first") -> bool:
     return [r["state"] for r in site.db.rows("select state from ourvidz.executors where name = %s", (name,))] == ["gone"]
 
 
-def test_sigterm_finishes_the_job_that_runs_and_begins_no_other(site: Site, zygote: Zygote) -> None:
-    """Not the one that waits, nor the one it may have prepared by then, which spends no attempt."""
+def test_sigterm_finishes_the_running_job_and_starts_no_other(site: Site, zygote: Zygote) -> None:
+    """Neither the queued job, nor one it may have prepared by then, which uses no attempt."""
     job_id, *others = site.submit(steps=4), site.submit(), site.submit()
     with running(zygote.spawn(site.db.url, site.root / "first", site.root / "store", stop_at_step=2)) as child:
         wait_for(child.stopped)
@@ -48,7 +48,7 @@ def test_sigterm_finishes_the_job_that_runs_and_begins_no_other(site: Site, zygo
         assert (row["status"], row["ready"], row["attempts"]) == ("queued", True, 0)
 
 
-def test_an_idle_executor_leaves(site: Site, zygote: Zygote) -> None:
+def test_an_idle_executor_exits_on_sigterm(site: Site, zygote: Zygote) -> None:
     with running(zygote.spawn(site.db.url, site.root / "first", site.root / "store")) as child:
         wait_for(lambda: site.db.rows("select id from ourvidz.executors where waiting"))
         child.signal(signal.SIGINT)
@@ -60,7 +60,7 @@ def test_a_second_signal_gives_the_job_back_at_the_next_step(site: Site, zygote:
     job_id = site.submit(steps=50)
     with running(zygote.spawn(site.db.url, site.root / "first", site.root / "store", stop_at_step=2)) as child:
         wait_for(child.stopped)
-        # Two numbers: two of one would be delivered as one to a stopped process.
+        # Two different signals: two of the same kind would be merged for a stopped process.
         child.signal(signal.SIGTERM)
         child.signal(signal.SIGINT)
         child.signal(signal.SIGCONT)
@@ -85,7 +85,7 @@ def test_ctrl_c_without_handlers_gives_the_job_back_and_ends_the_worker(site: Si
     assert gone(site, "second")
 
 
-def test_signals_in_any_moment_of_waiting_hang_nobody() -> None:
+def test_signals_while_waiting_do_not_deadlock() -> None:
     """threading.Event would deadlock here within a fraction of a second."""
     program = """
 import signal
@@ -101,7 +101,7 @@ signal.setitimer(signal.ITIMER_REAL, 0)
     subprocess.run([sys.executable, "-c", program], timeout=LIMIT, check=True)
 
 
-def test_who_watches_does_not_matter_to_the_job(site: Site) -> None:
+def test_a_failing_observer_does_not_affect_the_job(site: Site) -> None:
     def closed(_: object) -> None:
         raise BrokenPipeError
 
@@ -110,7 +110,7 @@ def test_who_watches_does_not_matter_to_the_job(site: Site) -> None:
     site.completed(job_id)
 
 
-# -- executors that share nothing but the database -----------------------------------------------------------------------------------------
+# -- executors that share only the database ------------------------------------------------------------------------------------------------
 
 
 def test_two_executors_with_accounts_homes_and_stores_of_their_own(site: Site, zygote: Zygote, tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_two_executors_with_accounts_homes_and_stores_of_their_own(site: Site, z
             url = wire.url
             if root:
                 os.chown(store, uid, uid)
-                if passfile := conninfo_to_dict(url).get("passfile"):  # a password file is one account's alone
+                if passfile := conninfo_to_dict(url).get("passfile"):  # a password file belongs to one account
                     own = Path(shutil.copy(str(passfile), base / f"pgpass{n}"))
                     os.chown(own, uid, uid)
                     own.chmod(0o600)
@@ -145,12 +145,12 @@ def test_two_executors_with_accounts_homes_and_stores_of_their_own(site: Site, z
     subprocess.run(["rm", "-rf", str(base)], check=True)
 
 
-# -- a database that goes away -------------------------------------------------------------------------------------------------------------
+# -- database outages ----------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A server of this module's own, which may be killed."""
+    """This module's own server, which tests may kill."""
     home = tmp_path_factory.mktemp("embedded")
     with EmbeddedPostgres(home) as postgres:
         database = Database(postgres.url)
@@ -173,7 +173,7 @@ def frail(embedded: Path, loaded: Shelf, tmp_path: Path) -> Iterator[Site]:
 
 
 def stop_immediately(home: Path, *, supervisor: bool = False) -> None:
-    """`pg_ctl -m immediate stop`: no checkpoint, no goodbye. With the supervisor killed too, only a user can bring it back."""
+    """`pg_ctl -m immediate stop`: no checkpoint, no clean shutdown. With the supervisor killed too, only a user can restart it."""
     now = status(home)
     assert now.postmaster_pid and now.supervisor_pid
     if supervisor:
@@ -183,7 +183,7 @@ def stop_immediately(home: Path, *, supervisor: bool = False) -> None:
 
 
 @pytest.mark.parametrize("supervisor", [False, True], ids=["stopped", "supervisor killed too"])
-def test_away_while_a_job_runs(frail: Site, embedded: Path, supervisor: bool) -> None:
+def test_a_database_outage_during_a_job_is_survived(frail: Site, embedded: Path, supervisor: bool) -> None:
     job_id = frail.submit(steps=4, images=3)
     away: list[int] = []
 
@@ -196,19 +196,19 @@ def test_away_while_a_job_runs(frail: Site, embedded: Path, supervisor: bool) ->
     frail.work(job_id, shelf=shelf)
     assert away
     frail.completed(job_id, 3)
-    assert shelf.sdxl.seeds == [4711, 4712, 4713]  # it waited, and went on where it was
+    assert shelf.sdxl.seeds == [4711, 4712, 4713]  # it waited and continued where it was
     assert frail.types(job_id).count("claimed") == 1
 
 
-def test_whoever_waits_for_it_brings_it_back(frail: Site, embedded: Path) -> None:
-    """No executor runs: only the call itself, waiting, can start the server again."""
+def test_a_waiting_client_restarts_the_database(frail: Site, embedded: Path) -> None:
+    """No executor runs: only the waiting call itself can restart the server."""
     stop_immediately(embedded, supervisor=True)
     wait_for(lambda: not status(embedded).running)
     job_id = frail.submit()
     assert frail.types(job_id) == ["submitted"]
 
 
-def test_away_when_a_job_is_to_be_claimed(frail: Site, embedded: Path) -> None:
+def test_a_database_outage_during_a_claim_is_survived(frail: Site, embedded: Path) -> None:
     job_id = frail.submit()
     worker = frail.worker()
     claim, tries = worker.jobs.claim, []
@@ -225,8 +225,8 @@ def test_away_when_a_job_is_to_be_claimed(frail: Site, embedded: Path) -> None:
     frail.completed(job_id)
 
 
-def test_away_for_longer_than_anyone_waits(frail: Site) -> None:
-    """Patience runs out in the middle of a job: the executor lives on, lets the job go, and does it when the database is back."""
+def test_an_outage_beyond_patience_releases_the_job(frail: Site) -> None:
+    """Patience runs out in the middle of a job: the executor survives, gives the job up, and runs it when the database is back."""
     job_id = frail.submit(steps=4)
     with Wire(frail.db.url) as wire:
         database = Database(wire.url)
@@ -252,8 +252,8 @@ def test_away_for_longer_than_anyone_waits(frail: Site) -> None:
     frail.completed(job_id)
 
 
-def test_a_job_that_was_lost_to_an_outage_is_not_kept_by_the_heartbeat(site: Site) -> None:
-    """The device thread gave up on it; the heartbeat, the database being back, would renew its lease until the time limit."""
+def test_the_heartbeat_drops_a_job_lost_to_an_outage(site: Site) -> None:
+    """The device thread gave up the job; the heartbeat must not renew its lease until the time limit once the database is back."""
     job_id = site.submit(steps=3)
 
     def outage(done: int, total: int) -> None:
@@ -268,8 +268,8 @@ def test_a_job_that_was_lost_to_an_outage_is_not_kept_by_the_heartbeat(site: Sit
     assert site.types(job_id).count("claimed") == 2
 
 
-def test_housekeeping_that_fails_ends_no_executor(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Heads are published from the worker's own thread: a database that goes away just then is no reason to leave."""
+def test_failing_housekeeping_does_not_end_the_executor(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Heads are published in the worker's own thread: a database outage at that moment must not end it."""
 
     def away(*_: object) -> int:
         raise psycopg.OperationalError("connection refused")

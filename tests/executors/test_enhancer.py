@@ -1,4 +1,4 @@
-"""The enhancer in a process of its own: the same texts as in ours; whatever becomes of it, or of those who ask, is seen by the other."""
+"""The enhancer in a separate process: the same texts as in-process; server and clients notice each other's failures."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 from enhancer_site import PROMPT, SLOW, Served, nothing
-from site_of import Zygote
-from taught import STANDIN, taught
+from executor_site import Zygote
+from trained_guard import STANDIN, taught
 from waiting import LIMIT, wait_for
 
 from executors.enhance import Enhancer
@@ -25,14 +25,14 @@ from executors.enhancer import wire
 from executors.enhancer.client import RemoteEnhancer, remote
 from executors.enhancer.server import _Request, _told
 from executors.errors import Cancelled, EnhancementFailed, EnhancerAway
-from executors.guard import policy
+from executors.guard_model import policy
 from executors.models.base import ModelPaths
 from ourvidz.safety.screen import ScreenUnavailable, Verdict
 
 
 @pytest.fixture(scope="module")
 def served(enhancer_folder: Path, zygote: Zygote) -> Iterator[Served]:
-    """One for all tests that do it no harm."""
+    """One server for all tests that do not harm it."""
     made = Served(zygote, enhancer_folder / "enhancer.sock")
     made.wait("ready")
     yield made
@@ -49,7 +49,7 @@ def ask(address: Path, prompt: str = PROMPT, deadline: float = 60, stop: Callabl
 
 
 class Asking(threading.Thread):
-    """Asks in a thread; `answer` is what came, or what was raised."""
+    """Asks in a thread; `answer` is the result or the exception."""
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(daemon=True)
@@ -69,7 +69,7 @@ class Asking(threading.Thread):
         return self.answer
 
 
-# -- what it says -----------------------------------------------------------------------------------------------------------------
+# -- texts ------------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("family", ["wan", "wan_image", "sdxl"])
@@ -87,7 +87,7 @@ def test_it_says_which_model_it_has_and_where_it_runs(served: Served, local: Enh
     assert far.there() and not far.on_device and local.on_device
 
 
-def test_two_at_once_get_each_their_own_one_after_the_other(served: Served, local: Enhancer) -> None:
+def test_concurrent_requests_are_served_in_turn(served: Served, local: Enhancer) -> None:
     prompts = ["slowly, two dancers on a stage", "neon city, night, fog", "portrait of a sailor", PROMPT]
     asking = [Asking(served.socket, prompt) for prompt in prompts]
     for prompt, thread in zip(prompts, asking, strict=True):
@@ -100,18 +100,18 @@ def test_two_at_once_get_each_their_own_one_after_the_other(served: Served, loca
 def test_over_the_deadline_it_fails_and_serves_the_next(served: Served) -> None:
     with pytest.raises(EnhancementFailed, match="took over") as failed:
         ask(served.socket, SLOW, deadline=0.5)
-    assert not isinstance(failed.value, EnhancerAway)  # the model was too slow for this prompt, wherever it runs
-    assert failed.value.reason == "time_limit"  # the word for the job's event crosses the socket
+    assert not isinstance(failed.value, EnhancerAway)  # the model was too slow for this prompt, in any process
+    assert failed.value.reason == "time_limit"  # the reason code for the job's event crosses the socket
     assert ask(served.socket).tokens > 20
 
 
-def test_waiting_for_others_counts(served: Served) -> None:
+def test_queue_time_counts_towards_the_deadline(served: Served) -> None:
     served.skip()
     first = Asking(served.socket, SLOW)
     served.wait("token")
     with pytest.raises(EnhancementFailed, match=r"others had the enhancer for all of its 0\.3 s"):
         ask(served.socket, PROMPT, deadline=0.3)
-    assert "let go" not in served.so_far()  # told at once, not when its turn came
+    assert "let go" not in served.so_far()  # answered at the deadline, not when its turn came
     assert first.result().tokens > 20
 
 
@@ -130,15 +130,15 @@ def test_a_cancel_stops_the_server_within_a_token(served: Served) -> None:
     seen = []
     while (line := served.line()) != "let go":
         seen.append(line)
-    assert seen.count("token") < 25  # of 38: those before the cancel, and the one within which it was learned
+    assert seen.count("token") < 25  # of 38: those before the cancel, and the one during which it was noticed
     assert ask(served.socket).tokens > 20
 
 
-def test_who_comes_when_the_queue_is_full_is_told_so(an_enhancer: Callable[..., Served]) -> None:
+def test_a_full_queue_refuses_new_requests(an_enhancer: Callable[..., Served]) -> None:
     server = an_enhancer(waiting=2)
     first = Asking(server.socket, SLOW)
     server.wait("token")
-    for _ in range(3):  # one that leaves keeps no place
+    for _ in range(3):  # a client that leaves frees its place
         with pytest.raises(EnhancementFailed, match="others had"):
             ask(server.socket, deadline=0.05)
     with sockets.socket(sockets.AF_UNIX) as second:
@@ -151,28 +151,28 @@ def test_who_comes_when_the_queue_is_full_is_told_so(an_enhancer: Callable[..., 
         with pytest.raises(EnhancerAway, match="2 requests wait"):
             ask(server.socket)
         assert first.result().tokens > 20
-        assert any("text" in wire.decode(line) for line in lines)  # each has its turn
+        assert any("text" in wire.decode(line) for line in lines)  # each gets its turn
 
 
-# -- deaths -----------------------------------------------------------------------------------------------------------------------
+# -- crashes and hangs ------------------------------------------------------------------------------------------------------------
 
 
-def test_killed_in_the_middle_it_is_missed_at_once_and_its_socket_replaced(an_enhancer: Callable[..., Served], local: Enhancer) -> None:
+def test_a_kill_is_noticed_at_once_and_the_next_server_replaces_the_socket(an_enhancer: Callable[..., Served], local: Enhancer) -> None:
     server = an_enhancer()
     asking = Asking(server.socket, SLOW)
     server.wait("token")
     server.signal(signal.SIGKILL)
     error = asking.result()
     assert isinstance(error, EnhancerAway) and "went away in the middle" in str(error)
-    server.exit_code()  # the stream ends before the last of its descriptors, the listening one, is closed
-    assert server.socket.exists()  # nobody took it away,
+    server.exit_code()  # the stream ends before its last descriptor, the listening one, is closed
+    assert server.socket.exists()  # it was not cleaned up,
     with pytest.raises(EnhancerAway, match="there is no enhancer"):
         ask(server.socket)
-    an_enhancer()  # and the next one does
+    an_enhancer()  # and the next server replaces it
     assert ask(server.socket).text == local.enhance(PROMPT, "wan", deadline_s=60, should_stop=nothing).text
 
 
-def test_one_that_was_stopped_is_given_up(an_enhancer: Callable[..., Served]) -> None:
+def test_clients_give_up_on_a_stopped_server(an_enhancer: Callable[..., Served]) -> None:
     server = an_enhancer()
     asking = Asking(server.socket, SLOW, silence=0.6)
     server.wait("token")
@@ -180,11 +180,11 @@ def test_one_that_was_stopped_is_given_up(an_enhancer: Callable[..., Served]) ->
     error = asking.result()
     assert isinstance(error, EnhancerAway) and "said nothing" in str(error)
     server.signal(signal.SIGCONT)
-    server.wait("let go")  # it finds that nobody is there any more
+    server.wait("let go")  # it notices that its client has gone
     assert ask(server.socket).tokens > 20
 
 
-def test_a_model_that_hangs_costs_its_limit_and_its_pulse(an_enhancer: Callable[..., Served], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hung_model_exceeds_the_limit_and_stops_the_pulse(an_enhancer: Callable[..., Served], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("executors.enhancer.client.GRACE", 1.0)
     server = an_enhancer()
     asking = Asking(server.socket, "hangs", deadline=0.5)
@@ -192,11 +192,11 @@ def test_a_model_that_hangs_costs_its_limit_and_its_pulse(an_enhancer: Callable[
     error = asking.result()
     assert isinstance(error, EnhancerAway) and "gave no answer in 1.5 s: its model hangs" in str(error)
     counts = [int(server.wait("pulses").split()[1]) for _ in range(12)]
-    assert counts[-1] == counts[-4]  # it stands still: whoever watches it will replace it
-    assert RemoteEnhancer(server.socket).there()  # though its door still opens
+    assert counts[-1] == counts[-4]  # no progress: a supervisor would replace it
+    assert RemoteEnhancer(server.socket).there()  # although it still accepts connections
 
 
-def test_told_to_stop_it_finishes_what_it_has_and_lets_nobody_in(an_enhancer: Callable[..., Served]) -> None:
+def test_sigterm_finishes_current_requests_and_accepts_no_more(an_enhancer: Callable[..., Served]) -> None:
     server = an_enhancer()
     asking = Asking(server.socket, SLOW)
     server.wait("token")
@@ -208,7 +208,7 @@ def test_told_to_stop_it_finishes_what_it_has_and_lets_nobody_in(an_enhancer: Ca
     assert server.exit_code() == 0
 
 
-def test_told_twice_it_lets_go(an_enhancer: Callable[..., Served]) -> None:
+def test_a_second_sigterm_drops_current_requests(an_enhancer: Callable[..., Served]) -> None:
     server = an_enhancer()
     asking = Asking(server.socket, SLOW)
     server.wait("token")
@@ -219,10 +219,10 @@ def test_told_twice_it_lets_go(an_enhancer: Callable[..., Served]) -> None:
     assert server.exit_code() == 0
 
 
-# -- strangers --------------------------------------------------------------------------------------------------------------------
+# -- access -----------------------------------------------------------------------------------------------------------------------
 
 
-def test_its_socket_and_key_are_their_owners_alone(served: Served) -> None:
+def test_socket_and_key_are_accessible_to_the_owner_only(served: Served) -> None:
     for path in (served.socket, served.socket.with_suffix(".key")):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
 
@@ -244,7 +244,7 @@ def test_a_wrong_key_is_refused(served: Served, enhancer_folder: Path) -> None:
     [b"", b"GET / HTTP/1.1\r\n\r\n", b"[]\n", b"{}\n", b"x" * (2 * wire.LONGEST), b'{"key": null}\n'],
     ids=["nothing", "http", "a list", "no key", "endless", "null"],
 )
-def test_what_is_no_request_is_refused(served: Served, sent: bytes) -> None:
+def test_invalid_requests_are_refused(served: Served, sent: bytes) -> None:
     with sockets.socket(sockets.AF_UNIX) as stranger:
         stranger.settimeout(20)
         stranger.connect(str(served.socket))
@@ -253,31 +253,31 @@ def test_what_is_no_request_is_refused(served: Served, sent: bytes) -> None:
             stranger.shutdown(sockets.SHUT_WR)
             answer = stranger.recv(65_536)
         except ConnectionError:
-            answer = b""  # it hung up while we were still talking
+            answer = b""  # it closed while we were still sending
     assert answer == b"" or json.loads(answer)["failed"] in ("refused", "bad_request")
     assert ask(served.socket).tokens > 20
 
 
-def test_a_request_for_what_there_is_not(served: Served) -> None:
+def test_unknown_families_are_refused(served: Served) -> None:
     with pytest.raises(EnhancementFailed, match="no request"):
         RemoteEnhancer(served.socket).enhance(PROMPT, "opera", deadline_s=60, should_stop=nothing)
 
 
-def test_a_second_one_gives_way(served: Served, zygote: Zygote, enhancer_folder: Path) -> None:
+def test_a_second_server_exits(served: Served, zygote: Zygote, enhancer_folder: Path) -> None:
     (enhancer_folder / "twin").mkdir()
     twin = enhancer_folder / "twin" / "enhancer.sock"
     twin.with_suffix(".lock").symlink_to(served.socket.with_suffix(".lock"))
     twin.symlink_to(served.socket)
     second = Served(zygote, twin)
     assert second.exit_code() != 0
-    assert twin.exists()  # it took nothing away
+    assert twin.exists()  # it removed nothing
     assert ask(served.socket).tokens > 20
 
 
-# -- where it lies ----------------------------------------------------------------------------------------------------------------
+# -- socket location --------------------------------------------------------------------------------------------------------------
 
 
-def test_where_its_socket_lies(tmp_path: Path) -> None:
+def test_the_sockets_default_location(tmp_path: Path) -> None:
     home = tmp_path / ("long" * 30)
     home.mkdir()
     assert wire.address(Path("/home/ada/.ourvidz")) == Path("/home/ada/.ourvidz/enhancer.sock")
@@ -291,7 +291,7 @@ def test_where_its_socket_lies(tmp_path: Path) -> None:
     assert chosen is not None and chosen.address == Path("/run/enhancer.sock")
 
 
-def test_a_folder_of_that_name_that_others_may_enter_is_not_used(tmp_path: Path) -> None:
+def test_a_folder_accessible_to_others_is_not_used(tmp_path: Path) -> None:
     folder = Path(tempfile.mkdtemp(prefix="ourvidz-enhancer-"))
     wire.make_private(folder)
     try:
@@ -302,14 +302,14 @@ def test_a_folder_of_that_name_that_others_may_enter_is_not_used(tmp_path: Path)
         folder.rmdir()
 
 
-def test_it_judges_a_text_where_no_family_is_named(served: Served) -> None:
-    """The tiny model never learned to answer with a letter: said as such through the socket, and nothing is let through."""
+def test_a_request_without_a_family_is_a_guard_request(served: Served) -> None:
+    """The tiny model was not trained to answer with a letter: reported as such over the socket, and nothing is allowed."""
     with pytest.raises(ScreenUnavailable, match="screen_unavailable"):
         RemoteEnhancer(served.socket).judge("a quiet harbour", deadline_s=60, should_stop=nothing)
 
 
 @pytest.mark.parametrize(("text", "allowed"), [("a quiet harbour at dusk", True), (f"a quiet {STANDIN} at dusk", False)])
-def test_a_verdict_comes_whole_through_the_wire(taught_qwen: Path, text: str, allowed: bool) -> None:
+def test_verdicts_cross_the_socket_unchanged(taught_qwen: Path, text: str, allowed: bool) -> None:
 
     async def told() -> dict[str, Any]:
         made: asyncio.Future[Any] = asyncio.get_running_loop().create_future()

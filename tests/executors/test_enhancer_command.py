@@ -1,4 +1,4 @@
-"""`ourvidz enhancer` as people run it, and an executor that finds it by itself."""
+"""`ourvidz enhancer` as run from a shell, and an executor that finds it on its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from cli_command import Command, environment
 from enhancer_site import PROMPT, nothing
-from site_of import ProbeShelf, Site
+from executor_site import ProbeShelf, Site
 from waiting import LIMIT, wait_for
 
 from executors.enhancer.client import RemoteEnhancer, remote
@@ -59,6 +59,6 @@ def test_it_serves_until_it_is_told_to_stop(ourvidz: Command, home: Path, site: 
     assert not found.there()
 
 
-def test_one_that_nobody_would_ask_is_refused(ourvidz: Command) -> None:
+def test_an_enhancer_disabled_by_configuration_is_refused(ourvidz: Command) -> None:
     done = ourvidz("enhancer", OURVIDZ_ENHANCER="off")
     assert done.code == 2 and "no executor would ask" in done.err

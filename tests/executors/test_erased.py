@@ -1,11 +1,11 @@
-"""A user is erased while a real executor works for them: neither a word nor an object comes back."""
+"""A user is erased while a real executor runs their job: neither text nor objects remain."""
 
 from __future__ import annotations
 
 import threading
 
 import pytest
-from site_of import ProbeShelf, Site, held
+from executor_site import ProbeShelf, Site, held
 from staging import in_put
 from waiting import LIMIT, wait_for
 
@@ -17,7 +17,7 @@ WORD = "periwinkle"
 
 
 def left(site: Site) -> tuple[list[str], str]:
-    """Their objects, and what they wrote."""
+    """The user's objects and texts that remain."""
     words = site.db.rows("select p.*, a.path from public.job_payloads as p left join public.artifacts as a using (job_id)")
     return [path for bucket in BUCKETS for path in site.store.list(bucket, site.user)], str(words)
 
@@ -49,7 +49,7 @@ def test_a_job_on_the_device_stops_and_leaves_nothing(site: Site, job_type: str)
     site.intact(job_id)
 
 
-def test_an_executor_that_lost_its_job_takes_back_what_it_still_uploads(site: Site) -> None:
+def test_an_executor_that_lost_its_job_deletes_its_late_uploads(site: Site) -> None:
     job_id = site.submit(prompt=f"a {WORD} at dusk")
     worker = site.worker()
 

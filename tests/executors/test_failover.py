@@ -1,4 +1,4 @@
-"""A real standby, promoted while a job is under way: behind one address that moves, and with both servers named in the URL."""
+"""A real standby, promoted while a job is running: behind one address that moves, and with both servers in the URL."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pair import Node, primary
+from cuttable_proxy import Wire
+from standby_pair import Node, primary
 from support import Permissive, claim, executor, finish, new_user, submit, types
 from waiting import LIMIT, wait_for
-from wire import Wire
 
 from executors.heartbeat import Heartbeat
-from ourvidz.db import writes
+from ourvidz.db import write_check
 from ourvidz.db.connection import Ambiguous, Database, DatabaseAway, DatabaseReadOnly, takes_no_writes
 from ourvidz.db.migrate import migrate
 from ourvidz.lifecycle import Jobs
@@ -42,14 +42,14 @@ def pair(tmp_path: Path) -> Iterator[tuple[Node, Node]]:
 
 
 def reap_all_the_time(jobs: Jobs, stop: threading.Event) -> None:
-    """As `ourvidz reaper` does."""
+    """Reap like `ourvidz reaper`."""
     grace = jobs.policy().retake
     while not stop.wait(0.05):
         with contextlib.suppress(DatabaseAway, Ambiguous):
             jobs.reap(grace=grace)
 
 
-def test_a_promoted_standby(pair: tuple[Node, Node]) -> None:
+def test_a_running_job_survives_the_promotion_of_a_standby(pair: tuple[Node, Node]) -> None:
     first, standby = pair
     stop = threading.Event()
     with Wire(first.url()) as wire:
@@ -69,7 +69,7 @@ def test_a_promoted_standby(pair: tuple[Node, Node]) -> None:
             assert both.rows("select pg_is_in_recovery() as standby")[0]["standby"] is False
             standby.caught_up(first)
 
-            # The primary dies. Its address leads to the standby, which reads and does not write.
+            # The primary dies. Its address now leads to the standby, which can be read but not written.
             first.stop()
             wire.lead_to(standby.url())
             wait_for(lambda: beat.away, about="for the executor to notice")
@@ -84,7 +84,7 @@ def test_a_promoted_standby(pair: tuple[Node, Node]) -> None:
                 far.rows("update public.jobs set priority = 1")
             assert far.engine.pool.checkedin() == 0, "a connection to the standby stayed in the pool"  # type: ignore[attr-defined]
             finished.start()
-            hold.check()  # the device works on
+            hold.check()  # the device keeps working
 
             standby.ask("select pg_promote()")
             finished.join(LIMIT)
@@ -103,8 +103,8 @@ def test_a_promoted_standby(pair: tuple[Node, Node]) -> None:
                 database.close()
 
 
-def _look(database: Database) -> writes.Writes | None:
+def _look(database: Database) -> write_check.Writes | None:
     try:
-        return writes.look(database)
+        return write_check.look(database)
     except (DatabaseAway, Ambiguous):  # cut in the middle of the switch
         return None

@@ -1,4 +1,4 @@
-"""Real jobs by a real executor whose store is Supabase Storage's API."""
+"""Real jobs by a real executor whose store is the Supabase Storage API."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator
 
 import pytest
-from site_of import Site
+from executor_site import Site
 from storage_site import Face, Line, Trouble, said
 
 from ourvidz.bootstrap import App
@@ -25,7 +25,7 @@ def line(standing_face: Face) -> Iterator[Line]:
 
 
 def stored_as_recorded(site: Site, face: Face, job_id: str) -> int:
-    """Every artifact is in its bucket, byte for byte, and nothing besides; how many."""
+    """Every artifact is in its bucket, byte for byte, and nothing else; return the count."""
     store, artifacts = face.store(BUCKETS), queries.artifacts(site.db, [job_id])
     for a in artifacts:
         content = store.read(a["bucket"], a["path"])
@@ -45,7 +45,7 @@ def test_a_job_ends_with_its_files_in_the_buckets(site: Site, standing_face: Fac
     assert stored_as_recorded(site, standing_face, job_id) == 2
 
 
-def test_answers_lost_on_the_way_cost_no_attempt(site: Site, standing_face: Face, line: Line) -> None:
+def test_lost_answers_cost_no_attempt(site: Site, standing_face: Face, line: Line) -> None:
     line.trouble = [
         Trouble("GET", lost=True),
         Trouble("POST .*/object/sdxl", lost=True),
@@ -60,7 +60,7 @@ def test_answers_lost_on_the_way_cost_no_attempt(site: Site, standing_face: Face
     assert stored_as_recorded(site, standing_face, job_id) == 2
 
 
-def test_a_store_that_is_away_costs_attempts_and_no_second_generation(site: Site, standing_face: Face, line: Line) -> None:
+def test_an_unavailable_store_costs_attempts_but_no_regeneration(site: Site, standing_face: Face, line: Line) -> None:
     line.trouble = [Trouble("POST .*/object/sdxl", times=4, answer=said("503 Service Unavailable"))]
     job_id = site.submit()
     shelf = site.work(job_id, store=standing_face.store(BUCKETS, line.url))
@@ -69,7 +69,7 @@ def test_a_store_that_is_away_costs_attempts_and_no_second_generation(site: Site
     assert stored_as_recorded(site, standing_face, job_id) == 2
 
 
-def test_the_environment_says_which_store(site: Site, standing_face: Face) -> None:
+def test_the_environment_selects_the_store(site: Site, standing_face: Face) -> None:
     names = {"SUPABASE_URL": standing_face.url, "SUPABASE_SERVICE_KEY": standing_face.secret.service}
     both = Config.model_validate({name.lower(): value for name, value in names.items()} | {"ourvidz_home": site.root})
     store = App(both).store

@@ -1,4 +1,4 @@
-"""`ourvidz up` with its own figures through 84 seconds of a read-only database, with jobs coming in all the while by every way."""
+"""`ourvidz up` with its default times through 84 seconds of a read-only database, while jobs are submitted in every way."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import uuid
 from dataclasses import asdict
 
 import pytest
-from site_of import Site, Zygote
+from executor_site import Site, Zygote
 from sqlalchemy import make_url
 from support import Permissive, Server, Switch
 from up_site import Up, running
@@ -22,7 +22,7 @@ from ourvidz.dev.upstash import UpstashFace
 from ourvidz.lifecycle import Jobs, NewJob
 from state.policy import POLICY
 
-OUTAGE = 84.0  # seconds: what was reported, after which a machine never recovered
+OUTAGE = 84.0  # seconds: a reported outage, after which a machine never recovered
 FIGURES = {name: getattr(POLICY, name) for name in ("lease", "heartbeat", "control_poll", "backoff_base", "backoff_max")}
 
 

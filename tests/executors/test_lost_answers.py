@@ -1,4 +1,4 @@
-"""A connection that breaks under a statement: nobody knows whether it was committed, and yet every step happens once."""
+"""A connection that breaks during a statement, so that it may or may not be committed: every step still happens once."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from site_of import SEED, Breaks, CountingStore, ProbeShelf, Site
+from cuttable_proxy import Wire
+from executor_site import SEED, Breaks, CountingStore, ProbeShelf, Site
 from support import Permissive
-from wire import Wire
 
 from ourvidz.db.connection import Database
 from ourvidz.lifecycle import Jobs, NewJob
 from ourvidz.storage.base import StorageUnavailable
 from state.errors import VersionConflict
 
-# What is sent for each verb. psycopg sends the statement and its parameters in one piece, so an event's name can be told too.
+# Text that identifies each verb's statement. psycopg sends statement and parameters together, so event names work too.
 VERBS = ["claim", "enhancement_started", "enhanced(", "generation_started", "artifact_generated(", "upload_started", "artifact_uploaded(",
          "complete("]  # fmt: skip
 
@@ -35,7 +35,7 @@ def far(wire: Wire) -> Iterator[Jobs]:
 
 def once_each(site: Site, job_id: str, *but: str) -> None:
     counts = Counter(site.types(job_id))
-    # An image and its thumbnail: two of these are one each.
+    # An image and its thumbnail: one event each.
     assert {event for event, n in counts.items() if n > 1} <= {"artifact_generated", "artifact_uploaded", *but}, counts
     assert counts["artifact_generated"] == counts["artifact_uploaded"] == 2
 
@@ -48,14 +48,14 @@ def test_every_step_happens_once(site: Site, wire: Wire, far: Jobs, verb: str, a
     shelf = site.work(job_id, jobs=far)
     assert wire.lost == 1
     site.completed(job_id)
-    # An executor that may hold a job it does not know of leaves, and comes back under a new id: that job is claimed again.
+    # An executor that may hold an unknown job leaves and registers under a new id: that job is claimed again.
     once_each(site, job_id, *(("claimed",) if verb == "claim" else ()))
     assert shelf.wan.seeds == [SEED]
     assert site.row(job_id)["crashes"] == (verb == "claim" and answer)
 
 
 @pytest.mark.parametrize("answer", [True, False], ids=["answer", "statement"])
-def test_so_do_those_that_say_what_did_not_work(site: Site, wire: Wire, far: Jobs, answer: bool) -> None:
+def test_a_skipped_enhancement_is_recorded_once(site: Site, wire: Wire, far: Jobs, answer: bool) -> None:
     shelf = ProbeShelf(site.loaded)
     shelf._enhancer = Breaks()  # type: ignore[assignment]
     job_id = site.submit("image7b_fast_enhanced")
@@ -78,7 +78,7 @@ def test_a_report_of_failure_counts_once(site: Site, wire: Wire, far: Jobs, answ
 
 
 @pytest.mark.parametrize("answer", [True, False], ids=["answer", "statement"])
-def test_giving_back_and_cancelling_happen_once(site: Site, wire: Wire, far: Jobs, answer: bool) -> None:
+def test_snooze_cancel_retry_and_reprioritise_happen_once(site: Site, wire: Wire, far: Jobs, answer: bool) -> None:
     executor = far.register("far", "host", 1, ["sdxl"])
     first, second = site.submit(), site.submit()
     (claim,) = far.claim(executor)
@@ -98,7 +98,7 @@ def test_giving_back_and_cancelling_happen_once(site: Site, wire: Wire, far: Job
     far.reprioritise(second, 7, version=5)
     assert site.types(second)[5:] == ["reprioritised"]
     assert wire.lost == 5
-    with pytest.raises(VersionConflict):  # a refusal of someone else's doing stays one
+    with pytest.raises(VersionConflict):  # a conflict caused by somebody else is still reported
         far.retry(second, version=4)
 
 
@@ -109,18 +109,18 @@ def test_a_submit_makes_one_job(site: Site, wire: Wire, far: Jobs, answer: bool)
     assert [str(r["id"]) for r in site.db.rows("select id from public.jobs")] == [job_id]
 
 
-def test_a_connection_that_was_closed_while_idle_is_no_doubt(site: Site, far: Jobs) -> None:
-    """A server that restarted has closed them all. That is seen before a statement goes out, so nothing is left to wonder about."""
+def test_a_connection_closed_while_idle_is_not_ambiguous(site: Site, far: Jobs) -> None:
+    """A restarted server has closed them all. That is noticed before a statement is sent, so nothing is ambiguous."""
     executor = far.register("far", "host", 1, ["sdxl"])
     site.db.rows(
         "select pg_terminate_backend(pid, 2000) from pg_stat_activity"
         " where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'"
     )
-    assert far.claim(executor) == []  # and not Ambiguous
+    assert far.claim(executor) == []  # not Ambiguous
 
 
 @pytest.mark.parametrize("answer", [True, False], ids=["answer", "statement"])
-def test_jobs_that_begin_together_begin_once_each(site: Site, wire: Wire, far: Jobs, answer: bool) -> None:
+def test_jobs_that_start_together_start_once_each(site: Site, wire: Wire, far: Jobs, answer: bool) -> None:
     ids = [site.submit() for _ in range(3)]
     executor = far.register("first", "host", 1, ["sdxl"], {})
     claims = [claim for _ in ids for claim in far.claim(executor, lanes=["sdxl"], resident=[])]

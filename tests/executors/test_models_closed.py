@@ -1,4 +1,4 @@
-"""Model files that are not what they should be: their lane closes here, others go on, and the job waits for one that has them."""
+"""Damaged model files: their lane closes on this executor, others go on, and the job waits for an executor that has them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from executor_site import Site
 from safetensors.torch import load_file, save_file
-from site_of import Site
 from test_refusals import keep, picture
 
 from executors.models import files
@@ -36,7 +36,7 @@ def own_models(tiny_root: Path, tmp_path: Path) -> Path:
 
 
 def lacking(file: Path) -> None:
-    """One tensor less, pinned as a person pins it who has not looked."""
+    """Remove one tensor, and pin the file as somebody would who has not checked it."""
     state = load_file(file)
     del state["conditioner.embedders.0.transformer.text_model.encoder.layers.0.layer_norm1.bias"]
     save_file(state, file)
@@ -44,11 +44,11 @@ def lacking(file: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [truncated, pickled, missing, lacking])
-def test_a_damaged_model_closes_its_lane_and_no_other(
+def test_a_damaged_model_closes_only_its_lane(
     site: Site, own_models: Path, damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     shelf = Shelf(own_models)
-    damage(own_models / SDXL)  # after the look at the start, as a disk does it
+    damage(own_models / SDXL)  # after the check at startup, like a failing disk
     job_id, other = site.submit(), site.submit("image_fast")
     site.work(other, shelf=shelf)
 
@@ -65,8 +65,8 @@ def test_a_damaged_model_closes_its_lane_and_no_other(
     site.completed(job_id)
 
 
-def test_a_damaged_model_beside_the_lanes_own_leaves_that_lane_open(site: Site, own_models: Path) -> None:
-    """Wan loads both of its pipelines; a job that needs the sound one must not close its lane."""
+def test_damage_to_another_lanes_model_leaves_this_lane_open(site: Site, own_models: Path) -> None:
+    """Wan loads both of its pipelines; damage to one must not close the lane that needs the other."""
     keep(site, "single.png", picture())
     shelf = Shelf(own_models)
     truncated(next((own_models / "wan2.1-t2v-1.3b" / "transformer").glob("*.safetensors")))
@@ -76,7 +76,7 @@ def test_a_damaged_model_beside_the_lanes_own_leaves_that_lane_open(site: Site, 
     assert "wan_vace" in shelf.lanes and "wan" not in shelf.lanes
 
 
-def test_files_that_look_right_and_do_not_load_close_the_lane_without_quarantine(
+def test_valid_files_that_fail_to_load_close_the_lane_without_quarantine(
     site: Site, own_models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from executors.errors import ModelFileError

@@ -1,5 +1,5 @@
-"""Stages overlap: while the device is at one job, those before it are encoded and uploaded, and the next is prepared. Each test stages
-who waits for whom; without the overlap it would wait in vain."""
+"""Overlapping stages: while the device runs one job, earlier ones are encoded and uploaded, and the next is prepared. Each test makes one
+stage wait for another; without overlap it would time out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from site_of import CountingStore, ProbeShelf, Site, cancel_learned
+from executor_site import CountingStore, ProbeShelf, Site, cancel_learned
 from staging import at_step, claimed, in_put, rounds, soon
 from test_refusals import keep, picture
 from waiting import LIMIT, wait_for
@@ -22,7 +22,7 @@ from executors.spool import Spool
 from executors.worker import IN_FLIGHT
 from ourvidz.lifecycle import Jobs
 
-# -- what overlaps -------------------------------------------------------------------------------------------------------------------------
+# -- which stages overlap ------------------------------------------------------------------------------------------------------------------
 
 
 def test_the_next_job_is_on_the_device_while_one_is_uploaded(site: Site) -> None:
@@ -72,7 +72,7 @@ def test_the_next_job_is_prepared_while_one_is_on_the_device(site: Site) -> None
     assert seen == [address.partition("/")[2]]
 
 
-def test_the_first_picture_is_recorded_while_the_second_is_made(site: Site) -> None:
+def test_the_first_image_is_recorded_while_the_second_is_generated(site: Site) -> None:
     job_id = site.submit(steps=2, images=3)
     shelf = ProbeShelf(site.loaded)
     at_step(shelf, job_id, 3, lambda: wait_for(lambda: len(site.artifacts(job_id)) >= 2))
@@ -80,11 +80,11 @@ def test_the_first_picture_is_recorded_while_the_second_is_made(site: Site) -> N
     site.completed(job_id, 3)
 
 
-# -- how much ------------------------------------------------------------------------------------------------------------------------------
+# -- limits --------------------------------------------------------------------------------------------------------------------------------
 
 
 class Kept:
-    """A family whose outputs are counted as long as anyone keeps them."""
+    """A family that counts its outputs still referenced."""
 
     def __init__(self, family: Family) -> None:
         self.family, self.name = family, family.name
@@ -105,7 +105,7 @@ class Kept:
         return sum(ref() is not None for ref in self.outputs)
 
 
-def test_a_store_that_does_not_answer_stops_the_claims_and_not_the_memory(site: Site) -> None:
+def test_a_hung_store_stops_claims_and_does_not_fill_memory(site: Site) -> None:
     ids = [site.submit() for _ in range(IN_FLIGHT + 3)]
     answers = threading.Event()
     site.store.trouble = lambda _: soon(answers)()
@@ -124,7 +124,7 @@ def test_a_store_that_does_not_answer_stops_the_claims_and_not_the_memory(site: 
         assert site.types(job_id).count("claimed") == 1
 
 
-def test_one_job_is_prepared_ahead_and_no_more(site: Site) -> None:
+def test_at_most_one_job_is_prepared_ahead(site: Site) -> None:
     ids = [site.submit(steps=3) for _ in range(4)]
     shelf = ProbeShelf(site.loaded)
     worker = site.worker(shelf=shelf)
@@ -140,9 +140,9 @@ def test_one_job_is_prepared_ahead_and_no_more(site: Site) -> None:
         site.completed(job_id)
 
 
-def test_none_is_taken_before_the_device_will_soon_want_it(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_job_is_claimed_before_the_device_is_nearly_free(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another executor may be free sooner."""
-    monkeypatch.setattr("executors.device.SOON", -1.0)  # a job's last step is not yet its end
+    monkeypatch.setattr("executors.device.SOON", -1.0)  # makes a job's last step not yet its end
     first, second = site.submit(steps=3), site.submit()
     shelf = ProbeShelf(site.loaded)
     worker = site.worker(shelf=shelf)
@@ -152,15 +152,15 @@ def test_none_is_taken_before_the_device_will_soon_want_it(site: Site, monkeypat
     site.completed(second)
 
 
-def test_the_job_claimed_ahead_is_one_for_the_models_that_are_there_by_then(site: Site) -> None:
+def test_the_job_claimed_ahead_suits_the_loaded_models(site: Site) -> None:
     first, other, second = site.submit(steps=3), site.submit("image_fast"), site.submit()
-    worker = site.worker(shelf=Shelf(site.loaded.paths.root))  # of its own, with nothing loaded
+    worker = site.worker(shelf=Shelf(site.loaded.paths.root))  # its own, with nothing loaded
     worker.run(until=[first, other, second])
     (order,) = site.db.rows("select array_agg(job_id::text order by seq) as ids from public.job_events where type = 'claimed'")
     assert order["ids"] == [first, second, other]
 
 
-def test_who_works_for_certain_jobs_begins_no_other_meanwhile(site: Site) -> None:
+def test_a_worker_limited_to_certain_jobs_starts_no_other(site: Site) -> None:
     first, other = site.submit(steps=3), site.submit()
     shelf = ProbeShelf(site.loaded)
     worker = site.worker(shelf=shelf)
@@ -177,7 +177,7 @@ def test_who_works_for_certain_jobs_begins_no_other_meanwhile(site: Site) -> Non
     assert site.types(other) == ["submitted"]
 
 
-def test_an_executor_that_idles_leaves_when_all_is_uploaded(site: Site) -> None:
+def test_an_idle_executor_exits_after_its_uploads(site: Site) -> None:
     job_id = site.submit()
     worker = site.worker()
     in_put(site, job_id, lambda: rounds(worker))
@@ -207,7 +207,7 @@ def test_a_prepared_job_that_is_cancelled_never_reaches_the_device(site: Site) -
     site.intact(second)
 
 
-def test_a_cancel_on_the_device_leaves_those_around_it_alone(site: Site) -> None:
+def test_a_cancel_on_the_device_does_not_affect_other_stages(site: Site) -> None:
     first, second, third = (site.submit(steps=3) for _ in range(3))
     shelf, uploaded = ProbeShelf(site.loaded), threading.Event()
     worker = site.worker(shelf=shelf)
@@ -226,7 +226,7 @@ def test_a_cancel_on_the_device_leaves_those_around_it_alone(site: Site) -> None
         assert site.types(job_id).count("claimed") == 1
 
 
-def test_a_cancel_during_an_upload_leaves_the_job_on_the_device_alone(site: Site) -> None:
+def test_a_cancel_during_an_upload_does_not_affect_the_device(site: Site) -> None:
     first, second = site.submit(steps=2), site.submit(steps=2)
     shelf = ProbeShelf(site.loaded)
     worker = site.worker(shelf=shelf)
@@ -245,11 +245,11 @@ def test_a_cancel_during_an_upload_leaves_the_job_on_the_device_alone(site: Site
     assert site.types(second).count("claimed") == 1
 
 
-# -- leaving -------------------------------------------------------------------------------------------------------------------------------
+# -- draining ------------------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("twice", [False, True], ids=["once", "twice"])
-def test_a_drain_finishes_what_was_begun_and_gives_back_what_was_only_prepared(site: Site, twice: bool) -> None:
+def test_a_drain_finishes_started_jobs_and_gives_back_prepared_ones(site: Site, twice: bool) -> None:
     uploading, on_device, prepared = (site.submit(steps=3) for _ in range(3))
     shelf, told = ProbeShelf(site.loaded), threading.Event()
     worker = site.worker(shelf=shelf)

@@ -1,4 +1,4 @@
-"""What goes wrong, hangs or crashes in one stage, and the jobs in the others: each ends by itself."""
+"""Errors, hangs and crashes in one stage, and the jobs in the others: each job ends on its own."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 import torch
-from site_of import ProbeShelf, Site, Zygote, running
+from cuttable_proxy import Wire
+from executor_site import ProbeShelf, Site, Zygote, running
 from staging import at_step, claimed, in_put
 from support import Permissive
 from test_retry import nan_unless
 from waiting import LIMIT, wait_for
-from wire import Wire
 
 from executors.models.sdxl import Sdxl
 from executors.spool import Spool
@@ -25,10 +25,10 @@ from ourvidz.db.connection import Database
 from ourvidz.lifecycle import Jobs
 from ourvidz.storage.base import StorageUnavailable
 
-# -- what goes wrong -----------------------------------------------------------------------------------------------------------------------
+# -- errors --------------------------------------------------------------------------------------------------------------------------------
 
 
-def test_an_upload_that_fails_does_not_touch_the_job_on_the_device_and_generates_nothing_again(site: Site) -> None:
+def test_a_failed_upload_does_not_affect_the_device_or_regenerate(site: Site) -> None:
     first, second = site.submit(steps=2), site.submit(steps=2)
     shelf, failed = ProbeShelf(site.loaded), threading.Event()
 
@@ -46,7 +46,7 @@ def test_an_upload_that_fails_does_not_touch_the_job_on_the_device_and_generates
 
 
 def test_a_job_whose_encoder_fails_stops_on_the_device_at_the_next_step(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    site.policy(heartbeat=60, control_poll=60)  # it need not learn from the database what happens in its own house
+    site.policy(heartbeat=60, control_poll=60)  # it must not need the database to learn of its own encoder
     job_id = site.submit(steps=3, images=3)
     shelf = ProbeShelf(site.loaded)
     encode, broken = Spool.write, []
@@ -64,8 +64,8 @@ def test_a_job_whose_encoder_fails_stops_on_the_device_at_the_next_step(site: Si
     assert shelf.sdxl.steps == 4 + 9 and "the encoder broke" in site.said(job_id)
 
 
-def test_what_an_error_held_on_the_device_is_free_before_the_next_job(site: Site) -> None:
-    """Its job's thread may be long at telling the database."""
+def test_memory_held_by_an_error_is_freed_before_the_next_job(site: Site) -> None:
+    """Its job's thread may take long to tell the database."""
     job_id = site.submit(steps=2)
     shelf, worker_jobs = ProbeShelf(site.loaded), Jobs(site.db, Permissive())
     tensors: list[weakref.ref[torch.Tensor]] = []
@@ -112,7 +112,7 @@ def test_a_lane_that_closes_gives_back_the_job_prepared_for_it(site: Site) -> No
     site.completed(second)
 
 
-def test_a_lost_answer_to_a_claim_ahead_costs_the_job_on_the_device_nothing(site: Site) -> None:
+def test_a_lost_answer_to_a_claim_ahead_does_not_affect_the_device(site: Site) -> None:
     first, second = site.submit(steps=3), site.submit(steps=3)
     shelf = ProbeShelf(site.loaded)
     with Wire(site.db.url) as wire:
@@ -131,10 +131,10 @@ def test_a_lost_answer_to_a_claim_ahead_costs_the_job_on_the_device_nothing(site
     assert [d["cause"] for d in site.data(second, "lease_expired")] == ["lost answer"]
 
 
-# -- what hangs ----------------------------------------------------------------------------------------------------------------------------
+# -- hangs ---------------------------------------------------------------------------------------------------------------------------------
 
 
-def test_an_upload_that_hangs_loses_its_own_claim_and_nothing_else(site: Site) -> None:
+def test_a_hung_upload_loses_only_its_own_claim(site: Site) -> None:
     first, second = site.submit(steps=2), site.submit(steps=2)
     shelf, released = ProbeShelf(site.loaded), threading.Event()
     hung: list[threading.Thread] = []
@@ -155,7 +155,7 @@ def test_an_upload_that_hangs_loses_its_own_claim_and_nothing_else(site: Site) -
     assert (site.row(first), site.types(first), site.artifacts(first)) == before
 
 
-def test_an_executor_with_no_place_left_that_does_not_hang_loses_its_lease(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_executor_with_only_hung_jobs_loses_its_lease(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("executors.worker.IN_FLIGHT", 1)
     site.policy(load_stall=0.4, lease=1.5)
     job_id, released = site.submit(), threading.Event()
@@ -171,7 +171,7 @@ def test_an_executor_with_no_place_left_that_does_not_hang_loses_its_lease(site:
     released.set()
 
 
-def test_a_process_whose_device_hangs_ends_itself_when_the_lease_is_lost(site: Site, zygote: Zygote) -> None:
+def test_a_process_with_a_hung_device_exits_when_the_lease_is_lost(site: Site, zygote: Zygote) -> None:
     site.policy(lease=2.0, step_stall=0.5)
     job_id = site.submit(steps=5)
     with running(zygote.spawn(site.db.url, site.root / "hung", site.root / "store", hang_at_step=2, own_process=True)) as child:
@@ -183,8 +183,8 @@ def test_a_process_whose_device_hangs_ends_itself_when_the_lease_is_lost(site: S
 
 
 @pytest.mark.parametrize("job_type", ["image7b_fast_enhanced", "sdxl_image_fast"])
-def test_a_database_that_is_waited_for_is_no_device_that_hangs(site: Site, monkeypatch: pytest.MonkeyPatch, job_type: str) -> None:
-    """What the device's thread itself tells, between two stages: that a prompt is enhanced, or that an output was bad."""
+def test_waiting_for_the_database_is_not_a_device_hang(site: Site, monkeypatch: pytest.MonkeyPatch, job_type: str) -> None:
+    """Writes made by the device thread itself, between two stages: a prompt was enhanced, or an output was bad."""
     job_id, waited = site.submit(job_type), []
     monkeypatch.setattr(Sdxl, "_denoise", nan_unless(lambda work, seed: work.precise))
     site.policy(step_stall=0.3)
@@ -208,9 +208,9 @@ def test_a_database_that_is_waited_for_is_no_device_that_hangs(site: Site, monke
 
 
 @pytest.mark.parametrize("hold", ["spool", "put"])
-def test_a_crash_is_held_against_the_job_on_the_device_and_not_against_those_around_it(site: Site, zygote: Zygote, hold: str) -> None:
+def test_a_crash_counts_only_against_the_job_on_the_device(site: Site, zygote: Zygote, hold: str) -> None:
     behind, on_device, ahead = site.submit(steps=2), site.submit(steps=50), site.submit(steps=2)
-    # The first stays at its encoder, or its upload; the third is claimed in a step of the second, and there the process is killed.
+    # The first job blocks at its encoder or upload; the third is claimed during a step of the second, and there the process is killed.
     child = zygote.spawn(site.db.url, site.root / "first", site.root / "store", hold=[hold, behind], die=("after", "claim", 3))
     assert child.wait() == -signal.SIGKILL, (site.root / "first" / "log-first").read_text()
     assert [site.row(i)["status"] for i in (behind, on_device, ahead)] == [

@@ -1,4 +1,4 @@
-"""Behind a pooler that hands each statement to another server connection: nothing of ours may hang on a session."""
+"""Behind a pooler that sends each statement to another server connection: nothing may depend on session state."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from site_of import Child, Site, Zygote, running
+from cuttable_proxy import Wire
+from executor_site import Child, Site, Zygote, running
 from stack_fixtures import Pooler
 from support import Permissive, Server, Switch, claim, executor, finish, new_user, row, submit, types
 from waiting import LIMIT, wait_for
-from wire import Wire
 
 from executors.shelf import Shelf
 from ourvidz.db.connection import Ambiguous, Database, DatabaseAway, DatabaseReadOnly
-from ourvidz.dev.debian import Program
+from ourvidz.dev.pgbouncer import Program
 from ourvidz.lifecycle import Jobs
 from state.errors import StaleClaim
 
@@ -24,14 +24,14 @@ from state.errors import StaleClaim
 @pytest.fixture
 def pooled(pgbouncer: Pooler) -> Iterator[Database]:
     database = Database(pgbouncer.url)
-    with database.driver() as one_client:  # its second server connection comes a moment later
+    with database.driver() as one_client:  # its second server connection opens a moment later
         first = one_client.execute("select pg_backend_pid()").fetchone()
         wait_for(lambda: one_client.execute("select pg_backend_pid()").fetchone() != first, "for the pooler to switch")
     yield database
     database.close()
 
 
-def test_a_job_from_its_submit_to_its_end(pooled: Database) -> None:
+def test_a_job_completes_through_the_pooler(pooled: Database) -> None:
     jobs = Jobs(pooled, Permissive(), patience=20)
     pooled.rows("update ourvidz.policy set backoff_base = 0.01, backoff_max = 0.01")
     user = new_user(pooled)
@@ -53,7 +53,7 @@ def test_a_job_from_its_submit_to_its_end(pooled: Database) -> None:
 
 
 def test_two_executors_at_once_through_the_pooler(pooled: Database, loaded: Shelf, zygote: Zygote, tmp_path: Path) -> None:
-    """With the real Listener, whose LISTEN no transaction pooler keeps: what it does not hear of is found by polling."""
+    """With the real Listener, whose LISTEN a transaction pooler drops: polling finds what it misses."""
     site = Site(pooled, loaded, tmp_path)
     jobs = [site.submit() for _ in range(4)]
 
@@ -70,10 +70,10 @@ def test_two_executors_at_once_through_the_pooler(pooled: Database, loaded: Shel
         assert site.types(job_id).count("claimed") == 1
 
 
-def test_a_pooler_that_dies_and_a_database_that_is_read_only_behind_it(
+def test_a_dead_pooler_and_a_read_only_database_are_survived(
     pgbouncer: Pooler, pgbouncer_program: Program, server: Server, database_name: str, tmp_path: Path
 ) -> None:
-    """PgBouncer tells its clients neither of a standby nor of read-only: what a statement meets decides."""
+    """PgBouncer tells its clients neither of a standby nor of read-only mode: the result of a statement decides."""
     switch, second = Switch(server, database_name), None
     with Wire(pgbouncer.url) as wire:
         far = Database(wire.url)

@@ -1,4 +1,4 @@
-"""The prompt dialog, from the edge function to a real (tiny) Qwen and back: enhance-prompt in Deno, the database, the enhancer."""
+"""The prompt dialog from the edge function to a real (tiny) Qwen and back: enhance-prompt in Deno, the database, the enhancer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from enhancer_site import PROMPT, SLOW, Served, nothing
-from site_of import Site, Zygote
+from executor_site import Site, Zygote
 from stack_fixtures import Project, User
 from waiting import LIMIT, wait_for
 
@@ -31,7 +31,7 @@ def ask(project: Project, user: User | None, prompt: Any = PROMPT, **more: Any) 
 
 @pytest.fixture
 def start(enhancer_folder: Path, zygote: Zygote, project: Project) -> Iterator[Callable[[str], Served]]:
-    """Starts an enhancer that answers this project's dialog."""
+    """Start an enhancer that answers this project's dialog."""
     made: list[Served] = []
 
     def one(name: str) -> Served:
@@ -47,13 +47,13 @@ def start(enhancer_folder: Path, zygote: Zygote, project: Project) -> Iterator[C
     project.database.rows("delete from ourvidz.enhancers")
 
 
-def test_without_an_enhancer_that_is_said_at_once(project: Project) -> None:
+def test_without_an_enhancer_it_fails_at_once(project: Project) -> None:
     answer = ask(project, project.user())
     said = answer.json()
     assert (answer.status_code, said["success"], said["code"]) == (503, False, "OV030") and "No enhancer" in said["details"]
 
 
-def test_the_dialogs_shape_and_the_models_text(project: Project, start: Callable[[str], Served], loaded: Shelf) -> None:
+def test_the_answer_has_the_dialogs_fields_and_the_models_text(project: Project, start: Callable[[str], Served], loaded: Shelf) -> None:
     start("a")
     answer = ask(project, project.user())
     said = answer.json()
@@ -67,7 +67,7 @@ def test_the_dialogs_shape_and_the_models_text(project: Project, start: Callable
     assert about["enhancement_strategy"] == "qwen_wan" and "tiny model" in about["note"]
 
 
-def test_killed_in_the_middle_its_prompt_is_answered_by_another(project: Project, start: Callable[[str], Served]) -> None:
+def test_a_killed_enhancers_prompt_is_answered_by_another(project: Project, start: Callable[[str], Served]) -> None:
     first = start("a")
     with ThreadPoolExecutor(1) as pool:
         asking = pool.submit(ask, project, project.user(), SLOW)
@@ -81,7 +81,7 @@ def test_killed_in_the_middle_its_prompt_is_answered_by_another(project: Project
     assert row["claim_no"] == 2
 
 
-def test_told_to_stop_it_gives_back_what_it_has_not_finished(project: Project, start: Callable[[str], Served]) -> None:
+def test_a_stopped_enhancer_gives_back_its_prompt(project: Project, start: Callable[[str], Served]) -> None:
     first = start("a")
     with ThreadPoolExecutor(1) as pool:
         asking = pool.submit(ask, project, project.user(), SLOW)
@@ -95,9 +95,9 @@ def test_told_to_stop_it_gives_back_what_it_has_not_finished(project: Project, s
         assert asking.result(LIMIT).status_code == 200
 
 
-def test_a_text_that_is_refused_never_reaches_the_browser(project: Project) -> None:
-    """Before any model sees it, and whatever an enhancer made of it."""
-    word, user = "schoolgirl", project.user()  # of the term lists: clinical by itself
+def test_a_refused_text_never_reaches_the_browser(project: Project) -> None:
+    """Both the prompt, before any model sees it, and the enhancer's text."""
+    word, user = "schoolgirl", project.user()  # from the term lists: a neutral word by itself
     enhancement.take(project.database, "test")
     answer = ask(project, user, word)
     assert (answer.status_code, answer.json()["code"]) == (422, "OV013") and word not in answer.text
@@ -126,7 +126,7 @@ def test_bad_prompts_are_refused_by_name(project: Project, prompt: Any) -> None:
     assert (answer.status_code, answer.json()["field"]) == (400, "prompt")
 
 
-def test_who_may_not(project: Project) -> None:
+def test_unauthorised_users_are_refused(project: Project) -> None:
     assert ask(project, None).status_code == 401
     enhancement.take(project.database, "test")
     refused = ask(project, project.user(verified=False))
@@ -134,7 +134,7 @@ def test_who_may_not(project: Project) -> None:
 
 
 def queued(db: Database, user: str, prompt: str) -> str:
-    """A request as the rpc makes it."""
+    """Queue a request as the rpc does."""
     enhancement.take(db, "test")
     sql = """with claims as materialized (select set_config('request.jwt.claims', %s, true))
              select ourvidz.api_ask_enhancement(jsonb_build_object('prompt', %s::text))->>'request_id' as id from claims"""
@@ -145,7 +145,7 @@ def outcome(db: Database, request: str) -> dict[str, Any]:
     return db.rows("select enhanced, failed, figures from ourvidz.enhancement_requests where id = %s", (request,))[0]
 
 
-def test_where_there_is_no_process_an_idle_executor_answers(site: Site) -> None:
+def test_without_an_enhancer_process_an_idle_executor_answers(site: Site) -> None:
     request = queued(site.db, site.user, PROMPT)
     worker = site.worker()
     thread = site.start(worker)
@@ -158,8 +158,8 @@ def test_where_there_is_no_process_an_idle_executor_answers(site: Site) -> None:
     assert outcome(site.db, request)["enhanced"] == text
 
 
-def test_what_the_screen_refuses_the_enhancer_refuses_too(site: Site) -> None:
-    """Whoever has a user's JWT can call the rpc without the edge function."""
+def test_the_enhancer_applies_the_screen(site: Site) -> None:
+    """A user's JWT suffices to call the rpc without the edge function."""
     from executors.dialog import of_shelf
     from ourvidz.lifecycle import Jobs
     from ourvidz.safety.lexical import LexicalScreen

@@ -1,4 +1,4 @@
-"""References that cannot be read, enhancement that does not come off, and texts that no model may see."""
+"""Unreadable references, failed enhancement, and texts that no model may see."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import uuid
 from typing import Any
 
 import pytest
+from executor_site import PROMPT, Breaks, ProbeShelf, Site
 from PIL import Image
-from site_of import PROMPT, Breaks, ProbeShelf, Site
 from support import new_user
 
 from executors.enhance import Enhancer
@@ -55,7 +55,7 @@ BAD = ["missing", "no picture", "cut short", "too many pixels", "too many bytes"
 
 
 def referring(site: Site, address: str, **more: Any) -> str:
-    """A job with this picture, whoever's it is: submit refuses another user's, and the executor must too."""
+    """A job with this reference, whoever owns it: submit refuses another user's, and so must the executor."""
     job_id = site.submit("image_fast", references={"single": f"character-images/{site.user}/own.png"}, **more)
     if (file := site.root / "store" / address).is_file():
         site.attest(file.read_bytes())
@@ -75,7 +75,7 @@ def test_a_reference_that_cannot_be_read_fails_the_job(site: Site, what: str) ->
 
 
 @pytest.mark.parametrize("what", BAD)
-def test_or_is_left_out_where_the_job_said_so(site: Site, what: str) -> None:
+def test_an_unreadable_reference_is_skipped_if_the_job_allows(site: Site, what: str) -> None:
     job_id = referring(site, bad_references(site)[what], reference_fallback=True)
     shelf = site.work(job_id)
     site.completed(job_id)
@@ -83,7 +83,7 @@ def test_or_is_left_out_where_the_job_said_so(site: Site, what: str) -> None:
     assert shelf.wan.works[0].references.wan_mode == "none"
 
 
-def test_the_reference_of_an_sdxl_job_is_left_out_with_its_type(site: Site) -> None:
+def test_an_sdxl_jobs_reference_is_skipped_with_its_type(site: Site) -> None:
     address = bad_references(site)["missing"]
     job_id = site.submit("sdxl_image_fast", references={"style": address}, reference_type="style", reference_fallback=True)
     shelf = site.work(job_id)
@@ -91,7 +91,7 @@ def test_the_reference_of_an_sdxl_job_is_left_out_with_its_type(site: Site) -> N
     assert shelf.sdxl.works[0].reference_type is None
 
 
-def test_of_two_references_the_good_one_is_used(site: Site) -> None:
+def test_the_readable_one_of_two_references_is_used(site: Site) -> None:
     bad = bad_references(site)["no picture"]
     good = keep(site, "good.png", picture())
     job_id = site.submit("video_fast", references={"first_frame": good, "last_frame": bad}, reference_fallback=True)
@@ -100,13 +100,13 @@ def test_of_two_references_the_good_one_is_used(site: Site) -> None:
     assert shelf.wan.works[0].references.wan_mode == "start"
 
 
-def test_the_picture_that_a_job_starts_from_cannot_be_left_out(site: Site) -> None:
+def test_an_initial_image_cannot_be_skipped(site: Site) -> None:
     job_id = site.submit("sdxl_img2img", steps=4, references={"init": bad_references(site)["missing"]}, reference_fallback=True)
     site.work(job_id)
     assert (site.row(job_id)["status"], site.row(job_id)["error_class"]) == ("failed", "bad_reference")
 
 
-def test_a_negative_prompt_too_long_for_one_pass_is_cut_and_its_owner_told(site: Site) -> None:
+def test_a_negative_prompt_over_one_window_is_cut_and_reported(site: Site) -> None:
     notes: list[str] = []
     long = ", ".join(f"thing number {n}" for n in range(60))
     job_id = site.jobs.submit(NewJob(site.user, "sdxl_image_fast", PROMPT, long, settings={"steps": 1, "seed": 4711})).id
@@ -152,7 +152,7 @@ def test_a_prompt_that_cannot_be_enhanced_is_used_as_written(site: Site, enhance
     ],
     ids=["refusal", "late refusal", "question", "thoughts", "Chinese"],
 )
-def test_so_is_one_for_which_the_model_writes_no_description_and_nobody_pays_for_that(
+def test_a_prompt_without_a_description_is_used_as_written_and_not_charged(
     site: Site, monkeypatch: pytest.MonkeyPatch, answer: str, reason: str
 ) -> None:
     monkeypatch.setattr(site.loaded.enhancer(), "_placed", lambda prompt, style, limits: (answer, 12))
@@ -165,7 +165,7 @@ def test_so_is_one_for_which_the_model_writes_no_description_and_nobody_pays_for
     assert paid["n"] == JOB_TYPES["image_fast"].price
 
 
-def test_so_is_one_whose_enhancement_takes_too_long(site: Site) -> None:
+def test_an_enhancement_over_its_time_limit_uses_the_prompt_as_written(site: Site) -> None:
     site.policy(enhance_limit=0.0)
     job_id = site.submit("image7b_fast_enhanced")
     site.work(job_id)
@@ -174,7 +174,7 @@ def test_so_is_one_whose_enhancement_takes_too_long(site: Site) -> None:
 
 
 @pytest.mark.parametrize("slow", [True, False])
-def test_unless_the_job_would_rather_fail(site: Site, slow: bool) -> None:
+def test_failed_enhancement_fails_a_job_that_requires_it(site: Site, slow: bool) -> None:
     site.policy(enhance_limit=0.0)
     job_id = site.submit("image7b_fast_enhanced", on_enhance_failure="fail")
     shelf = site.work(job_id, shelf=None if slow else enhancing_with(site, Breaks()))
@@ -182,7 +182,7 @@ def test_unless_the_job_would_rather_fail(site: Site, slow: bool) -> None:
     assert shelf.wan.works == []
 
 
-def test_a_cancel_while_enhancing_stops_it_at_a_token(site: Site) -> None:
+def test_a_cancel_stops_enhancement_at_the_next_token(site: Site) -> None:
     job_id = site.submit("image7b_fast_enhanced")
     shelf = ProbeShelf(site.loaded)
     worker = site.worker(shelf=shelf)
@@ -210,7 +210,7 @@ def test_a_cancel_while_enhancing_stops_it_at_a_token(site: Site) -> None:
 
 
 class Refusing:
-    """Refuses `word`, and counts what it was shown."""
+    """Refuses `word`, and counts its checks."""
 
     def __init__(self, word: str = "") -> None:
         self.word, self.shown = word, 0
@@ -226,28 +226,27 @@ class Crashing:
 
 
 def past_the_screen(site: Site, job_type: str = "sdxl_image_fast", prompt: str = PROMPT) -> str:
-    """A job that came in by another way: straight into SQL."""
+    """A job that bypassed the screen: inserted by SQL."""
     job = {"user_id": site.user, "job_type": job_type, "prompt": prompt, "settings": {"steps": 1, "seed": 4711}}
     return str(site.db.rows("select job_id from ourvidz.submit_batch(%s)", (json.dumps([job]),))[0]["job_id"])
 
 
 @pytest.mark.parametrize("job_type", ["sdxl_image_fast", "image7b_fast_enhanced", "image_fast"])
-def test_a_refused_prompt_fails_for_good_and_no_model_sees_it(site: Site, job_type: str) -> None:
+def test_a_refused_prompt_fails_permanently_and_reaches_no_model(site: Site, job_type: str) -> None:
     job_id = past_the_screen(site, job_type)
     shelf = enhancing_with(site, None)  # an enhancer would be loaded, and noticed below
     site.work(job_id, shelf=shelf, screen=Refusing())
     row = site.row(job_id)
     assert (row["status"], row["error_class"], row["final"]) == ("failed", "refused_content", True)
     said = site.data(job_id, "failed")[0]
-    assert len(said.pop("digest")) == 64  # salted: it proves what was refused, and tells no one
+    assert len(said.pop("digest")) == 64  # salted: proves what was refused without revealing it
     assert (
         said
         == {
             "class": "refused_content",
             "final": True,
             "category": "minors",
-            "policy_version": "image-"
-            + hashlib.sha256(b"rules-7").hexdigest()[:8],  # a screen of somebody else's: its name could be anything
+            "policy_version": "image-" + hashlib.sha256(b"rules-7").hexdigest()[:8],  # hashed: a third-party screen may choose any name
             "stage": "prompt",
             "rule_id": "image-" + hashlib.sha256(b"m1").hexdigest()[:8],
         }
@@ -262,14 +261,14 @@ def test_a_refused_prompt_fails_for_good_and_no_model_sees_it(site: Site, job_ty
 
 def test_an_enhanced_text_that_is_refused_is_not_kept_or_used(site: Site) -> None:
     job_id = past_the_screen(site, "image7b_fast_enhanced")
-    shelf = site.work(job_id, screen=Refusing("composition"))  # a word that only the enhanced text has
+    shelf = site.work(job_id, screen=Refusing("composition"))  # a word found only in the enhanced text
     assert (site.row(job_id)["status"], site.row(job_id)["final"]) == ("failed", True)
     assert shelf.wan.works == []
     assert site.db.rows("select enhanced_prompt from public.job_payloads where job_id = %s", (job_id,))[0]["enhanced_prompt"] is None
 
 
 def test_an_enhanced_text_of_an_earlier_attempt_is_screened_again(site: Site) -> None:
-    """The rules may have changed since, or the executor that wrote it had others."""
+    """The rules may have changed since, or that executor had others."""
     job_id = past_the_screen(site, "image7b_fast_enhanced")
     (claim,) = site.jobs.claim(site.jobs.register("earlier", "host", 1, ["wan"]))
     site.jobs.advance(claim, "enhancement_started")
@@ -294,7 +293,7 @@ def test_a_screen_that_cannot_answer_lets_nothing_through(site: Site) -> None:
     site.completed(job_id)
 
 
-def test_what_was_screened_is_both_texts(site: Site) -> None:
+def test_prompt_and_enhanced_text_are_both_screened(site: Site) -> None:
     job_id = site.jobs.submit(NewJob(site.user, "image7b_fast_enhanced", PROMPT, settings={"steps": 1, "seed": 4711})).id
     screen = Refusing("never there")
     site.work(job_id, screen=screen)
@@ -302,7 +301,7 @@ def test_what_was_screened_is_both_texts(site: Site) -> None:
     assert screen.shown == 2, (site.types(job_id), site.data(job_id, "enhancement_skipped"))
 
 
-def test_weight_signs_inside_a_word_hide_it_from_no_screen(site: Site) -> None:
+def test_weight_syntax_inside_a_word_does_not_hide_it(site: Site) -> None:
     """compel reads `forb(id:1.1)den` as the plain word; so must the screen."""
     job_id = past_the_screen(site, prompt="a forb(id:1.1)den thing")
     shelf = site.work(job_id, screen=Refusing("forbidden"))

@@ -1,14 +1,14 @@
-"""A rerouted job through a real executor: what it makes says what was asked for, and what made it."""
+"""A rerouted job through a real executor: its outputs record both the requested job type and the one that made them."""
 
 from __future__ import annotations
 
 import io
 
+from executor_site import SEED, Site
 from PIL import Image
-from site_of import SEED, Site
 
 
-def test_an_artifact_of_a_rerouted_job_says_what_was_asked_for_and_what_made_it(site: Site) -> None:
+def test_a_rerouted_jobs_artifact_records_both_job_types(site: Site) -> None:
     job_id = site.submit("sdxl_image_high", width=1216, height=832)
     site.jobs.reroute(job_id)
     shelf = site.work(job_id, lanes=["wan"])
@@ -23,7 +23,7 @@ def test_an_artifact_of_a_rerouted_job_says_what_was_asked_for_and_what_made_it(
     assert (text["ourvidz:job_type"], text["ourvidz:asked_for"]) == ("image_high", "sdxl_image_high")
 
 
-def test_one_that_was_not_says_nothing_of_it(site: Site) -> None:
+def test_a_job_that_was_not_rerouted_records_no_reroute(site: Site) -> None:
     job_id = site.submit()
     site.work(job_id)
     assert all("asked_for" not in a["metadata"] for a in site.artifacts(job_id))

@@ -1,4 +1,4 @@
-"""What a second attempt does again, and what it does not; and what ends a job for good."""
+"""Retries: what a second attempt repeats and what it does not; and what fails a job permanently."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from site_of import CountingStore, ProbeShelf, Site, Zygote
+from executor_site import CountingStore, ProbeShelf, Site, Zygote
 
 import ourvidz.storage.folder
 from executors.models.base import Work
@@ -30,7 +30,7 @@ def once(error: Exception) -> Callable[..., None]:
 
 
 @pytest.mark.parametrize("job_type", ["sdxl_image_fast", "video_fast"])
-def test_a_failed_upload_is_tried_again_without_generating(site: Site, job_type: str) -> None:
+def test_a_failed_upload_is_retried_without_regenerating(site: Site, job_type: str) -> None:
     job_id = site.submit(job_type)
     site.store.trouble = once(StorageUnavailable("the store does not answer"))
     shelf = site.work(job_id)
@@ -42,7 +42,7 @@ def test_a_failed_upload_is_tried_again_without_generating(site: Site, job_type:
     assert not (site.root / "second" / "spool" / job_id).exists()
 
 
-def test_a_failed_upload_of_the_second_file_leaves_the_first_as_it_is(site: Site) -> None:
+def test_a_failed_second_upload_keeps_the_first(site: Site) -> None:
     job_id = site.submit(images=3)
     trouble = once(StorageUnavailable("the store does not answer"))
     site.store.trouble = lambda path: trouble() if path.endswith("1-1.png") else None
@@ -56,7 +56,7 @@ def test_a_failed_generation_does_not_enhance_again_on_any_host(site: Site) -> N
     worker = site.worker("first", shelf=(shelf := ProbeShelf(site.loaded)))
 
     def broken(done: int, total: int) -> None:
-        worker.draining = True  # the next attempt is another host's
+        worker.draining = True  # so that another host makes the next attempt
         raise RuntimeError("cuda: an illegal memory access")
 
     shelf.wan.step = broken
@@ -69,7 +69,7 @@ def test_a_failed_generation_does_not_enhance_again_on_any_host(site: Site) -> N
     assert other.wan.works[0].prompt == shelf.wan.works[0].prompt
 
 
-def test_attempts_are_spent_and_then_a_person_decides(site: Site) -> None:
+def test_after_the_last_attempt_a_person_decides(site: Site) -> None:
     job_id = site.submit()
     shelf = ProbeShelf(site.loaded, lambda *_: (_ for _ in ()).throw(RuntimeError("a bug")))
     site.work(job_id, shelf=shelf)
@@ -83,7 +83,7 @@ def test_attempts_are_spent_and_then_a_person_decides(site: Site) -> None:
 
 
 def nan_unless(good: Callable[[Work, int], bool]) -> Callable[..., Any]:
-    """SDXL's denoiser, overflowing for some pictures."""
+    """SDXL's denoiser with overflow (NaN) for some images."""
     denoise = Sdxl._denoise
 
     def spoiled(self: Sdxl, work: Work, seeds: tuple[int, ...], arguments: Any, report: Any) -> Any:
@@ -103,7 +103,7 @@ def test_bad_output_is_repeated_once_in_higher_precision(site: Site, monkeypatch
     assert site.row(job_id)["attempts"] == 1
 
 
-def test_output_that_stays_bad_fails_the_job_with_a_clear_word(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_output_that_stays_bad_fails_the_job_as_bad_output(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Sdxl, "_denoise", nan_unless(lambda work, seed: False))
     job_id = site.submit()
     shelf = site.work(job_id)
@@ -126,8 +126,8 @@ def test_a_single_colour_is_bad_output(site: Site, monkeypatch: pytest.MonkeyPat
 # -- disks and buckets ---------------------------------------------------------------------------------------------------------------------
 
 
-def test_a_full_disk_beneath_the_spool(site: Site, zygote: Zygote) -> None:
-    """The limit on file sizes stands for the disk: the kernel refuses the write in its middle, as it does at ENOSPC."""
+def test_a_full_spool_disk_fails_the_job_as_disk_full(site: Site, zygote: Zygote) -> None:
+    """A file size limit stands in for a full disk: the kernel fails the write midway, as at ENOSPC."""
     job_id = site.submit()
     child = zygote.spawn(site.db.url, site.root / "first", site.root / "store", until=[job_id], file_limit=2048)
     assert child.wait() == 0
@@ -141,7 +141,7 @@ def test_a_full_disk_beneath_the_spool(site: Site, zygote: Zygote) -> None:
     site.completed(job_id)
 
 
-def test_a_full_disk_beneath_the_store(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_store_disk_fails_the_job_as_disk_full(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     write, calls = os.write, []
 
     def full(fd: int, data: bytes) -> int:
@@ -161,7 +161,7 @@ def test_a_full_disk_beneath_the_store(site: Site, monkeypatch: pytest.MonkeyPat
     assert list((site.root / "store" / ".tmp").iterdir()) == []
 
 
-def test_an_object_over_its_buckets_limit_fails_the_job_and_says_which(site: Site) -> None:
+def test_an_object_over_its_buckets_limit_fails_the_job_naming_the_bucket(site: Site) -> None:
     class Small(CountingStore):
         def __init__(self) -> None:
             super().__init__(site.root / "store")
@@ -173,7 +173,7 @@ def test_an_object_over_its_buckets_limit_fails_the_job_and_says_which(site: Sit
     assert "sdxl_image_fast" in site.said(job_id) and "500 bytes" in site.said(job_id)
 
 
-def test_a_spool_that_changed_is_not_believed(site: Site) -> None:
+def test_a_modified_spool_file_is_rejected(site: Site) -> None:
     job_id = site.submit()
     trouble = once(StorageUnavailable("later"))
 
@@ -189,8 +189,8 @@ def test_a_spool_that_changed_is_not_believed(site: Site) -> None:
     assert shelf.sdxl.seeds == [4711, 4711]
 
 
-def test_a_file_that_changes_on_its_way_to_the_store_is_noticed(site: Site) -> None:
-    """Between the spool's own check and the copy. What was stored is compared with what was recorded, and not said to be the job's."""
+def test_a_file_modified_during_upload_is_detected(site: Site) -> None:
+    """Between the spool's own check and the copy. The stored bytes are compared with the recorded hash, and not recorded as uploaded."""
     job_id = site.submit()
 
     def spoil(path: str) -> None:

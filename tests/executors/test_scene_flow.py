@@ -1,30 +1,30 @@
-"""A scene from its preview to its film: real executors, real (tiny) models, and a receiver that hears of both."""
+"""A scene from its preview to its video: real executors, real (tiny) models, and a receiver that is notified of both."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from executor_site import SEED, Site
 from PIL import Image
-from site_of import SEED, Site
 
-from ourvidz.db import outbox, scenes
+from ourvidz.db import outbox, video_status
 from ourvidz.lifecycle import NewJob
 
 
 @pytest.mark.parametrize("preview_type", ["image_fast", "sdxl_image_fast"])
-def test_the_film_begins_with_the_picture_that_was_approved(site: Site, preview_type: str) -> None:
+def test_the_video_starts_from_the_approved_image(site: Site, preview_type: str) -> None:
     outbox.receiver_set(site.db, "one", "https://example.com/hook")
     scene = site.db.rows("insert into public.videos (user_id) values (%s) returning id::text", (site.user,))[0]["id"]
     preview = site.jobs.submit(NewJob(site.user, preview_type, "a lighthouse at dusk", settings={"steps": 1}, video_id=scene)).id
     site.work(preview)
     (picture,) = site.pixels(preview)
 
-    answer = scenes.approve(site.db, scene, "video_fast", {"sample_steps": 1, "seed": SEED}, charge=True)
+    answer = video_status.approve(site.db, scene, "video_fast", {"sample_steps": 1, "seed": SEED}, charge=True)
     shelf = site.work(answer["job_id"])
     site.completed(answer["job_id"])
     (work,) = shelf.wan.works
     assert work.references.wan_mode == "start"
-    # The very picture: what the model was given is what the preview's file holds.
+    # The same image: the model was given the content of the preview's file.
     assert work.references.first_frame is not None
     given = np.asarray(work.references.first_frame).astype(int)
     assert given.shape == picture.shape and np.abs(given - picture).max() == 0

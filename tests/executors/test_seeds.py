@@ -1,12 +1,12 @@
-"""The same seed is the same picture: alone, in a batch, and in every attempt."""
+"""The same seed gives the same image: alone, in a batch, and in every attempt."""
 
 from __future__ import annotations
 
 import numpy as np
-from site_of import SEED, Site
+from executor_site import SEED, Site
 
 
-def test_alone_and_in_a_batch(site: Site) -> None:
+def test_a_seed_gives_the_same_image_alone_and_in_a_batch(site: Site) -> None:
     batch = site.submit(steps=3, images=6)
     alone = [site.submit(steps=3, seed=SEED + n) for n in range(6)]
     site.work(batch, *alone)
@@ -14,18 +14,18 @@ def test_alone_and_in_a_batch(site: Site) -> None:
     assert len(together) == 6
     for n, job_id in enumerate(alone):
         assert np.abs(together[n] - site.pixels(job_id)[0]).max() <= 1
-    # And the seeds do make a difference.
+    # Different seeds give different images.
     assert all(np.abs(together[0] - other).max() > 10 for other in together[1:])
     assert [a["seed"] for a in site.artifacts(batch) if a["kind"] == "image"] == [SEED + n for n in range(6)]
 
 
-def test_seeds_begin_again_at_zero_after_the_last(site: Site) -> None:
+def test_seeds_wrap_around_to_zero(site: Site) -> None:
     job_id = site.submit(images=3, seed=2**32 - 2)
     site.work(job_id)
     assert [a["seed"] for a in site.artifacts(job_id) if a["kind"] == "image"] == [2**32 - 2, 2**32 - 1, 0]
 
 
-def test_a_drawn_seed_is_kept_for_every_attempt(site: Site) -> None:
+def test_a_random_seed_is_kept_for_every_attempt(site: Site) -> None:
     from ourvidz.lifecycle import NewJob
 
     job_id = site.jobs.submit(NewJob(site.user, "sdxl_image_fast", "a lighthouse", settings={"steps": 1})).id

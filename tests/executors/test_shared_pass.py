@@ -1,4 +1,4 @@
-"""Jobs of different users in one pass: each has its own events, seeds and cancel, and ends by itself."""
+"""Jobs of different users in one pass: each has its own events, seeds and cancel, and ends on its own."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from site_of import SEED, ProbeShelf, Site, cancel_learned
+from executor_site import SEED, ProbeShelf, Site, cancel_learned
 from support import new_user
-from taught import STANDIN, taught
+from trained_guard import STANDIN, taught
 from waiting import wait_for
 
-from executors.device import Device, Turn
+from executors.device import Device
 from executors.models.base import ModelPaths
 from executors.models.profiles import DEFAULT, EXACT
 from executors.models.sdxl import Sdxl
 from executors.shelf import Shelf
+from executors.turn import Turn
 from ourvidz.lifecycle import NewJob
 
 STEPS = 4
@@ -26,7 +27,7 @@ STEPS = 4
 
 @pytest.fixture(scope="module")
 def three(tiny_root: Path) -> Iterator[Sdxl]:
-    """SDXL that takes up to three pictures in a pass."""
+    """SDXL with up to three images per pass."""
     model = Sdxl(ModelPaths(tiny_root), torch.device("cpu"), at_once=3)
     model.load()
     yield model
@@ -34,7 +35,7 @@ def three(tiny_root: Path) -> Iterator[Sdxl]:
 
 
 class Gathering:
-    """An executor whose device waits until all the jobs are prepared: its first turn finds them all."""
+    """An executor whose device waits until all jobs are prepared, so that its first turn includes them all."""
 
     def __init__(self, site: Site, model: Sdxl, monkeypatch: pytest.MonkeyPatch) -> None:
         self.shelf = ProbeShelf(site.loaded)
@@ -74,7 +75,7 @@ class Gathering:
 
 
 def submit(site: Site, prompt: str, job_type: str = "sdxl_image_high", **settings: Any) -> str:
-    """Each job is another user's."""
+    """Submit as a new user each time."""
     job = NewJob(new_user(site.db, "premium"), job_type, prompt, settings={"steps": STEPS, "seed": SEED, **settings})
     return site.jobs.submit(job).id
 
@@ -118,7 +119,7 @@ def test_a_cancel_ends_one_job_within_a_step_and_the_others_go_on(site: Site, jo
         if job_id == quitter and done == step:
             cancel_learned(site, gathering.worker, quitter)
         if job_id == jobs[2] and done == step + 1:
-            # In the very next step of the pass it has ended already: it did not wait for the others.
+            # It ended by the next step of the pass, without waiting for the others.
             wait_for(lambda: "cancelled" in site.types(quitter), "for the cancelled job to end")
             after.append((done, job_id))
 
@@ -133,7 +134,7 @@ def test_a_cancel_ends_one_job_within_a_step_and_the_others_go_on(site: Site, jo
     assert len(gathering.passes) == 1
 
 
-def test_a_pass_that_fails_is_made_one_by_one_and_only_the_culprit_fails(
+def test_a_failed_pass_is_repeated_one_by_one_and_only_the_culprit_fails(
     site: Site, jobs: list[str], three: Sdxl, gathering: Gathering, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     culprit = jobs[1]
@@ -165,7 +166,7 @@ def test_a_pass_that_fails_is_made_one_by_one_and_only_the_culprit_fails(
         assert site.types(job_id).count("generation_started") == 1
 
 
-def test_a_bad_picture_is_made_again_in_higher_precision_and_the_others_do_not_wait_for_it(
+def test_a_bad_image_is_repeated_in_higher_precision_without_delaying_others(
     site: Site, jobs: list[str], gathering: Gathering, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     denoise = Sdxl._denoise
@@ -184,7 +185,7 @@ def test_a_bad_picture_is_made_again_in_higher_precision_and_the_others_do_not_w
     assert [site.types(job_id).count("generation_repeated") for job_id in jobs] == [int(job_id == spoiled) for job_id in jobs]
 
 
-def test_a_job_of_another_shape_keeps_its_place(site: Site, jobs: list[str], gathering: Gathering) -> None:
+def test_a_job_of_another_shape_runs_outside_the_pass(site: Site, jobs: list[str], gathering: Gathering) -> None:
     mates = jobs[:2]
     site.jobs.cancel(jobs[2])
     portrait = submit(site, "a portrait", width=832, height=1216)
@@ -194,8 +195,8 @@ def test_a_job_of_another_shape_keeps_its_place(site: Site, jobs: list[str], gat
         site.completed(job_id)
 
 
-def test_a_job_that_was_on_a_device_that_crashed_runs_by_itself(site: Site, jobs: list[str], gathering: Gathering) -> None:
-    """A crash in a pass is held against all that shared it: by itself, the one that does it is found."""
+def test_a_job_suspected_of_a_crash_runs_alone(site: Site, jobs: list[str], gathering: Gathering) -> None:
+    """A crash in a pass counts against all jobs in it: run alone, the culprit is found."""
     dead = site.jobs.register("dead", "host", 1, ["sdxl"], {})
     claims = {claim.job_id: claim for _ in jobs for claim in site.jobs.claim(dead, lanes=["sdxl"], resident=[])}
     assert set(site.jobs.advance_many([claims[job_id] for job_id in jobs[:2]], "generation_started")) == set(jobs[:2])
@@ -208,13 +209,13 @@ def test_a_job_that_was_on_a_device_that_crashed_runs_by_itself(site: Site, jobs
         site.completed(job_id)
 
 
-def test_a_cpus_default_prepares_one_job_ahead(tiny_root: Path) -> None:
+def test_at_once_defaults_to_one_on_a_cpu_and_for_exact(tiny_root: Path) -> None:
     assert Shelf(tiny_root).at_once == 1
     assert Shelf(tiny_root, DEFAULT, 3).at_once == 3
     assert Shelf(tiny_root, EXACT, 3).at_once == 1
 
 
-def test_no_job_slips_past_the_guard_in_anothers_pass(
+def test_the_guard_checks_every_job_of_a_shared_pass(
     site: Site, gathering: Gathering, taught_qwen: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ProbeShelf, "guarded", True)

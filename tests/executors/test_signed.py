@@ -1,22 +1,22 @@
-"""What an executor publishes is signed, and what it cannot sign it does not publish."""
+"""An executor signs everything it publishes, and publishes nothing that it cannot sign."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from site_of import PROMPT, SEED, Site
+from executor_site import PROMPT, SEED, Site
 from waiting import wait_for
 
 from executors import credentials
 from executors.media import probe_mp4
 from executors.provenance import Seal, read
 
-NO_TIME = "http://127.0.0.1:1/"  # a timestamp authority that cannot be reached
+NO_TIME = "http://127.0.0.1:1/"  # an unreachable timestamp authority
 
 
 @pytest.mark.parametrize("job_type", ["sdxl_image_fast", "video_fast"])
-def test_every_object_tells_its_job_and_neither_prompt_nor_user(site: Site, tmp_path: Path, job_type: str) -> None:
+def test_every_object_names_its_job_but_neither_prompt_nor_user(site: Site, tmp_path: Path, job_type: str) -> None:
     job_id = site.submit(job_type)
     site.work(job_id)
     site.completed(job_id)
@@ -39,7 +39,7 @@ def test_every_object_tells_its_job_and_neither_prompt_nor_user(site: Site, tmp_
     assert kinds == ({"video/mp4", "image/webp"} if job_type == "video_fast" else {"image/png", "image/webp"})
 
 
-def test_what_cannot_be_signed_is_not_published_and_is_tried_again(site: Site, tmp_path: Path) -> None:
+def test_an_output_that_cannot_be_signed_is_retried_and_not_published(site: Site, tmp_path: Path) -> None:
     site.no_second_try()
     job_id = site.submit()
     seal = Seal(credentials.development(tmp_path), tsa=NO_TIME)
@@ -50,7 +50,7 @@ def test_what_cannot_be_signed_is_not_published_and_is_tried_again(site: Site, t
     assert "could not be signed" in site.said(job_id)
 
 
-def test_where_signatures_are_optional_it_goes_out_with_its_plain_marks(site: Site, tmp_path: Path) -> None:
+def test_with_optional_signatures_unsigned_outputs_keep_plain_marks(site: Site, tmp_path: Path) -> None:
     job_id = site.submit()
     site.work(job_id, seal=Seal(credentials.development(tmp_path), required=False, tsa=NO_TIME))
     site.completed(job_id)

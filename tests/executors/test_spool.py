@@ -1,4 +1,4 @@
-"""The spool: whole files or none, an id that is one host's, and executors side by side in it."""
+"""The spool: whole files or none, a host's own id, and executors sharing it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from site_of import Site
+from executor_site import Site
 
 from executors.spool import Spool, name_of
 
@@ -18,8 +18,8 @@ def recorded(spool: Spool, job_id: str, claim_no: int, content: bytes) -> dict[s
     return artifact | {"sha256": digest, "spool": spool.id}
 
 
-def test_an_id_cut_short_is_drawn_anew(tmp_path: Path) -> None:
-    (tmp_path / "id").write_text("")  # a crash between making the file and writing it
+def test_a_truncated_host_id_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "id").write_text("")  # a crash between creating the file and writing it
     one = Spool(tmp_path, 1)
     assert len(one.id) == 36
     assert Spool(tmp_path, 1).id == one.id
@@ -42,8 +42,8 @@ def test_executors_that_start_together_agree_on_the_id(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["id"]
 
 
-def test_a_stopped_writer_that_wakes_up_harms_no_other_claim(tmp_path: Path) -> None:
-    """Staged: the first claim's writer has its file open and half written while the second claim's writes, records and is believed."""
+def test_a_resumed_writer_does_not_affect_another_claim(tmp_path: Path) -> None:
+    """Staged: the first claim's file is open and half written while the second claim writes and records its own."""
     spool = Spool(tmp_path, 10**9)
     second: list[dict[str, Any]] = []
     stale = {"job_id": "job", "kind": "image", "index": 0, "path": "u/job/1-0.png"}
@@ -60,14 +60,14 @@ def test_a_stopped_writer_that_wakes_up_harms_no_other_claim(tmp_path: Path) -> 
     assert found is not None and found.read_bytes() == b"the second claim's"
 
 
-def test_what_another_host_wrote_is_not_looked_for(tmp_path: Path) -> None:
+def test_files_of_another_host_are_not_expected(tmp_path: Path) -> None:
     here, there = Spool(tmp_path / "here", 10**9), Spool(tmp_path / "there", 10**9)
     artifact = recorded(here, "job", 1, b"pixels")
     assert here.find(artifact) is not None
     assert there.find(artifact) is None
 
 
-def test_the_oldest_jobs_go_first_when_it_is_over_its_limit(tmp_path: Path) -> None:
+def test_over_the_limit_the_oldest_jobs_are_swept_first(tmp_path: Path) -> None:
     import os
 
     spool = Spool(tmp_path, 250)
@@ -79,7 +79,7 @@ def test_the_oldest_jobs_go_first_when_it_is_over_its_limit(tmp_path: Path) -> N
     assert [spool.find(a) is not None for a in made] == [False, False, True, True]
 
 
-def test_a_job_that_ends_during_a_sweep_stops_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_ending_during_a_sweep_causes_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spool, beside = Spool(tmp_path, 0), Spool(tmp_path, 10**9)
     for n in range(3):
         recorded(spool, f"job{n}", 1, b"pixels")
@@ -94,8 +94,8 @@ def test_a_job_that_ends_during_a_sweep_stops_nobody(tmp_path: Path, monkeypatch
     assert spool.sweep() == 2
 
 
-def test_outputs_that_were_swept_are_made_again_with_their_references_and_prompt(site: Site) -> None:
-    """Swept between the look at what is there and its upload: the attempt fails, and the next makes it as the first would have."""
+def test_swept_outputs_are_regenerated_identically(site: Site) -> None:
+    """Swept between the check for existing outputs and their upload: the attempt fails, and the next one makes the same outputs."""
     job_id = site.submit("image7b_fast_enhanced")
     swept: list[str] = []
 

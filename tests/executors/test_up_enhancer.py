@@ -1,4 +1,4 @@
-"""`ourvidz up --enhancer`: the enhancer is one more process that is looked after, and the executors find it."""
+"""`ourvidz up --enhancer`: the enhancer is one more supervised process, and the executors find it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from site_of import Site, Zygote
+from executor_site import Site, Zygote
 from up_site import Up, alive, kill, running
 from waiting import wait_for
 
@@ -23,7 +23,7 @@ def served(up: Up) -> None:
 
 
 @pytest.mark.nightly  # test_up kills the enhancer too, among all others
-def test_it_serves_the_executors_and_is_replaced_when_it_dies(site: Site, zygote: Zygote) -> None:
+def test_the_enhancer_serves_executors_and_is_restarted(site: Site, zygote: Zygote) -> None:
     home = Path(tempfile.mkdtemp(prefix="ourvidz-u-"))
     found = remote("auto", home)
     assert found is not None

@@ -1,19 +1,18 @@
-"""A job whose reference is a URL: what the fetcher says decides, and nothing of a signed URL is told to anyone."""
+"""A job whose reference is a URL: the fetcher's answer decides, and nothing of a signed URL is revealed."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import logging
-from collections.abc import Callable
 from typing import Any
 
 import pytest
+from executor_site import Site
 from PIL import Image
-from site_of import Site
 
+from executors.context import JobRun
 from executors.errors import BadReference
-from executors.room import Room, Run
 from ourvidz.db import ages
 from ourvidz.fetch import FetchRefused, FetchUnavailable
 
@@ -30,7 +29,7 @@ PICTURE = picture()
 
 
 class Elsewhere:
-    """Answers in turn with bytes or an error, and remembers what it was asked for."""
+    """Answers in turn with bytes or an error, and records the URLs."""
 
     def __init__(self, *answers: bytes | Exception) -> None:
         self.answers, self.asked = list(answers), []  # type: ignore[var-annotated]
@@ -62,7 +61,7 @@ def nothing_told(site: Site, caplog: pytest.LogCaptureFixture) -> Any:
     assert "hush" not in told + caplog.text
 
 
-def test_a_picture_from_elsewhere_is_used(site: Site) -> None:
+def test_an_image_from_a_url_is_used(site: Site) -> None:
     elsewhere = Elsewhere(PICTURE)
     job_id = site.submit("image_fast", references={"single": SIGNED})
     shelf = site.work(job_id, fetch=elsewhere)
@@ -72,14 +71,14 @@ def test_a_picture_from_elsewhere_is_used(site: Site) -> None:
 
 
 @pytest.mark.parametrize("answer", [FetchRefused("abc.supabase.co answered 400."), b"these are words"], ids=["refused", "no picture"])
-def test_what_will_not_change_fails_at_once(site: Site, answer: bytes | Exception) -> None:
+def test_a_permanent_fetch_error_fails_the_job(site: Site, answer: bytes | Exception) -> None:
     job_id = site.submit("image_fast", references={"single": SIGNED})
     shelf = site.work(job_id, fetch=Elsewhere(answer))
     assert outcome(site, job_id) == ("failed", "bad_reference", 1)
     assert shelf.wan.works == []
 
 
-def test_what_may_pass_is_tried_again(site: Site) -> None:
+def test_a_temporary_fetch_error_is_retried(site: Site) -> None:
     job_id = site.submit("image_fast", references={"single": SIGNED}, reference_fallback=True)
     shelf = site.work(job_id, fetch=Elsewhere(FetchUnavailable("abc.supabase.co answered 503."), PICTURE))
     site.completed(job_id)
@@ -87,7 +86,7 @@ def test_what_may_pass_is_tried_again(site: Site) -> None:
     assert shelf.wan.works[0].references.wan_mode == "single"
 
 
-def test_until_attempts_are_spent(site: Site) -> None:
+def test_a_lasting_fetch_error_fails_after_the_last_attempt(site: Site) -> None:
     away = [FetchUnavailable("abc.supabase.co was silent for too long.") for _ in range(3)]
     job_id = site.submit("image_fast", references={"single": SIGNED})
     site.work(job_id, fetch=Elsewhere(*away))
@@ -95,7 +94,7 @@ def test_until_attempts_are_spent(site: Site) -> None:
     assert "reference single could not be fetched: abc.supabase.co was silent" in site.said(job_id)
 
 
-def test_then_it_is_left_out_where_the_job_said_so(site: Site) -> None:
+def test_after_the_last_attempt_it_is_skipped_if_the_job_allows(site: Site) -> None:
     away = [FetchUnavailable("abc.supabase.co was silent for too long.") for _ in range(3)]
     job_id = site.submit("image_fast", references={"single": SIGNED}, reference_fallback=True)
     shelf = site.work(job_id, fetch=Elsewhere(*away))
@@ -114,18 +113,9 @@ def test_an_executor_has_the_real_fetcher(site: Site, url: str) -> None:
     assert site.said(job_id).startswith("reference single is not fetched: ")
 
 
-def consenting(monkeypatch: pytest.MonkeyPatch, consent: Callable[[Run, str, str], None]) -> None:
-    made = Room.__init__
-
-    def with_consent(room: Room, *args: Any, **more: Any) -> None:
-        made(room, *args, **{"consent": consent, **more})
-
-    monkeypatch.setattr(Room, "__init__", with_consent)
-
-
-def test_consent_is_asked_of_the_very_bytes_before_a_model_sees_them(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_consent_is_checked_for_the_fetched_bytes_first(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, str]] = []
-    consenting(monkeypatch, lambda run, slot, sha256: asked.append((slot, sha256)))
+    monkeypatch.setattr("executors.steps.references.attested", lambda run, slot, sha256: asked.append((slot, sha256)))
     data = PICTURE
     job_id = site.submit("image_fast", references={"single": SIGNED})
     site.work(job_id, fetch=Elsewhere(data))
@@ -133,18 +123,18 @@ def test_consent_is_asked_of_the_very_bytes_before_a_model_sees_them(site: Site,
     assert asked == [("single", hashlib.sha256(data).hexdigest())]
 
 
-def test_without_consent_no_model_sees_it(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(run: Run, slot: str, sha256: str) -> None:
+def test_without_consent_the_image_reaches_no_model(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(run: JobRun, slot: str, sha256: str) -> None:
         raise BadReference("no consent is attested")
 
-    consenting(monkeypatch, refuse)
+    monkeypatch.setattr("executors.steps.references.attested", refuse)
     job_id = site.submit("image_fast", references={"single": SIGNED})
     shelf = site.work(job_id, fetch=Elsewhere(PICTURE))
     assert outcome(site, job_id) == ("failed", "bad_reference", 1)
     assert shelf.wan.works == []
 
 
-def test_a_picture_that_nobody_attested_is_seen_by_no_model(site: Site) -> None:
+def test_an_unattested_image_reaches_no_model(site: Site) -> None:
     data = picture()
     ages.follow_project(site.db, "https://abc.supabase.co")
     job_id = site.submit("image_fast", references={"single": SIGNED})
@@ -158,7 +148,7 @@ def test_a_picture_that_nobody_attested_is_seen_by_no_model(site: Site) -> None:
     site.completed(job_id)
 
 
-def test_or_is_left_out_where_the_job_said_so(site: Site) -> None:
+def test_an_unattested_image_is_skipped_if_the_job_allows(site: Site) -> None:
     job_id = site.submit("image_fast", references={"single": SIGNED}, reference_fallback=True)
     shelf = site.work(job_id, fetch=Elsewhere(picture()))
     site.completed(job_id)

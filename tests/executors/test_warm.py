@@ -1,4 +1,4 @@
-"""What the queue needs first is loaded while the first job is still being claimed; what cannot be loaded costs no job anything."""
+"""Warm-up: the models that the queue needs first are loaded while the first job is being claimed; a failed load costs no job anything."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from site_of import ProbeShelf, Site
+from executor_site import ProbeShelf, Site
 from support import Permissive
 from waiting import LIMIT, wait_for
 
-from executors.device import Device, Turn
+from executors.context import JobRun
+from executors.device import Device
 from executors.errors import OutOfMemory
 from executors.models.base import Family
-from executors.room import Run
 from executors.shelf import Shelf
+from executors.turn import Turn
 from ourvidz.lifecycle import Claim, Jobs
 from ourvidz.progress import Progress
 
 
 class Watched(ProbeShelf):
-    """Knows which lanes were asked for, in order."""
+    """Records the requested lanes in order."""
 
     def __init__(self, loaded: Shelf, trouble: Exception | None = None) -> None:
         super().__init__(loaded)
@@ -67,7 +68,7 @@ def slow(site: Site, after: threading.Event) -> Jobs:
     return jobs
 
 
-def test_the_lane_that_waits_longest_is_loaded_before_its_job_is_claimed(site: Site) -> None:
+def test_the_longest_waiting_lane_is_loaded_before_its_claim(site: Site) -> None:
     first, second = site.submit("image_fast"), site.submit()
     shelf = Watched(site.loaded)
     site.work(first, second, shelf=shelf, jobs=slow(site, shelf.first), warm=None)
@@ -76,8 +77,8 @@ def test_the_lane_that_waits_longest_is_loaded_before_its_job_is_claimed(site: S
     site.completed(second)
 
 
-def test_a_claim_that_comes_at_once_is_what_its_model_is_loaded_for(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that a model that kills the process is known by its job."""
+def test_a_model_is_loaded_for_a_job_claimed_at_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a model that kills the process is attributed to its job."""
     monkeypatch.setattr("executors.worker.FIRST_CLAIM", 20)
     job_id = site.submit()
     shelf = Watched(site.loaded)
@@ -94,32 +95,32 @@ def test_a_claim_that_comes_at_once_is_what_its_model_is_loaded_for(site: Site, 
     assert holding[0] == [job_id]
 
 
-def test_lanes_named_are_loaded_though_nothing_waits(site: Site) -> None:
+def test_named_lanes_are_loaded_without_queued_jobs(site: Site) -> None:
     shelf = Watched(site.loaded)
     site.start(site.worker(shelf=shelf, warm=("wan", "sdxl")))
     wait_for(lambda: len(shelf.asked) >= 2)
     assert shelf.asked == ["wan", "sdxl"]
 
 
-def test_with_nothing_to_do_nothing_is_loaded(site: Site) -> None:
+def test_an_empty_queue_loads_nothing(site: Site) -> None:
     shelf = Watched(site.loaded)
     site.worker(shelf=shelf, warm=None).run(idle_exit=0)
     assert shelf.asked == []
 
 
-def test_a_job_that_is_ready_comes_before_what_is_only_likely(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ready_job_takes_precedence_over_warm_up(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     job_id = site.submit()
     shelf = Watched(site.loaded)
     ask, offered = shelf.family, threading.Event()
     offer = Device.offer
 
-    def offering(device: Device, run: Run) -> Turn:
+    def offering(device: Device, run: JobRun) -> Turn:
         turn = offer(device, run)
         offered.set()
         return turn
 
     def family(lane: str) -> Family:
-        assert offered.wait(LIMIT)  # the first load lasts until the job that was claimed meanwhile stands before the device
+        assert offered.wait(LIMIT)  # the first load lasts until the job claimed meanwhile waits for the device
         return ask(lane)
 
     monkeypatch.setattr(Device, "offer", offering)
@@ -152,7 +153,7 @@ def test_a_lane_that_cannot_be_loaded_is_closed_before_a_job_is_claimed(site: Si
 
 
 @pytest.mark.parametrize("trouble", [OutOfMemory("full"), RuntimeError("a bug")], ids=lambda e: type(e).__name__)
-def test_a_warm_up_that_fails_is_told_and_costs_nothing(site: Site, trouble: Exception, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failed_warm_up_is_logged_and_costs_no_job(site: Site, trouble: Exception, caplog: pytest.LogCaptureFixture) -> None:
     job_id = site.submit()
     shelf = Watched(site.loaded, trouble)
     site.work(job_id, shelf=shelf, jobs=slow(site, shelf.first), warm=None)
@@ -170,8 +171,8 @@ def test_waiting_lanes_are_in_the_order_of_claims(site: Site) -> None:
     assert site.jobs.waiting_lanes(["sdxl"]) == ["sdxl"]
 
 
-def test_what_nobody_serves_is_not_waited_for_for_ever(site: Site) -> None:
-    """The rest is made first; then it leaves, and says that it did not finish."""
+def test_unserved_jobs_are_not_waited_for_forever(site: Site) -> None:
+    """The other job runs first; then it stops, and reports that it did not finish."""
     wan, sdxl = site.submit("image_fast"), site.submit()
     worker = site.worker(lanes=["sdxl"])
     worker.run(until=[wan, sdxl], patience=0)
@@ -184,7 +185,7 @@ def test_what_nobody_serves_is_not_waited_for_for_ever(site: Site) -> None:
 
 
 class Loads(Shelf):
-    """Reads the models itself, and tells when it first did."""
+    """Loads the models itself, and signals the first load."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
@@ -198,7 +199,7 @@ class Loads(Shelf):
 
 
 def test_the_first_step_of_a_lane_that_is_warm_comes_sooner(site: Site, tiny_root: Path) -> None:
-    """In the device thread's own time, from the claimed job's turn to its first step: a busy machine lengthens neither."""
+    """In CPU time of the device thread, from the claimed job's turn to its first step: a busy machine affects neither."""
 
     def first_step(warm: Sequence[str]) -> float:
         shelf, at = Loads(tiny_root), dict[str, float]()
@@ -246,7 +247,7 @@ print(json.dumps(seen))
 
 
 def test_one_thread_imports_the_model_libraries_and_the_queue_finds_them_warm(site: Site, tiny_root: Path) -> None:
-    """Two that import diffusers at once raise ImportError: it cost the warm-up at every start with work queued."""
+    """Two threads that import diffusers at once raise ImportError: the warm-up failed at every start with a non-empty queue."""
     first, second = site.submit(), site.submit("image_fast")
     command = [sys.executable, "-c", WATCHED_IMPORTS, site.db.url, str(tiny_root), str(site.root / "cold"), first, second]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "OMP_NUM_THREADS": "1"}
@@ -255,6 +256,6 @@ def test_one_thread_imports_the_model_libraries_and_the_queue_finds_them_warm(si
     seen = json.loads(ran.stdout)
     assert {root for root, _, _ in seen} == {"torch", "diffusers", "transformers", "compel"}
     assert {thread for _, thread, _ in seen} == {"MainThread"}
-    assert {alone for root, _, alone in seen if root == "torch"} == {1}  # before the thread that claims
+    assert {alone for root, _, alone in seen if root == "torch"} == {1}  # before the claiming thread starts
     assert "could not be warmed up" not in ran.stderr and "Lane sdxl is warm" in ran.stderr
     assert [site.row(job)["status"] for job in (first, second)] == ["completed"] * 2

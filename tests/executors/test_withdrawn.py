@@ -1,4 +1,4 @@
-"""A consent that is withdrawn while its job is with an executor: no model sees the picture, and nothing made from it is published."""
+"""Consent withdrawn while the job is with an executor: no model sees the image, and nothing made from it is published."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Callable
 
 import pytest
+from executor_site import ProbeShelf, Site
 from PIL import Image
-from site_of import ProbeShelf, Site
 
 from executors.models.base import Family
 from executors.shelf import Shelf
@@ -15,7 +15,7 @@ from state.catalog import REFERENCE_BUCKET
 
 
 class Interrupted(ProbeShelf):
-    """Does something while a lane's models are loaded, which takes minutes with real ones."""
+    """Runs `meanwhile` while a lane's models are loaded, which takes minutes with real ones."""
 
     def __init__(self, loaded: Shelf, meanwhile: Callable[[], object]) -> None:
         super().__init__(loaded)
@@ -49,7 +49,7 @@ def no_consent(site: Site, job_id: str) -> None:
     site.intact(job_id)
 
 
-def test_while_the_models_are_loaded(site: Site, picture: str) -> None:
+def test_consent_withdrawn_while_models_load(site: Site, picture: str) -> None:
     job_id = submitted(site)
     shelf = Interrupted(site.loaded, lambda: withdraw(site, picture))
     site.work(job_id, shelf=shelf)
@@ -57,14 +57,14 @@ def test_while_the_models_are_loaded(site: Site, picture: str) -> None:
     assert shelf.sdxl.works == [] and "generation_started" not in site.types(job_id)
 
 
-def test_while_it_is_generated(site: Site, picture: str) -> None:
+def test_consent_withdrawn_during_generation(site: Site, picture: str) -> None:
     job_id = submitted(site)
     site.work(job_id, shelf=ProbeShelf(site.loaded, lambda done, total: withdraw(site, picture)))
     no_consent(site, job_id)
     assert site.store.list("sdxl_img2img", f"{site.user}/{job_id}") == []
 
 
-def test_attested_again_the_job_can_be_retried(site: Site, picture: str) -> None:
+def test_after_a_new_attestation_the_job_can_be_retried(site: Site, picture: str) -> None:
     job_id = submitted(site)
     site.work(job_id, shelf=ProbeShelf(site.loaded, lambda done, total: withdraw(site, picture)))
     no_consent(site, job_id)

@@ -1,7 +1,7 @@
-"""`ourvidz` as people run it, except that executors die, wait or fail to start where a test says, and supervisors wait shorter.
+"""`ourvidz` as run from a shell, except that executors die, wait or fail to start where a test says, and supervisors use shorter times.
 
-Run as a script: by the tests as `ourvidz up`, and by that as each of its processes; or forked, all of them, from one process that has
-imported what they import (forks.py). Production code knows nothing of this.
+Run as a script, by the tests as `ourvidz up` and by that as each of its processes; or all of them forked from one process that has
+imported what they need (fork_processes.py). Production code has no hooks for this.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SPEC: dict[str, Any] = {}
 
 
 def stage() -> None:
-    """Named deaths, and a gate at which a job on the device waits."""
+    """Install named crash points, and a gate at which a job on the device waits."""
     from ourvidz.lifecycle import Claim, Jobs
 
     advance, take = Jobs.advance, Jobs.claim
@@ -50,7 +50,7 @@ def stage() -> None:
 
 
 def light() -> None:
-    """The executor without torch, which takes seconds to start: its families draw noise. All else is the real one."""
+    """Replace torch, which takes seconds to start, in the executor: its families draw noise. The rest is real."""
     from PIL import Image
 
     from executors.enhancer.client import remote
@@ -92,8 +92,8 @@ def light() -> None:
 
 
 def forked() -> bool:
-    """In `up`: its processes are forked from here on. False in each of them: it has its own arguments by now."""
-    import forks
+    """Make `up` fork its processes from here on. Returns False in each forked process, which has its own arguments by then."""
+    import fork_processes
 
     from executors.orchestrator import process
 
@@ -101,15 +101,15 @@ def forked() -> bool:
     parent = os.getpid()
     if os.fork() == 0:
         ours.close()
-        forks.die_with(parent)
-        forks.serve(theirs)
+        fork_processes.die_with(parent)
+        fork_processes.serve(theirs)
         return False
     theirs.close()
-    server = forks.Forks(ours)
+    server = fork_processes.Forks(ours)
 
-    def start(argv: list[str], *, env: dict[str, str], pass_fds: tuple[int, ...], **_: Any) -> forks.Forked:
+    def start(argv: list[str], *, env: dict[str, str], pass_fds: tuple[int, ...], **_: Any) -> fork_processes.Forked:
         output, its_output = os.pipe()
-        made = forks.Forked(server.start(argv[1:], env, its_output, *pass_fds, session=True), os.fdopen(output, "rb", buffering=0))
+        made = fork_processes.Forked(server.start(argv[1:], env, its_output, *pass_fds, session=True), os.fdopen(output, "rb", buffering=0))
         os.close(its_output)
         folder = Path(env["OURVIDZ_HOME"], "argv")
         folder.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""A running `ourvidz up`, and what can be seen of it from outside: its processes, its words, its executors' rows."""
+"""A running `ourvidz up` seen from outside: its processes, its log, its executors' rows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from site_of import Child, Site, Zygote
+from executor_site import Child, Site, Zygote
 from up_command import VARIABLE
 from waiting import LIMIT, wait_for
 
@@ -33,7 +33,7 @@ class Up:
         env: Mapping[str, str] | None = None,
         **spec: Any,
     ) -> None:
-        """`forked`: it and its processes come from the fork server; otherwise each is a program of its own, as people start it."""
+        """`forked`: it and its processes come from the fork server; otherwise each is a separate program, as from a shell."""
         self.site, self.home = site, home
         home.mkdir(parents=True, exist_ok=True)
         self.gate = home / "gate"
@@ -59,7 +59,7 @@ class Up:
         return self.process.pid
 
     def said(self, words: str, times: int = 1) -> bool:
-        """However wide the column of names is."""
+        """Independent of the width of the name column."""
         return re.sub(" +", " ", self.text).count(words) >= times
 
     @property
@@ -67,14 +67,14 @@ class Up:
         return self.log.read_text()
 
     def children(self) -> dict[str, int]:
-        """By name: every process of which it is the parent."""
+        """All its child processes by name."""
         found = {}
         for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split():
             try:
-                told = self.home / "argv" / pid  # of one that was forked
+                told = self.home / "argv" / pid  # written by a forked one
                 argv = (told if told.exists() else Path(f"/proc/{pid}/cmdline")).read_text().split("\0")
             except (FileNotFoundError, ProcessLookupError):
-                continue  # it has died and been buried since the list was read
+                continue  # it has exited and been reaped since the list was read
             if "worker" in argv:
                 found[argv[argv.index("--name") + 1]] = int(pid)
             else:
@@ -83,12 +83,12 @@ class Up:
         return found
 
     def executor(self, name: str, not_pid: int = 0) -> int:
-        """Waits for an executor of this name, of another process than that one, and returns its process."""
+        """Wait for an executor with this name in another process than that one, and return its pid."""
         sql = "select pid from ourvidz.executors where name = %s and state = 'active' and pid <> %s and lease_until > now()"
         return int(wait_for(lambda: self.site.db.rows(sql, (name, not_pid)), lambda: f"for {name}\n{self.text}")[0]["pid"])
 
     def holder(self, job_id: str, not_pid: int = 0) -> dict[str, Any]:
-        """Waits for the job to be on the device of a process, not that one: the row of its executor."""
+        """Wait until the job is on the device of another process than that one; return its executor's row."""
         sql = """select x.* from ourvidz.executors as x join public.jobs as j on j.executor_id = x.id
                  where j.id = %s and j.status = 'generating' and x.pid <> %s"""
         return dict(wait_for(lambda: self.site.db.rows(sql, (job_id, not_pid)), lambda: f"for a holder of {job_id}\n{self.text}")[0])
@@ -97,7 +97,7 @@ class Up:
         wait_for(lambda: self.site.row(job_id)["status"] in wanted, lambda: f"for {job_id} to be {wanted}\n{self.text}")
 
     def open(self) -> None:
-        """Jobs that wait at the gate go on."""
+        """Let jobs that wait at the gate go on."""
         self.gate.unlink(missing_ok=True)
 
     def signal(self, number: int) -> None:
@@ -122,7 +122,7 @@ def running(up: Up) -> Iterator[Up]:
 
 
 def alive(pid: int) -> bool:
-    """Its first thread may be dead before the others, which keep its sockets and locks open until they are too."""
+    """The first thread may die before the others, which keep sockets and locks open until they are dead too."""
     try:
         ended = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
         return not ended or len(list(Path(f"/proc/{pid}/task").iterdir())) > 1

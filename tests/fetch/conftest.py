@@ -40,7 +40,7 @@ def roots(authority: trustme.CA) -> Callable[[], ssl.SSLContext]:
 
 @pytest.fixture
 def fetcher(origin: Origin, canary: Canary, roots: Callable[[], ssl.SSLContext]) -> Fetcher:
-    """Reaches the origin under its names, and would reach the canary, whose port is allowed, were its addresses public."""
+    """Reaches the origin under its names; would reach the canary, whose port is allowed, if its addresses were public."""
 
     def resolve(host: str, port: int) -> list[tuple[object, ...]]:
         if host in NAMES:

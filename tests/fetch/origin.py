@@ -1,4 +1,4 @@
-"""Servers for the fetcher's tests: one under a certificate authority of our own that behaves as told, and one that nobody may reach."""
+"""Servers for the fetcher's tests: a TLS server with a test certificate and scripted answers, and one that must not be reached."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Behaviour = Callable[[ssl.SSLSocket], None]
 
 
 def info(address: str, port: int) -> tuple[int, int, int, str, tuple[object, ...]]:
-    """An address as `socket.getaddrinfo` tells it."""
+    """An address as returned by `socket.getaddrinfo`."""
     if ":" in address:
         return socket.AF_INET6, socket.SOCK_STREAM, 6, "", (address, port, 0, 0)
     return socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)
@@ -35,18 +35,18 @@ def moved(location: str, status: int = 302) -> bytes:
 
 def shut(listener: socket.socket) -> None:
     with suppress(OSError):
-        listener.shutdown(socket.SHUT_RDWR)  # wakes who waits in accept, and would take one more
+        listener.shutdown(socket.SHUT_RDWR)  # wakes a thread blocked in accept, which would take one more connection
     listener.close()
 
 
 @dataclass
 class Origin:
-    """A TLS server on loopback. `says[path]` is what it answers with: bytes, or a function that is given the connection."""
+    """A TLS server on loopback. `says[path]` is its answer: bytes, or a function that gets the connection."""
 
     authority: trustme.CA
     says: dict[str, bytes | Behaviour] = field(default_factory=dict)
-    asked: list[bytes] = field(default_factory=list)  # requests, whole
-    names: list[str | None] = field(default_factory=list)  # as TLS was asked for
+    asked: list[bytes] = field(default_factory=list)  # whole requests
+    names: list[str | None] = field(default_factory=list)  # server names from TLS (SNI)
     certificate: trustme.LeafCert | None = None
 
     def __post_init__(self) -> None:
@@ -64,7 +64,7 @@ class Origin:
                 threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
 
     def _answer(self, plain: socket.socket) -> None:
-        with suppress(OSError):  # the client may leave whenever it likes
+        with suppress(OSError):  # the client may disconnect at any time
             plain.settimeout(60)
             with self._context.wrap_socket(plain, server_side=True) as wire:
                 request = b""
@@ -82,7 +82,7 @@ class Origin:
 
 
 class Canary:
-    """Listens on every address of this machine, and remembers who came."""
+    """Listens on every address of this machine and records who connects."""
 
     def __init__(self) -> None:
         self._peers: list[tuple[str, int]] = []
@@ -91,7 +91,7 @@ class Canary:
         self.port: int = v4.getsockname()[1]
         self._doors = [("127.0.0.1", v4)]
         if socket.has_ipv6:
-            with suppress(OSError):  # a machine without IPv6: nobody can come that way either
+            with suppress(OSError):  # without IPv6 nobody can connect that way either
                 self._doors.append(("::1", socket.create_server(("::", self.port), family=socket.AF_INET6)))
         for _, listener in self._doors:
             threading.Thread(target=self._remember, args=(listener,), daemon=True).start()
@@ -106,7 +106,7 @@ class Canary:
                     self._came.notify_all()
 
     def strangers(self) -> list[tuple[str, int]]:
-        """Who came since it was last asked. It knocks itself, at each door: who came before is known before."""
+        """Connections since the last call. It first connects to each of its own sockets, so that all earlier ones are recorded by then."""
         knocks = set()
         for host, _ in self._doors:
             with socket.create_connection((host, self.port)) as knock:

@@ -1,4 +1,4 @@
-"""Which addresses are public, and that no spelling of one passes for a name."""
+"""Classification of public addresses; no spelling of an address passes for a host name."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ V6 = st.one_of(
 
 
 def embedded(ip: IPv4Address) -> list[IPv6Address]:
-    """In IPv6 addresses that some machine takes for it: mapped, compatible, translated, NAT64 (both), 6to4, Teredo, ISATAP."""
+    """The IPv6 addresses that embed it for some machine: mapped, compatible, translated, NAT64 (both), 6to4, Teredo, ISATAP."""
     n = int(ip)
     high = [
         0xFFFF << 32,
@@ -62,18 +62,18 @@ PUBLIC = "1.1.1.1 8.8.8.8 104.16.0.1 223.255.255.1 2606:4700::1111 2001:4860:486
 
 
 @pytest.mark.parametrize("address", NOT_PUBLIC.split())
-def test_these_are_not_public(address: str) -> None:
+def test_non_public_addresses_are_recognised(address: str) -> None:
     assert not_public(address) is not None
 
 
 @pytest.mark.parametrize("address", PUBLIC.split())
-def test_and_these_are(address: str) -> None:
+def test_public_addresses_are_recognised(address: str) -> None:
     assert not_public(address) is None
 
 
 @given(V4, st.integers(0, 5), st.lists(st.sampled_from(["{:d}", "{:o}", "{:x}"]), min_size=4, max_size=4), st.integers(1, 4))
 def test_no_spelling_of_an_ipv4_address_is_taken_for_a_name(ip: IPv4Address, zeros: int, forms: list[str], parts: int) -> None:
-    """Every spelling of inet_aton: 1 to 4 parts, the last of which holds what is left, each decimal, octal or hexadecimal."""
+    """Every inet_aton spelling: 1 to 4 parts, the last holding the remaining bits, each decimal, octal or hexadecimal."""
     bits = 8 * (4 - parts + 1)
     numbers = [int(ip) >> shift & 0xFF for shift in (24, 16, 8)[: parts - 1]] + [int(ip) & ((1 << bits) - 1)]
     mark = {"{:d}": "", "{:o}": "0" * (zeros + 1), "{:x}": "0x" + "0" * zeros}
@@ -86,7 +86,7 @@ def test_no_spelling_of_an_ipv4_address_is_taken_for_a_name(ip: IPv4Address, zer
 
 
 @given(V6, st.sampled_from(["", "%eth0", "%25eth0"]))
-def test_nor_of_an_ipv6_address(ip: IPv6Address, zone: str) -> None:
+def test_no_spelling_of_an_ipv6_address_is_taken_for_a_name(ip: IPv6Address, zone: str) -> None:
     for spelled in (str(ip), ip.exploded, str(ip).upper()):
         for host in (f"[{spelled}{zone}]", f"{spelled}{zone}", spelled.replace(":", "-") + ".ip6.arpa"):
             with pytest.raises(FetchRefused):
@@ -94,7 +94,7 @@ def test_nor_of_an_ipv6_address(ip: IPv6Address, zone: str) -> None:
 
 
 @given(V4 | V6, st.lists(st.sampled_from(["1.1.1.1", "2606:4700::1111"]), max_size=2), st.randoms())
-def test_a_name_with_one_address_that_is_not_public_leads_nowhere(ip: IPv4Address | IPv6Address, others: list[str], order: object) -> None:
+def test_a_name_with_any_non_public_address_is_refused(ip: IPv4Address | IPv6Address, others: list[str], order: object) -> None:
     assume(not ip.is_global)
     answer = [str(ip), *others]
     order.shuffle(answer)  # type: ignore[attr-defined]
@@ -104,14 +104,14 @@ def test_a_name_with_one_address_that_is_not_public_leads_nowhere(ip: IPv4Addres
 
 
 @pytest.mark.parametrize("host", ["\u212aelvin.example.net", "picture\u017f.example.net", "b\u00fccher.example.net"])
-def test_letters_that_fold_into_ascii_are_not_ascii(host: str) -> None:
+def test_unicode_letters_that_fold_to_ascii_are_refused(host: str) -> None:
     with pytest.raises(FetchRefused, match="beyond ASCII"):
         target(f"https://{host}/")
     assert target("https://XN--BCHER-KVA.example.net/").host == "xn--bcher-kva.example.net"
 
 
-def test_production_knows_one_port() -> None:
-    for port in (0, 22, 80, 442, 444, 6379, 8443, 65_979):  # the last is 443 more than 65,536
+def test_production_allows_one_port() -> None:
+    for port in (0, 22, 80, 442, 444, 6379, 8443, 65_979):  # the last is 443 modulo 65,536
         with pytest.raises(FetchRefused, match=f"Port {port} is not allowed"):
             Fetcher().get(f"https://pictures.example.net:{port}/")
     assert target("https://pictures.example.net:443/").authority == target("https://pictures.example.net").authority

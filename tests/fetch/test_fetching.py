@@ -1,4 +1,4 @@
-"""What a server may say, and what becomes of it: real TLS on loopback, under an authority of the tests' own."""
+"""Every kind of server answer and its result: real TLS on loopback, under the tests' own authority."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 import trustme
-from a_proxy import Proxy
 from origin import ELSEWHERE, PICTURES, Behaviour, Canary, Origin, info, moved, ok
+from proxy_server import Proxy
 from waiting import LIMIT
 
 import ourvidz.fetch
@@ -40,7 +40,7 @@ def secretive(kind: type[FetchError], match: str = "") -> Iterator[None]:
     assert "hush" not in told and "/sign/" not in told
 
 
-def test_a_picture_comes_as_it_is(origin: Origin, fetcher: Fetcher) -> None:
+def test_a_file_is_returned_unchanged(origin: Origin, fetcher: Fetcher) -> None:
     origin.says["/a.png?w=1"] = ok(b"\x89PNG" * 1000)
     assert fetcher.get(url(origin, "/a.png?w=1#top")) == b"\x89PNG" * 1000
     (request,) = origin.asked
@@ -67,7 +67,7 @@ def test_a_picture_comes_as_it_is(origin: Origin, fetcher: Fetcher) -> None:
     ],
     ids=["chunked", "until it closes", "after a hint", "identity"],
 )
-def test_in_each_of_https_ways(origin: Origin, fetcher: Fetcher, answer: bytes) -> None:
+def test_every_http_body_framing_is_read(origin: Origin, fetcher: Fetcher, answer: bytes) -> None:
     origin.says["/a.png"] = answer
     assert fetcher.get(url(origin), SMALL) == b"hello!"
 
@@ -93,7 +93,7 @@ def silent(wire: ssl.SSLSocket) -> None:
 
 
 def raw(data: bytes) -> Behaviour:
-    """Breaks off without a goodbye."""
+    """Send, then cut the connection without a TLS close."""
 
     def cut(wire: ssl.SSLSocket) -> None:
         wire.sendall(data)
@@ -130,7 +130,7 @@ REFUSED: dict[str, tuple[bytes | Behaviour, str]] = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_what_will_not_change_is_refused(origin: Origin, fetcher: Fetcher, what: str) -> None:
+def test_permanent_errors_are_refused(origin: Origin, fetcher: Fetcher, what: str) -> None:
     origin.says[SECRET], says = REFUSED[what]
     origin.says["/sign/someone/a.png?hush-hush"] = origin.says[SECRET]
     with secretive(FetchRefused, says):
@@ -154,7 +154,7 @@ UNAVAILABLE: dict[str, tuple[bytes | Behaviour, str]] = {
 
 
 @pytest.mark.parametrize("what", UNAVAILABLE)
-def test_what_may_pass_is_unavailable(origin: Origin, fetcher: Fetcher, what: str) -> None:
+def test_temporary_errors_are_unavailable(origin: Origin, fetcher: Fetcher, what: str) -> None:
     origin.says[SECRET], says = UNAVAILABLE[what]
     with secretive(FetchUnavailable, says):
         fetcher.get(url(origin, SECRET), SMALL)
@@ -172,7 +172,7 @@ def test_redirects_are_followed_a_few_times(origin: Origin, fetcher: Fetcher) ->
     assert b"Referer" not in b"".join(origin.asked)
 
 
-def test_the_time_is_one_for_all_redirects(origin: Origin, fetcher: Fetcher) -> None:
+def test_the_time_limit_covers_all_redirects(origin: Origin, fetcher: Fetcher) -> None:
     def slowly(wire: ssl.SSLSocket) -> None:
         threading.Event().wait(0.4)
         wire.sendall(moved("?again"))
@@ -182,7 +182,7 @@ def test_the_time_is_one_for_all_redirects(origin: Origin, fetcher: Fetcher) -> 
         fetcher.get(url(origin), replace(SMALL, total=0.7, redirects=1_000))
 
 
-# -- who answers -------------------------------------------------------------------------------------------------------------------------
+# -- server identity ---------------------------------------------------------------------------------------------------------------------
 
 
 def past(authority: trustme.CA) -> trustme.LeafCert:
@@ -238,7 +238,7 @@ def test_a_name_that_does_not_resolve(errno: int, kind: type[FetchError]) -> Non
         Fetcher(resolve).get("https://nowhere.example.net" + SECRET)
 
 
-def test_a_resolver_that_hangs_is_left_behind() -> None:
+def test_a_hung_resolver_is_abandoned() -> None:
     release = threading.Event()
 
     def resolve(*_: object) -> list[object]:
@@ -250,13 +250,13 @@ def test_a_resolver_that_hangs_is_left_behind() -> None:
     release.set()
 
 
-# -- what production uses ----------------------------------------------------------------------------------------------------------------
+# -- production settings -----------------------------------------------------------------------------------------------------------------
 
 
-def test_nothing_is_taken_from_the_environment(
+def test_the_environment_is_ignored(
     origin: Origin, canary: Canary, fetcher: Fetcher, authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither a proxy, nor whom to trust, nor where to write the keys of a session."""
+    """No proxy, no trusted certificates and no key log file."""
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "HTTP_PROXY"):
         monkeypatch.setenv(name, f"http://127.0.0.1:{canary.port}")
@@ -272,8 +272,8 @@ def test_nothing_is_taken_from_the_environment(
     assert not (tmp_path / "keys").exists()
 
 
-def test_the_way_in_takes_a_url_and_limits_and_no_exception() -> None:
-    """No program of ours can widen what is reached: a Fetcher with fields of its own exists in tests alone."""
+def test_fetch_accepts_only_a_url_and_limits() -> None:
+    """No code of ours can widen the reachable addresses: only tests construct a Fetcher with fields of its own."""
     assert list(inspect.signature(fetch).parameters) == ["url", "limits"]
     root = Path(ourvidz.__path__[0]).parent
     calls = [
@@ -289,14 +289,14 @@ def test_the_way_in_takes_a_url_and_limits_and_no_exception() -> None:
 @pytest.mark.parametrize(("kind", "said"), [("http", "CONNECT"), ("socks5", "socks5"), ("socks5h", "socks5")])
 @pytest.mark.parametrize("login", ["", "user:pass"])
 def test_through_a_proxy(origin: Origin, fetcher: Fetcher, kind: str, said: str, login: str) -> None:
-    """It is asked for the checked address, so that it cannot look the name up as another; TLS is with the name."""
+    """The proxy is asked for the checked address, so that it cannot resolve the name differently; TLS uses the name."""
     origin.says["/a.png"] = ok(b"a picture")
     proxy = Proxy(origin.port, login=login, bytewise=True)
     try:
         ours = replace(fetcher, rule=lambda: rule({"ALL_PROXY": proxy.url(kind)}), resolve=lambda _, port: [info("203.0.113.7", port)])
         assert replace(ours, also=frozenset({("203.0.113.7", origin.port)})).get(url(origin)) == b"a picture"
         assert proxy.asked == [(said, f"203.0.113.7:{origin.port}")] and origin.names == [PICTURES]
-        with pytest.raises(FetchRefused, match="nothing is fetched from there"):  # what is not public is not asked for
+        with pytest.raises(FetchRefused, match="nothing is fetched from there"):  # a non-public address is not even requested
             replace(ours, resolve=lambda _, port: [info("10.0.0.7", port)]).get(url(origin))
         exempt = replace(fetcher, rule=lambda: rule({"ALL_PROXY": proxy.url(kind), "NO_PROXY": PICTURES}))
         assert exempt.get(url(origin)) == b"a picture" and len(proxy.asked) == 1
@@ -305,7 +305,7 @@ def test_through_a_proxy(origin: Origin, fetcher: Fetcher, kind: str, said: str,
 
 
 @pytest.mark.parametrize("kind", ["http", "socks5", "https"])
-def test_a_proxy_that_does_not_let_us_through(origin: Origin, fetcher: Fetcher, kind: str) -> None:
+def test_a_proxy_that_refuses_is_unavailable(origin: Origin, fetcher: Fetcher, kind: str) -> None:
     closed = socket.create_server(("127.0.0.1", 0))
     nowhere = closed.getsockname()[1]
     closed.close()

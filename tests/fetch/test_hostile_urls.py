@@ -1,5 +1,5 @@
-"""URLs that want to reach this machine or its neighbours. Each is refused, and nobody comes to a canary that listens on all its addresses,
-at a port that these fetchers may use."""
+"""URLs aimed at this machine or its neighbours. Each is refused, and nothing connects to a canary that listens on all local addresses, on a
+port that these fetchers may use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from origin import ELSEWHERE, NAMES, PICTURES, Canary, Origin, info, moved
 
 from ourvidz.fetch import Fetcher, FetchRefused, FetchUnavailable
 
-# {port} is the canary's.
+# {port} is replaced by the canary's.
 URLS = Path(__file__).with_name("hostile_urls.txt").read_text(encoding="utf-8").split()
 WITH_BLANKS = [
     "https://127.0.0.1:{port}/ ",
@@ -59,7 +59,7 @@ NAMED = {
 
 
 def own_addresses() -> list[str]:
-    """The addresses of this machine's own network, found by the way out of it. Connecting a datagram socket sends nothing."""
+    """This machine's own addresses, from a connected datagram socket, which sends nothing."""
     found = []
     for family, somewhere in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
@@ -70,7 +70,7 @@ def own_addresses() -> list[str]:
 
 @pytest.fixture
 def reach(fetcher: Fetcher) -> Fetcher:
-    """Resolves what a URL may spell as an address, as the system does, and the names above to what they stand for."""
+    """Resolves addresses spelled in a URL as the system would, and the names above to their addresses."""
 
     def resolve(host: str, port: int) -> list[tuple[object, ...]]:
         label = host.removesuffix(".example.net")
@@ -91,25 +91,25 @@ def nobody_came(canary: Canary) -> Iterator[None]:
     assert canary.strangers() == []
 
 
-def test_these_are_many() -> None:
+def test_the_lists_are_long() -> None:
     assert len(URLS) + len(WITH_BLANKS) + len(NAMED) >= 60
 
 
 @pytest.mark.parametrize("url", [*URLS, *WITH_BLANKS], ids=ascii)
-def test_a_url_to_where_nobody_may_go(reach: Fetcher, canary: Canary, url: str) -> None:
+def test_hostile_urls_are_refused(reach: Fetcher, canary: Canary, url: str) -> None:
     with pytest.raises(FetchRefused):
         reach.get(url.format(port=canary.port))
 
 
 @pytest.mark.parametrize("name", NAMED)
-def test_a_name_that_leads_there(reach: Fetcher, canary: Canary, name: str) -> None:
+def test_names_of_private_addresses_are_refused(reach: Fetcher, canary: Canary, name: str) -> None:
     with pytest.raises(FetchRefused, match="leads to"):
         reach.get(f"https://{name}.example.net:{canary.port}/")
 
 
 @pytest.mark.parametrize("url", [*URLS, *(f"https://{name}.example.net:{{port}}/" for name in NAMED)], ids=ascii)
-def test_a_redirect_there(reach: Fetcher, origin: Origin, canary: Canary, url: str) -> None:
-    """From a host that is allowed; a Location that is no absolute URL is one on that host, which has nothing there."""
+def test_redirects_to_hostile_urls_are_refused(reach: Fetcher, origin: Origin, canary: Canary, url: str) -> None:
+    """From an allowed host. A Location that is not an absolute URL stays on that host, which has nothing there."""
     there = url.format(port=canary.port)
     origin.says["/a.png"] = moved(there)
     with pytest.raises(FetchRefused):
@@ -123,11 +123,11 @@ def test_a_redirect_may_not_leave_https_for_the_same_host(reach: Fetcher, origin
         reach.get(f"https://{PICTURES}:{origin.port}/a.png")
 
 
-def test_this_machines_own_addresses(fetcher: Fetcher, canary: Canary) -> None:
+def test_this_machines_own_addresses_are_refused(fetcher: Fetcher, canary: Canary) -> None:
     for address in own_addresses():
         answer = [info(address, canary.port)]
         reach = replace(fetcher, resolve=lambda *_, answer=answer: answer)
-        # Where the machine has a public address of its own, that is what it is: a public address, and TLS must prove its name.
+        # If the machine has a public address of its own, that is allowed as such, and TLS must prove its name.
         with pytest.raises((FetchRefused, FetchUnavailable)) as refused:
             reach.get(f"https://{ELSEWHERE}:{canary.port}/")
         if refused.type is FetchUnavailable:
@@ -135,7 +135,7 @@ def test_this_machines_own_addresses(fetcher: Fetcher, canary: Canary) -> None:
 
 
 def test_a_name_that_rebinds_is_resolved_once(fetcher: Fetcher, origin: Origin, canary: Canary) -> None:
-    """First what is allowed, then loopback at the canary's port: the first answer is checked, and the first answer is connected to."""
+    """First an allowed address, then loopback at the canary's port: the first answer is checked and used to connect."""
     answers = iter([[info("127.0.0.1", origin.port)], [info("127.0.0.1", canary.port)]])
     reach = replace(fetcher, resolve=lambda *_: next(answers))
     origin.says["/a.png"] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
@@ -151,7 +151,7 @@ def test_a_name_that_rebinds_between_redirects_is_checked_again(fetcher: Fetcher
         reach.get(f"https://{PICTURES}:{origin.port}/a.png")
 
 
-def test_the_canary_would_have_known(fetcher: Fetcher, canary: Canary) -> None:
+def test_the_canary_records_connections(fetcher: Fetcher, canary: Canary) -> None:
     with pytest.raises(FetchUnavailable):
         replace(fetcher, also=frozenset({("127.0.0.1", canary.port)})).get(f"https://{PICTURES}:{canary.port}/")
     assert len(canary.strangers()) == 1

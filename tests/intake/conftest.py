@@ -1,4 +1,4 @@
-"""A drainer between a real Valkey, behind Upstash's face, and a real Postgres."""
+"""A drainer between a real Valkey behind the Upstash REST server, and a real Postgres."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from ourvidz.db.connection import Database
 from ourvidz.dev.upstash import UpstashFace
 from ourvidz.intake.drain import Drainer
-from ourvidz.intake.message import OLDER_QUEUE, QUEUES
+from ourvidz.intake.message import LEGACY_QUEUE, QUEUES
 from ourvidz.intake.upstash import Upstash
 
 
@@ -22,7 +22,7 @@ def new_drainer(database: Database, upstash: UpstashFace) -> Iterator[Callable[.
         def make(**more: object) -> Drainer:
             redis = Upstash(upstash.url, upstash.token, timeout=httpx.Timeout(5.0))
             opened.callback(redis.close)
-            return Drainer(database, redis, (*QUEUES, OLDER_QUEUE), patience=5, **more)  # type: ignore[arg-type]
+            return Drainer(database, redis, (*QUEUES, LEGACY_QUEUE), patience=5, **more)  # type: ignore[arg-type]
 
         yield make
 

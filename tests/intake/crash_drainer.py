@@ -11,7 +11,7 @@ from ourvidz.intake.upstash import Upstash
 
 
 def drain(database_url: str, upstash_url: str, token: str, point: str, nth: int) -> None:
-    """Drains until it reaches `point` for the nth time."""
+    """Drain until `point` is reached for the nth time."""
     left = nth
 
     def at(here: str) -> None:

@@ -1,4 +1,4 @@
-"""The deployed edge function's side of Redis, for tests."""
+"""Redis messages as the deployed edge function sends them, for tests."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def push(upstash: UpstashFace, *messages: dict[str, Any] | bytes, queue: str = "
 
 
 def lengths(upstash: UpstashFace, queue: str = "sdxl_queue") -> tuple[int, int, int]:
-    """What lies in the queue, in its processing list, and among its dead letters."""
+    """Lengths of the queue, its processing list, and its dead letters."""
     return tuple(int(upstash.valkey.call("LLEN", key)) for key in (queue, f"{queue}:processing", f"{queue}:dead"))  # type: ignore[return-value]
 
 

@@ -1,6 +1,5 @@
-"""Every field of the wire message missing, of the wrong type, unknown, enormous, or no text: a clear refusal, by name, that repeats
-nothing of
-what came. What its settings may be is the database's to say (tests/db/test_ways_in.py)."""
+"""Every field of the wire message missing, of a wrong type, unknown, huge, or not text: refused with the field's name and without
+repeating the content. Settings are validated by the database (tests/db/test_entry_points.py)."""
 
 from __future__ import annotations
 
@@ -28,7 +27,7 @@ def refused(one: Any) -> RefusedMessage:
 
 
 @pytest.mark.parametrize("field", REQUIRED)
-def test_missing(field: str) -> None:
+def test_a_missing_field_is_refused(field: str) -> None:
     one = message(USER)
     del one[field]
     assert refused(one).field == field
@@ -36,7 +35,7 @@ def test_missing(field: str) -> None:
 
 @pytest.mark.parametrize("field", [name for name in Message.model_fields if name != "config"])
 @pytest.mark.parametrize("value", [5, ["a"], {"a": 1}, True], ids=["number", "list", "object", "flag"])
-def test_wrong_type(field: str, value: object) -> None:
+def test_a_field_of_a_wrong_type_is_refused(field: str, value: object) -> None:
     if (field, type(value)) in (("metadata", dict), ("compel_enabled", bool)):
         return
     found = refused(message(USER) | {field: value})
@@ -53,7 +52,7 @@ def test_wrong_type(field: str, value: object) -> None:
         ({"metadata": {"note": "a\0b"}}, "metadata"), ({"metadata": {"a\0b": 1}}, "metadata"),
     ],
 )  # fmt: skip
-def test_what_else_is_wrong(one: dict[str, Any], field: str) -> None:
+def test_other_invalid_values_are_refused(one: dict[str, Any], field: str) -> None:
     assert refused(message(USER) | one).field == field
 
 
@@ -66,18 +65,18 @@ def test_what_else_is_wrong(one: dict[str, Any], field: str) -> None:
     ],
     ids=range(13),
 )  # fmt: skip
-def test_no_message_at_all(raw: bytes) -> None:
+def test_bytes_that_are_no_message_are_refused(raw: bytes) -> None:
     assert refused(raw).reason in ("no_json", "bad_field", "OV009")
 
 
-def test_depth_and_size() -> None:
+def test_too_deep_and_too_large_messages_are_refused() -> None:
     deep = json.dumps(message(USER))[:-1] + ',"metadata":{"a":' + "[" * 10_000 + "]" * 10_000 + "}}"
     assert refused(deep.encode().replace(b'"metadata": {}, ', b"")).reason in ("no_json", "bad_field")
     assert refused(message(USER) | {"prompt": "x" * 2**20}).reason == "too_large"
     assert refused(b" " * (MAX_BYTES + 1)).reason == "too_large"
 
 
-def test_a_refusal_repeats_nothing_that_a_person_wrote() -> None:
+def test_a_refusal_does_not_quote_the_message() -> None:
     for one in (
         {"prompt": [SECRET]},
         {"prompt": SECRET * 500},
@@ -91,7 +90,7 @@ def test_a_refusal_repeats_nothing_that_a_person_wrote() -> None:
 
 
 @given(st.binary(max_size=400))
-def test_whatever_comes_is_read_or_refused(raw: bytes) -> None:
+def test_any_bytes_are_parsed_or_refused(raw: bytes) -> None:
     with pytest.raises(RefusedMessage):
         read(raw)
 
@@ -104,7 +103,7 @@ def test_whatever_comes_is_read_or_refused(raw: bytes) -> None:
         max_size=4,
     )
 )
-def test_whatever_a_field_holds_is_read_or_refused(change: dict[str, Any]) -> None:
+def test_any_field_value_is_parsed_or_refused(change: dict[str, Any]) -> None:
     try:
         read(json.dumps(message(USER) | change).encode())
     except RefusedMessage as refusal:

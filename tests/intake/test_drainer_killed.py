@@ -1,4 +1,4 @@
-"""The drainer killed between every two of its steps, and replies lost at each: exactly one job per message id, and no message nowhere."""
+"""The drainer killed between any two of its steps, and replies lost at each: exactly one job per message id, and no message lost."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from waiting import LIMIT
 
 from ourvidz.db.connection import Database
 from ourvidz.dev.upstash import UpstashFace
-from ourvidz.intake import dead
+from ourvidz.intake import dead_letters
 from ourvidz.intake.drain import Drainer
 from ourvidz.intake.upstash import RedisAway
 
 User = Callable[..., str]
 POINTS = ("fetched", "committed", "acknowledged", "refusal counted", "buried")
 MOMENTS = {"looking": ("", "LRANGE"), "moving": ("", "EVAL"), "acknowledging": ("committed", "EVAL"), "burying": ("", "LPUSH")}
-"""After which point of the drainer the next of which commands fails."""
+"""The drainer's point, and the first command after it that fails."""
 
 
 def settle(drainer: Drainer) -> None:
-    """Passes until nothing comes any more, whatever fails on the way."""
+    """Drain until nothing is left, through any failures."""
     for _ in range(30):
         try:
             if not drainer.once():
@@ -45,13 +45,13 @@ def whole(database: Database, upstash: UpstashFace, drainer: Drainer, good: list
     assert {*made(database)} == {one["id"] for one in good}
     assert database.rows("select job_id from public.job_events where type = 'submitted' group by job_id having count(*) > 1") == []
     assert lengths(upstash)[:2] == (0, 0)
-    assert len(dead.letters(drainer.redis, ["sdxl_queue"])) == bad
+    assert len(dead_letters.letters(drainer.redis, ["sdxl_queue"])) == bad
     assert counted(database)["refused"] >= bad
 
 
 @pytest.mark.parametrize("nth", [1, 2])
 @pytest.mark.parametrize("point", POINTS)
-def test_killed(
+def test_a_killed_drainer_loses_and_doubles_nothing(
     database: Database, server: Server, database_name: str, upstash: UpstashFace, drainer: Drainer, user: User, point: str, nth: int
 ) -> None:
     good, bad = mixed(user("premium"))
@@ -66,7 +66,7 @@ def test_killed(
 @pytest.mark.parametrize("after", [True, False], ids=["reply lost", "request lost"])
 @pytest.mark.parametrize("times", [1, 3])
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_replies_lost(
+def test_lost_redis_replies_lose_and_double_nothing(
     database: Database, upstash: UpstashFace, new_drainer: Callable[..., Drainer], user: User, moment: str, times: int, after: bool
 ) -> None:
     good, bad = mixed(user("premium"))
@@ -86,8 +86,8 @@ def test_replies_lost(
     whole(database, upstash, drainer, good, len(bad))
 
 
-def test_a_reply_of_postgres_lost(database: Database, upstash: UpstashFace, drainer: Drainer, user: User) -> None:
-    """Committed, and the answer never came: the messages are taken again, and are the same jobs."""
+def test_a_lost_postgres_reply_loses_and_doubles_nothing(database: Database, upstash: UpstashFace, drainer: Drainer, user: User) -> None:
+    """Committed, but the reply is lost: the messages are taken again and result in the same jobs."""
     from ourvidz.db import intake
     from ourvidz.db.connection import Ambiguous
 
@@ -124,10 +124,10 @@ def test_several_drainers_share_the_queues(
     assert {*made(database)} == {one["id"] for one in good} and lengths(upstash) == (0, 0, 0)
 
 
-def test_redis_started_again_with_messages_under_way(
+def test_a_redis_restart_keeps_messages_in_flight(
     database: Database, upstash: UpstashFace, new_drainer: Callable[..., Drainer], user: User
 ) -> None:
-    """What lay in its lists when it stopped lies there when it is back (Upstash writes to disk before it answers, as AOF does here)."""
+    """Messages in its lists survive the restart (Upstash writes to disk before it answers, as AOF does here)."""
     good = [message(user()) for _ in range(5)]
     push(upstash, *good)
 

@@ -1,4 +1,4 @@
-"""The older system's workers and this machine on one Redis: each message is made once, by one of the two (docs/decisions/0035)."""
+"""Legacy workers and this machine on one Redis: each message is run once, by one of them (docs/decisions/0035)."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ User = Callable[..., str]
 
 
 def sharing(database: Database, new_drainer: Callable[..., Drainer], *users: str) -> Drainer:
-    intake.share_with(database, users)
-    return new_drainer(shared=lambda: intake.shared_with(database))
+    intake.intake_limit_users(database, users)
+    return new_drainer(shared=lambda: intake.intake_users(database))
 
 
-def test_it_takes_the_chosen_users_messages_alone(
+def test_only_chosen_users_messages_are_taken(
     database: Database, upstash: UpstashFace, new_drainer: Callable[..., Drainer], user: User
 ) -> None:
     chosen, other = user(), user()
@@ -41,7 +41,7 @@ def test_it_takes_the_chosen_users_messages_alone(
     assert lengths(upstash)[1:] == (0, 0), "nothing of theirs is taken apart or buried"
 
 
-def test_a_reference_is_left_to_the_older_worker(
+def test_messages_with_references_are_left_to_the_legacy_worker(
     database: Database, upstash: UpstashFace, new_drainer: Callable[..., Drainer], user: User
 ) -> None:
     chosen = user()
@@ -51,9 +51,7 @@ def test_a_reference_is_left_to_the_older_worker(
     assert drainer.once() == 0 and lengths(upstash)[0] == 2
 
 
-def test_rows_of_the_older_database_are_not_looked_for(
-    database: Database, upstash: UpstashFace, new_drainer: Callable[..., Drainer], user: User
-) -> None:
+def test_ids_of_legacy_rows_are_ignored(database: Database, upstash: UpstashFace, new_drainer: Callable[..., Drainer], user: User) -> None:
     chosen = user()
     drainer = sharing(database, new_drainer, chosen)
     elsewhere = "00000000-0000-4000-8000-0000000000ff"
@@ -63,24 +61,24 @@ def test_rows_of_the_older_database_are_not_looked_for(
     assert (row(database, one["id"])["video_id"], row(database, one["id"])["image_id"]) == (None, None)
 
 
-def test_a_named_user_gets_a_profile_and_everybody_comes_when_it_ends(
+def test_a_chosen_user_gets_a_profile_and_sharing_can_end(
     database: Database, upstash: UpstashFace, new_drainer: Callable[..., Drainer], user: User
 ) -> None:
     new = "00000000-0000-4000-8000-00000000aaaa"
     drainer = sharing(database, new_drainer, new)
     push(upstash, message(new), message(user()))
     assert drainer.once() == 1
-    intake.share_with(database, [])
+    intake.intake_limit_users(database, [])
     push(upstash, message(new))
     assert drainer.once() == 0, "nobody's"
-    intake.share_with(database, None)
+    intake.intake_limit_users(database, None)
     assert drainer.once() == 2 and lengths(upstash) == (0, 0, 0)
 
 
-def test_two_at_one_queue_and_no_message_is_made_twice(
+def test_no_message_is_taken_by_both_workers(
     database: Database, upstash: UpstashFace, new_drainer: Callable[..., Drainer], user: User
 ) -> None:
-    """Between our look at the queue and our taking, an older worker pops: what it has, chosen or not, is its own."""
+    """Between our look at the queue and our taking, a legacy worker pops: whatever it got, chosen user or not, is its own."""
     chosen, other = user("premium"), user("premium")
     drainer = sharing(database, new_drainer, chosen)
     sent = [message(chosen if n % 2 else other) for n in range(12)]
@@ -96,7 +94,7 @@ def test_two_at_one_queue_and_no_message_is_made_twice(
     push(upstash, *sent)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(drainer.redis, "pipeline", between)
-        drainer._swept = time.monotonic()  # the look at the processing lists is no look at the queue
+        drainer._swept = time.monotonic()  # skip the sweep of the processing lists in this round
         drainer.once()
     while drainer.once():
         pass

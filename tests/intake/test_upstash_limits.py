@@ -1,4 +1,4 @@
-"""What Upstash's plans limit: commands, requests a second, bytes of a request. The intake waits, says so, and goes on."""
+"""Limits of Upstash's plans: commands, requests per second, bytes per request. The intake waits, reports it, and goes on."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from ourvidz.intake import drain as draining
 from ourvidz.intake import lists
 from ourvidz.intake.drain import Drainer, drain
 from ourvidz.intake.upstash import QuotaSpent, RedisAway, RedisRefused, Upstash
-from ourvidz.outbound.answers import retry_after
-from ourvidz.troubles import Troubles
+from ourvidz.outbound.retry_after import retry_after
+from ourvidz.waiting_reports import Troubles
 
 User = Callable[..., str]
 
@@ -45,7 +45,7 @@ def rounds(n: int) -> Callable[[], bool]:
 
 
 @pytest.mark.parametrize("refusal", SPENT + BUSY, ids=lambda r: f"{r.status} {r.error[:30]}{' each' if r.each else ''}")
-def test_it_waits_and_goes_on(
+def test_it_waits_for_the_limit_and_goes_on(
     database: Database, upstash: UpstashFace, drainer: Drainer, user: User, refusal: Refusal, tmp_path: Path
 ) -> None:
     one, waits, troubles = message(user()), list[float](), Troubles(tmp_path)
@@ -53,8 +53,8 @@ def test_it_waits_and_goes_on(
     upstash.answer(refusal, times=8)
     drain(drainer, rounds(8), wait=waits.append, troubles=troubles)
     assert made(database) == [] and len(waits) == 8
-    assert waits[-1] > 4 * waits[0] or waits[0] >= 7  # ever more patiently
-    assert all(wait >= 7 for wait in waits if refusal.retry_after)  # and never sooner than it asks for
+    assert waits[-1] > 4 * waits[0] or waits[0] >= 7  # backs off
+    assert all(wait >= 7 for wait in waits if refusal.retry_after)  # never sooner than Retry-After
     (trouble,) = troubles.now()
     assert trouble.part == "intake" and ("plan" in trouble.said or "full" in trouble.said) == (refusal in SPENT)
     drain(drainer, rounds(3), wait=waits.append, troubles=troubles)
@@ -62,7 +62,7 @@ def test_it_waits_and_goes_on(
 
 
 @pytest.mark.parametrize(("error", "longest"), [(RedisAway("no answer"), draining.AWAY_WAIT), (QuotaSpent("spent"), draining.QUOTA_WAIT)])
-def test_for_however_long_it_lasts(error: Exception, longest: float) -> None:
+def test_backoff_stays_below_its_maximum(error: Exception, longest: float) -> None:
     class Never(Drainer):
         def once(self) -> int:
             raise error
@@ -72,7 +72,7 @@ def test_for_however_long_it_lasts(error: Exception, longest: float) -> None:
     assert max(waits) <= longest and min(waits[-100:]) >= 0.7 * longest
 
 
-def test_a_month_without_messages_leaves_a_sixth_of_the_free_plan(upstash: UpstashFace, drainer: Drainer) -> None:
+def test_an_idle_month_leaves_a_sixth_of_the_free_plan(upstash: UpstashFace, drainer: Drainer) -> None:
     waits: list[float] = []
     leaving = lambda: sum(waits) > 3600  # noqa: E731
     drain(drainer, leaving, wait=waits.append)
@@ -84,10 +84,10 @@ def test_a_month_without_messages_leaves_a_sixth_of_the_free_plan(upstash: Upsta
 
 @pytest.mark.parametrize("filling", ["x", '"', "\U0001f98a"])
 @pytest.mark.parametrize("shared", [False, True])
-def test_45_messages_of_25_kb(
+def test_many_large_messages_are_taken_in_pieces(
     database: Database, upstash: UpstashFace, new_drainer: Callable[..., Drainer], user: User, filling: str, shared: bool
 ) -> None:
-    """Upstash takes and gives a megabyte at once: they are fetched, acknowledged and taken in pieces of less."""
+    """Upstash limits requests and responses to 1 MB: messages are fetched, acknowledged and taken in smaller pieces."""
     owner = user("premium")
     note = filling * (25_000 // len(json.dumps(filling)[1:-1]))
     push(upstash, *(message(owner, metadata={"note": note}) for _ in range(45)))
@@ -99,8 +99,8 @@ def test_45_messages_of_25_kb(
     assert len(made(database)) == 45 and lengths(upstash) == (0, 0, 0)
 
 
-def test_the_largest_of_each_queue_at_once(database: Database, upstash: UpstashFace, drainer: Drainer) -> None:
-    """Three of 256 KiB are over a megabyte as base64. Each queue has its turn."""
+def test_the_largest_messages_of_all_queues_are_taken(database: Database, upstash: UpstashFace, drainer: Drainer) -> None:
+    """Three messages of 256 KiB exceed 1 MB as base64. Each queue gets its turn."""
     for queue in drainer.queues:
         push(upstash, *([b"x" * lists.MAX_BYTES] * 3), queue=queue)
     for _ in range(20):
@@ -115,7 +115,7 @@ def test_the_largest_of_each_queue_at_once(database: Database, upstash: UpstashF
      (Refusal(403, "Unauthorized: Invalid token"), "UPSTASH_REDIS_REST_TOKEN"),
      (Refusal(413, "ERR max request size exceeded. Limit: 1048576 bytes, Actual: 1180000 bytes"), "larger than the plan allows")],
 )  # fmt: skip
-def test_what_waiting_does_not_change_is_said(upstash: UpstashFace, refusal: Refusal, named: str) -> None:
+def test_permanent_errors_are_reported(upstash: UpstashFace, refusal: Refusal, named: str) -> None:
     upstash.answer(refusal)
     with pytest.raises(RedisRefused, match=named):
         Upstash(upstash.url, upstash.token).pipeline([("LLEN", "sdxl_queue")])
@@ -129,7 +129,7 @@ def test_retry_after_in_both_its_forms() -> None:
     assert [retry_after(text, 60) for text in ("soon", "-5", "1.5", "²", "Wed, 99 Foo", "9" * 400)] == [0, 0, 0, 0, 0, 60]
 
 
-def test_a_trouble_is_believed_while_its_part_lives(tmp_path: Path) -> None:
+def test_a_trouble_is_shown_while_its_service_runs(tmp_path: Path) -> None:
     troubles = Troubles(tmp_path)
     troubles.say("intake", "Upstash: the plan's commands are used up", 30)
     (first,) = troubles.now()

@@ -1,4 +1,4 @@
-"""Pictures that describe their colours, in each of the ways that files have; and what these are in sRGB, computed by matrices alone."""
+"""Images that declare their colour space in each way that file formats offer, and their sRGB values, computed with matrices alone."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def xyz_of(xy: Sequence[float]) -> NDArray[np.float64]:
 
 
 def to_xyz(primaries: Any, white: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Linear RGB → XYZ, adapted (Bradford) to `white`."""
+    """Matrix from linear RGB to XYZ, adapted (Bradford) to `white`."""
     raw = np.stack([xyz_of(xy) for xy in primaries[:3]], axis=1)
     own = xyz_of(primaries[3])
     bradford = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
@@ -74,7 +74,7 @@ def curv(exponent: float) -> bytes:
 
 
 def para(exponent: float | None) -> bytes:
-    """Version 4's curve; None: sRGB's."""
+    """Version 4's parametric curve; None: sRGB's."""
     kind, values = (0, (exponent,)) if exponent else (3, (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045))
     return b"para\0\0\0\0" + struct.pack(">HH", kind, 0) + b"".join(struct.pack(">i", round(v * 65_536)) for v in values)
 
@@ -90,7 +90,7 @@ def grey(exponent: float) -> bytes:
 
 
 def printer() -> bytes:
-    """CMYK by a table of its corners: lightness falls with each ink, and all colours are grey."""
+    """CMYK profile with a table of its corners: lightness falls with each ink, and all colours are grey."""
     lightness = [255 * (1 - k) * (1 - (c + m + y) / 3) for c in (0, 1) for m in (0, 1) for y in (0, 1) for k in (0, 1)]
     corners = b"".join(bytes([round(value), 128, 128]) for value in lightness)
     ramp = bytes(range(256))
@@ -127,12 +127,12 @@ def encoded(picture: Image.Image, kind: str, **options: Any) -> bytes:
 
 
 def with_chunks(png: bytes, *chunks: tuple[bytes, bytes]) -> bytes:
-    """After the header of a PNG."""
+    """Insert chunks after a PNG's header."""
     return png[:33] + b"".join(chunk(name, body) for name, body in chunks) + png[33:]
 
 
 def described(primaries: int, transfer: int, data: bytes) -> bytes:
-    """A HEIC or AVIF whose `colr` box says other primaries and another transfer."""
+    """A HEIC or AVIF whose `colr` box is changed to these primaries and this transfer."""
     at = data.index(b"colrnclx") + 8
     return data[:at] + struct.pack(">HH", primaries, transfer) + data[at + 4 :]
 
@@ -150,11 +150,11 @@ def gama(exponent: float) -> tuple[bytes, bytes]:
 
 
 def tiff(*entries: tuple[int, int, int, bytes], order: str = "<") -> bytes:
-    """An EXIF block of one directory: tag, type, count, and the four bytes of the value."""
+    """An EXIF block with one directory of (tag, type, count, four bytes of value)."""
     head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 8) + struct.pack(order + "H", len(entries))
     return head + b"".join(struct.pack(order + "HHI", tag, kind, count) + value for tag, kind, count, value in entries) + bytes(4)
 
 
 def segments(jpeg: bytes, *added: tuple[int, bytes]) -> bytes:
-    """After a JPEG's first marker."""
+    """Insert segments after a JPEG's first marker."""
     return jpeg[:2] + b"".join(bytes([0xFF, marker]) + struct.pack(">H", len(body) + 2) + body for marker, body in added) + jpeg[2:]

@@ -1,8 +1,8 @@
-"""Files that mean harm, or look as if they did, and what becomes of each: a part of its refusal, or the size of the picture.
+"""Hostile and suspicious files, each with its expected outcome: part of the refusal's text, or the image's size.
 
-    python tests/models/hostile_files.py    decodes all; prints as JSON what became of each and the decoders' peak memory in bytes
+    python tests/models/hostile_files.py    decode all; print as JSON each outcome and the decoders' peak memory in bytes
 
-In a process of its own, since a child's peak counts from its parent's size.
+Run in a separate process, since a child's peak memory includes its parent's size at the fork.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ def encoded(kind: str, mode: str = "RGB", size: tuple[int, int] = (80, 70), **op
 
 
 def riff(width: int, height: int) -> bytes:
-    """A WebP of these sides in name, and one pixel in truth."""
+    """A WebP that declares these sides but holds one pixel."""
     body = b"WEBPVP8X" + struct.pack("<I", 10) + b"\0\0\0\0" + (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
     body += encoded("WEBP", size=(1, 1), lossless=True)[12:]
     return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
 def scans(count: int, size: tuple[int, int]) -> bytes:
-    """A progressive JPEG whose last scan comes again and again; a decoder goes over all its blocks for each."""
+    """A progressive JPEG that repeats its last scan; a decoder processes all blocks for each."""
     data = encoded("JPEG", "L", size, progressive=True, quality=30)
     last = data.rindex(b"\xff\xda")
     return data[:-2] + data[last:-2] * count + data[-2:]
@@ -77,15 +77,15 @@ def photo(kind: str, size: tuple[int, int] = (80, 70)) -> bytes:
 
 
 def says(data: bytes, width: int, height: int) -> bytes:
-    """A HEIC or AVIF with other sides in its list of properties (`ispe`)."""
+    """A HEIC or AVIF with other sides in its properties (`ispe`)."""
     at = data.index(b"ispe") + 8
     return data[:at] + struct.pack(">II", width, height) + data[at + 8 :]
 
 
 @cache
 def nothing(megabytes: int) -> bytes:
-    """As many million zeros, packed: one block again and again, which takes no time to make. The Adler-32 of n zero bytes is n mod 65521 in
-    its upper half and 1 in its lower."""
+    """This many million zero bytes, deflated: one block repeated, so it is fast to make. The Adler-32 of n zero bytes is n mod 65521 in its
+    upper half and 1 in its lower."""
     pack = zlib.compressobj(9, wbits=-15)
     block = pack.compress(bytes(10**6)) + pack.flush(zlib.Z_FULL_FLUSH)
     return b"\x78\xda" + block * megabytes + b"\x03\0" + struct.pack(">HH", megabytes * 10**6 % 65_521, 1)
@@ -167,7 +167,7 @@ def files() -> dict[str, tuple[bytes, Outcome]]:
 
 if __name__ == "__main__":
     from executors.errors import BadReference
-    from executors.references import load_reference
+    from executors.reference_files import load_reference
 
     became: dict[str, Outcome] = {}
     for name, (data, _) in files().items():

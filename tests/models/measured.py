@@ -1,4 +1,4 @@
-"""A residency whose copies are counted by the buffers behind them: bytes that are alive, whatever the cache's books say."""
+"""A residency that measures the live bytes of its copies by their buffers, independently of its own bookkeeping."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from executors.residency import Residency
 
 
 class Block(bytearray):
-    """A tensor's memory. It lives as long as any tensor that looks at it, and says when it goes."""
+    """A tensor's memory. It lives as long as any tensor that views it, and its finalizer reports its end."""
 
 
 class Measured(Residency):
@@ -20,17 +20,17 @@ class Measured(Residency):
     def __init__(self, budget: int, ram: int | None = None) -> None:
         super().__init__(torch.device("cpu"), budget, ram)
         self.live, self.peak, self.moved = 0, 0, 0
-        self.needed = 0  # the most that was ever held at once, by the books: to choose a budget by
+        self.needed = 0  # the maximum held at once, according to its bookkeeping: to choose a budget
         self.addresses: set[int] = set()
 
     def copy(self, master: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-        twin = torch.empty_like(master, dtype=dtype)  # for its strides alone
+        twin = torch.empty_like(master, dtype=dtype)  # only for its strides
         size = twin.numel() * dtype.itemsize
         if not size:
             return twin.copy_(master)
         block = Block(size + 64)
         whole = torch.frombuffer(block, dtype=torch.uint8)
-        offset = -whole.data_ptr() % 64  # kernels choose their way by alignment, and so their rounding
+        offset = -whole.data_ptr() % 64  # kernels choose their code path, and so their rounding, by alignment
         made = whole[offset : offset + size].view(dtype).as_strided(twin.shape, twin.stride()).copy_(master)
         self.live += size
         self.moved += size

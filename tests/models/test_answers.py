@@ -1,4 +1,4 @@
-"""What is taken off a chat model's answer, and whether the rest is a description: by a labelled file, and by single answers."""
+"""Cleaning of a chat model's answers, and detection of descriptions: on a labelled file, and on single answers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from executors.talk import styles
 
 DATA = Path(__file__).parent.parent / "data"
 SHOWN, HELD_BACK = 0, 1
-"""Rules are written looking at the half of the labelled file that is shown. The other one says what they are worth."""
+"""Rules are written with the shown half of the labelled file in view. The other half measures them."""
 
 PLAIN = (
     "A tall woman in her thirties, an adult, walks along a wet street at night, neon signs reflected in the puddles, "
@@ -29,11 +29,11 @@ PLAIN = (
 
 @dataclass
 class Figures:
-    kept: int = 0  # descriptions that are taken for one
-    lost: int = 0  # and that are not
-    passed: int = 0  # others that are taken for a description
+    kept: int = 0  # descriptions accepted
+    lost: int = 0  # descriptions rejected
+    passed: int = 0  # other answers accepted as descriptions
     stopped: int = 0
-    texts: int = 0  # of the kept, those whose text is what the label says
+    texts: int = 0  # accepted ones whose text equals the label
 
     @property
     def precision(self) -> float:
@@ -71,7 +71,7 @@ def figures(half: int) -> Figures:
 
 
 @pytest.mark.parametrize("half", [SHOWN, HELD_BACK])
-def test_descriptions_are_told_from_all_else(half: int) -> None:
+def test_descriptions_are_distinguished_from_other_answers(half: int) -> None:
     found = figures(half)
     assert found.kept + found.lost > 60 and found.passed + found.stopped > 55
     assert found.precision >= 0.97, found
@@ -95,7 +95,7 @@ def test_descriptions_are_told_from_all_else(half: int) -> None:
         f"- {PLAIN}",
     ],
 )
-def test_what_a_chat_model_wraps_around_the_description_is_taken_off(answer: str) -> None:
+def test_text_around_the_description_is_removed(answer: str) -> None:
     text = clean(answer)
     assert text == PLAIN
     check(text, styles()["wan"])
@@ -134,13 +134,13 @@ def test_an_answer_cut_by_its_token_limit_ends_with_a_sentence() -> None:
         ("Eine erwachsene Frau steht auf einem nebligen Bahnsteig und blickt dem Zug nach.", "language", "other_language"),
     ],
 )
-def test_an_answer_that_is_no_description_fails_and_says_why(answer: str, says: str, reason: str) -> None:
+def test_an_answer_without_a_description_fails_with_its_reason(answer: str, says: str, reason: str) -> None:
     with pytest.raises(EnhancementFailed, match=says) as failed:
         check(clean(answer), styles()["wan"])
     assert (failed.value.error_class, failed.value.reason) == ("enhancement", reason)
 
 
-def test_the_prompt_as_it_was_is_no_enhancement() -> None:
+def test_the_unchanged_prompt_is_not_an_enhancement() -> None:
     with pytest.raises(EnhancementFailed, match="as it was"):
         check(clean(f'"{PLAIN}"'), styles()["wan"], PLAIN.upper())
 
@@ -172,7 +172,7 @@ OTHER = "An adult sailor on a pier in the rain, grey light, wide shot."
         f"{GARDEN}\n\nUnfortunately, I can't describe the rest of the prompt.",
     ],
 )
-def test_a_refusal_is_one_wherever_it_stands(answer: str) -> None:
+def test_a_refusal_is_recognised_anywhere(answer: str) -> None:
     assert text_of(answer) is None
 
 
@@ -193,7 +193,7 @@ def test_a_refusal_is_one_wherever_it_stands(answer: str) -> None:
         "{}\n<think>Was that enough? The user wants",
     ],
 )
-def test_thoughts_are_taken_off_however_they_are_spelled(answer: str) -> None:
+def test_thoughts_are_removed_in_every_notation(answer: str) -> None:
     assert text_of(answer.format(GARDEN)) == GARDEN
 
 
@@ -218,7 +218,7 @@ def test_thoughts_are_taken_off_however_they_are_spelled(answer: str) -> None:
         "%s\n\n#garden #roses",
     ],
 )
-def test_data_and_markup_are_taken_off(answer: str) -> None:
+def test_data_and_markup_are_removed(answer: str) -> None:
     assert text_of(answer % GARDEN) == GARDEN
 
 
@@ -234,7 +234,7 @@ def test_data_and_markup_are_taken_off(answer: str) -> None:
         "\n\nCharacter count: 152",
     ],
 )
-def test_word_counts_are_taken_off(count: str) -> None:
+def test_word_counts_are_removed(count: str) -> None:
     assert text_of(f"{GARDEN} {count}") == GARDEN
 
 
@@ -254,7 +254,7 @@ def test_word_counts_are_taken_off(count: str) -> None:
         "(27 words) ",
     ],
 )
-def test_introductions_are_taken_off(lead: str) -> None:
+def test_introductions_are_removed(lead: str) -> None:
     assert text_of(lead + GARDEN) == GARDEN
 
 
@@ -270,7 +270,7 @@ def test_introductions_are_taken_off(lead: str) -> None:
         "Here are three variations:\n1. {0}\n2. {1}\n3. {1}",
     ],
 )
-def test_of_several_versions_the_first_is_kept(answer: str) -> None:
+def test_the_first_of_several_versions_is_kept(answer: str) -> None:
     assert text_of(answer.format(GARDEN, OTHER)) == GARDEN
 
 
@@ -286,19 +286,19 @@ def test_of_several_versions_the_first_is_kept(answer: str) -> None:
         " Feel free to change the colours to your liking!",
     ],
 )
-def test_repetitions_and_remarks_at_the_end_are_taken_off(loop: str) -> None:
+def test_trailing_repetitions_and_remarks_are_removed(loop: str) -> None:
     assert text_of(GARDEN + loop) == GARDEN
 
 
-def test_no_harmless_sentence_is_taken_for_talk() -> None:
+def test_harmless_sentences_are_kept() -> None:
     lines = (DATA / "harmless_prompts.txt").read_text(encoding="utf-8").splitlines()
     for line in (" ".join(line.split()).rstrip(".") for line in lines if line.isascii() and len(line) > 1 and line[0] != "#"):
         assert clean(f"{GARDEN} {line}.").startswith(f"{GARDEN} {line[:20]}"), line
 
 
 @pytest.mark.parametrize("filler", ["\n", " ", "- ", "> ", "|---", "(", '{"', "# ", "word count ", "(total words "])
-def test_a_loop_of_signs_takes_no_time(filler: str) -> None:
-    """A token may be 64 signs of one kind, and an answer has up to 320."""
+def test_repeated_characters_are_cleaned_quickly(filler: str) -> None:
+    """A token may be 64 repeated characters, and an answer has up to 320 tokens."""
     started = time.process_time()
     clean(GARDEN + "\n" + filler * (12_000 // len(filler)))
     assert time.process_time() - started < 3

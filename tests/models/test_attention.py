@@ -1,4 +1,4 @@
-"""OURVIDZ_ATTENTION: what this machine cannot do is refused before any job, and what it can does not leave its model."""
+"""OURVIDZ_ATTENTION: an unsupported kind is refused before any job; a supported one affects only its own model."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ PICTURE = Work("job", "sdxl_image_fast", "a red cat on a mat", "ugly", 512, 512,
 
 
 class Device:
-    """Whether there is a GPU, and xformers, as `attention.check` asks."""
+    """Set whether `attention.check` finds a GPU and xformers."""
 
     def __init__(self, patch: pytest.MonkeyPatch, *, cuda: bool, xformers: bool) -> None:
         patch.setattr(torch.cuda, "is_available", lambda: cuda)
         patch.setattr(attention, "find_spec", lambda name: object() if xformers else None)
 
 
-def test_xformers_is_refused_where_it_would_raise_in_the_middle_of_a_job(monkeypatch: pytest.MonkeyPatch, tiny_root: Path) -> None:
-    Device(monkeypatch, cuda=False, xformers=True)  # it can be imported on a CPU, and chosen
+def test_xformers_is_refused_without_a_gpu_or_the_package(monkeypatch: pytest.MonkeyPatch, tiny_root: Path) -> None:
+    Device(monkeypatch, cuda=False, xformers=True)  # on a CPU it can be imported and selected
     with pytest.raises(attention.NoAttention, match="needs a CUDA GPU"):
         prepare(tiny_root, tiny=False, on_progress=lambda _: None, profile=replace(DEFAULT, attention="xformers"))
     Device(monkeypatch, cuda=True, xformers=False)
@@ -45,7 +45,7 @@ def test_xformers_is_refused_where_it_would_raise_in_the_middle_of_a_job(monkeyp
 
 
 @pytest.mark.parametrize("kind", ["auto", "sdpa", "slicing"])
-def test_what_needs_no_gpu_is_taken_anywhere(kind: str) -> None:
+def test_kinds_that_need_no_gpu_are_accepted_anywhere(kind: str) -> None:
     attention.check(kind)
     assert facts(replace(DEFAULT, attention=kind)) == ({"attention": "slicing"} if kind == "slicing" else {})
 
@@ -57,7 +57,7 @@ def pixels(root: Path, kind: str) -> tuple[Sdxl, np.ndarray[Any, Any]]:
     return family, np.asarray(output.image).astype(np.int16)  # type: ignore[union-attr]
 
 
-def test_slices_make_the_same_picture_to_rounding(tiny_root: Path) -> None:
+def test_sliced_attention_gives_the_same_image_to_rounding(tiny_root: Path) -> None:
     _, plain = pixels(tiny_root, "sdpa")
     family, sliced = pixels(tiny_root, "slicing")
     assert {type(p) for p in family._pipe.unet.attn_processors.values()} == {SlicedAttnProcessor}
@@ -65,8 +65,8 @@ def test_slices_make_the_same_picture_to_rounding(tiny_root: Path) -> None:
     assert family.describe()["attention"] == "slicing"
 
 
-def test_xformers_is_given_to_the_unet_alone_and_to_wan_for_a_pass_alone(monkeypatch: pytest.MonkeyPatch, tiny_root: Path) -> None:
-    """As far as a machine without a GPU can see it: the processors, and what every other model of the process uses afterwards."""
+def test_xformers_applies_only_to_the_unet_and_to_wan_during_a_pass(monkeypatch: pytest.MonkeyPatch, tiny_root: Path) -> None:
+    """As far as testable without a GPU: the processors, and the backend that every other model of the process uses afterwards."""
     family, _ = pixels(tiny_root, "sdpa")
     unet = family._pipe.unet
     attention.dress("xformers", unet)

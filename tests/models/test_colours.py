@@ -1,4 +1,4 @@
-"""Films, pictures and thumbnails in the same colours, as a browser shows them (docs/decisions/0047)."""
+"""Videos, images and thumbnails have the same colours in a browser (docs/decisions/0047)."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from state.catalog import MP4, PNG, PREMIUM_SIZES, WAN_SIZES, WEBP
 
 Colour = tuple[int, int, int]
 
-PATCH, EDGE = 32, 4  # pixels; those at a patch's edge have something of its neighbours, whose chroma they share
+PATCH, EDGE = 32, 4  # pixels; those at a patch's edge mix with its neighbours, because they share chroma samples
 COLOURS: list[Colour] = [
     *((220, 30, 30), (30, 220, 30), (30, 30, 220), (10, 120, 200), (200, 10, 180), (90, 60, 40), (240, 200, 160), (16, 16, 16)),
     *product((0, 128, 255), repeat=3),
 ]
-TINY = (64, 96)  # about what tiny models make
+TINY = (64, 96)  # about the size of tiny models' outputs
 
 
 def patches(size: tuple[int, int]) -> tuple[Image.Image, dict[tuple[int, int], Colour]]:
-    """A picture of flat patches, and where each lies."""
+    """An image of flat patches, and the colour at each position."""
     picture = Image.new("RGB", size)
     corners = product(range(0, size[1] - PATCH + 1, PATCH), range(0, size[0] - PATCH + 1, PATCH))
     places = {(x, y): COLOURS[n % len(COLOURS)] for n, (y, x) in enumerate(corners)}
@@ -37,7 +37,7 @@ def patches(size: tuple[int, int]) -> tuple[Image.Image, dict[tuple[int, int], C
 
 
 def lab(rgb: NDArray[np.float64]) -> NDArray[np.float64]:
-    """CIE L*a*b* (D65) of sRGB from 0 to 255 (IEC 61966-2-1, CIE 15)."""
+    """CIE L*a*b* (D65) of sRGB values from 0 to 255 (IEC 61966-2-1, CIE 15)."""
     linear = np.where(rgb <= 0.04045 * 255, rgb / 255 / 12.92, ((rgb / 255 + 0.055) / 1.055) ** 2.4)
     xyz = linear @ np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]).T / [0.9505, 1.0, 1.089]
     f = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
@@ -45,7 +45,7 @@ def lab(rgb: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def farthest(shown: Image.Image, places: dict[tuple[int, int], Colour]) -> tuple[float, Colour]:
-    """The patch whose pixels are farthest from its colour: mean ΔE*ab (CIE 1976), and which."""
+    """The patch farthest from its colour: mean ΔE*ab (CIE 1976) of its pixels, and the colour."""
     pixels, found = lab(np.asarray(shown, float)), []
     for (x, y), colour in places.items():
         inside = pixels[y + EDGE : y + PATCH - EDGE, x + EDGE : x + PATCH - EDGE]
@@ -59,7 +59,7 @@ def seal(tmp_path_factory: pytest.TempPathFactory) -> Seal:
 
 
 @pytest.mark.parametrize("size", [*WAN_SIZES, TINY], ids=str)
-def test_a_browser_shows_a_film_in_the_colours_of_its_picture(size: tuple[int, int], browser: Browser, seal: Seal, tmp_path: Path) -> None:
+def test_a_browser_shows_a_video_in_its_images_colours(size: tuple[int, int], browser: Browser, seal: Seal, tmp_path: Path) -> None:
     picture, places = patches(size)
     film, still = tmp_path / "0.mp4", tmp_path / "0.png"
     media.encode_mp4([picture] * 5, 16, film, {})
@@ -71,7 +71,7 @@ def test_a_browser_shows_a_film_in_the_colours_of_its_picture(size: tuple[int, i
 
 
 @pytest.mark.parametrize("size", [*PREMIUM_SIZES, *WAN_SIZES], ids=str)
-def test_and_a_thumbnail(size: tuple[int, int], browser: Browser, tmp_path: Path) -> None:
+def test_a_browser_shows_a_thumbnail_in_its_images_colours(size: tuple[int, int], browser: Browser, tmp_path: Path) -> None:
     scale = max(size) / media.THUMBNAIL
     small = round(size[0] / scale), round(size[1] / scale)
     picture, places = patches(small)
@@ -79,12 +79,12 @@ def test_and_a_thumbnail(size: tuple[int, int], browser: Browser, tmp_path: Path
     assert farthest(browser.shown(tmp_path / "0.webp", WEBP, small), places) < (2.0,)
 
 
-def test_a_film_says_its_colours_in_the_stream_and_in_the_container(seal: Seal, tmp_path: Path) -> None:
+def test_a_video_declares_its_colours_in_stream_and_container(seal: Seal, tmp_path: Path) -> None:
     film, bare = tmp_path / "0.mp4", tmp_path / "0.h264"
     media.encode_mp4([patches(TINY)[0]] * 5, 16, film, {})
     seal.put(film, MP4, {})  # rewrites the container
     assert media.probe_mp4(film).colour == media.COLOUR == (1, 13, 6, 1)
-    # ISO/IEC 14496-12, §12.1.5: size, `colr`, `nclx`, primaries, transfer, matrix (16 bits each), a bit that is set for the full range.
+    # ISO/IEC 14496-12, §12.1.5: size, `colr`, `nclx`, primaries, transfer, matrix (16 bits each), a bit set for full range.
     assert b"\0\0\0\x13colrnclx" + bytes([0, 1, 0, 13, 0, 6, 0]) in film.read_bytes()
     with av.open(str(film)) as packed, av.open(str(bare), "w", format="h264") as stream:
         copied = stream.add_stream_from_template(packed.streams.video[0])
@@ -92,12 +92,12 @@ def test_a_film_says_its_colours_in_the_stream_and_in_the_container(seal: Seal, 
             if packet.dts is not None:
                 packet.stream = copied
                 stream.mux(packet)
-    with av.open(str(bare)) as stream:  # its own header, without any container
+    with av.open(str(bare)) as stream:  # the stream's own header, without a container
         frame = next(stream.decode(video=0))
         assert (frame.color_primaries, frame.color_trc, frame.colorspace, frame.color_range) == media.COLOUR
 
 
-def test_what_the_image_screen_sees_of_a_film_are_its_pixels(tmp_path: Path) -> None:
+def test_the_image_screen_gets_a_videos_pixels(tmp_path: Path) -> None:
     picture, places = patches(WAN_SIZES[0])
     media.encode_mp4([picture] * 5, 16, tmp_path / "0.mp4", {})
     with (tmp_path / "0.mp4").open("rb") as file:

@@ -1,9 +1,8 @@
-"""A converted model is the source to the bit; it is whole or not there; and it is never found for another source."""
+"""A converted model equals its source to the bit; it exists completely or not at all; it is never used for another source."""
 
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import shutil
 import signal
@@ -12,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 import torch
 from diffusers import AutoencoderKL, StableDiffusionXLPipeline, UNet2DConditionModel
@@ -57,7 +57,7 @@ def same(one: Any, other: Any) -> bool:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("component", TYPES)
-def test_sdxl_components_are_the_source_to_the_bit(converted: Path, component: str, dtype: torch.dtype) -> None:
+def test_sdxl_components_equal_the_source_to_the_bit(converted: Path, component: str, dtype: torch.dtype) -> None:
     paths = ModelPaths(converted)
     source = convert.source_of(paths, "sdxl", component, dtype)
     assert not source.single_file
@@ -68,7 +68,7 @@ def test_sdxl_components_are_the_source_to_the_bit(converted: Path, component: s
 
 
 @pytest.mark.parametrize("role", ["wan", "vace"])
-def test_umt5_in_bfloat16_is_the_source_to_the_bit(converted: Path, role: str) -> None:
+def test_umt5_in_bfloat16_equals_the_source_to_the_bit(converted: Path, role: str) -> None:
     paths = ModelPaths(converted)
     source = convert.source_of(paths, role, "text_encoder", torch.bfloat16)
     assert source.path.is_relative_to(converted / "converted")
@@ -88,19 +88,19 @@ def test_equal_encoders_of_two_models_are_converted_once(converted: Path) -> Non
     assert len([p for p in (converted / "converted").iterdir() if p.is_dir()]) == 2
 
 
-def test_the_narrowest_type_that_loses_nothing_is_kept(converted: Path) -> None:
+def test_the_narrowest_lossless_type_is_kept(converted: Path) -> None:
     source = convert.source_of(ModelPaths(converted), "sdxl", "unet", torch.float32)
     kept = {t["dtype"] for file in source.path.glob("*.safetensors") for t in read_header(file).values()}
-    assert kept == {"F16"}  # as the single file comes
+    assert kept == {"F16"}  # like the single file
 
 
 @pytest.mark.parametrize("kind", ["F32", "BF16"])
-def test_weights_that_another_type_would_round_stay_as_wide(tiny_root: Path, tmp_path: Path, kind: str) -> None:
+def test_weights_are_not_narrowed_if_they_would_round(tiny_root: Path, tmp_path: Path, kind: str) -> None:
     root = tmp_path / "models"
     shutil.copytree(tiny_root / "sdxl-lustify", root / "sdxl-lustify")
     paths = ModelPaths(root)
     wide = {name: t.float() * 1.0001 if t.is_floating_point() else t for name, t in load_file(paths.sdxl_file).items()}
-    if kind == "BF16":  # of a range that float16 does not have
+    if kind == "BF16":  # in a range that float16 lacks
         wide = {name: (t * 1e-6).bfloat16() if t.is_floating_point() else t for name, t in wide.items()}
     save_file(wide, paths.sdxl_file)
     files.pin(root)
@@ -122,7 +122,7 @@ def test_converting_again_changes_nothing(root: Path) -> None:
     }
 
 
-def test_another_source_has_no_conversion_and_the_old_one_is_pruned(root: Path) -> None:
+def test_a_changed_source_has_no_conversion_and_the_old_one_is_pruned(root: Path) -> None:
     paths = ModelPaths(root)
     index = paths.sdxl_config / "unet" / "config.json"
     index.write_text(index.read_text() + "\n")
@@ -136,7 +136,7 @@ def test_another_source_has_no_conversion_and_the_old_one_is_pruned(root: Path) 
     assert (new.is_dir(), old.exists()) == (True, False)
 
 
-def test_what_is_not_pinned_is_not_converted(root: Path) -> None:
+def test_unpinned_files_are_not_converted(root: Path) -> None:
     (root / files.MANIFEST).unlink()
     assert convert.state(root) == []
     assert convert.source_of(ModelPaths(root), "sdxl", "unet", torch.float32).single_file
@@ -158,12 +158,12 @@ def test_a_damaged_source_is_not_converted(tiny_root: Path, tmp_path: Path) -> N
     data = bytearray(file.read_bytes())
     data[-1] ^= 1
     file.write_bytes(data)
-    with pytest.raises(ModelFileError, match=r"wan2\.1-t2v-1\.3b/text_encoder/model\.safetensors: is not what its pin says"):
+    with pytest.raises(ModelFileError, match=r"wan2\.1-t2v-1\.3b/text_encoder/model\.safetensors: does not match its pin"):
         convert.convert(root, lambda _: None)
     assert [p for p in (root / "converted").iterdir() if p.is_dir()] == []
 
 
-def test_a_disk_that_is_too_small_is_said(tiny_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_small_a_disk_is_reported(tiny_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(tiny_root, tmp_path / "models")
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=convert.SPARE))
@@ -172,16 +172,15 @@ def test_a_disk_that_is_too_small_is_said(tiny_root: Path, tmp_path: Path, monke
 
 
 def killed_before_it_is_renamed(root: Path) -> None:
-    """In a process of its own: a fork, since torch and diffusers take seconds to import."""
+    """In a process that imports torch itself: one forked from here, where torch has had threads, may find its pool of threads invalid."""
     convert._compare = lambda model, folder: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment]
     convert.convert(root, print)
 
 
-def test_killed_in_the_middle_it_leaves_nothing_to_be_found(tiny_root: Path, tmp_path: Path) -> None:
+def test_a_killed_conversion_leaves_nothing(tiny_root: Path, tmp_path: Path) -> None:
     root = tmp_path / "models"
     shutil.copytree(tiny_root, root)
-    making = multiprocessing.get_context("fork").Process(target=killed_before_it_is_renamed, args=(root,))
-    making.start()
+    making = forked.start(killed_before_it_is_renamed, root)
     making.join(LIMIT)
     assert making.exitcode == -signal.SIGKILL
     assert [p.name for p in (root / "converted").iterdir() if p.name.startswith(".making-")]
@@ -192,12 +191,12 @@ def test_killed_in_the_middle_it_leaves_nothing_to_be_found(tiny_root: Path, tmp
     assert [p.name for p in (root / "converted").iterdir() if p.name.startswith(".making-")] == []
 
 
-def test_two_at_a_time_do_not_meet(root: Path) -> None:
+def test_a_second_conversion_is_refused(root: Path) -> None:
     with convert._alone(root), pytest.raises(ModelFileError, match="another conversion runs"):
         convert.convert(root, lambda _: None)
 
 
-def test_what_was_written_wrong_is_found_at_once(tiny_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrongly_written_conversion_is_detected(tiny_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = tmp_path / "models"
     shutil.copytree(tiny_root, root)
     save = UMT5EncoderModel.save_pretrained
@@ -227,7 +226,7 @@ def _quiet() -> Iterator[None]:
     yield
 
 
-def test_what_a_family_makes_from_a_conversion_is_what_it_makes_from_the_source(tiny_root: Path, converted: Path) -> None:
+def test_outputs_from_a_conversion_equal_those_from_the_source(tiny_root: Path, converted: Path) -> None:
     def made(root: Path) -> list[bytes]:
         cpu = torch.device("cpu")
         asked = Work("job", "sdxl_image_fast", "a red cat", "", 512, 512, steps=2, guidance=6.0, seeds=(7,))
@@ -244,14 +243,14 @@ def test_what_a_family_makes_from_a_conversion_is_what_it_makes_from_the_source(
     assert pictures == made(tiny_root)
 
 
-def test_a_family_loads_the_conversion_where_there_is_one(root: Path) -> None:
-    """Seen by what it reads: the source's weights are replaced by others, under their old pins."""
+def test_a_family_loads_an_existing_conversion(root: Path) -> None:
+    """Shown by what it reads: the source's weights are replaced by others under their old pins."""
     paths = ModelPaths(root)
     before = Sdxl(paths, torch.device("cpu"))
     before.load()
     wanted = {k: v.clone() for k, v in before._pipe.unet.state_dict().items()}
     other = {name: t * 2 if t.is_floating_point() else t for name, t in load_file(paths.sdxl_file).items()}
-    save_file(other, paths.sdxl_file, metadata={"format": "pt"})  # of the same length, as the first look at a start sees it
+    save_file(other, paths.sdxl_file, metadata={"format": "pt"})  # the same length: the check at startup does not notice
     after = Sdxl(paths, torch.device("cpu"))
     after.load()
     assert all(torch.equal(wanted[k], v) for k, v in after._pipe.unet.state_dict().items())

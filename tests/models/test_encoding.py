@@ -1,4 +1,4 @@
-"""Screened is tokenised, for any text and every model family: a tokenizer is given the text that was screened, and its ids say it."""
+"""The screened text is the tokenised text, for any text and model family: tokenizers get the screened text, and their ids decode to it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ ANY = settings(max_examples=120, deadline=None, suppress_health_check=[HealthChe
 
 @contextmanager
 def heard() -> Iterator[list[tuple[PreTrainedTokenizerBase, str]]]:
-    """Each text that a tokenizer is given meanwhile."""
+    """Each text passed to a tokenizer within the `with` block."""
     seen: list[tuple[PreTrainedTokenizerBase, str]] = []
     real = PreTrainedTokenizerBase.__call__
 
@@ -62,7 +62,7 @@ def screened(written: str, field: str = "prompt") -> Text:
 
 
 def said(tokenizer: Any, text: str) -> str | None:
-    """What its ids say; None where it does not know all of its characters, and so reads less than the screen."""
+    """The text that its ids decode to; None if it does not know all characters, and so reads less than the screen."""
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     assert not set(ids) & {i for i in tokenizer.all_special_ids if i != tokenizer.convert_tokens_to_ids("!")} - {tokenizer.unk_token_id}
     return None if tokenizer.unk_token_id in ids and tokenizer.unk_token != tokenizer.eos_token else _seen(tokenizer.decode(ids))
@@ -85,7 +85,7 @@ def sdxl(tiny_root: Path) -> Sdxl:
 @pytest.mark.parametrize("mode", ["t2v", "vace"])
 @ANY
 @given(written=TEXTS)
-def test_umt5_reads_what_was_screened(wan: Wan, mode: str, written: str) -> None:
+def test_umt5_tokenises_the_screened_text(wan: Wan, mode: str, written: str) -> None:
     text = screened(written)
     with heard() as seen:
         PromptCache().encode(wan._pipes[mode], text.text, CPU)
@@ -95,7 +95,7 @@ def test_umt5_reads_what_was_screened(wan: Wan, mode: str, written: str) -> None
 
 @ANY
 @given(written=TEXTS)
-def test_clip_and_compel_read_what_was_screened(sdxl: Sdxl, written: str) -> None:
+def test_clip_and_compel_tokenise_the_screened_text(sdxl: Sdxl, written: str) -> None:
     text = screened(written)
     sdxl._prompts._known.clear()
     with heard() as seen:
@@ -103,14 +103,14 @@ def test_clip_and_compel_read_what_was_screened(sdxl: Sdxl, written: str) -> Non
     bare = unweighted(text.text)
     assert {text.text, bare} <= {*text.readings, ""}
     for tokenizer, one in seen:
-        # Whole, or a part that compel encodes by itself, of one of the readings.
+        # The whole text, or a part that compel encodes separately, of one of the readings.
         assert any(_seen(one) in _seen(reading) for reading in (text.text, bare, "fog", "!")), ascii(one)
         assert said(tokenizer, one) in (None, _seen(one))
 
 
 @ANY
 @given(written=TEXTS)
-def test_a_negative_prompt_is_ours_and_what_was_screened(wan: Wan, written: str) -> None:
+def test_a_negative_prompt_contains_only_our_terms_and_screened_ones(wan: Wan, written: str) -> None:
     text = screened(written, "negative")
     ours = {"", *build_negative("wan", "image").text.split(", ")}
     try:
@@ -118,7 +118,7 @@ def test_a_negative_prompt_is_ours_and_what_was_screened(wan: Wan, written: str)
             made = build_negative("wan", "image", text.text)
             PromptCache().encode(wan._pipes["t2v"], made.text, CPU)
     except TextUnreadable:
-        return  # joined to ours it would be another text
+        return  # joined to ours, it would read as another text
     assert [one for _, one in seen] == [made.text]
     theirs = [term for term in made.text.split(", ") if term not in ours]
     assert all(any(term in reading for reading in text.readings) for term in theirs)
@@ -128,7 +128,7 @@ def test_a_negative_prompt_is_ours_and_what_was_screened(wan: Wan, written: str)
 @pytest.mark.sized
 @settings(ANY, max_examples=size(25, 40))
 @given(written=TEXTS)
-def test_the_enhancer_is_asked_about_what_was_screened(enhancer: Enhancer, style: str, written: str) -> None:
+def test_the_enhancer_gets_the_screened_text(enhancer: Enhancer, style: str, written: str) -> None:
     from executors.talk import styles
 
     text = screened(written)
@@ -150,13 +150,13 @@ def enhancer(tiny_root: Path) -> Enhancer:
 @pytest.mark.sized
 @settings(max_examples=size(60, 300), deadline=None)
 @given(TEXTS)
-def test_a_canonical_text_is_its_own_canonical_text(written: str) -> None:
+def test_canonicalisation_is_idempotent(written: str) -> None:
     text = screened(written).text
     assert canonical(text, ftfy.fix_text) == canonical(text) == text
 
 
 @pytest.mark.parametrize("odd", ["a &#122;ebra", "a  cat", "caf\u00c3\u00a9", "“a”", "a</s>b"])
-def test_a_pipeline_that_would_clean_is_not_given_the_text(wan: Wan, odd: str) -> None:
+def test_text_that_a_pipeline_would_change_is_refused(wan: Wan, odd: str) -> None:
     with heard() as seen, pytest.raises(TextUnreadable):
         PromptCache().encode(wan._pipes["t2v"], odd, CPU)
     assert seen == []
@@ -171,8 +171,8 @@ def test_a_control_token_reaches_no_encoder(sdxl: Sdxl, where: int) -> None:
     assert seen == []
 
 
-def test_a_tokenizer_that_reads_otherwise_is_found_out() -> None:
-    """One that resolves character references, say: no file of a model may bring that."""
+def test_a_tokenizer_that_changes_the_text_is_detected() -> None:
+    """For example one that resolves character references: a model file must not be able to introduce that."""
     from tokenizers import Tokenizer, models, normalizers
     from transformers import PreTrainedTokenizerFast
 

@@ -1,4 +1,4 @@
-"""`exact` against plain diffusers scripts, written here as its documentation has them: the same pixels to the bit, for every job type."""
+"""`exact` against plain diffusers scripts, written as in its documentation: the same pixels to the bit, for every job type."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from state.catalog import JOB_TYPES, JobType
 from state.schedulers import find
 
 PROMPT, NEGATIVE = "a red cat on a mat", "ugly, bad anatomy"
-STEPS = 5  # of a schedule; every other figure is the job type's own
+STEPS = 5  # of a schedule; all other settings are the job type's own
 FRAMES = 9
 Pixels = np.ndarray[Any, Any]
 
@@ -85,7 +85,7 @@ def wan(tiny_root: Path) -> Iterator[Wan]:
 
 @pytest.fixture
 def plain_sdxl(one_plain_sdxl: StableDiffusionXLPipeline) -> Iterator[StableDiffusionXLPipeline]:
-    """As it was loaded, whatever scheduler or adapter the test before gave it."""
+    """Reset scheduler and adapter after each test."""
     pipe, scheduler = one_plain_sdxl, one_plain_sdxl.scheduler
     yield pipe
     pipe.scheduler = scheduler
@@ -103,7 +103,7 @@ def one_plain_sdxl(tiny_root: Path) -> StableDiffusionXLPipeline:
 
 
 def script_sdxl(pipe: Any, model: Sdxl, work: Work, **more: Any) -> list[Pixels]:
-    """One call for each picture, as one writes it who wants six pictures of six seeds that do not depend on each other."""
+    """One call per image, as in a script for six images with six independent seeds."""
     width, height = model.size_of(work)
     if work.references.init is not None:
         pipe = StableDiffusionXLImg2ImgPipeline(**pipe.components, add_watermarker=False)
@@ -127,15 +127,13 @@ def script_sdxl(pipe: Any, model: Sdxl, work: Work, **more: Any) -> list[Pixels]
 
 
 @pytest.mark.parametrize("kind", SDXL, ids=lambda kind: kind.name)
-def test_every_sdxl_job_type_is_the_plain_pipeline(sdxl: Sdxl, plain_sdxl: StableDiffusionXLPipeline, kind: JobType) -> None:
+def test_every_sdxl_job_type_equals_the_plain_pipeline(sdxl: Sdxl, plain_sdxl: StableDiffusionXLPipeline, kind: JobType) -> None:
     work = work_of(kind, seeds=(7, 8, 9))
     same(made(sdxl, work), script_sdxl(plain_sdxl, sdxl, work))
 
 
 @pytest.mark.parametrize("more", [{"width": 832, "height": 1216}, {"guidance": 1.0}, {"negative_prompt": ""}], ids=str)
-def test_so_are_other_shapes_no_guidance_and_no_negative_prompt(
-    sdxl: Sdxl, plain_sdxl: StableDiffusionXLPipeline, more: dict[str, Any]
-) -> None:
+def test_sdxl_variants_equal_the_plain_pipeline(sdxl: Sdxl, plain_sdxl: StableDiffusionXLPipeline, more: dict[str, Any]) -> None:
     work = Work(**vars(work_of(JOB_TYPES["sdxl_image_fast"])) | more)
     same(made(sdxl, work), script_sdxl(plain_sdxl, sdxl, work))
 
@@ -146,7 +144,9 @@ def test_so_are_other_shapes_no_guidance_and_no_negative_prompt(
     ids=lambda kind: kind.__name__,
 )
 @pytest.mark.parametrize("job_type", ["sdxl_image_high", "sdxl_img2img"])
-def test_so_is_every_scheduler_that_a_job_may_name(sdxl: Sdxl, plain_sdxl: StableDiffusionXLPipeline, kind: Any, job_type: str) -> None:
+def test_every_sdxl_scheduler_equals_the_plain_pipeline(
+    sdxl: Sdxl, plain_sdxl: StableDiffusionXLPipeline, kind: Any, job_type: str
+) -> None:
     assert find("sdxl", kind.__name__)
     work = work_of(JOB_TYPES[job_type], scheduler=kind.__name__)
     plain_sdxl.scheduler = kind.from_config(plain_sdxl.scheduler.config)
@@ -162,7 +162,7 @@ def test_so_is_every_scheduler_that_a_job_may_name(sdxl: Sdxl, plain_sdxl: Stabl
     ],
 )
 @pytest.mark.parametrize("job_type", ["sdxl_image_fast", "sdxl_img2img"])
-def test_so_is_every_reference_type(
+def test_every_sdxl_reference_type_equals_the_plain_pipeline(
     sdxl: Sdxl,
     plain_sdxl: StableDiffusionXLPipeline,
     tiny_root: Path,
@@ -210,13 +210,13 @@ def script_wan(root: Path, model: Wan, work: Work, **more: Any) -> list[Pixels]:
 
 
 @pytest.mark.parametrize("kind", WAN, ids=lambda kind: kind.name)
-def test_every_wan_job_type_is_the_plain_pipeline(wan: Wan, tiny_root: Path, kind: JobType) -> None:
+def test_every_wan_job_type_equals_the_plain_pipeline(wan: Wan, tiny_root: Path, kind: JobType) -> None:
     work = work_of(kind)
     same(made(wan, work), script_wan(tiny_root, wan, work))
 
 
 def conditions(mode: str, size: tuple[int, int], frames: int) -> dict[str, Any]:
-    """As VACE's authors have it: a reference whole on white; frames to keep among grey ones to fill."""
+    """As VACE's authors do: a single reference whole on white; frames to keep among grey frames to fill."""
     if mode == "single":
         return {"reference_images": [ImageOps.pad(photo(3), size, Image.Resampling.LANCZOS, color=(255, 255, 255))]}
     video, mask = [Image.new("RGB", size, (128, 128, 128))] * frames, [Image.new("L", size, 255)] * frames
@@ -229,7 +229,7 @@ def conditions(mode: str, size: tuple[int, int], frames: int) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("job_type", "mode"), [("video_fast", mode) for mode in ("none", "single", "start", "end", "both")] + [("image_high", "single")]
 )
-def test_so_is_every_reference_mode(wan: Wan, tiny_root: Path, job_type: str, mode: str) -> None:
+def test_every_wan_reference_mode_equals_the_plain_pipeline(wan: Wan, tiny_root: Path, job_type: str, mode: str) -> None:
     references = References(
         single=photo(3) if mode == "single" else None,
         first_frame=photo(4) if mode in ("start", "both") else None,

@@ -1,4 +1,4 @@
-"""Distilled LoRAs: files as they are handed round, added into the weights, and what is made with them."""
+"""Distilled LoRAs: files in their published layouts, merged into the weights, and outputs made with them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def pixels(made: Family, work: Work, told: list[tuple[int, int]] | None = None) 
 
 
 def pairs(model: str, network: Any, scale: float = 0.05) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-    """A LoRA for some layers of every kind: name → (A, B)."""
+    """A LoRA for some layers of each kind: name → (A, B)."""
     torch.manual_seed(3)
     found = {}
     for name, layer in network.named_modules():
@@ -70,7 +70,7 @@ def pairs(model: str, network: Any, scale: float = 0.05) -> dict[str, tuple[torc
 
 
 def kohya(model: str, found: dict[str, tuple[torch.Tensor, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    """The layout of LCM-LoRA for SDXL: names joined by underscores, down and up, an alpha each."""
+    """The layout of LCM-LoRA for SDXL: names joined by underscores, down and up, with an alpha each."""
     file = {}
     for name, (down, up) in found.items():
         key = f"lora_unet_{name.replace('.', '_')}"
@@ -92,7 +92,7 @@ def put(root: Path, model: str, file: dict[str, torch.Tensor]) -> None:
 @pytest.mark.parametrize(
     ("model", "layout", "scale"), [("sdxl", kohya, ALPHA / RANK), ("sdxl", plain, 1), ("t2v", plain, 1), ("vace", plain, 1)]
 )
-def test_a_lora_of_either_layout_is_added_to_just_its_layers(root: Path, model: str, layout: Any, scale: float) -> None:
+def test_a_lora_of_either_layout_is_merged_into_its_layers_only(root: Path, model: str, layout: Any, scale: float) -> None:
     network = denoiser(family(model, root, DEFAULT), model)
     before = {name: p.detach().clone() for name, p in network.named_parameters()}
     found = pairs(model, network)
@@ -109,7 +109,7 @@ def test_a_lora_of_either_layout_is_added_to_just_its_layers(root: Path, model: 
 
 
 @pytest.mark.parametrize("model", WORKS)
-def test_pictures_take_six_steps_without_guidance_and_come_out_otherwise(root: Path, model: str) -> None:
+def test_images_take_six_steps_without_guidance_and_differ(root: Path, model: str) -> None:
     default = family(model, root, DEFAULT)
     usual = pixels(default, WORKS[model])
     put(root, model, plain(model, pairs(model, denoiser(default, model))))
@@ -118,12 +118,12 @@ def test_pictures_take_six_steps_without_guidance_and_come_out_otherwise(root: P
     assert told[-1] == (6 * len(WORKS[model].seeds),) * 2
     assert np.abs(first - usual).mean() > 1
     assert np.array_equal(pixels(made, dataclasses.replace(WORKS[model], guidance=3.0, steps=30)), first)
-    assert np.array_equal(pixels(made, dataclasses.replace(WORKS[model], precise=True)), first)  # on a CPU it is as precise as can be
+    assert np.array_equal(pixels(made, dataclasses.replace(WORKS[model], precise=True)), first)  # on a CPU precision is highest already
     assert made.describe()["few_steps"] == 6
     assert "few_steps" not in family(model, root, DEFAULT).describe()
 
 
-def test_a_lora_of_another_model_is_refused_whole(root: Path) -> None:
+def test_a_lora_for_another_model_is_refused(root: Path) -> None:
     network = denoiser(family("sdxl", root, DEFAULT), "sdxl")
     found = pairs("sdxl", network) | {"blocks.9.attn1.to_q": (torch.ones(4, 4), torch.ones(4, 4))}
     put(root, "sdxl", plain("sdxl", found))
@@ -133,7 +133,7 @@ def test_a_lora_of_another_model_is_refused_whole(root: Path) -> None:
     assert all(torch.equal(p, before[name]) for name, p in network.named_parameters())
 
 
-def test_a_file_without_a_lora_and_one_that_is_not_there_are_said(root: Path) -> None:
+def test_missing_and_non_lora_files_are_reported(root: Path) -> None:
     network = denoiser(family("t2v", root, DEFAULT), "t2v")
     with pytest.raises(ModelFileError, match=r"turbo-steps needs .*few-steps\.safetensors: put the distilled LoRA there"):
         distil(STEPS, "t2v", network, root)
@@ -142,6 +142,6 @@ def test_a_file_without_a_lora_and_one_that_is_not_there_are_said(root: Path) ->
         distil(STEPS, "t2v", network, root)
 
 
-def test_fewer_steps_than_a_distilled_model_takes_stay_as_few() -> None:
+def test_fewer_requested_steps_are_kept() -> None:
     assert shortened(STEPS, dataclasses.replace(WORKS["sdxl"], steps=4)).steps == 4
     assert shortened(DEFAULT, WORKS["sdxl"]) is WORKS["sdxl"]

@@ -1,4 +1,4 @@
-"""What verify passes the library loads, and the other way round; and what a file says of itself is survived, whatever shape it has."""
+"""`verify` passes exactly the files that the library loads; a file's statements about itself are handled safely in any form."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ BAD: dict[str, tuple[bytes | dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_what_is_sound_is_read_with_all_it_says(tmp_path: Path, name: str) -> None:
+def test_valid_headers_are_read_with_their_metadata(tmp_path: Path, name: str) -> None:
     header, said = GOOD[name]
     file = written(tmp_path, header)
     assert read_whole(file).metadata == said
@@ -69,7 +69,7 @@ def test_what_is_sound_is_read_with_all_it_says(tmp_path: Path, name: str) -> No
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_the_library_would_not_load_is_refused_first_and_quoted_shortly(tmp_path: Path, name: str) -> None:
+def test_invalid_headers_are_refused_with_a_short_quote(tmp_path: Path, name: str) -> None:
     header, words = BAD[name]
     file = written(tmp_path, header, bytes(12) if name == "a hole" else bytes(4))
     with pytest.raises(SafetensorError):
@@ -79,7 +79,7 @@ def test_what_the_library_would_not_load_is_refused_first_and_quoted_shortly(tmp
     assert len(str(refused.value)) < 300 and str(refused.value).isprintable()
 
 
-# -- what it predicts
+# -- prediction kind
 
 
 def said(*tensors: str, schedule: dict[str, Any] | None = None, **metadata: str) -> Prediction:
@@ -105,7 +105,7 @@ def said(*tensors: str, schedule: dict[str, Any] | None = None, **metadata: str)
         (said(schedule={"prediction_type": "v_prediction", "rescale_betas_zero_snr": True}), "v_prediction", True),
     ],
 )
-def test_what_a_file_says_of_itself_decides(found: Prediction, kind: str, zero: bool) -> None:
+def test_the_files_metadata_decides_the_prediction_kind(found: Prediction, kind: str, zero: bool) -> None:
     assert found == Prediction(kind, zero)
     schedule = found.schedule({"prediction_type": "epsilon", "timestep_spacing": "leading"})
     assert (schedule["prediction_type"], schedule.get("rescale_betas_zero_snr", False)) == (kind, zero)
@@ -125,14 +125,14 @@ def test_what_a_file_says_of_itself_decides(found: Prediction, kind: str, zero: 
         ([], {}, {"prediction_type": ["v"]}, r"predicts \['v'\]"),
     ],
 )
-def test_what_contradicts_itself_or_cannot_be_sampled_is_refused(
+def test_contradictory_or_unsupported_predictions_are_refused(
     tensors: list[str], metadata: dict[str, str], schedule: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(ModelFileError, match=words):
         said(*tensors, schedule=schedule, **metadata)
 
 
-# -- what kind of file it is
+# -- kind of file
 
 UNET = "model.diffusion_model."
 
@@ -156,7 +156,7 @@ UNET = "model.diffusion_model."
         ({"conditioner.embedders.0.x": [1]}, ""),
     ],
 )
-def test_another_kind_of_file_is_called_by_its_name(tensors: dict[str, list[int]], kind: str) -> None:
+def test_other_kinds_of_files_are_named(tensors: dict[str, list[int]], kind: str) -> None:
     header = Header({name: {"dtype": "F16", "shape": shape} for name, shape in tensors.items()}, {})
     assert recognise.what(header).startswith(kind)
     assert bool(recognise.what(header)) == bool(kind)

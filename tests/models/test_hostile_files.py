@@ -1,4 +1,4 @@
-"""Pictures that mean harm, and the process that meets them."""
+"""Hostile images, and the decoder process that handles them."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ import hostile_files
 import pytest
 from waiting import LIMIT
 
-from executors import decoder, references
+from executors import decoder, reference_files
 from executors.errors import BadReference, ExecutorError, ReferenceAway
-from executors.references import load_reference
+from executors.reference_files import load_reference
 
 FILES = hostile_files.files()
 
 
-def test_these_are_many() -> None:
+def test_the_list_is_long() -> None:
     assert len(FILES) >= 20
 
 
 @pytest.fixture(scope="module")
 def found() -> Any:
-    """What became of each, and the most memory that any decoder took: from a process of its own, whose children count from its size."""
+    """Each file's outcome and the decoders' peak memory, from a separate process: a child's peak includes its parent's size at the fork."""
     environment = {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     told = subprocess.run([sys.executable, hostile_files.__file__], capture_output=True, timeout=LIMIT, check=True, env=environment)
     return json.loads(told.stdout)
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_each_is_refused_or_taken_as_a_plain_picture(name: str, found: Any) -> None:
+def test_each_is_refused_or_decoded_to_an_image(name: str, found: Any) -> None:
     outcome, became = FILES[name][1], found["became"][name]
     if isinstance(outcome, str):
         assert isinstance(became, str) and re.search(outcome, became)
@@ -45,8 +45,8 @@ def test_each_is_refused_or_taken_as_a_plain_picture(name: str, found: Any) -> N
         assert became == list(outcome)
 
 
-def test_their_decoders_keep_to_their_memory(found: Any) -> None:
-    """The largest picture that is allowed needs more than any of these may ever have."""
+def test_decoders_stay_within_their_memory_limit(found: Any) -> None:
+    """The largest image that is allowed needs more than any of these may ever use."""
     assert found["peak"] < 256 << 20 < decoder.MEMORY
 
 
@@ -56,7 +56,7 @@ def test_a_jpeg_of_ten_thousand_scans_runs_out_of_time(monkeypatch: pytest.Monke
         load_reference(hostile_files.scans(10_000, (4_000, 4_000)))
 
 
-def test_what_takes_too_much_memory_is_the_files_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exceeding_the_memory_limit_is_blamed_on_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoder, "MEMORY", 160 << 20)
     with pytest.raises(BadReference, match=r"too much memory|damaged"):
         load_reference(hostile_files.encoded("PNG", "RGBA", (5_000, 5_000)))
@@ -66,10 +66,10 @@ def test_what_takes_too_much_memory_is_the_files_fault(monkeypatch: pytest.Monke
 
 
 def sealed(code: str) -> list[str]:
-    """What `code` prints in a process that has sealed itself as a decoder does."""
+    """Output of `code` in a process sealed like a decoder."""
     head = f"""
         import sys
-        sys.path += [{references._COMMAND[5]!r}, {str(Path(decoder.__file__).parents[1])!r}]
+        sys.path += [{reference_files._COMMAND[5]!r}, {str(Path(decoder.__file__).parents[1])!r}]
         import os, resource, socket
         from executors import decoder
         def attempt(what):
@@ -83,7 +83,12 @@ def sealed(code: str) -> list[str]:
     """
     program = textwrap.dedent(head) + textwrap.dedent(code)
     ran = subprocess.run(
-        [*references._COMMAND[:4], "-c", program], env=references._ENVIRONMENT, capture_output=True, timeout=LIMIT, text=True, cwd="/"
+        [*reference_files._COMMAND[:4], "-c", program],
+        env=reference_files._ENVIRONMENT,
+        capture_output=True,
+        timeout=LIMIT,
+        text=True,
+        cwd="/",
     )
     assert ran.returncode == 0, ran.stderr
     return ran.stdout.splitlines()
@@ -121,11 +126,11 @@ def test_a_decoder_has_a_bounded_memory_and_time() -> None:
 
 
 @pytest.mark.parametrize("kind", ["HEIF", "AVIF"])
-def test_a_photo_is_decoded_where_the_limit_on_processes_holds(kind: str) -> None:
-    """For root it does not: there this becomes nobody first. It counts threads, and HEIC's decoder cannot do without one."""
+def test_photos_decode_under_the_process_limit(kind: str) -> None:
+    """RLIMIT_NPROC does not apply to root: this process switches to nobody first. It counts threads, and HEIC's decoder needs one."""
     program = f"""
         import os, sys
-        sys.path += [{references._COMMAND[5]!r}, {str(Path(decoder.__file__).parents[1])!r}]
+        sys.path += [{reference_files._COMMAND[5]!r}, {str(Path(decoder.__file__).parents[1])!r}]
         from executors import decoder
         import resource, ctypes
         data = sys.stdin.buffer.read()
@@ -138,8 +143,10 @@ def test_a_photo_is_decoded_where_the_limit_on_processes_holds(kind: str) -> Non
         except OSError:
             print("no process")
     """
-    command = [*references._COMMAND[:4], "-c", textwrap.dedent(program)]
-    ran = subprocess.run(command, env=references._ENVIRONMENT, input=hostile_files.photo(kind), capture_output=True, timeout=LIMIT, cwd="/")
+    command = [*reference_files._COMMAND[:4], "-c", textwrap.dedent(program)]
+    ran = subprocess.run(
+        command, env=reference_files._ENVIRONMENT, input=hostile_files.photo(kind), capture_output=True, timeout=LIMIT, cwd="/"
+    )
     assert ran.stdout.decode().splitlines() == ["(80, 70)", "no process"], ran.stderr.decode()
 
 
@@ -148,7 +155,7 @@ def test_a_decoder_finds_neither_our_modules_nor_our_secrets(monkeypatch: pytest
     ours = "[m for m in sys.modules if m.split('.')[0] in ('torch', 'ourvidz', 'executors', 'state')]"
     tell = f"import os, sys; print('refused'); print(sorted(os.environ), {ours})"
     monkeypatch.setattr(
-        references, "_COMMAND", (*references._COMMAND[:4], "-c", f"sys = __import__('sys'); sys.stdin.buffer.read(); {tell}")
+        reference_files, "_COMMAND", (*reference_files._COMMAND[:4], "-c", f"sys = __import__('sys'); sys.stdin.buffer.read(); {tell}")
     )
     with pytest.raises(BadReference) as said:
         load_reference(b"x")
@@ -174,16 +181,16 @@ BROKEN: dict[str, tuple[str, type[ExecutorError]]] = {
 
 
 @pytest.mark.parametrize("what", BROKEN)
-def test_what_a_decoder_says_is_not_believed(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_decoder_output_is_rejected(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     code, kind = BROKEN[what]
-    monkeypatch.setattr(references, "_COMMAND", (*references._COMMAND[:4], "-c", f"import sys\nsys.stdin.buffer.read()\n{code}"))
+    monkeypatch.setattr(reference_files, "_COMMAND", (*reference_files._COMMAND[:4], "-c", f"import sys\nsys.stdin.buffer.read()\n{code}"))
     with pytest.raises(kind):
         load_reference(bytes(1_000_000))
 
 
 def test_a_decoder_may_not_answer_with_more_pixels_than_were_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     code = "import sys; sys.stdin.buffer.read(); print('rgb PNG 80 70'); sys.stdout.write('x' * 16800)"
-    monkeypatch.setattr(references, "_COMMAND", (*references._COMMAND[:4], "-c", code))
+    monkeypatch.setattr(reference_files, "_COMMAND", (*reference_files._COMMAND[:4], "-c", code))
     assert load_reference(b"x", max_pixels=5_600).size == (80, 70)
     with pytest.raises(BadReference):
         load_reference(b"x", max_pixels=5_599)
@@ -191,14 +198,14 @@ def test_a_decoder_may_not_answer_with_more_pixels_than_were_allowed(monkeypatch
 
 @pytest.mark.parametrize("code", ["import time; time.sleep(600)", "import sys, time; sys.stdin.buffer.read(); time.sleep(600)"])
 def test_a_decoder_that_hangs_is_killed(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(references, "_COMMAND", (*references._COMMAND[:4], "-c", code))
-    monkeypatch.setattr(references, "WALL", 0.5)
+    monkeypatch.setattr(reference_files, "_COMMAND", (*reference_files._COMMAND[:4], "-c", code))
+    monkeypatch.setattr(reference_files, "WALL", 0.5)
     with pytest.raises(ReferenceAway, match="status -9") as away:
         load_reference(bytes(1_000_000))
     assert away.value.retryable
 
 
-def test_a_machine_that_can_start_no_process_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(references, "_COMMAND", ("/nowhere/python",))
+def test_failure_to_start_a_decoder_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reference_files, "_COMMAND", ("/nowhere/python",))
     with pytest.raises(ReferenceAway, match="No such file"):
         load_reference(hostile_files.png())

@@ -1,4 +1,4 @@
-"""Which texts pass for English: all descriptions in it, however full of names, and none in another language."""
+"""Language check: every English description passes, however full of names, and none in another language."""
 
 from __future__ import annotations
 
@@ -65,14 +65,14 @@ def test_english_full_of_names_passes(text: str) -> None:
 
 
 @pytest.mark.parametrize("language", OTHER)
-def test_another_language_does_not(language: str) -> None:
+def test_another_language_is_refused(language: str) -> None:
     assert far_from(OTHER[language], "en")
     with pytest.raises(EnhancementFailed, match=r"not in the language asked for|not made of words") as failed:
         check(OTHER[language], styles()["sdxl"])
-    assert OTHER[language][:9] not in str(failed.value)  # what the model wrote stays out of events and logs
+    assert OTHER[language][:9] not in str(failed.value)  # the model's text stays out of events and logs
 
 
 @pytest.mark.parametrize("family", ["wan", "wan_image", "sdxl"])
-def test_the_language_asked_for_is_the_one_that_is_checked(family: str) -> None:
+def test_the_configured_language_is_checked(family: str) -> None:
     assert styles()[family].language == "en"
     assert "in English" in " ".join(styles()[family].system.split())

@@ -1,4 +1,4 @@
-"""Files that a browser plays and a person can trace back to the job."""
+"""Output files: playable in a browser and traceable to their job."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def noise(seed: int, size: tuple[int, int] = (48, 80)) -> Image.Image:
 
 
 def grey_clip(count: int, size: tuple[int, int] = (48, 80)) -> list[Image.Image]:
-    """Each frame a little lighter than the one before, so that order and loss show."""
+    """Each frame a little lighter than the previous one, so that order and loss are visible."""
     return [Image.new("RGB", size, (20 + 2 * number,) * 3) for number in range(count)]
 
 
-def test_a_png_holds_the_very_pixels_its_parameters_and_the_mark() -> None:
+def test_a_png_has_exact_pixels_parameters_and_the_ai_mark() -> None:
     image = noise(1)
     data = encode_png(image, INFO)
     assert data.startswith(b"\x89PNG\r\n\x1a\n")
@@ -39,7 +39,7 @@ def test_a_png_holds_the_very_pixels_its_parameters_and_the_mark() -> None:
     assert b"XML:com.adobe.xmp" in data and AI_MADE.encode() in data  # uncompressed, so that any tool finds it
 
 
-def test_a_png_without_the_mark_is_not_taken_for_ai_made() -> None:
+def test_a_png_without_the_mark_does_not_count_as_ai_made() -> None:
     plain = io.BytesIO()
     noise(1).save(plain, "PNG")
     assert not probe_png(plain.getvalue()).ai_made
@@ -74,10 +74,10 @@ def test_a_video_shows_its_frames_in_order(tmp_path: Path) -> None:
     assert levels == pytest.approx([np.asarray(frame).mean() for frame in clip], abs=3)  # yuv420p rounds
 
 
-def test_a_video_starts_before_it_is_all_there(tmp_path: Path) -> None:
+def test_a_video_is_faststart(tmp_path: Path) -> None:
     encode_mp4([noise(number) for number in range(9)], 16, tmp_path / "fast.mp4", {})
     assert probe_mp4(tmp_path / "fast.mp4").faststart
-    with av.open(str(tmp_path / "slow.mp4"), "w") as file:  # the same without the flag is told apart
+    with av.open(str(tmp_path / "slow.mp4"), "w") as file:  # the same without the flag is detected
         stream = file.add_stream("libx264", rate=16)
         stream.width, stream.height, stream.pix_fmt = 48, 80, "yuv420p"
         for number in range(9):
@@ -86,7 +86,7 @@ def test_a_video_starts_before_it_is_all_there(tmp_path: Path) -> None:
     assert not probe_mp4(tmp_path / "slow.mp4").faststart
 
 
-def test_a_video_holds_its_parameters_and_the_mark(tmp_path: Path) -> None:
+def test_a_video_has_its_parameters_and_the_ai_mark(tmp_path: Path) -> None:
     encode_mp4(grey_clip(9), 16, tmp_path / "0.mp4", INFO)
     facts = probe_mp4(tmp_path / "0.mp4")
     assert INFO.items() <= facts.tags.items()
@@ -100,15 +100,15 @@ def test_a_video_holds_its_parameters_and_the_mark(tmp_path: Path) -> None:
     [[], [noise(1, (49, 80))], [noise(1, (48, 81))], [noise(1), noise(2, (80, 48))]],
     ids=["none", "odd width", "odd height", "mixed"],
 )
-def test_frames_that_make_no_video_are_refused_and_leave_nothing(tmp_path: Path, frames: list[Image.Image]) -> None:
+def test_invalid_frames_are_refused_and_leave_no_file(tmp_path: Path, frames: list[Image.Image]) -> None:
     with pytest.raises(ValueError, match=r"frame|sizes"):
         encode_mp4(frames, 16, tmp_path / "0.mp4", {})
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("room", [1000, 60_000], ids=["at the start", "in the middle"])
-def test_a_disk_without_room_is_said_and_nothing_half_written_stays(tmp_path: Path, room: int) -> None:
-    clip = [noise(number) for number in range(81)]  # 160 kB, since noise does not compress
+def test_a_full_disk_is_reported_and_leaves_no_partial_file(tmp_path: Path, room: int) -> None:
+    clip = [noise(number) for number in range(81)]  # 160 kB, because noise does not compress
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
     try:
@@ -119,6 +119,6 @@ def test_a_disk_without_room_is_said_and_nothing_half_written_stays(tmp_path: Pa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_frame_that_stands_for_a_video_is_its_middle() -> None:
+def test_a_videos_thumbnail_is_its_middle_frame() -> None:
     clip = grey_clip(81)
     assert middle_frame(clip) is clip[40]

@@ -1,4 +1,4 @@
-"""Bad model files are named, one by one, and spoil nothing but their own role."""
+"""Bad model files are named one by one and affect only their own role."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PLAIN_IP = "ip-adapter/sdxl_models/ip-adapter_sdxl.safetensors"
 
 @pytest.fixture
 def root(tiny_root: Path, tmp_path: Path) -> Path:
-    """A copy to damage: SDXL and IP-Adapter, whose manifest pins only them."""
+    """A copy to damage: SDXL and IP-Adapter, with a manifest that pins only those."""
     copy = tmp_path / "models"
     for folder in ("sdxl-lustify", "ip-adapter"):
         shutil.copytree(tiny_root / folder, copy / folder)
@@ -98,9 +98,7 @@ def _longer(file: Path) -> None:
         (Path.unlink, "is missing"),
     ],
 )
-def test_a_damaged_file_is_named_with_what_is_wrong_and_spoils_only_its_role(
-    root: Path, damage: Callable[[Path], None], words: str
-) -> None:
+def test_a_damaged_file_is_named_and_affects_only_its_role(root: Path, damage: Callable[[Path], None], words: str) -> None:
     damage(root / PLAIN_IP)
     (problem,) = status(root, "ip_adapter").problems
     assert problem.file == PLAIN_IP
@@ -113,7 +111,7 @@ def test_a_damaged_file_is_named_with_what_is_wrong_and_spoils_only_its_role(
 
 
 @pytest.mark.parametrize("length", [0x0280, 0x4B50])
-def test_a_sound_file_that_begins_like_a_pickle_or_a_zip_is_none(root: Path, length: int) -> None:
+def test_a_valid_file_starting_like_a_pickle_or_zip_is_accepted(root: Path, length: int) -> None:
     # The first bytes are the header's length, and b"\x80\x02" and b"PK" are lengths like any other.
     header = {
         "image_proj.a": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]},
@@ -124,8 +122,8 @@ def test_a_sound_file_that_begins_like_a_pickle_or_a_zip_is_none(root: Path, len
     assert status(root, "ip_adapter").ok
 
 
-def test_a_pickle_that_nothing_opens_condemns_no_folder(root: Path) -> None:
-    """Neither beside the files that are named one by one, nor in a folder that a library is given, unless one might look for it there."""
+def test_an_unused_pickle_is_only_noted(root: Path) -> None:
+    """Neither beside individually named files, nor in a folder given to a library, unless a library might look for it there."""
     strays = [f"sdxl-lustify/old{suffix}" for suffix in (".bin", ".ckpt", ".pt", ".pth", ".pkl")]
     strays += ["sdxl-lustify/preview.png", "sdxl-lustify/config/unet/old.pth", "ip-adapter/sdxl_models/ip-adapter_sdxl.bin"]
     for name in strays:
@@ -138,7 +136,7 @@ def test_a_pickle_that_nothing_opens_condemns_no_folder(root: Path) -> None:
     pinned.check(root, root / "sdxl-lustify/config")
 
 
-def test_a_pickle_that_a_library_might_look_for_is_refused(root: Path) -> None:
+def test_a_pickle_that_a_library_might_load_is_refused(root: Path) -> None:
     for name in ("sdxl-lustify/config/unet/diffusion_pytorch_model.bin", "ip-adapter/models/image_encoder/pytorch_model.bin"):
         (root / name).write_bytes(b"anything")
         (problem,) = status(root, "sdxl" if "sdxl-l" in name else "ip_adapter").problems
@@ -157,7 +155,7 @@ def test_changed_bytes_of_the_same_length_are_found_by_the_deep_check_alone(root
     assert "sha256" in problem.what
 
 
-def test_another_models_file_is_not_taken_for_sdxl_even_when_pinned(root: Path) -> None:
+def test_another_models_file_is_refused_for_sdxl_even_when_pinned(root: Path) -> None:
     shutil.copy(root / PLAIN_IP, root / SDXL)
     files.pin(root)
     (problem,) = status(root, "sdxl", deep=True).problems
@@ -165,14 +163,14 @@ def test_another_models_file_is_not_taken_for_sdxl_even_when_pinned(root: Path) 
     assert "model.diffusion_model." in problem.what
 
 
-def test_another_models_config_is_not_taken_for_sdxl(root: Path) -> None:
+def test_another_models_config_is_refused_for_sdxl(root: Path) -> None:
     index = root / "sdxl-lustify/config/model_index.json"
     index.write_text(json.dumps({"_class_name": "StableDiffusionPipeline"}))
     files.pin(root)
     assert "describes StableDiffusionPipeline" in str(status(root, "sdxl").problems)
 
 
-def test_files_that_nobody_pinned_are_not_trusted(root: Path) -> None:
+def test_unpinned_files_are_not_trusted(root: Path) -> None:
     (root / files.MANIFEST).unlink()
     assert all("not pinned" in p.what for p in status(root, "sdxl").problems)
     assert not status(root, "sdxl").ok
@@ -205,7 +203,7 @@ def test_a_missing_shard_is_named(tmp_path: Path, tiny_root: Path) -> None:
     assert named["qwen2.5-7b-instruct/model-00002-of-00002.safetensors"] == "is missing"
 
 
-def test_an_unreadable_manifest_is_said_to_be_so(root: Path) -> None:
+def test_an_unreadable_manifest_is_reported(root: Path) -> None:
     (root / files.MANIFEST).write_text("{")
     with pytest.raises(ModelFileError, match=r"manifest\.json"):
         files.check(root)
@@ -226,7 +224,7 @@ def test_quarantine_moves_bad_files_and_deletes_none(root: Path) -> None:
     assert files.quarantine(root, status(root, "sdxl")) == []
 
 
-def test_quarantine_leaves_alone_what_is_not_pinned_whatever_it_is(root: Path) -> None:
+def test_quarantine_ignores_unpinned_files(root: Path) -> None:
     shutil.copy(root / PLAIN_IP, root / SDXL)
     (root / files.MANIFEST).unlink()
     assert any("not the kind of file" in p.what for p in status(root, "sdxl").problems)
@@ -234,7 +232,7 @@ def test_quarantine_leaves_alone_what_is_not_pinned_whatever_it_is(root: Path) -
     assert (root / SDXL).exists()
 
 
-def test_the_tiny_models_are_the_same_bytes_each_time(tiny_root: Path, tmp_path: Path) -> None:
+def test_tiny_models_are_reproducible(tiny_root: Path, tmp_path: Path) -> None:
     make_tiny(tmp_path / "again", lambda _: None, which=["sdxl"], random=True)
     again = files.read_manifest(tmp_path / "again")["files"]
     first = files.read_manifest(tiny_root)["files"]
@@ -242,11 +240,11 @@ def test_the_tiny_models_are_the_same_bytes_each_time(tiny_root: Path, tmp_path:
 
 
 def test_anyone_may_read_the_tiny_models(tiny_root: Path) -> None:
-    # An executor may run as another user than the one who made them.
+    # An executor may run as another user than the one who created them.
     assert [p for p in tiny_root.rglob("*") if p.is_file() and p.stat().st_mode & 0o044 != 0o044] == []
 
 
-def test_making_the_tiny_models_again_touches_nothing(tiny_root: Path) -> None:
+def test_making_tiny_models_again_changes_nothing(tiny_root: Path) -> None:
     said: list[str] = []
     before = {p: p.stat().st_mtime_ns for p in tiny_root.rglob("*")}
     make_tiny(tiny_root, said.append, which=["sdxl"])
@@ -270,20 +268,20 @@ def test_real_models_are_never_replaced_by_tiny_ones(tmp_path: Path) -> None:
     assert mine.read_bytes() == b"six gigabytes, say"
 
 
-def test_a_making_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_make_tiny_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("executors.models.tiny_sdxl._ip_adapters", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         make_tiny(tmp_path / "models", lambda _: None, which=["sdxl"])
     assert list(tmp_path.iterdir()) == []
 
 
-def test_checking_and_counting_need_no_torch() -> None:
+def test_verify_and_sizes_do_not_import_torch() -> None:
     code = "import sys, executors.models.files, executors.models.tiny, executors.prompts; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_each_problem_names_the_command_that_mends_it(root: Path, tmp_path: Path) -> None:
-    assert all("make-tiny" in p.todo for p in status(root, "wan").problems)  # tiny models are made, not fetched
+def test_each_problem_names_the_command_that_fixes_it(root: Path, tmp_path: Path) -> None:
+    assert all("make-tiny" in p.todo for p in status(root, "wan").problems)  # tiny models are generated, not downloaded
     (root / files.MANIFEST).write_text(json.dumps({**files.read_manifest(root), "tiny": False}))
     current().accept(root)
     (root / SDXL).unlink()

@@ -1,4 +1,4 @@
-"""Out of memory, simulated: what torch raises is raised by hand where a job loads, denoises and decodes. One smaller try, then the end."""
+"""Simulated out-of-memory: torch's exception is raised where a job loads, denoises and decodes. One smaller retry, then the job fails."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SIMULATED = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB 
 
 
 class Short:
-    """Stands before a function, and is out of memory for the first `times` calls from the `first` on."""
+    """Wraps a function and raises out-of-memory for `times` calls, beginning with call number `first`."""
 
     def __init__(self, real: Callable[..., Any], times: int, first: int = 1) -> None:
         self.real, self.calls, self.bad = real, 0, range(first, first + times)
@@ -60,7 +60,7 @@ def one_shelf(tiny_root: Path) -> Shelf:
 
 @pytest.fixture
 def shelf(one_shelf: Shelf) -> Shelf:
-    """With its families made, and nothing on the device: whatever ran out of memory before must not show."""
+    """Families created, nothing on the device: an earlier out-of-memory must leave no trace."""
     one_shelf.residency.clear()
     return one_shelf
 
@@ -72,7 +72,7 @@ def clean(tiny_root: Path) -> dict[str, Any]:
 
 
 def break_at(place: str, shelf: Shelf, kind: str, times: int, monkeypatch: pytest.MonkeyPatch, first: int = 1) -> Short:
-    """Once loaded, except where loading is what runs out."""
+    """Break after loading, unless loading itself is to run out of memory."""
     family: Any = shelf.family(JOBS[kind][0])
     if place == "load":
         family.unload()
@@ -84,7 +84,7 @@ def break_at(place: str, shelf: Shelf, kind: str, times: int, monkeypatch: pytes
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("kind", ["plain", "video"])
-def test_simulated_once_the_job_is_tried_again_and_done(
+def test_one_out_of_memory_is_retried_and_succeeds(
     shelf: Shelf, clean: dict[str, Any], kind: str, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
@@ -94,13 +94,13 @@ def test_simulated_once_the_job_is_tried_again_and_done(
     assert [(seed, [len(frame) for frame in frames]) for seed, frames in made] == [
         (seed, [len(frame) for frame in frames]) for seed, frames in clean[kind]
     ]
-    assert (made == clean[kind]) == (place == "load")  # what is left of the job is done the small way, and tiles have seams
+    assert (made == clean[kind]) == (place == "load")  # the rest of the job runs in the smaller way, and tiles have seams
     assert run(shelf, kind) == clean[kind]
 
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("kind", ["plain", "video"])
-def test_simulated_twice_the_job_fails_and_the_next_is_untouched(
+def test_two_out_of_memory_errors_fail_the_job_and_not_the_next(
     shelf: Shelf, clean: dict[str, Any], kind: str, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
@@ -112,7 +112,7 @@ def test_simulated_twice_the_job_fails_and_the_next_is_untouched(
     assert run(shelf, kind) == clean[kind]
 
 
-def test_simulated_in_the_middle_what_was_given_is_not_made_again(shelf: Shelf, tiny_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_out_of_memory_midway_keeps_finished_images(shelf: Shelf, tiny_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     steps: list[tuple[int, int]] = []
     whole = run(Shelf(tiny_root), "three")
     short = break_at("decode", shelf, "three", 1, monkeypatch, first=2)
@@ -123,11 +123,11 @@ def test_simulated_in_the_middle_what_was_given_is_not_made_again(shelf: Shelf, 
     ]
     assert [seed for seed, _ in made] == [1, 2, 3]
     assert made[0] == whole[0]
-    assert steps == [(done, 6) for done in range(1, 7)]  # each picture was denoised once
+    assert steps == [(done, 6) for done in range(1, 7)]  # each image was denoised once
     assert short.calls == 4
 
 
-def test_simulated_in_a_pass_of_three_the_rest_is_made_one_by_one(tiny_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_out_of_memory_in_a_pass_of_three_continues_one_by_one(tiny_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made, sizes = {}, []
     for at_once in (1, 3):
         shelf = Shelf(tiny_root, at_once=at_once)
@@ -135,19 +135,19 @@ def test_simulated_in_a_pass_of_three_the_rest_is_made_one_by_one(tiny_root: Pat
             short, sizes = break_at("denoise", shelf, "three", 1, patch), []
             short.real = lambda sample, *a, real=short.real, sizes=sizes, **k: sizes.append(len(sample)) or real(sample, *a, **k)
             made[at_once] = run(shelf, "three")
-        assert sizes == [2] * 6  # a guided pair for each of two steps of three pictures
+        assert sizes == [2] * 6  # with guidance a pair for each of two steps of three images
     assert made[1] == made[3]  # both in tiles
 
 
-def test_the_second_try_has_the_device_to_itself(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_retry_has_the_device_to_itself(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     run(shelf, "video")
     break_at("denoise", shelf, "plain", 1, monkeypatch)
     run(shelf, "plain")
     assert set(shelf.residency.placed.items) == {"sdxl.unet", "sdxl.vae"}
 
 
-def test_a_working_set_beyond_the_budget_is_tried_smaller_then_refused(shelf: Shelf) -> None:
-    """No simulation: the budget itself is too small for a decode in one piece, then for any."""
+def test_a_working_set_over_budget_is_retried_smaller_then_refused(shelf: Shelf) -> None:
+    """Not simulated: the budget is too small for a decode in one piece, then for any decode."""
     residency: Any = shelf.residency
     run(shelf, "video")
     residency.clear()

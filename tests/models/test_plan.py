@@ -1,4 +1,4 @@
-"""The plan: what a card of a given size can do, told without one."""
+"""The plan: capabilities of a card of a given size, computed without one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from waiting import LIMIT
 
 from executors.models.plan import GIB, PARTS, TURNS, plan, sizes
-from executors.shelf import DENOISERS
+from executors.shelf import LANES
 from state.catalog import JOB_TYPES
 
 NOWHERE = Path("/nonexistent")
@@ -29,10 +29,10 @@ def test_the_stated_sizes_are_those_of_the_real_models() -> None:
     assert len(found) == len(PARTS) == 12
     assert sum(found[n] for n in ("sdxl.text", "sdxl.unet", "sdxl.vae")) == pytest.approx(6.6)
     without_adapters = sum(size for name, size in found.items() if not name.startswith("ip.")) - found["wan.t2v"]
-    assert without_adapters == pytest.approx(35.9)  # the one transformer's weights are among the other's
+    assert without_adapters == pytest.approx(35.9)  # T2V's transformer weights are part of VACE's
 
 
-def test_nothing_is_asked_of_a_job_beyond_the_card_and_small_cards_say_so() -> None:
+def test_the_plan_stays_within_the_card_and_reports_what_does_not_fit() -> None:
     for vram in (8, 12, 16, 24, 48, 80):
         told = plan(NOWHERE, vram * 10**9)
         assert told["budget"] == min(35, vram - 2) * 10**9
@@ -49,8 +49,8 @@ def test_nothing_is_asked_of_a_job_beyond_the_card_and_small_cards_say_so() -> N
         plan(NOWHERE, 2 * 10**9)
 
 
-def test_tiny_models_and_half_a_model_are_planned_as_the_real_ones(tiny_root: Path, tmp_path: Path) -> None:
-    """What is planned for is a card with real models on it, of which the files that happen to lie there say nothing."""
+def test_tiny_and_incomplete_models_are_planned_like_real_ones(tiny_root: Path, tmp_path: Path) -> None:
+    """The plan is for a card with real models, whatever files are present."""
     assert plan(tiny_root, 24 * 10**9) == plan(NOWHERE, 24 * 10**9)
     root = tmp_path / "models"
     shutil.copytree(tiny_root, root)
@@ -64,15 +64,15 @@ def test_tiny_models_and_half_a_model_are_planned_as_the_real_ones(tiny_root: Pa
         assert half[part.name] == (stated if part.role in ("wan", "sdxl") else counted)[part.name]
 
 
-def test_every_job_type_and_lane_is_in_it() -> None:
+def test_the_plan_covers_every_job_type_and_lane() -> None:
     told = plan(NOWHERE, 48 * 10**9)
     assert {job["job_type"] for job in told["jobs"]} == set(JOB_TYPES)
-    assert {part.name for part in PARTS} >= set(DENOISERS.values())
+    assert {part.name for part in PARTS} >= {lane.denoiser for lane in LANES.values()}
     used = {name for job in told["jobs"] for stage in job["stages"] for name in stage["components"]}
-    assert used >= {part.name for part in PARTS} - {"ip.face", "ip.vith"}  # a character's, in the place of a style's
+    assert used >= {part.name for part in PARTS} - {"ip.face", "ip.vith"}  # a character's, used instead of a style's
 
 
-def test_more_memory_moves_less_and_enough_moves_nothing() -> None:
+def test_more_memory_means_less_copying() -> None:
     copied = [sum(s["bytes"] for s in plan(NOWHERE, budget=budget * 10**9)["switches"]) for budget in (18, 26, 35, 60)]
     assert all(more >= less for more, less in pairwise(copied))
     assert copied[0] > copied[-1] == 0
@@ -81,12 +81,12 @@ def test_more_memory_moves_less_and_enough_moves_nothing() -> None:
     for switch in at_35:
         assert switch["seconds"] == pytest.approx(switch["bytes"] / 25e9 + 0.01 * bool(switch["bytes"]), abs=0.001)
         assert switch["bytes"] or not switch["evicted"]
-    # T2V's weights are on the device with VACE's: only what VACE has besides is copied.
+    # T2V's weights are on the device as part of VACE's: only VACE's additional ones are copied.
     grown = by(at_35, **{"from": "wan + enhanced", "to": "wan + picture"})
     assert grown["bytes"] == round(4.0 * GIB) - round(2.6 * GIB)
 
 
-def test_a_budget_that_is_set_overrules_the_card() -> None:
+def test_an_explicit_budget_overrides_the_card() -> None:
     assert plan(NOWHERE, 80 * 10**9, budget=20 * 10**9)["budget"] == 20 * 10**9
     assert plan(NOWHERE)["budget"] == 35 * 10**9
 
@@ -104,11 +104,11 @@ def test_sizes_counted_from_files_are_what_residency_puts_on_the_device(tiny_roo
     counted = sizes(tiny_root, bf16=4)  # on a CPU everything is in fp32
     assert {name for name, (_, from_files) in counted.items() if from_files} == set(residency.placed.items) == {p.name for p in PARTS}
     for name, item in residency.placed.items.items():
-        # Buffers that no file holds (positions, rotary frequencies) come on top: much of a tiny model, nothing of a real one.
+        # Buffers that no file holds (positions, rotary frequencies) come on top: much of a tiny model, little of a real one.
         buffers = sum(b.nbytes for module in [residency.load(name)] for b in module.buffers())
         assert 0 <= item.bytes - counted[name][0] <= buffers, name
 
 
-def test_it_is_told_without_torch() -> None:
+def test_the_plan_does_not_import_torch() -> None:
     code = "import sys; from pathlib import Path; from executors.models.plan import plan; plan(Path('x')); print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=LIMIT, check=True).stdout == "False\n"

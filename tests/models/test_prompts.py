@@ -1,4 +1,4 @@
-"""Negative prompts by priority, tokens counted as CLIP counts them, and the weights people write."""
+"""Negative prompts by priority, token counts as in CLIP, and weight syntax."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ALWAYS = ["child", "minor", "underage", "teen", "childlike"]
 
 @pytest.fixture(scope="module")
 def tokenizers(tiny_root: Path) -> tuple[Any, Any]:
-    """transformers' own, as the pipeline loads them; the vocabulary is CLIP's real one."""
+    """transformers' own, loaded as by the pipeline; the vocabulary is CLIP's real one."""
     from transformers import CLIPTokenizer
 
     config = tiny_root / "sdxl-lustify" / "config"
@@ -36,7 +36,7 @@ def wan_tokenizer(tiny_root: Path) -> Any:
 
 
 def sayings() -> list[str]:
-    """A few hundred strings: prompts, odd scripts, and random mixtures of what the tokenizer treats specially."""
+    """A few hundred strings: prompts, unusual scripts, and random mixtures of characters that the tokenizer treats specially."""
     said = [
         "",
         " ",
@@ -67,7 +67,7 @@ def test_known_prompts_have_the_ids_that_clip_gives_them() -> None:
     assert clip_token_count("") == 2
 
 
-def test_tokens_are_those_of_transformers(tokenizers: tuple[Any, Any]) -> None:
+def test_token_ids_equal_those_of_transformers(tokenizers: tuple[Any, Any]) -> None:
     first, second = tokenizers
     for text in sayings():
         ids = first(text)["input_ids"]
@@ -80,10 +80,10 @@ def test_tokens_are_those_of_transformers(tokenizers: tuple[Any, Any]) -> None:
 @pytest.mark.sized
 @settings(max_examples=size(25, 60), deadline=None)
 @given(user=st.one_of(st.none(), st.text(max_size=300), st.text("ab, !()1.:+-\n", max_size=2000)))
-def test_what_keeps_minors_out_is_always_there_and_first(use: tuple[str, Any], user: str | None) -> None:
+def test_terms_against_minors_always_come_first(use: tuple[str, Any], user: str | None) -> None:
     made = build_negative(*use, user_negative=user)
     assert made.text.split(", ")[:5] == ALWAYS
-    # Whatever the user wrote, these words keep their full weight.
+    # Whatever the user wrote, these words keep full weight.
     assert parse_weights(made.text)[0][1] == 1.0
     assert parse_weights(made.text)[0][0].startswith("child, minor, underage, teen, childlike")
 
@@ -103,7 +103,7 @@ def test_sdxl_negatives_always_fit_in_one_pass(tokenizers: tuple[Any, Any], user
     assert made.tokens <= 77
 
 
-def test_sdxl_uses_the_room_it_has_and_drops_the_least_important_first() -> None:
+def test_sdxl_fills_the_window_and_drops_the_least_important_first() -> None:
     made = build_negative("sdxl", "image")
     assert made.text.split(", ")[5:9] == CRITICAL
     assert made.dropped and not made.cut
@@ -112,7 +112,7 @@ def test_sdxl_uses_the_room_it_has_and_drops_the_least_important_first() -> None
     assert set(made.dropped) < set(squeezed.dropped)
 
 
-def test_the_users_words_come_after_what_is_always_in_and_before_quality() -> None:
+def test_user_terms_come_after_mandatory_and_before_quality_terms() -> None:
     for family, output in (("sdxl", "image"), ("wan", "video")):
         terms = build_negative(family, output, "Cars,  neon\nsigns, Low Quality, bad anatomy, (Missing limbs:1.3), Child").text.split(", ")
         assert terms[5:7] == ["extra limbs", "deformed"]
@@ -123,12 +123,12 @@ def test_the_users_words_come_after_what_is_always_in_and_before_quality() -> No
             "Low Quality",
             "bad anatomy",
             "(Missing limbs:1.3)",
-        ]  # said once, in the user's place
+        ]  # only once, at the user's position
         assert [t.casefold() for t in terms].count("low quality") == 1
         assert "Child" not in terms
 
 
-def test_a_users_text_too_long_is_cut_between_terms_and_says_how_many_fell_out() -> None:
+def test_an_overlong_user_text_is_cut_between_terms_and_reported() -> None:
     made = build_negative("sdxl", "image", ", ".join(f"thing number {i}" for i in range(60)))
     kept = made.text.split(", ")[9:]
     assert made.text.split(", ")[5:9] == CRITICAL
@@ -144,7 +144,7 @@ def test_a_single_term_too_long_is_cut_between_words() -> None:
     assert made.dropped[0].endswith("very ugly")
 
 
-# What seed 004 counts ("Implementation by Job Type"): its lists, one line a category; the line of symmetry and proportions is two.
+# Counts of seed 004 ("Implementation by Job Type"): its lists, one line per category; symmetry and proportions are one line, two terms.
 CRITICAL = ["bad anatomy", "extra limbs", "deformed", "missing limbs"]
 ANATOMY = {
     "hands": "deformed hands, deformed fingers, extra fingers, missing fingers",
@@ -198,7 +198,7 @@ def counts(made: NegativePrompt, user: list[str]) -> dict[str, int]:
 
 @pytest.mark.parametrize(
     ("use", "user", "expected"),
-    [  # critical of 4, anatomy of 7, artifacts of 5, nsfw, video, quality, words of the user's
+    [  # critical of 4, anatomy of 7, artifacts of 5, nsfw, video, quality, the user's words
         (("sdxl", "image"), [], (4, 4, 3, 6, 0, 5, 0)),
         (("sdxl", "image"), PAIRS[:4], (4, 4, 3, 6, 0, 1, 8)),
         (("sdxl", "image"), SINGLE.split(", "), (4, 4, 3, 5, 0, 1, 8)),
@@ -214,24 +214,24 @@ def counts(made: NegativePrompt, user: list[str]) -> dict[str, int]:
         (("wan", "video"), PAIRS, (4, 7, 5, 21, 17, 9, 60)),
     ],
 )
-def test_the_seeds_counts_hold_beside_the_users_own_words(use: tuple[str, Any], user: list[str], expected: tuple[int, ...]) -> None:
+def test_seed_004_counts_hold_with_user_terms(use: tuple[str, Any], user: list[str], expected: tuple[int, ...]) -> None:
     made = build_negative(*use, user_negative=", ".join(user))
     assert tuple(counts(made, user).values()) == expected, (made.tokens, made.text)
     if use[0] == "sdxl":
         assert made.tokens is not None and made.tokens <= 77
-    else:  # CLIP splits English into no fewer tokens than UMT5, which has five times its vocabulary
+    else:  # CLIP splits English into at least as many tokens as UMT5, whose vocabulary is five times as large
         assert clip_token_count(made.text) <= 512
 
 
 @pytest.mark.parametrize("use", [("wan", "image"), ("wan", "video")])
-def test_where_wans_window_ends_the_terms_that_matter_least_are_lost(use: tuple[str, Any], wan_tokenizer: Any) -> None:
-    """By the tokenizer of the tiny model, which takes a token for each letter: as tight as a window can be."""
+def test_wan_drops_the_least_important_terms_at_its_window(use: tuple[str, Any], wan_tokenizer: Any) -> None:
+    """With the tiny model's tokenizer, which uses a token per letter: the tightest possible window."""
     made = build_negative(*use, user_negative=SINGLE, count=lambda text: len(wan_tokenizer(text)["input_ids"]))
     whole = build_negative(*use, user_negative=SINGLE)
     assert made.tokens is not None and 450 < made.tokens <= 512 and made.dropped and not made.cut
     found = counts(made, SINGLE.split(", "))
     assert (found["critical"], found["user"]) == (4, 8) and found["anatomy"] >= 4 and found["artifacts"] >= 3
-    # The pipeline cuts what is longer by itself, at its end: what stands there is what would be dropped.
+    # The pipeline itself truncates at the end: the terms there are the ones that would be dropped.
     assert whole.text.startswith(made.text[:400])
 
 
@@ -246,12 +246,12 @@ def test_a_term_without_spaces_is_cut_between_characters_not_lost() -> None:
 @pytest.mark.parametrize(
     "said", ["bad anatomy", "(bad anatomy:1.4)", "((bad anatomy))", "[Bad Anatomy]", "(ugly, bad anatomy)1.2", "bad anatomy++"]
 )
-def test_what_the_user_says_in_any_notation_is_not_said_again(said: str) -> None:
+def test_user_terms_are_not_repeated_in_any_notation(said: str) -> None:
     made = build_negative("sdxl", "image", said)
     assert made.text.casefold().count("bad anatomy") == 1 and said in made.text
 
 
-def test_chinese_commas_part_terms_too() -> None:
+def test_chinese_commas_separate_terms() -> None:
     made = build_negative("sdxl", "image", canonical("低质量，变形的手，多余的手指"))
     assert made.text.split(", ")[9:12] == ["低质量", "变形的手", "多余的手指"]
 
@@ -295,18 +295,18 @@ def test_weights_are_read_in_both_notations(text: str, parts: list[tuple[str, fl
         "cat.swap(dog)",
     ],
 )
-def test_what_is_no_weight_stays_as_it_was_written(text: str) -> None:
+def test_text_that_is_not_weight_syntax_is_kept(text: str) -> None:
     assert parse_weights(text) == [(text, 1.0)]
 
 
-def test_a_backslash_makes_a_bracket_a_bracket() -> None:
+def test_a_backslash_escapes_a_bracket() -> None:
     assert parse_weights(r"a \(cat\)1.3") == [("a (cat)1.3", 1.0)]
 
 
 @pytest.mark.sized
 @settings(max_examples=size(40, 200), deadline=None)
 @given(st.text("ab ()+-:.1\\,", max_size=60))
-def test_reading_weights_never_fails_and_loses_no_word(text: str) -> None:
+def test_parsing_weights_never_fails_or_loses_words(text: str) -> None:
     parts = parse_weights(text)
     assert parts
     assert all(0 <= weight <= 2 for _, weight in parts)

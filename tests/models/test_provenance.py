@@ -1,4 +1,4 @@
-"""Signed claims: what a file says of itself, that pixels and playing stay as they were, and that a changed file is found out."""
+"""Signed claims: a file's statements about itself; pixels and playback are unchanged; a modified file is detected."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory, seal: Seal) -> tuple[Path, Pa
     return folder / "plain.mp4", folder / "signed.mp4"
 
 
-def test_a_png_tells_what_made_it_and_by_whom_it_is_signed(png: Path, seal: Seal) -> None:
+def test_a_pngs_claims_name_its_maker_and_signer(png: Path, seal: Seal) -> None:
     said = read(png)
     assert (said["state"], said["signer"], said["problems"]) == ("valid", "development", [])
     assert said["certificate"]["name"] == credentials.DEVELOPMENT and "untrusted" in credentials.DEVELOPMENT
@@ -74,7 +74,7 @@ def test_signing_changes_no_pixel_and_no_other_metadata(png: Path) -> None:
 
 
 @pytest.mark.parametrize("where", [0.2, 0.5, 0.99])
-def test_one_changed_byte_of_a_png_is_found_out(png: Path, where: float) -> None:
+def test_one_changed_byte_of_a_png_is_detected(png: Path, where: float) -> None:
     data = bytearray(png.read_bytes())
     pixels = data.index(b"IDAT") + 4
     data[pixels + int((len(data) - 20 - pixels) * where)] ^= 1
@@ -83,8 +83,8 @@ def test_one_changed_byte_of_a_png_is_found_out(png: Path, where: float) -> None
     assert said["state"] == "invalid" and "assertion.dataHash.mismatch" in said["problems"]
 
 
-def test_another_picture_under_the_same_claims_is_found_out(png: Path, seal: Seal) -> None:
-    """The pixels replaced, every checksum of the PNG right: only the signature knows."""
+def test_replaced_pixels_under_the_same_claims_are_detected(png: Path, seal: Seal) -> None:
+    """Pixels replaced, with every PNG checksum right: only the signature reveals it."""
     with Image.open(png) as picture:
         changed = np.asarray(picture).copy()
     changed[0, 0, 0] ^= 1
@@ -96,13 +96,13 @@ def test_another_picture_under_the_same_claims_is_found_out(png: Path, seal: Sea
     assert read(png)["state"] == "invalid"
 
 
-def test_changed_claims_are_found_out(png: Path) -> None:
+def test_changed_claims_are_detected(png: Path) -> None:
     data = png.read_bytes()
     png.write_bytes(data.replace(b"wan2.1-t2v-1.3b", b"wan2.1-t2v-9.9b", 1))
     assert read(png)["state"] == "invalid"
 
 
-def test_what_carries_no_claims_says_so_and_shows_its_plain_tags(tmp_path: Path) -> None:
+def test_a_file_without_claims_shows_its_plain_tags(tmp_path: Path) -> None:
     path = tmp_path / "plain.png"
     path.write_bytes(encode_png(noise(), {"ourvidz:job": "3f0c"}))
     assert read(path)["state"] == "none"
@@ -110,7 +110,7 @@ def test_what_carries_no_claims_says_so_and_shows_its_plain_tags(tmp_path: Path)
 
 
 @pytest.mark.parametrize("data", [b"", b"hello", b"\x89PNG\r\n\x1a\n", b"RIFF\0\0\0\0WEBP"], ids=["empty", "text", "png", "webp"])
-def test_what_is_no_picture_breaks_nothing(tmp_path: Path, data: bytes) -> None:
+def test_non_images_are_handled(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "x").write_bytes(data)
     assert read(tmp_path / "x")["state"] in ("none", "invalid")
 
@@ -130,7 +130,7 @@ def test_a_signed_clip_plays_as_before(clip: tuple[Path, Path]) -> None:
 
 
 @pytest.mark.parametrize("where", [0.1, 0.5, 0.9])
-def test_one_changed_byte_of_a_clip_is_found_out(clip: tuple[Path, Path], tmp_path: Path, where: float) -> None:
+def test_one_changed_byte_of_a_video_is_detected(clip: tuple[Path, Path], tmp_path: Path, where: float) -> None:
     data = bytearray(clip[1].read_bytes())
     frames = data.index(b"mdat") + 4
     data[frames + int((len(data) - frames) * where)] ^= 1
@@ -146,7 +146,7 @@ def test_a_thumbnail_is_signed_too(tmp_path: Path, seal: Seal) -> None:
     assert np.array_equal(np.asarray(Image.open(path)), np.asarray(Image.open(io.BytesIO(plain))))
 
 
-def test_threads_share_a_seal(seal: Seal) -> None:
+def test_threads_can_share_a_seal(seal: Seal) -> None:
     data, made = encode_png(noise(), {}), []
 
     def sign() -> None:
@@ -163,7 +163,7 @@ def test_threads_share_a_seal(seal: Seal) -> None:
 # -- certificates --------------------------------------------------------------------------------------------------------------------------
 
 
-def test_the_development_certificate_is_made_once_and_its_key_is_ours_alone(tmp_path: Path) -> None:
+def test_the_development_certificate_is_created_once_with_a_private_key_file(tmp_path: Path) -> None:
     one, two = (credentials.find(tmp_path, None, None) for _ in range(2))
     assert one == two and one.development and "nobody trusts" in one.said
     assert stat.S_IMODE(credentials.place(tmp_path).stat().st_mode) == 0o600
@@ -186,7 +186,7 @@ def test_executors_that_start_together_sign_with_one_certificate(tmp_path: Path)
 
 
 def issued(folder: Path, *, days: int = 30, purpose: ObjectIdentifier = CLAIM_SIGNING, other_key: bool = False) -> tuple[Path, Path, Path]:
-    """An operator's certificate, key and issuer, as files."""
+    """An operator's certificate, key and issuer as files."""
     root, key = ec.generate_private_key(ec.SECP384R1()), ec.generate_private_key(ec.SECP384R1())
     now = datetime.now(UTC)
 
@@ -218,7 +218,7 @@ def issued(folder: Path, *, days: int = 30, purpose: ObjectIdentifier = CLAIM_SI
     return cert, secret, anchor
 
 
-def test_an_operators_certificate_is_trusted_by_who_trusts_its_issuer(tmp_path: Path) -> None:
+def test_an_operators_certificate_is_trusted_through_its_issuer(tmp_path: Path) -> None:
     cert, key, anchor = issued(tmp_path)
     found = credentials.find(tmp_path, cert, key)
     path = tmp_path / "0.png"
@@ -227,10 +227,10 @@ def test_an_operators_certificate_is_trusted_by_who_trusts_its_issuer(tmp_path: 
     assert row == {"signed": True, "certificate": found.fingerprint, "development": False}
     assert (read(path)["state"], read(path)["signer"]) == ("valid", "unknown")
     assert read(path, credentials.anchors(anchor))["signer"] == "trusted"
-    assert not (tmp_path / "c2pa").exists()  # no development certificate where there is one
+    assert not (tmp_path / "c2pa").exists()  # no development certificate if there is an operator's
 
 
-def test_the_development_certificate_is_trusted_by_nobodys_list(png: Path, tmp_path: Path) -> None:
+def test_the_development_certificate_is_untrusted(png: Path, tmp_path: Path) -> None:
     (tmp_path / "studio").mkdir()
     assert read(png, credentials.anchors(issued(tmp_path / "studio")[2]))["signer"] == "development"
 
@@ -245,13 +245,13 @@ def test_the_development_certificate_is_trusted_by_nobodys_list(png: Path, tmp_p
     ],
     ids=["expired", "another's key", "a web server's", "one for other claims"],
 )
-def test_a_certificate_that_cannot_sign_is_found_out_at_the_start(tmp_path: Path, given: dict[str, object], said: str) -> None:
+def test_an_unusable_certificate_is_detected_at_startup(tmp_path: Path, given: dict[str, object], said: str) -> None:
     cert, key, _ = issued(tmp_path, **given)  # type: ignore[arg-type]
     with pytest.raises(BadCredential, match=said):
         Seal(credentials.find(tmp_path, cert, key))
 
 
-def test_half_a_credential_or_an_unreadable_one_is_said(tmp_path: Path) -> None:
+def test_incomplete_or_unreadable_credentials_are_reported(tmp_path: Path) -> None:
     cert, key, _ = issued(tmp_path)
     with pytest.raises(BadCredential, match="go together"):
         credentials.find(tmp_path, cert, None)
@@ -261,10 +261,10 @@ def test_half_a_credential_or_an_unreadable_one_is_said(tmp_path: Path) -> None:
         credentials.find(tmp_path, key, cert)
 
 
-# -- what cannot be signed -----------------------------------------------------------------------------------------------------------------
+# -- signing failures ----------------------------------------------------------------------------------------------------------------------
 
 
-def test_what_cannot_be_signed_fails_retryably_under_a_name_of_its_own(tmp_path: Path, seal: Seal) -> None:
+def test_a_signing_failure_is_a_retryable_error_of_its_own_class(tmp_path: Path, seal: Seal) -> None:
     path = tmp_path / "0.png"
     path.write_bytes(b"no picture")
     with pytest.raises(Unsigned, match="not published") as failed:
@@ -272,14 +272,14 @@ def test_what_cannot_be_signed_fails_retryably_under_a_name_of_its_own(tmp_path:
     assert classify(failed.value) == ("provenance", True)
 
 
-def test_where_signatures_are_optional_the_row_says_that_there_is_none(tmp_path: Path, seal: Seal) -> None:
+def test_with_optional_signatures_the_row_records_a_missing_one(tmp_path: Path, seal: Seal) -> None:
     path = tmp_path / "0.png"
     path.write_bytes(b"no picture")
     assert Seal(seal.credential, required=False).put(path, "image/png", FACTS) == {"signed": False}
     assert path.read_bytes() == b"no picture"
 
 
-def test_no_room_for_the_signed_file_is_a_full_disk(tmp_path: Path, seal: Seal) -> None:
+def test_no_space_for_the_signed_file_is_disk_full(tmp_path: Path, seal: Seal) -> None:
     import resource
 
     plain = encode_png(noise(), {})
@@ -299,5 +299,5 @@ def test_no_room_for_the_signed_file_is_a_full_disk(tmp_path: Path, seal: Seal) 
     assert list((tmp_path / "job").iterdir()) == []
 
 
-def test_the_mark_is_the_iptcs(png: Path) -> None:
+def test_the_ai_mark_is_the_iptc_value(png: Path) -> None:
     assert AI_MADE.encode() in png.read_bytes().partition(b"caBX")[2]

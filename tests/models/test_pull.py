@@ -1,4 +1,4 @@
-"""Model files come whole, the ones that were stated, or not at all; what is interrupted goes on."""
+"""Model files arrive complete and as listed, or not at all; an interrupted download resumes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 
 def weights(megabytes: float, fill: bytes = b"\1") -> bytes:
-    """A sound .safetensors file of one tensor."""
+    """A valid .safetensors file with one tensor."""
     length = int(megabytes * 1e6)
     header = json.dumps({"w": {"dtype": "U8", "shape": [length], "data_offsets": [0, length]}}).encode()
     return len(header).to_bytes(8, "little") + header + (fill * length)[:length]
@@ -38,13 +38,13 @@ def repo_of(folder: Path) -> dict[str, bytes]:
 
 
 def with_marks(found: list[sources.Source]) -> list[sources.Source]:
-    """Our own list, and the mark of tiny models, which no real repository has."""
+    """Our own list plus the marker of tiny models, which no real repository has."""
     return [replace(s, files=(*s.files, "tiny.json", "*.jinja")) for s in found]
 
 
 @pytest.fixture
 def published(server: Hub, tiny_root: Path) -> Hub:
-    """The tiny models under the names of the real repositories."""
+    """The tiny models under the real repositories' names."""
     for source in sources.read():
         server.publish(source.repo, repo_of(tiny_root / source.into))
     server.publish("someone/lustify", {"lustify.safetensors": (tiny_root / sources.SDXL_FILE).read_bytes(), "README.md": b"hello"})
@@ -68,7 +68,7 @@ def got(root: Path, which: list[sources.Source], **options: bool) -> list[files.
     return pull.fetch(pull.plan(root, which, **options), lambda *_: None)
 
 
-def test_what_was_pulled_is_verified_and_runs(published: Hub, tmp_path: Path) -> None:
+def test_pulled_models_pass_verify_and_run(published: Hub, tmp_path: Path) -> None:
     import torch
 
     from executors.models.base import ModelPaths, Picture, Work
@@ -78,7 +78,7 @@ def test_what_was_pulled_is_verified_and_runs(published: Hub, tmp_path: Path) ->
     found = files.verify(tmp_path, deep=True)
     assert [str(p) for s in found for p in s.problems] == []
     assert len(found) == len(files.ROLES)
-    assert not any(s.tiny for s in found)  # the manifest calls real what was fetched
+    assert not any(s.tiny for s in found)  # the manifest records downloaded models as real
     sdxl = Sdxl(ModelPaths(tmp_path), torch.device("cpu"))
     job = Work("job", "sdxl_image_fast", "a red cat", "", 512, 512, steps=2, guidance=6.0, seeds=(7,))
     (picture,) = sdxl.generate(job, lambda *_: None)
@@ -101,7 +101,7 @@ def test_equal_files_of_two_repositories_are_fetched_once(published: Hub, tmp_pa
     assert len(published.fetched(SHARD)) == 2  # the hub's redirect and the other server's bytes
 
 
-def test_a_cut_connection_goes_on_where_it_stopped(server: Hub, tmp_path: Path) -> None:
+def test_a_cut_download_resumes(server: Hub, tmp_path: Path) -> None:
     whole = weights(1)
     server.publish("a/b", {"x.safetensors": whole})
     server.cut["x.safetensors"] = 400_000
@@ -111,7 +111,7 @@ def test_a_cut_connection_goes_on_where_it_stopped(server: Hub, tmp_path: Path) 
     assert [s.range for s in server.fetched("x.safetensors")] == ["", "bytes=400000-"]
 
 
-def test_a_server_without_ranges_begins_again(server: Hub, tmp_path: Path) -> None:
+def test_without_range_support_the_download_restarts(server: Hub, tmp_path: Path) -> None:
     whole, part = weights(1), tmp_path / "part"
     server.publish("a/b", {"x.safetensors": whole})
     server.ranges = False
@@ -120,7 +120,7 @@ def test_a_server_without_ranges_begins_again(server: Hub, tmp_path: Path) -> No
     assert part.read_bytes() == whole
 
 
-def test_a_partial_file_that_is_too_long_is_of_something_else(server: Hub, tmp_path: Path) -> None:
+def test_an_overlong_partial_file_is_discarded(server: Hub, tmp_path: Path) -> None:
     whole, part = weights(1), tmp_path / "part"
     commit = server.publish("a/b", {"x.safetensors": whole})
     part.write_bytes(b"\7" * 2_000_000)
@@ -128,14 +128,14 @@ def test_a_partial_file_that_is_too_long_is_of_something_else(server: Hub, tmp_p
     assert part.read_bytes() == whole
 
 
-def test_more_than_was_announced_is_not_kept(server: Hub, tmp_path: Path) -> None:
+def test_a_download_exceeding_its_size_is_refused(server: Hub, tmp_path: Path) -> None:
     commit = server.publish("a/b", {"x.safetensors": weights(1)})
     with pytest.raises(hub.FetchError, match="sent more than"):
         hub.fetch(f"{server.cdn}/{commit}/x.safetensors", tmp_path / "part", 1000, lambda _: None, of_hub=False)
     assert not (tmp_path / "part").exists()
 
 
-def test_a_connection_that_never_brings_anything_is_given_up(server: Hub, tmp_path: Path) -> None:
+def test_a_connection_without_progress_is_given_up(server: Hub, tmp_path: Path) -> None:
     commit = server.publish("a/b", {"x.safetensors": weights(1)})
     server.refuse["x.safetensors"] = 503
     waits: list[float] = []
@@ -146,8 +146,8 @@ def test_a_connection_that_never_brings_anything_is_given_up(server: Hub, tmp_pa
     assert waits == [hub.WAIT * 2**n for n in range(1, hub.TRIES)]
 
 
-def test_a_server_that_limits_requests_is_asked_again_when_it_says(server: Hub, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """As huggingface.co limits them: 429 with Retry-After, for the listing and for files alike."""
+def test_retry_after_is_honoured(server: Hub, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """huggingface.co's rate limit: 429 with Retry-After, for the listing and for files alike."""
     commit = server.publish("a/b", {"x.safetensors": weights(1)})
     waits: list[float] = []
     server.later["api/models/a/b"] = 120
@@ -161,7 +161,7 @@ def test_a_server_that_limits_requests_is_asked_again_when_it_says(server: Hub, 
     assert "answers 429 and asks to wait 120 s" in caplog.text
 
 
-def test_the_token_goes_to_the_hub_and_no_further(published: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_token_is_sent_only_to_the_hub(published: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     got(tmp_path, of("qwen"))
     tokens = {(s.server, s.token) for s in published.seen}
@@ -171,7 +171,7 @@ def test_the_token_goes_to_the_hub_and_no_further(published: Hub, tmp_path: Path
     assert b"very-secret" not in kept
 
 
-def test_a_file_that_is_not_what_was_stated_is_put_aside(published: Hub, tmp_path: Path) -> None:
+def test_a_file_with_a_wrong_hash_is_quarantined(published: Hub, tmp_path: Path) -> None:
     published.tamper.add("model.safetensors")
     status = next(s for s in got(tmp_path, of("qwen")) if s.role == "qwen")
     (problem,) = [p for p in status.problems if p.file.endswith("model.safetensors")]
@@ -184,13 +184,13 @@ def test_a_file_that_is_not_what_was_stated_is_put_aside(published: Hub, tmp_pat
     assert [str(p) for s in got(tmp_path, of("qwen")) for p in s.problems] == []
 
 
-def test_a_small_file_is_held_to_its_git_hash(published: Hub, tmp_path: Path) -> None:
+def test_small_files_are_checked_by_git_hash(published: Hub, tmp_path: Path) -> None:
     published.tamper.add("generation_config.json")
     (problem,) = got(tmp_path, of("qwen"))[0].problems
     assert problem.file == "qwen2.5-7b-instruct/generation_config.json"
 
 
-def test_a_branch_that_moved_is_refused(published: Hub, tmp_path: Path) -> None:
+def test_a_moved_branch_is_refused(published: Hub, tmp_path: Path) -> None:
     (qwen,) = of("qwen")
     got(tmp_path, [qwen])
     before = published.commits[published.repos[qwen.repo]["main"]]
@@ -219,12 +219,12 @@ def test_another_hash_for_the_same_commit_is_refused(published: Hub, tmp_path: P
         pull.plan(tmp_path, [qwen])
 
 
-def test_what_is_pinned_in_the_list_must_be_stated(published: Hub, tmp_path: Path) -> None:
+def test_pinned_hashes_and_commits_must_match_the_hub(published: Hub, tmp_path: Path) -> None:
     (qwen,) = of("qwen")
     commit = published.repos[qwen.repo]["main"]
     with pytest.raises(Refused, match="is pinned"):
         pull.plan(tmp_path, [replace(qwen, sha256={"model.safetensors": "0" * 64})])
-    published.publish(qwen.repo, {"config.json": b"{}"})  # the branch goes on; who pinned the commit does not care
+    published.publish(qwen.repo, {"config.json": b"{}"})  # the branch moves on; a pinned commit is unaffected
     assert [str(p) for s in got(tmp_path, [replace(qwen, revision=commit)]) for p in s.problems] == []
     published.answers[commit] = published.repos[qwen.repo]["main"]
     with pytest.raises(Refused, match="the hub answers with"):
@@ -233,7 +233,7 @@ def test_what_is_pinned_in_the_list_must_be_stated(published: Hub, tmp_path: Pat
         pull.plan(tmp_path, [replace(qwen, revision="f" * 40)])
 
 
-def test_a_file_of_ones_own_is_not_replaced(published: Hub, tmp_path: Path) -> None:
+def test_a_custom_file_is_not_replaced(published: Hub, tmp_path: Path) -> None:
     mine = tmp_path / "qwen2.5-7b-instruct" / "config.json"
     mine.parent.mkdir()
     mine.write_text('{"mine": true}')
@@ -243,20 +243,20 @@ def test_a_file_of_ones_own_is_not_replaced(published: Hub, tmp_path: Path) -> N
     assert (tmp_path / "quarantine/qwen2.5-7b-instruct/config.json").read_text() == '{"mine": true}'
 
 
-def test_files_that_lie_there_already_are_taken_as_they_are(published: Hub, tiny_root: Path, tmp_path: Path) -> None:
+def test_existing_matching_files_are_kept(published: Hub, tiny_root: Path, tmp_path: Path) -> None:
     shutil.copytree(tiny_root / "qwen2.5-7b-instruct", tmp_path / "qwen2.5-7b-instruct")
     published.seen.clear()
     assert [str(p) for s in got(tmp_path, of("qwen")) for p in s.problems] == []
     assert published.fetched("model.safetensors") == []
 
 
-def test_damage_is_mended(published: Hub, tmp_path: Path) -> None:
+def test_damaged_files_are_downloaded_again(published: Hub, tmp_path: Path) -> None:
     got(tmp_path, of("qwen"))
     file = tmp_path / "qwen2.5-7b-instruct/model.safetensors"
     data = bytearray(file.read_bytes())
     data[-1] ^= 1
     file.write_bytes(data)
-    assert {f.state for f in pull.plan(tmp_path, of("qwen")).files} == {"there"}  # of the same length: only hashing finds it
+    assert {f.state for f in pull.plan(tmp_path, of("qwen")).files} == {"there"}  # same length: only hashing detects it
     assert [str(p) for s in got(tmp_path, of("qwen"), deep=True) for p in s.problems] == []
     assert files.sha256(file) == files.read_manifest(tmp_path)["files"]["qwen2.5-7b-instruct/model.safetensors"]["sha256"]
     assert (tmp_path / "quarantine/qwen2.5-7b-instruct/model.safetensors").read_bytes() == data
@@ -271,7 +271,7 @@ def test_pulling_one_role_leaves_the_others_pins(published: Hub, tmp_path: Path)
     assert before.items() <= now.items()
 
 
-def test_no_pickle_and_nothing_outside_is_ever_fetched(server: Hub, tmp_path: Path) -> None:
+def test_pickles_and_paths_outside_are_never_fetched(server: Hub, tmp_path: Path) -> None:
     everything_in = {
         "pytorch_model.bin": b"x",
         "a.ckpt": b"x",
@@ -284,14 +284,14 @@ def test_no_pickle_and_nothing_outside_is_ever_fetched(server: Hub, tmp_path: Pa
     assert [path for path in everything_in if source.takes(path)] == ["model.safetensors"]
 
 
-def test_a_repository_that_lacks_what_is_needed_is_refused_before_anything_is_fetched(server: Hub, tmp_path: Path) -> None:
+def test_an_incomplete_repository_is_refused_before_downloading(server: Hub, tmp_path: Path) -> None:
     server.publish("Qwen/Qwen2.5-7B-Instruct", {"config.json": b"{}", "model.safetensors": weights(0.1)})
     with pytest.raises(hub.FetchError, match=r"tokenizer_config\.json"):
         pull.plan(tmp_path, of("qwen"))
     assert [s.path for s in server.seen if "resolve" in s.path] == []
 
 
-def test_what_does_not_fit_on_the_disk_is_refused(published: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pull_larger_than_the_disk_is_refused(published: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=pull.SPARE + 1_000_000))
     with pytest.raises(DiskFull, match=r"to be fetched, and 1\.1 GB are free"):
@@ -304,13 +304,13 @@ def test_tiny_models_and_real_ones_are_kept_apart(published: Hub, tiny_root: Pat
         pull.plan(tiny_root, of("qwen"))
 
 
-def test_two_pulls_at_a_time_do_not_meet(published: Hub, tmp_path: Path) -> None:
+def test_a_second_pull_is_refused(published: Hub, tmp_path: Path) -> None:
     made = pull.plan(tmp_path, of("qwen"))
     with pull._alone(tmp_path), pytest.raises(ModelFileError, match="another pull runs"):
         pull.fetch(made, lambda *_: None)
 
 
-def test_partial_files_of_other_roles_are_kept_and_of_nobody_swept(published: Hub, tmp_path: Path) -> None:
+def test_partial_files_of_other_roles_are_kept_and_orphans_swept(published: Hub, tmp_path: Path) -> None:
     made = pull.plan(tmp_path, of("wan"))
     part = tmp_path / next(f.part for f in made.files if f.name.endswith(SHARD))
     pull._accept(Lock(tmp_path), made.files)
@@ -322,7 +322,7 @@ def test_partial_files_of_other_roles_are_kept_and_of_nobody_swept(published: Hu
 
 
 @pytest.mark.parametrize("kind", ["file", "url", "hub"])
-def test_sdxl_weights_come_from_where_a_person_says(
+def test_sdxl_weights_come_from_the_configured_source(
     published: Hub, tiny_root: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commit = published.repos["someone/lustify"]["main"]
@@ -339,13 +339,13 @@ def test_sdxl_weights_come_from_where_a_person_says(
     assert (tmp_path / sources.SDXL_FILE).read_bytes() == (tiny_root / sources.SDXL_FILE).read_bytes()
     assert "s3cret" not in (tmp_path / LOCK).read_text() + repr(pull.plan(tmp_path, which, given))
     assert {s.token for s in published.seen if s.server == "cdn"} <= {""}
-    if kind == "url":  # the same address with other bytes is not what came first
+    if kind == "url":  # the same URL with other bytes is refused
         published.commits[commit]["lustify.safetensors"] = weights(1)
         (status,) = pull.fetch(pull.plan(tmp_path, which, given), lambda *_: None)
         assert "came with sha256" in str(status.problems[0])
 
 
-def test_sdxl_weights_with_another_hash_than_named_are_put_aside(published: Hub, tiny_root: Path, tmp_path: Path) -> None:
+def test_sdxl_weights_with_a_wrong_hash_are_quarantined(published: Hub, tiny_root: Path, tmp_path: Path) -> None:
     given = sources.sdxl_weights(str(tiny_root / sources.SDXL_FILE), "0" * 64)
     assert isinstance(given, sources.Given)
     (status,) = pull.fetch(pull.plan(tmp_path, [s for s in of("sdxl") if not s.saved_as], given), lambda *_: None)
@@ -353,7 +353,7 @@ def test_sdxl_weights_with_another_hash_than_named_are_put_aside(published: Hub,
     assert not (tmp_path / sources.SDXL_FILE).exists()
 
 
-def test_weights_that_were_put_there_by_hand_are_pinned_when_a_person_names_them(published: Hub, tiny_root: Path, tmp_path: Path) -> None:
+def test_manually_placed_weights_are_pinned_on_request(published: Hub, tiny_root: Path, tmp_path: Path) -> None:
     mine = tmp_path / sources.SDXL_FILE
     mine.parent.mkdir()
     shutil.copyfile(tiny_root / sources.SDXL_FILE, mine)
@@ -364,7 +364,7 @@ def test_weights_that_were_put_there_by_hand_are_pinned_when_a_person_names_them
     assert files.read_manifest(tmp_path)["files"][sources.SDXL_FILE]["sha256"] == files.sha256(mine)
 
 
-def test_a_page_instead_of_a_model_is_put_aside(tmp_path: Path, server: Hub) -> None:
+def test_an_html_page_instead_of_a_model_is_quarantined(tmp_path: Path, server: Hub) -> None:
     commit = server.publish("a/b", {"x.safetensors": b"<!DOCTYPE html><html>Please log in</html>"})
     given = sources.sdxl_weights(f"{server.cdn}/{commit}/x.safetensors")
     assert isinstance(given, sources.Given)
@@ -376,7 +376,7 @@ def test_a_page_instead_of_a_model_is_put_aside(tmp_path: Path, server: Hub) -> 
 
 
 @pytest.mark.parametrize("text", ["nothing/here", "a/b:model.ckpt", "/no/such/file.safetensors", "ftp://x/y.safetensors"])
-def test_what_cannot_be_sdxl_weights_is_said(text: str) -> None:
+def test_invalid_sdxl_sources_are_refused(text: str) -> None:
     with pytest.raises(ModelFileError, match="is no file here"):
         sources.sdxl_weights(text)
 
@@ -391,7 +391,7 @@ def test_what_cannot_be_sdxl_weights_is_said(text: str) -> None:
         ("files = []", "lacks 'files'"),
     ],
 )
-def test_a_list_of_sources_that_will_not_do(tmp_path: Path, table: str, said: str) -> None:
+def test_an_invalid_source_list_is_refused(tmp_path: Path, table: str, said: str) -> None:
     lines = {"role": 'role = "qwen"', "repo": 'repo = "a/b"', "into": 'into = "qwen2.5-7b-instruct"', "files": 'files = ["*"]'}
     lines[table.split()[0]] = table
     (tmp_path / "mine.toml").write_text("[[source]]\n" + "\n".join(lines.values()))

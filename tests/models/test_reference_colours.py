@@ -1,4 +1,4 @@
-"""References in the colours that people see: whatever describes them becomes sRGB; what cannot be read is as none."""
+"""References keep the colours that people see: any declared colour space is converted to sRGB; an unreadable one is ignored."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ from PIL import Image
 
 from executors.decoder import picture
 from executors.decoding import Unacceptable
-from executors.references import load_reference
+from executors.reference_files import load_reference
 
 COLOUR = (180, 90, 60)
 ADOBE_ICC, PROPHOTO_ICC = matrix(ADOBE, curv(563 / 256)), matrix(PROPHOTO, curv(1.8))
 
 
 def decoded(data: bytes) -> Image.Image:
-    """In this process, which the same code in its own would only make slower."""
+    """Decode in this process: a separate one would only be slower."""
     return picture(data, 20_000_000, 25_000_000, 1)[1]
 
 
@@ -82,15 +82,15 @@ WIDE: dict[str, tuple[bytes, Any, Curve]] = {
 
 
 @pytest.mark.parametrize("name", WIDE)
-def test_colours_come_as_they_look(name: str) -> None:
+def test_declared_colours_are_converted_to_srgb(name: str) -> None:
     data, primaries, curve = WIDE[name]
     wanted = in_srgb(COLOUR, primaries, curve)
     assert max(abs(a - b) for a, b in zip(wanted, COLOUR, strict=True)) > 8, "a conversion that nobody saw would prove nothing"
     assert centre(data) == pytest.approx(wanted, abs=4), "a lossy format's own loss, enlarged"
 
 
-def test_a_phones_photo_by_the_process_that_decodes() -> None:
-    """As its pixels come from there: profile and rotation applied."""
+def test_the_decoder_process_applies_profile_and_rotation() -> None:
+    """Pixels from the decoder process have profile and rotation applied."""
     photo = Image.new("RGB", (128, 96), (255, 0, 0))
     photo.paste(COLOUR, (0, 0, 128, 48))
     for kind in ("JPEG", "HEIF", "AVIF"):
@@ -104,11 +104,11 @@ def test_a_phones_photo_by_the_process_that_decodes() -> None:
 
 MEDIA_TYPES = {b"\x89PNG": "image/png", b"\xff\xd8\xff\xe0": "image/jpeg", b"RIFF": "image/webp"}
 NOT_IN_BROWSERS = ("Adobe RGB by EXIF", "cHRM alone", "Display P3, HEIC", "a HEIC's numbers")
-"""The first two people see as they are in programs that manage photos; browsers do not look."""
+"""Browsers ignore these. The first two appear as tested in photo management programs."""
 
 
 @pytest.mark.parametrize("name", [name for name in WIDE if name not in NOT_IN_BROWSERS])
-def test_and_as_a_browser_shows_them(name: str, browser: Browser, tmp_path: Path) -> None:
+def test_colours_match_a_browser(name: str, browser: Browser, tmp_path: Path) -> None:
     data, file = WIDE[name][0], tmp_path / "reference"
     file.write_bytes(data)
     shown = browser.shown(file, MEDIA_TYPES.get(data[:4], "image/avif"), (96, 64))
@@ -116,25 +116,25 @@ def test_and_as_a_browser_shows_them(name: str, browser: Browser, tmp_path: Path
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "1"])
-def test_grey_with_a_profile_of_its_own(mode: str) -> None:
+def test_grey_profiles_are_applied(mode: str) -> None:
     level = 128 if mode != "1" else 255
     made = flat((level, 255) if mode == "LA" else level, mode)
     wanted = in_srgb((level,) * 3, SRGB, gamma(1.4))
     assert centre(encoded(made, "PNG", icc_profile=grey(1.4))) == pytest.approx(wanted, abs=2)
 
 
-def test_sixteen_bits_of_grey_too() -> None:
+def test_sixteen_bit_grey_profiles_are_applied() -> None:
     made = Image.fromarray(np.full((64, 96), 32_896, np.uint16))
     assert centre(encoded(made, "PNG", icc_profile=grey(1.4))) == pytest.approx(in_srgb((128,) * 3, SRGB, gamma(1.4)), abs=2)
 
 
-def test_a_printers_inks() -> None:
+def test_cmyk_is_converted() -> None:
     ink = flat((0, 0, 0, 128), "CMYK")
     assert centre(encoded(ink, "JPEG", icc_profile=printer())) == pytest.approx([119] * 3, abs=3)  # L* 50
     assert centre(encoded(ink, "JPEG")) == pytest.approx([127] * 3, abs=2)
 
 
-def test_transparency_stays_where_it_was() -> None:
+def test_transparency_survives_colour_conversion() -> None:
     made = flat((*COLOUR, 255), "RGBA")
     made.paste((0, 0, 0, 0), (0, 0, 20, 64))
     loaded = decoded(encoded(made, "PNG", icc_profile=DISPLAY_P3))
@@ -150,7 +150,7 @@ def test_transparency_stays_where_it_was() -> None:
     ],
     ids=["gAMA", "gAMA and cHRM", "sRGB", "its profile", "cICP", "unspecified"],
 )  # fmt: skip
-def test_what_is_srgb_keeps_its_very_pixels(added: tuple[tuple[bytes, bytes], ...]) -> None:
+def test_srgb_images_keep_their_exact_pixels(added: tuple[tuple[bytes, bytes], ...]) -> None:
     noise = Image.fromarray(np.random.default_rng(2).integers(0, 256, (64, 96, 3), np.uint8))
     assert np.array_equal(np.asarray(decoded(with_chunks(encoded(noise, "PNG"), *added))), np.asarray(noise))
 
@@ -173,7 +173,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_profile_leaves_the_pixels(name: str) -> None:
+def test_a_broken_profile_is_ignored(name: str) -> None:
     assert centre(with_chunks(PLAIN, iccp(bytes(BROKEN[name])))) == list(COLOUR)
     assert centre(encoded(flat(COLOUR), "JPEG", icc_profile=bytes(BROKEN[name]))) == pytest.approx(COLOUR, abs=2)
 
@@ -186,7 +186,7 @@ def test_a_broken_profile_leaves_the_pixels(name: str) -> None:
     ],
     ids=str,
 )  # fmt: skip
-def test_nonsense_about_colours_leaves_them(added: tuple[bytes, bytes]) -> None:
+def test_invalid_colour_chunks_are_ignored(added: tuple[bytes, bytes]) -> None:
     assert centre(with_chunks(PLAIN, added)) == list(COLOUR)
 
 

@@ -1,4 +1,4 @@
-"""What a file holds beside its pixels is thrown away: broken or huge, it refuses no sound picture."""
+"""A file's metadata is discarded: broken or huge, it never causes a valid image to be refused."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def bad_sum(name: bytes, body: bytes) -> bytes:
 
 
 def webp_with(*chunks: tuple[bytes, bytes], flags: int = 0x2C) -> bytes:
-    """The extended form: flags for a profile, EXIF and XMP, whether or not they are there."""
+    """The extended format, with flags for a profile, EXIF and XMP whether or not they are present."""
     parts = [(b"VP8X", bytes([flags, 0, 0, 0]) + (79).to_bytes(3, "little") + (69).to_bytes(3, "little"))]
     body = b"".join(name + struct.pack("<I", len(data)) + data + b"\0" * (len(data) % 2) for name, data in parts)
     body += WEBP[12:] + b"".join(name + struct.pack("<I", len(data)) + data + b"\0" * (len(data) % 2) for name, data in chunks)
@@ -43,7 +43,7 @@ def webp_with(*chunks: tuple[bytes, bytes], flags: int = 0x2C) -> bytes:
 
 
 def odd_exif(data: bytes) -> bytes:
-    """A HEIC's or AVIF's EXIF block, made of something else."""
+    """Overwrite a HEIC's or AVIF's EXIF block with garbage."""
     at = data.index(b"Exif\0\0II*\0" if b"Exif\0\0II*\0" in data else b"II*\0")
     return data[:at] + b"\xff" * 12 + data[at + 12 :]
 
@@ -91,14 +91,14 @@ FILES: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_the_pixels_are_taken(name: str) -> None:
+def test_broken_metadata_does_not_affect_the_pixels(name: str) -> None:
     kind = {"HEIC": "HEIF", "WebP": "WEBP"}.get(name.partition(":")[0], name.partition(":")[0])
     made = decoded(FILES[name])
     assert np.array_equal(np.asarray(made), np.asarray(decoded(KINDS[kind])))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_but_pixels_cut_short_are_refused(kind: str) -> None:
+def test_truncated_pixels_are_refused(kind: str) -> None:
     with pytest.raises(Unacceptable, match="damaged"):
         decoded(KINDS[kind][: len(KINDS[kind]) * 2 // 3])
 
@@ -108,24 +108,24 @@ def test_but_pixels_cut_short_are_refused(kind: str) -> None:
     ("kind", "form", "turned"),
     [(3, "H", 6), (4, "I", 6), (1, "B", 6), (9, "i", 6), (8, "h", 6), (2, "4s", 1), (5, "I", 1), (11, "f", 1), (12, "I", 1), (99, "I", 1)],
 )
-def test_an_orientation_is_read_of_whatever_type(kind: int, form: str, turned: int, order: str) -> None:
+def test_orientation_is_read_from_any_integer_type(kind: int, form: str, turned: int, order: str) -> None:
     value = struct.pack(order + form, b"6\0\0\0" if form == "4s" else 6).ljust(4, b"\0")
     assert exif(tiff((0x0112, kind, 1, value), order=order)).orientation == turned
 
 
 @pytest.mark.parametrize("value", [0, 9, 65_535])
-def test_an_orientation_of_no_meaning_turns_nothing(value: int) -> None:
+def test_invalid_orientations_are_ignored(value: int) -> None:
     assert exif(tiff((0x0112, 3, 1, struct.pack("<HH", value, 0)))).orientation == 1
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "AVIF", "HEIF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_each_orientation_in_each_kind(kind: str, orientation: int) -> None:
+def test_each_orientation_is_applied_in_each_format(kind: str, orientation: int) -> None:
     corner = Image.new("RGB", (96, 64), (20, 20, 200))
     corner.paste((220, 30, 30), (0, 0, 32, 32))
     block = tiff((0x0112, 3, 1, struct.pack("<HH", orientation, 0)))
     made = decoded(encoded(corner, kind, exif=block if kind in ("PNG", "WEBP", "AVIF") else b"Exif\0\0" + block))
-    # Where the first pixel of the file comes to lie (EXIF 2.32, 4.6.4, tag 274).
+    # Position of the file's first pixel afterwards (EXIF 2.32, 4.6.4, tag 274).
     places = {1: (0, 0), 2: (1, 0), 3: (1, 1), 4: (0, 1), 5: (0, 0), 6: (1, 0), 7: (1, 1), 8: (0, 1)}
     assert made.size == ((96, 64) if orientation < 5 else (64, 96))
     x, y = (8 if side == 0 else length - 9 for side, length in zip(places[orientation], made.size, strict=True))
@@ -143,7 +143,7 @@ def test_each_orientation_in_each_kind(kind: str, orientation: int) -> None:
     ],
     ids=str,
 )  # fmt: skip
-def test_what_is_not_read_is_named_and_what_to_do(data: bytes, name: str) -> None:
+def test_unsupported_formats_are_named_with_a_remedy(data: bytes, name: str) -> None:
     with pytest.raises(Unacceptable, match=f"is {name}, which is not read.*JPEG, WebP, HEIC or AVIF picture: export it as a JPEG"):
         decoded(data)
 
@@ -159,7 +159,7 @@ def heif(frames: int) -> bytes:
     return out.getvalue()
 
 
-def test_of_a_heic_of_several_pictures_its_own_first_is_taken() -> None:
+def test_the_primary_image_of_a_heic_is_used() -> None:
     assert np.abs(np.asarray(decoded(heif(3)), float) - np.asarray(decoded(KINDS["HEIF"]), float)).mean() < 3
 
 
@@ -172,7 +172,7 @@ def test_sequences_are_refused_as_animations_are() -> None:
 
 
 @pytest.mark.parametrize("kind", ["AVIF", "HEIF"])
-def test_transparent_parts_become_white_there_too(kind: str) -> None:
+def test_transparent_parts_of_heif_become_white(kind: str) -> None:
     made = Image.new("RGBA", (96, 64), (0, 0, 0, 0))
     made.paste((200, 30, 30, 255), (0, 0, 48, 64))
     loaded = decoded(encoded(made, kind))
@@ -180,7 +180,7 @@ def test_transparent_parts_become_white_there_too(kind: str) -> None:
     assert loaded.getpixel((90, 8)) == pytest.approx((255, 255, 255), abs=2)
 
 
-def test_ten_bits_of_a_phone_keep_their_brightness() -> None:
+def test_ten_bit_images_keep_their_brightness() -> None:
     from pillow_heif import from_bytes
 
     ramp = np.repeat(np.tile(np.linspace(0, 65_535, 96).astype(np.uint16), (64, 1))[:, :, None], 3, axis=2)

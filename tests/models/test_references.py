@@ -1,4 +1,4 @@
-"""Reference pictures as users send them, and as attackers do."""
+"""Reference images as sent by users and by attackers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from executors.errors import BadReference
-from executors.references import load_reference
+from executors.reference_files import load_reference
 
 
 def noise(size: tuple[int, int] = (120, 90), mode: str = "RGB") -> Image.Image:
@@ -26,7 +26,7 @@ def encoded(picture: Image.Image, kind: str, **options: object) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
-def test_the_three_types_are_taken_as_they_look(kind: str) -> None:
+def test_the_three_types_are_decoded(kind: str) -> None:
     data = encoded(noise(), kind, **({"lossless": True} if kind == "WEBP" else {}))
     loaded = load_reference(data)
     assert (loaded.mode, loaded.size) == ("RGB", (120, 90))
@@ -34,13 +34,13 @@ def test_the_three_types_are_taken_as_they_look(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF", "PPM"])
-def test_other_types_are_refused_whatever_they_claim(kind: str) -> None:
+def test_other_types_are_refused(kind: str) -> None:
     with pytest.raises(BadReference, match="PNG, JPEG, WebP, HEIC or AVIF"):
         load_reference(encoded(noise(), kind))
 
 
 @pytest.mark.parametrize("data", [b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"<html>404</html>", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"])
-def test_what_is_no_picture_is_refused(data: bytes) -> None:
+def test_non_images_are_refused(data: bytes) -> None:
     with pytest.raises(BadReference, match="PNG, JPEG, WebP, HEIC or AVIF") as refused:
         load_reference(data)
     assert not refused.value.retryable
@@ -67,7 +67,7 @@ def test_a_damaged_picture_is_refused() -> None:
 
 
 def bomb(width: int, height: int) -> bytes:
-    """A PNG of a few kilobytes that says it has this many pixels."""
+    """A PNG of a few kilobytes that declares this many pixels."""
 
     def chunk(name: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
@@ -85,7 +85,7 @@ def test_a_decompression_bomb_is_refused_before_it_is_decoded(side: int, monkeyp
     assert not decoded
 
 
-def test_limits_are_said_in_the_refusal() -> None:
+def test_refusals_state_the_limit() -> None:
     data = encoded(noise(), "PNG")
     with pytest.raises(BadReference, match=r"up to 1,000 bytes"):
         load_reference(data, max_bytes=1000)
@@ -102,7 +102,7 @@ def test_an_animation_is_refused(kind: str) -> None:
         load_reference(data)
 
 
-def test_a_phones_jpeg_with_a_second_picture_behind_it_is_one_picture() -> None:
+def test_a_jpeg_with_an_appended_image_is_one_image() -> None:
     data = encoded(noise(), "MPO", save_all=True, append_images=[noise().rotate(180)])
     assert load_reference(data).size == (120, 90)
 

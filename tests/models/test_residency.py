@@ -1,4 +1,4 @@
-"""Residency: never more than the budget, nothing put out that is in use, and no picture that knows of it."""
+"""Residency: never over budget, nothing in use is evicted, and outputs do not depend on it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from executors.models.base import Clip, References, Work
 from executors.residency import Residency
 from executors.shelf import Shelf
 
-# A cache of five components: c has a tensor that a has too, and one that b has.
+# A cache of five components: c shares one tensor with a and one with b.
 TENSORS = {
     "a": {"x": 1, "y": 2},
     "b": {"x": 3},
@@ -32,7 +32,7 @@ TENSORS = {
     "d": {"x": 5, "y": 6},
     "e": {"x": 7},
 }
-ELEMENTS = {1: 100, 2: 50, 3: 200, 4: 30, 5: 400, 6: 20, 7: 120}  # of the tensor with that content
+ELEMENTS = {1: 100, 2: 50, 3: 200, 4: 30, 5: 400, 6: 20, 7: 120}  # elements by the tensor's content
 LIKE = {"c": "a"}
 WIDTH = 4
 
@@ -52,7 +52,7 @@ def filled(budget: int, ram: int | None = None) -> Measured:
 
 
 def bytes_of(names: set[str], wide: frozenset[str] = frozenset()) -> int:
-    """What these need at once, counted here by what the tensors hold."""
+    """Bytes that these need at once, counted from the tensors' contents."""
     contents = {(content, name in wide) for name in names for content in TENSORS[name].values()}
     return sum(ELEMENTS[content] * WIDTH * (2 if widened else 1) for content, widened in contents)
 
@@ -64,13 +64,13 @@ operations = st.lists(st.one_of(holds, st.integers(0, 3), st.just("clear"), st.s
 @pytest.mark.sized
 @settings(max_examples=size(60, 300))
 @given(budget=st.integers(1000, 6000), todo=operations)
-def test_whatever_is_held_and_released_stays_within_the_budget(budget: int, todo: list[Any]) -> None:
+def test_any_sequence_of_holds_stays_within_the_budget(budget: int, todo: list[Any]) -> None:
     residency = filled(budget)
     held: list[tuple[ExitStack, set[str], int, bool]] = []
 
     def check() -> None:
         assert residency.live <= budget - sum(working for _, _, working, _ in held)
-        assert residency.live == residency.placed.used  # the books say what is true, shared tensors once
+        assert residency.live == residency.placed.used  # the bookkeeping is right; shared tensors count once
         for _, names, _, wide in held:
             for name in names:
                 for key, tensor in residency.load(name).named_parameters():
@@ -112,7 +112,7 @@ def bytes_of_held(held: list[tuple[ExitStack, set[str], int, bool]]) -> int:
     return bytes_of({name for _, names, _, _ in held for name in names}, wide)
 
 
-def test_what_two_have_in_common_is_on_the_device_once_and_goes_with_the_last() -> None:
+def test_shared_tensors_are_copied_once_and_freed_with_the_last_user() -> None:
     residency = filled(10_000)
     with residency.hold("a"), residency.hold("c"):
         assert residency.live == bytes_of({"a", "c"}) < bytes_of({"a"}) + bytes_of({"c"})
@@ -125,7 +125,7 @@ def test_what_two_have_in_common_is_on_the_device_once_and_goes_with_the_last() 
     assert residency.live == 0
 
 
-def test_widened_copies_go_with_the_job_that_wanted_them() -> None:
+def test_widened_copies_are_freed_with_their_job() -> None:
     residency = filled(10_000)
     with residency.hold("b"):
         pass
@@ -155,8 +155,8 @@ def test_a_hold_that_ran_out_of_memory_leaves_nothing_behind(monkeypatch: pytest
         assert residency.live == bytes_of({"d"})
 
 
-def test_what_costs_more_to_bring_back_stays_and_what_is_not_asked_for_sinks() -> None:
-    """GreedyDual-Size, by hand: worth is cost per byte above a floor, and the floor rises to the worth of what goes."""
+def test_eviction_follows_greedydual_size() -> None:
+    """GreedyDual-Size by hand: an item's worth is its cost per byte above a floor, and the floor rises to the worth of the evicted."""
     books = Books(100)
     for name, bytes_, cost in (("cheap", 40, 0.4), ("dear", 40, 4.0), ("small", 10, 0.5)):
         books.enter(Item(name, {name: bytes_}, cost))
@@ -165,7 +165,7 @@ def test_what_costs_more_to_bring_back_stays_and_what_is_not_asked_for_sinks() -
     books.enter(Item("new", {"new": 30}, 0.3))
     assert books.victims([Item("newer", {"newer": 45}, 0.45)]) == ["new"]
     books.leave("new")
-    # "dear" (0.1 a byte) is not asked for while the floor rises past it (0.01 each time at least): in the end it goes before newcomers.
+    # "dear" (0.1 per byte) is not requested while the floor rises past it (by at least 0.01 each time): finally it goes before newcomers.
     for turn in range(20):
         books.enter(Item(f"n{turn}", {turn: 50}, 0.5))
         gone = books.victims([Item("next", {"next": 50}, 0.5)])
@@ -176,7 +176,7 @@ def test_what_costs_more_to_bring_back_stays_and_what_is_not_asked_for_sinks() -
     assert "dear" in gone and turn > 3
 
 
-def test_what_is_in_use_is_named_when_something_does_not_fit() -> None:
+def test_items_in_use_are_named_when_something_does_not_fit() -> None:
     residency = filled(2600)
     with residency.hold("d", working=200):
         with pytest.raises(TooBig) as error, residency.hold("b", working=100):
@@ -186,10 +186,10 @@ def test_what_is_in_use_is_named_when_something_does_not_fit() -> None:
     assert residency.live == bytes_of({"d"})
 
 
-# Masters
+# Master copies
 
 
-def test_masters_beyond_their_budget_are_read_again_and_the_module_stays_the_same() -> None:
+def test_masters_over_budget_are_reloaded_into_the_same_module() -> None:
     reads: list[str] = []
     residency = Measured(10_000, ram=bytes_of({"d"}) + 200)
     for name in TENSORS:
@@ -207,7 +207,7 @@ def test_masters_beyond_their_budget_are_read_again_and_the_module_stays_the_sam
         assert bool((kept.x == 3).all())
 
 
-def test_a_file_that_has_gone_bad_since_is_told_and_the_others_stay() -> None:
+def test_a_file_damaged_later_is_reported_and_others_stay() -> None:
     residency = Measured(10_000, ram=bytes_of({"d"}) + 200)
     trouble: list[Exception] = []
 
@@ -267,7 +267,7 @@ JOBS: dict[str, tuple[str, Work | str]] = {
 
 
 def run(shelf: Shelf, kind: str, **changes: Any) -> Any:
-    """What the job makes, as something that `==` compares to the bit."""
+    """The job's outputs in a form that `==` compares to the bit."""
     lane, work = JOBS[kind]
     if isinstance(work, str):
         return shelf.enhancer().enhance(work, "wan", deadline_s=60, should_stop=lambda: None).text
@@ -293,7 +293,7 @@ def measured(root: Path, budget: int) -> tuple[Shelf, Measured]:
 
 @pytest.fixture(scope="module")
 def least(tiny_root: Path) -> int:
-    """The smallest budget that every job can run in: what the widest stage of any holds."""
+    """The smallest budget for every job: the maximum that any stage holds."""
     shelf, residency = measured(tiny_root, 10**12)
     for kind in JOBS:
         run(shelf, kind)
@@ -302,9 +302,7 @@ def least(tiny_root: Path) -> int:
 
 
 @pytest.mark.sized
-def test_mixed_jobs_in_room_for_one_family_are_what_they_are_with_room_for_all(
-    tiny_root: Path, least: int, unlimited: dict[str, Any]
-) -> None:
+def test_mixed_jobs_on_a_small_budget_give_the_same_outputs(tiny_root: Path, least: int, unlimited: dict[str, Any]) -> None:
     shelf, residency = measured(tiny_root, least)
     queue = [kind for kind in JOBS for _ in range(size(6, 12))]
     random.Random(4).shuffle(queue)
@@ -312,20 +310,20 @@ def test_mixed_jobs_in_room_for_one_family_are_what_they_are_with_room_for_all(
         assert run(shelf, kind) == unlimited[kind], f"job {number}, {kind}"
         assert residency.live <= least
     assert residency.peak <= least
-    assert residency.moved > 3 * least  # or the budget was none
+    assert residency.moved > 3 * least  # otherwise the budget had no effect
     whole = residency.live
     residency.clear()
     assert residency.live == 0 < whole
 
 
-def test_the_shelf_says_which_lanes_find_their_model_there(tiny_root: Path, least: int) -> None:
+def test_the_shelf_reports_resident_lanes(tiny_root: Path, least: int) -> None:
     shelf, residency = measured(tiny_root, least)
     assert shelf.resident == []
     run(shelf, "image")
     assert shelf.resident == ["wan"]
     run(shelf, "plain")
     residency.clear()
-    assert shelf.resident == ["sdxl", "sdxl_ip"]  # where the last job's was, the next one's will be
+    assert shelf.resident == ["sdxl", "sdxl_ip"]  # wherever the last job's is, the next one's will be
     run(shelf, "start")
     assert "wan_vace" in shelf.resident and "sdxl" not in shelf.resident
 
@@ -360,7 +358,7 @@ def test_many_jobs_leave_nothing_behind(tiny_root: Path, least: int, sizes: tupl
     for kind in kinds[sizes[0] :]:
         run(shelf, kind, steps=2)
     grown = resident_bytes() - before
-    # A job that left its activations behind would leave some 300 kB; one that left its weights, megabytes.
+    # A job that leaked its activations would leave some 300 kB; one that leaked its weights, megabytes.
     assert grown < 25e6, f"{grown / 1e6:.1f} MB more after {sizes[1]} jobs"
     assert residency.peak <= least
 

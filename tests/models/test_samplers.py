@@ -1,5 +1,5 @@
-"""Every scheduler that a job may name, on a model that knows the answer: of pictures around one (σ = `spread`), noise and velocity are
-known exactly. With no spread each ends at that picture; with some, one that takes a velocity for noise ends elsewhere.
+"""Every scheduler that a job may name, on a model with exact answers: for images around a known one (σ = `spread`), noise and velocity
+can be computed. Without spread each scheduler ends at that image; with spread, one that takes a velocity for noise ends elsewhere.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ KINDS = (Prediction(), Prediction(VELOCITY), Prediction(VELOCITY, zero_snr=True)
 
 
 def off(name: str | None, told: Prediction, truth: Prediction, steps: int = 16) -> float:
-    """How far from the picture it ends."""
+    """Maximum distance of its result from the image."""
     return float((sampled(name, told, truth, steps) - PICTURE).abs().max())
 
 
 def sampled(name: str | None, told: Prediction, truth: Prediction, steps: int = 16, spread: float = 0.0) -> torch.Tensor:
-    """What a scheduler set up as `told` makes with a model that is as `truth` says."""
+    """Result of a scheduler configured as `told` with a model that behaves as `truth`."""
     scheduler = samplers.sdxl(name, told.schedule(BASE))
     known = samplers.sdxl("DDIM", truth.schedule(BASE)).alphas_cumprod.double().clamp_min(2.0**-24)
     logs = (((1 - known) / known) ** 0.5).log().numpy()
@@ -53,7 +53,7 @@ ALL = (None, *(row.name for row in schedulers.SDXL))
 
 @pytest.mark.parametrize("told", KINDS, ids=["epsilon", "velocity", "zero-snr"])
 @pytest.mark.parametrize("name", ALL)
-def test_each_ends_at_the_picture_whatever_the_model_predicts(name: str | None, told: Prediction) -> None:
+def test_each_scheduler_reaches_the_image_for_every_prediction_kind(name: str | None, told: Prediction) -> None:
     if told.zero_snr and name and "Karras" in name:
         with pytest.raises(BadWork, match=f"ends in noise alone.*{re.escape(name)}.*without Karras"):
             sampled(name, told, told)
@@ -62,8 +62,8 @@ def test_each_ends_at_the_picture_whatever_the_model_predicts(name: str | None, 
 
 
 @pytest.mark.parametrize("name", [None, "Euler a", "DPM++ 2M", "DPM++ 2M SDE", "Heun", "DDIM", "UniPC", "LMS"])
-def test_taken_for_another_kind_it_does_not(name: str | None) -> None:
-    """What happened before: a model of velocities was sampled as one of noise."""
+def test_a_wrong_prediction_kind_misses_the_image(name: str | None) -> None:
+    """A past bug: a velocity model was sampled as a noise model."""
     right, wrong = (sampled(name, told, Prediction(VELOCITY), spread=0.5) for told in (Prediction(VELOCITY), Prediction()))
     assert (right - PICTURE).abs().max() < 1.5 < (wrong - PICTURE).abs().max()
 
@@ -75,11 +75,11 @@ def test_any_number_of_steps_that_a_job_may_ask_for_works(steps: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["DPMSolverMultistepScheduler", "dpmpp_2m", "DPM++ 2M", "dpm++ 2m"])
-def test_a_name_may_be_spelled_as_other_programs_do(name: str) -> None:
+def test_scheduler_name_spellings_of_other_programs_are_accepted(name: str) -> None:
     assert torch.equal(sampled(name, Prediction(), Prediction(), 4), sampled("DPM++ 2M", Prediction(), Prediction(), 4))
 
 
-def test_names_that_nobody_knows_are_refused_with_those_there_are() -> None:
+def test_unknown_schedulers_are_refused_with_the_choices() -> None:
     with pytest.raises(BadWork, match=r"unknown scheduler 'magic': sdxl has Euler, .*UniPC Karras"):
         samplers.sdxl("magic", BASE)
     with pytest.raises(BadWork, match=r"unknown scheduler 'DDIM': wan has unipc, dpm\+\+, euler"):
@@ -87,7 +87,7 @@ def test_names_that_nobody_knows_are_refused_with_those_there_are() -> None:
 
 
 @pytest.mark.parametrize("row", schedulers.WAN, ids=lambda row: row.name)
-def test_wans_take_the_jobs_shift_under_any_of_their_names(row: schedulers.Scheduler) -> None:
+def test_wan_schedulers_use_the_jobs_shift(row: schedulers.Scheduler) -> None:
     made = [samplers.wan(name, 7.0) for name in (row.name, *row.also)]
     for scheduler in made:
         scheduler.set_timesteps(5)
@@ -97,7 +97,7 @@ def test_wans_take_the_jobs_shift_under_any_of_their_names(row: schedulers.Sched
     assert not torch.equal(other.sigmas, made[0].sigmas)
 
 
-def test_no_two_names_of_a_family_are_one() -> None:
+def test_scheduler_names_are_distinct() -> None:
     for rows in schedulers.OF.values():
         keys = [known for row in rows for known in row.keys]
         assert len(keys) == len(set(keys))

@@ -1,4 +1,4 @@
-"""SDXL as a job sees it: every input matters, nothing leaks into the next job, and what goes wrong says so."""
+"""SDXL from a job's view: every input matters, nothing leaks into the next job, and failures are reported."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def nothing(done: int, total: int) -> None:
 
 
 def make(sdxl: Sdxl, **changes: Any) -> list[np.ndarray[Any, Any]]:
-    """Pictures as arrays (H, W, 3) of int16, whose differences do not wrap."""
+    """Images as int16 arrays (H, W, 3), so that differences do not wrap."""
     return [np.asarray(p.image).astype(np.int16) for p in sdxl.generate(dataclasses.replace(WORK, **changes), nothing)]
 
 
@@ -56,7 +56,7 @@ def apart(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> float:
 
 @pytest.fixture(scope="module")
 def clean(sdxl: Sdxl) -> np.ndarray[Any, Any]:
-    """What `WORK` gives when nothing has run before it."""
+    """Output of `WORK` on a model that has run nothing before."""
     return make(sdxl)[0]
 
 
@@ -82,7 +82,7 @@ def test_the_same_job_gives_the_same_bytes(sdxl: Sdxl, clean: np.ndarray[Any, An
     ],
     ids=str,
 )
-def test_everything_a_job_asks_for_changes_the_picture(sdxl: Sdxl, clean: np.ndarray[Any, Any], changes: dict[str, Any]) -> None:
+def test_every_setting_changes_the_image(sdxl: Sdxl, clean: np.ndarray[Any, Any], changes: dict[str, Any]) -> None:
     assert apart(make(sdxl, **changes)[0], clean) > 0.3
 
 
@@ -107,17 +107,17 @@ def test_each_image_of_a_batch_is_the_one_made_alone(sdxl: Sdxl, clean: np.ndarr
 
 
 @pytest.mark.parametrize("at_once", [1, 2])
-def test_pictures_come_one_by_one_with_every_step_told(tiny_root: Path, at_once: int) -> None:
+def test_images_arrive_one_by_one_and_every_step_is_reported(tiny_root: Path, at_once: int) -> None:
     told: list[tuple[int, int]] = []
     model = Sdxl(ModelPaths(tiny_root), torch.device("cpu"), at_once=at_once)
     seen = [(p.seed, told[-1]) for p in model.generate(dataclasses.replace(WORK, seeds=(1, 2, 3)), lambda d, t: told.append((d, t)))]
-    # The first picture is there before the steps of the next have begun.
+    # The first image is delivered before the steps of the next begin.
     assert seen == {1: [(1, (4, 12)), (2, (8, 12)), (3, (12, 12))], 2: [(1, (8, 12)), (2, (8, 12)), (3, (12, 12))]}[at_once]
     assert told == sorted(set(told))
     assert told[-1] == (12, 12)
 
 
-def test_a_first_picture_shows_through_by_its_strength(sdxl: Sdxl) -> None:
+def test_an_initial_image_shows_by_its_strength(sdxl: Sdxl) -> None:
     def of(init: Image.Image, strength: float) -> np.ndarray[Any, Any]:
         return make(sdxl, job_type="sdxl_img2img", steps=10, strength=strength, references=References(init=init))[0]
 
@@ -126,7 +126,7 @@ def test_a_first_picture_shows_through_by_its_strength(sdxl: Sdxl) -> None:
     assert np.array_equal(of(RED, 0.5), of(RED.convert("RGBA"), 0.5))
 
 
-def test_a_first_picture_takes_its_share_of_the_steps_and_none_is_refused(sdxl: Sdxl) -> None:
+def test_an_initial_image_reduces_the_steps_and_zero_is_refused(sdxl: Sdxl) -> None:
     told: list[tuple[int, int]] = []
     work = dataclasses.replace(WORK, steps=10, strength=0.35, seeds=(1, 2), references=References(init=RED))
     assert len(list(sdxl.generate(work, lambda d, t: told.append((d, t))))) == 2
@@ -136,9 +136,7 @@ def test_a_first_picture_takes_its_share_of_the_steps_and_none_is_refused(sdxl: 
 
 
 @pytest.mark.parametrize("reference_type", ["style", "composition", "character"])
-def test_a_reference_changes_the_picture_by_what_it_shows_and_by_its_strength(
-    sdxl: Sdxl, clean: np.ndarray[Any, Any], reference_type: str
-) -> None:
+def test_a_references_content_and_strength_change_the_image(sdxl: Sdxl, clean: np.ndarray[Any, Any], reference_type: str) -> None:
     red = make(sdxl, reference_type=reference_type, references=References(style=RED))[0]
     blue = make(sdxl, reference_type=reference_type, references=References(style=BLUE))[0]
     faint = make(sdxl, reference_type=reference_type, references=References(style=RED), reference_strength=0.1)[0]
@@ -147,12 +145,12 @@ def test_a_reference_changes_the_picture_by_what_it_shows_and_by_its_strength(
     assert apart(faint, clean) < apart(red, clean)
 
 
-def test_style_composition_and_character_are_three_things(sdxl: Sdxl) -> None:
+def test_style_composition_and_character_differ(sdxl: Sdxl) -> None:
     made = [make(sdxl, reference_type=t, references=References(style=RED))[0] for t in ("style", "composition", "character")]
     assert min(apart(made[0], made[1]), apart(made[0], made[2]), apart(made[1], made[2])) > 1
 
 
-def test_a_reference_goes_with_a_first_picture_and_without_guidance(sdxl: Sdxl) -> None:
+def test_a_reference_combines_with_an_initial_image_and_no_guidance(sdxl: Sdxl) -> None:
     both = make(sdxl, strength=0.5, reference_type="style", references=References(init=BLUE, style=RED))[0]
     assert apart(both, make(sdxl, strength=0.5, references=References(init=BLUE))[0]) > 0.5
     assert make(sdxl, guidance=1.0, **STYLED)[0].shape == both.shape
@@ -163,7 +161,7 @@ LONG = ", ".join(
 )
 
 
-def test_what_stands_beyond_the_77th_token_still_counts(sdxl: Sdxl) -> None:
+def test_text_beyond_the_77th_token_counts(sdxl: Sdxl) -> None:
     long = make(sdxl, prompt=LONG)[0]
     assert apart(long, make(sdxl, prompt=LONG.removesuffix("sea") + "storm")[0]) > 0.1
     assert apart(long, make(sdxl, prompt=LONG + ", snow", negative_prompt=LONG)[0]) > 0.1
@@ -184,17 +182,17 @@ def test_what_stands_beyond_the_77th_token_still_counts(sdxl: Sdxl) -> None:
     ],
     ids=range(9),
 )
-def test_no_prompt_breaks_the_long_or_the_weighted_way(sdxl: Sdxl, prompt: str) -> None:
+def test_any_prompt_works_when_long_or_weighted(sdxl: Sdxl, prompt: str) -> None:
     assert make(sdxl, prompt=prompt, steps=1)[0].std() > 5
 
 
-def test_weights_of_one_are_no_weights(sdxl: Sdxl, clean: np.ndarray[Any, Any]) -> None:
-    # compel's way, at weights so near 1 that its picture must be the plain way's.
+def test_weights_of_one_change_nothing(sdxl: Sdxl, clean: np.ndarray[Any, Any]) -> None:
+    # compel's path, with weights so near 1 that its image must equal the plain path's.
     assert apart(make(sdxl, prompt="a (red cat)1.0001 on a mat")[0], clean) < 0.5
 
 
 def test_weights_beside_a_prompt_change_what_is_encoded(sdxl: Sdxl) -> None:
-    """As ourvidz.weighted_prompt appends compel_weights."""
+    """Weights as appended by ourvidz.weighted_prompt from compel_weights."""
 
     def encoded(prompt: str) -> torch.Tensor:
         return sdxl._arguments(dataclasses.replace(WORK, prompt=prompt))["prompt_embeds"]
@@ -204,7 +202,7 @@ def test_weights_beside_a_prompt_change_what_is_encoded(sdxl: Sdxl) -> None:
     assert not torch.allclose(plain, heavy, atol=1e-3) and not torch.allclose(heavy, light, atol=1e-3)
 
 
-# Nothing leaks
+# Isolation
 
 
 def stop_at(step: int, error: BaseException) -> Callable[[int, int], None]:
@@ -253,14 +251,14 @@ def test_a_job_is_the_same_to_the_bit_whatever_ran_before_it(sdxl: Sdxl, clean: 
     assert np.array_equal(make(sdxl, **changes)[0], first)
 
 
-def test_a_consumer_that_leaves_after_the_first_picture_leaves_no_trace(sdxl: Sdxl, clean: np.ndarray[Any, Any]) -> None:
+def test_stopping_after_the_first_image_leaves_no_trace(sdxl: Sdxl, clean: np.ndarray[Any, Any]) -> None:
     made = sdxl.generate(dataclasses.replace(WORK, seeds=(1, 2, 3), **STYLED), nothing)
     next(made)
     made.close()
     assert np.array_equal(make(sdxl)[0], clean)
 
 
-# What goes wrong
+# Failures
 
 
 @pytest.mark.parametrize(
@@ -268,7 +266,7 @@ def test_a_consumer_that_leaves_after_the_first_picture_leaves_no_trace(sdxl: Sd
     [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("CUDA error: out of memory"), RuntimeError("can't allocate memory")],
     ids=str,
 )
-def test_running_out_of_memory_is_said_and_survived(
+def test_out_of_memory_is_reported_and_survived(
     sdxl: Sdxl, clean: np.ndarray[Any, Any], error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any, **__: Any) -> None:
@@ -281,12 +279,12 @@ def test_running_out_of_memory_is_said_and_survived(
     assert np.array_equal(make(sdxl)[0], clean)
 
 
-def test_an_error_that_is_not_about_memory_stays_what_it_is(sdxl: Sdxl) -> None:
+def test_other_errors_are_passed_on(sdxl: Sdxl) -> None:
     with pytest.raises(RuntimeError, match="a bug of ours"):
         list(sdxl.generate(WORK, stop_at(1, RuntimeError("a bug of ours"))))
 
 
-def test_a_single_colour_is_no_output(sdxl: Sdxl, clean: np.ndarray[Any, Any]) -> None:
+def test_a_single_colour_is_bad_output(sdxl: Sdxl, clean: np.ndarray[Any, Any]) -> None:
     weight = sdxl._pipe.vae.decoder.conv_out.weight
     kept = weight.detach().clone()
     with torch.no_grad():
@@ -297,13 +295,13 @@ def test_a_single_colour_is_no_output(sdxl: Sdxl, clean: np.ndarray[Any, Any]) -
     assert np.array_equal(make(sdxl)[0], clean)
 
 
-def test_an_overflow_is_no_output_and_higher_precision_mends_it(tiny_root: Path) -> None:
+def test_an_overflow_is_bad_output_and_higher_precision_fixes_it(tiny_root: Path) -> None:
     low = Sdxl(ModelPaths(tiny_root), torch.device("cpu"), dtype=torch.float16)
     low.load()
     before = make(low)[0]
     kept = low._pipe.unet.conv_in.weight.detach().clone()
     with torch.no_grad():
-        low._pipe.unet.conv_in.weight.mul_(20_000)  # finite in fp16, its products are not
+        low._pipe.unet.conv_in.weight.mul_(20_000)  # finite in fp16, but its products are not
         with pytest.raises(BadOutput, match="NaN or infinity"):
             make(low)
         assert make(low, precise=True)[0].std() > 5
@@ -311,7 +309,7 @@ def test_an_overflow_is_no_output_and_higher_precision_mends_it(tiny_root: Path)
     assert np.array_equal(make(low)[0], before)
 
 
-def test_lower_precision_keeps_the_decoder_whole_and_returns_from_higher(tiny_root: Path, clean: np.ndarray[Any, Any]) -> None:
+def test_lower_precision_keeps_the_decoder_in_float32_and_is_restored(tiny_root: Path, clean: np.ndarray[Any, Any]) -> None:
     """As on a GPU, where the UNet runs in bf16."""
     low = Sdxl(ModelPaths(tiny_root), torch.device("cpu"), dtype=torch.bfloat16)
     first = make(low)[0]
@@ -336,9 +334,9 @@ def test_lower_precision_keeps_the_decoder_whole_and_returns_from_higher(tiny_ro
         ({"reference_type": "mood", "references": References(style=RED)}, "unknown reference type 'mood'"),
         ({"scheduler": "Nope"}, "unknown scheduler 'Nope'"),
     ],
-    ids=lambda value: value if isinstance(value, str) else "-".join(value),  # the same in every process, unlike a picture's own name
+    ids=lambda value: value if isinstance(value, str) else "-".join(value),  # the same in every process, unlike an image's repr
 )
-def test_what_cannot_be_made_is_refused_before_a_step_runs(sdxl: Sdxl, changes: dict[str, Any], words: str) -> None:
+def test_impossible_jobs_are_refused_before_the_first_step(sdxl: Sdxl, changes: dict[str, Any], words: str) -> None:
     with pytest.raises(BadWork, match=words):
         list(sdxl.generate(dataclasses.replace(WORK, **changes), lambda *_: pytest.fail("a step ran")))
 
@@ -367,7 +365,7 @@ def test_a_broken_adapter_stops_only_the_jobs_that_need_it(copied: Path) -> None
     assert np.array_equal(make(model)[0], plain)
 
 
-def test_a_tokenizer_of_two_words_is_found_out(copied: Path) -> None:
+def test_a_tokenizer_with_a_wrong_vocabulary_is_detected(copied: Path) -> None:
     folder = copied / "sdxl-lustify" / "config" / "tokenizer_2"
     (folder / "vocab.json").write_text(json.dumps({"<|startoftext|>": 0, "<|endoftext|>": 1, "!": 2}))
     (folder / "merges.txt").write_text("#version: 0.2\n")
@@ -376,7 +374,7 @@ def test_a_tokenizer_of_two_words_is_found_out(copied: Path) -> None:
         Sdxl(ModelPaths(copied), torch.device("cpu")).load()
 
 
-def test_it_says_what_it_is(sdxl: Sdxl, tiny_root: Path) -> None:
+def test_describe_states_model_hash_and_device(sdxl: Sdxl, tiny_root: Path) -> None:
     facts = sdxl.describe()
     assert facts["tiny"] is True
     assert facts["sha256"] == files.sha256(tiny_root / "sdxl-lustify/model.safetensors")

@@ -1,4 +1,4 @@
-"""A file that lacks a tensor, or has one of another shape, is found from its header, in every component, and loaded by nobody."""
+"""A file that lacks a tensor, or has one with another shape, is detected from its header, in every component, and never loaded."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ WORK = Work("job", "sdxl_image_fast", "a red cat", "", 512, 512, steps=1, guidan
 State = dict[str, torch.Tensor]
 
 TENSORS = {
-    # One in each component of each role; the file as it lies below the model folder.
+    # One in each component of each role; the file's path in the model folder.
     "UNet": ("sdxl", SDXL, f"{UNET}input_blocks.4.1.norm.bias"),
     "VAE": ("sdxl", SDXL, "first_stage_model.decoder.mid.attn_1.q.weight"),
     "CLIP": ("sdxl", SDXL, "conditioner.embedders.0.transformer.text_model.encoder.layers.1.self_attn.v_proj.bias"),
@@ -62,7 +62,7 @@ def root(tiny_root: Path, tmp_path: Path) -> Path:
 
 
 def change(root: Path, name: str, how: Callable[[State], object], metadata: dict[str, str] | None = None) -> None:
-    """Another file in its place, pinned, as a person pins what they took for sound."""
+    """Replace the file and pin it, like a person who takes it for valid."""
     state = load_file(root / name)
     how(state)
     save_file({key: value.contiguous() for key, value in state.items()}, root / name, metadata=metadata)
@@ -78,7 +78,7 @@ def reshaped(state: State, tensor: str) -> None:
     state[tensor] = torch.zeros(7, *state[tensor].shape[1:])
 
 
-def test_every_component_of_the_tiny_models_is_whole(tiny_root: Path) -> None:
+def test_every_component_of_the_tiny_models_is_complete(tiny_root: Path) -> None:
     found = {s.role: [str(p) for p in s.problems] for s in files.verify(tiny_root, deep=False, structure=True)}
     assert found == {role.name: [] for role in files.ROLES}
 
@@ -86,7 +86,7 @@ def test_every_component_of_the_tiny_models_is_whole(tiny_root: Path) -> None:
 def test_an_executor_of_real_models_closes_their_lanes_before_it_claims_anything(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     _, file, tensor = TENSORS["OpenCLIP"]
     change(root, file, lambda state: state.pop(tensor))
-    files.pin(root)  # as real ones
+    files.pin(root)  # pins them as real models
     shelf = Shelf(root)
     assert set(shelf.lanes) == {"sdxl", "sdxl_ip", "wan", "wan_vace"}
     shelf.ready()
@@ -98,8 +98,8 @@ def test_an_executor_of_real_models_closes_their_lanes_before_it_claims_anything
         Shelf(root).ready()
 
 
-def test_a_language_model_whose_output_is_its_input_needs_one_of_the_two(root: Path) -> None:
-    """As smaller Qwens are: the config says that they are tied, and the file has one of them."""
+def test_a_language_model_with_tied_embeddings_needs_only_one_tensor(root: Path) -> None:
+    """As in smaller Qwens: the config ties them, and the file has only one."""
     folder = root / "qwen2.5-7b-instruct"
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"tie_word_embeddings": True}))
@@ -110,7 +110,7 @@ def test_a_language_model_whose_output_is_its_input_needs_one_of_the_two(root: P
     assert "lacks the tensor" in problems(root, "qwen")[0]
 
 
-def test_a_config_of_fewer_layers_does_not_cut_a_model_short(root: Path) -> None:
+def test_a_config_with_fewer_layers_is_refused(root: Path) -> None:
     config = root / T2V / "transformer/config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"num_layers": 1}))
     files.pin(root, tiny=True)
@@ -118,7 +118,7 @@ def test_a_config_of_fewer_layers_does_not_cut_a_model_short(root: Path) -> None
 
 
 @pytest.mark.parametrize("component", TENSORS)
-def test_a_tensor_that_is_missing_too_much_or_of_another_shape_is_named(root: Path, component: str) -> None:
+def test_missing_extra_and_misshapen_tensors_are_named(root: Path, component: str) -> None:
     role, file, tensor = TENSORS[component]
     shape = "×".join(map(str, load_file(root / file)[tensor].shape))
     change(root, file, lambda state: state.pop(tensor))
@@ -157,14 +157,14 @@ LOADS: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("component", LOADS)
-def test_what_lacks_a_tensor_is_not_loaded(root: Path, component: str) -> None:
+def test_a_component_lacking_a_tensor_is_not_loaded(root: Path, component: str) -> None:
     _, file, tensor = TENSORS[component]
     change(root, file, lambda state: state.pop(tensor))
     with pytest.raises(ModelFileError, match=f"^{file}: lacks the tensor {tensor}"):
         LOADS[component](root)
 
 
-def test_it_is_not_converted_and_not_pinned_either(root: Path) -> None:
+def test_an_incomplete_file_is_not_converted_or_pinned(root: Path) -> None:
     _, file, tensor = TENSORS["UNet"]
     change(root, file, lambda state: state.pop(tensor))
     with pytest.raises(ModelFileError, match=f"{file}: lacks the tensor {tensor}"):
@@ -199,13 +199,13 @@ def test_a_refiner_is_refused_by_name(root: Path) -> None:
     assert "has no tensor named conditioner.embedders.1.*" in said and "It is an SDXL refiner" in said
 
 
-def test_weights_of_whole_numbers_are_not_taken_for_fractions(root: Path) -> None:
+def test_integer_weights_are_refused(root: Path) -> None:
     tensor = f"{UNET}input_blocks.1.0.in_layers.2.weight"
     change(root, SDXL, lambda state: state.update({tensor: state[tensor].to(torch.int8)}))
     assert "is of type 'I8' where" in problems(root, "sdxl")[0]
 
 
-def test_what_some_files_have_and_no_model_reads_may_be_there_or_not(root: Path) -> None:
+def test_unused_known_tensors_are_optional(root: Path) -> None:
     def changed(state: State) -> None:
         del state["conditioner.embedders.1.model.logit_scale"]
         del state["conditioner.embedders.0.transformer.text_model.embeddings.position_ids"]
@@ -238,7 +238,7 @@ def test_an_adapter_of_another_base_model_is_named(root: Path) -> None:
     )
 
 
-def test_a_lora_that_does_not_fit_is_found_without_loading_it(root: Path) -> None:
+def test_a_lora_that_does_not_fit_is_detected_from_its_header(root: Path) -> None:
     layer = "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q"
     lora = "sdxl-lustify/few-steps.safetensors"
 
@@ -261,8 +261,8 @@ def test_a_lora_that_does_not_fit_is_found_without_loading_it(root: Path) -> Non
         assert said.startswith(f"{lora}: ") and words in said and "says it is for 'sd_v1'" in said, said
 
 
-def test_the_original_names_are_those_that_diffusers_reads_at_full_size(tmp_path: Path) -> None:
-    """`ldm_keys` says which names a real checkpoint has. diffusers' own converter, given just those, has to come back to its own."""
+def test_ldm_keys_match_diffusers_converter_at_full_size(tmp_path: Path) -> None:
+    """`ldm_keys` lists a real checkpoint's tensor names. diffusers' own converter, given exactly those, must arrive at its own names."""
     unet = {
         "block_out_channels": [320, 640, 1280], "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
         "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"], "attention_head_dim": [5, 10, 20],
@@ -294,7 +294,7 @@ def test_the_original_names_are_those_that_diffusers_reads_at_full_size(tmp_path
         assert {n: s for n, s in shapes.items() if n in wanted} == wanted, kind.__name__
 
 
-def test_a_module_with_something_left_on_meta_is_refused() -> None:
+def test_a_module_with_meta_tensors_is_refused() -> None:
     layer = torch.nn.Linear(2, 2)
     assert whole(layer, "x") is layer
     layer.register_buffer("table", torch.empty(3, device="meta"))
@@ -305,7 +305,7 @@ def test_a_module_with_something_left_on_meta_is_refused() -> None:
 
 
 def test_a_velocity_checkpoint_is_sampled_as_one(root: Path) -> None:
-    """By its marker alone, and otherwise than the same weights without: the whole way through the family."""
+    """From the marker alone, through the whole family; the result differs from the same weights without it."""
 
     def made() -> list[Any]:
         family = Sdxl(ModelPaths(root), CPU)

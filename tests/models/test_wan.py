@@ -1,4 +1,4 @@
-"""Wan with the tiny models: what a job asks for must show in what it gets."""
+"""Wan with the tiny models: every setting of a job has a visible effect."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from executors.models.wan import Wan
 
 VIDEO = Work("job", "video_fast", "a woman walking", "blurry", 480, 832, steps=3, guidance=6.5, seeds=(7,), frames=9)
 PICTURE = replace(VIDEO, job_type="image_fast", frames=1)
-DIFFERENT = 1.0  # mean difference of 255 that counts as "it changed"; the same job twice gives exactly 0
+DIFFERENT = 1.0  # mean difference, of 255, that counts as a change; the same job twice gives exactly 0
 
 
 def patchwork(seed: int, size: tuple[int, int] = (300, 400)) -> Image.Image:
@@ -28,7 +28,7 @@ def patchwork(seed: int, size: tuple[int, int] = (300, 400)) -> Image.Image:
 
 
 def pixels(wan: Wan, work: Work) -> np.ndarray:
-    """Frames × H × W × 3."""
+    """Array of frames × H × W × 3."""
     (output,) = wan.generate(work, lambda done, total: None)
     frames = output.frames if isinstance(output, Clip) else [output.image]
     return np.stack([np.asarray(frame) for frame in frames]).astype(float)
@@ -62,7 +62,7 @@ def test_a_video_job_gives_81_frames_in_the_orientation_asked_for(wan: Wan) -> N
     assert difference(np.asarray(clip.frames[0], float), np.asarray(clip.frames[80], float)) > DIFFERENT
 
 
-def test_a_picture_job_gives_one_upright_picture_that_is_not_flat(wan: Wan) -> None:
+def test_an_image_job_gives_one_upright_image(wan: Wan) -> None:
     (picture,) = wan.generate(PICTURE, lambda done, total: None)
     assert isinstance(picture, Picture)
     assert (picture.image.size, picture.seed) == ((48, 80), 7)
@@ -88,12 +88,12 @@ def test_the_same_job_again_gives_the_same_pixels(wan: Wan, work: Work) -> None:
     ],
     ids=lambda change: "-".join(map(str, change.values())) or "none",
 )
-def test_whatever_the_job_sets_shows(wan: Wan, change: dict) -> None:
+def test_every_setting_changes_the_output(wan: Wan, change: dict) -> None:
     assert difference(pixels(wan, VIDEO), pixels(wan, replace(VIDEO, **change))) > DIFFERENT
 
 
 @pytest.mark.parametrize("mode", ["single", "first_frame", "last_frame"])
-def test_each_reference_shows(wan: Wan, mode: str) -> None:
+def test_each_reference_changes_the_output(wan: Wan, mode: str) -> None:
     none = pixels(wan, VIDEO)
     one, other = (pixels(wan, replace(VIDEO, references=References(**{mode: patchwork(seed)}))) for seed in (1, 2))
     assert difference(none, one) > DIFFERENT
@@ -109,7 +109,7 @@ def test_start_and_end_together_differ_from_either_alone(wan: Wan) -> None:
     assert min(difference(both[0], end[0]), difference(both[-1], start[-1]), difference(both, swapped)) > DIFFERENT
 
 
-def test_reference_strength_shows(wan: Wan) -> None:
+def test_reference_strength_changes_the_output(wan: Wan) -> None:
     work = replace(VIDEO, references=References(first_frame=patchwork(1)))
     weak, strong = (pixels(wan, replace(work, reference_strength=strength)) for strength in (0.1, 1.0))
     assert difference(weak, strong) > DIFFERENT
@@ -118,10 +118,10 @@ def test_reference_strength_shows(wan: Wan) -> None:
 def test_a_picture_job_takes_a_single_reference(wan: Wan) -> None:
     one, other = (pixels(wan, replace(PICTURE, references=References(single=patchwork(seed)))) for seed in (1, 2))
     assert one.shape == (1, 80, 48, 3)
-    assert difference(one, other) > 0.3  # one reference frame against one frame of noise: its share is small in a tiny model
+    assert difference(one, other) > 0.3  # one reference frame against one frame of noise: a small effect in a tiny model
 
 
-def test_a_reference_of_any_size_and_mode_is_taken_as_it_looks(wan: Wan) -> None:
+def test_references_of_any_size_and_mode_are_accepted(wan: Wan) -> None:
     """Transparent parts count as white, and an odd size does not shift the conditioning."""
     shown = Image.new("RGB", (333, 555), "white")
     shown.paste((200, 30, 30), (100, 100, 300, 400))
@@ -144,7 +144,7 @@ def test_a_reference_of_any_size_and_mode_is_taken_as_it_looks(wan: Wan) -> None
         ({"frames": 1, "references": References(first_frame=patchwork(1), last_frame=patchwork(2))}, "both"),
     ],
 )
-def test_what_wan_cannot_make_is_refused_before_any_work(wan: Wan, change: dict, says: str) -> None:
+def test_impossible_jobs_are_refused_before_the_first_step(wan: Wan, change: dict, says: str) -> None:
     steps: list[int] = []
     with pytest.raises(BadWork, match=says) as refused:
         list(wan.generate(replace(VIDEO, **change), lambda done, total: steps.append(done)))
@@ -188,7 +188,7 @@ def test_running_out_of_memory_frees_what_the_job_held_and_the_next_job_runs(wan
 
 
 @pytest.mark.parametrize("value", [float("nan"), 0.0], ids=["nan", "one colour"])
-def test_an_output_that_is_no_picture_is_refused(tiny_root: Path, value: float) -> None:
+def test_bad_output_is_refused(tiny_root: Path, value: float) -> None:
     family = Wan(ModelPaths(tiny_root), modes={"t2v"})
     family.load()
     with torch.no_grad():
@@ -197,7 +197,7 @@ def test_an_output_that_is_no_picture_is_refused(tiny_root: Path, value: float) 
         pixels(family, VIDEO)
 
 
-def test_half_precision_keeps_norms_and_vae_in_float32_and_precise_forces_all_of_it(tiny_root: Path, wan: Wan) -> None:
+def test_half_precision_keeps_norms_and_vae_in_float32(tiny_root: Path, wan: Wan) -> None:
     half = Wan(ModelPaths(tiny_root), modes={"t2v"}, dtype=torch.bfloat16)
     half.load()
     pipe = half._pipes["t2v"]
@@ -207,17 +207,17 @@ def test_half_precision_keeps_norms_and_vae_in_float32_and_precise_forces_all_of
     assert pipe.transformer.blocks[0].attn1.to_q.weight.dtype == torch.bfloat16
     usual, precise, exact = pixels(half, PICTURE), pixels(half, replace(PICTURE, precise=True)), pixels(wan, PICTURE)
     assert 0 < difference(precise, exact) < difference(usual, exact)  # not 0: the text encoder stays in bfloat16
-    assert difference(usual, pixels(half, PICTURE)) == 0  # and the job after it is in half precision again
+    assert difference(usual, pixels(half, PICTURE)) == 0  # the next job is in half precision again
 
 
-def test_both_pipelines_share_what_is_the_same(wan: Wan) -> None:
+def test_both_pipelines_share_common_components(wan: Wan) -> None:
     t2v, vace = wan._pipes["t2v"], wan._pipes["vace"]
     assert t2v.vae is vace.vae and t2v.text_encoder is vace.text_encoder and t2v.tokenizer is vace.tokenizer
     addresses = {parameter.data_ptr() for parameter in vace.transformer.parameters()}
     assert {parameter.data_ptr() for parameter in t2v.transformer.parameters()} <= addresses
 
 
-def test_only_what_was_asked_for_is_loaded(tiny_root: Path) -> None:
+def test_only_the_requested_pipeline_is_loaded(tiny_root: Path) -> None:
     family = Wan(ModelPaths(tiny_root))
     pixels(family, PICTURE)
     assert family.loaded() == {"t2v"}
@@ -230,7 +230,7 @@ def test_only_what_was_asked_for_is_loaded(tiny_root: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["transformer/diffusion_pytorch_model.safetensors", "vae/diffusion_pytorch_model.safetensors"])
-def test_a_truncated_file_is_named_and_spoils_only_its_own_pipeline(copy: Path, name: str) -> None:
+def test_a_truncated_file_is_named_and_affects_only_its_pipeline(copy: Path, name: str) -> None:
     broken = ModelPaths(copy).vace / name
     broken.write_bytes(broken.read_bytes()[:-100])
     family = Wan(ModelPaths(copy))
@@ -254,7 +254,7 @@ def test_another_models_folder_is_refused(copy: Path) -> None:
         Wan(paths, modes={"t2v"}).load()
 
 
-def test_making_the_tiny_models_again_changes_nothing_and_real_ones_are_left_alone(tmp_path: Path) -> None:
+def test_making_tiny_models_again_changes_nothing_and_keeps_real_ones(tmp_path: Path) -> None:
     paths = ModelPaths(tmp_path)
     paths.vace.mkdir()
     (paths.vace / "model_index.json").write_text("{}")  # stands for a real model: it has no tiny.json
@@ -263,4 +263,4 @@ def test_making_the_tiny_models_again_changes_nothing_and_real_ones_are_left_alo
     tiny_wan.make(tmp_path)
     assert {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*")} == before
     assert [file.name for file in paths.vace.iterdir()] == ["model_index.json"]
-    assert sorted(file.name for file in tmp_path.iterdir()) == [paths.wan.name, paths.vace.name]  # nothing half-made is left
+    assert sorted(file.name for file in tmp_path.iterdir()) == [paths.wan.name, paths.vace.name]  # no partial files are left

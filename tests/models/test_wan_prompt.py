@@ -1,4 +1,4 @@
-"""UMT5's embeddings, remembered: the same to the bit, bounded, and without the encoder where the words are known."""
+"""Cache of UMT5's embeddings: identical to the bit, bounded, and no encoder needed for known prompts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def wan(tiny_root: Path) -> Wan:
 
 
 class Holds:
-    """Counts how often the text encoder was wanted."""
+    """Counts the requests for the text encoder."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -40,7 +40,7 @@ class Holds:
         yield
 
 
-def test_a_known_text_is_the_same_to_the_bit_and_needs_no_encoder(wan: Wan) -> None:
+def test_a_cached_text_is_identical_and_needs_no_encoder(wan: Wan) -> None:
     cache, holds = PromptCache(), Holds()
     pipe = wan._pipes["t2v"]
     first = cache.encode(pipe, "a red cat", CPU, holds)
@@ -54,7 +54,7 @@ def test_a_known_text_is_the_same_to_the_bit_and_needs_no_encoder(wan: Wan) -> N
     assert holds.count == 2
 
 
-def test_other_precision_is_another_text(wan: Wan, tiny_root: Path) -> None:
+def test_another_precision_is_another_cache_entry(wan: Wan, tiny_root: Path) -> None:
     cache, holds = PromptCache(), Holds()
     half = Wan(ModelPaths(tiny_root), {"t2v"}, CPU, torch.bfloat16)
     half.load()
@@ -63,7 +63,7 @@ def test_other_precision_is_another_text(wan: Wan, tiny_root: Path) -> None:
     assert (whole.dtype, low.dtype, holds.count) == (torch.float32, torch.bfloat16, 2)
 
 
-def test_the_oldest_text_goes_when_the_bytes_are_used_up(wan: Wan) -> None:
+def test_the_least_recently_used_text_is_evicted(wan: Wan) -> None:
     pipe, holds = wan._pipes["t2v"], Holds()
     size = PromptCache().encode(pipe, "x", CPU).nbytes
     cache = PromptCache(limit=2 * size)
@@ -84,7 +84,7 @@ def pixels(wan: Wan, work: Work) -> np.ndarray[Any, Any]:
 
 
 @pytest.mark.parametrize("references", [References(), References(single=Image.linear_gradient("L").convert("RGB"))], ids=["t2v", "vace"])
-def test_a_job_whose_words_are_known_runs_without_the_encoder(
+def test_a_job_with_cached_prompts_runs_without_the_encoder(
     tiny_root: Path, references: References, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work = dataclasses.replace(WORK, references=references)
@@ -103,7 +103,7 @@ def test_a_job_whose_words_are_known_runs_without_the_encoder(
     assert held.count(TEXT) == 2
 
 
-def test_without_guidance_the_negative_prompt_is_not_read(tiny_root: Path) -> None:
+def test_without_guidance_the_negative_prompt_is_not_encoded(tiny_root: Path) -> None:
     wan = Wan(ModelPaths(tiny_root), device=CPU)
     one, other = (pixels(wan, dataclasses.replace(WORK, guidance=1.0, negative_prompt=text)) for text in ("ugly", "frogs"))
     assert np.array_equal(one, other)

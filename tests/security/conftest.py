@@ -1,4 +1,4 @@
-"""Executors for attacks that need them: the site of tests/executors, with its real tiny models. Nothing is made until a test asks."""
+"""Executors for attacks that need them: the site of tests/executors with its tiny but real models, created when a test asks for it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 sys.path.append(str(Path(__file__).parents[1] / "executors"))  # site_of
 
 if TYPE_CHECKING:
-    from site_of import Site
+    from executor_site import Site
     from support import Server
 
     from executors.shelf import Shelf
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def site(server: Server, template: str, loaded: Shelf, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """One site for a module, whose tests each look only at their own jobs. Its workers poll."""
-    from site_of import Silence, Site
+    """One site for a module; each test looks only at its own jobs. The workers poll."""
+    from executor_site import Silence, Site
 
     from ourvidz.db.connection import Database
 

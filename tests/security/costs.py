@@ -1,4 +1,4 @@
-"""What one request costs Postgres: a backend of its own for each, as PostgREST would ask it, measured from outside."""
+"""The cost of one request in Postgres: each runs in a new backend, as PostgREST would send it, and is measured from outside."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one request: seconds of processor time, MB that the backend grew by, bytes of WAL; and the SQLSTATE (or PostgREST code) that
-    refused it. `answer` is the first column of the first row."""
+    """Seconds of CPU time, growth of the backend in MB, and bytes of WAL of one request; the SQLSTATE (or PostgREST code) of its
+    refusal. `answer` is the first column of the first row."""
 
     seconds: float
     megabytes: float
@@ -30,14 +30,14 @@ class Cost:
 
 
 class Caller:
-    """Requests to one database, in the name of a user."""
+    """Sends requests to one database as a user."""
 
     def __init__(self, url: str, user: str | None, role: str = "authenticated") -> None:
         self.url, self.user, self.role = url, user, role
         self._watching: psycopg.Connection[Any] | None = None
 
     def ask(self, sql: str, body: str | None = None) -> Cost:
-        """One request in one transaction: `sql` takes the body as its one parameter, as text."""
+        """One request in one transaction. `sql` takes the body, as text, as its only parameter."""
         if self._watching is None:
             self._watching = psycopg.connect(self.url, autocommit=True)
         watching = self._watching
@@ -71,7 +71,7 @@ class Caller:
 
 
 def _is_here(connection: psycopg.Connection[Any]) -> None:
-    """A server elsewhere cannot be measured from here: that is said, not passed over."""
+    """Fail if the server runs on another machine, where it cannot be measured."""
     host = str(conninfo_to_dict(connection.info.dsn).get("host", ""))
     assert host.startswith("/") or host in ("", "localhost", "127.0.0.1"), f"these tests measure a server on this machine, not on {host}"
 
@@ -87,7 +87,8 @@ def _peak(pid: int) -> float:
 
 
 def arguments(connection: psycopg.Connection[Any], role: str) -> dict[str, dict[str, str]]:
-    """Every function that PostgREST offers to `role`, with its arguments' names and types: from the catalog, so a new one is in it."""
+    """Every function that PostgREST offers to `role`, with its arguments' names and types. Read from the catalog, so new ones are
+    included."""
     rows = connection.execute(
         """select p.proname, coalesce(p.proargnames, '{}'),
                   array(select format_type(t, null) from unnest(p.proargtypes) with ordinality as a (t, n) order by n)
@@ -100,7 +101,7 @@ def arguments(connection: psycopg.Connection[Any], role: str) -> dict[str, dict[
 
 
 def call(name: str, given: dict[str, str]) -> str:
-    """As PostgREST calls a function with a body: its names alone, each of its type."""
+    """The SQL that PostgREST sends to call a function with a body: only the arguments in the body, each with its type."""
     if not given:
         return f"select to_json(public.{name}()) from (select %s::json) as body"
     columns = ", ".join(f'"{argument}" {kind}' for argument, kind in given.items())
@@ -109,7 +110,7 @@ def call(name: str, given: dict[str, str]) -> str:
 
 
 def insert(relation: str, columns: list[str]) -> str:
-    """As PostgREST writes rows (an array), and gives them back (return=representation)."""
+    """The SQL that PostgREST sends to insert an array of rows with return=representation."""
     listed = ", ".join(f'"{column}"' for column in columns)
     shown = ", ".join(f"'{column}', \"{column}\"" for column in columns)
     return (

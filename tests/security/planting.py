@@ -1,4 +1,4 @@
-"""Plants a marker in every place where a role can write text, as the catalog lists the places, and finds where it can be read."""
+"""Plants a marker in every place where a role can write text, according to the catalog, and finds where it can be read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from psycopg import sql
 
 MARK = "zanzibar"
 DIGESTS = (hashlib.sha256(MARK.encode()).hexdigest(), hashlib.md5(MARK.encode()).hexdigest())
-"""An unsalted digest tells whoever guesses the word that it was there."""
+"""An unsalted digest confirms a guess of the word."""
 
 OURS = "n.nspname in ('public', 'ourvidz')"
 COLUMNS = f"""select n.nspname as schema, c.relname as relation, a.attname as name, format_type(a.atttypid, null) as type,
@@ -34,16 +34,17 @@ TEXTS = ("text", "character varying", "jsonb", "json", "text[]", "name")
 
 
 def marked(type_: str) -> Any:
-    """The marker as a value of a type, in every shape that it may have there."""
+    """The marker as a value of the type, also as key and nested value for JSON."""
     return {"text[]": [MARK], "jsonb": json.dumps({MARK: MARK, "metadata": {"note": MARK}}), "json": json.dumps([MARK])}.get(type_, MARK)
 
 
 class Planter:
-    """As one role. `known` are values that make a call plausible, by the argument's or column's name; by type where the name is unknown."""
+    """Writes as one role. `known` holds values that make a call plausible, by name of argument or column, or by type if the name is
+    unknown."""
 
     def __init__(self, api: Api, role: str, user: str | None, known: Mapping[str, Any], *, admin: bool = False) -> None:
         self.api, self.role, self.user, self.known, self.admin = api, role, user, known, admin
-        self.becomes = role if user or role in ("anon", "service_role") else None  # else the connection is a login of that role already
+        self.becomes = role if user or role in ("anon", "service_role") else None  # otherwise the connection is that login already
         self.tried = self.taken = 0
 
     def everywhere(self) -> None:
@@ -63,7 +64,7 @@ class Planter:
                 self._do(sql.SQL("update {} set {} = {}").format(table, sql.Identifier(column["name"]), self._literal(column, True)))
         may = [c for c in columns if c["inserts"]]
         for chosen in [c for c in may if c["type"] in TEXTS]:
-            for more in (True, False):  # with what else the row can have, and without what could be refused
+            for more in (True, False):  # once with all known values, once without those that could be refused
                 given = [
                     c
                     for c in may
@@ -87,7 +88,7 @@ class Planter:
         return sql.SQL("{}::{}").format(sql.Literal(value), sql.SQL(place["type"]))
 
     def call(self, text: str, params: Mapping[str, Any]) -> Any:
-        """A call that is more plausible than what the catalog tells: its first value, or None when it was refused."""
+        """Call with plausible values that the catalog does not provide; returns the first value, or None if refused."""
         return self._do(sql.SQL(text), params)
 
     def _do(self, statement: sql.Composable, params: Mapping[str, Any] | None = None) -> Any:
@@ -103,7 +104,7 @@ class Planter:
 
 
 def readable(api: Api, role: str | None) -> Iterator[tuple[str, str]]:
-    """Each relation, and all of it that the role may read, as text. None: the superuser."""
+    """Each relation with everything in it that the role may read, as text. None is the superuser."""
     with api.connection.cursor(row_factory=psycopg.rows.dict_row) as cursor:
         columns = cursor.execute(COLUMNS, {"role": role or "ourvidz"}).fetchall()
     for relation in dict.fromkeys((c["schema"], c["relation"]) for c in columns):

@@ -1,5 +1,5 @@
-"""Attacks by those who may act on others' jobs, or by mistake: an admin, the service key or an operator who spends a user's tokens without
-anybody's say, and events that do not name who acted."""
+"""Attacks or mistakes by those who may act on others' jobs: an admin, the service key or an operator spends a user's tokens without
+consent, and events that do not name the actor."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def balance(database: Database, user: str) -> int:
 
 
 def told(database: Database, job_id: str) -> tuple[str, str, dict[str, Any]]:
-    """The last event's type, who it names, and what a retry was to cost."""
+    """The last event's type, its actor, and the price of a retry."""
     (e,) = database.rows("select * from public.job_events where job_id = %s order by version desc limit 1", (job_id,))
     return e["type"], e["actor"], {key: e["data"][key] for key in ("price", "waived") if key in e["data"]}
 
@@ -51,7 +51,9 @@ WAYS = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_another_hands_retry_holds_nothing_and_says_whose_it_was(database: Database, jobs: Jobs, user: User, api: Api, way: str) -> None:
+def test_a_retry_by_an_admin_or_operator_is_free_and_names_its_actor(
+    database: Database, jobs: Jobs, user: User, api: Api, way: str
+) -> None:
     me, admin = user(tokens=5), user(tokens=100)
     job_id = failed(jobs, me)
     WAYS[way](api, admin, job_id)
@@ -70,7 +72,7 @@ def test_another_hands_retry_holds_nothing_and_says_whose_it_was(database: Datab
 
 
 @pytest.mark.parametrize(("role", "admin"), [("authenticated", True), ("service_role", False)])
-def test_one_who_says_that_the_user_pays_is_refused_where_they_cannot(
+def test_a_charged_retry_is_refused_if_the_user_cannot_pay(
     database: Database, jobs: Jobs, user: User, api: Api, role: str, admin: bool
 ) -> None:
     me, other = user(tokens=4), user()
@@ -86,8 +88,8 @@ def test_one_who_says_that_the_user_pays_is_refused_where_they_cannot(
     assert told(database, job_id)[2] == {"price": 4} and balance(database, me) == 0
 
 
-def test_a_user_cannot_have_their_own_retry_for_nothing(database: Database, jobs: Jobs, user: User, api: Api) -> None:
-    for admin in (False, True):  # nor an admin theirs
+def test_users_cannot_retry_their_own_jobs_for_free(database: Database, jobs: Jobs, user: User, api: Api) -> None:
+    for admin in (False, True):  # nor does an admin get theirs for free
         me = user(tokens=4)
         job_id = failed(jobs, me)
         api.rows("authenticated", me, "select public.retry_job(%s, charge => false)", (job_id,), admin=admin)
@@ -104,7 +106,7 @@ CANCELS = {
 
 @pytest.mark.parametrize("held", [False, True])
 @pytest.mark.parametrize("way", CANCELS)
-def test_a_cancel_names_who_asked_and_gives_the_tokens_back(
+def test_a_cancel_names_its_actor_and_releases_the_tokens(
     database: Database, jobs: Jobs, user: User, api: Api, way: str, held: bool
 ) -> None:
     me, admin = user(tokens=5), user()
@@ -120,7 +122,7 @@ def test_a_cancel_names_who_asked_and_gives_the_tokens_back(
     assert balance(database, me) == 5
 
 
-def test_an_admin_who_deletes_or_links_is_named(database: Database, jobs: Jobs, user: User, api: Api) -> None:
+def test_deletes_and_links_by_an_admin_name_the_admin(database: Database, jobs: Jobs, user: User, api: Api) -> None:
     me, admin = user(), user()
     job_id = submit(jobs, me)
     (image,) = database.rows("insert into public.images (user_id, prompt) values (%s, 'x') returning id::text", (me,))
@@ -131,7 +133,7 @@ def test_an_admin_who_deletes_or_links_is_named(database: Database, jobs: Jobs, 
     assert told(database, job_id)[:2] == ("removed", f"admin:{admin}")
 
 
-def test_nobody_approves_at_a_users_expense_without_saying_so(database: Database, jobs: Jobs, user: User, api: Api) -> None:
+def test_approval_for_another_user_needs_an_explicit_charge(database: Database, jobs: Jobs, user: User, api: Api) -> None:
     me, admin = user(tokens=30), user()
     (scene,) = database.rows("insert into public.videos (user_id, scene_number) values (%s, 1) returning id::text", (me,))
     submit(jobs, me, video_id=scene["id"])
@@ -152,7 +154,7 @@ def test_nobody_approves_at_a_users_expense_without_saying_so(database: Database
     assert told(database, final["id"])[:2] == ("submitted", f"admin:{admin}") and balance(database, me) == 9
 
 
-def test_a_dearer_fallback_takes_no_more_of_a_user_who_did_not_ask(database: Database, jobs: Jobs, user: User) -> None:
+def test_a_more_expensive_fallback_costs_the_user_nothing_more(database: Database, jobs: Jobs, user: User) -> None:
     me = user(tokens=10)
     job_id = submit(jobs, me, "sdxl_image_high")
     jobs.reroute(job_id, actor="login:operator")

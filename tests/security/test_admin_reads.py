@@ -1,4 +1,4 @@
-"""An admin reads users' texts one job at a time, with a reason, and it is recorded who read which."""
+"""An admin reads users' texts one job at a time, with a reason, and each read is recorded."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def api(server: Server, database_name: str, database: Database) -> Iterator[Api]
         yield found
 
 
-def test_no_text_of_others_without_a_record(api: Api, database: Database, jobs: Jobs, user: Callable[..., str]) -> None:
+def test_reading_others_texts_is_always_recorded(api: Api, database: Database, jobs: Jobs, user: Callable[..., str]) -> None:
     owner, admin = user(), user()
     job_id = submit(jobs, owner, prompt="a zanzibar at dusk")
     assert api.rows("authenticated", admin, "select prompt from public.job_payloads", admin=True) == []
@@ -37,7 +37,7 @@ def test_no_text_of_others_without_a_record(api: Api, database: Database, jobs: 
     )
 
 
-def test_only_admins_and_with_a_reason(api: Api, database: Database, jobs: Jobs, user: Callable[..., str]) -> None:
+def test_read_prompt_needs_an_admin_and_a_reason(api: Api, database: Database, jobs: Jobs, user: Callable[..., str]) -> None:
     job_id = submit(jobs, user())
     for who, reason, state in (({}, "x", "42501"), ({"admin": True}, " ", "OV009"), ({"admin": True}, "x" * 201, "OV009")):
         with pytest.raises(psycopg.Error) as refused:
@@ -48,14 +48,14 @@ def test_only_admins_and_with_a_reason(api: Api, database: Database, jobs: Jobs,
     assert database.rows("select * from ourvidz.text_reads") == []
 
 
-def test_an_operator_who_looks_is_recorded_too(database: Database, jobs: Jobs, user: Callable[..., str]) -> None:
+def test_reads_by_operators_are_recorded(database: Database, jobs: Jobs, user: Callable[..., str]) -> None:
     job_id = submit(jobs, user())
     assert queries.details(database, job_id, "operator:ann")["prompt"]
     assert [r["actor"] for r in database.rows("select actor from ourvidz.text_reads")] == ["operator:ann"]
 
 
-def test_a_table_with_texts_says_in_postgres_log_who_reads_it(api: Api, database: Database, user: Callable[..., str]) -> None:
-    """A request that reads may write no row, so the server's log says it."""
+def test_admin_reads_of_text_tables_are_logged_by_postgres(api: Api, database: Database, user: Callable[..., str]) -> None:
+    """A read-only request cannot write a row, so the read is recorded in the server's log."""
     admin, said = user(), []
     database.rows("insert into public.images (user_id, prompt) values (%s, 'a zanzibar')", (user(),))
     api.connection.add_notice_handler(lambda notice: said.append(notice.message_primary or ""))

@@ -1,5 +1,5 @@
-"""Attacks on the rule that nothing is made for a user whose age is not verified: a verification that is taken back while their jobs wait,
-run or upload; requests that race with that; people who verify themselves, or change what was decided."""
+"""Attacks on age verification, without which nothing is generated for a user: verification withdrawn while jobs wait, run or upload;
+requests that race with the withdrawal; users who verify themselves or change decisions."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ def balance(database: Database, user: str) -> int:
 
 @contextmanager
 def second(database: Database, connection: psycopg.Connection[Any], statement: str, params: tuple[Any, ...]) -> Iterator[list[Exception]]:
-    """Another connection's statement, which waits for a lock until the body releases it. Yields its refusals, when it has ended."""
+    """Run a statement on another connection that waits for a lock until the body releases it. Yields the list of its errors, complete
+    after the block."""
     refusals: list[Exception] = []
 
     def run() -> None:
@@ -63,10 +64,10 @@ def second(database: Database, connection: psycopg.Connection[Any], statement: s
     assert not thread.is_alive(), "it still waits"
 
 
-# -- taken back while jobs are under way ---------------------------------------------------------------------------------------------
+# -- withdrawn while jobs are under way ----------------------------------------------------------------------------------------------
 
 
-def test_a_verification_taken_back_stops_what_waits_and_what_runs(database: Database, jobs: Jobs, user: User) -> None:
+def test_withdrawing_a_verification_stops_waiting_and_running_jobs(database: Database, jobs: Jobs, user: User) -> None:
     me, other = user(), user()
     running, waiting, theirs = submit(jobs, me), submit(jobs, me), submit(jobs, other)
     gpu = executor(jobs)
@@ -84,8 +85,8 @@ def test_a_verification_taken_back_stops_what_waits_and_what_runs(database: Data
     assert balance(database, me) == 1_000_000
 
 
-def test_a_job_that_is_locked_in_that_moment_is_stopped_by_the_reaper(database: Database, jobs: Jobs, user: User, connect: Connect) -> None:
-    """The holder of the job's lock may want the profile's: waiting for it here would be a deadlock, and one of the two would be undone."""
+def test_a_job_locked_during_the_withdrawal_is_stopped_by_the_reaper(database: Database, jobs: Jobs, user: User, connect: Connect) -> None:
+    """The holder of the job's lock may need the profile's lock too: waiting for it here would be a deadlock."""
     me = user()
     job = submit(jobs, me)
     with connect() as other:
@@ -112,10 +113,10 @@ STEPS: dict[str, tuple[bool, Callable[[Jobs, Any], object]]] = {
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_no_step_is_taken_for_them_by_whoever_holds_the_job(
+def test_the_holder_cannot_advance_a_job_after_the_withdrawal(
     database: Database, jobs: Jobs, user: User, connect: Connect, step: str
 ) -> None:
-    """An executor that has not learned of it, or does not want to: the database refuses each step, an upload under way included."""
+    """Even if the executor does not know or ignores it: the database refuses each step, also during an upload."""
     me = user()
     job = submit(jobs, me, settings={"images": 3})
     held = claim(jobs, executor(jobs))
@@ -131,7 +132,7 @@ def test_no_step_is_taken_for_them_by_whoever_holds_the_job(
     assert types(database, job)[-2:] == ["cancel_requested", "cancelled"] and balance(database, me) == 1_000_000
 
 
-def test_a_job_whose_last_file_was_up_is_not_completed(database: Database, jobs: Jobs, user: User, connect: Connect) -> None:
+def test_a_fully_uploaded_job_is_not_completed_after_the_withdrawal(database: Database, jobs: Jobs, user: User, connect: Connect) -> None:
     me = user()
     job = submit(jobs, me)
     held = claim(jobs, executor(jobs))
@@ -146,7 +147,7 @@ def test_a_job_whose_last_file_was_up_is_not_completed(database: Database, jobs:
     assert row(database, job)["status"] == "cancelled"
 
 
-def test_in_a_shared_pass_only_their_job_is_stopped(database: Database, jobs: Jobs, user: User, connect: Connect) -> None:
+def test_only_the_unverified_users_job_of_a_shared_pass_is_stopped(database: Database, jobs: Jobs, user: User, connect: Connect) -> None:
     me, other = user(), user()
     ids = [submit(jobs, me), submit(jobs, other)]
     gpu = executor(jobs)
@@ -158,12 +159,12 @@ def test_in_a_shared_pass_only_their_job_is_stopped(database: Database, jobs: Jo
 
 
 @pytest.mark.parametrize("verb", ["retry", "reroute", "submit", "plain insert", "dialog"])
-def test_nothing_is_begun_for_them_by_any_verb(database: Database, jobs: Jobs, user: User, verb: str) -> None:
+def test_no_verb_starts_work_after_the_expiry(database: Database, jobs: Jobs, user: User, verb: str) -> None:
     me = user()
     enhancement.take(database, "one")
     ended, waiting = submit(jobs, me), submit(jobs, me, "image_fast", settings={})
     jobs.cancel(ended)
-    database.rows(RUN_OUT, (me,))  # which cancels nothing until the reaper comes by
+    database.rows(RUN_OUT, (me,))  # cancels nothing until the reaper runs
     plain = "insert into public.jobs (user_id, job_type, metadata, status) values (%s, 'image_fast', %s, 'queued')"
     acts: dict[str, Callable[[], object]] = {
         "retry": lambda: jobs.retry(ended),
@@ -177,7 +178,7 @@ def test_nothing_is_begun_for_them_by_any_verb(database: Database, jobs: Jobs, u
     assert list(jobs.claim(executor(jobs))) == []
 
 
-def test_a_prompt_of_the_dialog_is_given_to_nobody_and_its_answer_is_not_kept(database: Database, user: User) -> None:
+def test_enhancement_requests_of_unverified_users_are_not_processed(database: Database, user: User) -> None:
     ask = """insert into ourvidz.enhancement_requests (user_id, style, prompt, asked_at)
              values (%s, 'sdxl', 'a pier', ourvidz.now()) returning id::text"""
     me, late, other = user(), user(), user()
@@ -189,7 +190,7 @@ def test_a_prompt_of_the_dialog_is_given_to_nobody_and_its_answer_is_not_kept(da
     database.rows(ask, (late,))
     taken = enhancement.take(database, "one")
     assert taken is not None and enhancement.hold(database, "one", taken)
-    database.rows(RUN_OUT, (late,))  # its request is there until the reaper comes by
+    database.rows(RUN_OUT, (late,))  # its request stays until the reaper runs
     assert not enhancement.hold(database, "one", taken) and not enhancement.answer(database, taken, "a long pier", {})
     database.rows(ask, (other,))
     database.rows(RUN_OUT, (other,))
@@ -199,7 +200,7 @@ def test_a_prompt_of_the_dialog_is_given_to_nobody_and_its_answer_is_not_kept(da
 # -- races, staged -------------------------------------------------------------------------------------------------------------------
 
 
-def test_a_submit_that_came_first_is_stopped_with_the_rest(database: Database, jobs: Jobs, user: User, connect: Connect) -> None:
+def test_a_submit_committed_before_the_withdrawal_is_stopped(database: Database, jobs: Jobs, user: User, connect: Connect) -> None:
     me = user()
     with connect() as first, connect() as other:
         first.execute(SUBMIT, (me,))
@@ -211,10 +212,10 @@ def test_a_submit_that_came_first_is_stopped_with_the_rest(database: Database, j
 
 
 @pytest.mark.parametrize("verb", ["submit", "retry"])
-def test_a_request_that_was_checked_before_and_comes_after_is_refused(
+def test_a_request_checked_before_the_withdrawal_commits_is_refused(
     database: Database, jobs: Jobs, user: User, connect: Connect, verb: str
 ) -> None:
-    """It finds its user verified, then stands before the profile's lock, which the withdrawal has: it must look again."""
+    """It finds its user verified, then waits for the profile's lock, held by the withdrawal: it must check again."""
     me = user()
     job = submit(jobs, me)
     jobs.cancel(job)
@@ -228,7 +229,7 @@ def test_a_request_that_was_checked_before_and_comes_after_is_refused(
     assert balance(database, me) == 1_000_000
 
 
-def test_a_claim_that_came_first_gets_no_step_further(database: Database, jobs: Jobs, user: User, connect: Connect) -> None:
+def test_a_claim_concurrent_with_the_withdrawal_cannot_advance(database: Database, jobs: Jobs, user: User, connect: Connect) -> None:
     me = user()
     job = submit(jobs, me)
     gpu = executor(jobs)
@@ -243,10 +244,10 @@ def test_a_claim_that_came_first_gets_no_step_further(database: Database, jobs: 
         database.rows("select ourvidz.advance(%s, 1, %s, 'generation_started')", (job, database.rows(token, (job,))[0]["token"]))
 
 
-# -- a verification that runs out ----------------------------------------------------------------------------------------------------
+# -- expiry of a verification --------------------------------------------------------------------------------------------------------
 
 
-def test_one_that_has_run_out_stops_jobs_at_once_and_is_decided_by_the_reaper(
+def test_an_expired_verification_stops_jobs_at_once_and_is_recorded_by_the_reaper(
     api: Api, database: Database, jobs: Jobs, user: User, clock: Clock
 ) -> None:
     me = user(verified=False)
@@ -275,7 +276,7 @@ def test_one_that_has_run_out_stops_jobs_at_once_and_is_decided_by_the_reaper(
     jobs.retry(waiting)
 
 
-def test_an_executor_that_met_the_end_itself_lets_the_job_go(database: Database, jobs: Jobs, user: User) -> None:
+def test_an_executor_can_cancel_a_job_whose_verification_expired(database: Database, jobs: Jobs, user: User) -> None:
     me = user()
     job = submit(jobs, me)
     held = claim(jobs, executor(jobs))
@@ -286,7 +287,7 @@ def test_an_executor_that_met_the_end_itself_lets_the_job_go(database: Database,
     assert types(database, job)[-2:] == ["cancel_requested", "cancelled"]
 
 
-# -- who decides, and what is kept of it ---------------------------------------------------------------------------------------------
+# -- who decides, and the record of it -----------------------------------------------------------------------------------------------
 
 
 def status(api: Api, user: str) -> dict[str, Any]:
@@ -296,7 +297,7 @@ def status(api: Api, user: str) -> dict[str, Any]:
 VERIFY = "select public.verify_age(%s, %s, 'a passport') as answer"
 
 
-def test_an_admin_and_the_service_key_decide_and_are_named(api: Api, database: Database, user: User) -> None:
+def test_decisions_name_the_admin_or_the_service_key(api: Api, database: Database, user: User) -> None:
     me, admin = user(verified=False), user()
     done = api.rows("authenticated", admin, VERIFY, (me, True), admin=True)[0]["answer"]
     assert (done["status"], done["decided_by"], done["how"]) == ("verified", f"admin:{admin}", "a passport")
@@ -310,7 +311,7 @@ def test_an_admin_and_the_service_key_decide_and_are_named(api: Api, database: D
 @pytest.mark.parametrize("role", ["anon", "authenticated", "ourvidz_analyst", "ourvidz_executor"])
 @pytest.mark.parametrize("again", [False, True])
 def test_nobody_else_decides(api: Api, database: Database, superuser: psycopg.Connection[Any], user: User, role: str, again: bool) -> None:
-    """Not even where the project's default privileges hand every function of schema public to its API roles once more."""
+    """Even if the project's default privileges grant every function of schema public to the API roles again."""
     me = user(verified=False)
     if again:
         superuser.execute("grant execute on all functions in schema public to anon, authenticated")
@@ -327,15 +328,15 @@ def test_nobody_else_decides(api: Api, database: Database, superuser: psycopg.Co
     assert database.rows("select age_verified from public.profiles where id = %s", (me,)) == [{"age_verified": False}]
 
 
-def test_a_user_does_not_bring_their_verification_along(api: Api, user: User) -> None:
+def test_users_cannot_insert_a_verified_profile(api: Api, user: User) -> None:
     me = str(uuid.uuid4())
     for columns in ("id, age_verified", "id, age_verified_until"):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             api.rows("authenticated", me, f"insert into public.profiles ({columns}) values (%s, null)", (me,))
 
 
-def test_a_plain_write_leaves_a_decision_with_who_wrote_it(api: Api, database: Database, user: User) -> None:
-    """By whichever way: a new row, an UPDATE, one of another column whose trigger changes it, the end alone."""
+def test_a_direct_write_to_the_profile_is_recorded_as_a_decision(api: Api, database: Database, user: User) -> None:
+    """Any write counts: a new row, an UPDATE, an UPDATE of another column whose trigger changes it, or of the expiry alone."""
     me = user()
     database.rows(WITHDRAW, (me,))
     assert status(api, me)["status"] == "withdrawn"
@@ -352,7 +353,7 @@ def test_a_plain_write_leaves_a_decision_with_who_wrote_it(api: Api, database: D
 
 
 @pytest.mark.parametrize("role", ["authenticated", "service_role", "ourvidz_analyst", "ourvidz_executor"])
-def test_what_was_decided_is_changed_by_nobody(api: Api, database: Database, user: User, role: str) -> None:
+def test_age_decisions_are_immutable(api: Api, database: Database, user: User, role: str) -> None:
     me = user()
     for change in ("update ourvidz.age_reviews set decided_by = 'me'", "delete from ourvidz.age_reviews", "truncate ourvidz.age_reviews",
                    "delete from ourvidz.age_messages", "delete from ourvidz.age_ends", "delete from ourvidz.stops"):  # fmt: skip
@@ -363,7 +364,7 @@ def test_what_was_decided_is_changed_by_nobody(api: Api, database: Database, use
             database.rows(change)
 
 
-def test_refused_as_such_also_where_tokens_are_short(database: Database, jobs: Jobs, user: User) -> None:
+def test_the_age_refusal_takes_precedence_over_missing_tokens(database: Database, jobs: Jobs, user: User) -> None:
     me = user(tokens=1)
     job = submit(jobs, me)
     jobs.cancel(job)

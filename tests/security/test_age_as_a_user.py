@@ -1,5 +1,5 @@
-"""Attacks on age, consent and erasure by a signed-in user whose age is not verified, through the API of a running project: PostgREST,
-Storage, the edge functions. None of them changes anything."""
+"""Attacks on age verification, consent and erasure by a signed-in user whose age is not verified, through the API of a running project:
+PostgREST, Storage, the edge functions. Nothing changes."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def people(project: Project) -> tuple[User, User]:
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_it_is_refused_and_changes_nothing(project: Project, people: tuple[User, User], name: str) -> None:
+def test_attacks_are_refused_and_change_nothing(project: Project, people: tuple[User, User], name: str) -> None:
     me, other = people
     method, path, body, headers = ATTACKS[name]
     names = {"me": me.id, "other": other.id}

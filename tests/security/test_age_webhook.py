@@ -1,5 +1,5 @@
-"""Attacks on the webhook of age verification: forged, altered, old and replayed messages; messages that arrive late; a provider that turns
-over what a person refused. Over a running project: a real gateway, the function in Deno, PostgREST, Postgres."""
+"""Attacks on the age-verification webhook: forged, altered, old, replayed and late messages; a provider that overrides a person's
+refusal. On a running project: a real gateway, the function in Deno, PostgREST, Postgres."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ourvidz.lifecycle import Jobs
 
 
 class Provider:
-    """As a provider sends, by an implementation of the signature that is not ours."""
+    """Sends messages as a provider does, signed by an independent implementation."""
 
     def __init__(self, project: Project) -> None:
         self.project, self.secret = project, project.stack.keys.age_webhook_secret
@@ -58,7 +58,7 @@ def decisions(project: Project, user: User) -> list[tuple[str, str]]:
     return [(r["decision"], r["decided_by"]) for r in ages.reviews(project.database, decided=True) if r["user_id"] == user.id]
 
 
-def test_what_the_provider_says_is_decided_kept_and_stops_jobs(project: Project, provider: Provider, person: User) -> None:
+def test_the_providers_decision_is_applied_recorded_and_stops_jobs(project: Project, provider: Provider, person: User) -> None:
     until = datetime.now(UTC) + timedelta(days=365)
     assert provider.outcome(person.id, "pending", id="case_5") == ("review", "in_review")
     assert provider.outcome(person.id, "approved", id="case_5", expires_at=until.isoformat()) == ("decided", "verified")
@@ -103,7 +103,7 @@ def test_a_message_that_arrives_late_changes_nothing(project: Project, provider:
     assert provider.outcome(person.id, "approved", said=now + timedelta(seconds=30)) == ("decided", "verified")
 
 
-def test_what_a_person_refused_goes_to_a_person(project: Project, provider: Provider, person: User) -> None:
+def test_an_approval_after_a_persons_refusal_goes_to_review(project: Project, provider: Provider, person: User) -> None:
     ages.decide(project.database, person.id, False, "person:ada", "the document was somebody else's")
     later = datetime.now(UTC) + timedelta(minutes=1)
     assert provider.outcome(person.id, "approved", said=later) == ("review", "in_review")
@@ -112,11 +112,11 @@ def test_what_a_person_refused_goes_to_a_person(project: Project, provider: Prov
     assert decisions(project, person) == [("refused", "person:ada")]
 
 
-def test_one_that_has_run_out_already_verifies_nobody(project: Project, provider: Provider, person: User) -> None:
+def test_an_expired_document_does_not_verify(project: Project, provider: Provider, person: User) -> None:
     assert provider.outcome(person.id, "approved", expires_at="2001-01-01") == ("review", "in_review")
 
 
-def test_what_is_wrong_is_said_by_its_field_and_nothing_is_kept(project: Project, provider: Provider, person: User) -> None:
+def test_invalid_messages_are_refused_by_field_and_not_stored(project: Project, provider: Provider, person: User) -> None:
     assert provider(str(uuid.uuid4())).status_code == 404
     for answer, named in ((provider("me"), "data.user_id"), (provider(person.id, expires_at="soon"), "data.expires_at")):
         assert answer.status_code == 400 and named in answer.json()["details"]

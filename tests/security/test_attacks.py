@@ -1,9 +1,9 @@
 # ruff: noqa: E501  (one attack a line)
-"""Attacks by each role on a running project: anon, a plain user, a suspended user, an admin's JWT, the service key, logins of an analyst, an
-executor, the intake and a deliverer, Upstash's token, another account on the host, a reporter without an account.
+"""Attacks by each role on a running project: anon, a plain user, a suspended user, an admin's JWT, the service key, logins of an analyst,
+an executor, the intake and a deliverer, Upstash's token, another account on the host, a reporter without an account.
 
-A request over HTTP is one row of REQUESTS, a statement of a login one row of STATEMENTS. What they may not do: change anything (SNAPSHOT), or
-answer with what is the victim's.
+An HTTP request is one row of REQUESTS, a statement by a login one row of STATEMENTS. None may change anything (SNAPSHOT) or return the
+victim's data.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from ourvidz.storage.supabase import SupabaseStorage
 from state.catalog import BUCKETS
 
 MARK = "zanzibar"
-"""In each text of the victim's."""
+"""Contained in each of the victim's texts."""
 PNG = {"content-type": "image/png"}
 MERGE = {"Prefer": "resolution=merge-duplicates,return=representation"}
 TOLD = {"Prefer": "return=representation"}
@@ -94,7 +94,7 @@ class Scene:
 
 @pytest.fixture(scope="module")
 def scene(project: Project) -> Scene:
-    """The victim has a finished job with an output in its bucket, one that waits, a project, a picture that was attested, a role."""
+    """The victim has a finished job with an output in its bucket, a waiting job, a project, an attested picture and a role."""
     db = project.database
     jobs = Jobs(db, Permissive(), patience=20)
     people = {"user": project.user(), "suspended": project.user(), "admin": project.user(admin=True), "victim": project.user()}
@@ -110,7 +110,7 @@ def scene(project: Project) -> Scene:
     output = artifact(done)
     with project.client(project.service_key) as client:
         for bucket in (output["bucket"], "reference_images", "quarantine"):
-            client.post("/storage/v1/bucket", json={"name": bucket, "public": False})  # there already, in some
+            client.post("/storage/v1/bucket", json={"name": bucket, "public": False})  # some exist already
         for bucket, path in ((output["bucket"], output["path"]), ("reference_images", f"{victim}/face.png")):
             client.post(f"/storage/v1/object/{bucket}/{path}", content=b"\x89PNG" + MARK.encode(), headers=PNG).raise_for_status()
     db.rows("select ourvidz.suspend(%s, 'abuse', 'person:op')", (people["suspended"].id,))
@@ -212,7 +212,7 @@ REQUESTS: dict[str, Request] = {
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_it_changes_nothing_and_gives_nothing_away(scene: Scene, name: str) -> None:
+def test_requests_change_nothing_and_reveal_nothing(scene: Scene, name: str) -> None:
     method, path, body, headers = REQUESTS[name]
     before = scene.project.database.rows(SNAPSHOT)
     with scene.project.client(scene.token(name.partition(":")[0])) as client:
@@ -226,7 +226,7 @@ def test_it_changes_nothing_and_gives_nothing_away(scene: Scene, name: str) -> N
         assert headers is not COUNT or answer.headers["content-range"] == "*/0"
 
 
-# -- logins of Postgres ---------------------------------------------------------------------------------------------------------------
+# -- Postgres logins ------------------------------------------------------------------------------------------------------------------
 
 STATEMENTS: dict[str, str] = {
     "analyst: texts from the planner's figures": "select most_common_vals::text, histogram_bounds::text from pg_stats where schemaname in ('public', 'ourvidz')",
@@ -253,7 +253,7 @@ STATEMENTS: dict[str, str] = {
     "executor: asks for the owner's right": "grant ourvidz_owner to current_user",
     "executor: turns triggers off": "set session_replication_role = replica",
     "executor: the dialog's rows": "select prompt from ourvidz.enhancement_requests",
-    "executor: an answer to a request that it did not take": "select ourvidz.enhance_answer(id, 1, '{}') from ourvidz.enhancement_requests",
+    "executor: an answer to a request that it did not take": "select ourvidz.enhancement_finish(id, 1, '{}') from ourvidz.enhancement_requests",
     "executor: verifies an age": "select public.verify_age('{suspended}', true, 'passport')",
     "executor: files a report": "select public.file_report('{none}', 'minor', 'a', '{done}')",
     "intake: another's job, taken by its id": "select ourvidz.intake('sdxl_queue', jsonb_build_array(jsonb_build_object('digest', repeat('0', 64), 'message',"
@@ -300,15 +300,15 @@ def logins(scene: Scene, server: Server) -> Iterator[dict[str, psycopg.Connectio
         yield made
 
 
-# -- what takes more than one request -------------------------------------------------------------------------------------------------
+# -- attacks of several requests ------------------------------------------------------------------------------------------------------
 
 
-def test_user_with_a_climbing_name_has_nothing_of_anothers_deleted_with_their_account(scene: Scene) -> None:
-    """HTTP libraries resolve `..` in an address: `MINE/../THEIRS/face.png`, deleted with the service key, would be THEIRS/face.png."""
+def test_path_traversal_in_object_names_cannot_delete_others_objects(scene: Scene) -> None:
+    """HTTP libraries resolve `..` in a URL: `MINE/../THEIRS/face.png`, deleted with the service key, would be THEIRS/face.png."""
     me, victim = scene.names["user"], scene.names["victim"]
     store = SupabaseStorage(scene.project.url, scene.project.service_key, BUCKETS)
     with scene.project.client(scene.project.service_key) as client:
-        # As one could before it was refused.
+        # Possible for users before such names were refused.
         there = f"/storage/v1/object/reference_images/{me}/..%2f{victim}/face.png"
         client.post(there, content=b"\x89PNG", headers=PNG).raise_for_status()
         assert store.clear("reference_images", me) == 1
@@ -316,8 +316,8 @@ def test_user_with_a_climbing_name_has_nothing_of_anothers_deleted_with_their_ac
         client.get(f"/storage/v1/object/authenticated/reference_images/{victim}/face.png").raise_for_status()
 
 
-def test_user_learns_nothing_of_others_texts_by_the_planners_guess(scene: Scene) -> None:
-    """`count=planned` is the planner's guess, which knows frequent values of all users' rows."""
+def test_planned_count_reveals_nothing_of_others_texts(scene: Scene) -> None:
+    """`count=planned` returns the planner's estimate, whose statistics hold frequent values of all users' rows."""
     db = scene.project.database
     victim = scene.project.user()
     jobs = Jobs(db, Permissive(), patience=20)
@@ -334,7 +334,7 @@ def test_user_learns_nothing_of_others_texts_by_the_planners_guess(scene: Scene)
         assert guess(f"a {MARK} again") == guess("a text that nobody wrote")
 
 
-def test_erased_user_leaves_no_text_in_the_planners_figures(scene: Scene, tmp_path: Path) -> None:
+def test_erased_text_leaves_the_planner_statistics(scene: Scene, tmp_path: Path) -> None:
     db = scene.project.database
     jobs = Jobs(db, Permissive(), patience=20)
     me, word = scene.project.user(), "xylophone"
@@ -348,7 +348,7 @@ def test_erased_user_leaves_no_text_in_the_planners_figures(scene: Scene, tmp_pa
     assert db.rows(kept, (f"%{word}%",)) == []
 
 
-def test_executors_of_two_logins_do_not_take_one_name_at_the_same_time(
+def test_two_logins_cannot_register_one_executor_name_concurrently(
     scene: Scene, logins: dict[str, psycopg.Connection[Any]], server: Server
 ) -> None:
     name = scene.project.database.rows("select current_database()::text as name")[0]["name"]
@@ -362,8 +362,8 @@ def test_executors_of_two_logins_do_not_take_one_name_at_the_same_time(
             second.result(LIMIT)
 
 
-def test_anon_with_a_token_of_their_own_making_is_nobody(scene: Scene) -> None:
-    """No signature, another algorithm, a public key used as a secret."""
+def test_forged_tokens_are_refused(scene: Scene) -> None:
+    """No signature, another algorithm, a public key used as secret."""
     public = json.dumps(httpx.get(f"{scene.project.url}/auth/v1/.well-known/jwks.json").json()["keys"][0])
     claims = {"sub": scene.names["victim"], "role": "service_role", "aud": "authenticated", "exp": 4102444800}
 
@@ -385,8 +385,8 @@ def test_anon_with_a_token_of_their_own_making_is_nobody(scene: Scene) -> None:
             assert client.post("/functions/v1/queue-job", json={"jobType": "image_fast", "metadata": {"prompt": "x"}}).status_code == 401
 
 
-def test_upstash_token_sends_a_text_that_is_read_twice_in_two_ways(scene: Scene) -> None:
-    """Two values under one key: the screens, the job and the picture all read the same one."""
+def test_duplicate_json_keys_are_read_the_same_everywhere(scene: Scene) -> None:
+    """A duplicate key with two values: screens, job and picture all use the same one."""
     project, me = scene.project, scene.project.user()
     redis = Upstash(project.upstash.url, project.upstash.token)
     job = str(uuid.uuid4())
@@ -421,8 +421,8 @@ def test_reporter_cannot_tell_an_id_that_exists(scene: Scene) -> None:
     assert answers[0][0] == 200 and answers.count(answers[0]) == 3
 
 
-def test_reporter_uses_another_reports_number(scene: Scene) -> None:
-    """Sent again under a number that is there, it neither changes that report nor hides what the second names."""
+def test_reusing_a_report_id_changes_nothing(scene: Scene) -> None:
+    """Reusing an existing id neither changes that report nor hides the output that the second one names."""
     db, number = scene.project.database, str(uuid.uuid4())
     with httpx.Client(base_url=scene.project.url, timeout=LIMIT) as client:
         first = client.post("/functions/v1/report", json={"id": number, "category": "other", "said": "first"})

@@ -1,8 +1,8 @@
-"""A picture whose consent was withdrawn goes on being used through what was made from it.
+"""A picture whose consent was withdrawn stays in use through outputs made from it.
 
-The attacker attests a picture, makes outputs from it, and withdraws the attestation, or somebody else makes them withdraw it. Then they
-bring the outputs as references: directly, at any depth, through a scene's preview, in another user's name, with an attestation of the
-output's own bytes; or they withdraw while the job waits or runs.
+The attacker attests a picture, makes outputs from it, and withdraws the attestation, or is made to withdraw it. Then they use the outputs
+as references: directly, at any depth, through a scene's preview, as another user, with an attestation of the output's own bytes; or they
+withdraw while the job waits or runs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _numbers = itertools.count()
 
 
 class Studio:
-    """One user at work, and an executor that asks for each reference as `executors.referring` does."""
+    """One user, and an executor that asks for consent to each reference as `executors.steps.references` does."""
 
     def __init__(self, jobs: Jobs, user: str, gpu: str) -> None:
         self.jobs, self.db, self.user, self.gpu = jobs, jobs.db, user, gpu
@@ -35,7 +35,7 @@ class Studio:
         assert self.db.rows("select ourvidz.withdraw(%s, %s) as done", (self.user, sha256))[0]["done"]
 
     def begin(self, *pictures: str) -> Claim:
-        """A claimed job, its references looked at."""
+        """A claimed job with consent checked for its references."""
         submit(self.jobs, self.user, prompt=f"a lighthouse, {next(_numbers)}")
         held = claim(self.jobs, self.gpu)
         for sha256 in pictures:
@@ -43,7 +43,7 @@ class Studio:
         return held
 
     def make(self, *pictures: str) -> str:
-        """An output made from these, complete; its SHA-256."""
+        """Complete an output made from these pictures; returns its SHA-256."""
         held = self.begin(*pictures)
         self.jobs.advance(held, "generation_started")
         made = artifact(held)
@@ -60,7 +60,7 @@ class Studio:
         self.jobs.fail(held, "no_consent", "No.", retryable=False)
 
     def chain(self, depth: int) -> str:
-        """The last of so many outputs, each made from the one before, the first from the attested picture."""
+        """The last of `depth` outputs, each made from the previous one, the first from the attested picture."""
         self.attest(PICTURE)
         last = PICTURE
         for _ in range(depth):
@@ -74,7 +74,7 @@ def studio(jobs: Jobs, database: Database) -> Studio:
 
 
 @pytest.mark.parametrize("depth", [1, 2, 5])
-def test_an_output_may_be_used_only_while_the_attestation_stands(studio: Studio, depth: int) -> None:
+def test_an_output_is_usable_only_while_the_attestation_holds(studio: Studio, depth: int) -> None:
     made = studio.chain(depth)
     studio.jobs.check_consent(studio.begin(), made)
     studio.withdraw(PICTURE)
@@ -83,7 +83,7 @@ def test_an_output_may_be_used_only_while_the_attestation_stands(studio: Studio,
     studio.jobs.check_consent(studio.begin(), made)
 
 
-def test_one_withdrawn_picture_of_two_is_enough(studio: Studio) -> None:
+def test_one_withdrawn_source_blocks_the_output(studio: Studio) -> None:
     studio.attest(PICTURE)
     studio.attest(OTHER)
     made = studio.make(OTHER, PICTURE)
@@ -91,7 +91,7 @@ def test_one_withdrawn_picture_of_two_is_enough(studio: Studio) -> None:
     studio.refused(made)
 
 
-def test_what_was_made_from_others_stays_usable(studio: Studio) -> None:
+def test_outputs_of_other_pictures_stay_usable(studio: Studio) -> None:
     studio.attest(PICTURE)
     studio.attest(OTHER)
     studio.make(PICTURE)
@@ -108,7 +108,7 @@ def test_attesting_the_output_itself_does_not_clear_it(studio: Studio) -> None:
     studio.refused(made)
 
 
-def test_handing_the_output_to_another_user_does_not_clear_it(studio: Studio) -> None:
+def test_an_output_used_by_another_user_stays_blocked(studio: Studio) -> None:
     made = studio.chain(1)
     studio.withdraw(PICTURE)
     accomplice = Studio(studio.jobs, new_user(studio.db, "premium"), studio.gpu)
@@ -116,7 +116,7 @@ def test_handing_the_output_to_another_user_does_not_clear_it(studio: Studio) ->
     accomplice.refused(made)
 
 
-def test_another_users_withdrawal_of_the_same_bytes_is_not_mine(studio: Studio) -> None:
+def test_another_users_withdrawal_does_not_affect_my_outputs(studio: Studio) -> None:
     made = studio.chain(1)
     other = Studio(studio.jobs, new_user(studio.db, "premium"), studio.gpu)
     other.attest(PICTURE)
@@ -124,8 +124,8 @@ def test_another_users_withdrawal_of_the_same_bytes_is_not_mine(studio: Studio) 
     studio.jobs.check_consent(studio.begin(), made)
 
 
-def test_withdrawn_while_the_job_waits_for_the_device(studio: Studio) -> None:
-    """The executor has looked already: it asks once more before a model sees the picture, and before it publishes."""
+def test_consent_withdrawn_before_generation_stops_the_job(studio: Studio) -> None:
+    """After its first check the executor asks again before a model sees the picture, and before it publishes."""
     studio.attest(PICTURE)
     held = studio.begin(PICTURE)
     studio.jobs.check_consent(held)
@@ -134,7 +134,7 @@ def test_withdrawn_while_the_job_waits_for_the_device(studio: Studio) -> None:
         studio.jobs.check_consent(held)
 
 
-def test_a_job_that_names_such_an_output_is_refused_before_it_waits(studio: Studio) -> None:
+def test_submit_refuses_an_output_of_a_withdrawn_picture(studio: Studio) -> None:
     studio.attest(PICTURE)
     studio.make(PICTURE)
     studio.withdraw(PICTURE)
@@ -144,7 +144,7 @@ def test_a_job_that_names_such_an_output_is_refused_before_it_waits(studio: Stud
     assert studio.db.rows("select id from public.jobs where status = 'queued'") == []
 
 
-def test_the_final_video_of_a_preview_that_was_made_from_it(studio: Studio) -> None:
+def test_a_preview_made_from_a_withdrawn_picture_cannot_become_a_video(studio: Studio) -> None:
     scene = str(studio.db.rows("insert into public.videos (user_id) values (%s) returning id", (studio.user,))[0]["id"])
     studio.attest(PICTURE)
     studio.jobs.submit(NewJob(studio.user, "image_fast", "a lighthouse", video_id=scene))
@@ -160,8 +160,8 @@ def test_the_final_video_of_a_preview_that_was_made_from_it(studio: Studio) -> N
         studio.db.rows("select public.approve_preview(%s, charge => true)", (scene,))
 
 
-def test_outputs_from_before_references_were_recorded(studio: Studio, clock: Clock) -> None:
-    """What such a job saw is not known: any attestation of its user from before counts, and those from after it do not."""
+def test_outputs_older_than_recorded_references_are_blocked_by_any_earlier_withdrawal(studio: Studio, clock: Clock) -> None:
+    """The references of such a job are unknown: every attestation that its user made before it counts, later ones do not."""
     studio.attest(PICTURE)
     address = f"reference_images/{studio.user}/a.png"
     studio.jobs.submit(NewJob(studio.user, "sdxl_img2img", "a lighthouse", settings={"references": {"init": address}}))
@@ -179,11 +179,11 @@ def test_outputs_from_before_references_were_recorded(studio: Studio, clock: Clo
     studio.refused(made["sha256"])
 
 
-def test_a_family_tree_without_end_is_refused_and_costs_little(studio: Studio) -> None:
-    """More ancestors than are looked at."""
+def test_too_many_ancestors_are_refused_cheaply(studio: Studio) -> None:
+    """More ancestors than the limit of the search."""
     studio.attest(PICTURE)
     template = studio.make(PICTURE)
-    # One job with 1,500 outputs that it was itself shown: every one leads to all.
+    # One job with 1,500 outputs, all of them also its references: each leads to all others.
     studio.db.rows(
         """with made as (select * from public.artifacts where sha256 = %s), shade as (
                   select n, encode(sha256(n::text::bytea), 'hex') as sha256 from generate_series(1, 1500) as n),
@@ -200,7 +200,7 @@ def test_a_family_tree_without_end_is_refused_and_costs_little(studio: Studio) -
         studio.jobs.check_consent(held, template)
 
 
-def test_what_depends_on_a_withdrawn_picture_is_shown(studio: Studio) -> None:
+def test_outputs_of_a_withdrawn_picture_are_listed(studio: Studio) -> None:
     first = studio.chain(1)
     second = studio.make(first)
     free = studio.make()

@@ -1,5 +1,5 @@
-"""Attacks on the disk, and on everybody else's time, by rows: a user adds as many as they like, in a storm; and lists whose cost grows with
-other users' rows. Which tables a user can add rows to, and which they can read, is found in the catalog."""
+"""Attacks on disk space and on other users' time: a user adds unlimited rows, concurrently; and lists whose cost grows with other users'
+rows. The tables that a user can add rows to or read come from the catalog."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from state.bounds import ROWS
 User = Callable[..., str]
 Project = Any
 
-# -- which tables ------------------------------------------------------------------------------------------------------------------
+# -- which tables are bounded ------------------------------------------------------------------------------------------------------
 
 
 def bodies(database: Database) -> dict[str, str]:
-    """Functions of ours, by the names that SQL calls them by; `answer('verb', …)` calls api_verb."""
+    """Source of our functions by qualified name; `rpc('verb', …)` calls api_verb."""
     rows = database.rows("""select p.pronamespace::regnamespace || '.' || p.proname as name, string_agg(p.prosrc, ' ') as body
         from pg_proc as p where p.pronamespace in ('public'::regnamespace, 'ourvidz'::regnamespace) group by 1""")
     return {r["name"]: r["body"] for r in rows}
 
 
 def reached(database: Database) -> set[str]:
-    """Functions that run when a user calls what PostgREST offers them, or writes to a table: all that those name, and so on."""
+    """Functions that a user can trigger through PostgREST's rpc or by writing to a table, including all functions that those call."""
     body = bodies(database)
     offered = database.rows("""select p.pronamespace::regnamespace || '.' || p.proname as name from pg_proc as p
         where p.pronamespace = 'public'::regnamespace and has_function_privilege('authenticated', p.oid, 'execute')
@@ -47,12 +47,12 @@ def reached(database: Database) -> set[str]:
             continue
         found.add(name)
         todo += re.findall(r"\b((?:ourvidz|public)\.\w+)\s*\(", body[name])
-        todo += [f"ourvidz.api_{verb}" for verb in re.findall(r"answer\('(\w+)'", body[name])]
+        todo += [f"ourvidz.api_{verb}" for verb in re.findall(r"rpc\('(\w+)'", body[name])]
     return found
 
 
 def written(database: Database) -> set[str]:
-    """Tables that a user may insert into, by their rights."""
+    """Tables on which users have the INSERT right."""
     rows = database.rows("""select c.oid::regclass::text as name from pg_class as c join pg_namespace as n on n.oid = c.relnamespace
         where n.nspname in ('public', 'ourvidz') and c.relkind in ('r', 'p') and (has_any_column_privilege('authenticated', c.oid, 'insert')
                                                                                 or has_any_column_privilege('anon', c.oid, 'insert'))""")
@@ -64,14 +64,14 @@ def test_every_table_that_a_user_can_add_rows_to_has_a_bound(database: Database)
     by_functions = {table for name in reached(database) for table in re.findall(r"insert into (?:public|ourvidz)\.(\w+)", body[name])}
     added = {name.rpartition(".")[2] for name in written(database)} | by_functions
     assert {"jobs", "images", "consents", "screenings", "usage_logs", "enhancement_requests"} <= added
-    ours = {"row_counts"}  # one for each owner in row_bounds
+    ours = {"row_counts"}  # one row for each owner in row_bounds
     assert sorted(added - set(ROWS) - ours) == []
     counted = database.rows("select distinct tgrelid::regclass::text as name from pg_trigger where tgname = 'rows_added'")
     assert {r["name"].rpartition(".")[2] for r in counted} == {name for name, bound in ROWS.items() if bound.rows}
 
 
-def test_what_users_write_is_bounded_before_any_other_trigger(database: Database) -> None:
-    """Triggers fire by their names: the older system's own, and any that reads the row, come after."""
+def test_the_bound_trigger_fires_first(database: Database) -> None:
+    """Triggers fire in order of their names: the legacy system's, and any that reads the row, come later."""
     tables = database.rows("""select c.oid::regclass::text as name, (
             select p.proname from pg_trigger as t join pg_proc as p on p.oid = t.tgfoid
             where t.tgrelid = c.oid and not t.tgisinternal and t.tgtype & 7 = 7 order by t.tgname collate "C" limit 1) as first
@@ -83,7 +83,7 @@ def test_what_users_write_is_bounded_before_any_other_trigger(database: Database
     assert [t for t in tables if t["first"] != "bound_row"] == []
 
 
-# -- how many rows -----------------------------------------------------------------------------------------------------------------
+# -- number of rows ----------------------------------------------------------------------------------------------------------------
 
 
 def bound(database: Database, name: str, rows: int, size: int = 2**30) -> None:
@@ -95,7 +95,7 @@ def count(database: Database, table: str, user: str) -> int:
     return int(database.rows(f"select count(*) as n from {table} where user_id = %s", (user,))[0]["n"])
 
 
-def test_a_storm_does_not_overshoot(server: Server, database: Database, database_name: str, user: User) -> None:
+def test_concurrent_inserts_respect_the_bound(server: Server, database: Database, database_name: str, user: User) -> None:
     bound(database, "projects", 10)
     me, other = user(), user()
     url = server.url(database_name, superuser=True)
@@ -114,12 +114,10 @@ def test_a_storm_does_not_overshoot(server: Server, database: Database, database
     assert database.rows("select rows from ourvidz.row_counts where name = 'projects' and owner = %s", (me,)) == [{"rows": 3}]
 
 
-def test_rows_of_before_count_and_what_goes_with_others_is_given_back(
-    server: Server, database: Database, database_name: str, user: User
-) -> None:
+def test_existing_rows_count_and_cascaded_deletes_are_credited(server: Server, database: Database, database_name: str, user: User) -> None:
     me, url = user(), server.url(database_name, superuser=True)
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("alter table public.projects disable trigger user")  # as they lay there before the migration
+        connection.execute("alter table public.projects disable trigger user")  # as rows from before the migration
         connection.execute("insert into public.projects (user_id, title) select %s, 'x' from generate_series(1, 4)", (me,))
         connection.execute("alter table public.projects enable trigger user")
     bound(database, "projects", 5)
@@ -149,8 +147,9 @@ def test_large_rows_count_by_their_bytes(server: Server, database: Database, dat
     assert caller.ask(grow, secrets.token_hex(1_600)).refused is None
 
 
-def test_usage_lines_never_stop_a_flow(server: Server, database: Database, database_name: str, jobs: Jobs, user: User) -> None:
-    """The front end's flow fails when its line is refused: the oldest goes, of what clients wrote. What jobs' events wrote stays."""
+def test_usage_lines_are_never_refused(server: Server, database: Database, database_name: str, jobs: Jobs, user: User) -> None:
+    """The front end's flow fails if its usage line is refused, so the oldest line of a client is deleted instead. Lines of job events
+    stay."""
     bound(database, "usage_logs", 4)
     me = user()
     submit(jobs, me)
@@ -164,14 +163,14 @@ def test_usage_lines_never_stop_a_flow(server: Server, database: Database, datab
     assert [r["action"] for r in lines] == ["job_queued", *(f"line {n}" for n in range(3, 7))]
 
 
-def test_what_rpcs_write_is_bounded(server: Server, database: Database, database_name: str, user: User) -> None:
+def test_rows_written_by_rpc_are_bounded(server: Server, database: Database, database_name: str, user: User) -> None:
     bound(database, "consents", 2)
     bound(database, "screenings", 3)
     with api_of(server, database_name) as api:
         me = user()
         said = [refusal(api, me, "select public.attest_consent(%s, '1')", (f"{n:064x}",)) for n in range(4)]
         assert said == [None, None, "OV041", "OV041"]
-        assert refusal(api, me, "select public.attest_consent(%s, '1')", (f"{0:064x}",)) is None  # said again, it is no other row
+        assert refusal(api, me, "select public.attest_consent(%s, '1')", (f"{0:064x}",)) is None  # the same attestation again adds no row
         report = "select public.report_refusal('minors', '2025-08+00000000', 'en/word', repeat('0', 64))"
         assert [refusal(api, me, report, ()) for _ in range(5)] == [None] * 3 + ["OV041"] * 2
 
@@ -184,7 +183,7 @@ def refusal(api: Api, user: str, sql: str, params: tuple[str, ...]) -> str | Non
     return None
 
 
-def test_a_full_library_holds_no_job_back(server: Server, database: Database, database_name: str, jobs: Jobs, user: User) -> None:
+def test_a_full_library_does_not_block_jobs(server: Server, database: Database, database_name: str, jobs: Jobs, user: User) -> None:
     bound(database, "images", 1)
     me = user()
     caller = Caller(server.url(database_name, superuser=True), me)
@@ -195,7 +194,7 @@ def test_a_full_library_holds_no_job_back(server: Server, database: Database, da
     assert database.rows("select status from public.images where job_id = %s", (job,)) == [{"status": "completed"}]
 
 
-def test_uploads_of_references_end_somewhere(project: Project) -> None:
+def test_reference_uploads_are_bounded(project: Project) -> None:
     me, other = project.user(), project.user()
     project.database.rows("update ourvidz.limits set upload_objects = 3")
     with project.client(project.service_key) as admin:
@@ -217,9 +216,9 @@ def test_uploads_of_references_end_somewhere(project: Project) -> None:
         assert upload(client, me, "5") == 200
 
 
-# -- what lists cost ---------------------------------------------------------------------------------------------------------------
+# -- cost of lists -----------------------------------------------------------------------------------------------------------------
 
-# A row of user n / 20, for each n of a range: triggers and foreign keys sleep, as only a superuser may have it.
+# A row of user n / 20 for each n of a range; triggers and foreign keys are disabled, as only a superuser can.
 WHO, KEY = "md5('user' || n / 20)::uuid", "md5('{}' || n)::uuid"
 WHEN = "timestamptz '2025-07-07' + n * interval '1 second'"
 FILL = {
@@ -249,7 +248,7 @@ FILL = {
     ),
 }  # fmt: skip
 NOT_YET = {"job_events", "job_timeline", "job_durations"}
-"""Read by their own key when the engine's tables get their partitions."""
+"""Read by their own key once the engine's tables are partitioned."""
 
 
 def readable(database: Database) -> set[str]:
@@ -274,7 +273,7 @@ def fill(connection: psycopg.Connection[Any], names: set[str], first: int, last:
 
 
 def generic(connection: psycopg.Connection[Any], name: str) -> tuple[str, str]:
-    """A table that is not in FILL yet: what must not be null, by its type, and the user."""
+    """Columns and values for a table that is not in FILL yet: the NOT NULL columns, by type, and the user."""
     made = {"uuid": "gen_random_uuid()", "text": "'x'", "timestamp with time zone": WHEN, "jsonb": "'{}'", "boolean": "false"}
     rows = connection.execute(
         """select attname, format_type(atttypid, null) from pg_attribute where attrelid = ('public.' || %s)::regclass and attnum > 0
@@ -292,7 +291,7 @@ def buffers(api: Api, user: str, sql: str) -> int:
 
 
 def lists(database: Database) -> dict[str, str]:
-    """As the front end asks for them: the newest twenty, and all of one's own up to PostgREST's thousand."""
+    """The front end's queries: the newest twenty rows, and all of the user's own up to PostgREST's limit of a thousand."""
     found = {}
     for name in sorted(readable(database) - NOT_YET):
         columns = database.rows(
@@ -322,7 +321,7 @@ def costs_of_lists(server: Server, template: str, small: int, large: int) -> Non
             }
             fill(connection, tables, small, large)
             after = {what: buffers(api, me, sql) for what, sql in asked.items()}
-            # A user with as many rows of their own: the newest twenty are found by an index.
+            # A user with equally many rows: an index finds the newest twenty.
             own = {t for t in tables if f"newest of {t}" in asked and "user_id" in FILL.get(t, ("user_id",))[0]} - {"user_roles"} | {
                 "artifacts"
             }
@@ -333,13 +332,13 @@ def costs_of_lists(server: Server, template: str, small: int, large: int) -> Non
     finally:
         database.close()
         server.drop(name)
-    # Deeper index pages, and rows that lie farther apart: a few times twenty rows' worth of blocks, whatever the number of rows.
+    # Deeper indexes and scattered rows: the blocks of a few times twenty rows, whatever the number of rows.
     worse = {what: (before[what], after[what]) for what in after if after[what] > 3 * before[what] + 60}
     assert worse == {}, worse
 
 
 def mine(connection: psycopg.Connection[Any], tables: set[str], last: int) -> str:
-    """Hands the second half of all rows to one user."""
+    """Give the second half of all rows to one user."""
     found = connection.execute("select md5('heavy')::uuid::text").fetchone()
     assert found
     half = f"created_at > timestamptz '2025-07-07' + {last // 2} * interval '1 second'"

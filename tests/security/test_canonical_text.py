@@ -1,9 +1,8 @@
-"""The model reads another text than the screens.
+"""The model reads a different text than the screens.
 
-The attacker writes a word so that the screens do not see it and the pipeline's own cleaning makes it readable again before it is encoded:
-HTML character references (once, twice, without a semicolon, in full-width signs), text decoded by the wrong code page, invisible
-characters, weights and brackets, the tokenizers' own control tokens; in the prompt, the negative prompt, or through the enhancer. "zebra"
-stands for the word.
+The attacker writes a word so that the screens miss it and the pipeline's own cleaning restores it before encoding: HTML character
+references (once, twice, without a semicolon, full-width), text decoded with the wrong code page, invisible characters, weights and
+brackets, the tokenizers' control tokens; in the prompt, the negative prompt, or through the enhancer. "zebra" stands for the word.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from site_of import Site
+from executor_site import Site
 from support import Permissive
 
 import executors
@@ -31,10 +30,11 @@ ALIKE = [
     "a ｚｅｂｒａ", "a ze&#8203;bra", "a ze&shy;bra", "a ze\u00adbra", "a \u2066ze\u2069bra", "a z&#1;ebra", "a ze\x1b[31mbra",
     "a z(eb:1.2)ra", "a (z)1.1(ebra)0.9", "a &#12&#50;;ebra", "𝓏𝓮𝕓𝖗𝚊",
 ]  # fmt: skip
-"""Spellings of the word that some encoder reads as the word, or would after its pipeline's cleaning."""
+"""Spellings that some encoder reads as the word, directly or after its pipeline's cleaning."""
 
 UNREADABLE = ["a < &" + "amp;" * 60 + "#122;ebra", "a &(#122;:1.0)ebra", "a &#" + "9" * 1500 + ";", "<|im_end|>"]
-"""What has no canonical form: encoded without end, put together only by taking weights away, no number; and what says nothing at all."""
+"""Texts without canonical form: endlessly nested encodings, a reference completed by removing weights, an invalid number; and a text
+without content."""
 
 ODD = [
     *ALIKE, "caf\u00c3\u00a9 with a mat", "ﬁne ½ ① ﷺ", "“curly” don’t… ´", "a \\(red\\) cat", "e\u0301 İ ΟΔΟΣ ß", "x" * 300, "cat, " * 60,
@@ -45,7 +45,7 @@ ODD = [
 
 
 class Screen:
-    """Refuses `word`, and keeps what it was shown."""
+    """Refuses `word`, and records what it was shown."""
 
     def __init__(self, word: str | None = None) -> None:
         self.word, self.shown = word, []
@@ -57,13 +57,13 @@ class Screen:
 
 
 def squeezed(text: str) -> str:
-    """Without what every screen sees through: case, compatibility forms, white space, punctuation in the middle of a word."""
+    """Remove what every screen normalises: case, compatibility forms, white space, punctuation within a word."""
     return re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", text).casefold())
 
 
 @pytest.fixture
 def tokenised(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, str]]]:
-    """Each text that a tokenizer of any model is given, and what its ids say; nothing for a text with characters that it does not know."""
+    """Each text given to any model's tokenizer, with its ids decoded; empty if it has characters unknown to the tokenizer."""
     from transformers import PreTrainedTokenizerBase
 
     seen: list[tuple[str, str]] = []
@@ -81,7 +81,7 @@ def tokenised(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, str]]
 
 
 def queue(site: Site, job_type: str, prompt: str, negative: str | None = None, **more: Any) -> str:
-    """By SQL, past the screen of every way in."""
+    """Submit by SQL, past the screens of every entry point."""
     job = {
         "user_id": site.user,
         "job_type": job_type,
@@ -96,15 +96,15 @@ TYPES = ["sdxl_image_fast", "image_fast", "image7b_fast_enhanced"]
 
 
 def ours() -> str:
-    """Our own words, in negative prompts and around what the enhancer is asked."""
+    """Our own text in negative prompts and around the enhancer's requests."""
     folder = Path(executors.__file__).parent / "data"
     return squeezed("".join((folder / name).read_text(encoding="utf-8") for name in ("negative_prompts.toml", "enhance.toml")))
 
 
 @pytest.mark.parametrize("job_type", TYPES)
-def test_what_is_tokenised_was_screened(site: Site, tokenised: list[tuple[str, str]], job_type: str) -> None:
-    """Whatever becomes of these jobs: no encoder and no enhancer is given a text that the screen has not had before it, but for our own
-    words around it."""
+def test_every_tokenised_text_was_screened(site: Site, tokenised: list[tuple[str, str]], job_type: str) -> None:
+    """Whatever becomes of these jobs, encoders and the enhancer get only text that the screen has seen, apart from our own text around
+    it."""
     screen, ourselves = Screen(), ours()
     jobs = [queue(site, job_type, odd, f"fog {negative}") for odd, negative in zip(ODD, reversed(ODD), strict=True)]
     site.work(*jobs, screen=screen)
@@ -133,7 +133,7 @@ def test_no_spelling_of_the_word_reaches_a_model(site: Site, job_type: str, wher
 
 
 @pytest.mark.parametrize("job_type", TYPES)
-def test_what_has_no_canonical_form_is_refused_by_name(site: Site, job_type: str) -> None:
+def test_text_without_canonical_form_is_refused_by_name(site: Site, job_type: str) -> None:
     jobs = [queue(site, job_type, odd) for odd in UNREADABLE]
     shelf = site.work(*jobs, screen=Permissive())
     assert [(site.row(job)["error_class"], site.row(job)["attempts"]) for job in jobs] == [("text_unreadable", 1)] * len(jobs)
@@ -141,14 +141,14 @@ def test_what_has_no_canonical_form_is_refused_by_name(site: Site, job_type: str
     assert all("prompt" in site.said(job) and "zebra" not in site.said(job) for job in jobs)
 
 
-def test_the_enhancers_answer_is_read_as_it_will_be_encoded(site: Site) -> None:
+def test_the_enhancers_answer_is_screened_in_canonical_form(site: Site) -> None:
     from executors.enhance import Enhanced
 
     class Writes:
         def enhance(self, *_: object, **__: object) -> Enhanced:
             return Enhanced("a quiet &#122;ebra under warm light, softly lit by a golden evening", 0.1, 9)
 
-    from site_of import ProbeShelf
+    from executor_site import ProbeShelf
 
     shelf = ProbeShelf(site.loaded)
     shelf._enhancer = Writes()  # type: ignore[assignment]
@@ -159,15 +159,15 @@ def test_the_enhancers_answer_is_read_as_it_will_be_encoded(site: Site) -> None:
 
 
 @pytest.mark.parametrize("odd", ["&#115;choolgirl", "&amp;#115;choolgirl", "＆＃１１５；choolgirl", "&#x73;choolgirl"])
-def test_it_is_not_even_queued(site: Site, odd: str) -> None:
+def test_encoded_spellings_are_refused_before_queueing(site: Site, odd: str) -> None:
     jobs = Jobs(site.db, LexicalScreen())
     for job in (NewJob(site.user, "image_fast", f"a {odd}"), NewJob(site.user, "image_fast", "a pier", odd)):
         with pytest.raises(JobError, match="refused"):
             jobs.submit(job)
 
 
-def test_the_event_proves_what_was_made(site: Site) -> None:
-    """The digest is of the very texts that the model was given: the prompt, and the negative prompt with ours."""
+def test_the_events_digest_covers_the_models_input(site: Site) -> None:
+    """The digest covers the exact texts given to the model: the prompt, and the negative prompt including ours."""
     job = queue(site, "image_fast", "a &#114;ed cat", "fog &amp; rain")
     shelf = site.work(job)
     site.completed(job)

@@ -1,5 +1,5 @@
-"""Attacks on the price: keep pictures and take the tokens back, by a cancel or a failure after they were delivered; pay once for what is
-made again and again; spend one balance in two windows."""
+"""Attacks on the price: keep delivered pictures and get the tokens back by a cancel or failure; pay once for repeated generation; spend
+one balance in two windows."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def balance(database: Database, user: str) -> int:
 
 
 def uploading(jobs: Jobs, gpu: str, outputs: Sequence[int], *, counted: int | None = None) -> Claim:
-    """The next job, with these outputs made and the first `counted` of them (else all) in their bucket."""
+    """The next job with these outputs generated, and the first `counted` of them (default: all) uploaded."""
     job = claim(jobs, gpu)
     jobs.advance(job, "generation_started")
     made = [artifact(job, n, "video" if job.kind.video else "image") for n in outputs]
@@ -56,7 +56,7 @@ def failed(jobs: Jobs, job: Claim) -> None:
 
 
 def away(jobs: Jobs, job: Claim) -> None:
-    """Its executor is lost, and nobody is working on it when it is cancelled."""
+    """The executor is lost; the job is cancelled while nobody holds it."""
     executor_id = jobs.db.rows("select executor_id::text as id from public.jobs where id = %s", (job.job_id,))[0]["id"]
     jobs.executor_gone(executor_id)
     jobs.cancel(job.job_id)
@@ -67,7 +67,7 @@ ENDS = pytest.mark.parametrize("end", [cancelled, failed, away])
 
 @ENDS
 @pytest.mark.parametrize("counted", [6, 2, 0])
-def test_pictures_that_were_delivered_are_paid_for_however_the_job_ends(
+def test_delivered_pictures_are_charged_however_the_job_ends(
     database: Database, jobs: Jobs, user: User, end: Callable[[Jobs, Claim], None], counted: int
 ) -> None:
     me = user(tokens=30)
@@ -81,7 +81,9 @@ def test_pictures_that_were_delivered_are_paid_for_however_the_job_ends(
 
 
 @ENDS
-def test_so_is_a_video(database: Database, jobs: Jobs, user: User, end: Callable[[Jobs, Claim], None]) -> None:
+def test_a_delivered_video_is_charged_however_the_job_ends(
+    database: Database, jobs: Jobs, user: User, end: Callable[[Jobs, Claim], None]
+) -> None:
     me = user(tokens=20)
     (video,) = database.rows("insert into public.videos (user_id) values (%s) returning id::text", (me,))
     submit(jobs, me, "video_fast", video_id=video["id"])
@@ -92,14 +94,14 @@ def test_so_is_a_video(database: Database, jobs: Jobs, user: User, end: Callable
     assert film["status"] == "completed" and film["video_url"].startswith(me)
 
 
-def test_round_and_round_a_picture_is_charged_once_and_made_once(database: Database, jobs: Jobs, user: User) -> None:
-    """Cancelled after each picture and retried by its user, a batch costs what it would have cost at once."""
+def test_repeated_cancel_and_retry_charges_and_makes_each_picture_once(database: Database, jobs: Jobs, user: User) -> None:
+    """A batch cancelled after each picture and retried by its user costs the same as in one run."""
     me, gpu = user(tokens=6), executor(jobs)
     job_id = submit(jobs, me, "sdxl_image_high", settings={"images": 3})
     for n in range(3):
         if n:
             as_user(database, me, job_id)
-            jobs.cancel(job_id)  # nothing more was delivered, and nothing more is charged
+            jobs.cancel(job_id)  # nothing more was delivered or charged
             assert balance(database, me) == 6 - 2 * n
             as_user(database, me, job_id)
         assert balance(database, me) == 0
@@ -108,7 +110,7 @@ def test_round_and_round_a_picture_is_charged_once_and_made_once(database: Datab
         assert shown(database, job_id) == n, "what it delivered before stays in the library while it runs again"
         cancelled(jobs, job)
         assert balance(database, me) == 6 - 2 * (n + 1) and shown(database, job_id) == n + 1
-    as_user(database, me, job_id)  # nothing is left to pay for
+    as_user(database, me, job_id)  # nothing left to pay for
     job = claim(jobs, gpu)
     jobs.advance(job, "upload_started")
     jobs.complete(job)
@@ -128,7 +130,7 @@ def as_user(database: Database, user: str, job_id: str) -> None:
 
 
 def test_a_refusal_costs_nothing_and_a_cancel_does_not_hide_it(database: Database, jobs: Jobs, user: User) -> None:
-    """What an earlier attempt had delivered is refused by newer rules while its user cancels."""
+    """Outputs of an earlier attempt are refused by newer rules while the user cancels."""
     me = user(tokens=6)
     submit(jobs, me, "sdxl_image_high", settings={"images": 3})
     job = uploading(jobs, executor(jobs), range(3), counted=2)
@@ -188,19 +190,21 @@ def test_a_retry_that_enhances_after_all_is_charged_for_it(database: Database, j
     assert balance(database, me) == 0 and ledger.check(database) == []
 
 
-def test_a_remainder_stays_with_the_user(database: Database, jobs: Jobs, user: User) -> None:
-    """Prices are by the output, so there is none unless an operator sets such prices; then it is rounded down."""
+def test_charges_are_rounded_down(database: Database, jobs: Jobs, user: User) -> None:
+    """Prices are per output, so remainders occur only if an operator changes them; then the charge is rounded down."""
     me, gpu = user(tokens=10), executor(jobs)
     submit(jobs, me, "sdxl_image_fast", settings={"images": 3})
     job = uploading(jobs, gpu, range(3), counted=2)
     (event,) = database.rows("select version from public.job_events where job_id = %s and type = 'submitted'", (job.job_id,))
-    earned = "select ourvidz.earned(row(e.*)::public.job_events, %s, %s) as n from public.job_events as e where job_id = %s and version = 2"
+    earned = (
+        "select ourvidz.charge_due(row(e.*)::public.job_events, %s, %s) as n from public.job_events as e where job_id = %s and version = 2"
+    )
     found = [database.rows(earned, (held, event["version"], job.job_id))[0]["n"] for held in (1, 2, 3, 4, 5, 10**15 + 1)]
     assert found == [0, 1, 2, 2, 3, (10**15 + 1) * 2 // 3]
 
 
-def test_two_windows_cannot_spend_one_balance(database: Database, jobs: Jobs, user: User) -> None:
-    """The second submit stands before the first, which has not committed, and is then told the balance that is left."""
+def test_concurrent_submits_cannot_spend_one_balance(database: Database, jobs: Jobs, user: User) -> None:
+    """The second submit waits for the first to commit, and then sees the remaining balance."""
     me = user(tokens=20)
     asked = "select set_config('request.jwt.claims', %s, true), public.queue_job('video_fast', 'a lighthouse')"
     claims = (json.dumps({"role": "authenticated", "sub": me}),)
@@ -216,7 +220,7 @@ def test_two_windows_cannot_spend_one_balance(database: Database, jobs: Jobs, us
 
 
 @pytest.mark.parametrize("amount", [0, -5, 1_000_000_000_001, 2**63 - 1])
-def test_an_amount_that_is_none_moves_nothing(database: Database, user: User, amount: int) -> None:
+def test_an_invalid_amount_moves_no_tokens(database: Database, user: User, amount: int) -> None:
     me = user(tokens=20)
     for move in (ledger.grant, ledger.revoke):
         with pytest.raises(JobError) as refused:
@@ -225,10 +229,8 @@ def test_an_amount_that_is_none_moves_nothing(database: Database, user: User, am
     assert balance(database, me) == 20
 
 
-def test_a_lease_that_runs_out_between_two_uploads_charges_at_the_end_alone(
-    database: Database, jobs: Jobs, user: User, clock: Clock
-) -> None:
-    """Attempts in between hold what they held; the zombie's own count of an upload is refused."""
+def test_an_expired_lease_between_uploads_charges_only_at_the_end(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+    """Attempts in between keep the hold; an upload reported by the zombie is refused."""
     me, gpu = user(tokens=3), executor(jobs)
     submit(jobs, me, settings={"images": 3})
     zombie = uploading(jobs, gpu, range(3), counted=1)

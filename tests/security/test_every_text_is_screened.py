@@ -1,8 +1,8 @@
-"""A text that goes round the screens.
+"""Text that bypasses the screens.
 
-The attacker puts it where only the prompt was looked at: in the negative prompt (where it also works the other way: a picture that must not
-show adults), in the weights of a message, in the description of a character, in a title, in the metadata that titles are made from; and in
-the same places of a request to the edge function. "zebra" stands for the word; at the edge a clinical word of the term lists does.
+The attacker puts it where only the prompt was checked: in the negative prompt (which also works in reverse: a picture that must not show
+adults), in a message's weights, in a character's description, in a title, in the metadata that titles are made from; and in the same places
+of a request to the edge function. "zebra" stands for the word; for the edge function a clinical term of the term lists does.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from site_of import ProbeShelf, Site
+from executor_site import ProbeShelf, Site
 from stack_fixtures import Project
 from support import Permissive
-from taught import STANDIN, Mind, taught
+from trained_guard import STANDIN, Mind, taught
 
 from executors.shelf import Shelf
 from ourvidz.lifecycle import Jobs, NewJob
@@ -68,7 +68,7 @@ PLACES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_wherever_it_stands_no_model_is_run(site: Site, place: str) -> None:
+def test_a_refused_text_in_any_field_runs_no_model(site: Site, place: str) -> None:
     stage, more = PLACES[place]
     job = queue(site, **more(site))
     shelf = site.work(job, screen=Refusing())
@@ -80,7 +80,7 @@ def test_wherever_it_stands_no_model_is_run(site: Site, place: str) -> None:
     assert kept == [{"stage": stage}]
 
 
-def test_nothing_else_is_refused_or_lost(site: Site) -> None:
+def test_harmless_texts_pass_unchanged(site: Site) -> None:
     project = own(site, "projects", title="Harbour", character_id=own(site, "characters", name="Ada", description="tall, kind"))
     job = queue(
         site, project_id=project, negative_prompt="fog\nrain, (blur:1.2)", metadata={"title": "Dusk", "url": f"https://x.test/{STANDIN}"}
@@ -90,8 +90,8 @@ def test_nothing_else_is_refused_or_lost(site: Site) -> None:
     assert "fog, rain, (blur:1.2)" in shelf.wan.works[0].negative_prompt
 
 
-def test_a_negative_prompt_may_keep_minors_out_and_not_adults(site: Site) -> None:
-    """Terms that keep minors out are ours to say: those of users are taken out, so that the screen need not let any through."""
+def test_a_negative_prompt_may_exclude_minors_but_not_adults(site: Site) -> None:
+    """Terms that exclude minors are added by us: those from users are removed, so the screen need not allow any."""
     good = queue(site, negative_prompt="ugly, (child:1.3), Teenager, loli")
     bad = [
         queue(site, negative_prompt=text)
@@ -107,7 +107,7 @@ def test_a_negative_prompt_may_keep_minors_out_and_not_adults(site: Site) -> Non
 
 
 @pytest.mark.parametrize("field", ["negative", "metadata"])
-def test_the_command_and_python_refuse_it_before_it_is_queued(site: Site, field: str) -> None:
+def test_cli_and_python_refuse_the_text_before_queueing(site: Site, field: str) -> None:
     said: dict[str, Any] = {"negative_prompt": f"fog, {WORD}"} if field == "negative" else {"metadata": {"title": WORD}}
     with pytest.raises(RefusedContent, match="negative prompt" if field == "negative" else "metadata"):
         Jobs(site.db, LexicalScreen()).submit(NewJob(site.user, "image_fast", "a pier", **said))
@@ -138,7 +138,7 @@ class GuardedShelf(ProbeShelf):
 
 
 @pytest.mark.parametrize("place", ["negative", "a character's description", "the project's title", "metadata"])
-def test_the_guard_reads_it_too(site: Site, loaded: Shelf, mind: Mind, place: str) -> None:
+def test_the_guard_checks_every_text(site: Site, loaded: Shelf, mind: Mind, place: str) -> None:
     stage, more = PLACES[place]
     job = queue(site, prompt="two lanterns beside the old bridge", **more(site))
     shelf = site.work(job, shelf=GuardedShelf(loaded, mind), screen=Permissive())
@@ -147,8 +147,8 @@ def test_the_guard_reads_it_too(site: Site, loaded: Shelf, mind: Mind, place: st
     assert shelf.wan.works == [] and site.data(job, "generation_started") == []
 
 
-def test_the_guard_asks_of_a_negative_prompt_what_its_absence_makes(taught_qwen: Path) -> None:
-    from executors.guard import Guard, policy
+def test_the_guard_has_a_separate_question_for_negative_prompts(taught_qwen: Path) -> None:
+    from executors.guard_model import Guard, policy
 
     asked: list[str] = []
 
@@ -163,7 +163,7 @@ def test_the_guard_asks_of_a_negative_prompt_what_its_absence_makes(taught_qwen:
     assert asked == [policy().negative.format(text="fog")]
 
 
-# -- the edge -----------------------------------------------------------------------------------------------------------------------------
+# -- the edge function --------------------------------------------------------------------------------------------------------------------
 
 
 def asked(project: Project, user: Any, function: str = "queue-job", **body: Any) -> tuple[int, str]:
@@ -173,7 +173,7 @@ def asked(project: Project, user: Any, function: str = "queue-job", **body: Any)
     return answer.status_code, answer.json().get("code", "")
 
 
-def test_queue_job_refuses_it_wherever_it_stands(project: Project) -> None:
+def test_queue_job_screens_every_text(project: Project) -> None:
     user = project.user()
 
     def own(table: str, **columns: Any) -> str:
@@ -205,7 +205,7 @@ def test_queue_job_refuses_it_wherever_it_stands(project: Project) -> None:
     assert project.database.rows("select count(*)::int as n from public.jobs where user_id = %s", (user.id,)) == [{"n": 0}]
 
 
-def test_queue_job_says_what_it_cannot_read_and_takes_the_rest(project: Project) -> None:
+def test_queue_job_names_an_unreadable_field_and_accepts_others(project: Project) -> None:
     user = project.user("premium")
     for more, field in (
         ({"prompt": "a &" + "amp;" * 60 + "#115;"}, "prompt"),

@@ -1,5 +1,5 @@
-"""Attack: an executor's login is stolen. It must not move what it does not hold, speak for other logins' executors, queue as another, send
-or forget messages, delete objects, or read prompts beyond its lanes and a rate."""
+"""Attack: a stolen executor login must not change jobs it does not hold, act for other logins' executors, submit as another user, send
+or drop messages, delete objects, or read prompts beyond its lanes and rate limit."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from state.errors import Forbidden, InvalidJob, RateLimited, StaleClaim
 User = Callable[..., str]
 WRONG = str(uuid.UUID(int=7))  # a token that nobody was given
 
-EXECUTORS: Final = {  # each with what it is given, beside the executor that is another login's
+EXECUTORS: Final = {  # function → call with the id of another login's executor
     "heartbeat": "select ourvidz.heartbeat(%(executor)s, '{wan}', '{wan}', '{}')",
-    "held": "select * from ourvidz.held(%(executor)s)",
+    "jobs_of_executor": "select * from ourvidz.jobs_of_executor(%(executor)s)",
     "claim": "select * from ourvidz.claim(%(executor)s)",
     "executor_gone": "select ourvidz.executor_gone(%(executor)s, 'died')",
     "drain": "select ourvidz.drain(%(executor)s, true)",
 }
-"""Functions that speak for an executor: only the login that registered it may."""
+"""Functions that act for an executor: only the login that registered it may call them."""
 
 CLAIM: Final = "%(job)s, %(claim_no)s, %(token)s"
 CLAIMS: Final = {
@@ -42,14 +42,14 @@ CLAIMS: Final = {
     "job_texts": f"select * from ourvidz.job_texts({CLAIM})",
     "check_consent": f"select ourvidz.check_consent({CLAIM}, repeat('0', 64))",
 }
-"""Functions on one claim: they ask for its token, which only the answer to the claim holds."""
+"""Functions on one claim: they require its token, which only the claim's answer contains."""
 
 MANY: Final = "array[%(job)s]::uuid[], array[%(claim_no)s], array[%(token)s]::uuid[]"
 BATCHES: Final = {
     "advance_batch": f"select * from ourvidz.advance_batch({MANY}, 'generation_started')",
     "complete_batch": f"select * from ourvidz.complete_batch({MANY})",
 }
-"""The same of many claims: they pass over those that are not held."""
+"""The same for many claims: claims that are not held are skipped."""
 
 HARMLESS: Final = {
     "register": "a new executor, of this login, in its lanes, with a name that no other's living executor has",
@@ -62,11 +62,11 @@ HARMLESS: Final = {
     "settled_xid": "a number: up to where events can be read without a gap",
     "our_relations": "names of tables",
     "unlimited_logins": "names of logins, and the limits they lack",
-    "enhance_take": "a prompt of the dialog, counted as a claim is",
-    "enhance_hold": "of a request whose id only enhance_take gives",
-    "enhance_answer": "of a request whose id only enhance_take gives",
+    "enhancement_claim": "a prompt of the dialog, counted as a claim is",
+    "enhancement_heartbeat": "of a request whose id only enhancement_claim gives",
+    "enhancement_finish": "of a request whose id only enhancement_claim gives",
 }
-"""All others, with what they let somebody do who has the login."""
+"""All other functions, with what they allow a holder of the login to do."""
 
 
 @pytest.fixture
@@ -89,20 +89,20 @@ def _as(server: Server, database_name: str, *roles: str) -> Iterator[Jobs]:
 
 @pytest.fixture
 def held(jobs: Jobs, victim: Jobs, user: User) -> tuple[str, Claim]:
-    """An executor of the victim's, and the job that it has."""
+    """An executor of the victim's, and its claimed job."""
     submit(jobs, user(), "image7b_fast_enhanced")
     gpu = executor(victim, "gpu1")
     return gpu, claim(victim, gpu)
 
 
-def test_each_function_that_an_executors_login_may_call_is_one_of_these(database: Database) -> None:
-    """A function that is granted to executors from now on needs a row above, and with it an attack."""
+def test_every_function_granted_to_executors_is_listed(database: Database) -> None:
+    """A newly granted function needs a row above, and thereby an attack."""
     found = database.rows("""select proname::text as name from pg_proc where pronamespace = 'ourvidz'::regnamespace
                              and has_function_privilege('ourvidz_executor', oid, 'execute')""")
     assert {r["name"] for r in found} == {*EXECUTORS, *CLAIMS, *BATCHES, *HARMLESS}
 
 
-def test_it_does_not_speak_for_another_logins_executor(
+def test_a_stolen_login_cannot_act_for_another_logins_executor(
     database: Database, thief: Jobs, held: tuple[str, Claim], user: User, jobs: Jobs
 ) -> None:
     gpu, job = held
@@ -114,7 +114,7 @@ def test_it_does_not_speak_for_another_logins_executor(
     assert (row(database, job.job_id), row(database, waiting), database.rows("select * from ourvidz.executors")) == before
 
 
-def test_it_does_not_move_what_it_does_not_hold(database: Database, thief: Jobs, held: tuple[str, Claim]) -> None:
+def test_a_stolen_login_cannot_change_jobs_it_does_not_hold(database: Database, thief: Jobs, held: tuple[str, Claim]) -> None:
     _, job = held
     before = types(database, job.job_id)
     given = {"job": job.job_id, "claim_no": job.claim_no, "token": WRONG}
@@ -133,8 +133,8 @@ NOT_AN_EXECUTORS: Final = (
     "outbox_take('job-callback', 60)",
     "outbox_sent(gen_random_uuid(), 200)",
     "outbox_prune()",
-    "removals_take(100, 60)",
-    "removals_gone('{image_fast}', '{a.png}')",
+    "removals_lease(100, 60)",
+    "removals_done('{image_fast}', '{a.png}')",
     "submit_batch('[]')",
     "declare_gone(gen_random_uuid(), 'died')",
     "count_claims(-1000)",
@@ -143,8 +143,8 @@ NOT_AN_EXECUTORS: Final = (
 )
 
 
-def test_it_queues_sends_deletes_and_forgets_nothing(thief: Jobs) -> None:
-    """The intake's functions queue in the name of whoever a message names, the deliverer's delete objects: roles of their own have them."""
+def test_an_executor_login_cannot_submit_send_or_delete(thief: Jobs) -> None:
+    """The intake's functions submit in the name of any user, the deliverer's delete objects: separate roles have them."""
     for call in NOT_AN_EXECUTORS:
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             thief.db.rows(f"select * from ourvidz.{call}")
@@ -152,8 +152,8 @@ def test_it_queues_sends_deletes_and_forgets_nothing(thief: Jobs) -> None:
 
 def test_each_role_has_its_own_functions(server: Server, database_name: str, database: Database) -> None:
     for role, may, may_not in (
-        ("ourvidz_intake", "intake_forget('30 days')", "removals_take(1, 1)"),
-        ("ourvidz_deliverer", "removals_take(1, 1)", "intake_forget('30 days')"),
+        ("ourvidz_intake", "intake_forget('30 days')", "removals_lease(1, 1)"),
+        ("ourvidz_deliverer", "removals_lease(1, 1)", "intake_forget('30 days')"),
     ):
         with login(server, database_name, role) as url, psycopg.connect(url, autocommit=True) as connection:
             connection.execute(f"select * from ourvidz.{may}")
@@ -162,8 +162,8 @@ def test_each_role_has_its_own_functions(server: Server, database_name: str, dat
                     connection.execute(f"select * from ourvidz.{refused}")
 
 
-def test_it_reads_no_more_prompts_a_minute_than_policy_says(database: Database, jobs: Jobs, thief: Jobs, user: User, clock: Clock) -> None:
-    """However many it asks for at once, with however many executors."""
+def test_claims_per_minute_are_limited(database: Database, jobs: Jobs, thief: Jobs, user: User, clock: Clock) -> None:
+    """However many it asks for at once, with any number of executors."""
     database.rows("update ourvidz.policy set claims_per_minute = 3")
     owner = user("premium")
     for _ in range(6):
@@ -184,7 +184,7 @@ def test_it_reads_no_more_prompts_a_minute_than_policy_says(database: Database, 
     assert len(thief.claim(one)) == 1
 
 
-def test_it_reads_prompts_of_its_lanes_only(database: Database, jobs: Jobs, server: Server, database_name: str, user: User) -> None:
+def test_a_login_reads_only_prompts_of_its_lanes(database: Database, jobs: Jobs, server: Server, database_name: str, user: User) -> None:
     submit(jobs, user(), "image_fast")
     with login(server, database_name, "ourvidz_executor") as url:
         thief = Jobs(Database(url), Permissive(), patience=5)
@@ -200,13 +200,13 @@ def test_it_reads_prompts_of_its_lanes_only(database: Database, jobs: Jobs, serv
         thief.db.close()
 
 
-def test_it_takes_no_name_of_anothers_living_executor(thief: Jobs, held: tuple[str, Claim], clock: Clock) -> None:
-    """A supervisor knows its executors by their names."""
+def test_the_name_of_another_logins_live_executor_is_refused(thief: Jobs, held: tuple[str, Claim], clock: Clock) -> None:
+    """A supervisor identifies its executors by name."""
     with pytest.raises(Forbidden, match="named gpu1 of another login is alive"):
         executor(thief, "gpu1")
 
 
-def test_it_fills_no_table_with_executors(database: Database, thief: Jobs) -> None:
+def test_executor_registrations_are_limited(database: Database, thief: Jobs) -> None:
     database.rows("update ourvidz.policy set executors_per_login = 2, registrations_per_hour = 3")
     one, _ = executor(thief, "gpu1"), executor(thief, "gpu2")
     with pytest.raises(RateLimited, match="2 executors alive"):
@@ -217,7 +217,7 @@ def test_it_fills_no_table_with_executors(database: Database, thief: Jobs) -> No
         executor(thief, "gpu5")
 
 
-def test_what_it_says_of_itself_is_bounded(thief: Jobs) -> None:
+def test_heartbeat_data_is_bounded(thief: Jobs) -> None:
     gpu = executor(thief, "gpu1")
     for said in ({"info": {"x": "y" * 9000}}, {"resident": ["x"] * 65}, {"lanes": ["x" * 81]}):
         with pytest.raises(InvalidJob):
@@ -226,8 +226,8 @@ def test_what_it_says_of_itself_is_bounded(thief: Jobs) -> None:
             thief.register("gpu2", "host", 1, ["x"] * 65)
 
 
-def test_a_whole_job_of_its_own_goes_through(database: Database, jobs: Jobs, victim: Jobs, user: User) -> None:
-    """The bounds leave an honest executor alone."""
+def test_an_honest_executor_completes_a_job(database: Database, jobs: Jobs, victim: Jobs, user: User) -> None:
+    """The bounds do not affect an honest executor."""
     from support import finish
 
     job_id = submit(jobs, user())

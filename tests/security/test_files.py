@@ -1,5 +1,5 @@
-"""Attack: another account on the same host reads what we write (the spool, pictures, logs, keys, the database's files), connects to the
-embedded Postgres, or changes a file that we trust."""
+"""Attack: another account on the same host reads our files (spool, pictures, logs, keys, database), connects to the embedded Postgres,
+or changes a file that we trust."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ import psycopg
 import pytest
 from waiting import LIMIT, wait_for
 
-from ourvidz import private
+from ourvidz import file_permissions
 from ourvidz.db import passwords
 from ourvidz.db.embedded import EmbeddedPostgres, status
 
 OPEN = [sys.executable, "-c", "import os; os.umask(0); from ourvidz.cli.main import main; main()"]
-"""The command, started by a shell that lets everybody read and write what is made."""
+"""The command, started with umask 0."""
 
 
 def ourvidz(home: Path, *args: str) -> subprocess.CompletedProcess[str]:
@@ -29,15 +29,16 @@ def ourvidz(home: Path, *args: str) -> subprocess.CompletedProcess[str]:
 
 
 def open_to_others(root: Path) -> list[str]:
-    """Independent of private.py: every mode below a folder that lets the group or everybody do anything, links and sockets' folders too."""
+    """Independently of private.py, list every mode below a folder with any right for group or others, including links and socket
+    folders."""
     found = []
     for folder, folders, files in os.walk(root):
         for path in [Path(folder), *(Path(folder, name) for name in (*folders, *files))]:
             try:
                 mode = stat.S_IMODE(path.lstat().st_mode)
-            except FileNotFoundError:  # Postgres, which runs meanwhile, has files that come and go
+            except FileNotFoundError:  # files of the running Postgres come and go
                 continue
-            passed = 0o011 if path.name == "postgres" and os.geteuid() == 0 else 0  # root's Postgres runs as another uid, which must pass
+            passed = 0o011 if path.name == "postgres" and os.geteuid() == 0 else 0  # root's Postgres runs as another uid that must pass
             if not path.is_symlink() and mode & 0o077 & ~passed:
                 found.append(f"{path.relative_to(root)} {mode:04o}")
     return sorted(set(found))
@@ -49,7 +50,7 @@ def without_password(url: str, role: str, password: str = "") -> str:
     return urlunsplit((parts.scheme, f"{role}:{password}@" if password else f"{role}@", parts.path, query, ""))
 
 
-def test_the_database_and_a_queued_job_are_their_users_alone(tmp_path: Path) -> None:
+def test_the_database_and_a_queued_job_are_private(tmp_path: Path) -> None:
     home = tmp_path / "home"
     done = ourvidz(home, "submit", "sdxl_image_fast", "-p", "a lighthouse at dusk")
     assert done.returncode == 0, done.stderr
@@ -57,42 +58,42 @@ def test_the_database_and_a_queued_job_are_their_users_alone(tmp_path: Path) -> 
 
 
 @pytest.mark.nightly
-def test_all_that_is_made_is_its_users_alone(tmp_path: Path) -> None:
-    """A job from request to picture, started under the umask 0: the database, models, spool, buckets, logs and locks."""
+def test_all_created_files_are_private(tmp_path: Path) -> None:
+    """A job from request to picture, with umask 0: the database, models, spool, buckets, logs and locks."""
     home = tmp_path / "home"
     done = ourvidz(home, "submit", "sdxl_image_fast", "-p", "a lighthouse at dusk", "--wait", "--steps", "1")
     assert done.returncode == 0, done.stderr
     models = {line for line in open_to_others(home) if line.startswith("models-tiny")}
     assert [line for line in open_to_others(home) if line not in models] == []
-    assert all(line.endswith(("0755", "0644")) for line in models)  # other accounts may read model files, and write none
+    assert all(line.endswith(("0755", "0644")) for line in models)  # other accounts may read model files, but not write
     assert list((home / "storage").rglob("*.png"))
 
 
-def test_what_an_earlier_release_left_open_is_named_and_closed(tmp_path: Path) -> None:
+def test_doctor_reports_and_fixes_open_files(tmp_path: Path) -> None:
     home = tmp_path / "home"
     (home / "spool").mkdir(parents=True)
     secret = home / "spool" / "a.png"
     secret.write_text("a picture")
     for path, mode in ((home, 0o755), (home / "spool", 0o775), (secret, 0o644)):
         path.chmod(mode)
-    assert {one.path for one in private.exposed([home])} == {home, home / "spool", secret}
+    assert {one.path for one in file_permissions.exposed([home])} == {home, home / "spool", secret}
     said = ourvidz(home, "doctor").stdout
     assert "files" in said and str(secret) in said and "doctor --fix" in said
     ourvidz(home, "doctor", "--fix")
     assert open_to_others(home) == []
 
 
-def test_files_that_others_may_share_are_only_shut_to_writers(tmp_path: Path) -> None:
+def test_shared_files_lose_only_write_rights(tmp_path: Path) -> None:
     models = tmp_path / "models"
     models.mkdir(mode=0o755)
     (models / "a.safetensors").write_text("weights")
     (models / "a.safetensors").chmod(0o666)
     models.chmod(0o755)
-    (found,) = private.exposed([models], shared=[models])
+    (found,) = file_permissions.exposed([models], shared=[models])
     assert (found.path.name, found.mode, found.private) == ("a.safetensors", 0o666, 0o644)
     (tmp_path / "mine").mkdir(mode=0o700)
     (tmp_path / "mine" / "link").symlink_to(models)
-    assert list(private.exposed([tmp_path / "mine"])) == []  # what a link leads to is not changed through it
+    assert list(file_permissions.exposed([tmp_path / "mine"])) == []  # the target of a link is not changed through it
 
 
 # -- the embedded Postgres --------------------------------------------------------------------------------------------------------
@@ -115,7 +116,7 @@ def asking(tmp_path_factory: pytest.TempPathFactory) -> object:
         yield postgres
 
 
-def test_its_password_stands_in_a_file_and_nowhere_else(asking: EmbeddedPostgres) -> None:
+def test_the_password_is_stored_only_in_its_file(asking: EmbeddedPostgres) -> None:
     file = asking.folder / passwords.FILE
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     held = passwords.read(file)
@@ -134,7 +135,7 @@ def stopped(home: Path) -> None:
 
 
 def older(postgres: EmbeddedPostgres) -> None:
-    """As an earlier release left it: no passwords, and whoever passes the socket's folder is let in."""
+    """As an earlier release left it: no passwords, and everyone with access to the socket's folder may connect."""
     with psycopg.connect(postgres.superuser_url, autocommit=True) as connection:
         connection.execute("create table public.kept as select 7 as n")
         connection.execute("alter role postgres password null; alter role ourvidz password null")
@@ -151,7 +152,7 @@ STEPS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
 
 
 class Killed(BaseException):
-    """What a kill looks like from inside: nothing after it is done."""
+    """Simulates a kill: nothing after it runs."""
 
 
 def _dies(*_: object) -> None:
@@ -168,8 +169,8 @@ def _dies_at_the_rule(file: Path, text: str, like: Path) -> None:
 
 
 @pytest.mark.parametrize("killed", STEPS)
-def test_an_older_server_is_brought_to_it_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed: str) -> None:
-    """Whichever step the program dies at, the next start makes it good."""
+def test_an_older_server_is_upgraded_to_passwords_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed: str) -> None:
+    """At whichever step the program dies, the next start completes it."""
     home = tmp_path / "home"
     with EmbeddedPostgres(home) as postgres:
         older(postgres)
@@ -187,8 +188,8 @@ def test_an_older_server_is_brought_to_it_in_place(tmp_path: Path, monkeypatch: 
             refused(without_password(postgres.url, role))
 
 
-def test_a_lost_file_is_made_again_with_other_passwords(tmp_path: Path) -> None:
-    """By who may write the data's folder, which is the server's own account or root; also while the server runs."""
+def test_a_lost_password_file_is_recreated_with_new_passwords(tmp_path: Path) -> None:
+    """By an account that may write the data folder, which is the server's own or root; also while the server runs."""
     with EmbeddedPostgres(tmp_path / "home") as postgres:
         file = postgres.folder / passwords.FILE
         before = passwords.read(file)

@@ -1,8 +1,8 @@
-"""A picture gets past the image screen: because the classifier answers nonsense, nothing or late, because its files were exchanged, or
-because there is none and real models take users' pictures all the same.
+"""A picture passes the image screen because the classifier returns nonsense, nothing or late, because its files were replaced, or because
+there is no classifier and real models accept users' pictures anyway.
 
-The classifier is a tiny one that is taught stripes and discs; discs are what it refuses. Jobs through an executor without a screen are in
-tests/executors/test_looking.py.
+The classifier is a tiny model trained on stripes and discs, and refuses discs. Jobs through an executor without a screen are in
+tests/executors/test_image_screen_in_jobs.py.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ def screen(request: pytest.FixtureRequest, taught: Path) -> LocalScreen:
 
 @pytest.fixture
 def folder(taught: Path, tmp_path: Path) -> Path:
-    """A copy that a test may do harm to."""
+    """A copy that a test may damage."""
     return Path(shutil.copytree(taught / "safetensors", tmp_path / "screen"))
 
 
-# -- what it answers ----------------------------------------------------------------------------------------------------------------------
+# -- answers ------------------------------------------------------------------------------------------------------------------------------
 
 
 def test_it_allows_and_refuses(screen: LocalScreen) -> None:
@@ -71,7 +71,7 @@ def test_it_allows_and_refuses(screen: LocalScreen) -> None:
         assert (refused.allowed, refused.category, refused.rule_id) == (False, "marked", "image.1")
 
 
-def test_a_pass_over_many_judges_each(screen: LocalScreen) -> None:
+def test_a_batch_judges_each_picture(screen: LocalScreen) -> None:
     kinds = ["stripes", "discs", "stripes", "stripes", "discs", "stripes", "stripes", "discs"]
     verdicts = Watchful(screen).check_many([png(picture(kind, n)) for n, kind in enumerate(kinds)], [SIGHT] * 8)
     assert [v.allowed for v in verdicts] == [kind == "stripes" for kind in kinds]
@@ -87,14 +87,14 @@ def test_the_version_names_rules_and_weights(taught: Path, folder: Path) -> None
 
 
 @pytest.mark.parametrize("logits", [[[np.nan, 0.0]], [[np.inf, 0.0]], [[1.0]], [[1.0, 2.0, 3.0]], [], None], ids=str)
-def test_nonsense_of_the_model_is_no_verdict(taught: Path, monkeypatch: pytest.MonkeyPatch, logits: object) -> None:
+def test_invalid_model_output_gives_no_verdict(taught: Path, monkeypatch: pytest.MonkeyPatch, logits: object) -> None:
     screen = LocalScreen(taught / "safetensors")
     monkeypatch.setattr(screen, "_run", lambda pixels: logits)
     with pytest.raises(ScreenUnavailable):
         Watchful(screen).check(png(picture("stripes")), SIGHT)
 
 
-def test_a_model_that_hangs_is_no_verdict(taught: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hanging_model_gives_no_verdict(taught: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     screen, end = LocalScreen(taught / "onnx"), threading.Event()
     monkeypatch.setattr(screen, "_run", lambda pixels: end.wait(LIMIT))
     with pytest.raises(ScreenUnavailable, match="no answer within"):
@@ -102,16 +102,16 @@ def test_a_model_that_hangs_is_no_verdict(taught: Path, monkeypatch: pytest.Monk
     end.set()
 
 
-def test_what_is_no_picture_is_no_verdict(screen: LocalScreen) -> None:
+def test_a_file_that_is_no_picture_gives_no_verdict(screen: LocalScreen) -> None:
     with pytest.raises(ScreenUnavailable):
         Watchful(screen).check(b"these are words", SIGHT)
 
 
-# -- its files ----------------------------------------------------------------------------------------------------------------------------
+# -- model files --------------------------------------------------------------------------------------------------------------------------
 
 
 def _swap(folder: Path) -> None:
-    """Other weights of the same size, with the same times: a model that allows everything."""
+    """Other weights of the same size with the same times: a model that allows everything."""
     weights = folder / "model.safetensors"
     was, data = weights.stat(), bytearray(weights.read_bytes())
     data[-64:] = bytes(64)
@@ -139,7 +139,7 @@ HARM: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("harm", HARM)
-def test_files_that_are_not_what_was_pinned_stop_the_executor(folder: Path, harm: str) -> None:
+def test_files_that_differ_from_their_pins_stop_the_executor(folder: Path, harm: str) -> None:
     do, said = HARM[harm]
     do(folder)
     with pytest.raises(NoImageScreen, match=said):
@@ -153,7 +153,7 @@ class Boom:
     place: Path
 
 
-def test_a_pickle_beside_them_is_neither_loaded_nor_pinned(folder: Path, tmp_path: Path) -> None:
+def test_a_pickle_in_the_folder_is_neither_loaded_nor_pinned(folder: Path, tmp_path: Path) -> None:
     Boom.place = tmp_path / "ran"
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Boom()))
     assert LocalScreen(folder).check(png(picture("stripes")), SIGHT).allowed and not Boom.place.exists()
@@ -191,7 +191,7 @@ def test_code_of_a_repository_is_not_run(folder: Path, tmp_path: Path) -> None:
         ('category = "marked"', 'category = "a whole sentence"', "needs a category"),
     ],
 )
-def test_rules_that_do_not_fit_stop_the_executor(folder: Path, old: str, new: str, said: str) -> None:
+def test_invalid_rules_stop_the_executor(folder: Path, old: str, new: str, said: str) -> None:
     (folder / "screen.toml").write_text(RULES.replace(old, new))
     files.pin_folder(folder)
     with pytest.raises(NoImageScreen, match=said):
@@ -209,7 +209,7 @@ def test_a_model_that_lacks_weights_is_not_filled_with_random_ones(folder: Path)
         images.find("local", lambda: LocalScreen(folder))
 
 
-def test_a_model_of_nan_is_found_at_the_start(folder: Path) -> None:
+def test_a_model_with_nan_weights_is_refused_at_startup(folder: Path) -> None:
     from safetensors.torch import load_file, save_file
 
     weights = load_file(folder / "model.safetensors")
@@ -232,9 +232,9 @@ def asked(jobs: Jobs, user: str, address: str) -> str:
 
 
 @pytest.mark.parametrize("address", ["https://example.com/a.png", "reference_images/{user}/a.png", "sdxl_image_fast/{user}/a.png"])
-def test_a_picture_that_every_executor_refuses_is_refused_before_it_waits(jobs: Jobs, database: Database, address: str) -> None:
+def test_submit_refuses_pictures_if_every_executor_does(jobs: Jobs, database: Database, address: str) -> None:
     user = new_user(database, "premium")
-    asked(jobs, user, address.format(user=user))  # nobody is there: it waits
+    asked(jobs, user, address.format(user=user))  # no executor is there: it waits
     first = registered(jobs, "refused")
     with pytest.raises(PicturesRefused, match="image screen"):
         asked(jobs, user, address.format(user=user))
@@ -244,7 +244,7 @@ def test_a_picture_that_every_executor_refuses_is_refused_before_it_waits(jobs: 
     jobs.executor_gone(first, "died")
 
 
-def test_an_output_of_ours_is_taken_where_users_pictures_are_not(jobs: Jobs, database: Database) -> None:
+def test_our_outputs_are_accepted_where_uploads_are_refused(jobs: Jobs, database: Database) -> None:
     user = new_user(database, "premium")
     gpu = registered(jobs, "refused")
     submit(jobs, user)
@@ -254,15 +254,15 @@ def test_an_output_of_ours_is_taken_where_users_pictures_are_not(jobs: Jobs, dat
     assert jobs.check_consent(claim(jobs, gpu), made["sha256"]) is True
 
 
-def test_an_attested_upload_is_not_taken_for_an_output_of_ours(jobs: Jobs, database: Database) -> None:
-    """By its bytes, wherever it lies: users may be able to write beside outputs."""
+def test_an_attested_upload_does_not_count_as_our_output(jobs: Jobs, database: Database) -> None:
+    """Its bytes decide, not its address, as users may be able to write next to outputs."""
     user = new_user(database, "premium")
     safety.attest(database, user, "a1" * 32, "v1")
     submit(jobs, user)
     assert jobs.check_consent(claim(jobs, executor(jobs)), "a1" * 32) is False
 
 
-def test_a_job_that_is_there_already_is_not_refused_when_sent_again(jobs: Jobs, database: Database) -> None:
+def test_resubmitting_an_existing_job_is_not_refused(jobs: Jobs, database: Database) -> None:
     user = new_user(database, "premium")
     job = NewJob(user, "sdxl_img2img", "a lighthouse", settings={"references": {"init": "https://example.com/a.png"}}, idempotency_key="k")
     first = jobs.submit(job)

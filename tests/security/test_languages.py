@@ -1,6 +1,6 @@
-"""Attack: a prompt that asks for a minor in a language that the lexical screen did not know: fourteen of them passed.
+"""Attack: a prompt that asks for a minor in a language that the lexical screen did not cover: fourteen passed.
 
-Neutral sentences, one for each way of saying it: a word, an age in digits, in words, a young person, a school, a year of birth.
+Neutral sentences, one for each form: a word, an age in digits, in words, a young person, a school, a year of birth.
 """
 
 from __future__ import annotations
@@ -55,14 +55,14 @@ ASKED = {
 
 
 @pytest.mark.parametrize("code", ASKED)
-def test_what_passed_is_refused(code: str) -> None:
+def test_prompts_that_once_passed_are_refused(code: str) -> None:
     years = {"year": RECENT, "buddhist": RECENT + 543, "hijri": RECENT - 621}
     passed = [text for text in ASKED[code].format(**years).split("|") if SCREEN.check(text.strip()).allowed]
     assert passed == []
 
 
 @pytest.mark.parametrize("code", ASKED)
-def test_each_table_is_a_whole_one(code: str) -> None:
+def test_each_language_table_is_complete(code: str) -> None:
     terms = {word for word, means in RULES.meanings.items() if any(m.startswith(f"{code}/") for m in means)}
     assert len(terms) > 30 and len(RULES.numbers[code]) > 16
     assert len({pattern.items for pattern in RULES.patterns if pattern.language == code}) > 3
@@ -71,7 +71,7 @@ def test_each_table_is_a_whole_one(code: str) -> None:
 
 @pytest.mark.parametrize("code", ASKED)
 def test_ages_of_adults_pass(code: str) -> None:
-    """The same sentences with an age of 25 in place of each under 18."""
+    """The same sentences with an adult's age in place of each under 18."""
     texts = [t.strip() for t in ASKED[code].format(year=1980, buddhist=2523, hijri=1359).split("|")]
     ages = [t for t in texts if any(d in t for d in ("15", "16", "۱۵", "۱۶", "১৫", "১৬")) and "alakoulu" not in t]
     adult = [t.translate(str.maketrans("156۱۵۶১৫৬", "277۲۷۷২৭৭")) for t in ages]

@@ -1,5 +1,5 @@
-"""Attack: a session that asks for too much, keeps a transaction open, or opens one connection after the other. Its login is only a member
-of our role, so what is set for the role itself does not hold for it."""
+"""Attack: a session that uses too many resources, keeps a transaction open, or opens one connection after another. Its login is only a
+member of our role, so settings on the role itself do not apply."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stack_fixtures import Project
 from support import Server
 from waiting import wait_for
 
-from ourvidz.db import layer, logins
+from ourvidz.db import logins, schema_objects
 from ourvidz.db.connection import Database
 from ourvidz.lifecycle import Jobs
 from state.policy import LIMITS
@@ -23,10 +23,10 @@ OURS = [role for role, limits in LIMITS.items() if limits.connections is not Non
 
 
 def applied(database: Database) -> None:
-    """As the next `ourvidz migrate` of a release does."""
+    """Apply the schema objects, as the next release's `ourvidz migrate` does."""
     with database.transaction() as connection:
         connection.exec_driver_sql("update ourvidz.schema_objects set digest = 'older', release = 0 where kind = 'layer'")
-        assert layer.apply(connection)
+        assert schema_objects.apply(connection)
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def in_force(url: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("role", OURS)
-def test_a_login_that_is_only_a_member_has_its_roles_limits(server: Server, database_name: str, database: Database, role: str) -> None:
+def test_a_member_login_has_its_roles_limits(server: Server, database_name: str, database: Database, role: str) -> None:
     limits = LIMITS[role]
     with login(server, database_name, role) as url:
         applied(database)
@@ -59,7 +59,7 @@ def test_a_login_that_is_only_a_member_has_its_roles_limits(server: Server, data
         assert allowed == {"n": limits.connections}
 
 
-def test_a_login_of_two_roles_has_the_stricter_times(server: Server, database_name: str, database: Database) -> None:
+def test_a_login_of_two_roles_has_the_stricter_limits(server: Server, database_name: str, database: Database) -> None:
     with login(server, database_name, "ourvidz_executor", "ourvidz_analyst") as url:
         applied(database)
         assert in_force(url) == {
@@ -67,7 +67,7 @@ def test_a_login_of_two_roles_has_the_stricter_times(server: Server, database_na
         }  # fmt: skip
 
 
-def test_no_more_connections_than_allowed(database: Database, analyst: str) -> None:
+def test_connections_are_limited(database: Database, analyst: str) -> None:
     applied(database)
     allowed = LIMITS["ourvidz_analyst"].connections
     assert allowed is not None
@@ -79,7 +79,7 @@ def test_no_more_connections_than_allowed(database: Database, analyst: str) -> N
 
 
 def test_a_session_that_turns_its_timeouts_off_is_ended(database: Database, jobs: Jobs, analyst: str) -> None:
-    """The timeouts are the session's own to change. The reaper ends what is too old, whether it waits or works."""
+    """A session can change its own timeouts, so the reaper ends those with too old a transaction, idle or active."""
     applied(database)
     database.rows("update ourvidz.role_limits set transaction_s = 0 where name = 'ourvidz_analyst'")
     with psycopg.connect(analyst) as idle, psycopg.connect(analyst, autocommit=True) as between, psycopg.connect(analyst) as executor:
@@ -106,7 +106,7 @@ def test_a_session_that_fills_the_table_of_locks_is_ended(database: Database, jo
 
 
 def test_a_login_without_limits_is_named_and_repaired(database: Database, analyst: str) -> None:
-    """One that a person made by hand after the last migration."""
+    """A login created by hand after the last migration."""
     assert in_force(analyst)["statement_timeout"] == "0"
     (found,) = [one for one in logins.found(database) if one.name == name_of(analyst)]
     assert found.roles == ("ourvidz_analyst",) and len(found.lacks) == 6
@@ -116,13 +116,13 @@ def test_a_login_without_limits_is_named_and_repaired(database: Database, analys
     assert found.lacks == ()
 
 
-def test_what_a_login_sets_for_itself_is_named(database: Database, analyst: str) -> None:
+def test_a_logins_own_settings_are_reported(database: Database, analyst: str) -> None:
     applied(database)
     with psycopg.connect(analyst, autocommit=True) as connection:
         connection.execute("alter role current_user set statement_timeout = 0")
         connection.execute(f"alter role current_user in database {connection.info.dbname} set work_mem = '8GB'")
     (found,) = [one for one in logins.found(database) if one.name == name_of(analyst)]
-    assert [what.split(" is ")[0] for what in found.lacks] == ["work_mem"]  # that for all databases is covered by ours for this one
+    assert [what.split(" is ")[0] for what in found.lacks] == ["work_mem"]  # our setting for this database overrides the login's for all
     logins.repair(database, found.name)
     assert in_force(analyst) == {
         "statement_timeout": "2min", "lock_timeout": "2s", "idle_in_transaction_session_timeout": "1min", "work_mem": "64MB"
@@ -148,13 +148,13 @@ def test_a_request_through_postgrest_has_its_roles_limits(project: Project, role
     }
 
 
-def test_what_an_earlier_release_granted_is_taken_back(database: Database) -> None:
-    """A login of executors could queue in anybody's name, and delete objects."""
-    for function in ("intake(text, jsonb)", "removals_take(integer, float8)", "outbox_take(text, float8)"):
+def test_grants_of_an_earlier_release_are_revoked(database: Database) -> None:
+    """An executor login could submit in anyone's name, and delete objects."""
+    for function in ("intake(text, jsonb)", "removals_lease(integer, float8)", "outbox_take(text, float8)"):
         database.rows(f"grant execute on function ourvidz.{function} to ourvidz_executor")
     database.rows("grant insert on public.jobs to ourvidz_analyst")
     applied(database)
-    found = database.rows("""select proname::text from pg_proc where proname in ('intake', 'removals_take', 'outbox_take')
+    found = database.rows("""select proname::text from pg_proc where proname in ('intake', 'removals_lease', 'outbox_take')
                              and has_function_privilege('ourvidz_executor', oid, 'execute')""")
     assert found == []
     may = database.rows("select has_table_privilege('ourvidz_analyst', 'public.jobs', 'insert') as insert")

@@ -1,5 +1,5 @@
-"""Attack: a login that may only read, or an executor's, takes the locks that the job machine takes turns by, and keeps them. Nothing that
-others do may wait for it."""
+"""Attack: a read-only login, or an executor's, takes and keeps the locks that the job machine serialises on. No work of others may wait
+for it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from logins import login
 from support import Clock, Server, claim, executor, submit, types
 from waiting import LIMIT
 
-from ourvidz.db import layer, schema
+from ourvidz.db import schema_files, schema_objects
 from ourvidz.db.connection import Database
 from ourvidz.db.migrate import current, head, migrate
 from ourvidz.lifecycle import Jobs
 
 User = Callable[..., str]
 
-# As the functions of an earlier release named them, and whatever a name may be hashed to.
+# By the names that functions of an earlier release used, and by any key a name may hash to.
 TAKEN = """
   select pg_advisory_lock(hashtextextended('ourvidz.reap', 0)), pg_advisory_lock(hashtextextended('ourvidz.migrate', 0));
   select pg_advisory_lock(hashtext(kind), slot)
@@ -36,14 +36,14 @@ def analyst(server: Server, database_name: str, database: Database) -> Iterator[
         yield connection
 
 
-def test_an_analyst_stops_nobody(database: Database, jobs: Jobs, user: User, clock: Clock, analyst: psycopg.Connection) -> None:
+def test_an_analyst_cannot_block_others(database: Database, jobs: Jobs, user: User, clock: Clock, analyst: psycopg.Connection) -> None:
     owner = user()
     held = submit(jobs, owner)
     claim(jobs, executor(jobs))
     analyst.execute(TAKEN)
     with database.transaction() as connection:
         connection.exec_driver_sql("set local lock_timeout = '5s'")
-        connection.exec_driver_sql("select ourvidz.one_at_a_time(%s)", (owner,))
+        connection.exec_driver_sql("select ourvidz.lock_user_submissions(%s)", (owner,))
     with database.transaction() as connection:
         connection.exec_driver_sql("set local lock_timeout = '5s'")
         request = f'[{{"user_id": "{owner}", "job_type": "sdxl_image_fast", "prompt": "a lighthouse"}}]'
@@ -53,12 +53,12 @@ def test_an_analyst_stops_nobody(database: Database, jobs: Jobs, user: User, clo
     with database.transaction() as connection:
         connection.exec_driver_sql("set local lock_timeout = '5s'")
         connection.exec_driver_sql("update ourvidz.schema_objects set digest = 'older' where kind = 'layer'")
-        assert layer.apply(connection)
+        assert schema_objects.apply(connection)
 
 
 @pytest.mark.parametrize("role", ["ourvidz_analyst", "ourvidz_executor", "ourvidz_intake", "ourvidz_deliverer"])
 def test_no_login_can_lock_a_table_of_ours(server: Server, database_name: str, database: Database, role: str) -> None:
-    """LOCK TABLE takes what a right to write gives; these have none, so all they can take is what a reader takes."""
+    """LOCK TABLE needs a write privilege; these roles have none, so they can only take readers' locks."""
     tables = [r["name"] for r in database.rows(
         """select format('%I.%I', relnamespace::regnamespace, relname) as name from pg_class
            where relkind in ('r', 'p') and (relnamespace = 'ourvidz'::regnamespace
@@ -71,22 +71,22 @@ def test_no_login_can_lock_a_table_of_ours(server: Server, database_name: str, d
                     connection.execute(take)
 
 
-def test_a_reaper_that_waits_its_turn_says_so(database: Database, jobs: Jobs, server: Server, database_name: str) -> None:
+def test_a_second_reaper_returns_busy(database: Database, jobs: Jobs, server: Server, database_name: str) -> None:
     with psycopg.connect(server.url(database_name)) as other:
-        assert other.execute("select busy from ourvidz.reap()").fetchone() == (False,)  # and its transaction stays open
+        assert other.execute("select busy from ourvidz.reap()").fetchone() == (False,)  # its transaction stays open
         assert jobs.reap() == {"lapsed": 0, "timed_out": 0, "promoted": 0, "busy": True}
         other.rollback()
     assert jobs.reap()["busy"] is False
 
 
-def test_two_first_migrations_follow_each_other(server: Server) -> None:
-    """Without a table of ours there is nothing to lock: they meet at the name of the schema."""
+def test_concurrent_first_migrations_are_serialised(server: Server) -> None:
+    """Without tables there is nothing to lock: they serialise on the name of the schema."""
     name = server.create()
     one, other = Database(server.url(name)), Database(server.url(name))
     done: list[str | None] = []
     try:
         with one.transaction() as connection:
-            schema.script(connection, layer.lock())
+            schema_files.script(connection, schema_objects.lock())
             second = threading.Thread(target=lambda: done.append(_after_the_lock(other)))
             second.start()
             waits = "select count(*) as n from pg_stat_activity where datname = %s and wait_event_type = 'Lock'"
@@ -106,15 +106,15 @@ def database_waits(database: Database, sql: str, name: str) -> int:
 
 
 def _after_the_lock(database: Database) -> str | None:
-    """The revision that a migration finds once it is its turn. (alembic runs once a process at a time.)"""
+    """The revision that a migration sees once it has the lock. (Alembic runs only once at a time in a process.)"""
     with database.transaction() as connection:
-        schema.script(connection, layer.lock())
+        schema_files.script(connection, schema_objects.lock())
         return current(connection)
 
 
 def test_no_function_or_script_of_ours_takes_an_advisory_lock() -> None:
-    """Whoever adds one brings this attack back. The stack for development speaks as Supabase's own services do, which take some."""
-    root = Path(layer.__file__).parents[2]
+    """Any that is added brings this attack back. The development stack is exempt: it imitates Supabase's own services, which use some."""
+    root = Path(schema_objects.__file__).parents[2]
     texts = [*(root / "ourvidz" / "db").rglob("*.sql"), *(root / "migrations").rglob("*.*"), *(root / "ourvidz" / "db").rglob("*.py")]
     found = [str(path) for path in texts if path.suffix in (".sql", ".py") and "_advisory_" in path.read_text()]
     assert found == []

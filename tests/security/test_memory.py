@@ -1,6 +1,6 @@
-"""Attacks on the server's memory, processor and disk by one small request: values that cost more to render than to send (jsonb
-keeps `1e131000` in six bytes and prints it in 131,000), bodies without end, nesting, a PATCH that writes its body once a row, casts of
-stored text. Every function that PostgREST offers, with every argument, and every column that a user may write, are found in the catalog."""
+"""Attacks on the server's memory, CPU and disk by one small request: values that are larger rendered than sent (jsonb keeps `1e131000`
+in six bytes and prints 131,000), endless bodies, nesting, a PATCH that writes its body to every row, casts of stored text. All functions
+that PostgREST offers, their arguments, and all columns that a user may write come from the catalog."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ OTHER = ("one", "long text")
 
 
 def bombs(kind: str) -> list[tuple[str, str]]:
-    """Those that could do something to a value of this type."""
+    """The bombs that can affect a value of this type."""
     names = list(BOMBS) if kind in ("json", "jsonb") else TEXT if "text" in kind or "char" in kind or kind.endswith("[]") else OTHER
     return [(name, BOMBS[name]) for name in names]
 
@@ -73,7 +73,7 @@ def site(server: Server, template: str) -> Iterator[tuple[Database, str]]:
 
 @pytest.fixture(scope="module")
 def me(site: tuple[Database, str]) -> Caller:
-    """A user who never showed their age: an account costs nothing."""
+    """An unverified user: such an account costs nothing."""
     return Caller(site[1], new_user(site[0], verified=False))
 
 
@@ -83,8 +83,8 @@ def functions(site: tuple[Database, str]) -> dict[str, dict[str, str]]:
         return arguments(connection, "anon") | arguments(connection, "authenticated")
 
 
-def test_eighteen_kilobytes_of_numbers(site: tuple[Database, str], me: Caller) -> None:
-    """784 MB and 3 s, by rpc, by a plain INSERT and through a usage line."""
+def test_large_numbers_are_refused_cheaply(site: tuple[Database, str], me: Caller) -> None:
+    """784 MB and 3 s before: by rpc, by a plain INSERT and through a usage line."""
     rpc = call("queue_job", {"job_type": "text", "prompt": "text", "metadata": "jsonb", "config": "jsonb"})
     ask = {"job_type": "sdxl_image_fast", "prompt": "a lighthouse"}
     for verified in (me, Caller(site[1], new_user(site[0]))):
@@ -111,7 +111,7 @@ def valid(kind: str, name: str) -> str:
     )
 
 
-def test_every_argument_of_every_function(me: Caller, functions: dict[str, dict[str, str]]) -> None:
+def test_bombs_in_every_argument_are_affordable(me: Caller, functions: dict[str, dict[str, str]]) -> None:
     assert {"queue_job", "ask_enhancement", "report_refusal", "attest_consent", "has_role"} <= set(functions)
     nobody = Caller(me.url, None, "anon")
     for name, kinds in functions.items():
@@ -138,7 +138,7 @@ def columns(url: str, verb: str) -> dict[str, dict[str, str]]:
     return found
 
 
-def test_every_column_that_a_user_may_write(me: Caller) -> None:
+def test_bombs_in_every_writable_column_are_affordable(me: Caller) -> None:
     tables = columns(me.url, "insert")
     assert {"public.jobs", "public.images", "public.projects", "public.characters", "public.scenes", "public.usage_logs"} <= set(tables)
     for relation, kinds in tables.items():
@@ -152,7 +152,7 @@ def test_every_column_that_a_user_may_write(me: Caller) -> None:
                 )
 
 
-def test_what_is_stored_is_no_bomb_when_it_is_read(me: Caller) -> None:
+def test_stored_text_cannot_be_cast_to_a_bomb(me: Caller) -> None:
     """`select=description::jsonb`: PostgREST casts what it reads."""
     for text in ("1e131000", "[1e131000]", '{"a": -1.0E+16000}', "1e-16383", " 0e-16383 "):
         cost = me.ask(insert("public.characters", ["user_id", "name", "description"]),
@@ -163,8 +163,8 @@ def test_what_is_stored_is_no_bomb_when_it_is_read(me: Caller) -> None:
     assert cost.refused is None, cost
 
 
-def test_a_change_of_many_rows_does_not_fill_the_disk(site: tuple[Database, str]) -> None:
-    """A PATCH writes its body once a row: twice 4 kB times 900 rows."""
+def test_an_update_of_many_rows_is_bounded(site: tuple[Database, str]) -> None:
+    """A PATCH writes its body to every row: two columns of 4 kB in 900 rows."""
     user = new_user(site[0])
     site[0].rows("insert into public.characters (user_id, name, description) select %s, 'x', '' from generate_series(1, 900)", (user,))
     caller = Caller(site[1], user)
@@ -176,13 +176,13 @@ def test_a_change_of_many_rows_does_not_fill_the_disk(site: tuple[Database, str]
     assert few.refused is None, few
 
 
-def test_as_many_rows_as_a_body_holds(site: tuple[Database, str]) -> None:
-    """One POST of thousands of small rows, to each table; the body is what PostgREST lets through."""
+def test_inserting_as_many_rows_as_a_body_holds_is_affordable(site: tuple[Database, str]) -> None:
+    """One POST of thousands of small rows to each table, as large as PostgREST accepts."""
     for relation, kinds in columns(site[1], "insert").items():
         caller = Caller(site[1], new_user(site[0]))
         rows = {c: v for c, v in (("user_id", caller.user), ("prompt", "x"), ("action", "x"), ("name", "x")) if c in kinds}
         if not rows:
-            continue  # by the project's id, or the user's own key: the first is refused
+            continue  # rows keyed by a project's id or the user's own id: refused at the first row
         body = json.dumps([rows] * (2**18 // (len(json.dumps(rows)) + 2)), separators=(",", ":"))
         affordable(caller.ask(insert(relation, list(rows)), body), relation)
 
@@ -207,15 +207,15 @@ HEAVY = st.recursive(
 @pytest.mark.sized
 @settings(max_examples=size(20, 2_000))
 @given(data=st.data())
-def test_whatever_is_sent_costs_no_more_than_stated(me: Caller, functions: dict[str, dict[str, str]], data: st.DataObject) -> None:
+def test_random_values_are_affordable(me: Caller, functions: dict[str, dict[str, str]], data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(sorted(n for n, kinds in functions.items() if kinds)))
     given_ = functions[name]
     fields = {a: data.draw(HEAVY | st.just(valid(kind, a)), label=a) for a, kind in given_.items()}
     affordable(me.ask(call(name, given_), "{" + ",".join(f'"{a}":{v}' for a, v in fields.items()) + "}"), name)
 
 
-def test_through_postgrest(project: Project) -> None:
-    """A body of a megabyte, one without a length, and the numbers, by real requests: refused with a status and a code."""
+def test_oversized_requests_are_refused_through_postgrest(project: Project) -> None:
+    """Real requests with a body of a megabyte, without a length, and with the numbers: refused with a status and a code."""
     user = project.user(verified=False)
     ask = {"job_type": "sdxl_image_fast", "prompt": "a lighthouse"}
 
@@ -237,7 +237,7 @@ def test_through_postgrest(project: Project) -> None:
         assert (written.status_code, written.json()["code"]) == (400, "OV009"), written.text
         hidden = {"user_id": user.id, "name": "x", "description": "[" + ",".join(["1e131000"] * 400) + "]"}
         assert client.post("/rest/v1/characters", json=hidden).json()["details"] == "description"
-        for cast in ("description::jsonb", "name::numeric"):  # as PostgREST lets anybody ask; a length it does not take
+        for cast in ("description::jsonb", "name::numeric"):  # PostgREST allows these casts to anyone, but not one with a length
             assert client.get("/rest/v1/characters", params={"select": cast}).json() == []
         assert client.get("/rest/v1/characters", params={"select": "name::bpchar(9999999)"}).status_code == 400
         assert client.get("/rest/v1/rpc/request_bytes").json() == 2**18

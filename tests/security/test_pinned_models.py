@@ -1,8 +1,8 @@
-"""A model that is loaded is not the one that was pinned.
+"""The loaded model is not the one that was pinned.
 
-The attacker may write the model folder: they exchange the guard's weights in place and put the times back, a tokenizer, a conversion; lay a
-pickle, code, an adapter or added tokens beside the model, or links to elsewhere; write the manifest anew; or exchange a file between the
-check and the load.
+The attacker can write to the model folder: they replace the guard's weights in place and restore the times, replace a tokenizer or a
+conversion; add a pickle, code, an adapter, added tokens or links next to the model; rewrite the manifest; or replace a file between check
+and load.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def root(tiny: Path, tmp_path: Path) -> Path:
-    """A model folder of the attacker's to change, pinned, as real models are."""
+    """A pinned model folder, as for real models, that the attacker may change."""
     copy = Path(shutil.copytree(tiny, tmp_path / "models"))
     files.pin(copy)
     return copy
@@ -47,7 +47,7 @@ def root(tiny: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Path]:
-    """A machine that remembers what it has hashed and accepted."""
+    """State of a machine that remembers what it has hashed and accepted."""
     from executors.models import seen
 
     home = tmp_path / "home"
@@ -57,14 +57,14 @@ def home(tmp_path: Path) -> Iterator[Path]:
 
 
 def guard(root: Path) -> Enhancer:
-    """As an executor loads it at its start."""
+    """Load the guard as an executor does at startup."""
     model = Enhancer(ModelPaths(root))
     model.load()
     return model
 
 
 def swapped(file: Path, at: int = -64) -> None:
-    """Other bytes in place: the same inode, size and mtime."""
+    """Replace bytes in place: same inode, size and mtime."""
     was, data = file.stat(), bytearray(file.read_bytes())
     data[at : at + 32 or None] = bytes(32) if data[at : at + 32 or None] != bytes(32) else b"\1" * 32
     with file.open("r+b") as stream:
@@ -74,17 +74,17 @@ def swapped(file: Path, at: int = -64) -> None:
     assert (now.st_ino, now.st_size, now.st_mtime_ns) == (was.st_ino, was.st_size, was.st_mtime_ns)
 
 
-def test_the_guards_weights_exchanged_in_place(root: Path) -> None:
+def test_guard_weights_replaced_in_place_are_refused(root: Path) -> None:
     guard(root)
     swapped(root / WEIGHTS)
     with pytest.raises(ModelFileError, match=r"model\.safetensors"):
         guard(root)
     with pytest.raises(ModelFileError, match=r"model\.safetensors"):
-        files.require_pinned(root, "qwen")  # what an executor asks before it registers
+        files.require_pinned(root, "qwen")  # an executor's check before it registers
 
 
-def test_the_guard_is_hashed_at_every_start_whatever_this_machine_remembers(root: Path, home: Path) -> None:
-    """Even with a state file that swears to the exchanged weights' stamp and the pinned hash."""
+def test_the_guard_is_hashed_at_every_start_despite_the_cache(root: Path, home: Path) -> None:
+    """Even if a state file maps the replaced weights' stamp to the pinned hash."""
     from executors.models import seen
 
     guard(root)
@@ -93,14 +93,14 @@ def test_the_guard_is_hashed_at_every_start_whatever_this_machine_remembers(root
     kept = json.loads((home / seen.FILE).read_text())
     kept["files"][str(root / WEIGHTS)] = [list(seen.stamp_of((root / WEIGHTS).stat())), pins[WEIGHTS]["sha256"]]
     (home / seen.FILE).write_text(json.dumps(kept))
-    assert seen.Seen(home / seen.FILE).sha256(root / WEIGHTS) == pins[WEIGHTS]["sha256"]  # what another model's check would believe
+    assert seen.Seen(home / seen.FILE).sha256(root / WEIGHTS) == pins[WEIGHTS]["sha256"]  # another model's check would accept it
     seen.use(home)  # a new process
     with pytest.raises(ModelFileError, match=r"model\.safetensors"):
         guard(root)
 
 
 def _tokenizer(root: Path) -> None:
-    """Of the same size: the turns of a chat are marked otherwise, and every prompt is one text."""
+    """Of the same size, but with another marker for chat turns, so that every prompt is one text."""
     path = root / QWEN / "tokenizer.json"
     was, text = path.stat(), path.read_text()
     assert "<|im_end|>" in text
@@ -141,7 +141,7 @@ HARM: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("harm", HARM)
-def test_what_is_not_pinned_stops_the_guard(root: Path, harm: str) -> None:
+def test_unpinned_changes_stop_the_guard(root: Path, harm: str) -> None:
     HARM[harm](root)
     with pytest.raises(ModelFileError):
         guard(root)
@@ -163,14 +163,14 @@ def test_a_pickle_beside_the_model_is_not_run(root: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("name", ["own.py", "adapter_config.json", "adapter_model.safetensors", "old.bin"])
-def test_what_runs_code_or_goes_over_the_weights_cannot_be_pinned(root: Path, name: str) -> None:
+def test_files_that_run_code_or_modify_weights_cannot_be_pinned(root: Path, name: str) -> None:
     (root / QWEN / name).write_bytes((root / WEIGHTS).read_bytes())
     for pin in (files.pin, files.pin_new):
         with pytest.raises(ModelFileError, match=name):
             pin(root)
 
 
-def test_the_manifest_written_anew_with_the_weights(root: Path, home: Path) -> None:
+def test_a_rewritten_manifest_is_refused_until_accepted(root: Path, home: Path) -> None:
     from executors.models import seen
 
     guard(root)
@@ -182,20 +182,20 @@ def test_the_manifest_written_anew_with_the_weights(root: Path, home: Path) -> N
         with pytest.raises(ModelFileError, match="not the one that this machine accepted"):
             guard(root)
         seen.use(home)  # a new process
-    seen.current().accept(root)  # a person looked at it
+    seen.current().accept(root)  # accepted by a person
     guard(root)
 
 
-def test_real_models_that_call_themselves_tiny(root: Path, home: Path) -> None:
-    """Tiny models run without a guard."""
+def test_real_models_marked_as_tiny_are_refused(root: Path, home: Path) -> None:
+    """Tiny models run without a guard, so attackers mark real ones as tiny."""
     files.check(root)
     (root / files.MANIFEST).write_text(json.dumps({**json.loads((root / files.MANIFEST).read_text()), "tiny": True}))
     with pytest.raises(ModelFileError, match="not the one that this machine accepted"):
         files.check(root)
 
 
-def test_weights_exchanged_between_check_and_load_are_not_used(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The good file is put back, with its times, before anybody looks again."""
+def test_weights_replaced_between_check_and_load_are_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The good file is put back, with its times, before the next check."""
     aside, evil = root.parent / "good", root.parent / "evil"
     shutil.copy2(root / WEIGHTS, evil)
     swapped(evil)
@@ -223,7 +223,7 @@ def test_weights_exchanged_between_check_and_load_are_not_used(root: Path, monke
         guard(root)
 
 
-def test_files_that_were_never_pinned_are_not_loaded_until_they_are(root: Path) -> None:
+def test_unpinned_files_are_not_loaded(root: Path) -> None:
     (root / files.MANIFEST).unlink()
     with pytest.raises(ModelFileError, match="not pinned"):
         guard(root)
@@ -231,7 +231,7 @@ def test_files_that_were_never_pinned_are_not_loaded_until_they_are(root: Path) 
     assert WEIGHTS in pins and files.pin_new(root) == {}
     guard(root)
     swapped(root / WEIGHTS)
-    files.pin_new(root)  # a pin that is there stays
+    files.pin_new(root)  # an existing pin stays
     with pytest.raises(ModelFileError):
         guard(root)
 
@@ -254,7 +254,7 @@ def test_a_file_is_hashed_once_and_again_only_when_it_changed(root: Path, home: 
     assert seen.current().sha256(weights, always=True) == first and len(hashed) == 4
 
 
-def test_what_is_remembered_is_its_users_alone(root: Path, home: Path) -> None:
+def test_the_state_file_is_private(root: Path, home: Path) -> None:
     from executors.models import seen
 
     guard(root)

@@ -1,5 +1,5 @@
-"""Attacks on what is not paid for yet: outputs that lie in their bucket while their job is uploading, read, listed, signed or deleted by
-their own user; thumbnails of them; what an executor that lost the job has put up; what a screen refused."""
+"""Attacks on unpaid outputs: a user reads, lists, signs or deletes files of a job that is still uploading; their thumbnails; files of an
+executor that lost the job; files that a screen refused."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from support import Permissive, Server, artifact, claim, executor, new_user, sub
 
 from ourvidz.db.connection import Database
 from ourvidz.lifecycle import Claim, Jobs
-from ourvidz.orphans import orphans
+from ourvidz.orphan_objects import orphans
 from ourvidz.storage.folder import FolderStore
 from state.catalog import BUCKETS
 
@@ -31,7 +31,7 @@ def api(server: Server, database_name: str, database: Database):  # type: ignore
 
 
 def put(database: Database, made: dict[str, object]) -> None:
-    """An executor's upload: the object is there, and nothing is said of it yet."""
+    """An executor's upload before it is reported: only the object exists."""
     database.rows("insert into storage.buckets (id, name) values (%(bucket)s, %(bucket)s) on conflict do nothing", made)
     database.rows("insert into storage.objects (bucket_id, name) values (%(bucket)s, %(path)s)", made)
 
@@ -61,7 +61,7 @@ def paths(*made: dict[str, object]) -> set[str]:
     return {str(one["path"]) for one in made}
 
 
-def test_what_is_uploading_is_nobodys_to_read_until_it_counts(database: Database, jobs: Jobs, user: User, api: Api) -> None:
+def test_outputs_are_unreadable_until_reported_as_uploaded(database: Database, jobs: Jobs, user: User, api: Api) -> None:
     me = user()
     job, made = uploading(jobs, me)
     assert seen(api, me) == set()
@@ -80,8 +80,8 @@ def test_what_is_uploading_is_nobodys_to_read_until_it_counts(database: Database
     assert seen(api, user()) == set()
 
 
-def test_a_thumbnail_is_no_way_round(database: Database, jobs: Jobs, user: User, api: Api) -> None:
-    """Small pictures of all six are up before the first whole one, and cost nothing by themselves."""
+def test_thumbnails_are_readable_only_with_their_picture(database: Database, jobs: Jobs, user: User, api: Api) -> None:
+    """Thumbnails are uploaded before the first full picture, and cost nothing."""
     me = user()
     job, made = uploading(jobs, me)
     for one in made[1::2]:
@@ -91,7 +91,7 @@ def test_a_thumbnail_is_no_way_round(database: Database, jobs: Jobs, user: User,
     assert seen(api, me) == paths(*made[:2])
 
 
-def test_what_a_lost_claim_has_put_up_is_read_by_nobody(database: Database, jobs: Jobs, user: User, api: Api) -> None:
+def test_uploads_of_a_lost_claim_are_unreadable(database: Database, jobs: Jobs, user: User, api: Api) -> None:
     me = user()
     _, made = uploading(jobs, me)
     jobs.executor_gone(database.rows("select executor_id::text as id from public.jobs")[0]["id"])
@@ -106,7 +106,7 @@ def test_what_a_lost_claim_has_put_up_is_read_by_nobody(database: Database, jobs
     assert not paths(again) & paths(*made)
 
 
-def test_of_a_job_that_a_screen_refused_nothing_can_be_read(database: Database, jobs: Jobs, user: User, api: Api) -> None:
+def test_outputs_of_a_refused_job_are_unreadable(database: Database, jobs: Jobs, user: User, api: Api) -> None:
     me = user()
     job, made = uploading(jobs, me)
     for one in made[:4]:
@@ -116,16 +116,16 @@ def test_of_a_job_that_a_screen_refused_nothing_can_be_read(database: Database, 
     assert api.rows("authenticated", me, "select status from public.images where status = 'completed'") == []
 
 
-def test_what_the_older_system_made_stays_its_users(database: Database, user: User, api: Api) -> None:
+def test_legacy_outputs_stay_readable_for_their_user(database: Database, user: User, api: Api) -> None:
     me, other = user(), user()
     old = {"bucket": KIND, "path": f"{me}/sdxl_4711_1.png"}
     put(database, old)
-    put(database, {"bucket": KIND, "path": f"{me}/{me}/1-0.png"})  # like an output of a job that there is not
+    put(database, {"bucket": KIND, "path": f"{me}/{me}/1-0.png"})  # a path like that of an output, but of no job
     assert seen(api, me) == paths(old) and seen(api, other) == set()
 
 
-def test_signed_addresses_are_made_for_what_was_delivered_alone(standing_face: Face, tmp_path: Path) -> None:
-    """Through the Storage API, as a front end asks: one, many at once, read, listed."""
+def test_urls_are_signed_only_for_delivered_outputs(standing_face: Face, tmp_path: Path) -> None:
+    """Through the Storage API, as a front end requests: sign one, sign many, read, list."""
     face = standing_face
     face.clear(BUCKETS)
     with opened(face) as database:
@@ -168,8 +168,8 @@ def opened(face: Face):  # type: ignore[no-untyped-def]
     database.close()
 
 
-def test_what_was_put_up_and_never_counted_is_swept(database: Database, jobs: Jobs, user: User, tmp_path: Path) -> None:
-    """While the job lives it may still be counted; after its end nobody may read it, and it is an orphan."""
+def test_unreported_uploads_are_swept_after_the_end(database: Database, jobs: Jobs, user: User, tmp_path: Path) -> None:
+    """It may still be reported while the job lives; after the end it is unreadable and an orphan."""
     store, source = FolderStore(tmp_path / "store", BUCKETS), tmp_path / "a.png"
     source.write_bytes(b"x")
     me = user()

@@ -1,4 +1,4 @@
-"""Receivers of jobs are told what they were registered for, over a connection that others cannot read, signed by a secret of their own."""
+"""Receivers get only the fields they were registered for, over a connection that others cannot read, signed with a secret of their own."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def bodies(db: Database, receiver: str) -> list[dict[str, Any]]:
 
 
 def made(jobs: Jobs, user: str) -> None:
-    """A job that was enhanced and completed, and one that failed with a message that quotes what was asked for."""
+    """An enhanced and completed job, and one that failed with a message that quotes its prompt."""
     submit(jobs, user, "image7b_fast_enhanced", prompt=f"a {WORD}")
     gpu = executor(jobs)
     job = claim(jobs, gpu)
@@ -38,7 +38,7 @@ def made(jobs: Jobs, user: str) -> None:
     jobs.fail(claim(jobs, gpu), "bad_request", f"no {WORD} can be made", retryable=False)
 
 
-def test_text_goes_to_the_projects_own_callback_alone(database: Database, jobs: Jobs, user: Callable[..., str]) -> None:
+def test_text_is_sent_only_to_the_projects_callback(database: Database, jobs: Jobs, user: Callable[..., str]) -> None:
     outbox.receiver_set(database, "billing", URL, ["processing", "completed", "failed"])
     outbox.receiver_set(database, "job-callback", OWN)
     made(jobs, user("premium"))
@@ -51,7 +51,7 @@ def test_text_goes_to_the_projects_own_callback_alone(database: Database, jobs: 
 
 
 @pytest.mark.parametrize("name", ["billing", "job-callback"])
-def test_nobody_else_can_be_registered_for_text(database: Database, name: str) -> None:
+def test_only_job_callback_may_receive_text_fields(database: Database, name: str) -> None:
     for field in ("enhancedPrompt", "error_message"):
         with pytest.raises(InvalidJob, match="job-callback alone") as refused:
             outbox.receiver_set(database, name, URL, fields=["job_type", field])
@@ -62,7 +62,7 @@ def test_nobody_else_can_be_registered_for_text(database: Database, name: str) -
     assert [r["url"] for r in outbox.receivers(database) if r["name"] == "job-callback"] == [OWN]
 
 
-def test_a_receiver_is_told_the_fields_it_was_registered_for(database: Database, jobs: Jobs, user: Callable[..., str]) -> None:
+def test_a_receiver_gets_only_its_registered_fields(database: Database, jobs: Jobs, user: Callable[..., str]) -> None:
     outbox.receiver_set(database, "billing", URL, fields=["job_type", "num_images"])
     made(jobs, user("premium"))
     for body in bodies(database, "billing"):
@@ -76,13 +76,13 @@ def test_a_receiver_is_told_the_fields_it_was_registered_for(database: Database,
 @pytest.mark.parametrize(
     "url", ["http://example.com/hook", "http://10.0.0.8/", "http://127.0.0.1.example.com/", "http://[::2]/", "ftp://127.0.0.1/"]
 )
-def test_an_address_that_others_can_read_is_refused(database: Database, url: str) -> None:
+def test_insecure_urls_are_refused(database: Database, url: str) -> None:
     with pytest.raises(InvalidJob, match="https://") as refused:
         outbox.receiver_set(database, "billing", url)
     assert refused.value.field == "url" and outbox.receivers(database) == []
 
 
-def test_a_secret_is_one_receivers_own(database: Database) -> None:
+def test_receivers_cannot_share_a_secret(database: Database) -> None:
     outbox.receiver_set(database, "job-callback", OWN)
     outbox.receiver_set(database, "billing", URL)
     assert {r["name"]: r["secret_env"] for r in outbox.receivers(database)} == {
@@ -96,13 +96,13 @@ def test_a_secret_is_one_receivers_own(database: Database) -> None:
 
 
 @pytest.mark.parametrize("weak", ["x", "whsec_", "whsec_aGVsbG8=", "23 bytes of a short one".replace(" ", "-")])
-def test_a_secret_that_can_be_guessed_signs_nothing(weak: str) -> None:
+def test_weak_secrets_are_refused(weak: str) -> None:
     with pytest.raises(BadSecret, match=r"HOOK: a secret of .* bytes can be guessed") as refused:
         Keyring({"HOOK": weak}).keys("HOOK")
     assert weak not in str(refused.value).replace("whsec_$(", "")
 
 
-def test_a_secret_that_opens_something_else_signs_nothing() -> None:
+def test_secrets_used_elsewhere_are_refused() -> None:
     word = "sb_secret_0123456789abcdefghij"
     for other in ("SUPABASE_SECRET_KEY", "UPSTASH_REDIS_REST_TOKEN", "OTHER_SECRET"):
         with pytest.raises(BadSecret, match=rf"HOOK: {other} holds the same secret") as refused:
@@ -112,7 +112,7 @@ def test_a_secret_that_opens_something_else_signs_nothing() -> None:
 
 
 @pytest.mark.parametrize("held", ["v1,{}", "{}|whsec_YW5vdGhlciBzZWNyZXQgb2Ygb3VycywgdGhlIG5ldyBvbmU=", "x,{}=", "{}"])
-def test_the_same_secret_is_known_however_it_is_written(held: str) -> None:
+def test_a_reused_secret_is_recognised_in_any_notation(held: str) -> None:
     secret = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBk"
     with pytest.raises(BadSecret, match="HOOK: OTHER_SECRET holds the same secret"):
         Keyring({"HOOK": f"v1,{secret}=", "OTHER_SECRET": held.format(secret)}).keys("HOOK")

@@ -1,6 +1,6 @@
-"""Attacks on reports and takedowns: people who report everything to make it vanish, try out ids, or keep an output down; owners who go on
-showing what was taken down, by a signed URL, a new row, the same bytes or a picture that looks the same; suspended users who go on; and
-anybody who decides, reads reports or changes what was decided."""
+"""Attacks on reports and takedowns: reporters who report everything to hide it, probe for ids, or keep an output down; owners who keep
+showing what was taken down, by a signed URL, a new row, the same bytes or a similar picture; suspended users who go on; and unauthorised
+users who decide, read reports or change decisions."""
 
 from __future__ import annotations
 
@@ -66,12 +66,10 @@ def shown(db: Database, job: Claim) -> list[tuple[str, bool]]:
     return [(r["moderation_status"], r["taken_down"]) for r in db.rows(sql, (job.job_id,))]
 
 
-# -- who files -----------------------------------------------------------------------------------------------------------------------
+# -- filing --------------------------------------------------------------------------------------------------------------------------
 
 
-def test_an_output_reported_as_a_minor_vanishes_at_once_and_comes_back_when_that_was_wrong(
-    database: Database, jobs: Jobs, user: User
-) -> None:
+def test_a_minor_report_hides_at_once_and_dismissal_restores(database: Database, jobs: Jobs, user: User) -> None:
     owner = user()
     job = made(jobs, owner)
     filed = report(database, f"https://x.example/functions/v1/report?o={job.job_id}.0")
@@ -82,7 +80,7 @@ def test_an_output_reported_as_a_minor_vanishes_at_once_and_comes_back_when_that
     assert audit(database) == [("filed", "reporter"), ("hidden", "system"), ("dismissed", "person:op"), ("restored", "person:op")]
 
 
-def test_after_a_decision_no_report_hides_it_by_itself_again(database: Database, jobs: Jobs, user: User) -> None:
+def test_a_decided_output_is_not_hidden_again_automatically(database: Database, jobs: Jobs, user: User) -> None:
     job = made(jobs, user())
     moderation.act(database, report(database, job.job_id)["report"], "dismiss", "person:op")
     for n in range(5):
@@ -91,7 +89,7 @@ def test_after_a_decision_no_report_hides_it_by_itself_again(database: Database,
     assert len(moderation.queue(database)) == 5
 
 
-def test_mass_reports_hide_a_few_and_then_wait_for_a_person(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+def test_mass_reports_hide_only_a_few_automatically(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
     outputs = [made(jobs, user()) for _ in range(5)]
     for job in outputs:
         report(database, job.job_id, "ncii", **SIGNED)
@@ -106,7 +104,7 @@ def test_mass_reports_hide_a_few_and_then_wait_for_a_person(database: Database, 
     assert state(database, outputs[3]) == "hidden"
 
 
-def test_all_senders_together_are_bounded_by_kind(database: Database, jobs: Jobs, user: User) -> None:
+def test_reports_are_rate_limited_by_category(database: Database, jobs: Jobs, user: User) -> None:
     database.rows("update ourvidz.report_rules set per_hour = 3 where name = 'other'")
     for n in range(3):
         report(database, None, "other", source=sha256(bytes([n])).hexdigest())
@@ -116,14 +114,14 @@ def test_all_senders_together_are_bounded_by_kind(database: Database, jobs: Jobs
 
 
 @pytest.mark.parametrize("missing", [{"contact": None}, {"signature": None}, {"good_faith": False}, {}])
-def test_only_a_valid_request_hides_an_intimate_picture(database: Database, jobs: Jobs, user: User, missing: dict[str, Any]) -> None:
+def test_an_invalid_ncii_request_hides_nothing(database: Database, jobs: Jobs, user: User, missing: dict[str, Any]) -> None:
     job = made(jobs, user())
     report(database, job.job_id, "ncii", **SIGNED | missing)
     assert state(database, job) == ("reported" if missing else "hidden")
     assert moderation.queue(database)[0]["valid"] is not bool(missing)
 
 
-def test_an_id_that_is_none_is_answered_as_one_that_is(database: Database, jobs: Jobs, user: User) -> None:
+def test_unknown_ids_get_the_same_answer_as_known_ones(database: Database, jobs: Jobs, user: User) -> None:
     job = made(jobs, user())
     answers = []
     for output in (job.job_id, str(uuid.uuid4()), f"{job.job_id}.77", "../../etc/passwd", "' or true --", "9" * 500, None):
@@ -133,14 +131,14 @@ def test_an_id_that_is_none_is_answered_as_one_that_is(database: Database, jobs:
     assert [r["subject"] is not None for r in database.rows("select subject from ourvidz.reports order by filed_at")].count(True) == 1
 
 
-def test_sent_twice_it_is_one_report_whoever_sends_it_and_says_nothing_of_the_first(database: Database, jobs: Jobs, user: User) -> None:
+def test_a_repeated_report_id_is_one_report_and_reveals_nothing(database: Database, jobs: Jobs, user: User) -> None:
     job, other = made(jobs, user()), made(jobs, user())
     first = report(database, job.job_id, "other")
     again = report(database, other.job_id, "other", id=first["report"], source=sha256(b"two").hexdigest())
     assert again == first and len(moderation.queue(database)) == 1 and state(database, other) is None
 
 
-def test_no_address_is_kept_and_yesterdays_hashes_cannot_be_compared(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+def test_reporter_addresses_are_hashed_with_a_rotating_salt(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
     report(database, None, "other")
     (kept,) = database.rows("select source from ourvidz.report_sources")
     assert kept["source"] != SOURCE
@@ -155,16 +153,16 @@ def test_no_address_is_kept_and_yesterdays_hashes_cannot_be_compared(database: D
     [{"category": "nothing"}, {"source": "127.0.0.1"}, {"said": "x" * 4001}, {"contact": "x" * 255}, {"signature": "x" * 201},
      {"output": "x" * 501}, {"output": None, "said": None}],
 )  # fmt: skip
-def test_what_is_too_long_or_missing_is_refused_whole(database: Database, wrong: dict[str, Any]) -> None:
+def test_invalid_reports_are_refused_completely(database: Database, wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidJob):
         report(database, **{"output": None, "category": "other"} | wrong)
     assert database.rows("select 1 as x from ourvidz.reports") == database.rows("select 1 as x from ourvidz.report_sources") == []
 
 
-# -- who decides ---------------------------------------------------------------------------------------------------------------------
+# -- deciding ------------------------------------------------------------------------------------------------------------------------
 
 
-def test_nobody_but_admins_decides_or_reads_reports(api: Api, database: Database, jobs: Jobs, user: User) -> None:
+def test_only_admins_decide_and_read_reports(api: Api, database: Database, jobs: Jobs, user: User) -> None:
     owner = user()
     job = made(jobs, owner)
     filed = report(database, job.job_id, "other", contact="secret@example.com")
@@ -182,7 +180,7 @@ def test_nobody_but_admins_decides_or_reads_reports(api: Api, database: Database
                 api.rows(role, who, query, params)
     for query, params in ((moderate, (filed["report"],)), (queue, ())):
         with pytest.raises(psycopg.Error) as refused, api.request("authenticated", owner) as cursor:
-            cursor.execute("reset role")  # as if a grant were too wide: the functions ask who calls, too
+            cursor.execute("reset role")  # as if a grant were too wide: the functions check the caller too
             cursor.execute(query, params)
         assert refused.value.sqlstate == "OV017"
     admin = user()
@@ -193,7 +191,7 @@ def test_nobody_but_admins_decides_or_reads_reports(api: Api, database: Database
     assert [r["state"] for r in told["report_queue"]] == ["hidden"] and "secret" not in json.dumps(told)
 
 
-def test_reports_come_with_the_service_key_alone(api: Api, user: User) -> None:
+def test_only_the_service_key_can_file_reports(api: Api, user: User) -> None:
     ask = "select public.file_report(%s::uuid, 'other', %s, said => 'x')"
     for role, who in (("anon", None), ("authenticated", user()), ("ourvidz_executor", None), ("ourvidz_analyst", None)):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
@@ -209,7 +207,7 @@ def test_a_decision_is_never_changed_or_taken_away(database: Database, superuser
             superuser.execute(query)
 
 
-def test_hidden_twice_is_hidden_once_and_a_block_is_not_undone_by_a_hide(database: Database, jobs: Jobs, user: User) -> None:
+def test_hiding_is_idempotent_and_does_not_undo_a_block(database: Database, jobs: Jobs, user: User) -> None:
     job = made(jobs, user())
     one, two = (report(database, job.job_id, "other", source=sha256(bytes([n])).hexdigest())["report"] for n in (1, 2))
     for verb in ("hide", "hide", "block", "block"):
@@ -225,7 +223,7 @@ def test_hidden_twice_is_hidden_once_and_a_block_is_not_undone_by_a_hide(databas
         moderation.act(database, str(uuid.uuid4()), "hide", "person:op")
 
 
-def test_an_undecided_valid_request_keeps_it_down_when_another_report_is_dismissed(database: Database, jobs: Jobs, user: User) -> None:
+def test_an_open_valid_request_keeps_an_output_hidden_when_another_is_dismissed(database: Database, jobs: Jobs, user: User) -> None:
     job = made(jobs, user())
     valid = report(database, job.job_id, "ncii", **SIGNED)["report"]
     moderation.act(database, report(database, job.job_id, "other")["report"], "dismiss", "person:op")
@@ -234,7 +232,7 @@ def test_an_undecided_valid_request_keeps_it_down_when_another_report_is_dismiss
     assert state(database, job) == "restored"
 
 
-def test_an_admins_rejection_of_a_row_is_a_takedown(api: Api, database: Database, jobs: Jobs, user: User) -> None:
+def test_an_admins_rejection_of_an_image_row_is_a_takedown(api: Api, database: Database, jobs: Jobs, user: User) -> None:
     owner, admin = user(), user()
     job = made(jobs, owner)
     for word, then in (("rejected", "hidden"), ("approved", "restored")):
@@ -245,10 +243,10 @@ def test_an_admins_rejection_of_a_row_is_a_takedown(api: Api, database: Database
         api.rows("authenticated", owner, "update public.images set moderation_status = 'approved'")
 
 
-# -- what its owner tries ------------------------------------------------------------------------------------------------------------
+# -- the owner's attempts ------------------------------------------------------------------------------------------------------------
 
 
-def test_its_owner_sees_it_nowhere_and_cannot_bring_it_back(api: Api, database: Database, jobs: Jobs, user: User) -> None:
+def test_the_owner_can_neither_see_nor_restore_a_hidden_output(api: Api, database: Database, jobs: Jobs, user: User) -> None:
     owner = user()
     job, kept = made(jobs, owner), made(jobs, owner)
     paths = {r["job_id"]: (r["bucket"], r["path"]) for r in database.rows("select job_id::text, bucket, path from public.artifacts")}
@@ -271,13 +269,13 @@ def test_its_owner_sees_it_nowhere_and_cannot_bring_it_back(api: Api, database: 
     assert mine("delete from public.images where job_id = %s returning id", job.job_id) == []
     (status,) = mine("select public.job_status(%s) as told", job.job_id)
     assert status["told"]["assets"] == []
-    # A row of the library that is made afterwards shows it no more than the first did.
+    # A library row inserted later does not show it either.
     database.rows("delete from public.images where job_id = %s", (job.job_id,))
     mine("insert into public.images (user_id, prompt, job_id, image_index) values (%s, 'x', %s, 0)", owner, job.job_id)
     assert mine("select 1 as x from public.images where job_id = %s", job.job_id) == [] and shown(database, job) == [("rejected", True)]
 
 
-def test_what_was_taken_down_is_no_reference_of_its_owners_without_consent(database: Database, jobs: Jobs, user: User) -> None:
+def test_a_hidden_output_is_no_reference_without_consent(database: Database, jobs: Jobs, user: User) -> None:
     job = made(jobs, user())
     bytes_of = artifact(job)["sha256"]
     asked = "select ourvidz.why_no_consent(%s, %s) as why"
@@ -287,7 +285,7 @@ def test_what_was_taken_down_is_no_reference_of_its_owners_without_consent(datab
 
 
 def stored(root: Path, database: Database) -> tuple[FolderStore, Quarantine]:
-    """A folder store that holds what the artifacts' rows name."""
+    """A folder store with the objects that the artifacts' rows name."""
     store = FolderStore(root / "storage", BUCKETS)
     for a in database.rows("select bucket, path from public.artifacts where uploaded_at is not null"):
         (root / "file.png").write_bytes(a["path"].encode())
@@ -295,17 +293,15 @@ def stored(root: Path, database: Database) -> tuple[FolderStore, Quarantine]:
     return store, Quarantine(database, store, all_here=True)
 
 
-def test_its_object_leaves_the_place_that_signed_urls_name_and_comes_back(
-    database: Database, jobs: Jobs, user: User, tmp_path: Path
-) -> None:
+def test_a_hidden_object_is_moved_to_quarantine_and_back(database: Database, jobs: Jobs, user: User, tmp_path: Path) -> None:
     job = made(jobs, user())
     store, quarantine = stored(tmp_path, database)
     (a,) = database.rows("select bucket, path from public.artifacts")
     filed = report(database, job.job_id)
     assert quarantine.settle() == 1 and quarantine.round() == 0
     assert store.stat(a["bucket"], a["path"]) is None and list(store.list(QUARANTINE, job.user_id)) == [sealed_path(a["bucket"], a["path"])]
-    # Deleted by its owner meanwhile, it stays as evidence until the report is decided, and goes then.
-    jobs.db.rows("select ourvidz.hide(%s)", (job.job_id,))
+    # If its owner deletes it, it is kept as evidence until the report is decided, and removed then.
+    jobs.db.rows("select ourvidz.remove_from_library(%s)", (job.job_id,))
     remover = Remover(database, store, all_here=True)
     assert remover.round() == 0
     moderation.act(database, filed["report"], "dismiss", "person:op")
@@ -313,7 +309,7 @@ def test_its_object_leaves_the_place_that_signed_urls_name_and_comes_back(
     assert remover.round() == 1 and database.rows("select 1 as x from ourvidz.taken_objects") == []
 
 
-def test_what_is_uploaded_once_more_is_moved_again(database: Database, jobs: Jobs, user: User, tmp_path: Path) -> None:
+def test_a_reupload_of_a_hidden_object_is_quarantined_again(database: Database, jobs: Jobs, user: User, tmp_path: Path) -> None:
     submit(jobs, user())
     job = claim(jobs, executor(jobs))
     jobs.advance(job, "generation_started")
@@ -330,10 +326,8 @@ def test_what_is_uploaded_once_more_is_moved_again(database: Database, jobs: Job
     assert store.stat(a["bucket"], a["path"]) is None and len(store.list(QUARANTINE)) == 1
 
 
-def test_what_is_uploaded_after_it_was_restored_stays_and_can_be_deleted(
-    database: Database, jobs: Jobs, user: User, tmp_path: Path
-) -> None:
-    """Restored before it was moved back: its new object is in its place, and nothing holds it there."""
+def test_an_upload_after_the_restore_stays_and_can_be_deleted(database: Database, jobs: Jobs, user: User, tmp_path: Path) -> None:
+    """Restored before its object was moved back: the new object is in its place, and nothing keeps it there."""
     submit(jobs, user())
     job = claim(jobs, executor(jobs))
     jobs.advance(job, "generation_started")
@@ -350,18 +344,18 @@ def test_what_is_uploaded_after_it_was_restored_stays_and_can_be_deleted(
     jobs.artifact_uploaded(job, "image", 0, a["sha256"])
     jobs.complete(job)
     assert quarantine.settle() == 0 and store.stat(a["bucket"], a["path"]) is not None
-    jobs.db.rows("select ourvidz.hide(%s)", (job.job_id,))
+    jobs.db.rows("select ourvidz.remove_from_library(%s)", (job.job_id,))
     assert Remover(database, store, all_here=True).round() == 1 and store.stat(a["bucket"], a["path"]) is None
 
 
-# -- the same again ------------------------------------------------------------------------------------------------------------------
+# -- copies --------------------------------------------------------------------------------------------------------------------------
 
 
 def near(pdq: str, bits: int) -> str:
     return f"{int(pdq, 16) ^ int('1' * bits, 2):064x}"
 
 
-def test_the_same_bytes_and_what_looks_like_it_are_refused_and_earlier_copies_hidden(database: Database, jobs: Jobs, user: User) -> None:
+def test_a_block_refuses_equal_and_similar_pictures_and_hides_earlier_copies(database: Database, jobs: Jobs, user: User) -> None:
     looks = sha256(b"a picture").hexdigest()
     found = []
     for bits in (0, 10, 60):
@@ -388,7 +382,7 @@ def test_the_same_bytes_and_what_looks_like_it_are_refused_and_earlier_copies_hi
 # -- suspension ----------------------------------------------------------------------------------------------------------------------
 
 
-def test_a_suspended_users_jobs_stop_tokens_come_back_and_nothing_more_is_queued(database: Database, jobs: Jobs, user: User) -> None:
+def test_suspension_cancels_jobs_releases_tokens_and_blocks_submits(database: Database, jobs: Jobs, user: User) -> None:
     bad, other = user(), user()
     running, waiting, theirs = submit(jobs, bad), submit(jobs, bad), submit(jobs, other)
     gpu = executor(jobs)
@@ -408,7 +402,7 @@ def test_a_suspended_users_jobs_stop_tokens_come_back_and_nothing_more_is_queued
     assert audit(database) == [("suspended", "person:op"), ("lifted", "person:op")]
 
 
-def test_a_suspended_users_objects_are_unreadable_and_moved_references_too(
+def test_a_suspended_users_objects_and_references_are_quarantined(
     api: Api, database: Database, jobs: Jobs, user: User, tmp_path: Path, clock: Clock
 ) -> None:
     bad = user()
@@ -429,7 +423,7 @@ def test_a_suspended_users_objects_are_unreadable_and_moved_references_too(
         )
     quarantine.settle()
     assert list(store.list(a["bucket"])) == list(store.list("reference_images")) == [] and len(store.list(QUARANTINE, bad)) == 2
-    # What was under way then comes later, and is found by the second look.
+    # A request that was under way stores later, and is found by the second look.
     store.put("reference_images", f"{bad}/2-ref.png", tmp_path / "file.png", "image/png")
     clock.advance(1_201)
     quarantine.settle()
@@ -443,7 +437,7 @@ def test_a_suspended_users_objects_are_unreadable_and_moved_references_too(
 # -- appeals -------------------------------------------------------------------------------------------------------------------------
 
 
-def test_one_appeal_for_each_decision_and_only_against_ones_own(api: Api, database: Database, jobs: Jobs, user: User) -> None:
+def test_one_appeal_per_decision_and_only_by_its_owner(api: Api, database: Database, jobs: Jobs, user: User) -> None:
     owner, other = user(), user()
     job = made(jobs, owner)
     ask = "select public.appeal(%s, %s) as told"
@@ -466,7 +460,7 @@ def test_one_appeal_for_each_decision_and_only_against_ones_own(api: Api, databa
     assert [kind for kind, _ in audit(database)] == ["filed", "hidden", "appealed", "appeal_granted", "dismissed", "restored"]
 
 
-def test_a_suspended_user_appeals_once_and_is_let_in_again(api: Api, database: Database, user: User) -> None:
+def test_a_suspended_user_may_appeal_once_and_the_decision_is_final(api: Api, database: Database, user: User) -> None:
     bad = user()
     moderation.suspend(database, bad, "abuse", "person:op")
     ask = "select public.appeal(%s) as told"
@@ -480,10 +474,10 @@ def test_a_suspended_user_appeals_once_and_is_let_in_again(api: Api, database: D
         moderation.decide_appeal(database, waiting["id"], True, "person:op")
 
 
-# -- time ----------------------------------------------------------------------------------------------------------------------------
+# -- retention and deadlines ---------------------------------------------------------------------------------------------------------
 
 
-def test_texts_go_a_year_after_the_decision_and_never_before_one(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
+def test_report_texts_are_deleted_a_year_after_the_decision(database: Database, jobs: Jobs, user: User, clock: Clock) -> None:
     closed, still = (report(database, None, "other", contact="a@example.com")["report"] for _ in range(2))
     moderation.act(database, closed, "dismiss", "person:op")
     clock.advance(366 * 86_400)
@@ -491,7 +485,7 @@ def test_texts_go_a_year_after_the_decision_and_never_before_one(database: Datab
     assert [str(r["id"]) for r in database.rows("select id from ourvidz.report_payloads")] == [still]
 
 
-def test_deadlines_are_those_of_the_kind(database: Database, clock: Clock) -> None:
+def test_deadlines_depend_on_the_category(database: Database, clock: Clock) -> None:
     for n, kind in enumerate(CATEGORIES):
         report(database, None, kind.name, source=sha256(bytes([n])).hexdigest())
     waits = {r["category"]: (r["due_at"] - clock.at).total_seconds() for r in moderation.queue(database)}

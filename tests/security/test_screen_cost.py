@@ -1,5 +1,5 @@
-"""Attack: a prompt of 4,000 characters that costs many times what a plain one does, in every place that screens it; and the other way
-round, that what was done about it lets a text through: a short cut of the screen that skips what the whole reading refuses.
+"""Attack: a prompt of 4,000 characters that costs many times a plain one, wherever it is screened; and conversely, a shortcut in the screen
+that skips what the full check refuses.
 
 Costs are CPU time of this process, as ratios within one run.
 """
@@ -10,8 +10,8 @@ import random
 import time
 from pathlib import Path
 
-import plain_screen
 import pytest
+import reference_screen
 from disguises import LANGUAGES, disguised
 from hypothesis import given, settings
 from hypothesis import strategies as some
@@ -65,7 +65,7 @@ COSTLY = {
 
 
 def cost(text: str, tries: int = 3) -> float:
-    """Seconds of CPU, the least of some tries: what a busy machine adds is not the screen's."""
+    """Seconds of CPU time, the minimum of some tries to exclude other load."""
 
     def once() -> float:
         start = time.process_time()
@@ -75,8 +75,8 @@ def cost(text: str, tries: int = 3) -> float:
     return min(once() for _ in range(tries))
 
 
-def test_no_text_costs_many_times_a_plain_one_of_its_length() -> None:
-    """Aimed at four times, as `python -m bench screen` shows; twice that for the clock. One of them was 93 times as dear before."""
+def test_no_text_costs_many_times_a_plain_one() -> None:
+    """The target is a factor of four (`python -m bench screen`); eight here for clock noise. One of them was 93 before."""
     plain = filled(PROMPT)
     cost(plain)
     dear = {}
@@ -88,8 +88,8 @@ def test_no_text_costs_many_times_a_plain_one_of_its_length() -> None:
     assert dear == {}
 
 
-def test_a_prompt_costs_little_more_than_to_look_at_its_letters() -> None:
-    """300 characters, against a loop in Python over 3,000: 8 loops now, 70 before."""
+def test_screening_a_prompt_costs_little_more_than_reading_it() -> None:
+    """300 characters, against a Python loop over 3,000: 8 loops now, 70 before."""
     prompt = (PROMPT * 2)[:300]
 
     def loop() -> float:
@@ -103,12 +103,12 @@ def test_a_prompt_costs_little_more_than_to_look_at_its_letters() -> None:
     assert any(cost(prompt, 5) < 25 * min(loop() for _ in range(5)) for _ in range(4))
 
 
-# --- the short cuts answer as the whole reading does
+# --- shortcuts give the same answer as the full check
 
 
 def same(text: str) -> bool:
     folded = RULES.folding.fold(RULES.folding.known(text))
-    return lexical._refusing(RULES, folded) == plain_screen.refusing(RULES, folded)
+    return lexical._refusing(RULES, folded) == reference_screen.refusing(RULES, folded)
 
 
 PIECES = sorted({*RULES.meanings, *(word for words in RULES.numbers.values() for word in words), *RULES.inside, *RULES.stems, *RULES.apart})
@@ -120,18 +120,18 @@ NOISE = some.text(max_size=12) | some.sampled_from(
 @pytest.mark.sized
 @settings(max_examples=size(50, 250), deadline=None)
 @given(some.lists(some.sampled_from(PIECES) | NOISE, max_size=9), some.sampled_from([" ", "", "-", "  ", ".", "_"]))
-def test_no_short_cut_skips_what_the_whole_reading_refuses(pieces: list[str], between: str) -> None:
+def test_shortcuts_agree_with_the_full_check(pieces: list[str], between: str) -> None:
     assert same(between.join(pieces))
 
 
 @pytest.mark.sized
 @settings(max_examples=size(25, 120), deadline=None)
 @given(some.text(alphabet="rnvwmliteen37 !.-kdoa", max_size=60))
-def test_letters_that_are_read_together_too(text: str) -> None:
+def test_shortcuts_agree_on_combined_letters(text: str) -> None:
     assert same(text)
 
 
-def test_harmless_prompts_and_terms_in_disguise_too() -> None:
+def test_shortcuts_agree_on_harmless_and_disguised_prompts() -> None:
     draw = random.Random(11)
     texts = draw.sample(HARMLESS, 60)
     for code in LANGUAGES:
@@ -145,5 +145,5 @@ def test_a_long_text_of_single_letters_is_unreadable() -> None:
 
 
 @pytest.mark.parametrize("text", ["\ufdfa" * 200, "a lamp " + "\u3300" * 300])
-def test_what_grows_when_it_is_normalised_is_unreadable(text: str) -> None:
+def test_text_that_grows_when_normalised_is_unreadable(text: str) -> None:
     assert SCREEN.check(text).rule_id == "und/unreadable"

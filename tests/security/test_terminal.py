@@ -1,7 +1,7 @@
-"""Escape sequences in prompts, tags, names, messages and letters never reach a terminal or a pipe raw, in any command.
+"""Escape sequences in prompts, tags, names, messages and letters never reach a terminal or a pipe unescaped, in any command.
 
-An operator looks at what users wrote. A sequence in it could clear the screen, write over the line above, rename the window, or put text
-into the clipboard (OSC 52).
+Operators look at user text. A sequence in it could clear the screen, overwrite the line above, rename the window, or set the clipboard (OSC
+52).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ for arguments in json.loads(sys.argv[1]):
     run()
 """
 STYLE = re.compile(r"\x1b\[[0-9;]*m|\x1b\[\?(25|7)[hl]|\x1b\[[0-9]*[GKA]|\x1b\[2K|\r(?=[\u2800-\u28ff\x1b]|$)")
-"""What rich itself writes: colours, the cursor's visibility, and its own line when progress is shown."""
+"""Sequences that rich itself writes: colours, cursor visibility, and its progress line."""
 
 
 def commands(job_id: str, user: str, scene: str) -> list[list[str]]:
@@ -57,7 +57,7 @@ def commands(job_id: str, user: str, scene: str) -> list[list[str]]:
 
 @pytest.fixture
 def planted(database: Database, jobs: Jobs, upstash: UpstashFace) -> list[list[str]]:
-    """The attack wherever somebody else's text can stand that a command shows."""
+    """Plants the attack in every foreign text that a command shows; returns the commands."""
     user = new_user(database)
     job_id = submit(
         jobs, user, "image7b_fast_enhanced", prompt=f"a pier {ATTACK}", negative_prompt=ATTACK, metadata={"tags": [ATTACK], ATTACK: ATTACK}
@@ -95,12 +95,12 @@ def env(database: Database, upstash: UpstashFace, tmp_path: Path) -> dict[str, s
 
 
 def raw(text: str) -> list[str]:
-    """What is left of it in what came out, with its place."""
+    """The unsafe characters left in the output, each with its context."""
     left = STYLE.sub("", text.replace("\r\n", "\n"))
     return [f"{found[0]!r} in {left[max(0, found.start() - 60) : found.start() + 20]!r}" for found in UNSAFE.finditer(left)]
 
 
-def test_into_a_terminal(planted: list[list[str]], env: dict[str, str], tmp_path: Path) -> None:
+def test_no_escape_sequences_reach_a_terminal(planted: list[list[str]], env: dict[str, str], tmp_path: Path) -> None:
     main, side = pty.openpty()
     line = [sys.executable, "-c", RUN, json.dumps(planted)]
     process = subprocess.Popen(
@@ -121,7 +121,7 @@ def test_into_a_terminal(planted: list[list[str]], env: dict[str, str], tmp_path
     assert raw(text) == []
 
 
-def test_into_a_pipe(planted: list[list[str]], env: dict[str, str], tmp_path: Path) -> None:
+def test_no_escape_sequences_reach_a_pipe(planted: list[list[str]], env: dict[str, str], tmp_path: Path) -> None:
     line = [sys.executable, "-c", RUN, json.dumps(planted)]
     done = subprocess.run(line, env=env, cwd=tmp_path, capture_output=True, timeout=LIMIT, check=True)
     out, err = done.stdout.decode(), done.stderr.decode()
@@ -130,7 +130,7 @@ def test_into_a_pipe(planted: list[list[str]], env: dict[str, str], tmp_path: Pa
 
 
 @given(st.text())
-def test_what_is_safe_has_none_and_json_stays_what_it_was(text: str) -> None:
+def test_safe_removes_control_characters_and_keeps_json(text: str) -> None:
     assert not UNSAFE.search(safe(text)) and "\n" not in one_line(text)
     assert json.loads(safe(json.dumps({text: text}, ensure_ascii=False))) == {text: text}
     assert safe("a pier\tat dusk\nnaïve 海 🌊 \u200dِ") == "a pier\tat dusk\nnaïve 海 🌊 \u200dِ"

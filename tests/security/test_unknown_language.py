@@ -1,7 +1,7 @@
-"""Attack: a prompt in a language that the lexical screen has no table for, where no guard model reads prompts (docs/decisions/0037).
+"""Attack: a prompt in a language without a table in the lexical screen, where no guard model reads prompts (docs/decisions/0037).
 
-The sentences are neutral: what counts is that the screen could not have read them. That such a job is refused and makes nothing is in
-tests/executors/test_guarding.py.
+The sentences are neutral: it matters only that the screen could not have read them. The refusal of such a job is tested in
+tests/executors/test_guard_in_jobs.py.
 """
 
 from __future__ import annotations
@@ -45,17 +45,17 @@ SENTENCES = {
 }
 
 
-def test_a_language_without_a_table_is_noticed() -> None:
+def test_a_language_without_a_table_is_detected() -> None:
     missed = [code for code, text in SENTENCES.items() if not unknown(text, languages())]
     assert missed == [] and not SENTENCES.keys() & languages()
 
 
-def test_it_is_noticed_in_one_sentence_of_a_long_text() -> None:
+def test_one_sentence_in_an_unknown_language_is_detected() -> None:
     for code in ("sw", "hr", "ta", "sq"):
         assert unknown("a woman in a red dress on a rooftop at dusk. " * 6 + SENTENCES[code] + ". city lights, 35mm", languages()), code
 
 
-def test_prompts_in_the_languages_of_the_tables_are_not_held_up() -> None:
+def test_prompts_in_known_languages_pass() -> None:
     assert [text for text in HARMLESS if unknown(text, languages())] == []
     assert [
         text for text in ("x", "a cat", "prompt 17", "営業中", "Łódź", "1girl, bokeh", "", "   ", "4711") if unknown(text, languages())

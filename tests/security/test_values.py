@@ -1,7 +1,7 @@
-"""An analyst reads no words, and an erasure leaves none: a marker is planted in every place where each role can write.
+"""Analysts can read no user text, and an erasure leaves none: a marker is planted in every place where each role can write.
 
-The places come from the catalog: every column that a role may write, every argument of text of every function that it may call, and each
-key of each event. What becomes of each try does not matter; what an analyst reads afterwards does.
+The places come from the catalog: every column that a role may write, every text argument of each function it may call, and each key of each
+event. Whether a write succeeds does not matter; what an analyst can read afterwards does.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from sizes import size
 from support import LANES, Permissive, Server, artifact, new_user, submit
 
 from ourvidz.db.connection import Database
-from ourvidz.docs import ROOT
 from ourvidz.erasure import Eraser
 from ourvidz.lifecycle import Jobs
 from ourvidz.safety.rules import TERMS, load_rules
@@ -31,6 +30,7 @@ from state import kinds
 from state.catalog import BUCKETS
 from state.errors import BrokenChain
 from state.machine import EventType
+from tools.docs import ROOT
 
 KNOWN: dict[str, Any] = {
     "id": str(uuid.UUID(int=7)), "job_type": "image_fast", "jsonb": "{}", "integer": 1, "text": "x", "boolean": True, "sha256": "c3" * 32,
@@ -38,7 +38,7 @@ KNOWN: dict[str, Any] = {
     "original_prompt": "x", "generation_mode": "standalone", "status": "queued", "p_queue": "sdxl_queue", "p_digest": "c3" * 32,
     "timestamp with time zone": "2025-07-07", "scene_number": 1, "description": "x",
 }  # fmt: skip
-"""What makes a call plausible, by the argument's or column's name, else by its type."""
+"""Values that make a call plausible, by name of argument or column, else by type."""
 
 
 def project(database: Database, user: str) -> str:
@@ -47,7 +47,7 @@ def project(database: Database, user: str) -> str:
 
 
 class Planted:
-    """A database after every role has planted the marker wherever it can. `places`: where it stands then, as the superuser finds it."""
+    """A database after every role has planted the marker wherever it can. `places`: where the superuser then finds it."""
 
     def __init__(self, api: Api, stolen: Api, database: Database, jobs: Jobs) -> None:
         self.api, self.stolen, self.database, self.user = api, stolen, database, new_user(database, "premium")
@@ -72,7 +72,7 @@ class Planted:
         self.places = holding(api, None)
 
     def _executor(self, known: dict[str, Any]) -> Planter:
-        """A stolen executor's login, with a claim that is its own."""
+        """A stolen executor login with a claim of its own."""
         thief = Planter(self.stolen, "ourvidz_executor", None, known)
         thief.call("select ourvidz.register(%(m)s, %(m)s, 1, array[%(m)s])", {"m": MARK})
         me = thief.call(
@@ -81,7 +81,7 @@ class Planted:
         thief.call(
             "select ourvidz.heartbeat(%(me)s, array[%(m)s], array[%(m)s], jsonb_build_object('x', %(m)s::text))", {"me": me, "m": MARK}
         )
-        # A marker that was kept in its lanes must not leave it without a claim: the rest of what it can write is tried too.
+        # A marker kept in its lanes must not prevent the claim: the remaining writes are tried too.
         thief.call("select ourvidz.heartbeat(%(me)s, '{}', %(lanes)s)", {"me": me, "lanes": list(LANES)})
         with self.stolen.request(None) as cursor:
             claimed = cursor.execute("select * from ourvidz.claim(%s)", (me,)).fetchone()
@@ -126,7 +126,7 @@ def planted(server: Server, template: str) -> Iterator[Planted]:
 
 
 def test_the_marker_was_planted(planted: Planted) -> None:
-    """Else the rest would prove nothing: it stands in many tables, by every role that may write at all."""
+    """Otherwise the other tests prove nothing: it is in many tables, from every role that can write."""
     assert {"public.jobs", "public.job_payloads", "public.artifacts", "public.characters", "public.images", "ourvidz.executors",
             "public.system_config"} <= planted.places, sorted(planted.places)  # fmt: skip
     taken = {planter.role + ("/admin" if planter.admin else ""): planter.taken for planter in planted.planters}
@@ -134,12 +134,12 @@ def test_the_marker_was_planted(planted: Planted) -> None:
     assert taken["ourvidz_executor"] >= 5, taken
 
 
-def test_an_analyst_reads_it_nowhere(planted: Planted) -> None:
+def test_an_analyst_cannot_read_the_marker(planted: Planted) -> None:
     assert holding(planted.api, "ourvidz_analyst") == set()
 
 
-def test_events_hold_it_nowhere(planted: Planted) -> None:
-    """No one can take it out of there."""
+def test_events_do_not_contain_the_marker(planted: Planted) -> None:
+    """Events cannot be erased."""
     assert not {"public.job_events", "ourvidz.screenings", "ourvidz.token_entries"} & planted.places
 
 
@@ -159,19 +159,19 @@ def test_an_erasure_leaves_nothing_of_what_the_user_planted(
 
 
 @pytest.mark.parametrize(("event", "key"), [(event, key) for event in EventType for key in kinds.EVENT_DATA[event]])
-def test_no_key_of_an_event_takes_a_sentence_or_a_word(planted: Planted, event: EventType, key: str) -> None:
+def test_event_keys_accept_no_free_text(planted: Planted, event: EventType, key: str) -> None:
     for value in (MARK, f"a {MARK} at dusk", [MARK], {"note": MARK}, {MARK: 1}):
         if key == "executor" and value == MARK:
-            continue  # a name by who owns the database; a stolen login's are in test_an_analyst_reads_it_nowhere
+            continue  # allowed for the database's owner; for a stolen login see test_an_analyst_cannot_read_the_marker
         if (event, key) == (EventType.IMPORTED, "job_type") and value == MARK:
-            continue  # of the older system's table, by the migration
-        (found,) = planted.database.rows("select ourvidz.misfits(%s, %s::jsonb) as keys", (str(event), json.dumps({key: value})))
+            continue  # from the legacy system's table, by the migration
+        (found,) = planted.database.rows("select ourvidz.invalid_keys(%s, %s::jsonb) as keys", (str(event), json.dumps({key: value})))
         assert found["keys"] == (
             [key] if not (isinstance(value, dict) and MARK in value and key == "settings" and value == {MARK: 1}) else []
         ), value
 
 
-def test_an_event_by_the_database_s_owner_is_held_to_it_too(planted: Planted) -> None:
+def test_events_by_the_owner_are_checked_too(planted: Planted) -> None:
     job_id = submit(Jobs(planted.database, Permissive()), new_user(planted.database))
     with pytest.raises(BrokenChain) as refused:
         planted.database.rows(
@@ -180,7 +180,7 @@ def test_an_event_by_the_database_s_owner_is_held_to_it_too(planted: Planted) ->
     assert "reason" in str(refused.value) and MARK not in str(refused.value)
 
 
-def test_what_a_message_brought_is_recorded_as_other(database: Database) -> None:
+def test_unknown_refusal_reasons_are_recorded_as_other(database: Database) -> None:
     """The refusal stays on record, without the sender's text."""
     record = {"outcome": "refused", "message_id": str(uuid.UUID(int=7)), "digest": "c3" * 32, "reason": MARK, "field": f"{MARK}.{MARK}"}
     database.rows("select ourvidz.intake_record('sdxl_queue', %s::jsonb)", (json.dumps([record]),))
@@ -210,12 +210,12 @@ EVERY_KIND = [kind for row in (*kinds.EVENT_DATA.values(), *kinds.COLUMNS.values
 @pytest.mark.sized
 @settings(max_examples=size(30, 150))
 @given(VALUES, st.sampled_from(EVERY_KIND))
-def test_python_and_the_database_agree_on_what_fits(planted: Planted, value: Any, kind: kinds.Kind) -> None:
-    (found,) = planted.database.rows("select ourvidz.fits(%s::jsonb, %s::jsonb) as fits", (json.dumps(value), json.dumps(kind)))
+def test_python_and_sql_agree_on_event_values(planted: Planted, value: Any, kind: kinds.Kind) -> None:
+    (found,) = planted.database.rows("select ourvidz.matches_kind(%s::jsonb, %s::jsonb) as fits", (json.dumps(value), json.dumps(kind)))
     assert found["fits"] == kinds.fits(value, kind)
 
 
-def test_every_rule_of_the_lexical_screen_fits() -> None:
+def test_every_lexical_rule_id_is_accepted() -> None:
     rules = load_rules(TERMS)
     ids = {rule for means in rules.meanings.values() for rule in means if "/" in rule} | {p.rule_id for p in rules.patterns}
     ids |= {*rules.inside.values(), *rules.stems.values(), *rules.exact.values()}
@@ -224,7 +224,7 @@ def test_every_rule_of_the_lexical_screen_fits() -> None:
 
 
 def test_every_class_of_error_is_listed() -> None:
-    """An executor that fails with one that is not would be recorded as `unexpected`."""
+    """A failure with an unlisted class would be recorded as `unexpected`."""
     import executors.errors
     import executors.provenance
     import ourvidz.safety.screen

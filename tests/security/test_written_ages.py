@@ -1,7 +1,7 @@
-"""Attack: an age under eighteen, or a term, written so that the lexical screen does not see it, though a reader does: Roman numerals,
-years of birth, dozens, sums, number words of another language, "not yet", letters that are drawn, boxed, turned over or spelled in Braille.
+"""Attack: an age under eighteen, or a term, written so that a reader sees it but the lexical screen does not: Roman numerals, years of
+birth, dozens, sums, number words of another language, "not yet", letters that are drawn, boxed, upside down or in Braille.
 
-Neutral sentences about "a person". Each has a twin with an adult's age that must pass.
+Neutral sentences about "a person". Each has a counterpart with an adult's age that must pass.
 """
 
 from __future__ import annotations
@@ -60,12 +60,12 @@ ADULTS = {
 
 
 @pytest.mark.parametrize("kind", MINORS)
-def test_an_age_however_written_is_read(kind: str) -> None:
+def test_disguised_ages_are_detected(kind: str) -> None:
     assert [text for text in MINORS[kind].split("; ") if allowed(text)] == []
 
 
 @pytest.mark.parametrize("kind", ADULTS)
-def test_what_looks_like_it_and_is_none_passes(kind: str) -> None:
+def test_similar_but_adult_texts_pass(kind: str) -> None:
     assert [text for text in ADULTS[kind].split("; ") if not allowed(text)] == []
 
 
@@ -76,7 +76,7 @@ plo sɹɐǝʎ ϛƖ; ⠼⠁⠋ years old
 """
 
 
-def test_letters_however_drawn_are_read() -> None:
+def test_stylised_letters_are_read() -> None:
     assert [text for text in LETTERS.split(";") if allowed(text.strip())] == []
 
 
@@ -92,7 +92,7 @@ DRAWN = {
 
 
 @pytest.mark.parametrize("name", DRAWN)
-def test_letters_drawn_over_lines_are_refused_as_unreadable(name: str) -> None:
+def test_ascii_art_letters_are_refused_as_unreadable(name: str) -> None:
     verdict = SCREEN.check(f"a person who is a\n{DRAWN[name]}\non a beach")
     assert (verdict.allowed, verdict.category, verdict.rule_id) == (False, "unreadable", "und/unreadable")
 
@@ -107,5 +107,5 @@ def test_letters_drawn_over_lines_are_refused_as_unreadable(name: str) -> None:
         "✨✨✨✨\na woman in silk\n✨✨✨✨",
     ],
 )
-def test_lists_and_rules_between_lines_are_no_drawing(text: str) -> None:
+def test_lists_and_separator_lines_pass(text: str) -> None:
     assert SCREEN.check(text).allowed

@@ -1,4 +1,4 @@
-"""The table, the machine made from it, and the fold agree with what the product says of itself."""
+"""The transition table, the state machine built from it, and the fold agree with the product's description."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SUBMITTED = event(
 CLAIMED = event(2, EventType.CLAIMED, Status.QUEUED, Status.QUEUED, 1, executor_id="e", executor="gpu", deadline=AT.isoformat())
 
 
-def test_the_usual_way_through() -> None:
+def test_the_usual_sequence_of_events() -> None:
     model = machine().model
     for step in (
         "submitted",
@@ -58,18 +58,18 @@ def test_machine_does_what_the_table_says(kind: EventType, source: Status | None
             with pytest.raises(MachineError):
                 step()
         else:
-            happened = step()  # False: the claim is not as the row wants it
+            happened = step()  # False: the claim is not as the row requires
             assert happened == (rows[0].before in (Claim.ANY, Claim.HELD if held else Claim.FREE))
             assert model.state == (target if happened else str(source or "∅"))
 
 
-def test_nothing_leaves_an_end_but_a_persons_retry() -> None:
+def test_only_a_retry_leaves_an_ended_status() -> None:
     leaving = [t for t in TRANSITIONS if t.source in ENDED and t.target is not t.source]
     assert {t.event for t in leaving} == {EventType.RETRIED}
     assert not [t for t in leaving if t.source is Status.COMPLETED]
 
 
-def test_a_link_or_a_deletion_changes_no_status_and_no_end() -> None:
+def test_links_and_deletions_do_not_change_the_status() -> None:
     done = event(2, EventType.FAILED, Status.QUEUED, Status.FAILED, **{"class": "timeout"})
     job = fold([SUBMITTED, done], "j")
     linked = event(3, EventType.LINKED, Status.FAILED, Status.FAILED, video_id="v")
@@ -92,13 +92,13 @@ def test_an_unfinished_job_is_not_removed() -> None:
     assert not may_change_library(fold([SUBMITTED], "j"), whole)
 
 
-def test_an_event_belongs_to_one_row_for_each_status() -> None:
+def test_each_event_has_at_most_one_transition_per_status() -> None:
     for kind in EventType:
         for source in Status:
             assert len(transitions_from(kind, source)) <= 1
 
 
-def test_diagram_shows_every_move() -> None:
+def test_the_diagram_shows_every_transition() -> None:
     text = mermaid()
     for row in TRANSITIONS:
         if row.source is not row.target and row.event is not EventType.IMPORTED:
@@ -106,7 +106,7 @@ def test_diagram_shows_every_move() -> None:
     assert text.startswith("stateDiagram-v2")
 
 
-def test_fold_counts_what_happened_apart() -> None:
+def test_fold_counts_crashes_and_errors_separately() -> None:
     events = [
         SUBMITTED,
         CLAIMED,
@@ -118,7 +118,7 @@ def test_fold_counts_what_happened_apart() -> None:
     assert (job.claim_no, job.executor_id, job.version, job.head_hash) == (1, None, 4, bytes([4]) * 32)
 
 
-def test_a_snooze_spends_no_attempt_and_a_retry_keeps_the_claim_number() -> None:
+def test_a_snooze_is_no_attempt_and_a_retry_keeps_the_claim_number() -> None:
     snoozed = event(3, EventType.SNOOZED, Status.QUEUED, Status.QUEUED, 1, reason="drain", run_at=AT.isoformat())
     job = fold([SUBMITTED, CLAIMED, snoozed], "j")
     assert (job.attempts, job.snoozes) == (0, 1)
@@ -128,15 +128,15 @@ def test_a_snooze_spends_no_attempt_and_a_retry_keeps_the_claim_number() -> None
     assert (job.claim_no, job.snoozes, job.error_class, job.completed_at, job.rank) == (1, 0, None, None, 9.0)
 
 
-def test_fold_never_refuses() -> None:
-    # What may happen was decided when it was written; a history that breaks today's rules must still be readable.
+def test_fold_accepts_illegal_histories() -> None:
+    # Rules are checked when an event is written; a history that breaks today's rules must still be readable.
     assert evolve(Job("j"), event(9, EventType.COMPLETED, Status.QUEUED, Status.COMPLETED)).status is Status.COMPLETED
 
 
 @pytest.mark.parametrize(
     "change", ["job_id", "version", "type", "from_status", "to_status", "claim_no", "actor", "occurred_at", "data_text"]
 )
-def test_every_field_is_under_the_hash(change: str) -> None:
+def test_the_hash_covers_every_field(change: str) -> None:
     first = Event("j", 2, EventType.CLAIMED, Status.QUEUED, Status.QUEUED, 1, "executor", AT, {}, "{}", GENESIS)
     other = {
         "job_id": "k",
@@ -155,7 +155,7 @@ def test_every_field_is_under_the_hash(change: str) -> None:
     assert event_hash(replace(first, prev_hash=b"x" * 32)) != event_hash(first)
 
 
-def test_folded_columns_are_the_jobs() -> None:
+def test_folded_columns_exclude_texts() -> None:
     assert "prompt" not in FOLDED and "metadata" not in FOLDED and "ready" not in FOLDED
     assert FOLDED[0] == "id"
 

@@ -1,4 +1,4 @@
-"""The table of requests, by flow; and the lines of CLIENTS.md §5, each answered by rows here or by the named test."""
+"""The table of requests by flow, and the lines of CLIENTS.md §5, each covered by rows here or by the named test."""
 
 from . import account, admin, library, made, pictures, privacy, references, videos, ways
 

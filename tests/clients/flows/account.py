@@ -1,4 +1,4 @@
-"""/auth, and the profile that every page asks for."""
+"""/auth, and the profile that every page requests."""
 
 from ..calls import auth, from_
 from ..table import SOMETHING, Flow, Row
@@ -30,7 +30,7 @@ FLOW = Flow("account", (
         refused="42501"),
     Row("profile: nobody gives themselves tokens", "visitor",
         from_("profiles").update({"token_balance": 10_000}).eq("id", "$visitor.user.id"), refused="42501"),
-    # In production a second user of one local part got no profile, and every page failed for them.
+    # In production a second user with the same local part got no profile, and every page failed for them.
     Row("auth: sign up, a namesake", "namesake", auth.signUp(NAMESAKE), {"user": {"id": SOMETHING}}, saves="namesake", line="sign-up"),
     Row("auth: sign in, a namesake", "namesake", auth.signInWithPassword(NAMESAKE), {"session": {"access_token": SOMETHING}}),
     Row("profile: a namesake", "namesake", from_("profiles").select(PROFILE).eq("id", "$namesake.user.id").single(),

@@ -1,8 +1,8 @@
-"""/admin, for someone whose app_metadata says so; and what anybody else gets of it."""
+"""/admin for a user with the admin role in app_metadata, and for anybody else."""
 
 from __future__ import annotations
 
-from ..acts import make
+from ..actions import make
 from ..calls import auth, from_
 from ..table import SOMETHING, Do, Flow, Row
 from .library import HEAD, some

@@ -1,8 +1,8 @@
-"""/library, /library-v2 and the import dialog: lists, counts, and the delete that goes over storage, row and job one after the other."""
+"""/library, /library-v2 and the import dialog: lists, counts, and deletion of storage object, row and job in turn."""
 
 from __future__ import annotations
 
-from ..acts import make
+from ..actions import make
 from ..calls import bucket, from_
 from ..table import SOMETHING, Do, Flow, Row
 from .wire import (
@@ -57,7 +57,7 @@ FLOW = Flow("library", (
     Row("import dialog", "user", newest("images", "id,title,prompt,image_url,metadata,quality,created_at")
         .eq("status", "completed").limit(50),
         some(1)),
-    # The library's delete: four requests, of which the screen ignores what storage and jobs say.
+    # The library's delete: four requests; the screen ignores the results for storage and jobs.
     Row("library delete: asks", "user", from_("images").select("id,image_url,metadata,job_id").eq("id", "$image.id").single(),
         {"job_id": "$made.job.id"}),
     Row("library delete: the object", "user", bucket(PICTURE).remove(["$picture.image_url"])),
@@ -71,7 +71,7 @@ FLOW = Flow("library", (
     Row("library delete: a clip's job", "user", from_("jobs").delete().eq("id", "$filmed.job.id"),
         then={"nothing of it can be read": "select count(*) = 0 from public.artifacts where job_id = '${filmed.job.id}'"
                                            " and deleted_at is null and kind = 'video'"}),
-    # What the other screens write.
+    # Writes of the other screens.
     Row("projects: insert", "user", from_("projects").insert({"user_id": "$user.id", "original_prompt": PROMPT, "title": "Coast"})
         .select("*").single(), {"id": str, "media_type": "image", "workflow_step": SOMETHING}, saves="project",
         line="POST projects, characters"),

@@ -1,11 +1,11 @@
-"""The same flows, made by an executor with models (tiny ones) instead of one that only speaks the lifecycle."""
+"""The same flows with an executor that runs (tiny) models, instead of one that only goes through the lifecycle."""
 
 from __future__ import annotations
 
 from ourvidz.safety.consent import VERSION
 
-from ..acts import picture as a_picture
-from ..acts import sha256_of, working
+from ..actions import picture as a_picture
+from ..actions import sha256_of, working
 from ..calls import bucket, rpc
 from ..table import SOMETHING, Do, Flow, Row
 from .pictures import sdxl, wan
@@ -21,7 +21,7 @@ UPLOAD = (
         "made: reference signed", "user", bucket("reference_images").createSignedUrl(UPLOADED, 3600), {"signedUrl": SOMETHING}, saves="tile"
     ),
     Do("its bytes", sha256_of, ("$file",), saves="sha"),
-    # What the older front end never asks: the page for it does (docs/decisions/0033).
+    # Never requested by the legacy front end, but by its replacement page (docs/decisions/0033).
     Row("made: consent attested", "user", rpc("attest_consent", sha256="$sha", statement_version=VERSION)),
 )
 

@@ -1,11 +1,11 @@
-"""/workspace makes pictures: the calls in the order of the screen, for each type, from the request to the delete."""
+"""/workspace creates images: the screen's calls in order, for each type, from the request to the delete."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
 
-from ..acts import fetched, make
+from ..actions import fetched, make
 from ..calls import bucket, from_
 from ..table import SOMETHING, Do, Flow, Row
 from .wire import (
@@ -27,7 +27,7 @@ THUMBNAIL = re.compile(r"[0-9a-f-]{36}/[0-9a-f-]{36}/\d+-\d+[^/]*\.webp")
 
 
 def finished(job_type: str, index: int | None, seed: object = int) -> dict[str, object]:
-    """An images row at the end, as the pages read it."""
+    """A finished images row as the pages read it."""
     said = {"bucket": job_type, "prompt": PROMPT, "seed": seed, "is_sdxl": job_type.startswith("sdxl"), "job_type": job_type,
             "model_type": "sdxl" if job_type.startswith("sdxl") else "wan"}  # fmt: skip
     return {"status": "completed", "title": SOMETHING, "image_url": PATH, "thumbnail_url": THUMBNAIL, "image_index": index, "project": None,
@@ -88,7 +88,7 @@ def sdxl(job_type: str, images: int, by: Callable[..., None] = make) -> Flow:
 
 
 def wan(job_type: str, images: int = 1, by: Callable[..., None] = make) -> Flow:
-    """Of the families whose screen writes one row, without an index; `num_images` reaches them all the same."""
+    """For families whose screen writes a single row without an index; `num_images` is still sent."""
     one = image_row(job_type, "$made.job.id")
     return Flow(f"{job_type} × {images}", (
         Row(f"{job_type}: queue-job", "user", queue(job_type, images), queued(job_type), saves="made", line="image7b, num_images 3/6"),

@@ -1,8 +1,8 @@
-"""Nobody reaches another's picture: every path that the libraries offer, tried by another user and by nobody in particular."""
+"""Nobody reaches another user's image: every path that the libraries offer, tried by another user and anonymously."""
 
 from __future__ import annotations
 
-from ..acts import make
+from ..actions import make
 from ..calls import Call, bucket, from_, rpc, storage
 from ..table import SOMETHING, Do, Flow, Row
 from .wire import image_row, insert, queue
@@ -35,7 +35,7 @@ READS: dict[str, tuple[Call, object]] = {
     "delete the row": (from_("images").delete().eq("id", "$image.id").select("id"), []),
     "rename the row": (from_("images").update({"title": "mine"}).eq("id", "$image.id").select("id"), []),
     "delete the job": (from_("jobs").delete().eq("id", "$made.job.id").select("id"), []),
-}  # what is answered by silence
+}  # answered with an empty result
 DEEDS: dict[str, Call] = {
     "sign": bucket(TYPE).createSignedUrl(PATH, 3600),
     "download": bucket(TYPE).download(PATH),

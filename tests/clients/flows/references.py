@@ -1,8 +1,8 @@
-"""References as the workspace gives them: a tile's signed URL, an upload's `blob:` address, a clip's first and last picture."""
+"""References as the workspace sends them: a tile's signed URL, an upload's `blob:` address, a clip's first and last frame."""
 
 from __future__ import annotations
 
-from ..acts import made_of, make, picture
+from ..actions import made_of, make, picture
 from ..calls import bucket
 from ..table import SOMETHING, Do, Flow, Row
 from .wire import queue, queued

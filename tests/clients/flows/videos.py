@@ -1,4 +1,4 @@
-"""/workspace makes clips: queued first, the videos row after it, then the link."""
+"""/workspace creates videos: the job first, then the videos row, then the link between them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from ..acts import fetched, make
+from ..actions import fetched, make
 from ..calls import bucket, from_
 from ..table import SOMETHING, Do, Flow, Row
 from .wire import DELETE_VIDEO, PROMPT, WORKSPACE, WORKSPACE_JOBS, insert, newest, poll, queue, queued, usage, video_row

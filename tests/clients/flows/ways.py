@@ -1,11 +1,11 @@
-"""The other ways in and what comes back by them: a plain INSERT and the Redis message of the deployed queue-job, rpc, cancel, failure, the
-deployed callback, and the prompt dialog."""
+"""Other ways to submit, and their results: the deployed queue-job's plain INSERT and Redis message, rpc, cancel, failure, the deployed
+callback, and the prompt dialog."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ..acts import drained, make, make_badly, pushed, started
+from ..actions import drained, make, make_badly, pushed, started
 from ..calls import Call, from_, function, rpc
 from ..table import SOMETHING, Do, Flow, Row
 from .wire import PROMPT, high, image_row, insert, metadata, poll, queue, sdxl
@@ -14,7 +14,7 @@ STEPS = {False: (25, 6.5), True: (50, 7.5)}
 
 
 def deployed_metadata(job_type: str, images: int = 1, **more: Any) -> dict[str, Any]:
-    """What the deployed queue-job made of the front end's metadata: Wan's settings for all types."""
+    """The front end's metadata as rewritten by the deployed queue-job: Wan's settings for all types."""
     steps, guidance = STEPS[high(job_type)]
     made = {
         "dual_worker_routing": True, "negative_prompt_supported": sdxl(job_type), "prompt_length": len(PROMPT), "prompt_word_count": 7,
@@ -35,7 +35,7 @@ def deployed_row(job_type: str, images: int = 1, **more: Any) -> Call:
 
 
 def message(job_type: str, job: str, images: int = 1, **more: Any) -> dict[str, Any]:
-    """What the deployed queue-job pushes after it (CLIENTS.md §3)."""
+    """The message that the deployed queue-job pushes afterwards (CLIENTS.md §3)."""
     steps, guidance = STEPS[high(job_type)]
     video = job_type.startswith("video")
     config = {
@@ -52,7 +52,7 @@ def message(job_type: str, job: str, images: int = 1, **more: Any) -> dict[str, 
 
 
 def older_way(job_type: str, images: int, line: str, made: int) -> Flow:
-    """As the deployed edge function does it, for a project that has not yet deployed ours."""
+    """The flow of the deployed edge function, for a project that has not deployed ours yet."""
     return Flow(f"older way, {job_type} × {images}", (
         Row(f"INSERT jobs: {job_type} × {images}", "user", deployed_row(job_type, images),
             {"id": str, "status": "queued", "job_type": job_type, "format": SOMETHING, "quality": SOMETHING, "model_type": job_type,
@@ -94,7 +94,7 @@ OTHERS = Flow("other ways", (
         [{"status": "failed"}, {"status": "failed"}], line="images after the end"),
     Row("queue-job: no such type", "user", function("queue-job", {"jobType": "opera", "metadata": {"prompt": PROMPT}}), refused=400),
     Row("queue-job: not signed in", "anon", queue("sdxl_image_fast"), refused=401),
-    # The deployed callback's own writes, by the service key: heard for its words, never for its status.
+    # The deployed callback's own writes with the service key: its metadata is taken, its status is ignored.
     Row("deployed callback: PATCH jobs", "service",
         from_("jobs").update({"status": "completed", "completed_at": "2025-07-07T12:00:00Z", "metadata": {"prompt": PROMPT, "seed": 5}})
         .eq("id", "$bad.job.id"),

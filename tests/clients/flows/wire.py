@@ -1,4 +1,4 @@
-"""What the deployed front end sends, field by field (CLIENTS.md §2, §3)."""
+"""The deployed front end's requests, field by field (CLIENTS.md §2, §3)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def credits(job_type: str) -> int:
 
 
 def metadata(job_type: str, images: int = 1, **more: Any) -> dict[str, Any]:
-    """Of queue-job, as the workspace sends it: no size, no projectId."""
+    """queue-job's metadata as the workspace sends it: no size, no projectId."""
     return {
         "model_variant": "lustify_sdxl" if sdxl(job_type) else "wan_2_1_1_3b", "num_images": images, "credits": credits(job_type),
         "model_type": "sdxl" if sdxl(job_type) else "wan", "is_sdxl": sdxl(job_type), "prompt": PROMPT,
@@ -38,7 +38,7 @@ def queue(job_type: str, images: int = 1, **more: Any) -> Call:
 
 
 def queued(job_type: str) -> dict[str, Any]:
-    """What the screen reads of queue-job's answer."""
+    """The fields of queue-job's answer that the screen reads."""
     kind = "video" if job_type.startswith("video") else "image"
     return {
         "success": True, "queueLength": int, "modelVariant": "lustify_sdxl" if sdxl(job_type) else "wan_2_1_1_3b",
@@ -49,7 +49,7 @@ def queued(job_type: str) -> dict[str, Any]:
 
 
 def image_row(job_type: str, job: str, index: int | None = None) -> dict[str, Any]:
-    """What the screen writes for each picture that it waits for; one row without an index where it is no SDXL job."""
+    """The row that the screen writes for each expected image; for non-SDXL jobs a single row without an index."""
     kind = {"model_type": "sdxl" if sdxl(job_type) else "wan", "is_sdxl": sdxl(job_type), "bucket": job_type, "job_format": job_type,
             "generation_timestamp": BEFORE}  # fmt: skip
     row = {"user_id": "$user.id", "prompt": PROMPT, "generation_mode": "standalone", "status": "queued", "format": "png",
@@ -76,7 +76,7 @@ def poll(job: str) -> Call:
     return from_("jobs").select("*").eq("id", job).single()
 
 
-# What the workspace and the library select, character by character.
+# The exact select strings of the workspace and the library.
 WORKSPACE = "*,project:projects(title)"
 WORKSPACE_JOBS = "image_id,video_id,quality,job_type,model_type,metadata"
 DELETE_IMAGE = "image_url,image_urls,quality,metadata,jobs!jobs_image_id_fkey(quality,job_type,model_type)"
