@@ -114,7 +114,8 @@ def _opens(tree: ast.AST) -> Iterator[ast.Call]:
         mode = [a.value for a in [*call.args, *(k.value for k in call.keywords if k.arg == "mode")] if isinstance(a, ast.Constant)]
         as_text = any(isinstance(m, str) and m and set(m) <= set("rwxa+t") for m in mode)
         opens = name in ("read_text", "write_text") or (name in ("open", "fdopen", "NamedTemporaryFile") and as_text)
-        if opens and not any(k.arg in ("encoding", "format") for k in call.keywords):  # format: av.open, whose "w" is binary
+        of_av = isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Name) and call.func.value.id == "av"  # binary
+        if opens and not of_av and not any(k.arg == "encoding" for k in call.keywords):
             yield call
 
 

@@ -48,7 +48,7 @@ def test_a_stale_claim_deletes_its_own_object(site: Site) -> None:
 
     wait_for(lambda: site.row(job_id)["claim_no"] >= 2, "the heir")
     worker.stop()
-    working.join()  # by then it has stored its object and found its claim stale
-    assert any(path.endswith("/1-0.png") for path in site.store.puts)
-    assert site.store.list("sdxl_image_fast", f"{site.user}/{job_id}") == []
+    working.join()  # declared gone, it does not wait for the job's thread, which may still be storing its object
+    wait_for(lambda: any(path.endswith("/1-0.png") for path in site.store.puts), "the stale claim to store its object")
+    wait_for(lambda: site.store.list("sdxl_image_fast", f"{site.user}/{job_id}") == [], "the stale claim to delete it")
     assert [a["path"].rsplit("/", 1)[1] for a in site.artifacts(job_id)] == ["2-0.png", "2-0.webp"]  # the second claim's, untouched
