@@ -19,6 +19,7 @@ def live(machine: type[RuleBasedStateMachine], *, examples: int, steps: int) -> 
             max_examples=int(os.environ.get("OURVIDZ_MACHINE_EXAMPLES", str(examples))),
             stateful_step_count=steps,
             deadline=None,
+            derandomize=False,  # Hypothesis repeats the same examples where CI is set: a second run would see no more than the first
             suppress_health_check=list(HealthCheck),
             print_blob=True,
             phases=phases,
